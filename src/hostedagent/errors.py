@@ -1,0 +1,196 @@
+"""Every error the host raises on purpose, and the one table that says what a caller sees of it.
+
+    HostError
+    ├── ConfigurationError       the host is built or started wrong; never reaches a caller
+    └── RequestError             the caller can mend it; refused before the first byte
+        ├── InvalidRequest       400  a value is malformed, out of range or contradicts another
+        ├── UnsupportedOption    400  a field that this host does not allow callers to set
+        ├── Unauthenticated      401  hosted, and the platform sent no identity
+        ├── NotFound             404  an id that does not exist, or belongs to somebody else
+        ├── Conflict             409  another turn holds the conversation, or an answer was used already
+        └── PayloadTooLarge      413  the body is larger than the host accepts
+
+Only the message of a `RequestError` is written for callers. Errors of the model's service are told apart by `failure`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from agent_framework.exceptions import (
+    AgentContentFilterException,
+    AgentInvalidAuthException,
+    AgentInvalidRequestException,
+    ChatClientContentFilterException,
+    ChatClientInvalidAuthException,
+    ChatClientInvalidRequestException,
+)
+
+from hostedagent.types import ErrorCode, Failed, Json
+
+
+class HostError(Exception):
+    """Base of every error that hostedagent raises on purpose."""
+
+
+class ConfigurationError(HostError):
+    """The host was built or started with values that cannot work together; the message says which and what to do."""
+
+
+class RequestError(HostError):
+    """The caller's mistake.
+
+    Args:
+        message: What is wrong, which value, and what to do; sent to the caller as it is.
+        param: The request field the message is about, for example `"text.format"`.
+    """
+
+    status: int = 400
+    code: str = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def body(self) -> dict[str, Json]:
+        """The JSON error body in the protocol's shape."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": "invalid_request_error",
+                "code": self.code,
+                "param": self.param,
+            }
+        }
+
+
+class InvalidRequest(RequestError):
+    """A value is malformed, out of range, or contradicts another."""
+
+    code = "invalid_value"
+
+
+class UnsupportedOption(RequestError):
+    """A field that the host does not let callers set."""
+
+    code = "unsupported_parameter"
+
+
+class Unauthenticated(RequestError):
+    """The host is hosted and the request carries no identity."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class NotFound(RequestError):
+    """The id does not exist, or belongs to somebody else: the answer is the same."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(RequestError):
+    """Another turn holds the conversation, or an answer was already used."""
+
+    status = 409
+    code = "conflict"
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than the host accepts."""
+
+    status = 413
+    code = "payload_too_large"
+
+
+FAILURE_MESSAGES: dict[ErrorCode, str] = {
+    "rate_limit_exceeded": "The model's service is limiting requests. Try again later.",
+    "content_filter": "The request was refused by the model's content filter.",
+    "invalid_prompt": "The model's service refused the request as invalid.",
+    "authentication_error": "The agent could not authenticate to the model's service.",
+    "timeout": "The model's service did not answer in time.",
+    "server_error": "The agent failed to produce a response.",
+}
+
+_BY_CLASS: tuple[tuple[type[BaseException], ErrorCode], ...] = (
+    (ChatClientContentFilterException, "content_filter"),
+    (AgentContentFilterException, "content_filter"),
+    (ChatClientInvalidAuthException, "authentication_error"),
+    (AgentInvalidAuthException, "authentication_error"),
+    (ChatClientInvalidRequestException, "invalid_prompt"),
+    (AgentInvalidRequestException, "invalid_prompt"),
+    (TimeoutError, "timeout"),
+    (asyncio.TimeoutError, "timeout"),
+)
+
+_BY_STATUS: dict[int, ErrorCode] = {
+    400: "invalid_prompt",
+    401: "authentication_error",
+    403: "authentication_error",
+    408: "timeout",
+    413: "invalid_prompt",
+    422: "invalid_prompt",
+    429: "rate_limit_exceeded",
+    504: "timeout",
+}
+
+_BY_PROVIDER_CODE: dict[str, ErrorCode] = {
+    "content_filter": "content_filter",
+    "content_policy_violation": "content_filter",
+    "rate_limit_exceeded": "rate_limit_exceeded",
+    "rate_limit_error": "rate_limit_exceeded",
+    "insufficient_quota": "rate_limit_exceeded",
+    "invalid_prompt": "invalid_prompt",
+    "invalid_api_key": "authentication_error",
+    "timeout": "timeout",
+}
+
+
+def failed(code: ErrorCode) -> Failed:
+    """The outcome of a turn that failed for the reason `code`, with the message that callers see."""
+    return Failed(code, FAILURE_MESSAGES[code])
+
+
+def failure(error: BaseException) -> Failed:
+    """Tell what a caller may know of an error that a run raised.
+
+    Looks along the chain of causes for a provider error code, an Agent Framework exception class, then an HTTP
+    status; anything else is `server_error`. No text of the exception is ever used.
+    """
+    chain = list(_causes(error))
+    for lookup in (_provider_code, _class_code, _status_code):
+        for link in chain:
+            if (code := lookup(link)) is not None:
+                return failed(code)
+    return failed("server_error")
+
+
+def provider_failure(code: str | None) -> Failed:
+    """The outcome for an error *content* that names a provider's error code."""
+    return failed(_BY_PROVIDER_CODE.get(code or "", "server_error"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _provider_code(error: BaseException) -> ErrorCode | None:
+    code = getattr(error, "code", None)
+    return _BY_PROVIDER_CODE.get(code) if isinstance(code, str) else None
+
+
+def _class_code(error: BaseException) -> ErrorCode | None:
+    return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), None)
+
+
+def _status_code(error: BaseException) -> ErrorCode | None:
+    status = getattr(error, "status_code", None)
+    return _BY_STATUS.get(status) if isinstance(status, int) else None

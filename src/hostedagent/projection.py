@@ -1,0 +1,128 @@
+"""From updates to events: every part finds its codec, and the items it belongs to are opened, grown and closed.
+
+Items are kept by key, so two agents or two calls that stream at the same time stay two items. Within what one author
+does, an item is closed when its codec says that the next part ends it. Pure: nothing here waits, stores or knows the
+request; what must be done comes out as an effect between the events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from hostedagent.content import BY_CONTENT, COMPLETED, Codec, End, OpenItem, Output, Part
+from hostedagent.types import Emission
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate
+
+    from hostedagent.content._codec import Key
+
+logger = logging.getLogger(__name__)
+
+_MERGEABLE = frozenset({"text", "text_reasoning"})
+
+
+class _Lane:
+    """The open items of one author, in the order in which they began."""
+
+    __slots__ = ("items", "latest")
+
+    def __init__(self) -> None:
+        self.items: dict[Key, OpenItem] = {}
+        self.latest: dict[str, Key] = {}
+
+
+class Projection:
+    """The open items of one response.
+
+    Args:
+        output: Where items are opened.
+        codecs: Content type to codec; the product's table unless a host adds rows.
+    """
+
+    def __init__(self, output: Output, codecs: Mapping[str, Codec] = BY_CONTENT) -> None:
+        self._output = output
+        self._codecs = codecs
+        self._lanes: dict[str | None, _Lane] = {}
+        self._ended: set[Key] = set()
+
+    def update(self, update: AgentResponseUpdate) -> Iterator[Emission]:
+        """The events and effects of one update, in order."""
+        author, message_id = update.author_name or update.agent_id, update.message_id
+        replaces_all = update.merge_mode == "replace"
+        position = 0
+        for content in update.contents:
+            part = Part(
+                content,
+                author,
+                message_id,
+                update.role or "assistant",
+                replaces_all or content.merge_mode == "replace",
+                position if replaces_all else None,
+            )
+            if content.type in _MERGEABLE:
+                position += 1
+            yield from self.part(part)
+        if update.finish_reason is not None and (lane := self._lanes.get(author)) is not None:
+            yield from self._finish(lane, message_id)
+
+    def part(self, part: Part) -> Iterator[Emission]:
+        """The events and effects of one part."""
+        codec = self._codecs.get(part.content.type)
+        if codec is None:
+            logger.warning("Dropped a content of the unknown type %r.", part.content.type)
+            return
+        if codec.effect is not None:
+            yield from codec.effect(part)
+            return
+        lane = self._lanes.get(part.author)
+        if lane is None:
+            lane = self._lanes[part.author] = _Lane()
+        key = self._key(codec, part, lane)
+        if key in self._ended and not codec.is_repeatable:
+            return
+        item = lane.items.get(key)
+        if part.role == "tool":
+            yield from self._end_others(self._lanes.values(), key, part)
+        elif item is None or len(lane.items) > 1:
+            yield from self._end_others((lane,), key, part)
+        if item is None:
+            assert codec.open is not None, f"the {codec.family} codec neither opens items nor has effects"
+            item = lane.items[key] = codec.open(part, self._output)
+            lane.latest[codec.family] = key
+        yield from item.append(part)
+        if item.is_closed:
+            self._forget(lane, key)
+
+    def _key(self, codec: Codec, part: Part, lane: _Lane) -> Key:
+        key = codec.key(part) if codec.key is not None else (codec.family, str(id(part.content)))
+        return key if key is not None else lane.latest.get(codec.family, (codec.family,))
+
+    def _end_others(self, lanes: Iterable[_Lane], key: Key, part: Part) -> Iterator[Emission]:
+        """Close what `part` ends: its author's items, and the call that a tool's result answers, whoever made it."""
+        for lane in lanes:
+            for other_key, other in list(lane.items.items()):
+                if other_key != key and other.ends_before(part):
+                    yield from self._end(lane, other_key, End(before=part))
+
+    def _finish(self, lane: _Lane, message_id: str | None) -> Iterator[Emission]:
+        for key, item in list(lane.items.items()):
+            if item.ends_at_finish(message_id):
+                yield from self._end(lane, key, COMPLETED)
+
+    def _end(self, lane: _Lane, key: Key, end: End) -> Iterator[Emission]:
+        item = lane.items[key]
+        self._forget(lane, key)
+        yield from item.close(end)
+
+    def _forget(self, lane: _Lane, key: Key) -> None:
+        del lane.items[key]
+        self._ended.add(key)
+
+    def close(self, end: End = COMPLETED) -> Iterator[Emission]:
+        """End every open item, oldest first; called once, before the terminal event."""
+        for lane in self._lanes.values():
+            for key in list(lane.items):
+                yield from self._end(lane, key, end)
