@@ -1,0 +1,61 @@
+"""The test kit: an offline model, a scripted agent, an in-process client, a strict event log.
+
+Everything is imported on first use: pytest loads the plugin of this package in every run, so importing it must cost
+nothing and must work where the optional packages (`openai`, `httpx`) are missing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .client import EventStream, InProcessClient, Reply, serve
+    from .events import EventLog
+    from .gate import Gate
+    from .offline import ModelCall, OfflineChatClient
+    from .openai import httpx_transport, openai_client
+    from .scripted import AgentCall, ScriptedAgent
+
+__all__ = [
+    "AgentCall",
+    "EventLog",
+    "EventStream",
+    "Gate",
+    "InProcessClient",
+    "ModelCall",
+    "OfflineChatClient",
+    "Reply",
+    "ScriptedAgent",
+    "httpx_transport",
+    "openai_client",
+    "serve",
+]
+
+_HOME = {
+    "AgentCall": "scripted",
+    "EventLog": "events",
+    "EventStream": "client",
+    "Gate": "gate",
+    "InProcessClient": "client",
+    "ModelCall": "offline",
+    "OfflineChatClient": "offline",
+    "Reply": "client",
+    "ScriptedAgent": "scripted",
+    "httpx_transport": "openai",
+    "openai_client": "openai",
+    "serve": "client",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

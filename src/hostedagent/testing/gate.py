@@ -1,0 +1,76 @@
+"""Gates: places where a scripted model or agent stops until the test lets it go on.
+
+A gate replaces a sleep: the test waits until the script has arrived, looks at the world, and opens the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+
+class Gate:
+    """Stops a script at one deterministic place.
+
+    Concurrency: one script passes at a time; once open, a gate stays open. Make and use it in one event loop.
+
+    Example:
+        ```python
+        gate = Gate()
+        client = OfflineChatClient(script=[["Hello ", gate, "world"]])
+        ...
+        await gate.reached()  # the model has said "Hello " and stands still
+        gate.open()
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._arrived = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    @property
+    def is_reached(self) -> bool:
+        """Has the script come to this gate?"""
+        return self._arrived.is_set()
+
+    async def reached(self, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - a test wants one call, not a block
+        """Wait until the script stands at the gate.
+
+        Raises:
+            TimeoutError: the script did not come within `timeout` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            await self._arrived.wait()
+
+    def open(self) -> None:
+        """Let the script go on."""
+        self._opened.set()
+
+    async def wait(self) -> None:
+        """Stand at the gate until it is open (called by the script)."""
+        self._arrived.set()
+        await self._opened.wait()
+
+
+Pause: TypeAlias = Gate | asyncio.Event | Awaitable[Any] | Callable[[], Awaitable[Any]]
+"""What a script may wait for: a gate, an event, an awaitable (used once), or a function that returns an awaitable."""
+
+
+def is_pause(step: object) -> TypeIs[Pause]:
+    """Is this step of a script something to wait for?"""
+    return isinstance(step, (Gate, asyncio.Event)) or inspect.isawaitable(step) or inspect.iscoroutinefunction(step)
+
+
+async def wait_at(pause: Pause) -> None:
+    """Wait for one pause of a script."""
+    if isinstance(pause, (Gate, asyncio.Event)):
+        await pause.wait()
+    elif inspect.isawaitable(pause):
+        await pause
+    else:
+        await pause()
