@@ -1,0 +1,27 @@
+"""The real Agent Framework clients, pointed at a fake upstream."""
+
+from __future__ import annotations
+
+from agent_framework.anthropic import AnthropicClient
+from agent_framework.openai import OpenAIChatClient, OpenAIChatCompletionClient
+from anthropic import AsyncAnthropic
+
+from .server import Upstream
+
+MODEL = "model-1"
+
+
+def responses_client(upstream: Upstream) -> OpenAIChatClient:
+    """The client of the OpenAI Responses API."""
+    return OpenAIChatClient(model=MODEL, api_key="k", base_url=f"{upstream.url}/v1")
+
+
+def chat_completion_client(upstream: Upstream) -> OpenAIChatCompletionClient:
+    """The client of the OpenAI Chat Completions API."""
+    return OpenAIChatCompletionClient(model=MODEL, api_key="k", base_url=f"{upstream.url}/v1")
+
+
+def anthropic_client(upstream: Upstream) -> AnthropicClient:
+    """The client of the Anthropic Messages API."""
+    sdk = AsyncAnthropic(api_key="k", base_url=upstream.url, max_retries=0)
+    return AnthropicClient(model=MODEL, anthropic_client=sdk)

@@ -1,0 +1,202 @@
+"""A model provider on loopback that says what a test scripts, in the test's own event loop.
+
+Each request takes the next reply of the script and is kept for the test to look at. A request that the real provider
+would refuse is refused the same way, and the test fails for it at the latest when the block ends, as it does for a
+script that was too short or too long. One connection serves one request; nothing is ever retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+from .providers import PROVIDERS, Provider
+from .rules import BrokenRuleError, Ledger
+from .values import Dropped, Gate, HttpError, Json, NotExpressibleError, Part, Reply, StreamError, Turn, as_reply
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it came: path without query, headers by lower-case name, JSON body."""
+
+    path: str
+    headers: dict[str, str]
+    body: Json
+
+
+class Upstream:
+    """The fake provider: `async with Upstream() as upstream`, then `upstream.script(...)`."""
+
+    def __init__(self, *, check_rules: bool = True) -> None:
+        self.calls: list[Call] = []
+        self.disconnected = asyncio.Event()
+        self._check_rules = check_rules
+        self._failures: list[str] = []
+        self._ledger = Ledger()
+        self._replies: deque[Reply] = deque()
+        self._number = 0
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """The base address, without `/v1`."""
+        if self._server is None:
+            raise RuntimeError("the upstream is not running: use it as `async with Upstream() as upstream`")
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    @property
+    def requests(self) -> list[Json]:
+        """The bodies of all requests, oldest first."""
+        return [call.body for call in self.calls]
+
+    def script(self, *replies: Reply | Part) -> None:
+        """Add replies to the end of the script; a part alone is a turn of its own."""
+        self._replies.extend(as_reply(reply) for reply in replies)
+
+    def assert_all_consumed(self) -> None:
+        """Raise when a request was refused by the rules or found no reply, or when replies are left."""
+        problems = [*self._failures]
+        if self._replies:
+            problems.append(f"{len(self._replies)} scripted replies were never asked for, next: {self._replies[0]!r}")
+        if problems:
+            raise AssertionError("\n".join(problems))
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        # An error of the test itself says more than the script it left unfinished.
+        if error is None:
+            self.assert_all_consumed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            call = await _read_call(reader)
+            await self._answer(call, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.disconnected.set()
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.calls.append(call)
+        provider = PROVIDERS.get(call.path)
+        if provider is None:
+            self._failures.append(f"request {len(self.calls)} went to {call.path!r}, where no provider listens")
+            await _send_json(writer, 404, {"error": {"message": f"Invalid URL (POST {call.path})"}})
+            return
+        reply = self._next_reply(provider, call.body)
+        try:
+            await self._send(provider, reply, call.body, reader, writer)
+        except NotExpressibleError as error:
+            self._failures.append(str(error))
+            await _send_json(writer, 500, provider.error(HttpError(500, str(error))))
+
+    def _next_reply(self, provider: Provider, body: Json) -> Reply:
+        try:
+            if self._check_rules:
+                provider.check(body, self._ledger)
+        except BrokenRuleError as error:
+            self._failures.append(f"request {len(self.calls)} breaks a rule of the provider: {error}")
+            return HttpError(400, error.says)
+        if not self._replies:
+            self._failures.append(f"request {len(self.calls)} found the script at its end")
+            return HttpError(500, "The script of the fake upstream is at its end.")
+        return self._replies.popleft()
+
+    async def _send(
+        self, provider: Provider, reply: Reply, body: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if isinstance(reply, HttpError):
+            await _send_json(writer, reply.status, provider.error(reply), dict(reply.headers))
+            return
+        self._number += 1
+        provider.remember(self._ledger, reply, self._number, body)
+        if body.get("stream"):
+            gone = asyncio.create_task(reader.read(1))
+            try:
+                await self._stream(provider, reply, body, writer, gone)
+            finally:
+                gone.cancel()
+        elif isinstance(reply.end, StreamError):
+            await _send_json(writer, 500, provider.error(HttpError(500, reply.end.message, reply.end.code)))
+        elif not isinstance(reply.end, Dropped):
+            await _send_json(writer, 200, provider.whole(reply, self._number, body))
+
+    async def _stream(
+        self, provider: Provider, turn: Turn, body: Json, writer: asyncio.StreamWriter, gone: asyncio.Task[bytes]
+    ) -> None:
+        events = provider.stream(turn, self._number, body)
+        headers = {"content-type": "text/event-stream; charset=utf-8", "transfer-encoding": "chunked"}
+        writer.write(_head(200, headers))
+        for event in events:
+            if not isinstance(event, Gate):
+                await _send_chunk(writer, provider.frame(event))
+            elif not await _passes(event, gone):
+                raise ConnectionResetError("the client went away at a gate")
+        if farewell := provider.farewell_to(turn):
+            await _send_chunk(writer, farewell)
+        if not isinstance(turn.end, Dropped):
+            await _send_chunk(writer, b"")
+
+
+async def _passes(gate: Gate, gone: asyncio.Task[bytes]) -> bool:
+    """Wait for the gate; False when the client leaves first."""
+    waiting = asyncio.create_task(gate.pass_through())
+    try:
+        done, _ = await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    return waiting in done
+
+
+async def _read_call(reader: asyncio.StreamReader) -> Call:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.rstrip().split("\r\n")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    content = await reader.readexactly(int(headers.get("content-length", "0")))
+    path = first.split(" ")[1].partition("?")[0]
+    return Call(path, headers, cast(Json, json.loads(content or b"{}")))
+
+
+def _head(status: int, headers: dict[str, str]) -> bytes:
+    # Both SDKs obey x-should-retry, so that a scripted error is asked for exactly once.
+    fields = {"connection": "close", "x-request-id": "req_1", "x-should-retry": "false", **headers}
+    return "\r\n".join(
+        [f"HTTP/1.1 {status} -", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    ).encode()
+
+
+async def _send_json(
+    writer: asyncio.StreamWriter, status: int, body: Json, headers: dict[str, str] | None = None
+) -> None:
+    content = json.dumps(body).encode()
+    fields = {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
+    writer.write(_head(status, fields) + content)
+    await writer.drain()
+
+
+async def _send_chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+    await writer.drain()
