@@ -1,4 +1,4 @@
-"""The pytest plugin (entry point `hostedagent`): loaded in every run, so it imports nothing before a fixture is used."""
+"""The pytest plugin (entry point `hostedagent`): loaded in every run, so it imports nothing until a fixture is used."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ServeAgent = Callable[..., "AbstractAsyncContextManager[InProcessClient]"]
 
 @pytest.fixture
 def serve_agent() -> ServeAgent:
-    """Serve an agent in process: `async with serve_agent(agent) as client:`.
+    """Serves an agent in process: the value is a function for `async with serve_agent(agent) as client`.
 
-    Takes what `hostedagent.AgentHost` takes. Works with every asyncio plugin, as it is a plain fixture that returns an
-    asynchronous context manager.
+    The function takes what `hostedagent.AgentHost` takes. A plain fixture that gives out asynchronous context managers
+    works with every asyncio plugin of pytest.
     """
 
     @asynccontextmanager

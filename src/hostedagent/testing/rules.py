@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from agent_framework import Content, FunctionTool, Message
+from agent_framework import FunctionTool, Message
 
 Schema = Mapping[str, Any]
 
@@ -55,12 +55,8 @@ def answer(messages: Sequence[Message]) -> str:
     if NAME_QUESTION.search(text):
         names = [found[1] for message in said if (found := NAME.search(message.text))]
         return f"Your name is {names[-1]}." if names else "You have not told me your name."
-    files = [
-        content.media_type or content.type
-        for message in said[-1:]
-        for content in message.contents
-        if not _is_text(content)
-    ]
+    contents = said[-1].contents if said else []
+    files = [content.media_type or content.type for content in contents if content.type != "text"]
     attached = f" With it came: {', '.join(files)}." if files else ""
     return f'This is message {len(said)} from you. You said: "{text}".{attached}'
 
@@ -94,7 +90,7 @@ def _topic(tool: FunctionTool) -> set[str]:
     for name in (tool.name, *properties):
         words.update(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|\d+", name))
     for of in properties.values():
-        words.update(str(value).lower() for value in of.get("enum") or [])
+        words.update(value.lower() for value in cast("Sequence[Any]", of.get("enum") or []) if isinstance(value, str))
     return words - SMALL_WORDS
 
 
@@ -104,7 +100,7 @@ def arguments(schema: Schema, text: str) -> dict[str, Any]:
     Optional properties are filled only with what the text really has; required ones always.
     """
     picked = Picker(text, schema)
-    required = schema.get("required") or []
+    required = cast("Sequence[str]", schema.get("required") or [])
     found: dict[str, Any] = {}
     for name, of in cast("Mapping[str, Schema]", schema.get("properties") or {}).items():
         value = picked.value(of, needed=name in required)
@@ -120,11 +116,11 @@ class Picker:
         self._text = text
         self._root = root
         self._numbers: Iterator[str] = iter(NUMBERS.findall(text))
-        quoted = re.findall(r'"([^"]+)"|“([^”]+)”', text)
+        quoted = re.findall(r'"([^"]+)"', text)
         words = WORDS.findall(text)
-        # The first word is capitalised in any sentence: it is a name only when nothing else is.
+        # The first word is capitalised in any sentence, so it is no name; the last names are what a question is about.
         capitals = [word for word in words[1:] if word[0].isupper() and word != "I"]
-        self._names: Iterator[str] = iter([*(one or two for one, two in quoted), *reversed(capitals)])
+        self._names: Iterator[str] = iter([*quoted, *capitals[-_needed_strings(root) :]])
         self._last_word = words[-1] if words else ""
 
     def value(self, schema: Schema, *, needed: bool) -> Any:
@@ -162,16 +158,19 @@ class Picker:
         return next((self._resolved(one) for one in options if one.get("type") != "null"), schema)
 
 
+def _needed_strings(schema: Schema) -> int:
+    properties = cast("Mapping[str, Schema]", schema.get("properties") or {})
+    needed = [properties.get(name, {}) for name in cast("Sequence[str]", schema.get("required") or [])]
+    return max(1, sum(of.get("type") == "string" and "enum" not in of for of in needed))
+
+
 def structured(response_format: Any, text: str) -> str:
     """JSON text that fits a response format: a pydantic model, or a mapping as the model services take it."""
     if hasattr(response_format, "model_json_schema"):
         return json.dumps(arguments(response_format.model_json_schema(), text))
     form = cast("Mapping[str, Any]", response_format)
-    schema = form.get("schema") or (form.get("json_schema") or {}).get("schema")
+    nested = cast("Mapping[str, Any]", form.get("json_schema") or form)
+    schema = cast("Schema | None", nested.get("schema"))
     if schema is None:
         return text if form.get("type") == "text" else json.dumps({"reply": text})
     return json.dumps(arguments(schema, text))
-
-
-def _is_text(content: Content) -> bool:
-    return content.type == "text"

@@ -20,7 +20,7 @@ from agent_framework import (
     ResponseStream,
 )
 
-from .gate import Pause, is_pause, wait_at
+from .gate import Pause, wait_at
 
 Step: TypeAlias = AgentResponseUpdate | Content | str | BaseException | Pause
 Turn: TypeAlias = Iterable[Step]
@@ -115,10 +115,10 @@ class ScriptedAgent:
             self._played[number] += 1
             if isinstance(step, BaseException):
                 raise step
-            if is_pause(step):
-                await wait_at(step)
-            else:
+            if isinstance(step, (AgentResponseUpdate, Content, str)):
                 yield _update(step)
+            else:
+                await wait_at(step)
 
 
 def _update(step: AgentResponseUpdate | Content | str) -> AgentResponseUpdate:
