@@ -17,6 +17,7 @@ from typing import Self, cast
 
 from .providers import PROVIDERS, Provider
 from .rules import BrokenRuleError, Ledger
+from .transcript import transcript
 from .values import Dropped, Gate, HttpError, Json, NotExpressibleError, Part, Reply, StreamError, Turn, as_reply
 
 
@@ -54,6 +55,11 @@ class Upstream:
     def requests(self) -> list[Json]:
         """The bodies of all requests, oldest first."""
         return [call.body for call in self.calls]
+
+    @property
+    def transcripts(self) -> list[list[str]]:
+        """The conversation of every request in short lines, the same for each provider."""
+        return [transcript(body) for body in self.requests]
 
     def script(self, *replies: Reply | Part) -> None:
         """Add replies to the end of the script; a part alone is a turn of its own."""
