@@ -107,7 +107,9 @@ class Grammar:
         assert self._ended, f"the stream ended after {self._count} events without a terminal event"
 
     def _fail(self, why: str) -> NoReturn:
-        raise AssertionError(f"event {self._count} ({self._event.get('type')}) {why}; event: {dict(self._event)}")
+        shown = repr(dict(self._event))
+        shown = shown if len(shown) <= 400 else f"{shown[:400]}..."
+        raise AssertionError(f"event {self._count} ({self._event.get('type')}) {why}; event: {shown}")
 
     def _check(self, fits: bool, why: str) -> None:
         if not fits:
@@ -115,7 +117,7 @@ class Grammar:
 
     def _same(self, what: str, found: object, expected: object) -> None:
         if found != expected:
-            self._fail(f"{what} is {found!r}, expected {expected!r}")
+            self._fail(f"has a wrong value: {what} is {found!r}, expected {expected!r}")
 
     def _object(self, name: str) -> Mapping[str, Any]:
         value = self._event.get(name)
@@ -156,9 +158,7 @@ class Grammar:
         self._check(status in TERMINAL_STATUSES[self._event["type"]], f"has response.status {status!r}")
         # The SDK drops the output of a cancelled response, whatever the host has sent.
         if status != "cancelled":
-            still_open = [
-                f"{item.type} at {index}" for index, item in enumerate(self._items) if index not in self._done
-            ]
+            still_open = [f"{item.type} {index}" for index, item in enumerate(self._items) if index not in self._done]
             self._check(not still_open, f"comes while items are open: {', '.join(still_open)}")
             self._same("response.output", response.get("output"), [self._done[index] for index in sorted(self._done)])
         reason = cast("Mapping[str, Any]", response.get("incomplete_details") or {}).get("reason")

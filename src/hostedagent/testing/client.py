@@ -146,8 +146,12 @@ class InProcessClient:
         self._queue_limit = queue_limit
         self._running: set[asyncio.Task[None]] = set()
         self.headers = dict(headers or {})
-        self.errors: list[BaseException] = []
-        """What the app raised, in order."""
+        self._exchanges: list[Exchange] = []
+
+    @property
+    def errors(self) -> list[Exception]:
+        """What the app raised, in the order of the requests."""
+        return [exchange.error for exchange in self._exchanges if exchange.error is not None]
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Reply:
         """GET."""
@@ -230,8 +234,9 @@ class InProcessClient:
             "extensions": {},
         }
         exchange = Exchange(self._app, scope, body, patience=self._patience, limit=self._queue_limit)
+        self._exchanges.append(exchange)
         self._running.add(exchange.task)
-        exchange.task.add_done_callback(self._ended)
+        exchange.task.add_done_callback(self._running.discard)
         return exchange
 
     async def aclose(self, *, grace: float = 0.0) -> None:
@@ -255,11 +260,6 @@ class InProcessClient:
             merged["content-length"] = str(len(content))
         merged.update((name.lower(), value) for name, value in (headers or {}).items())
         return content, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in merged.items()]
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.errors.append(error)
 
 
 @asynccontextmanager

@@ -36,16 +36,11 @@ class Exchange:
         self._all_sent = asyncio.Event()
         self._all_read = False
         self._body: AsyncIterator[bytes] | None = _chunks(body)
+        self.error: Exception | None = None
+        """What the app raised, if it did."""
         self.status = 0
         self.raw_headers: list[tuple[bytes, bytes]] = []
         self.task = asyncio.create_task(self._run(app, scope), name=f"{scope['method']} {scope['path']}")
-
-    @property
-    def error(self) -> BaseException | None:
-        """What the app raised, once it has ended."""
-        if not self.task.done() or self.task.cancelled():
-            return None
-        return self.task.exception()
 
     async def start(self) -> None:
         """Wait for the status line.
@@ -90,6 +85,8 @@ class Exchange:
     async def _run(self, app: ASGIApp, scope: Message) -> None:
         try:
             await app(scope, self._receive, self._send)
+        except Exception as error:  # noqa: BLE001 - any app, any error: the client's caller judges
+            self.error = error
         finally:
             await self._put({"type": "app.ended"})
 

@@ -106,6 +106,7 @@ EVENTS: dict[str, Rule] = {
         ("completed",),
     ),
     **_steps("response.mcp_call", "mcp_call", ("in_progress",), ("completed", "failed")),
+    **_steps("response.compaction", "compaction", ("compacting",)),
     **_steps("response.mcp_list_tools", "mcp_list_tools", ("in_progress",), ("completed", "failed")),
 }
 

@@ -16,7 +16,7 @@ ServeAgent = Callable[..., "AbstractAsyncContextManager[InProcessClient]"]
 
 @pytest.fixture
 def serve_agent() -> ServeAgent:
-    """Serves an agent in process: the value is a function for `async with serve_agent(agent) as client`.
+    """Serves agents in process: gives out a function to be used in `async with`, which yields a client.
 
     The function takes what `hostedagent.AgentHost` takes. A plain fixture that gives out asynchronous context managers
     works with every asyncio plugin of pytest.
