@@ -113,6 +113,14 @@ async def test_a_tool_loop_sends_calls_and_results_back_as_the_provider_wants_th
         ]
 
 
+@every_client
+async def test_broken_arguments_of_the_model_become_a_result_it_can_read(connect: Connect) -> None:
+    async with Upstream() as upstream:
+        upstream.script(ToolCall("weather", '{"city": '), Text("Sorry."))
+        await updates(agent(connect, upstream))
+        assert upstream.transcripts[1][-1] == "result Error: Argument parsing failed."
+
+
 async def test_a_stored_response_is_continued_with_the_results_alone() -> None:
     async with Upstream() as upstream:
         upstream.script(turn(ToolCall("weather", {"city": "Paris"})), Text("Sunny."))

@@ -200,9 +200,11 @@ def test_arguments_that_come_back_changed_are_caught(arguments: str) -> None:
 
 def test_arguments_the_model_itself_got_wrong_may_come_back() -> None:
     broken = '{"city": '
-    check_chat_completions(
-        {"messages": [user(), said("a", arguments=broken), answer("a")]}, Ledger(arguments={"a": broken})
-    )
+    ledger = Ledger(arguments={"a": broken})
+    check_chat_completions({"messages": [user(), said("a", arguments=broken), answer("a")]}, ledger)
+    wrapped: Json = {"type": "tool_use", "id": "a", "name": "weather", "input": {"raw": broken}}
+    transcript = [user(), {"role": "assistant", "content": [wrapped]}, results("a")]
+    check_anthropic_messages({"max_tokens": 1, "messages": transcript}, ledger)
 
 
 def test_a_continued_response_knows_the_calls_of_the_one_before() -> None:
@@ -217,6 +219,14 @@ def test_a_continued_response_knows_the_calls_of_the_one_before() -> None:
             check_openai_responses({"previous_response_id": "resp_1", "input": items}, ledger)
     with pytest.raises(BrokenRuleError, match="is stored"):
         check_openai_responses({"previous_response_id": "resp_2", "input": "Hello"}, ledger)
+
+
+def test_a_stored_call_without_its_reasoning_is_refused() -> None:
+    ledger = Ledger(transcripts={"resp_1": [item("message", **user()), REASONING, call(id="fc_1")]})
+    check_openai_responses({"input": [user(), REASONING, call(id="fc_1"), output()]}, ledger)
+    check_openai_responses({"input": [user(), call(), output()]}, ledger)
+    with pytest.raises(BrokenRuleError, match="a stored item comes with its reasoning"):
+        check_openai_responses({"input": [user(), call(id="fc_1"), output()]}, ledger)
 
 
 def test_checks_leave_the_request_as_it_was() -> None:
@@ -249,6 +259,16 @@ async def test_a_reply_nobody_asked_for_fails_the_test() -> None:
         async with Upstream() as upstream:
             upstream.script(Text("One"), Text("Two"))
             await post(upstream, "/v1/chat/completions", {"messages": [user()]})
+
+
+async def test_replies_for_a_word_go_to_the_conversation_that_says_it() -> None:
+    async with Upstream() as upstream:
+        upstream.when("Paris", Text("in Paris"))
+        upstream.script(Text("anywhere"))
+        for said_by_user in ("Hello", "Hello Paris"):
+            response = await post(upstream, "/v1/chat/completions", {"messages": [user(said_by_user)]})
+            expected = "in Paris" if "Paris" in said_by_user else "anywhere"
+            assert response.json()["choices"][0]["message"]["content"] == expected
 
 
 async def test_an_unknown_address_fails_the_test() -> None:

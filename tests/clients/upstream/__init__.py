@@ -7,6 +7,10 @@
 
 The values of the script know no provider: the endpoint that a client calls decides the wire format. Requests are
 checked against the provider's rules, and the block fails for a broken rule and for a script too short or too long.
+
+`turn(*parts, end=, usage=)` is one answer of several parts, `HttpError` an answer with an error status, a `Gate` in a
+part holds the stream there, and `when(word, ...)` scripts conversations that run side by side. `upstream.transcripts`
+shows each request in short lines, the same for every provider; `upstream.requests` has the bodies as they came.
 """
 
 from .clients import anthropic_client, chat_completion_client, responses_client
@@ -15,6 +19,7 @@ from .server import Call, Upstream
 from .values import (
     CONTENT_FILTERED,
     INVALID_PROMPT,
+    OVERLOADED,
     RATE_LIMITED,
     SERVER_ERROR,
     UNAUTHORIZED,
@@ -51,6 +56,7 @@ from .values import (
 __all__ = [
     "CONTENT_FILTERED",
     "INVALID_PROMPT",
+    "OVERLOADED",
     "RATE_LIMITED",
     "SERVER_ERROR",
     "UNAUTHORIZED",

@@ -40,6 +40,7 @@ class Upstream:
         self._failures: list[str] = []
         self._ledger = Ledger()
         self._replies: deque[Reply] = deque()
+        self._replies_for: dict[str, deque[Reply]] = {}
         self._number = 0
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -65,11 +66,16 @@ class Upstream:
         """Add replies to the end of the script; a part alone is a turn of its own."""
         self._replies.extend(as_reply(reply) for reply in replies)
 
+    def when(self, word: str, *replies: Reply | Part) -> None:
+        """Add replies for requests whose newest user message has the word, so that turns can run side by side."""
+        self._replies_for.setdefault(word, deque()).extend(as_reply(reply) for reply in replies)
+
     def assert_all_consumed(self) -> None:
         """Raise when a request was refused by the rules or found no reply, or when replies are left."""
         problems = [*self._failures]
-        if self._replies:
-            problems.append(f"{len(self._replies)} scripted replies were never asked for, next: {self._replies[0]!r}")
+        left = [reply for replies in (self._replies, *self._replies_for.values()) for reply in replies]
+        if left:
+            problems.append(f"{len(left)} scripted replies were never asked for, next: {left[0]!r}")
         if problems:
             raise AssertionError("\n".join(problems))
 
@@ -126,10 +132,12 @@ class Upstream:
         except BrokenRuleError as error:
             self._failures.append(f"request {len(self.calls)} breaks a rule of the provider: {error}")
             return HttpError(400, error.says)
-        if not self._replies:
+        asked = next((line for line in reversed(transcript(body)) if line.startswith("user: ")), "")
+        replies = next((replies for word, replies in self._replies_for.items() if word in asked), self._replies)
+        if not replies:
             self._failures.append(f"request {len(self.calls)} found the script at its end")
             return HttpError(500, "The script of the fake upstream is at its end.")
-        return self._replies.popleft()
+        return replies.popleft()
 
     async def _send(
         self, provider: Provider, reply: Reply, body: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -332,6 +332,7 @@ RATE_LIMITED = HttpError(429, "Rate limit reached for requests", "rate_limit_exc
 UNAUTHORIZED = HttpError(401, "Incorrect API key provided: k.", "invalid_api_key")
 INVALID_PROMPT = HttpError(400, "Invalid prompt: your prompt was flagged.", "invalid_prompt", param="prompt")
 SERVER_ERROR = HttpError(500, "The server had an error while processing your request.", "server_error")
+OVERLOADED = HttpError(529, "Overloaded", "overloaded")
 CONTENT_FILTERED = HttpError(
     400,
     "The response was filtered due to the prompt triggering the content management policy.",

@@ -23,7 +23,8 @@ def check_arguments(call_id: str, arguments: object, ledger: Ledger) -> None:
     value = _parsed(arguments)
     if not isinstance(value, dict):
         broken("arguments are one JSON object", f"the arguments of {call_id!r} are {arguments!r}")
-    if sent is not None and value != _parsed(sent):
+    # Where the API takes only objects, a client has to wrap what the model failed to write as one.
+    if sent is not None and isinstance(_parsed(sent), dict) and value != _parsed(sent):
         broken("arguments come back unchanged", f"{call_id!r} was called with {sent!r}, not {arguments!r}")
 
 

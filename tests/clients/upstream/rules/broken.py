@@ -43,3 +43,16 @@ class Ledger:
     def knows_item(self, id_: str) -> bool:
         """Whether an item with that id is stored."""
         return any(item.get("id") == id_ for transcript in self.transcripts.values() for item in transcript)
+
+    def reasoning_before(self, id_: str) -> str | None:
+        """The id of the stored reasoning item that the stored item with that id came from."""
+        for transcript in self.transcripts.values():
+            reasoning: str | None = None
+            for item in transcript:
+                if item.get("id") == id_:
+                    return reasoning
+                if item["type"] == "reasoning":
+                    reasoning = item.get("id")
+                elif item.get("role") not in (None, "assistant") or item["type"].endswith("_output"):
+                    reasoning = None
+        return None

@@ -40,6 +40,7 @@ def check_openai_responses(body: Json, ledger: Ledger | None = None) -> None:
         if item["type"] == "function_call":
             check_arguments(item["call_id"], item["arguments"], ledger or Ledger())
     known = [*(stored or []), *given]
+    _check_origins(known, ledger or Ledger())
     if repeated := first_repeated(item["id"] for item in known if item.get("id") and item["type"] != "item_reference"):
         broken(
             "item ids are unique",
@@ -121,6 +122,18 @@ def _check_reasoning(items: list[Json], index: int, body: Json, ledger: Ledger |
             "reasoning is followed by what came of it",
             f"Item '{item.get('id')}' of type 'reasoning' was provided without its required following item.",
         )
+
+
+def _check_origins(items: list[Json], ledger: Ledger) -> None:
+    ids = {item.get("id") for item in items}
+    for item in items:
+        reasoning = ledger.reasoning_before(item["id"]) if item.get("id") and item["type"] != "reasoning" else None
+        if reasoning is not None and reasoning not in ids:
+            broken(
+                "a stored item comes with its reasoning",
+                f"Item '{item['id']}' of type '{item['type']}' was provided without its required 'reasoning' item: "
+                f"'{reasoning}'.",
+            )
 
 
 def _check_calls(items: list[Json], *, is_open_ended: bool) -> None:
