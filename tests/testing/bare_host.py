@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.ai.agentserver.responses import InMemoryResponseProvider, ResponseEventStream, ResponsesAgentServerHost
 
-USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+USAGE: Any = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
 
 
 class BareHost:
@@ -19,7 +19,8 @@ class BareHost:
         self.app.response_handler(self._answer)
 
     async def _answer(self, request: Any, context: Any, cancellation_signal: asyncio.Event) -> AsyncIterator[Any]:
-        mode = (request.get("metadata") or {}).get("mode")
+        metadata: dict[str, str] = request.get("metadata") or {}
+        mode = metadata.get("mode")
         stream = ResponseEventStream(response_id=context.response_id, request=request)
         yield stream.emit_created()
         yield stream.emit_in_progress()

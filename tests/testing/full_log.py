@@ -18,7 +18,13 @@ class Script:
         self.events.append({"type": f"response.{kind}", "sequence_number": len(self.events), **fields})
 
     def snapshot(self, kind: str, status: str, **fields: Any) -> None:
-        base = {"id": f"resp_{self.tag}", "object": "response", "created_at": 1, "model": "m", "output": []}
+        base: dict[str, Any] = {
+            "id": f"resp_{self.tag}",
+            "object": "response",
+            "created_at": 1,
+            "model": "m",
+            "output": [],
+        }
         self.add(kind, response={**base, "status": status, **fields})
 
     def sub(self, kind: str, **fields: Any) -> None:

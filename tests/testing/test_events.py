@@ -1,7 +1,6 @@
-import asyncio
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, get_args
 
 import pytest
@@ -135,21 +134,18 @@ def test_two_runs_of_one_scenario_have_the_same_lines() -> None:
     assert EventLog(full_log("a")).lines() == EventLog(full_log("b")).lines()
 
 
-def test_sse_may_be_cut_anywhere() -> None:
+async def test_sse_may_be_cut_anywhere() -> None:
     text = "".join(f"event: {event['type']}\r\ndata: {json.dumps(event)}\r\n\r\n: ping\r\n\r\n" for event in full_log())
     whole = EventLog.from_sse(text)
 
-    async def bytewise() -> Any:
+    async def bytewise() -> AsyncIterator[bytes]:
         for byte in text.encode():
             yield bytes([byte])
 
-    assert asyncio.run(_awaited(EventLog.from_sse(bytewise()))).events == whole.events == full_log()
+    cut = await EventLog.from_sse(bytewise())
+    assert cut.events == whole.events == full_log()
     with pytest.raises(AssertionError, match="ended inside a frame"):
         EventLog.from_sse(text.removesuffix(": ping\r\n\r\n")[:-3])
-
-
-async def _awaited(log: Any) -> EventLog:
-    return await log
 
 
 def test_an_event_line_that_contradicts_its_data_is_reported() -> None:
@@ -216,7 +212,7 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "queued after in_progress": (swap("queued", "in_progress"), "repeated or out of order"),
     "in_progress comes twice": (repeat("in_progress"), "repeated or out of order"),
     "created is completed": (change("created", "response.status", "completed"), "has response.status 'completed'"),
-    "created has output": (change("created", "response.output", [{}]), "has output before any item"),
+    "created has output": (change("created", "response.output", ["?"]), "has output before any item"),
     "unknown type": (change("queued", "type", "response.thinking"), "is of no known type"),
     "a bare error": (change("queued", "type", "error"), "is a bare error"),
     "no terminal": (drop("completed"), "without a terminal event"),
@@ -260,7 +256,10 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
         "part.type is 'refusal'",
     ),
     "part begins with text": (change("content_part.added", "part.text", "Hel"), "has text already"),
-    "part begins with annotations": (change("content_part.added", "part.annotations", [{}]), "has annotations already"),
+    "part begins with annotations": (
+        change("content_part.added", "part.annotations", ["?"]),
+        "has annotations already",
+    ),
     "part text differs": (change("content_part.done", "part.text", "Hel"), "part.text is 'Hel'"),
     "part before its text is done": (swap("output_text.done", "content_part.done"), "comes before the done event"),
     "delta outside its part": (swap("content_part.added", "output_text.delta"), "names no open part"),

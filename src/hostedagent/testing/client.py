@@ -146,12 +146,8 @@ class InProcessClient:
         self._queue_limit = queue_limit
         self._running: set[asyncio.Task[None]] = set()
         self.headers = dict(headers or {})
-        self._exchanges: list[Exchange] = []
-
-    @property
-    def errors(self) -> list[Exception]:
-        """What the app raised, in the order of the requests."""
-        return [exchange.error for exchange in self._exchanges if exchange.error is not None]
+        self.errors: list[Exception] = []
+        """What the app raised, in order."""
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Reply:
         """GET."""
@@ -210,9 +206,14 @@ class InProcessClient:
         return make_openai_client(self, **options)
 
     async def idle(self) -> None:
-        """Wait until the app has returned from every request, disconnected ones included."""
-        while self._running:
-            await asyncio.wait(set(self._running), timeout=self._patience)
+        """Wait until the app has returned from every request, disconnected ones included.
+
+        Raises:
+            TimeoutError: some request is still running when the client's patience is at its end.
+        """
+        async with asyncio.timeout(self._patience):
+            while self._running:
+                await asyncio.wait(set(self._running))
 
     def send(self, method: str, url: str, body: Body, headers: HeaderPairs) -> Exchange:
         """Start an exchange: the level below the other methods, for transports of other clients."""
@@ -233,8 +234,9 @@ class InProcessClient:
             "state": self._state.copy(),
             "extensions": {},
         }
-        exchange = Exchange(self._app, scope, body, patience=self._patience, limit=self._queue_limit)
-        self._exchanges.append(exchange)
+        exchange = Exchange(
+            self._app, scope, body, patience=self._patience, limit=self._queue_limit, errors=self.errors
+        )
         self._running.add(exchange.task)
         exchange.task.add_done_callback(self._running.discard)
         return exchange

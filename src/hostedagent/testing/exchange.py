@@ -28,9 +28,17 @@ class Exchange:
     """A request on its way and its answer coming back. Made by the clients; use it from one task."""
 
     def __init__(
-        self, app: ASGIApp, scope: Message, body: bytes | AsyncIterable[bytes], *, patience: float, limit: int
+        self,
+        app: ASGIApp,
+        scope: Message,
+        body: bytes | AsyncIterable[bytes],
+        *,
+        patience: float,
+        limit: int,
+        errors: list[Exception],
     ) -> None:
         self._patience = patience
+        self._errors = errors
         self._inbox: asyncio.Queue[Message] = asyncio.Queue(limit)
         self._gone = asyncio.Event()
         self._all_sent = asyncio.Event()
@@ -87,6 +95,7 @@ class Exchange:
             await app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - any app, any error: the client's caller judges
             self.error = error
+            self._errors.append(error)
         finally:
             await self._put({"type": "app.ended"})
 

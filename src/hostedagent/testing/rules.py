@@ -17,6 +17,7 @@ Schema = Mapping[str, Any]
 
 WORDS = re.compile(r"[^\W_]+(?:[.'-][^\W_]+)*")
 NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
+QUOTED = re.compile(r'"([^"]+)"')
 NAME = re.compile(r"\bmy name is (\w+)", re.IGNORECASE)
 NAME_QUESTION = re.compile(r"\b(what(?:'s| is) my name|who am i)\b", re.IGNORECASE)
 SMALL_WORDS = frozenset(
@@ -100,13 +101,12 @@ def arguments(schema: Schema, text: str) -> dict[str, Any]:
     Optional properties are filled only with what the text really has; required ones always.
     """
     picked = Picker(text, schema)
+    properties = cast("Mapping[str, Schema]", schema.get("properties") or {})
     required = cast("Sequence[str]", schema.get("required") or [])
-    found: dict[str, Any] = {}
-    for name, of in cast("Mapping[str, Schema]", schema.get("properties") or {}).items():
-        value = picked.value(of, needed=name in required)
-        if value is not None:
-            found[name] = value
-    return found
+    # What is required chooses first, whatever the order of the properties.
+    found = {name: picked.value(properties.get(name, {}), needed=True) for name in properties if name in required}
+    found.update((name, picked.value(of, needed=False)) for name, of in properties.items() if name not in required)
+    return {name: found[name] for name in properties if found[name] is not None}
 
 
 class Picker:
@@ -116,8 +116,8 @@ class Picker:
         self._text = text
         self._root = root
         self._numbers: Iterator[str] = iter(NUMBERS.findall(text))
-        quoted = re.findall(r'"([^"]+)"', text)
-        words = WORDS.findall(text)
+        quoted = QUOTED.findall(text)
+        words = WORDS.findall(QUOTED.sub(" ", text))
         # The first word is capitalised in any sentence, so it is no name; the last names are what a question is about.
         capitals = [word for word in words[1:] if word[0].isupper() and word != "I"]
         self._names: Iterator[str] = iter([*quoted, *capitals[-_needed_strings(root) :]])

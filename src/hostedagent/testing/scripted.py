@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 from agent_framework import (
     AgentResponse,
@@ -23,6 +23,7 @@ from agent_framework import (
 from .gate import Pause, wait_at
 
 Step: TypeAlias = AgentResponseUpdate | Content | str | BaseException | Pause
+AgentInputs: TypeAlias = str | Content | Message | Sequence[str | Content | Message]
 Turn: TypeAlias = Iterable[Step]
 
 
@@ -67,9 +68,27 @@ class ScriptedAgent:
         self._turns = [list(turn) for turn in turns]
         self._played = [0] * len(self._turns)
 
+    @overload
     def run(
         self,
-        messages: str | Content | Message | Sequence[str | Content | Message] | None = None,
+        messages: AgentInputs | None = None,
+        *,
+        stream: Literal[False] = ...,
+        session: AgentSession | None = None,
+        **kwargs: Any,
+    ) -> Awaitable[AgentResponse[Any]]: ...
+    @overload
+    def run(
+        self,
+        messages: AgentInputs | None = None,
+        *,
+        stream: Literal[True],
+        session: AgentSession | None = None,
+        **kwargs: Any,
+    ) -> ResponseStream[AgentResponseUpdate, AgentResponse[Any]]: ...
+    def run(
+        self,
+        messages: AgentInputs | None = None,
         *,
         stream: bool = False,
         session: AgentSession | None = None,
@@ -129,7 +148,7 @@ def _update(step: AgentResponseUpdate | Content | str) -> AgentResponseUpdate:
     return AgentResponseUpdate(contents=[content], role=role)
 
 
-def _copied(messages: str | Content | Message | Sequence[str | Content | Message] | None) -> list[Message]:
+def _copied(messages: AgentInputs | None) -> list[Message]:
     if messages is None:
         return []
     if isinstance(messages, (str, Content, Message)):
