@@ -1,9 +1,14 @@
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import hostedagent.testing
+from hostedagent.testing.plugin import ServeAgent
+
+from .bare_host import BareHost, body
 
 pytest_plugins = ["pytester"]
 
@@ -34,6 +39,21 @@ for name in ("openai", "httpx", "httpx2", "agent_framework", "starlette"):
 from hostedagent.testing import EventLog, InProcessClient, serve
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_the_fixture_serves_the_app_of_the_host_it_made(
+    serve_agent: ServeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[object, dict[str, Any]]] = []
+
+    def fake_host(agent: object, **options: Any) -> SimpleNamespace:
+        made.append((agent, options))
+        return SimpleNamespace(app=BareHost().app)
+
+    monkeypatch.setattr(hostedagent, "AgentHost", fake_host, raising=False)
+    async with serve_agent("agent", name="n") as client:
+        assert (await client.post("/responses", json=body(stream=True))).log().text == "Hello"
+    assert made == [("agent", {"name": "n"})]
 
 
 def test_a_users_test_can_serve_an_agent_with_the_fixture(pytester: pytest.Pytester) -> None:
