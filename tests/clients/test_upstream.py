@@ -114,6 +114,17 @@ async def test_a_tool_loop_sends_calls_and_results_back_as_the_provider_wants_th
 
 
 @every_client
+async def test_conversations_side_by_side_keep_to_their_own_script(connect: Connect) -> None:
+    async with Upstream() as upstream:
+        for city in ("Paris", "Rome", "Oslo"):
+            upstream.when(city, ToolCall("weather", {"city": city}), Text(f"Sunny in {city}."))
+        one = agent(connect, upstream)
+        runs = [one.run(f"Weather in {city}?", session=one.create_session()) for city in ("Oslo", "Paris", "Rome")]
+        answers = [response.text for response in await asyncio.gather(*runs)]
+    assert answers == ["Sunny in Oslo.", "Sunny in Paris.", "Sunny in Rome."]
+
+
+@every_client
 async def test_broken_arguments_of_the_model_become_a_result_it_can_read(connect: Connect) -> None:
     async with Upstream() as upstream:
         upstream.script(ToolCall("weather", '{"city": '), Text("Sorry."))

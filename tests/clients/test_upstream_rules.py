@@ -271,6 +271,13 @@ async def test_replies_for_a_word_go_to_the_conversation_that_says_it() -> None:
             assert response.json()["choices"][0]["message"]["content"] == expected
 
 
+async def test_a_request_the_fake_cannot_read_fails_the_test() -> None:
+    with pytest.raises(AssertionError, match="could not answer"):
+        async with Upstream() as upstream:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await post(upstream, "/v1/chat/completions", {"messages": [{"content": "nobody says this"}]})
+
+
 async def test_an_unknown_address_fails_the_test() -> None:
     with pytest.raises(AssertionError, match="no provider listens"):
         async with Upstream() as upstream:

@@ -38,6 +38,8 @@ from upstream.providers import ANTHROPIC, CHAT_COMPLETIONS, RESPONSES, Provider
 
 REQUEST: dict[str, Any] = {"model": "m", "stream_options": {"include_usage": True}}
 CITED = UrlCitation("https://example.com", "Example", 0, 2)
+RESPONSES_EVENT = TypeAdapter[Any](ResponseStreamEvent)
+ANTHROPIC_EVENT = TypeAdapter[Any](BetaRawMessageStreamEvent)
 PIXEL = "iVBORw0KGgo="
 
 
@@ -158,7 +160,7 @@ ENDS = [None, Incomplete(), Incomplete("content_filter"), Failed(), StreamError(
 @pytest.mark.parametrize("end", ENDS, ids=str)
 def test_every_responses_event_is_valid_for_the_sdk(end: Any) -> None:
     for event in events_of(RESPONSES, turn(*EVERY_PART, end=end)):
-        TypeAdapter[Any](ResponseStreamEvent).validate_python(event)
+        RESPONSES_EVENT.validate_python(event)
     Response.model_validate(RESPONSES.whole(turn(*EVERY_PART, end=end), 1, REQUEST))
 
 
@@ -174,7 +176,7 @@ def test_every_anthropic_event_is_valid_for_the_sdk(end: Any) -> None:
     # The SDK drops pings before it looks at types.
     for event in events_of(ANTHROPIC, turn(*FOR_ANTHROPIC, end=end)):
         if event["type"] != "ping":
-            TypeAdapter[Any](BetaRawMessageStreamEvent).validate_python(event)
+            ANTHROPIC_EVENT.validate_python(event)
     BetaMessage.model_validate(ANTHROPIC.whole(turn(*FOR_ANTHROPIC, end=end), 1, REQUEST))
 
 

@@ -98,7 +98,12 @@ class Upstream:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
+        connection.add_done_callback(self._finish)
+
+    def _finish(self, connection: asyncio.Task[None]) -> None:
+        self._connections.discard(connection)
+        if not connection.cancelled() and (error := connection.exception()) is not None:
+            self._failures.append(f"the fake upstream could not answer: {error!r}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -132,12 +137,17 @@ class Upstream:
         except BrokenRuleError as error:
             self._failures.append(f"request {len(self.calls)} breaks a rule of the provider: {error}")
             return HttpError(400, error.says)
-        asked = next((line for line in reversed(transcript(body)) if line.startswith("user: ")), "")
-        replies = next((replies for word, replies in self._replies_for.items() if word in asked), self._replies)
+        replies = self._queue_for(body)
         if not replies:
             self._failures.append(f"request {len(self.calls)} found the script at its end")
             return HttpError(500, "The script of the fake upstream is at its end.")
         return replies.popleft()
+
+    def _queue_for(self, body: Json) -> deque[Reply]:
+        stored = self._ledger.transcripts.get(body.get("previous_response_id") or "", [])
+        lines = [*transcript({"input": stored}), *transcript(body)]
+        asked = next((line for line in reversed(lines) if line.startswith("user: ")), "")
+        return next((replies for word, replies in self._replies_for.items() if word in asked), self._replies)
 
     async def _send(
         self, provider: Provider, reply: Reply, body: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
