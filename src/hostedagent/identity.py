@@ -1,0 +1,146 @@
+"""Whose request this is: the identity that the platform sends, and the scope of storage that follows from it.
+
+Container protocol 2.0.0 sends one opaque user key and a call id for each request. The older contract sent a user key
+and a chat key. `Scope` is the only place where storage keys are derived: hashed, and framed so that no two lists of
+parts can meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from hostedagent.errors import Unauthenticated
+
+USER_ID_HEADER: Final = "x-agent-user-id"
+"""Protocol 2.0.0: the user's partition key."""
+
+CALL_ID_HEADER: Final = "x-agent-foundry-call-id"
+"""Protocol 2.0.0: the credential handle of this one request; never a key."""
+
+USER_ISOLATION_HEADER: Final = "x-agent-user-isolation-key"
+"""Protocol 1.0.0: the user's partition key."""
+
+CHAT_ISOLATION_HEADER: Final = "x-agent-chat-isolation-key"
+"""Protocol 1.0.0: the chat's partition key."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationKeys:
+    """What the platform sent. Opaque; `None` means that the header was absent, `""` that it was present and empty.
+
+    Args:
+        user: `x-agent-user-id` (protocol 2.0.0), else `x-agent-user-isolation-key` (1.0.0).
+        chat: `x-agent-chat-isolation-key` (1.0.0 only).
+    """
+
+    user: str | None = None
+    chat: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose data this is.
+
+    Args:
+        user: The user's key; for a host without identities, `LOCAL_USER`.
+        chat: The chat's key under protocol 1.0.0, else `None`.
+    """
+
+    user: str
+    chat: str | None = None
+
+    def key(self, *parts: str) -> str:
+        """A storage key: 64 hexadecimal characters, equal exactly for the same scope and the same parts."""
+        digest = hashlib.sha256()
+        for part in (self.user, "-" if self.chat is None else f"+{self.chat}", *parts):
+            raw = part.encode("utf-8", "surrogatepass")
+            digest.update(len(raw).to_bytes(8, "big"))
+            digest.update(raw)
+        return digest.hexdigest()
+
+
+LOCAL_USER: Final = "local"
+"""The user of a host that is not hosted and gets no identity."""
+
+
+class ScopeResolver(Protocol):
+    """Says whose request this is.
+
+    Concurrency: called once for each request, on the event loop; must not block.
+
+    Raises:
+        Unauthenticated: The request carries no identity and must have one.
+    """
+
+    def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
+        """Resolve from the request's headers; names are lower case."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformScopeResolver:
+    """The default resolver: Foundry's identity headers.
+
+    Args:
+        is_hosted: Whether the process runs as a Foundry hosted agent; then a request without a user is refused.
+        accepts_protocol_1: Whether a hosted process honours the headers of protocol 1.0.0. A process that is not
+            hosted always does. They never count beside an identity of protocol 2.0.0.
+    """
+
+    is_hosted: bool = False
+    accepts_protocol_1: bool = False
+
+    def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
+        """Resolve the keys and the scope.
+
+        Raises:
+            Unauthenticated: Hosted, and no user key came.
+        """
+        keys = self._keys(headers)
+        if not keys.user:
+            if self.is_hosted:
+                raise Unauthenticated(f"The platform sent no user identity ({USER_ID_HEADER}).")
+            return keys, Scope(LOCAL_USER if keys.user is None else "", keys.chat)
+        return keys, Scope(f"user:{keys.user}", keys.chat)
+
+    def _keys(self, headers: Mapping[str, str]) -> IsolationKeys:
+        user = headers.get(USER_ID_HEADER)
+        if user is not None or (self.is_hosted and not self.accepts_protocol_1):
+            return IsolationKeys(user)
+        return IsolationKeys(headers.get(USER_ISOLATION_HEADER), headers.get(CHAT_ISOLATION_HEADER))
+
+
+_keys: ContextVar[IsolationKeys] = ContextVar("hostedagent_isolation_keys")
+_scope: ContextVar[Scope] = ContextVar("hostedagent_scope")
+
+_NO_KEYS = IsolationKeys()
+_LOCAL = Scope(LOCAL_USER)
+
+
+def get_current_isolation_keys() -> IsolationKeys:
+    """The isolation keys of the request being served; empty outside a request."""
+    return _keys.get(_NO_KEYS)
+
+
+def set_current_isolation_keys(keys: IsolationKeys) -> Token[IsolationKeys]:
+    """Set the isolation keys of the current context; give the token to `reset_current_isolation_keys`."""
+    return _keys.set(keys)
+
+
+def reset_current_isolation_keys(token: Token[IsolationKeys]) -> None:
+    """Undo `set_current_isolation_keys`."""
+    _keys.reset(token)
+
+
+def current_scope() -> Scope:
+    """The scope of the request being served; the local scope outside a request."""
+    return _scope.get(_LOCAL)
+
+
+def set_current_scope(scope: Scope) -> Token[Scope]:
+    """Set the scope of the current context and of every task started from it."""
+    return _scope.set(scope)

@@ -1,0 +1,50 @@
+"""What the host fixes and what a request may set. Two values, both safe as they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerPolicy:
+    """What a caller may change about the agent. By default: nothing that the developer decided.
+
+    Args:
+        allow_model: Whether `model` chooses the model. Otherwise it is accepted and ignored, and the response names
+            the model that answered.
+        allow_instructions: Whether `instructions` are added to the agent's own. Otherwise they are refused, and
+            system and developer messages in the input reach the model as what they are: the caller's words.
+        allow_function_tools: Whether the caller may bring function tools, which the caller runs itself.
+        allow_server_tools: The types of server-side tools that a caller may add (for example `"web_search"`). A
+            remote MCP server (`"mcp"`) lets a caller make the agent's network talk to any host: think twice.
+    """
+
+    allow_model: bool = False
+    allow_instructions: bool = False
+    allow_function_tools: bool = True
+    allow_server_tools: frozenset[str] = field(default_factory=frozenset[str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOptions:
+    """How the host runs.
+
+    Args:
+        caller: What requests may set.
+        history: Who keeps the conversation. `replay`: the host's response store; `service`: the model's service;
+            `session`: the agent's own history provider.
+        max_body_bytes: The largest request body in bytes; larger ones get 413.
+        max_depth: The deepest nesting of a request body; deeper ones get 400.
+        run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
+        keep_alive: Seconds between keep-alive comments on a quiet stream; 0 for none.
+    """
+
+    caller: CallerPolicy = field(default_factory=CallerPolicy)
+    history: HistoryOwner = "replay"
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_depth: int = 100
+    run_timeout: float | None = None
+    keep_alive: float = 0

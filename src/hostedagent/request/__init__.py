@@ -1,0 +1,1 @@
+"""The request: parsed once, read deep, turned into the arguments of a run."""
