@@ -8,14 +8,14 @@ request; what must be done comes out as an effect between the events.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hostedagent.content import BY_CONTENT, COMPLETED, Codec, End, OpenItem, Output, Part
 from hostedagent.types import Emission
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate
+    from agent_framework import AgentResponseUpdate, Content
 
     from hostedagent.content._codec import Key
 
@@ -27,11 +27,12 @@ _MERGEABLE = frozenset({"text", "text_reasoning"})
 class _Lane:
     """The open items of one author, in the order in which they began."""
 
-    __slots__ = ("items", "latest")
+    __slots__ = ("items", "latest", "snapshots")
 
     def __init__(self) -> None:
         self.items: dict[Key, OpenItem] = {}
         self.latest: dict[str, Key] = {}
+        self.snapshots: dict[str | None, Sequence[Content]] = {}
 
 
 class Projection:
@@ -47,25 +48,28 @@ class Projection:
         self._codecs = codecs
         self._lanes: dict[str | None, _Lane] = {}
         self._ended: set[Key] = set()
+        self._unnamed = 0
 
     def update(self, update: AgentResponseUpdate) -> Iterator[Emission]:
         """The events and effects of one update, in order."""
         author, message_id = update.author_name or update.agent_id, update.message_id
+        lane = self._lane(author)
         replaces_all = update.merge_mode == "replace"
-        position = 0
-        for content in update.contents:
-            part = Part(
-                content,
-                author,
-                message_id,
-                update.role or "assistant",
-                replaces_all or content.merge_mode == "replace",
-                position if replaces_all else None,
-            )
-            if content.type in _MERGEABLE:
-                position += 1
-            yield from self.part(part)
-        if update.finish_reason is not None and (lane := self._lanes.get(author)) is not None:
+        earlier = lane.snapshots.pop(message_id, ())
+        if not replaces_all or not _grows(earlier, update.contents):
+            earlier = ()
+        positions = dict.fromkeys(_MERGEABLE, 0)
+        for place, content in enumerate(update.contents):
+            position = positions.get(content.type) if replaces_all else None
+            if content.type in positions:
+                positions[content.type] += 1
+            if place < len(earlier) and _same(earlier[place], content):
+                continue  # An earlier snapshot said exactly this, and something else may have been said since.
+            replaces = replaces_all or content.merge_mode == "replace"
+            yield from self.part(Part(content, author, message_id, update.role or "assistant", replaces, position))
+        if replaces_all and update.finish_reason is None:
+            lane.snapshots[message_id] = list(update.contents)
+        if update.finish_reason is not None:
             yield from self._finish(lane, message_id)
 
     def part(self, part: Part) -> Iterator[Emission]:
@@ -77,13 +81,15 @@ class Projection:
         if codec.effect is not None:
             yield from codec.effect(part)
             return
-        lane = self._lanes.get(part.author)
-        if lane is None:
-            lane = self._lanes[part.author] = _Lane()
+        lane = self._lane(part.author)
         key = self._key(codec, part, lane)
         if key in self._ended and not codec.is_repeatable:
             return
         item = lane.items.get(key)
+        if item is None:
+            # A tool's result may come without the author who called it.
+            lane = next((other for other in self._lanes.values() if key in other.items), lane)
+            item = lane.items.get(key)
         if part.role == "tool":
             yield from self._end_others(self._lanes.values(), key, part)
         elif item is None or len(lane.items) > 1:
@@ -96,8 +102,17 @@ class Projection:
         if item.is_closed:
             self._forget(lane, key)
 
+    def _lane(self, author: str | None) -> _Lane:
+        lane = self._lanes.get(author)
+        if lane is None:
+            lane = self._lanes[author] = _Lane()
+        return lane
+
     def _key(self, codec: Codec, part: Part, lane: _Lane) -> Key:
-        key = codec.key(part) if codec.key is not None else (codec.family, str(id(part.content)))
+        if codec.key is None:
+            self._unnamed += 1
+            return (codec.family, str(self._unnamed), "")
+        key = codec.key(part)
         return key if key is not None else lane.latest.get(codec.family, (codec.family,))
 
     def _end_others(self, lanes: Iterable[_Lane], key: Key, part: Part) -> Iterator[Emission]:
@@ -119,10 +134,26 @@ class Projection:
 
     def _forget(self, lane: _Lane, key: Key) -> None:
         del lane.items[key]
-        self._ended.add(key)
+        if key[-1]:
+            self._ended.add(key)
 
     def close(self, end: End = COMPLETED) -> Iterator[Emission]:
         """End every open item, oldest first; called once, before the terminal event."""
         for lane in self._lanes.values():
             for key in list(lane.items):
                 yield from self._end(lane, key, end)
+
+
+def _grows(earlier: Sequence[Content], later: Sequence[Content]) -> bool:
+    """Whether a snapshot continues the one before it, rather than starting the next message."""
+    return bool(earlier) and len(later) >= len(earlier) and all(map(_continues, earlier, later))
+
+
+def _continues(earlier: Content, later: Content) -> bool:
+    if earlier.type not in _MERGEABLE:
+        return _same(earlier, later)
+    return earlier.type == later.type and (later.text or "").startswith(earlier.text or "")
+
+
+def _same(earlier: Content, later: Content) -> bool:
+    return earlier.type == later.type and earlier.to_dict() == later.to_dict()

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from azure.ai.agentserver.responses import ResponseEventStream
 
 Key: TypeAlias = tuple[str, ...]
-"""Which open item a part belongs to: the family's name first, then what tells its items apart."""
+"""Which open item a part belongs to: the family's name first, then what tells its items apart.
+
+A key whose last element is empty names nothing: after its item has ended, it may come again and opens the next item.
+"""
 
 ItemRole = Literal["assistant", "tool", "user", "own"]
 """The role of the Agent Framework message that an item becomes part of; `own` when the item itself says."""
@@ -37,7 +40,7 @@ class Part:
     """One content of an update, with what the update says about it.
 
     `author` is the agent that speaks, `message_id` the provider's message, both `None` when unknown. `replaces` means
-    that the content is a snapshot of everything so far, `position` its place among the mergeable contents of an
+    that the content is a snapshot of everything so far, `position` its place among the contents of its type in an
     update that is a snapshot as a whole.
     """
 
@@ -204,7 +207,7 @@ class Codec:
         effect: Part to effects, for families that put nothing on the wire.
         key: Which open item a part belongs to; `None` for the one of the family that its author opened last.
         is_repeatable: Whether a key may come again after its item ended. Where it may not, what comes is a repeat of
-            what was sent and is dropped.
+            what was sent and is dropped, unless the key names nothing.
         absent: Direction (`read`, `emit` or `stream`) to the reason why the family does not have it.
         limits: Sentences for `docs/limitations.md`.
     """

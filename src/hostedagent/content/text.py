@@ -69,6 +69,7 @@ class OpenText(BaseItem):
         super().__init__(part, output)
         self._done: list[MutableItem] = []
         self._part: _TextPart | None = None
+        self._base = part.position or 0
 
     def ends_before(self, part: Part) -> bool:
         """Anything but text ends the message, unless another message of the same author makes it."""
@@ -103,9 +104,13 @@ class OpenText(BaseItem):
     def _missing(self, part: Part, kind: _PartKind) -> str:
         """What of a snapshot has not been said yet."""
         snapshot = part.content.text or ""
-        if part.position is not None and part.position < len(self._done):
-            return ""  # A snapshot of the whole message names its earlier parts again; those are done.
         current = self._part
+        if part.position is not None:
+            place = part.position - self._base
+            if place < len(self._done):
+                return ""  # A snapshot of the whole message names its earlier parts again; those are done.
+            if current is not None and place > current.index:
+                return snapshot
         if current is None or current.kind != kind:
             return snapshot
         said = current.text()
