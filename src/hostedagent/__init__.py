@@ -1,1 +1,78 @@
-"""x."""
+"""hostedagent: serve a Microsoft Agent Framework agent or workflow over the Responses protocol.
+
+```python
+from hostedagent import AgentHost
+
+AgentHost(agent).run()
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hostedagent.errors import ConfigurationError, HostError, RequestError
+    from hostedagent.host import AgentHost
+    from hostedagent.identity import (
+        IsolationKeys,
+        Scope,
+        ScopeResolver,
+        get_current_isolation_keys,
+        reset_current_isolation_keys,
+        set_current_isolation_keys,
+    )
+    from hostedagent.policy import CallerPolicy, HostOptions
+    from hostedagent.request.turn import TurnRequest, current_turn
+
+# The SDK prints a line on standard error for each experimental name it loads itself. Read when it is imported.
+os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true")
+
+_HOME = {
+    "AgentHost": "hostedagent.host",
+    "CallerPolicy": "hostedagent.policy",
+    "ConfigurationError": "hostedagent.errors",
+    "HostError": "hostedagent.errors",
+    "HostOptions": "hostedagent.policy",
+    "IsolationKeys": "hostedagent.identity",
+    "RequestError": "hostedagent.errors",
+    "Scope": "hostedagent.identity",
+    "ScopeResolver": "hostedagent.identity",
+    "TurnRequest": "hostedagent.request.turn",
+    "current_turn": "hostedagent.request.turn",
+    "get_current_isolation_keys": "hostedagent.identity",
+    "reset_current_isolation_keys": "hostedagent.identity",
+    "set_current_isolation_keys": "hostedagent.identity",
+}
+"""Public name to its module: imported when first used, so that `import hostedagent` costs nothing."""
+
+__all__ = [
+    "AgentHost",
+    "CallerPolicy",
+    "ConfigurationError",
+    "HostError",
+    "HostOptions",
+    "IsolationKeys",
+    "RequestError",
+    "Scope",
+    "ScopeResolver",
+    "TurnRequest",
+    "current_turn",
+    "get_current_isolation_keys",
+    "reset_current_isolation_keys",
+    "set_current_isolation_keys",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -182,12 +182,14 @@ class Output:
     """Where codecs open items: one response's event stream and what the turn knows about it.
 
     `held_calls` are the names of tools that ask for approval: their calls are kept back until it is known whether
-    the caller sees a question or a call.
+    the caller sees a question or a call. `consent_origins` are the origins that a consent link may have, `None` for
+    any.
     """
 
     stream: ResponseEventStream
     response_id: str
     held_calls: frozenset[str] = frozenset()
+    consent_origins: frozenset[str] | None = None
 
     def item(self, prefix: str, part: Part) -> OutputItem:
         """Begin an item. Nothing else may begin one before its `added` event has been yielded."""

@@ -1,0 +1,1 @@
+"""The wire, where the SDK leaves something to complete."""

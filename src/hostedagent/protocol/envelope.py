@@ -1,0 +1,151 @@
+"""The response object, complete: every field that the Open Responses specification requires, nullable ones as null.
+
+The SDK leaves out what a handler does not set and strips nulls from what it stores, so the object is completed as it
+leaves: in JSON answers and in the few events that carry a snapshot. Other events pass through untouched.
+Specification: https://www.openresponses.org/specification, schema `ResponseResource`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+from hostedagent.types import Json
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DEFAULTS: Final[Mapping[str, Json]] = {
+    "completed_at": None,
+    "incomplete_details": None,
+    "model": "",
+    "previous_response_id": None,
+    "instructions": None,
+    "error": None,
+    "tools": [],
+    "tool_choice": "auto",
+    "truncation": "disabled",
+    "parallel_tool_calls": True,
+    "text": {"format": {"type": "text"}},
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_logprobs": 0,
+    "temperature": 1.0,
+    "reasoning": None,
+    "usage": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "store": True,
+    "background": False,
+    "service_tier": "default",
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+"""Required field to the value that stands when the turn says nothing."""
+
+SNAPSHOT_EVENTS: Final = ("created", "queued", "in_progress", "completed", "incomplete", "failed")
+
+_SNAPSHOT_FRAMES: Final = tuple(f"event: response.{name}\n".encode() for name in SNAPSHOT_EVENTS)
+_ERROR_FRAME: Final = b"event: error\n"
+
+
+def complete(response: Mapping[str, Json]) -> dict[str, Json]:
+    """The response with every required field; what is there and not null stays."""
+    full = dict(response)
+    for name, default in DEFAULTS.items():
+        if full.get(name) is None:
+            full[name] = default
+    if isinstance(full["reasoning"], dict):
+        full["reasoning"] = {"effort": None, "summary": None, **full["reasoning"]}
+    return full
+
+
+def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
+    """An `error` event with the specification's nested error beside the flat fields that OpenAI's clients read."""
+    if "error" in event:
+        return dict(event)
+    error = {key: event.get(key) for key in ("code", "message", "param")}
+    return {**event, "error": {"type": "server_error", **error}}
+
+
+class EnvelopeMiddleware:
+    """Completes response objects on their way out of an ASGI app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or "/responses" not in scope["path"]:
+            await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, _Completer(send))
+
+
+class _Completer:
+    """Rewrites one HTTP answer. JSON is held until it is whole; a stream's chunks are whole events already."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body: list[bytes] = []
+        self._is_stream = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kind = _content_type(message)
+            self._is_stream = kind.startswith(b"text/event-stream")
+            if kind.startswith(b"application/json") and message["status"] == 200:
+                self._start = message
+                return
+        elif message["type"] == "http.response.body":
+            if self._is_stream:
+                body = message.get("body", b"")
+                if body.startswith(b"event: ") and not body.startswith(b"event: response.output"):
+                    message = {**message, "body": _complete_frame(body)}
+            elif self._start is not None:
+                await self._json(message)
+                return
+        await self._send(message)
+
+    async def _json(self, message: Message) -> None:
+        assert self._start is not None
+        self._body.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        body = _complete_body(b"".join(self._body))
+        headers = [(key, value) for key, value in self._start["headers"] if key.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self._send({**self._start, "headers": headers})
+        await self._send({**message, "body": body})
+
+
+def _content_type(message: Message) -> bytes:
+    return next((value for key, value in message["headers"] if key.lower() == b"content-type"), b"")
+
+
+def _complete_body(body: bytes) -> bytes:
+    value = json.loads(body)
+    if not isinstance(value, dict) or cast("dict[str, Json]", value).get("object") != "response":
+        return body
+    return json.dumps(complete(cast("dict[str, Json]", value)), separators=(",", ":")).encode()
+
+
+def _complete_frame(frame: bytes) -> bytes:
+    """Complete the snapshot of one event frame; other frames come back as they are."""
+    is_snapshot = frame.startswith(_SNAPSHOT_FRAMES)
+    if not is_snapshot and not frame.startswith(_ERROR_FRAME):
+        return frame
+    head, marker, rest = frame.partition(b"\ndata: ")
+    data, end, more = rest.partition(b"\n\n")
+    if not marker or not end:
+        return frame
+    event = json.loads(data)
+    if is_snapshot:
+        event["response"] = complete(event["response"])
+    else:
+        event = complete_error(event)
+    return b"".join((head, marker, json.dumps(event).encode(), end, more))

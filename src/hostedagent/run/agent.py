@@ -1,0 +1,103 @@
+"""The arguments of a run: options, tools and session reach only agents whose `run` takes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.request.run_options import unsupported_options
+from hostedagent.request.turn import TurnRequest
+from hostedagent.types import Json
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
+
+
+def start_run(
+    agent: SupportsAgentRun,
+    messages: Sequence[Message],
+    request: TurnRequest,
+    *,
+    session: AgentSession | None,
+    keeps_history: bool,
+) -> AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]:
+    """Start a streaming run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
+
+    Args:
+        agent: Any `SupportsAgentRun`.
+        messages: The transcript.
+        request: The turn.
+        session: Passed to agents that take one; `None` leaves it out.
+        keeps_history: Whether the host keeps the conversation, so that the model's service should not.
+    """
+    accepted = _accepted(type(agent))
+    arguments: dict[str, Any] = {"stream": True}
+    if session is not None and _takes(accepted, "session"):
+        arguments["session"] = session
+    tools = request.options.tools.for_run()
+    if tools and _takes(accepted, "tools"):
+        arguments["tools"] = tools
+    if _takes(accepted, "options") and (options := _chat_options(agent, request, keeps_history)):
+        arguments["options"] = options
+    run = cast("Any", agent.run)
+    return run(list(messages), **arguments)
+
+
+def check_tool_names(agent: object, request: TurnRequest) -> None:
+    """See that the caller's tools do not take the name of one of the agent's.
+
+    Raises:
+        InvalidRequest: One does.
+    """
+    if clash := sorted(request.options.tools.names & tool_names(agent)):
+        raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
+
+
+def tool_names(agent: object) -> frozenset[str]:
+    """The names of the tools that the agent declares."""
+    return frozenset(name for tool in _tools(agent) if isinstance(name := getattr(tool, "name", None), str))
+
+
+def approval_tools(agent: object) -> frozenset[str]:
+    """The names of the agent's tools that always ask for approval."""
+    return frozenset(
+        name
+        for tool in _tools(agent)
+        if getattr(tool, "approval_mode", None) == "always_require"
+        and isinstance(name := getattr(tool, "name", None), str)
+    )
+
+
+def model_name(agent: object) -> str | None:
+    """The model that the agent's chat client is set up for, where it says."""
+    name = getattr(getattr(agent, "client", None), "model", None)
+    return name if isinstance(name, str) and name else None
+
+
+def _tools(agent: object) -> Sequence[object]:
+    options = getattr(agent, "default_options", None)
+    tools = cast("Mapping[str, object]", options).get("tools") if isinstance(options, Mapping) else None
+    return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()
+
+
+def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> dict[str, Json]:
+    client = getattr(agent, "client", None)
+    is_unsupported = unsupported_options(client)
+    options = {name: value for name, value in request.options.chat.items() if not is_unsupported(name)}
+    if keeps_history and getattr(client, "STORES_BY_DEFAULT", False):
+        options["store"] = False  # One owner of the conversation: the service would keep a second copy.
+    return options
+
+
+@lru_cache(maxsize=256)
+def _accepted(kind: type) -> frozenset[str]:
+    parameters = inspect.signature(cast("Any", kind).run).parameters.values()
+    names = {row.name for row in parameters if row.kind in (row.KEYWORD_ONLY, row.POSITIONAL_OR_KEYWORD)}
+    return frozenset(names | {"**"}) if any(row.kind == row.VAR_KEYWORD for row in parameters) else frozenset(names)
+
+
+def _takes(accepted: frozenset[str], name: str) -> bool:
+    return name in accepted or "**" in accepted

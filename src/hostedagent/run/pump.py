@@ -1,0 +1,119 @@
+"""One owner task pulls the agent's stream; the turn takes what has arrived, in batches.
+
+An Agent Framework stream must be pulled by one task from first to last, and is stopped by cancelling that task; the
+SDK pulls a handler from several. The read-ahead is bounded: an agent that never waits cannot starve the loop, because
+both sides wait for each other every few updates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from hostedagent.types import StopCause
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Start: TypeAlias = Callable[[], AsyncIterable[T] | Awaitable[AsyncIterable[T]]]
+
+READ_AHEAD: Final = 16
+"""Updates pulled before the turn must take them."""
+
+STOP_SECONDS: Final = 5.0
+"""How long a cancelled run may take to wind up before it is left alone."""
+
+
+class Stopped(Exception):
+    """The run was stopped from outside."""
+
+    def __init__(self, cause: StopCause) -> None:
+        super().__init__(cause)
+        self.cause: StopCause = cause
+
+
+class Pump(Generic[T]):
+    """Pulls a stream in a task of its own.
+
+    Concurrency: `batch` has one consumer; `interrupt` may be called from anywhere on the loop.
+    Cancellation: cancelling `batch` leaves the task running; call `stop` in every ending.
+
+    Args:
+        start: Makes the stream, inside the task, so that everything the run does sees one context.
+    """
+
+    def __init__(self, start: Start[T]) -> None:
+        self._start = start
+        self._buffer: list[T] = []
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._cause: StopCause | None = None
+        self._task = asyncio.create_task(self._pull(), name="hostedagent-run")
+
+    async def _pull(self) -> None:
+        try:
+            stream = self._start()
+            if not isinstance(stream, AsyncIterable):
+                stream = await stream
+            async for value in stream:
+                self._buffer.append(value)
+                self._arrived.set()
+                if len(self._buffer) >= READ_AHEAD:
+                    self._taken.clear()
+                    await self._taken.wait()
+        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
+            self._error = error
+        finally:
+            self._ended = True
+            self._arrived.set()
+
+    async def batch(self, patience: float | None = None) -> list[T] | None:
+        """What has arrived, at least one update; `None` when the stream has ended.
+
+        Raises:
+            Stopped: `interrupt` was called; what had arrived before is lost.
+            TimeoutError: Nothing arrived for `patience` seconds.
+            Exception: The run's own error, after everything before it was taken.
+        """
+        while True:
+            if self._cause is not None:
+                raise Stopped(self._cause)
+            if self._buffer:
+                batch, self._buffer = self._buffer, []
+                self._arrived.clear()
+                self._taken.set()
+                return batch
+            if self._ended:
+                return self._end()
+            self._arrived.clear()
+            if patience is None:
+                await self._arrived.wait()
+            else:
+                await asyncio.wait_for(self._arrived.wait(), patience)
+
+    def _end(self) -> None:
+        error, self._error = self._error, None
+        if isinstance(error, asyncio.CancelledError):
+            raise RuntimeError("The agent's run cancelled itself.") from error
+        if error is not None:
+            raise error
+
+    def interrupt(self, cause: StopCause) -> None:
+        """Stop the run and wake the consumer; the first cause counts."""
+        if self._cause is None:
+            self._cause = cause
+            self._task.cancel()
+            self._arrived.set()
+
+    async def stop(self) -> None:
+        """Cancel the run if it has not ended, and wait until it has wound up, for a bounded time."""
+        if not self._task.done():
+            self._task.cancel()
+            _, pending = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
+            if pending:
+                logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)

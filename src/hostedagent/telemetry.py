@@ -1,0 +1,93 @@
+"""Logs and telemetry set-up: quiet, structured, and without content unless the developer asks for it.
+
+The SDK's own set-up dumps every record as JSON when no exporter is configured, and captures prompts and answers by
+default. So its set-up runs only when there is somewhere to export to, and capture is off unless the standard variable
+turns it on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Any, Final
+
+CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""OpenTelemetry's switch for prompts and answers in telemetry; off unless set."""
+
+_EXPORTER_VARIABLES: Final = (
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+)
+
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+_NOISY: Final = {
+    "agent_framework": logging.WARNING,
+    "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
+    "azure.identity": logging.WARNING,
+    "azure.ai.agentserver": logging.WARNING,
+    "hypercorn": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpx2": logging.WARNING,
+}
+
+
+def configure(*, connection_string: str | None = None, log_level: str | None = None, **_sdk: Any) -> None:
+    """Set up logs, and telemetry where an exporter is configured; the SDK's host calls it with its own arguments.
+
+    Args:
+        connection_string: Application Insights.
+        log_level: A level's name; by default `LOG_LEVEL`, else `INFO`.
+        **_sdk: What else the SDK's host passes; its default for sensitive data is on, so it does not count here.
+    """
+    configure_logging(log_level)
+    os.environ.setdefault(CAPTURE_VARIABLE, "false")
+    if connection_string or any(os.environ.get(name) for name in _EXPORTER_VARIABLES):
+        from azure.ai.agentserver.core import configure_observability
+
+        captures = os.environ[CAPTURE_VARIABLE].lower() in ("true", "1")
+        configure_observability(
+            connection_string=connection_string, log_level=log_level, enable_sensitive_data=captures
+        )
+
+
+def configure_logging(level: str | None = None) -> None:
+    """One line a record on standard error, unless the application has set up logging itself."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+        root.addHandler(handler)
+        root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
+    logging.getLogger("azure.ai.agentserver").addFilter(_drop_start_up_advice)
+    for name, least in _NOISY.items():
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(least)
+
+
+def _drop_start_up_advice(record: logging.LogRecord) -> bool:
+    """Drop what the SDK says at every start about an option that is off by design."""
+    return not str(record.msg).startswith("Responses resilience: DISABLED")
+
+
+def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
+    """Log an error by its kinds and the place it came from. Its text may hold a prompt: it needs `LOG_LEVEL=DEBUG`."""
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.error("%s.", what, exc_info=error)
+        return
+    kinds: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(kinds) < 8:
+        kinds.append(type(link).__qualname__)
+        link = link.__cause__
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
+    logger.error(
+        "%s: %s at %s (the text of the error is logged at LOG_LEVEL=DEBUG).", what, " from ".join(kinds), place
+    )
