@@ -15,6 +15,7 @@ from tests.content.harness import project, read, update
 from tests.content.wire import again, emit, lines, log
 
 RAW: dict[str, Any] = {"openai": {"reasoning_text": True}}
+PLAIN: dict[str, Any] = {}
 
 
 def thought(text: str | None, ident: str | None = "rs_p", **fields: Any) -> Content:
@@ -43,14 +44,16 @@ def item(*summary: str, raw: tuple[str, ...] = (), encrypted: str | None = None)
 
 
 READ = [
-    pytest.param(item("a"), [("rs_1", "a", None, {})], id="summary"),
+    pytest.param(item("a"), [("rs_1", "a", None, PLAIN)], id="summary"),
     pytest.param(
-        item("a", "b", encrypted="x"), [("rs_1", "a", None, {}), ("rs_1", "b", "x", {})], id="the last one is signed"
+        item("a", "b", encrypted="x"),
+        [("rs_1", "a", None, PLAIN), ("rs_1", "b", "x", PLAIN)],
+        id="the last one is signed",
     ),
-    pytest.param(item("a", encrypted="x"), [("rs_1", "a", "x", {})], id="text and signature on one content"),
-    pytest.param(item(encrypted="x"), [("rs_1", "", "x", {})], id="only encrypted"),
+    pytest.param(item("a", encrypted="x"), [("rs_1", "a", "x", PLAIN)], id="text and signature on one content"),
+    pytest.param(item(encrypted="x"), [("rs_1", "", "x", PLAIN)], id="only encrypted"),
     pytest.param(
-        item("a", raw=("r",), encrypted="x"), [("rs_1", "a", None, {}), ("rs_1", "r", "x", RAW)], id="raw text last"
+        item("a", raw=("r",), encrypted="x"), [("rs_1", "a", None, PLAIN), ("rs_1", "r", "x", RAW)], id="raw text last"
     ),
 ]
 

@@ -21,17 +21,17 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def log(projected: Projected) -> EventLog:
-    """The projection's events between a first and a last one, checked; fails where the grammar or a type does not fit."""
+    """The projection's events between a first and a last one; fails where the grammar or a type does not fit."""
     status = "incomplete" if any(item.get("status") == "incomplete" for item in projected.items) else "completed"
     end: dict[str, Any] = {**_HEAD, "status": status, "output": projected.items}
     if status == "incomplete":
         end["incomplete_details"] = {"reason": "max_output_tokens"}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "response.created", "response": {**_HEAD, "status": "in_progress", "output": []}},
         *projected.events,
         {"type": f"response.{status}", "response": end},
     ]
-    numbered = [{**event, "sequence_number": number} for number, event in enumerate(events)]
+    numbered: list[dict[str, Any]] = [{**event, "sequence_number": number} for number, event in enumerate(events)]
     for event in numbered[1:-1]:
         _adapter(ResponseStreamEvent).validate_python(event)
     for item in projected.items:

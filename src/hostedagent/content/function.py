@@ -27,6 +27,7 @@ from hostedagent.content._codec import (
     wire_text,
 )
 from hostedagent.content.parts import read_parts, write_part
+from hostedagent.content.search import open_tool_search
 from hostedagent.errors import InvalidRequest
 from hostedagent.types import Emission, Event, Item, Json, MutableItem
 
@@ -195,8 +196,13 @@ _open_result = whole("fco", _write_result)
 
 
 def open_function(part: Part, output: Output) -> OpenItem:
-    """A call streams; a result comes whole."""
-    return _open_result(part, output) if part.content.type == "function_result" else OpenCall(part, output)
+    """A call streams; a result comes whole. OpenAI's client makes a function call of its search for tools."""
+    content = part.content
+    if content.type == "function_result":
+        return _open_result(part, output)
+    if get_namespaced_value(content.additional_properties, "openai", "item_type") == "tool_search_call":
+        return open_tool_search(part, output)
+    return OpenCall(part, output)
 
 
 FUNCTION = Codec(
