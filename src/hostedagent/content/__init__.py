@@ -1,13 +1,23 @@
 """The content table: one row for each family, and the two ways to look a row up."""
 
 from hostedagent.content._codec import COMPLETED, Codec, End, OpenItem, Output, Part
+from hostedagent.content.code_interpreter import CODE_INTERPRETER
 from hostedagent.content.function import FUNCTION
+from hostedagent.content.image import IMAGE
+from hostedagent.content.mcp import MCP
+from hostedagent.content.reasoning import REASONING
+from hostedagent.content.search import SEARCH
 from hostedagent.content.signals import SIGNALS
 from hostedagent.content.text import TEXT
 
 CODECS: tuple[Codec, ...] = (
     TEXT,
+    REASONING,
     FUNCTION,
+    MCP,
+    CODE_INTERPRETER,
+    IMAGE,
+    SEARCH,
     SIGNALS,
 )
 
