@@ -20,7 +20,8 @@ from tests.content.wire import again, bare, emit, lines, log
 
 
 def call(name: str = "pay", arguments: Any = '{"n":1}', **fields: Any) -> Content:
-    return Content.from_function_call("call_1", name, arguments=arguments, **{"id": "af-call-1", **fields})
+    known: dict[str, Any] = {"id": "af-call-1", **fields}
+    return Content.from_function_call("call_1", name, arguments=arguments, **known)
 
 
 def question(function_call: Content | None = None) -> Content:
