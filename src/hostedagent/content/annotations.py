@@ -31,6 +31,8 @@ def wire_annotations(annotations: Sequence[Annotation], text_length: int) -> Ite
 
 def _wire(annotation: Annotation, start: int, end: int) -> WireAnnotation:
     extra = annotation.get("additional_properties") or {}
+    if isinstance(unknown := extra.get("wire"), Mapping):
+        return dict(cast("Mapping[str, Json]", unknown))
     file_id, name, title = annotation.get("file_id"), annotation.get("url"), annotation.get("title")
     if file_id and (container := extra.get("container_id")):
         return {
@@ -41,7 +43,7 @@ def _wire(annotation: Annotation, start: int, end: int) -> WireAnnotation:
             "start_index": start,
             "end_index": end,
         }
-    index = extra.get("index", end)
+    index = known if isinstance(known := extra.get("index"), int) else end
     if file_id and (name or title):
         return {"type": "file_citation", "file_id": file_id, "filename": name or title, "index": index}
     if file_id:

@@ -119,7 +119,8 @@ class OpenCall(BaseItem):
         self._name = self._name or content.name or ""
         is_snapshot = part.replaces or bool(content.user_input_request)
         if isinstance(content.arguments, Mapping):
-            self._mapping = {**self._mapping, **content.arguments}
+            if not self._chunks:  # Else it repeats what was said as text.
+                self._mapping = {**self._mapping, **content.arguments}
         elif content.arguments:
             yield from self._grow(self._missing(content.arguments) if is_snapshot else content.arguments)
         elif not self._chunks and self._name:

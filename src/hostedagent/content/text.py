@@ -139,7 +139,8 @@ class OpenText(BaseItem):
         yield self.item.event("response.content_part.added", content_index=self._part.index, part=empty)
 
     def _begin_for_annotations(self, kind: _PartKind) -> Iterator[Event]:
-        if self._part is None:
+        """Citations may follow a sealed part, but not a refusal."""
+        if self._part is None or self._part.kind != kind:
             yield from self._begin(kind)
 
     def _delta(self, current: _TextPart, text: str, logprobs: list[Json] | None) -> Event:
