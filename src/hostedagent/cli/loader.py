@@ -1,0 +1,264 @@
+"""Finds what to serve: `MODULE_OR_FILE[:NAME]` to one agent, factory, workflow or host of the user's.
+
+With `NAME` it is what has that name. Without, it is the one candidate that the module has, by the first of these
+rules that finds any: `AgentHost` instances; agents, and factories; workflow instances (which the host then refuses).
+
+A factory is a public function defined in the module itself, which takes no argument or one `TurnRequest` (so
+annotated, or named `request` or `turn`), and says what it makes: its return annotation ends in `Agent`,
+`SupportsAgentRun`, `Workflow` or `WorkflowBuilder`, or it has none and a name such as `create_agent`,
+`build_review_workflow` or `agent_factory`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from hostedagent.host import AgentHost
+
+Kind: TypeAlias = Literal["host", "agent", "factory", "workflow"]
+
+_RANKS: Final[tuple[frozenset[Kind], ...]] = (
+    frozenset({"host"}),
+    frozenset({"agent", "factory"}),
+    frozenset({"workflow"}),
+)
+
+_MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_MAKES: Final = re.compile(
+    r"(?:[\w.]*\b(?:Awaitable|Coroutine)\[(?:[\w.]+,\s*[\w.]+,\s*)?)?"
+    r"[\w.]*(?:Agent|SupportsAgentRun|Workflow|WorkflowBuilder)(?:\[.*\])?\]?"
+)
+_FACTORY_NAME: Final = re.compile(r"(create|make|build|get|new)_(\w+_)?(agent|workflow)|(agent|workflow)_factory")
+
+
+class TargetError(Exception):
+    """The target is written wrong, or names what is not there; the message is one line for the user."""
+
+
+class UserCodeError(Exception):
+    """The user's module raised while it was imported.
+
+    Args:
+        target: The module or file.
+        error: What it raised.
+    """
+
+    def __init__(self, target: str, error: Exception) -> None:
+        super().__init__(target)
+        self.target = target
+        self.error = error
+
+    def traceback(self) -> str:
+        """The traceback from the user's own code on, as the interpreter would print it."""
+        shown = traceback.TracebackException.from_exception(self.error)
+        frames = list(shown.stack)
+        first = next((n for n, frame in enumerate(frames) if not _is_machinery(frame.filename)), len(frames))
+        shown.stack = traceback.StackSummary.from_list(frames[first:])
+        return "".join(shown.format())
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to look: a file or a dotted module, and the name in it if the user gave one."""
+
+    place: str
+    name: str | None
+    is_file: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Parse `MODULE_OR_FILE[:NAME]`.
+
+        Raises:
+            TargetError: It is neither a file's path nor a dotted module's name.
+        """
+        place, colon, name = text.rpartition(":")
+        if not colon or not _MODULE_NAME.fullmatch(name):  # The colon may be a drive's: C:\agent.py
+            place, name = text, ""
+        is_file = place.endswith(".py") or "/" in place or "\\" in place
+        if not is_file and not _MODULE_NAME.fullmatch(place):
+            raise TargetError(f"{text!r} is neither a path to a Python file nor a module's name.")
+        return cls(place, name or None, is_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something in the module that can be served."""
+
+    name: str
+    kind: Kind
+    value: object
+
+
+def load(target: Target) -> object:
+    """Import the target and return what is to be served.
+
+    Raises:
+        TargetError: No such file, module or name; nothing to serve, or more than one thing.
+        UserCodeError: The module raised.
+    """
+    module = load_module(target)
+    if target.name is not None:
+        return _named(module, target)
+    return choose(list(candidates(module)), target.place).value
+
+
+def load_module(target: Target) -> ModuleType:
+    """Import the target's module, with the current directory and the file's folder importable.
+
+    Raises:
+        TargetError: No such file or module.
+        UserCodeError: The module raised.
+    """
+    _make_importable(Path.cwd())
+    return _load_file(target.place) if target.is_file else _load_dotted(target.place)
+
+
+def candidates(module: ModuleType) -> Iterator[Candidate]:
+    """What the module has to serve, in its order; one object under two names counts once."""
+    seen: set[int] = set()
+    for name, value in vars(module).items():
+        kind = None if name.startswith("_") else kind_of(name, value, module.__name__)
+        if kind is not None and id(value) not in seen:
+            seen.add(id(value))
+            yield Candidate(name, kind, value)
+
+
+def choose(found: list[Candidate], place: str) -> Candidate:
+    """The one to serve.
+
+    Raises:
+        TargetError: There is none, or more than one of the same rank.
+    """
+    for rank in _RANKS:
+        match [row for row in found if row.kind in rank]:
+            case []:
+                continue
+            case [only]:
+                return only
+            case several:
+                names = ", ".join(f"{row.name} ({row.kind})" for row in several)
+                raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{several[0].name}")
+    raise TargetError(
+        f"{place} has nothing to serve: no agent, no AgentHost, and no function such as create_agent() that makes one."
+    )
+
+
+def kind_of(name: str, value: object, module: str) -> Kind | None:
+    """What a value of a module is to the host; `None` for what it cannot serve."""
+    from agent_framework import SupportsAgentRun, Workflow, WorkflowAgent, WorkflowBuilder
+
+    from hostedagent.host import AgentHost
+
+    if inspect.isfunction(value):
+        return "factory" if value.__module__ == module and is_factory(name, value) else None
+    if inspect.isclass(value) or inspect.ismodule(value):
+        return None
+    if isinstance(value, Workflow | WorkflowAgent | WorkflowBuilder):
+        return "workflow"
+    if isinstance(value, AgentHost):
+        return "host"
+    return "agent" if isinstance(value, SupportsAgentRun) else None
+
+
+def is_factory(name: str, function: Any) -> bool:
+    """Whether a function makes agents or workflows, by the rule in this module's docstring."""
+    signature = inspect.signature(function)
+    required = [
+        row
+        for row in signature.parameters.values()
+        if row.default is row.empty and row.kind not in (row.VAR_POSITIONAL, row.VAR_KEYWORD)
+    ]
+    if len(required) > 1 or any(row.kind is row.KEYWORD_ONLY or not _takes_request(row) for row in required):
+        return False
+    if signature.return_annotation is signature.empty:
+        return bool(_FACTORY_NAME.fullmatch(name))
+    made = signature.return_annotation
+    return _MAKES.fullmatch(made.__name__ if inspect.isclass(made) else str(made)) is not None
+
+
+def as_host(value: object, target: Target) -> AgentHost:
+    """The host of what was found; an `AgentHost` is its own.
+
+    Raises:
+        TargetError: It cannot be served; the message is the host's reason.
+    """
+    from hostedagent.errors import ConfigurationError
+    from hostedagent.host import AgentHost
+
+    if isinstance(value, AgentHost):
+        return value
+    try:
+        return AgentHost(cast("Any", value))
+    except ConfigurationError as error:
+        raise TargetError(f"{target.place} cannot be served: {error}") from error
+
+
+def _takes_request(parameter: inspect.Parameter) -> bool:
+    if parameter.annotation is not parameter.empty:
+        made = parameter.annotation
+        return (made.__name__ if inspect.isclass(made) else str(made)).rpartition(".")[2] == "TurnRequest"
+    return parameter.name in ("request", "turn")
+
+
+def _named(module: ModuleType, target: Target) -> object:
+    value: object = module
+    for part in (target.name or "").split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            there = ", ".join(row.name for row in candidates(module)) or "none"
+            raise TargetError(f"{target.place} has no {target.name!r}. What it has to serve: {there}.") from None
+    return value
+
+
+def _load_file(place: str) -> ModuleType:
+    path = Path(place).resolve()
+    if not path.is_file():
+        what = "is a folder, not a Python file" if path.is_dir() else "does not exist"
+        raise TargetError(f"{place} {what}.")
+    _make_importable(path.parent)
+    # Its own name, so that other files of the folder that import it get the same module.
+    name = path.stem if path.stem not in sys.modules else f"{path.stem}_file"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{place} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserCodeError(place, error) from error
+    return module
+
+
+def _load_dotted(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise TargetError(f"There is no module {error.name!r} in this directory or among the packages.") from None
+        raise UserCodeError(name, error) from error
+    except Exception as error:
+        raise UserCodeError(name, error) from error
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__)
