@@ -158,7 +158,9 @@ def _read_refusal(wire: WirePart, param: str) -> Content:
 def _read_audio(wire: WirePart, param: str) -> Content:
     audio = wire.get("input_audio")
     if not isinstance(audio, Mapping):
-        raise InvalidRequest(f"{param}.input_audio must be an object with data and format.", param=param)
+        raise InvalidRequest(
+            f"{param}.input_audio must be an object with data and format.", param=f"{param}.input_audio"
+        )
     fields = cast("WirePart", audio)
     data = _text(fields, "data", f"{param}.input_audio")
     media_type = f"audio/{fields.get('format', 'wav')}"
