@@ -62,7 +62,13 @@ def read_annotations(annotations: object) -> list[Annotation] | None:
     if not isinstance(annotations, Sequence) or isinstance(annotations, str) or not annotations:
         return None
     rows = cast("Sequence[object]", annotations)
-    return [_read(cast("Mapping[str, Json]", row)) for row in rows if isinstance(row, Mapping)] or None
+    wires = [cast("Mapping[str, Json]", row) for row in rows if isinstance(row, Mapping)]
+    return [_read(wire) for wire in wires if not _holds_a_file(wire)] or None
+
+
+def _holds_a_file(wire: Mapping[str, Json]) -> bool:
+    """Whether the link is a file's own bytes (see `files.py`): model clients would send them all as a citation."""
+    return str(wire.get("url", "")).startswith("data:")
 
 
 def _read(wire: Mapping[str, Json]) -> Annotation:
