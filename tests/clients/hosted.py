@@ -84,3 +84,9 @@ async def hosting(
         agent: Any = Agent(client=connect(upstream), tools=[*tools], default_options=cast("Any", options))
         async with serve(AgentHost(agent).app) as client, client.openai() as api:
             yield Hosted(upstream, client, api)
+
+
+def outline(log: EventLog) -> list[str]:
+    """The finished items and the end of a turn, one short line each."""
+    lines = [line.partition(" ")[2] for line in log.lines()]
+    return [line.removeprefix("item- ") for line in lines if line.startswith("item- ")] + lines[-1:]

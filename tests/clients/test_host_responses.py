@@ -1,0 +1,356 @@
+"""An agent on the OpenAI Responses client: what the caller sees of each turn, and what the model sees in the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+from hosted import PIXEL, Hosted, hosting, outline
+from inline_snapshot import snapshot
+from upstream import (
+    CodeInterpreter,
+    ContainerFileCitation,
+    FileCitation,
+    FileSearch,
+    ImageGeneration,
+    McpApprovalRequest,
+    McpCall,
+    McpListTools,
+    Message,
+    Reasoning,
+    Refusal,
+    Reply,
+    Text,
+    ToolCall,
+    UrlCitation,
+    Usage,
+    WebSearch,
+    turn,
+)
+
+PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
+CITATIONS = (
+    UrlCitation("https://example.com/a", "A", 0, 3),
+    FileCitation("file_1", "a.txt", 4),
+    ContainerFileCitation("cntr_1", "file_2", "b.csv", 5, 9),
+)
+CALLED_PARIS = 'call weather {"city": "Paris"}'
+CALLED_ROME = 'call weather {"city": "Rome"}'
+
+Way = Literal["previous_response_id", "conversation", "stateless"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The model calls of one turn, the turn as the caller sees it, and as the next turn's model does."""
+
+    replies: tuple[Reply, ...]
+    seen: list[str]
+    retold: list[str]
+
+
+CASES: Mapping[str, Case] = {
+    "a tool": Case(
+        (turn(PARIS), turn(Text("Sunny."))),
+        [
+            "0 function_call weather call-1 completed",
+            '1 function_call_output call-1 "sunny in Paris" completed',
+            "2 message completed",
+            "completed usage=20/10",
+        ],
+        [CALLED_PARIS, "result sunny in Paris", "assistant: Sunny."],
+    ),
+    "two tools at once": Case(
+        (turn(PARIS, ROME), turn(Text("Both."))),
+        [
+            "0 function_call weather call-1 completed",
+            "1 function_call weather call-2 completed",
+            '2 function_call_output call-1 "sunny in Paris" completed',
+            '3 function_call_output call-2 "sunny in Rome" completed',
+            "4 message completed",
+            "completed usage=20/10",
+        ],
+        [CALLED_PARIS, CALLED_ROME, "result sunny in Paris", "result sunny in Rome", "assistant: Both."],
+    ),
+    # The client sends a message's calls before its text; it does so inside a tool loop, too.
+    "two rounds of tools": Case(
+        (turn(Text("One."), PARIS), turn(Text("Two."), ROME), turn(Text("Both."))),
+        [
+            "0 message completed",
+            "1 function_call weather call-1 completed",
+            '2 function_call_output call-1 "sunny in Paris" completed',
+            "3 message completed",
+            "4 function_call weather call-2 completed",
+            '5 function_call_output call-2 "sunny in Rome" completed',
+            "6 message completed",
+            "completed usage=30/15",
+        ],
+        [
+            *(CALLED_PARIS, "assistant: One.", "result sunny in Paris"),
+            *(CALLED_ROME, "assistant: Two.", "result sunny in Rome"),
+            "assistant: Both.",
+        ],
+    ),
+    "two text parts": Case(
+        (turn(Message((Text("One "), Text("two.")))),),
+        ["0 message completed", "completed usage=10/5"],
+        ["assistant: One ", "assistant: two."],
+    ),
+    "a refusal": Case(
+        (turn(Refusal("I cannot.")),),
+        ["0 message completed", "completed usage=10/5"],
+        ["refusal: I cannot."],
+    ),
+    "reasoning before a call and before an answer": Case(
+        (
+            turn(Reasoning(("I need", "the weather."), encrypted="sealed-1"), PARIS),
+            turn(Reasoning(("Now",), encrypted="sealed-2"), Text("Sunny.")),
+        ),
+        [
+            "0 reasoning completed",
+            "1 function_call weather call-1 completed",
+            '2 function_call_output call-1 "sunny in Paris" completed',
+            "3 reasoning completed",
+            "4 message completed",
+            "completed usage=20/10",
+        ],
+        [
+            *("reasoning I need the weather.", CALLED_PARIS, "result sunny in Paris"),
+            *("reasoning Now", "assistant: Sunny."),
+        ],
+    ),
+    "citations": Case(
+        (turn(Text("See this and that.", annotations=CITATIONS)),),
+        ["0 message completed", "completed usage=10/5"],
+        ["assistant: See this and that."],
+    ),
+    # The client sends neither searches, nor code, nor images back to the model.
+    "a search of the web": Case(
+        (turn(WebSearch("news", ("https://example.com",)), Text("Found.")),),
+        ["0 web_search_call completed", "1 message completed", "completed usage=10/5"],
+        ["assistant: Found."],
+    ),
+    "a search in files": Case(
+        (turn(FileSearch(("news",)), Text("Found.")),),
+        ["0 file_search_call completed", "1 message completed", "completed usage=10/5"],
+        ["assistant: Found."],
+    ),
+    "code": Case(
+        (turn(CodeInterpreter("print(1)", "1"), Text("Ran.")),),
+        ["0 code_interpreter_call completed", "1 message completed", "completed usage=10/5"],
+        ["assistant: Ran."],
+    ),
+    "a hosted MCP call": Case(
+        (turn(McpListTools("docs", ("find",)), McpCall("docs", "find", {"q": "x"}, output="found"), Text("Done.")),),
+        ["0 mcp_call docs find found completed", "1 message completed", "completed usage=10/5"],
+        ["mcp_call", "assistant: Done."],
+    ),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+async def follow(host: Hosted, way: Way, replies: tuple[Reply, ...]) -> list[str]:
+    """Play one turn and the one after it; tells what the caller saw of the first."""
+    host.script(*replies, Text("Next."))
+    if way == "stateless":
+        log = await host.ask("Hi", store=False)
+        await host.ask([user("Hi"), *log.items, user("And?")], store=False)
+    elif way == "conversation":
+        log = await host.ask("Hi", conversation="conv_1")
+        await host.ask("And?", conversation="conv_1")
+    else:
+        log = await host.ask("Hi")
+        assert (await host.stored())["output"] == log.response["output"] == log.items
+        await host.then("And?")
+    return outline(log)
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+@every_case
+@pytest.mark.parametrize("way", ["previous_response_id", "conversation", "stateless"])
+async def test_the_next_turn_tells_the_model_what_this_turn_told_the_caller(case: Case, way: Way) -> None:
+    async with hosting() as host:
+        assert await follow(host, way, case.replies) == case.seen
+        assert host.asked == ["user: Hi", *case.retold, "user: And?"]
+
+
+async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:
+    async with hosting() as host:
+        host.script(turn(PARIS, usage=Usage(10, 5, 3, 1)), turn(Text("It is sunny."), usage=Usage(20, 7, 4, 2)))
+        log = await host.ask("Weather?")
+    assert log.lines() == snapshot(
+        [
+            "0 created in_progress",
+            "1 in_progress",
+            "2 item+ 0 function_call weather call-1",
+            '3 args 0 "{\\"city\\""',
+            '4 args 0 ": \\"Pari"',
+            '5 args 0 "s\\"}"',
+            '6 args= 0 "{\\"city\\": \\"Paris\\"}"',
+            "7 item- 0 function_call weather call-1 completed",
+            '8 item+ 1 function_call_output call-1 "sunny in Paris"',
+            '9 item- 1 function_call_output call-1 "sunny in Paris" completed',
+            "10 item+ 2 message",
+            "11 part+ 2.0 output_text",
+            '12 text 2.0 "It"',
+            '13 text 2.0 " is"',
+            '14 text 2.0 " sunny."',
+            '15 text= 2.0 "It is sunny."',
+            "16 part- 2.0 output_text",
+            "17 item- 2 message completed",
+            "18 completed usage=30/12",
+        ]
+    )
+    assert log.usage == {
+        "input_tokens": 30,
+        "input_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 0},
+        "output_tokens": 12,
+        "output_tokens_details": {"reasoning_tokens": 3},
+        "total_tokens": 42,
+    }
+
+
+async def test_reasoning_streams_in_parts_and_goes_back_with_its_own_id_and_ciphertext() -> None:
+    async with hosting() as host:
+        host.script(turn(Reasoning(("I need", "the weather."), encrypted="sealed"), Text("Hm.")), Text("Next."))
+        log = await host.ask("Hi", include=["reasoning.encrypted_content"])
+        await host.then("And?")
+        assert log.lines() == snapshot(
+            [
+                "0 created in_progress",
+                "1 in_progress",
+                "2 item+ 0 reasoning",
+                "3 part+ 0.0 summary_text",
+                '4 summary 0.0 "I"',
+                '5 summary 0.0 " need"',
+                '6 summary= 0.0 "I need"',
+                "7 part- 0.0 summary_text",
+                "8 part+ 0.1 summary_text",
+                '9 summary 0.1 "the"',
+                '10 summary 0.1 " weather."',
+                '11 summary= 0.1 "the weather."',
+                "12 part- 0.1 summary_text",
+                "13 item- 0 reasoning completed",
+                "14 item+ 1 message",
+                "15 part+ 1.0 output_text",
+                '16 text 1.0 "Hm."',
+                '17 text= 1.0 "Hm."',
+                "18 part- 1.0 output_text",
+                "19 item- 1 message completed",
+                "20 completed usage=10/5",
+            ]
+        )
+        assert host.sent_of("reasoning") == [
+            {
+                "type": "reasoning",
+                "id": "rs_1_0",
+                "summary": [
+                    {"type": "summary_text", "text": "I need"},
+                    {"type": "summary_text", "text": "the weather."},
+                ],
+                "encrypted_content": "sealed",
+            }
+        ]
+        assert log.items[0]["encrypted_content"] == "sealed"
+
+
+async def test_raw_reasoning_is_told_apart_from_its_summary() -> None:
+    async with hosting() as host:
+        host.script(turn(Reasoning(("Sum.",), raw=("Raw a", "Raw b"), encrypted="sealed"), Text("Hm.")), Text("Next."))
+        log = await host.ask("Hi")
+        await host.then("And?")
+        [sent] = host.sent_of("reasoning")
+    assert [part["text"] for part in log.items[0]["summary"]] == ["Sum."]
+    assert [part["text"] for part in log.items[0]["content"]] == ["Raw a", "Raw b"]
+    assert (sent["summary"], sent["content"]) == (log.items[0]["summary"], log.items[0]["content"])
+
+
+async def test_citations_are_told_as_they_come_in_every_done_event_and_in_the_stored_response() -> None:
+    expected = [
+        {"type": "url_citation", "url": "https://example.com/a", "title": "A", "start_index": 0, "end_index": 3},
+        {"type": "file_citation", "file_id": "file_1", "filename": "a.txt", "index": 4},
+        {
+            **{"type": "container_file_citation", "container_id": "cntr_1", "file_id": "file_2", "filename": "b.csv"},
+            **{"start_index": 5, "end_index": 9},
+        },
+    ]
+    async with hosting() as host:
+        host.script(Text("See this and that.", annotations=CITATIONS), Text("Next."))
+        log = await host.ask("Hi")
+        stored = await host.stored()
+        await host.then("And?")
+        sent = host.sent[1]["content"][0]
+    assert [event["annotation"] for event in log.of_type("response.output_text.annotation.added")] == expected
+    assert log.of_type("response.content_part.done")[0]["part"]["annotations"] == expected
+    assert log.items[0]["content"][0]["annotations"] == expected
+    assert log.response["output"][0]["content"][0]["annotations"] == expected
+    assert stored["output"][0]["content"][0]["annotations"] == expected
+    assert sent["annotations"] == expected
+
+
+@pytest.mark.parametrize("previews", [0, 2])
+async def test_an_image_comes_with_its_previews(previews: int) -> None:
+    async with hosting() as host:
+        host.script(turn(ImageGeneration(PIXEL, (PIXEL,) * previews), Text("Drawn.")), Text("Next."))
+        log = await host.ask("Draw!")
+        stored = await host.stored()
+        await host.then("And?")
+        assert host.asked == ["user: Draw!", "assistant: Drawn.", "user: And?"]
+    shown = log.of_type("response.image_generation_call.partial_image")
+    assert [(event["partial_image_index"], event["partial_image_b64"]) for event in shown] == [
+        (n, PIXEL) for n in range(previews)
+    ]
+    assert log.items[0]["result"] == stored["output"][0]["result"] == PIXEL
+
+
+async def test_a_search_of_the_web_shows_its_query_and_sources() -> None:
+    async with hosting() as host:
+        host.script(turn(WebSearch("news", ("https://example.com",)), Text("Found.")))
+        log = await host.ask("Hi")
+    assert log.items[0]["action"] == {
+        "type": "search",
+        "query": "news",
+        "queries": ["news"],
+        "sources": [{"type": "url", "url": "https://example.com"}],
+    }
+
+
+async def test_code_streams_as_the_model_writes_it() -> None:
+    async with hosting() as host:
+        host.script(turn(CodeInterpreter("print(1)", "1"), Text("Ran.")))
+        log = await host.ask("Hi")
+    assert "".join(event["delta"] for event in log.of_type("response.code_interpreter_call_code.delta")) == "print(1)"
+    assert (log.items[0]["code"], log.items[0]["container_id"]) == ("print(1)", "cntr_1")
+
+
+async def test_a_hosted_mcp_call_goes_back_as_the_service_knows_it() -> None:
+    async with hosting() as host:
+        host.script(turn(McpCall("docs", "find", {"q": "x"}, output="found"), Text("Done.")), Text("Next."))
+        await host.ask("Hi")
+        await host.then("And?")
+        assert host.sent_of("mcp_call") == [
+            {
+                **{"type": "mcp_call", "id": "mcp_1_0", "server_label": "docs", "name": "find"},
+                **{"arguments": '{"q": "x"}', "output": "found"},
+            }
+        ]
+
+
+async def test_a_hosted_mcp_call_that_failed_says_so() -> None:
+    async with hosting() as host:
+        host.script(turn(McpCall("docs", "find", {"q": "x"}, error="no such page"), Text("Sorry.")))
+        log = await host.ask("Hi")
+    assert (log.items[0]["status"], log.items[0]["error"]["message"]) == ("failed", "no such page")
+
+
+async def test_a_hosted_approval_request_is_one_item() -> None:
+    async with hosting() as host:
+        host.script(McpApprovalRequest("docs", "delete", {"id": 1}))
+        log = await host.ask("Hi")
+    assert outline(log) == ["0 mcp_approval_request docs delete", "completed usage=10/5"]
+    assert log.items[0]["arguments"] == '{"id": 1}'
