@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Never, cast
 
 from azure.ai.agentserver.core import read_request_id
+from azure.ai.agentserver.responses import PlatformContext
 
 from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError
-from hostedagent.identity import ScopeResolver, set_current_isolation_keys, set_current_scope
+from hostedagent.history.named import resolve_named
+from hostedagent.identity import (
+    CALL_ID_HEADER,
+    USER_ID_HEADER,
+    ScopeResolver,
+    set_current_isolation_keys,
+    set_current_scope,
+)
 from hostedagent.policy import HostOptions
 from hostedagent.request.turn import ADMITTED, TurnRequest
+from hostedagent.stores.responses import ResponseStore
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
@@ -35,6 +45,7 @@ class AdmissionMiddleware:
         options: Limits and caller policy.
         resolve_scope: Says whose request it is.
         prefix: The path below which the Responses routes are.
+        store: Knows what an input may name.
         reserved_tools: Names that a caller's tools must not take.
     """
 
@@ -44,12 +55,14 @@ class AdmissionMiddleware:
         *,
         options: HostOptions,
         resolve_scope: ScopeResolver,
+        store: ResponseStore,
         prefix: str = "",
         reserved_tools: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
         self._options = options
         self._resolve_scope = resolve_scope
+        self._store = store
         self._create_path = f"{prefix}/responses"
         self._reserved_tools = reserved_tools
 
@@ -60,23 +73,25 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            keys, whose = self._resolve_scope(_headers(scope))
+            headers = _headers(scope)
+            keys, whose = self._resolve_scope(headers)
             set_current_isolation_keys(keys)
             set_current_scope(whose)
             if path == self._create_path and scope["method"] == "POST":
-                receive = await self._admit_create(receive)
+                receive = await self._admit_create(receive, headers)
         except RequestError as error:
             await _refuse(error, scope, send)
             return
         await self._app(scope, receive, send)
 
-    async def _admit_create(self, receive: Receive) -> Receive:
+    async def _admit_create(self, receive: Receive, headers: Mapping[str, str]) -> Receive:
         body = await self._read(receive)
         payload = parse_body(body, max_depth=self._options.max_depth)
         request = TurnRequest.parse(payload, self._options.caller)
         if clash := sorted(request.options.tools.names & self._reserved_tools):
             raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
-        ADMITTED.set(request)
+        context = PlatformContext(user_id_key=headers.get(USER_ID_HEADER), call_id=headers.get(CALL_ID_HEADER))
+        ADMITTED.set(await resolve_named(request, self._store, context))
         return _replay(body, receive)
 
     async def _read(self, receive: Receive) -> bytes:
@@ -103,7 +118,8 @@ def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
             deeper than `max_depth`.
     """
     try:
-        payload = json.loads(body, parse_constant=_refuse_constant)
+        # Decoded here: given bytes, json guesses the encoding and lets surrogates pass.
+        payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.") from None
     except ValueError:
@@ -119,6 +135,12 @@ def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
 
 def _refuse_constant(name: str) -> Never:
     raise ValueError(name)
+
+
+def _finite(number: str) -> float:
+    if math.isinf(value := float(number)):
+        raise ValueError(number)
+    return value
 
 
 def _refuse_surrogates(payload: Json) -> None:

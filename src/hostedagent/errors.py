@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Final
 
 from agent_framework.exceptions import (
     AgentContentFilterException,
@@ -28,6 +29,9 @@ from agent_framework.exceptions import (
 )
 
 from hostedagent.types import ErrorCode, Failed, Json
+
+MAX_MESSAGE: Final = 500
+"""The longest message for a caller, in characters."""
 
 
 class HostError(Exception):
@@ -50,6 +54,8 @@ class RequestError(HostError):
     code: str = "invalid_request_error"
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
+        if len(message) > MAX_MESSAGE:  # It may quote a value, and a value may be megabytes.
+            message = f"{message[:MAX_MESSAGE]}..."
         super().__init__(message)
         self.message = message
         self.param = param

@@ -82,6 +82,7 @@ class AgentHost:
             options=options,
             resolve_scope=resolve_scope or PlatformScopeResolver(is_hosted=is_hosted),
             prefix=prefix.rstrip("/"),
+            store=self._store,
             reserved_tools=tool_names(self._source.instance),
         )
         self._app.add_middleware(EnvelopeMiddleware)

@@ -26,7 +26,9 @@ class ReplayHistory:
     async def before(self, request: TurnRequest, context: ResponseContext, agent: SupportsAgentRun) -> Feed:
         """Read the history once and join the input to it."""
         continues = request.previous_response_id is not None or request.conversation_id is not None
-        history = await context.get_history() if continues else ()
+        history = request.history
+        if history is None:
+            history = await context.get_history() if continues else ()
         new = await context.get_input_items() if request.has_references() else request.input
         return Feed(to_messages(history, new, trusts_roles=self._trusts_roles))
 

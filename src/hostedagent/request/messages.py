@@ -52,12 +52,25 @@ def to_messages(history: Sequence[Item], new: Sequence[Item], *, trusts_roles: b
     Raises:
         InvalidRequest: An input item answers a call that does not exist, or that was answered before.
     """
+    entries = _read(history, new, trusts_roles)
+    return [_stamped(message) for message in _fold(entries, _pair(entries))]
+
+
+def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
+    """See that each result in the input answers a call that has no answer yet.
+
+    Raises:
+        InvalidRequest: One does not.
+    """
+    _pair(_read(history, new, trusts_roles=False))
+
+
+def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool) -> list[_Entry]:
     entries = [entry for item in history if (entry := _read_history(item, trusts_roles)) is not None]
     for n, item in enumerate(new):
         contents = cast("Sequence[Content]", read_item(item, f"input[{n}]"))
         entries.append(_entry(item, contents, trusts_roles, f"input[{n}]"))
-    results = _pair(entries)
-    return [_stamped(message) for message in _fold(entries, results)]
+    return entries
 
 
 def _read_history(item: Item, trusts_roles: bool) -> _Entry | None:

@@ -121,6 +121,7 @@ def _reasoning(value: Json, param: str) -> Json:
     return fields
 
 
+_MOST: Final = 2**31 - 1
 _POLICY: Final = "allow it with CallerPolicy"
 
 OPTIONS: Final[Mapping[str, OptionRow]] = {
@@ -128,12 +129,12 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
     "top_p": OptionRow("forwarded", "top_p", number(0, 1)),
     "presence_penalty": OptionRow("forwarded", "presence_penalty", number(-2, 2)),
     "frequency_penalty": OptionRow("forwarded", "frequency_penalty", number(-2, 2)),
-    "max_output_tokens": OptionRow("forwarded", "max_tokens", integer(1)),
+    "max_output_tokens": OptionRow("forwarded", "max_tokens", integer(1, _MOST)),
     "parallel_tool_calls": OptionRow("forwarded", "allow_multiple_tool_calls", flag),
     "reasoning": OptionRow("forwarded", "reasoning", _reasoning),
     "truncation": OptionRow("forwarded", "truncation", one_of("auto", "disabled")),
     "include": OptionRow("forwarded", "include", texts),
-    "max_tool_calls": OptionRow("forwarded", "max_tool_calls", integer(1)),
+    "max_tool_calls": OptionRow("forwarded", "max_tool_calls", integer(1, _MOST)),
     "top_logprobs": OptionRow("forwarded", "top_logprobs", integer(0, 20)),
     "prompt_cache_key": OptionRow("forwarded", "prompt_cache_key", text),
     "safety_identifier": OptionRow("forwarded", "safety_identifier", text),

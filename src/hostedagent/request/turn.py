@@ -33,6 +33,7 @@ class TurnRequest:
         user: The caller's own name for its end user; a claim, not an identity (see `isolation`).
         previous_response_id: The response this turn continues.
         conversation_id: The conversation this turn belongs to.
+        history: The conversation's items so far, where admission had to read them; `None` where it had not.
         stream: Whether the caller reads events.
         store: Whether the response is stored.
         background: Whether the turn outlives the request.
@@ -49,6 +50,7 @@ class TurnRequest:
     user: str | None = None
     previous_response_id: str | None = None
     conversation_id: str | None = None
+    history: tuple[Item, ...] | None = None
     stream: bool = False
     store: bool = True
     background: bool = False

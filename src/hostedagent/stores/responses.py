@@ -141,6 +141,11 @@ class ResponseStore:
         """Items by id, `None` for each that is not there."""
         return await self._provider().get_items(item_ids, context=context)
 
+    async def find_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> Any:
+        """Items by id as `get_items`, also those of a turn whose terminal event has just left."""
+        await self._wait_for(lambda key, turn: True)
+        return await self.get_items(item_ids, context=context)
+
     async def get_history_item_ids(
         self,
         previous_response_id: str | None,

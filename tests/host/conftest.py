@@ -1,0 +1,3 @@
+from tests.host.world import writes
+
+__all__ = ["writes"]

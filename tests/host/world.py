@@ -1,0 +1,64 @@
+"""What the host tests share: a host whose stores are watched, and what a refusal must look like."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from agent_framework import SupportsAgentRun
+from azure.ai.agentserver.responses import InMemoryResponseProvider
+
+from hostedagent import AgentHost, HostOptions
+from hostedagent.source import AgentFactory
+from hostedagent.testing import InProcessClient, Reply, serve
+
+
+@dataclass(slots=True)
+class Writes:
+    """The response ids that were written to any provider, in order."""
+
+    created: list[str] = field(default_factory=list[str])
+    updated: list[str] = field(default_factory=list[str])
+
+    def assert_none(self) -> None:
+        assert not self.created and not self.updated, "something was stored"
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
+    """Watch the providers of the hosts that the test builds."""
+    seen = Writes()
+
+    class Watched(InMemoryResponseProvider):
+        async def create_response(self, response: Any, *args: Any, **kwargs: Any) -> None:
+            seen.created.append(response["id"])
+            await super().create_response(response, *args, **kwargs)
+
+        async def update_response(self, response: Any, *args: Any, **kwargs: Any) -> None:
+            seen.updated.append(response["id"])
+            await super().update_response(response, *args, **kwargs)
+
+    monkeypatch.setattr("hostedagent.host.InMemoryResponseProvider", Watched)
+    return seen
+
+
+@asynccontextmanager
+async def hosting(
+    agent_or_factory: SupportsAgentRun | AgentFactory, *, options: HostOptions | None = None, **serving: Any
+) -> AsyncGenerator[InProcessClient]:
+    """Serve an agent in this process."""
+    async with serve(AgentHost(agent_or_factory, options=options).app, **serving) as client:
+        yield client
+
+
+def assert_refusal(reply: Reply, status: int | None = None) -> dict[str, Any]:
+    """Check that a reply refuses a request in the protocol's words; returns the error."""
+    assert 400 <= reply.status < 500, f"{reply.status}: {reply.body[:500]!r}"
+    assert status is None or reply.status == status, f"{reply.status}: {reply.body[:500]!r}"
+    assert reply.headers["content-type"].startswith("application/json")
+    error = reply.json()["error"]
+    assert {"message", "type", "code", "param"} <= set(error), error
+    assert isinstance(error["message"], str) and error["message"]
+    assert isinstance(error["type"], str) and isinstance(error["code"], str)
+    return error
