@@ -1,0 +1,93 @@
+"""The command line in this process: everything but a served request."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hostedagent.cli import main
+from hostedagent.cli.run import PortError, free_port, wanted_port
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hostedagent {version('hostedagent')}\n"
+
+
+def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "serve an agent or a workflow" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "missing.py", "--port", "0"]) == 2
+
+    shown = capsys.readouterr()
+    assert shown.err == "hostedagent: missing.py does not exist.\n"
+    assert shown.out == "Loading missing.py ...\n"
+
+
+def test_an_error_of_the_users_module_is_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "failing_agent.py").write_text("raise RuntimeError('no key')")
+
+    assert main(["run", str(tmp_path / "failing_agent.py"), "--port", "0"]) == 1
+
+    shown = capsys.readouterr().err
+    assert shown.splitlines()[0].endswith("failing_agent.py raised while it was loaded:")
+    assert shown.splitlines()[-1] == "RuntimeError: no key"
+    assert str(Path("hostedagent") / "cli") not in shown
+
+
+def test_a_port_in_use_is_told_before_anything_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        assert main(["run", "missing.py", "--port", str(port)]) == 1
+
+    expected = f"hostedagent: Port {port} of 127.0.0.1 is in use. Stop what uses it, or choose another with --port.\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_the_port_is_the_option_then_the_variable_then_8088(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    assert wanted_port(None) == 8088
+    monkeypatch.setenv("PORT", "9001")
+    assert wanted_port(None) == 9001
+    assert wanted_port(9002) == 9002
+
+
+@pytest.mark.parametrize("text", ["http", "-1", "65536", "8088.0"])
+def test_a_variable_that_is_no_port_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", text)
+
+    with pytest.raises(PortError, match="PORT must be 0 to 65535"):
+        wanted_port(None)
+
+
+def test_an_option_that_is_no_port_is_named() -> None:
+    with pytest.raises(PortError, match="'70000' is not a port: --port must be"):
+        wanted_port(70000)
+
+
+def test_an_address_of_another_machine_cannot_be_bound() -> None:
+    with pytest.raises(PortError, match=r"^Cannot bind 192\.0\.2\.1:0: "):
+        free_port("192.0.2.1", 0)
+
+
+def test_the_parser_loads_nothing_slow() -> None:
+    code = (
+        "import sys; from hostedagent.cli import build_parser; build_parser()\n"
+        "print([name for name in ('agent_framework', 'azure', 'starlette', 'openai') if name in sys.modules])"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert shown.stdout == "[]\n"

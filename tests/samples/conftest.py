@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.samples.server import served
+
+
+@pytest.fixture(scope="package")
+def hello() -> Iterator[str]:
+    """The URL of samples/hello, served for all tests of this folder."""
+    with served("samples/hello/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def tools() -> Iterator[str]:
+    """The URL of samples/tools, named as a module."""
+    with served("samples.tools.agent") as url:
+        yield url
