@@ -1,0 +1,124 @@
+"""Writes the documents that follow from the content table, so that they never say what the code does not do.
+
+`python docs/generate.py` writes them, `--check` writes nothing, names each one that differs and exits with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from hostedagent.content import CODECS, NOT_ITEMS, Codec
+
+_HERE: Final = Path(__file__).parent
+_NOTICE: Final = "<!-- Written by docs/generate.py from the rows in src/hostedagent/content. Do not edit. -->"
+_ROLES: Final = {
+    "assistant": "the assistant's",
+    "tool": "a tool's",
+    "user": "the user's",
+    "own": "of the role it names",
+}
+
+
+def content_types() -> str:
+    """The document that says what becomes of every content type and every item type."""
+    return _document(
+        "# Content types",
+        "What an Agent Framework content becomes on the wire, and what an item becomes for the model. One row is one "
+        "family, one file in `src/hostedagent/content`. What each family does not do is in "
+        "[limitations.md](limitations.md).",
+        _table(("Family", "Agent Framework contents", "Responses items", "Read", "Sent", "Streams"), _overview()),
+        *(_section(codec) for codec in CODECS),
+        "## Item types without a family",
+        _table(("Item", "Why"), ((f"`{kind}`", reason) for kind, reason in NOT_ITEMS.items())),
+    )
+
+
+def limitations() -> str:
+    """The document that collects what users must know."""
+    return _document(
+        "# Limitations of content types",
+        "What does not come through whole, or not in the way one might expect, family by family. "
+        "[content-types.md](content-types.md) says what does.",
+        *(
+            f"## {_title(codec)}\n\n" + "\n".join(f"- {sentence}" for sentence in codec.limits)
+            for codec in CODECS
+            if codec.limits
+        ),
+    )
+
+
+DOCUMENTS: Final[dict[str, Callable[[], str]]] = {"content-types.md": content_types, "limitations.md": limitations}
+
+
+def _overview() -> Iterator[tuple[str, ...]]:
+    for codec in CODECS:
+        yield (
+            f"[{codec.family}](#{codec.family.replace('_', '-')})",
+            _names(codec.content_types),
+            _names(codec.item_types) if len(codec.item_types) < 8 else f"{len(codec.item_types)} types, see below",
+            *("no" if direction in codec.absent else "yes" for direction in ("read", "emit", "stream")),
+        )
+
+
+def _section(codec: Codec) -> str:
+    story = (import_module(f"hostedagent.content.{codec.family}").__doc__ or "").strip()
+    parts = [f"## {_title(codec)}", story]
+    if codec.item_types:
+        rows = ((f"`{kind}`", _ROLES[role]) for kind, role in codec.item_types.items())
+        parts.append(_table(("Item", "Its words are"), rows))
+    verbs = {"read": "Not read", "emit": "Not sent", "stream": "Does not stream"}
+    reasons = [f"- {verb}: {codec.absent[name]}" for name, verb in verbs.items() if name in codec.absent]
+    return "\n\n".join([*parts, "\n".join(reasons)]).strip()
+
+
+def _title(codec: Codec) -> str:
+    return codec.family.replace("_", " ").capitalize()
+
+
+def _names(kinds: Iterable[str]) -> str:
+    return ", ".join(f"`{kind}`" for kind in kinds) or "none"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _document(*parts: str) -> str:
+    return "\n\n".join([_NOTICE, *parts]) + "\n"
+
+
+def drifting(folder: Path = _HERE) -> list[str]:
+    """The names of the documents in `folder` that are missing or say something else than the code."""
+    return [name for name, write in DOCUMENTS.items() if _written(folder / name) != write()]
+
+
+def _written(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def main(arguments: list[str] | None = None, folder: Path = _HERE) -> int:
+    """Write the documents, or check them.
+
+    Returns:
+        The exit code: 1 when `--check` found a document that differs.
+    """
+    parser = argparse.ArgumentParser(description="Write the documents that follow from the content table.")
+    parser.add_argument("--check", action="store_true", help="write nothing, name the documents that differ")
+    if parser.parse_args(arguments).check:
+        names = drifting(folder)
+        for name in names:
+            print(f"{name} differs from the code: run `python docs/generate.py`.", file=sys.stderr)
+        return 1 if names else 0
+    for name, write in DOCUMENTS.items():
+        (folder / name).write_text(write(), encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
