@@ -126,11 +126,12 @@ _BY_CLASS: tuple[tuple[type[BaseException], ErrorCode], ...] = (
     (AgentContentFilterException, "content_filter"),
     (ChatClientInvalidAuthException, "authentication_error"),
     (AgentInvalidAuthException, "authentication_error"),
-    (ChatClientInvalidRequestException, "invalid_prompt"),
-    (AgentInvalidRequestException, "invalid_prompt"),
     (TimeoutError, "timeout"),
     (asyncio.TimeoutError, "timeout"),
 )
+
+# Anthropic's client raises these for every status from 400 to 499, so the status, where there is one, says more.
+_INVALID_REQUEST: tuple[type[BaseException], ...] = (ChatClientInvalidRequestException, AgentInvalidRequestException)
 
 _BY_STATUS: dict[int, ErrorCode] = {
     400: "invalid_prompt",
@@ -151,7 +152,10 @@ _BY_PROVIDER_CODE: dict[str, ErrorCode] = {
     "insufficient_quota": "rate_limit_exceeded",
     "invalid_prompt": "invalid_prompt",
     "invalid_api_key": "authentication_error",
+    "authentication_error": "authentication_error",
+    "permission_error": "authentication_error",
     "timeout": "timeout",
+    "timeout_error": "timeout",
 }
 
 
@@ -163,15 +167,15 @@ def failed(code: ErrorCode) -> Failed:
 def failure(error: BaseException) -> Failed:
     """Tell what a caller may know of an error that a run raised.
 
-    Looks along the chain of causes for a provider error code, an Agent Framework exception class, then an HTTP
-    status; anything else is `server_error`. No text of the exception is ever used.
+    Looks along the chain of causes for a provider error code, an Agent Framework exception class, an HTTP status, then
+    the class for invalid requests; anything else is `server_error`. No text of the exception is ever used.
     """
     chain = list(_causes(error))
     for lookup in (_provider_code, _class_code, _status_code):
         for link in chain:
             if (code := lookup(link)) is not None:
                 return failed(code)
-    return failed("server_error")
+    return failed("invalid_prompt" if any(isinstance(link, _INVALID_REQUEST) for link in chain) else "server_error")
 
 
 def provider_failure(code: str | None) -> Failed:
@@ -189,8 +193,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _provider_code(error: BaseException) -> ErrorCode | None:
-    code = getattr(error, "code", None)
-    return _BY_PROVIDER_CODE.get(code) if isinstance(code, str) else None
+    """OpenAI's errors have a `code`, Anthropic's only a `type`, and one inside a stream comes with status 200."""
+    for code in (getattr(error, "code", None), getattr(error, "type", None)):
+        if isinstance(code, str) and code in _BY_PROVIDER_CODE:
+            return _BY_PROVIDER_CODE[code]
+    return None
 
 
 def _class_code(error: BaseException) -> ErrorCode | None:

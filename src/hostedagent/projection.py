@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hostedagent.content import BY_CONTENT, COMPLETED, Codec, End, OpenItem, Output, Part
+from hostedagent.content import BY_CONTENT, COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
 from hostedagent.types import Emission
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MERGEABLE = frozenset({"text", "text_reasoning"})
+_CUT = ("length", "content_filter")
+"""Finish reasons of a model call that was stopped before it had said all."""
 
 
 class _Lane:
@@ -70,7 +72,7 @@ class Projection:
         if replaces_all and update.finish_reason is None:
             lane.snapshots[message_id] = list(update.contents)
         if update.finish_reason is not None:
-            yield from self._finish(lane, message_id)
+            yield from self._finish(lane, message_id, INCOMPLETE if update.finish_reason in _CUT else COMPLETED)
 
     def part(self, part: Part) -> Iterator[Emission]:
         """The events and effects of one part."""
@@ -122,10 +124,10 @@ class Projection:
                 if other_key != key and other.ends_before(part):
                     yield from self._end(lane, other_key, End(before=part))
 
-    def _finish(self, lane: _Lane, message_id: str | None) -> Iterator[Emission]:
+    def _finish(self, lane: _Lane, message_id: str | None, end: End) -> Iterator[Emission]:
         for key, item in list(lane.items.items()):
             if item.ends_at_finish(message_id):
-                yield from self._end(lane, key, COMPLETED)
+                yield from self._end(lane, key, end)
 
     def _end(self, lane: _Lane, key: Key, end: End) -> Iterator[Emission]:
         item = lane.items[key]

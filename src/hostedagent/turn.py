@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never, cast
 from agent_framework import UsageDetails, add_usage_details
 from azure.ai.agentserver.responses import ResponseEventStream
 
-from hostedagent.content import COMPLETED, End, Output
+from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.errors import RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.projection import Projection
@@ -52,8 +52,6 @@ logger = logging.getLogger(__name__)
 
 YIELD_EVERY: Final = 16
 """Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
-
-INCOMPLETE: Final = End(status="incomplete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +254,8 @@ def _wire_usage(usage: UsageDetails | None) -> Json:
     if usage is None:
         return None
     read, written = usage.get("input_token_count") or 0, usage.get("output_token_count") or 0
+    for name in ("anthropic.cache_read_input_tokens", "anthropic.cache_creation_input_tokens"):
+        read += usage.get(name) or 0  # Anthropic counts them apart; here they are part of the input.
     return {
         "input_tokens": read,
         "input_tokens_details": {
@@ -264,5 +264,5 @@ def _wire_usage(usage: UsageDetails | None) -> Json:
         },
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_output_token_count") or 0},
-        "total_tokens": usage.get("total_token_count") or read + written,
+        "total_tokens": max(usage.get("total_token_count") or 0, read + written),
     }

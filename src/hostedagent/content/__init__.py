@@ -1,6 +1,6 @@
 """The content table: one row for each family, and the two ways to look a row up."""
 
-from hostedagent.content._codec import COMPLETED, Codec, End, OpenItem, Output, Part
+from hostedagent.content._codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
 from hostedagent.content.approval import APPROVAL
 from hostedagent.content.code_interpreter import CODE_INTERPRETER
 from hostedagent.content.computer import COMPUTER
@@ -39,4 +39,16 @@ BY_CONTENT: dict[str, Codec] = {kind: codec for codec in CODECS for kind in code
 BY_ITEM: dict[str, Codec] = {kind: codec for codec in CODECS for kind in codec.item_types}
 """Responses item type to its family."""
 
-__all__ = ["BY_CONTENT", "BY_ITEM", "CODECS", "COMPLETED", "NOT_ITEMS", "Codec", "End", "OpenItem", "Output", "Part"]
+__all__ = [
+    "BY_CONTENT",
+    "BY_ITEM",
+    "CODECS",
+    "COMPLETED",
+    "INCOMPLETE",
+    "NOT_ITEMS",
+    "Codec",
+    "End",
+    "OpenItem",
+    "Output",
+    "Part",
+]

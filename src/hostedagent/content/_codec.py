@@ -61,6 +61,7 @@ class End:
 
 
 COMPLETED = End()
+INCOMPLETE = End(status="incomplete")
 
 
 class OpenItem(Protocol):

@@ -12,7 +12,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from agent_framework import Content, Message
 
@@ -66,18 +66,26 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
 
 
 def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool) -> list[_Entry]:
-    entries = [entry for item in history if (entry := _read_history(item, trusts_roles)) is not None]
+    answered = {item.get("call_id") for item in (*history, *new) if str(item.get("type")).endswith("_output")}
+    entries = [
+        _read_history(item, trusts_roles)
+        for item in history
+        if not _is_half_a_call(item) or item.get("call_id") in answered
+    ]
     for n, item in enumerate(new):
         contents = cast("Sequence[Content]", read_item(item, f"input[{n}]"))
         entries.append(_entry(item, contents, trusts_roles, f"input[{n}]"))
     return entries
 
 
-def _read_history(item: Item, trusts_roles: bool) -> _Entry | None:
+def _is_half_a_call(item: Item) -> bool:
+    """Whether a call was cut off while its arguments came in: the model would have to answer for half a call."""
+    return item.get("status") == "incomplete" and item.get("type") in ("function_call", "custom_tool_call")
+
+
+def _read_history(item: Item, trusts_roles: bool) -> _Entry:
     """Read a stored item; one that cannot be read stands as a text that names it, and poisons nothing."""
     kind = item.get("type")
-    if item.get("status") == "incomplete" and kind in ("function_call", "custom_tool_call"):
-        return None  # Cut off while its arguments came in: the model would have to answer for half a call.
     codec = BY_ITEM.get(str(kind))
     try:
         contents = codec.read(item) if codec is not None and codec.read is not None else None
@@ -169,6 +177,9 @@ def _flush(
     role = first.role
     if role == "tool":  # Only results that found no call are left here.
         role, said = "user", [Content.from_text(f"[Output of an unknown call: {row.result}]") for row in said]
+    said = _without_loose_end(said)
+    if not said:
+        return
     yield Message(role, list(said), author_name=first.author, message_id=first.item_id)
     outputs: list[Content] = []
     for content in said:
@@ -178,6 +189,24 @@ def _flush(
             outputs.append(result or Content.from_function_result(content.call_id, result=NO_RESULT))
     if outputs:
         yield Message("tool", outputs)
+
+
+_UNSENT: Final = frozenset(
+    {
+        *("text_reasoning", "search_tool_call", "search_tool_result"),
+        *("code_interpreter_tool_call", "code_interpreter_tool_result"),
+        *("image_generation_tool_call", "image_generation_tool_result"),
+    }
+)
+"""Reasoning, and what model clients leave out of a request."""
+
+
+def _without_loose_end(said: Sequence[Content]) -> Sequence[Content]:
+    """Drop reasoning that came to nothing, as when a turn was cut short: providers refuse it without what follows."""
+    end = len(said)
+    while end and said[end - 1].type in _UNSENT:
+        end -= 1
+    return [*said[:end], *(content for content in said[end:] if content.type != "text_reasoning")]
 
 
 def _stamped(message: Message) -> Message:
