@@ -149,8 +149,17 @@ def test_a_file_stands_where_the_agent_gave_it() -> None:
     assert [row["content"][0]["text"] for row in projected.items] == ["Here:", "a.csv", "Done."]
 
 
-def test_the_same_file_may_be_given_twice() -> None:
-    assert len(project([container_file(), update(container_file(), merge_mode="replace")]).items) == 2
+def test_a_snapshot_of_the_whole_message_does_not_double_its_files() -> None:
+    said = [container_file(), Content.from_uri(f"data:image/png;base64,{PIXEL}")]
+    projected = project([update(*said), update(*said, merge_mode="replace")])
+    log(projected)
+    assert [row["type"] for row in projected.items] == ["message", "image_generation_call"]
+
+
+def test_files_that_differ_in_anything_are_all_sent() -> None:
+    alike = [Content.from_hosted_file("file_1"), Content.from_hosted_file("file_2"), container_file()]
+    by_two = [update(*alike, author_name="a"), update(*alike, author_name="b")]
+    assert len(project(by_two).items) == 6
 
 
 def test_a_vector_store_leaves_no_item() -> None:

@@ -8,6 +8,7 @@ parts of messages and are read there.
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -34,8 +35,12 @@ _Refusal = Literal["is too large to send", "cannot be sent", "is at a place that
 
 
 def key(part: Part) -> Key:
-    """Every file is one of its own: the same one may be given twice."""
-    return ("files", "")
+    """What an author gives again is a repeat: a snapshot of a whole message names its files once more."""
+    content = part.content
+    place = content.uri or content.file_id or content.vector_store_id or ""
+    # Data may be megabytes long, and keys are kept until the response ends.
+    digest = hashlib.sha256(place.encode("utf-8", "replace")).hexdigest() if place else ""
+    return ("files", content.type, part.author or "", content.name or "", digest)
 
 
 class OpenFile(BaseItem):
@@ -145,7 +150,6 @@ FILES = Codec(
     content_types=("data", "uri", "hosted_file", "hosted_vector_store"),
     open=open_file,
     key=key,
-    is_repeatable=True,
     absent={
         "read": "A caller's files are parts of messages and of outputs, which read them; so are the messages that "
         "name a file. Model providers take no file in what an assistant said: the next turn's model sees the name.",
@@ -158,6 +162,7 @@ FILES = Codec(
         f"Data of more than {MAX_DATA_BYTES // 1024**2} MiB is named but not sent; so is a file whose URL is not http "
         "or https.",
         "The model sees the name and the link of a file it gave in an earlier turn, not its bytes.",
+        "A file that an agent gives twice in one response is sent once.",
         "A vector store that an agent names is not sent: a caller can do nothing with it.",
     ),
 )
