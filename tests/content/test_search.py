@@ -111,6 +111,14 @@ EMIT = [
         [call("file_search", {"queries": ["q"]}), result("file_search", {"results": [FOUND]})], files(), id="files"
     ),
     pytest.param(
+        [
+            call("file_search", {"queries": []}),
+            result("file_search", {"results": [FOUND]}, raw_representation={"queries": ["q"]}),
+        ],
+        files(),
+        id="only the result knows the queries",
+    ),
+    pytest.param(
         [call("file_search", {"queries": []}), result("file_search", {"results": None})],
         files(queries=[], results=None),
         id="results are not told",

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, cast
 
 from agent_framework import Content, get_namespaced_value
 
-from hostedagent.content._calls import CallItem, CallStatus, read_call_id, read_list, read_status
+from hostedagent.content._calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
 from hostedagent.content._codec import Codec, Key, OpenItem, Output, Part, recall, whole, wire_json, wire_text
 from hostedagent.errors import InvalidRequest
 from hostedagent.types import Event, Item, Json, MutableItem
@@ -83,6 +83,7 @@ class _OpenSearch(CallItem):
         super().__init__(part, output)
         self.arguments: dict[str, Json] = {}
         self.found: dict[str, Json] = {}
+        self.queries: Json = None
 
     def memory(self) -> Mapping[str, Json]:
         """The tool's own name: the item type may stand for several."""
@@ -94,6 +95,7 @@ class _OpenSearch(CallItem):
         if content.type == "search_tool_call":
             self.arguments = _mapping(content.arguments, "query")
         else:
+            self.queries = raw_value(content, "queries")
             self.found = _found(content)
             self.has_result = True
         if self.item is None:
@@ -126,7 +128,8 @@ class OpenFileSearch(_OpenSearch):
 
     def wire(self, status: CallStatus) -> MutableItem:
         """The item, with what was found where the provider tells."""
-        queries = self.arguments.get("queries")
+        # OpenAI's client sees the call before its queries are known; only what the result was made from has them.
+        queries = self.arguments.get("queries") if self.queries is None else self.queries
         if not isinstance(queries, (list, tuple)):
             query = self.arguments.get("query")
             queries = [query] if isinstance(query, str) else [wire_json(self.arguments)] if self.arguments else []
