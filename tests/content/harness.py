@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from agent_framework import AgentResponseUpdate, Content
 from azure.ai.agentserver.responses import ResponseEventStream
@@ -46,7 +46,10 @@ def project(
 
     def take(emissions: Iterable[Any]) -> None:
         for emission in emissions:
-            (result.events if isinstance(emission, dict) else result.effects).append(emission)
+            if isinstance(emission, dict):
+                result.events.append(cast("dict[str, Any]", emission))
+            else:
+                result.effects.append(emission)
 
     for step in updates:
         take(projection.update(step if isinstance(step, AgentResponseUpdate) else update(step)))
