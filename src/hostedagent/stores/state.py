@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
@@ -16,8 +17,11 @@ Value: TypeAlias = Mapping[str, Json]
 ABSENT: Final[Etag] = ""
 """The etag of a key that has no value: `put(..., expect=ABSENT)` creates."""
 
-MAX_VALUE_BYTES: Final = 1_000_000
-"""The largest value, as JSON in UTF-8 (the limit of Foundry's state stores)."""
+MAX_VALUE_BYTES: Final = 990_000
+"""The largest value, as compact JSON in UTF-8: Foundry's state stores take 1 MB, and what we add to it fits too."""
+
+DEFAULT_TTL: Final = 30 * 86400.0
+"""Seconds that a value lives after its last write."""
 
 
 class StateConflict(HostError):
@@ -26,6 +30,10 @@ class StateConflict(HostError):
 
 class StateTooLarge(HostError):
     """The value is larger than `MAX_VALUE_BYTES`."""
+
+
+class StateUnavailable(HostError):
+    """The store did not answer, or not in time, or refused. A write that ends so may or may not have happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +48,13 @@ class StateStore(Protocol):
     """Keeps small JSON objects.
 
     Concurrency: calls may come from many tasks; a `put` with `expect` is atomic.
-    Exceptions: `StateConflict`, `StateTooLarge`; anything else means that the store is unavailable.
+    Exceptions: `StateConflict`, `StateTooLarge`, `ValueError` for a value that is not JSON; anything else, above all
+    `StateUnavailable`, means that the store is unavailable.
     Cancellation: a cancelled `put` or `delete` either happened or did not.
-    Isolation: a value is reachable only through an equal `Scope`.
+    Isolation: a value is reachable only through an equal `Scope`. Kinds and keys are any strings.
+    Ownership: what was written, and what was read, is the caller's; changing it later changes nothing here.
+    An etag is never used twice for one key, not even after a `delete`.
+    `hostedagent.testing.StateStoreContract` is this text as a test suite.
     """
 
     async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
@@ -60,3 +72,24 @@ class StateStore(Protocol):
     def keys(self, scope: Scope, kind: str) -> AsyncIterator[str]:
         """The keys of a kind, in no order."""
         ...
+
+
+def value_to_json(kind: str, value: Value) -> str:
+    """The compact JSON text of a value, in ASCII so that half a surrogate pair survives.
+
+    Raises:
+        StateTooLarge: It is larger than `MAX_VALUE_BYTES`.
+        ValueError: It is not JSON: an object of another type, or a number that JSON cannot say.
+    """
+    try:
+        text = json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"The value of {kind!r} is not JSON: {error}") from None
+    if len(text) > MAX_VALUE_BYTES and _utf8_bytes(value) > MAX_VALUE_BYTES:
+        raise StateTooLarge(f"The value of {kind!r} has more than {MAX_VALUE_BYTES} bytes.")
+    return text
+
+
+def _utf8_bytes(value: Value) -> int:
+    text = json.dumps(dict(value), separators=(",", ":"), ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogatepass"))

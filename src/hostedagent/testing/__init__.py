@@ -1,4 +1,4 @@
-"""The test kit: an offline model, a scripted agent, an in-process client, a strict event log.
+"""The test kit: an offline model, a scripted agent, an in-process client, a strict event log, the stores' contract.
 
 Everything is imported on first use: pytest loads the plugin of this package in every run, so importing it must cost
 nothing and must work where the optional packages (`openai`, `httpx`) are missing.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .offline import ModelCall, OfflineChatClient
     from .openai import httpx_transport, openai_client
     from .scripted import AgentCall, ScriptedAgent
+    from .store_contract import StateStoreContract
 
 __all__ = [
     "AgentCall",
@@ -27,6 +28,7 @@ __all__ = [
     "OfflineChatClient",
     "Reply",
     "ScriptedAgent",
+    "StateStoreContract",
     "httpx_transport",
     "openai_client",
     "serve",
@@ -42,6 +44,7 @@ _HOME = {
     "OfflineChatClient": "offline",
     "Reply": "client",
     "ScriptedAgent": "scripted",
+    "StateStoreContract": "store_contract",
     "httpx_transport": "openai",
     "openai_client": "openai",
     "serve": "client",
