@@ -23,7 +23,7 @@ from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.projection import Projection
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import approval_tools, check_tool_names, model_name, start_run
-from hostedagent.run.ending import Ending
+from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Pump, Stopped
 from hostedagent.source import AgentSource
 from hostedagent.stores.responses import ResponseStore
@@ -142,7 +142,7 @@ class Turn:
                 keeps_history=self._stage.history.keeps_history,
             )
 
-        pump = Pump(start)
+        pump = Pump(start, ends_at=reports_failure)
         resources.push_async_callback(pump.stop)
         watchers = _watch(pump, self._signal, self._context)
         resources.callback(_cancel, watchers)

@@ -38,13 +38,9 @@ class Ending:
             self.model = model
         self._see_failure(update)
 
-    # The client of OpenAI's Responses API yields `response.failed` as an update without a finish reason or an error.
-    # Can go when it raises or says so: https://github.com/microsoft/agent-framework/issues
     def _see_failure(self, update: AgentResponseUpdate) -> None:
-        raw = update.raw_representation
-        event = getattr(raw, "raw_representation", raw)
-        if getattr(event, "type", None) == "response.failed":
-            error = getattr(getattr(event, "response", None), "error", None)
+        if reports_failure(update):
+            error = getattr(getattr(_event(update), "response", None), "error", None)
             self._failed = provider_failure(getattr(error, "code", None))
 
     def outcome(self) -> Outcome:
@@ -58,3 +54,17 @@ class Ending:
                 return Incomplete("content_filter")
             case _:
                 return Completed()
+
+
+# The client of OpenAI's Responses API yields `response.failed` as an update without a finish reason or an error, and
+# the tool loop would go on to run the calls of the broken answer.
+# Can go when it raises or says so: https://github.com/microsoft/agent-framework/issues
+def reports_failure(update: AgentResponseUpdate) -> bool:
+    """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
+    may_end = not update.contents or update.contents[-1].type == "usage"
+    return may_end and getattr(_event(update), "type", None) == "response.failed"
+
+
+def _event(update: AgentResponseUpdate) -> object:
+    raw = update.raw_representation
+    return getattr(raw, "raw_representation", raw)

@@ -43,10 +43,12 @@ class Pump(Generic[T]):
 
     Args:
         start: Makes the stream, inside the task, so that everything the run does sees one context.
+        ends_at: Whether a value is the last one, after which the stream is not pulled again.
     """
 
-    def __init__(self, start: Start[T]) -> None:
+    def __init__(self, start: Start[T], *, ends_at: Callable[[T], bool] | None = None) -> None:
         self._start = start
+        self._ends_at = ends_at
         self._buffer: list[T] = []
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
@@ -63,6 +65,9 @@ class Pump(Generic[T]):
             async for value in stream:
                 self._buffer.append(value)
                 self._arrived.set()
+                if self._ends_at is not None and self._ends_at(value):
+                    await _close(stream)
+                    break
                 if len(self._buffer) >= READ_AHEAD:
                     self._taken.clear()
                     await self._taken.wait()
@@ -117,3 +122,10 @@ class Pump(Generic[T]):
             _, pending = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
             if pending:
                 logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)
+
+
+async def _close(stream: object) -> None:
+    """Close a stream that is left before its end: Agent Framework's have `close`, generators `aclose`."""
+    close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
+    if close is not None:
+        await close()
