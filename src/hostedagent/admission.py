@@ -92,7 +92,7 @@ class AdmissionMiddleware:
             raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
         context = PlatformContext(user_id_key=headers.get(USER_ID_HEADER), call_id=headers.get(CALL_ID_HEADER))
         ADMITTED.set(await resolve_named(request, self._store, context))
-        return _replay(body, receive)
+        return _replay(_without_nulls(payload, body), receive)
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -162,6 +162,13 @@ def _depth_exceeds(value: Json, limit: int) -> bool:
 def _children(node: Json) -> list[Json]:
     rows = cast("dict[str, Json]", node).values() if isinstance(node, dict) else cast("list[Json]", node)
     return [row for row in rows if isinstance(row, dict | list)]
+
+
+def _without_nulls(payload: Mapping[str, Json], body: bytes) -> bytes:
+    """The body without fields that are null: the protocol allows most of them, the SDK's schema does not."""
+    if all(value is not None for value in payload.values()):
+        return body
+    return json.dumps({name: value for name, value in payload.items() if value is not None}).encode()
 
 
 def _headers(scope: Scope) -> dict[str, str]:

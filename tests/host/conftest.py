@@ -1,3 +1,4 @@
+from tests.host.specification import specification
 from tests.host.world import writes
 
-__all__ = ["writes"]
+__all__ = ["specification", "writes"]

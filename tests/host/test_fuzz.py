@@ -13,7 +13,8 @@ from tests.host.world import assert_refusal, hosting
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
 VALID: tuple[dict[str, Any], ...] = (
-    {"input": "hi", "model": "m", "stream": False, "store": True, "background": False, "metadata": {"a": "b"}, "user": "u"},
+    {"input": "hi", "model": "m", "stream": False, "store": True, "background": False, "user": "u",
+     "metadata": {"a": "b"}},
     {
         "input": [
             {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
@@ -82,7 +83,7 @@ def near_misses(draw: st.DrawFn) -> bytes:
         if not where:
             break
         *parents, key = draw(st.sampled_from(where))
-        owner = body
+        owner: Any = body
         for step in parents:
             owner = owner[step]
         match draw(st.sampled_from(["replace", "drop", "double"])):
@@ -91,8 +92,8 @@ def near_misses(draw: st.DrawFn) -> bytes:
             case "drop":
                 del owner[key]
             case _:
-                if isinstance(owner, list):
-                    cast("list[Any]", owner).append(copy.deepcopy(owner[key]))
+                if isinstance(key, int):
+                    owner.append(copy.deepcopy(owner[key]))
                 else:
                     owner[f"{key}_2"] = copy.deepcopy(owner[key])
     return json.dumps(body).encode()

@@ -49,6 +49,8 @@ DEFAULTS: Final[Mapping[str, Json]] = {
 SNAPSHOT_EVENTS: Final = ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 
 _SNAPSHOT_FRAMES: Final = tuple(f"event: response.{name}\n".encode() for name in SNAPSHOT_EVENTS)
+_PLAIN_FRAME: Final = b"event: response.output"
+_NEXT_FRAME: Final = b"\n\nevent: "
 _ERROR_FRAME: Final = b"event: error\n"
 
 
@@ -58,9 +60,21 @@ def complete(response: Mapping[str, Json]) -> dict[str, Json]:
     for name, default in DEFAULTS.items():
         if full.get(name) is None:
             full[name] = default
-    if isinstance(full["reasoning"], dict):
+    if full["reasoning"]:
         full["reasoning"] = {"effort": None, "summary": None, **full["reasoning"]}
+    if full["tools"]:
+        full["tools"] = [_complete_tool(tool) for tool in full["tools"]]
+    wanted = {"format": {"type": "text"}, **full["text"]}
+    if wanted["format"].get("type") == "json_schema":
+        wanted["format"] = {"description": None, "strict": False, **wanted["format"]}
+    full["text"] = wanted
     return full
+
+
+def _complete_tool(tool: Mapping[str, Json]) -> Mapping[str, Json]:
+    if tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": None, **tool}
 
 
 def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
@@ -86,7 +100,7 @@ class EnvelopeMiddleware:
 
 
 class _Completer:
-    """Rewrites one HTTP answer. JSON is held until it is whole; a stream's chunks are whole events already."""
+    """Rewrites one HTTP answer. JSON is held until it is whole; the SDK sends a stream in chunks of whole frames."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -104,8 +118,8 @@ class _Completer:
         elif message["type"] == "http.response.body":
             if self._is_stream:
                 body = message.get("body", b"")
-                if body.startswith(b"event: ") and not body.startswith(b"event: response.output"):
-                    message = {**message, "body": _complete_frame(body)}
+                if not body.startswith(_PLAIN_FRAME) or _NEXT_FRAME in body:
+                    message = {**message, "body": _complete_frames(body)}
             elif self._start is not None:
                 await self._json(message)
                 return
@@ -129,9 +143,20 @@ def _content_type(message: Message) -> bytes:
 
 def _complete_body(body: bytes) -> bytes:
     value = json.loads(body)
-    if not isinstance(value, dict) or cast("dict[str, Json]", value).get("object") != "response":
+    if not isinstance(value, dict):
         return body
-    return json.dumps(complete(cast("dict[str, Json]", value)), separators=(",", ":")).encode()
+    found = cast("dict[str, Json]", value)
+    # The answer to a DELETE calls itself a response too.
+    if found.get("object") != "response" or "output" not in found:
+        return body
+    return json.dumps(complete(found), separators=(",", ":")).encode()
+
+
+def _complete_frames(chunk: bytes) -> bytes:
+    """Complete the snapshots of a chunk of whole frames: nearly always one."""
+    if _NEXT_FRAME not in chunk:
+        return _complete_frame(chunk)
+    return b"".join(_complete_frame(frame + b"\n\n") for frame in chunk.split(b"\n\n") if frame)
 
 
 def _complete_frame(frame: bytes) -> bytes:

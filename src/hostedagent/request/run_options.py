@@ -209,7 +209,7 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
         echo["tool_choice"] = choice
     if (wanted := body.get("text")) is not None:
         chat.update(_text_options(mapping(wanted, "text")))
-        echo["text"] = _echo_text(wanted)
+        echo["text"] = {key: value for key, value in wanted.items() if value is not None}
     if "instructions" in chat:
         echo["instructions"] = chat["instructions"]
     return RunOptions(chat, tools, echo)
@@ -246,13 +246,6 @@ def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
     name = text(wire.get("name"), "text.format.name")
     optional = {key: wire[key] for key in ("description", "strict") if wire.get(key) is not None}
     return {"name": name, "schema": schema, **optional}
-
-
-def _echo_text(wanted: Mapping[str, Json]) -> dict[str, Json]:
-    wire = dict(cast("Mapping[str, Json]", wanted.get("format") or {"type": "text"}))
-    if wire.get("type") == "json_schema":
-        wire = {"description": None, "strict": False, **wire}
-    return {**{key: value for key, value in wanted.items() if value is not None}, "format": wire}
 
 
 def unsupported_options(client: object) -> Callable[[str], bool]:

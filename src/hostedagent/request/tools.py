@@ -65,10 +65,9 @@ def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
             if tool.name in functions:
                 raise InvalidRequest(f"{param}.name {tool.name!r} is used twice.", param=f"{param}.name")
             functions[tool.name] = tool
-            echo.append({"description": None, "parameters": None, "strict": None, **wire})
         else:
             server.append(_server(wire, param, policy))
-            echo.append(wire)
+        echo.append(wire)
     return CallerTools(tuple(functions.values()), tuple(server), tuple(echo))
 
 
