@@ -1,0 +1,55 @@
+"""A local HTTPS server of the Foundry storage API: stored responses and state stores, with faults on demand.
+
+`async with Emulator() as emulator` gives an endpoint that the SDK's own storage classes talk to, so that tests and
+local runs exercise the hosted path without a project in the cloud. It keeps everything in memory and knows users only
+by the call id of a request, as the service does. It is not a store to keep data in, and any token opens it.
+
+Everything is imported on first use, because the web server is needed only where an emulator runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .callers import call_id_for, user_of
+    from .credential import EmulatorCredential
+    from .faults import Fault, Faults
+    from .request_log import LoggedRequest, RequestLog
+    from .server import Emulator
+
+__all__ = [
+    "Emulator",
+    "EmulatorCredential",
+    "Fault",
+    "Faults",
+    "LoggedRequest",
+    "RequestLog",
+    "call_id_for",
+    "user_of",
+]
+
+_HOME = {
+    "Emulator": "server",
+    "EmulatorCredential": "credential",
+    "Fault": "faults",
+    "Faults": "faults",
+    "LoggedRequest": "request_log",
+    "RequestLog": "request_log",
+    "call_id_for": "callers",
+    "user_of": "callers",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,138 @@
+"""The emulator as a server: starts on loopback over TLS, says how to reach it, stops without a trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from aiohttp import web
+
+from .app import IDENTITY_PATH, PROJECT_PATH, Anonymous, Api
+from .callers import user_of
+from .certificate import Certificate, issue
+from .credential import EmulatorCredential
+from .faults import Faults
+from .request_log import RequestLog
+from .responses import ResponseStorage
+from .routes import Storage
+from .state import StateStorage
+from .trust import trust_in_process
+
+LOOPBACK = "127.0.0.1"
+_FAREWELL_SECONDS = 0.05
+_NOT_RUNNING = "the emulator is not running: use it as `async with Emulator() as emulator`"
+
+
+class Emulator:
+    """A Foundry storage API on loopback: `async with Emulator() as emulator`.
+
+    It listens on 127.0.0.1 only and forgets everything when the block ends. Requests that hang by then are cut off.
+
+    Attributes:
+        faults: What goes wrong, to be filled at any time.
+        log: The requests that came.
+        credential: A credential that both storage classes of the SDK accept.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        latency: float = 0.0,
+        anonymous: Anonymous = "allow",
+        resolve_user: Callable[[str], str | None] = user_of,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare an emulator; nothing is opened yet.
+
+        Args:
+            port: The port to listen on; 0 takes a free one.
+            latency: Seconds that every request takes at least.
+            anonymous: Whether requests without a user are served, in a partition of their own, or answered with 401.
+            resolve_user: The user of a call id; by default what stands before its first dot (see `call_id_for`).
+            clock: Seconds since the epoch, for the time to live of state store items.
+        """
+        self.faults = Faults()
+        self.log = RequestLog()
+        self.credential = EmulatorCredential()
+        self._port = port
+        self._secret = uuid4().hex
+        self._api = Api(
+            storage=Storage(responses=ResponseStorage(), state=StateStorage(clock)),
+            faults=self.faults,
+            log=self.log,
+            resolve_user=resolve_user,
+            anonymous=anonymous,
+            latency=latency,
+            identity_secret=self._secret,
+        )
+        self._stack = AsyncExitStack()
+        self._certificate: Certificate | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The project endpoint, for `FOUNDRY_PROJECT_ENDPOINT`."""
+        return f"{self._origin}{PROJECT_PATH}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that signed the emulator's certificate, PEM."""
+        return self._running.ca_file
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a process that is hosted by this emulator.
+
+        `DefaultAzureCredential` finds a managed identity there, so that the process needs no credential either.
+        """
+        return {
+            "FOUNDRY_HOSTING_ENVIRONMENT": "emulator",
+            "FOUNDRY_PROJECT_ENDPOINT": self.endpoint,
+            "SSL_CERT_FILE": str(self._running.bundle_file),
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+            "IDENTITY_ENDPOINT": f"{self._origin}{IDENTITY_PATH}",
+            "IDENTITY_HEADER": self._secret,
+        }
+
+    def trust(self) -> None:
+        """Let this process accept the emulator's certificate; another process needs only `environment`."""
+        trust_in_process(self.ca_file)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="hostedagent-emulator-")))
+            certificate = issue(directory)
+            runner = web.AppRunner(
+                self._api.application(), access_log=None, handle_signals=False, shutdown_timeout=_FAREWELL_SECONDS
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, LOOPBACK, self._port, ssl_context=certificate.context).start()
+            self._port = runner.addresses[0][1]
+            self._certificate = certificate
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._certificate = None
+        await self._stack.aclose()
+
+    @property
+    def _origin(self) -> str:
+        if self._certificate is None:
+            raise RuntimeError(_NOT_RUNNING)
+        return f"https://localhost:{self._port}"
+
+    @property
+    def _running(self) -> Certificate:
+        if self._certificate is None:
+            raise RuntimeError(_NOT_RUNNING)
+        return self._certificate
