@@ -1,0 +1,135 @@
+"""An agent on the Anthropic client: what the caller sees, and what the model sees in the next turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hosted import hosting, outline
+from inline_snapshot import snapshot
+from upstream import Reasoning, Refusal, Text, ToolCall, Usage, anthropic_client, turn
+
+PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
+THOUGHT = Reasoning(("I need the weather.",), encrypted="signed-1")
+
+
+async def test_a_tool_loop_streams_arguments_once_and_counts_cached_tokens_as_input() -> None:
+    async with hosting(anthropic_client) as host:
+        host.script(turn(PARIS, usage=Usage(10, 5, 3)), turn(Text("It is sunny."), usage=Usage(20, 7, 4)))
+        log = await host.ask("Weather?")
+    assert log.lines() == snapshot(
+        [
+            "0 created in_progress",
+            "1 in_progress",
+            "2 item+ 0 function_call weather call-1",
+            '3 args 0 "{\\"city\\""',
+            '4 args 0 ": \\"Pari"',
+            '5 args 0 "s\\"}"',
+            '6 args= 0 "{\\"city\\": \\"Paris\\"}"',
+            "7 item- 0 function_call weather call-1 completed",
+            '8 item+ 1 function_call_output call-1 "sunny in Paris"',
+            '9 item- 1 function_call_output call-1 "sunny in Paris" completed',
+            "10 item+ 2 message",
+            "11 part+ 2.0 output_text",
+            '12 text 2.0 "It"',
+            '13 text 2.0 " is"',
+            '14 text 2.0 " sunny."',
+            '15 text= 2.0 "It is sunny."',
+            "16 part- 2.0 output_text",
+            "17 item- 2 message completed",
+            "18 completed usage=30/12",
+        ]
+    )
+    assert log.usage == {
+        "input_tokens": 30,
+        "input_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 0},
+        "output_tokens": 12,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 42,
+    }
+
+
+async def test_thinking_streams_as_a_summary_and_goes_back_signed_in_front_of_what_came_of_it() -> None:
+    async with hosting(anthropic_client) as host:
+        host.script(turn(THOUGHT, Text("Let me look."), PARIS, ROME), Text("Both sunny."), Text("Next."))
+        log = await host.ask("Weather?")
+        assert outline(log) == [
+            "0 reasoning completed",
+            "1 message completed",
+            "2 function_call weather call-1 completed",
+            "3 function_call weather call-2 completed",
+            '4 function_call_output call-1 "sunny in Paris" completed',
+            '5 function_call_output call-2 "sunny in Rome" completed',
+            "6 message completed",
+            "completed usage=20/10",
+        ]
+        assert log.items[0]["summary"] == [{"type": "summary_text", "text": "I need the weather."}]
+        await host.then("And?")
+        assert host.sent == [
+            {"role": "user", "content": [_text("Weather?")]},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "I need the weather.", "signature": "signed-1"},
+                    _text("Let me look."),
+                    {"type": "tool_use", "id": "toolu_1_2", "name": "weather", "input": {"city": "Paris"}},
+                    {"type": "tool_use", "id": "toolu_1_3", "name": "weather", "input": {"city": "Rome"}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [_result("toolu_1_2", "sunny in Paris"), _result("toolu_1_3", "sunny in Rome")],
+            },
+            {"role": "assistant", "content": [_text("Both sunny.")]},
+            {"role": "user", "content": [_text("And?")]},
+        ]
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _result(call_id: str, text: str) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call_id, "content": [_text(text)], "is_error": False}
+
+
+@pytest.mark.parametrize("way", ["previous_response_id", "conversation", "stateless"])
+async def test_two_rounds_of_thinking_and_tools_are_retold_in_order_however_the_caller_goes_on(way: str) -> None:
+    async with hosting(anthropic_client) as host:
+        again = Reasoning(("Rome, too.",), encrypted="signed-2")
+        host.script(turn(THOUGHT, PARIS), turn(again, Text("Two."), ROME), Text("Both."), Text("Next."))
+        if way == "conversation":
+            await host.ask("Hi", conversation="conv_1")
+            await host.ask("And?", conversation="conv_1")
+        elif way == "stateless":
+            log = await host.ask("Hi", store=False)
+            asked = [{"role": "user", "content": text} for text in ("Hi", "And?")]
+            await host.ask([asked[0], *log.items, asked[1]], store=False)
+        else:
+            await host.ask("Hi")
+            await host.then("And?")
+        assert host.asked == [
+            "user: Hi",
+            *("reasoning I need the weather.", 'call weather {"city": "Paris"}', "result sunny in Paris"),
+            *("reasoning Rome, too.", "assistant: Two.", 'call weather {"city": "Rome"}', "result sunny in Rome"),
+            "assistant: Both.",
+            "user: And?",
+        ]
+
+
+async def test_thinking_that_is_not_shown_still_goes_back_with_its_signature() -> None:
+    async with hosting(anthropic_client) as host:
+        host.script(turn(Reasoning(encrypted="signed-1"), Text("Hm.")), Text("Next."))
+        log = await host.ask("Hi")
+        await host.then("And?")
+        assert log.items[0]["encrypted_content"] == "signed-1"
+        assert host.sent[1]["content"][0] == {"type": "thinking", "thinking": "", "signature": "signed-1"}
+
+
+async def test_a_refusal_ends_the_turn_as_filtered() -> None:
+    async with hosting(anthropic_client) as host:
+        host.script(Refusal("I cannot."), Text("Next."))
+        log = await host.ask("Hi")
+        assert outline(log) == ["0 message incomplete", "incomplete content_filter usage=10/5"]
+        await host.then("And?")
+        assert host.asked == ["user: Hi", "assistant: I cannot.", "user: And?"]

@@ -1,0 +1,125 @@
+"""An agent on the Chat Completions client: what the caller sees, and what the model sees in the next turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hosted import hosting, outline
+from inline_snapshot import snapshot
+from upstream import Message, Part, Refusal, Text, ToolCall, Usage, chat_completion_client, turn
+
+PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
+
+
+async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:
+    async with hosting(chat_completion_client) as host:
+        host.script(turn(PARIS, usage=Usage(10, 5, 3, 1)), turn(Text("It is sunny."), usage=Usage(20, 7, 4, 2)))
+        log = await host.ask("Weather?")
+    assert log.lines() == snapshot(
+        [
+            "0 created in_progress",
+            "1 in_progress",
+            "2 item+ 0 function_call weather call-1",
+            '3 args 0 "{\\"city\\""',
+            '4 args 0 ": \\"Pari"',
+            '5 args 0 "s\\"}"',
+            '6 args= 0 "{\\"city\\": \\"Paris\\"}"',
+            "7 item- 0 function_call weather call-1 completed",
+            '8 item+ 1 function_call_output call-1 "sunny in Paris"',
+            '9 item- 1 function_call_output call-1 "sunny in Paris" completed',
+            "10 item+ 2 message",
+            "11 part+ 2.0 output_text",
+            '12 text 2.0 "It"',
+            '13 text 2.0 " is"',
+            '14 text 2.0 " sunny."',
+            '15 text= 2.0 "It is sunny."',
+            "16 part- 2.0 output_text",
+            "17 item- 2 message completed",
+            "18 completed usage=30/12",
+        ]
+    )
+    assert log.usage == {
+        "input_tokens": 30,
+        "input_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 0},
+        "output_tokens": 12,
+        "output_tokens_details": {"reasoning_tokens": 3},
+        "total_tokens": 42,
+    }
+
+
+async def test_two_calls_of_one_answer_go_back_as_one_message_with_both_results_behind_it() -> None:
+    async with hosting(chat_completion_client) as host:
+        host.script(turn(Text("Let me look."), PARIS, ROME), Text("Both sunny."), Text("Next."))
+        log = await host.ask("Weather?")
+        assert outline(log) == [
+            "0 message completed",
+            "1 function_call weather call-1 completed",
+            "2 function_call weather call-2 completed",
+            '3 function_call_output call-1 "sunny in Paris" completed',
+            '4 function_call_output call-2 "sunny in Rome" completed',
+            "5 message completed",
+            "completed usage=20/10",
+        ]
+        await host.then("And?")
+        assert host.sent == [
+            {"role": "user", "content": "Weather?"},
+            {
+                "role": "assistant",
+                "content": "Let me look.",
+                "tool_calls": [_call("call_1_1", "Paris"), _call("call_1_2", "Rome")],
+            },
+            {"role": "tool", "tool_call_id": "call_1_1", "content": "sunny in Paris"},
+            {"role": "tool", "tool_call_id": "call_1_2", "content": "sunny in Rome"},
+            {"role": "assistant", "content": "Both sunny."},
+            {"role": "user", "content": "And?"},
+        ]
+
+
+def _call(call_id: str, city: str) -> dict[str, Any]:
+    return {
+        "id": call_id,
+        "type": "function",
+        "function": {"name": "weather", "arguments": f'{{"city": "{city}"}}'},
+    }
+
+
+@pytest.mark.parametrize("way", ["previous_response_id", "conversation", "stateless"])
+async def test_two_rounds_of_tools_are_retold_in_order_however_the_caller_goes_on(way: str) -> None:
+    async with hosting(chat_completion_client) as host:
+        host.script(turn(Text("One."), PARIS), turn(Text("Two."), ROME), Text("Both."), Text("Next."))
+        if way == "conversation":
+            await host.ask("Hi", conversation="conv_1")
+            await host.ask("And?", conversation="conv_1")
+        elif way == "stateless":
+            log = await host.ask("Hi", store=False)
+            asked = [{"role": "user", "content": text} for text in ("Hi", "And?")]
+            await host.ask([asked[0], *log.items, asked[1]], store=False)
+        else:
+            await host.ask("Hi")
+            await host.then("And?")
+        assert host.asked == [
+            "user: Hi",
+            *("assistant: One.", 'call weather {"city": "Paris"}', "result sunny in Paris"),
+            *("assistant: Two.", 'call weather {"city": "Rome"}', "result sunny in Rome"),
+            "assistant: Both.",
+            "user: And?",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "retold"),
+    [
+        # Chat Completions knows one text for an answer.
+        (Message((Text("One "), Text("two."))), "output_text", ["assistant: One two."]),
+        (Refusal("I cannot."), "refusal", ["refusal: I cannot."]),
+    ],
+    ids=["two texts", "refusal"],
+)
+async def test_what_the_model_says_is_one_message(part: Part, kind: str, retold: list[str]) -> None:
+    async with hosting(chat_completion_client) as host:
+        host.script(part, Text("Next."))
+        log = await host.ask("Hi")
+        await host.then("And?")
+        assert [part["type"] for part in log.items[0]["content"]] == [kind]
+        assert host.asked == ["user: Hi", *retold, "user: And?"]
