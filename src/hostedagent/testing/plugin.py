@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from hostedagent.emulator import Emulator
+
     from .client import InProcessClient
 
 ServeAgent = Callable[..., "AbstractAsyncContextManager[InProcessClient]"]
+StartEmulator = Callable[..., "AbstractAsyncContextManager[Emulator]"]
 
 
 @pytest.fixture
@@ -33,3 +36,25 @@ def serve_agent() -> ServeAgent:
             yield client
 
     return serve_one
+
+
+@pytest.fixture
+def foundry_emulator(monkeypatch: pytest.MonkeyPatch) -> StartEmulator:
+    """Starts emulators of the Foundry storage API: gives out a function to be used in `async with`.
+
+    The function takes what `hostedagent.emulator.Emulator` takes and yields a running one. Inside the block this
+    process trusts it and has its `environment`, so that the SDK takes itself for hosted by it.
+    """
+
+    @asynccontextmanager
+    async def start_one(**options: Any) -> AsyncGenerator[Emulator]:
+        from hostedagent.emulator import Emulator
+
+        async with Emulator(**options) as emulator:
+            emulator.trust()
+            with monkeypatch.context() as patch:
+                for name, value in emulator.environment.items():
+                    patch.setenv(name, value)
+                yield emulator
+
+    return start_one
