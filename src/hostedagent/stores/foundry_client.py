@@ -1,0 +1,265 @@
+"""One call to a Foundry state store: bounded in time, tried again where that is safe, told apart by what is certain.
+
+The SDK's client would try again by itself and hide it: then a write whose answer was lost and one that lost the race
+look alike. Its retries are off; `Refused.is_certain` tells the two apart. No text of the service leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from azure.ai.agentserver.core.storage import (
+    FoundryStateStore,
+    FoundryStorageApiError,
+    FoundryStorageConflictError,
+    FoundryStorageError,
+    FoundryStorageNotFoundError,
+    FoundryStoragePreconditionError,
+)
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
+
+from hostedagent.errors import ConfigurationError
+from hostedagent.stores.state import Etag, StateTooLarge, StateUnavailable
+from hostedagent.types import Json
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.core.storage import StateStoreItem, StateStoreItemKeyPage, StateStoreItemRef
+    from azure.core.credentials_async import AsyncTokenCredential
+
+logger = logging.getLogger(__name__)
+
+PAGE_SIZE: Final = 100
+_HOSTING: Final = "FOUNDRY_HOSTING_ENVIRONMENT"
+_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
+_T = TypeVar("_T")
+
+
+class Refused(Exception):
+    """The condition of a write or delete did not hold, or there is nothing to hold it against.
+
+    Args:
+        is_certain: Whether nothing changed. Otherwise an earlier try may have been applied before it broke.
+    """
+
+    def __init__(self, *, is_certain: bool) -> None:
+        super().__init__()
+        self.is_certain = is_certain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a call is given.
+
+    Args:
+        timeout: Seconds for one try.
+        tries: How often a call that broke is tried.
+        pause: Seconds before the second try; doubled for each further one.
+    """
+
+    timeout: float = 5.0
+    tries: int = 3
+    pause: float = 0.2
+
+
+class _Missing(Refused):
+    """The store does not exist; or the item that a condition speaks of."""
+
+
+class _NoRetries(SansIOHTTPPolicy[Any, Any]):
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        request.context.options["retry_total"] = 0
+
+
+class _RemoteStore(FoundryStateStore):
+    """The SDK's client over HTTP wherever it runs: by itself it keeps a local file unless the process is hosted.
+
+    Can go when an explicit `endpoint` is honoured by the oldest SDK that we support.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        with _as_hosted():
+            super().__init__(*args, **options)
+
+
+class FoundryClient:
+    """The calls of one named state store, which is made when the first write finds none.
+
+    Raises in every method:
+        StateUnavailable: No usable answer came in time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        credential: AsyncTokenCredential,
+        endpoint: str | None,
+        *,
+        user_isolation: bool,
+        ttl_seconds: int,
+        ca_file: str | None,
+        patience: Patience,
+        call_id: Callable[[], str | None],
+    ) -> None:
+        self._patience = patience
+        self._call_id = call_id
+        self._options: dict[str, Any] = {
+            "name": name,
+            "credential": credential,
+            "endpoint": endpoint,
+            "user_isolation": user_isolation,
+            "item_ttl_seconds": ttl_seconds,
+            "description": "Sessions, approvals and checkpoints of hostedagent",
+            "per_call_policies": [_NoRetries()],
+        }
+        if ca_file is not None:
+            self._options["connection_verify"] = ca_file
+        try:
+            self._store = _RemoteStore(**self._options)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"The Foundry state store {name!r} cannot be reached: {error}") from error
+        self._making = asyncio.Lock()
+        self._times_made = 0
+
+    async def get(self, key: str) -> StateStoreItem | None:
+        """An item, or `None` when it, or the store, does not exist."""
+
+        async def send() -> StateStoreItem | None:
+            item = await self._store.get_item(key, call_id=self._call_id())
+            if item is not None:
+                _etag(item)
+            return item
+
+        return await self._try(send)
+
+    async def write(self, key: str, document: dict[str, Json], tags: Mapping[str, str], expect: Etag | None) -> Etag:
+        """Write an item; an empty `expect` creates it, `None` writes over anything.
+
+        Raises:
+            Refused: `expect` does not stand.
+            StateTooLarge: The service found the item too large.
+        """
+
+        async def send() -> Etag:
+            call_id = self._call_id()
+            if expect == "":
+                return _etag(await self._store.create_item(key, document, tags=tags, call_id=call_id))
+            return _etag(await self._store.set_item(key, document, tags=tags, if_match=expect, call_id=call_id))
+
+        times_made = self._times_made
+        try:
+            return await self._try(send)
+        except _Missing:
+            if expect:
+                raise
+        await self._make(times_made)
+        try:
+            return await self._try(send)
+        except _Missing:
+            raise StateUnavailable("The state store could not be made.") from None
+
+    async def delete(self, key: str, expect: Etag | None) -> None:
+        """Delete an item; nothing happens when there is none.
+
+        Raises:
+            Refused: `expect` does not stand.
+        """
+        try:
+            await self._try(lambda: self._store.delete_item(key, if_match=expect, call_id=self._call_id()))
+        except _Missing:
+            if expect:
+                raise
+
+    async def page(self, tags: Mapping[str, str], after: str | None) -> StateStoreItemKeyPage | None:
+        """A page of the items that carry the tags, oldest first; `None` when the store does not exist."""
+        try:
+            return await self._try(
+                lambda: self._store.list_keys(
+                    tags=tags, limit=PAGE_SIZE, after=after, order="asc", call_id=self._call_id()
+                )
+            )
+        except _Missing:
+            return None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._store.aclose()
+
+    async def _make(self, times_made: int) -> None:
+        async with self._making:
+            # Whoever waited here finds it made.
+            if times_made != self._times_made:
+                return
+            made = await self._try(lambda: _RemoteStore.get_or_create(**self._options))
+            await made.aclose()
+            self._times_made += 1
+
+    async def _try(self, send: Callable[[], Awaitable[_T]]) -> _T:
+        is_certain = True
+        for attempt in range(self._patience.tries):
+            if attempt:
+                await asyncio.sleep(self._patience.pause * 2 ** (attempt - 1))
+            try:
+                async with asyncio.timeout(self._patience.timeout):
+                    return await send()
+            except (FoundryStorageConflictError, FoundryStoragePreconditionError):
+                raise Refused(is_certain=is_certain) from None
+            except FoundryStorageNotFoundError:
+                raise _Missing(is_certain=is_certain) from None
+            except (FoundryStorageError, AzureError, OSError, ValueError, TypeError, KeyError) as error:
+                _log(error)
+                if not _is_passing(error):
+                    break
+                is_certain = is_certain and _left_no_trace(error)
+        # The cause is dropped: its text is the service's, and its status would be taken for the model's.
+        raise StateUnavailable("The state store did not answer.") from None
+
+
+def _etag(item: StateStoreItem | StateStoreItemRef) -> Etag:
+    if not isinstance(item.etag, str) or not item.etag:  # pyright: ignore[reportUnnecessaryIsInstance] - not checked
+        raise ValueError("an item without an etag")
+    return item.etag
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    match error:
+        case FoundryStorageApiError(status_code=413):
+            raise StateTooLarge("The state store found the value too large.") from None
+        case FoundryStorageError():
+            return error.status_code in _AGAIN
+        case ClientAuthenticationError():
+            return False
+        case _:
+            return True
+
+
+def _left_no_trace(error: Exception) -> bool:
+    """Whether a call that broke so was certainly not applied."""
+    return isinstance(error, ServiceRequestError) or (
+        isinstance(error, FoundryStorageError) and error.status_code == 429
+    )
+
+
+def _log(error: Exception) -> None:
+    status = getattr(error, "status_code", None)
+    logger.warning("A call of the state store broke: %s%s", type(error).__name__, f" {status}" if status else "")
+
+
+@contextmanager
+def _as_hosted() -> Generator[None]:
+    if os.environ.get(_HOSTING):
+        yield
+        return
+    os.environ[_HOSTING] = "explicit"
+    try:
+        yield
+    finally:
+        del os.environ[_HOSTING]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from hostedagent.emulator import Emulator
+from hostedagent.stores.foundry import FoundryState
+from hostedagent.stores.state import StateStore
+from hostedagent.testing.store_contract import PassTime, StateStoreContract
+
+TTL = 100.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, fraction: float) -> None:
+        self.now += fraction * TTL
+
+
+def connect(emulator: Emulator, **options: Any) -> AbstractAsyncContextManager[FoundryState]:
+    return FoundryState(
+        endpoint=emulator.endpoint, credential=emulator.credential, ca_file=emulator.ca_file, ttl=TTL, **options
+    )
+
+
+class TestFoundryState(StateStoreContract):
+    concurrency = 20
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    async def emulator(self, clock: Clock) -> AsyncIterator[Emulator]:
+        async with Emulator(clock=clock) as emulator:
+            yield emulator
+
+    @pytest.fixture
+    async def store(self, emulator: Emulator) -> AsyncIterator[StateStore]:
+        async with connect(emulator) as store:
+            yield store
+
+    @pytest.fixture
+    async def other(self, emulator: Emulator) -> AsyncIterator[StateStore]:
+        async with connect(emulator) as store:
+            yield store
+
+    @pytest.fixture
+    def pass_time(self, clock: Clock) -> PassTime:
+        return clock.advance
