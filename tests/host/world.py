@@ -11,7 +11,7 @@ from azure.ai.agentserver.responses import InMemoryResponseProvider
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.source import AgentFactory
-from hostedagent.testing import InProcessClient, Reply, serve
+from hostedagent.testing import EventLog, InProcessClient, Reply, serve
 
 
 @dataclass(slots=True)
@@ -50,6 +50,11 @@ async def hosting(
     """Serve an agent in this process."""
     async with serve(AgentHost(agent_or_factory, options=options).app, **serving) as client:
         yield client
+
+
+async def stream(client: InProcessClient, **fields: Any) -> EventLog:
+    """One streamed turn, read to its end."""
+    return (await client.post("/responses", json={"input": "hi", "stream": True, **fields})).log()
 
 
 def assert_refusal(reply: Reply, status: int | None = None) -> dict[str, Any]:

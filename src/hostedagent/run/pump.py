@@ -103,7 +103,7 @@ class Pump(Generic[T]):
 
     def _end(self) -> None:
         error, self._error = self._error, None
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):  # Raised here they would stop the turn itself.
             raise RuntimeError("The agent's run cancelled itself.") from error
         if error is not None:
             raise error

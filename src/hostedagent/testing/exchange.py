@@ -106,6 +106,8 @@ class Exchange:
                 return {"type": "http.request", "body": chunk, "more_body": True}
             self._body = None
             return {"type": "http.request", "body": b"", "more_body": False}
+        if self._gone.is_set() or self._all_sent.is_set():  # At once: Starlette asks without waiting.
+            return {"type": "http.disconnect"}
         waits = [asyncio.ensure_future(event.wait()) for event in (self._gone, self._all_sent)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,147 @@
+"""Turns that are stopped: the run ends at once, nothing of it is heard again, and the next turn is not harmed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from agent_framework import AgentResponse, AgentResponseUpdate, Content, ResponseStream
+
+from hostedagent.testing import Gate, ScriptedAgent
+from tests.host.world import hosting, stream
+
+
+class Stoppable(ScriptedAgent):
+    """Stands at a gate until it is cancelled, and tells that it was."""
+
+    def __init__(self, *, holds_out: bool = False) -> None:
+        super().__init__()
+        self.gate = Gate()
+        self.cancelled = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._holds_out = holds_out
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        return ResponseStream(self._updates(), finalizer=AgentResponse.from_updates)
+
+    async def _updates(self) -> AsyncIterator[AgentResponseUpdate]:
+        yield AgentResponseUpdate(contents=[Content.from_text("Sun")])
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            if self._holds_out:
+                await asyncio.sleep(0)
+            raise
+        finally:
+            self.ended.set()
+
+
+async def within(event: asyncio.Event) -> None:
+    async with asyncio.timeout(5):
+        await event.wait()
+
+
+async def test_a_client_that_leaves_a_stream_stops_the_run() -> None:
+    agent = Stoppable()
+
+    async with hosting(agent) as client:
+        async with client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
+            await events.until("response.output_text.delta")
+            await agent.gate.reached()
+        await within(agent.cancelled)
+        await client.idle()
+
+        assert not client.errors
+
+
+async def test_a_client_that_leaves_an_unstored_stream_stops_the_run() -> None:
+    agent = Stoppable()
+    body = {"input": "hi", "stream": True, "store": False}
+
+    async with hosting(agent) as client:
+        async with client.stream("POST", "/responses", json=body) as events:
+            await events.until("response.output_text.delta")
+            await agent.gate.reached()
+        await within(agent.cancelled)
+        await client.idle()
+
+        assert not client.errors
+
+
+async def test_a_client_that_leaves_before_the_answer_stops_the_run() -> None:
+    agent = Stoppable()
+
+    async with hosting(agent) as client:
+        waiting = asyncio.create_task(client.post("/responses", json={"input": "hi"}))
+        await agent.gate.reached()
+        waiting.cancel()
+        await within(agent.cancelled)
+        await client.idle()
+
+
+async def test_a_client_that_leaves_before_the_run_begins_stops_the_turn() -> None:
+    gate = Gate()
+    made: list[ScriptedAgent] = []
+
+    async def factory() -> ScriptedAgent:
+        await gate.wait()
+        made.append(ScriptedAgent(["never"]))
+        return made[-1]
+
+    body = {"input": "hi", "stream": True, "store": False}
+    async with hosting(factory) as client:
+        async with client.stream("POST", "/responses", json=body) as events:
+            await anext(events)
+            await gate.reached()
+        await client.idle()
+
+    assert not made
+
+
+async def test_cancelling_a_turn_in_the_background_stops_the_run() -> None:
+    agent = Stoppable()
+
+    async with hosting(agent) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        await agent.gate.reached()
+        cancelled = await client.post(f"/responses/{started['id']}/cancel")
+        again = await client.post(f"/responses/{started['id']}/cancel")
+
+        assert agent.cancelled.is_set()
+    assert (cancelled.status, cancelled.json()["status"]) == (200, "cancelled")
+    assert (again.status, again.json()["status"]) == (200, "cancelled")
+
+
+async def test_a_run_that_tidies_up_gets_the_time() -> None:
+    agent = Stoppable(holds_out=True)
+
+    async with hosting(agent) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        await agent.gate.reached()
+        await client.post(f"/responses/{started['id']}/cancel")
+
+        assert agent.ended.is_set()
+
+
+async def test_a_turn_in_the_background_outlives_its_client() -> None:
+    agent = Stoppable()
+    body = {"input": "hi", "background": True, "stream": True}
+
+    async with hosting(agent) as client:
+        async with client.stream("POST", "/responses", json=body) as events:
+            started = await anext(events)
+            await agent.gate.reached()
+        agent.gate.open()
+        await within(agent.ended)
+        reply = await client.get(f"/responses/{started['response']['id']}?stream=true")
+
+        assert reply.log().status == "completed"
+        assert not agent.cancelled.is_set()
+
+
+async def test_a_finished_turn_cannot_be_cancelled() -> None:
+    async with hosting(ScriptedAgent(["ok"])) as client:
+        log = await stream(client, background=True)
+        reply = await client.post(f"/responses/{log.response['id']}/cancel")
+
+    assert reply.status == 400
