@@ -1,7 +1,8 @@
 """One call to a Foundry state store: bounded in time, tried again where that is safe, told apart by what is certain.
 
-The SDK's client would try again by itself and hide it: then a write whose answer was lost and one that lost the race
-look alike. Its retries are off; `Refused.is_certain` tells the two apart. No text of the service leaves this module.
+The SDK's client would try again by itself and hide it, and so would aiohttp below it: then a write whose answer was
+lost and one that lost the race look alike. Both are kept from it, and `Refused.is_certain` tells the two apart. No text
+of the service leaves this module.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import aiohttp
 from azure.ai.agentserver.core.storage import (
     FoundryStateStore,
     FoundryStorageApiError,
     FoundryStorageConflictError,
+    FoundryStorageEndpoint,
     FoundryStorageError,
     FoundryStorageNotFoundError,
     FoundryStoragePreconditionError,
 )
-from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
+from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline.transport import AioHttpTransport
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.stores.state import Etag, StateTooLarge, StateUnavailable
@@ -78,6 +82,16 @@ class _NoRetries(SansIOHTTPPolicy[Any, Any]):
         request.context.options["retry_total"] = 0
 
 
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Let a broken connection be seen: on one that was used before, aiohttp repeats a PUT or DELETE by itself."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError("The connection broke.") from error
+
+
 class _RemoteStore(FoundryStateStore):
     """The SDK's client over HTTP wherever it runs: by itself it keeps a local file unless the process is hosted.
 
@@ -108,23 +122,24 @@ class FoundryClient:
         patience: Patience,
         call_id: Callable[[], str | None],
     ) -> None:
+        try:
+            resolved = FoundryStorageEndpoint.from_endpoint(endpoint) if endpoint else FoundryStorageEndpoint.from_env()
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"The Foundry state store {name!r} has no usable endpoint: {error}") from error
         self._patience = patience
         self._call_id = call_id
+        self._ca_file = ca_file
         self._options: dict[str, Any] = {
             "name": name,
             "credential": credential,
-            "endpoint": endpoint,
+            "endpoint": resolved,
             "user_isolation": user_isolation,
             "item_ttl_seconds": ttl_seconds,
             "description": "Sessions, approvals and checkpoints of hostedagent",
             "per_call_policies": [_NoRetries()],
         }
-        if ca_file is not None:
-            self._options["connection_verify"] = ca_file
-        try:
-            self._store = _RemoteStore(**self._options)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"The Foundry state store {name!r} cannot be reached: {error}") from error
+        self._session: aiohttp.ClientSession | None = None
+        self._opened: FoundryStateStore | None = None
         self._making = asyncio.Lock()
         self._times_made = 0
 
@@ -189,15 +204,35 @@ class FoundryClient:
             return None
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._store.aclose()
+        """Close the connections; they open again when they are needed again."""
+        store, self._opened = self._opened, None
+        session, self._session = self._session, None
+        if store is not None:
+            await store.aclose()
+        if session is not None:
+            await session.close()
+
+    @property
+    def _store(self) -> FoundryStateStore:
+        # Opened by the first call, because a session belongs to the running loop.
+        if self._opened is None:
+            self._opened = _RemoteStore(**self._options, transport=self._transport())
+        return self._opened
+
+    def _transport(self) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, middlewares=[_once]
+            )
+        verify = True if self._ca_file is None else self._ca_file
+        return AioHttpTransport(session=self._session, session_owner=False, connection_verify=verify)
 
     async def _make(self, times_made: int) -> None:
         async with self._making:
             # Whoever waited here finds it made.
             if times_made != self._times_made:
                 return
-            made = await self._try(lambda: _RemoteStore.get_or_create(**self._options))
+            made = await self._try(lambda: _RemoteStore.get_or_create(**self._options, transport=self._transport()))
             await made.aclose()
             self._times_made += 1
 
@@ -243,9 +278,9 @@ def _is_passing(error: Exception) -> bool:
 
 def _left_no_trace(error: Exception) -> bool:
     """Whether a call that broke so was certainly not applied."""
-    return isinstance(error, ServiceRequestError) or (
-        isinstance(error, FoundryStorageError) and error.status_code == 429
-    )
+    if isinstance(error, AzureError):
+        return isinstance(error.inner_exception, aiohttp.ClientConnectorError)
+    return isinstance(error, FoundryStorageError) and error.status_code == 429
 
 
 def _log(error: Exception) -> None:
