@@ -1,7 +1,7 @@
 """The options table: every field of a create-response body has one verdict, and forwarded ones an Agent Framework name.
 
 Values are checked here, at the door, because the service would only refuse them in the middle of a stream.
-`unsupported_options` then says which of them a chat client does not take.
+`client_options` then says which of them a chat client takes.
 """
 
 from __future__ import annotations
@@ -248,24 +248,43 @@ def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
     return {"name": name, "schema": schema, **optional}
 
 
-def unsupported_options(client: object) -> Callable[[str], bool]:
-    """Say which options a chat client does not take.
+def client_options(client: object, wanted: Mapping[str, Json]) -> dict[str, Json]:
+    """What of a request's options a chat client takes, in the form its provider wants.
 
     Read off the options `TypedDict` that the client's class declares as the default of its type parameter; an option
     typed as `None` there is one the provider does not have. A client that declares none is given everything.
     """
     declared = _declared_options(type(client))
     if declared is None:
-        return lambda option: False
-    name, options = declared
-    refused = {option for option, kind in options.items() if kind in (None, type(None), "None")}
-    refused |= _UNTAKEN.get(name, frozenset())
-    return lambda option: option not in options or option in refused
+        return dict(wanted)
+    name, known = declared
+    options = {
+        option: value
+        for option, value in wanted.items()
+        if known.get(option) not in _ABSENT and not _is_untaken(name, option, value)
+    }
+    if options.get("top_logprobs") and "logprobs" in known:
+        options["logprobs"] = True  # Chat Completions refuses the number without the switch.
+    return options
 
 
-# The client documents `user` as metadata.user_id but passes it on as it is, and the service's SDK raises TypeError.
-# Can go when AnthropicClient translates it: https://github.com/microsoft/agent-framework/issues
-_UNTAKEN: Final[Mapping[str, frozenset[str]]] = {"AnthropicChatOptions": frozenset({"user"})}
+_ABSENT: Final = (None, type(None), "None")
+
+
+def _is_untaken(client: str, option: str, value: Json) -> bool:
+    check = _UNTAKEN.get(client, {}).get(option)
+    return check is not None and check(value)
+
+
+# The client documents `user` as metadata.user_id but passes it on as it is, and the service's SDK raises TypeError. Of
+# a response format it makes a JSON schema, even of one that has none, and the service refuses that.
+# Can go when AnthropicClient translates them: https://github.com/microsoft/agent-framework/issues
+_UNTAKEN: Final[Mapping[str, Mapping[str, Callable[[Json], bool]]]] = {
+    "AnthropicChatOptions": {
+        "user": lambda value: True,
+        "response_format": lambda value: value == {"type": "json_object"},
+    }
+}
 
 
 def _declared_options(kind: type) -> tuple[str, Mapping[str, Any]] | None:

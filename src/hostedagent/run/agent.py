@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.request.run_options import unsupported_options
+from hostedagent.request.run_options import client_options
 from hostedagent.request.turn import TurnRequest
 from hostedagent.types import Json
 
@@ -85,8 +85,7 @@ def _tools(agent: object) -> Sequence[object]:
 
 def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> dict[str, Json]:
     client = getattr(agent, "client", None)
-    is_unsupported = unsupported_options(client)
-    options = {name: value for name, value in request.options.chat.items() if not is_unsupported(name)}
+    options = client_options(client, request.options.chat)
     if keeps_history and getattr(client, "STORES_BY_DEFAULT", False):
         options["store"] = False  # One owner of the conversation: the service would keep a second copy.
     return options

@@ -134,7 +134,7 @@ def _as_event(event: Any) -> Event:
     if isinstance(event, Mapping):
         return cast("Event", event)
     # What the server did not send must not appear as null: annotations and items are compared whole.
-    return cast("Event", event.model_dump(mode="json", exclude_unset=True))
+    return cast("Event", event.model_dump(mode="json", exclude_unset=True, by_alias=True))
 
 
 def _parse(chunks: Iterable[bytes], *, complete: bool) -> list[Event]:
