@@ -14,7 +14,7 @@ from .wire import message, response
 
 
 async def ids(provider: FoundryStorageProvider, context: PlatformContext, **asked: Any) -> list[str]:
-    wanted = {"previous_response_id": None, "conversation_id": None, "limit": -1, **asked}
+    wanted: dict[str, Any] = {"previous_response_id": None, "conversation_id": None, "limit": -1, **asked}
     return await provider.get_history_item_ids(**wanted, context=context)
 
 
@@ -50,7 +50,7 @@ async def test_nobody_sees_what_belongs_to_another_user(provider: FoundryStorage
             await provider.get_history_item_ids("r1", None, -1, context=stranger)
         assert await provider.get_items(["i1", "o1"], context=stranger) == [None, None]
     await provider.create_response(response("r1", status="queued"), [], [], context=of("bob"))
-    assert (await provider.get_response("r1", context=of("alice")))["status"] == "completed"
+    assert (await provider.get_response("r1", context=of("alice"))).get("status") == "completed"
 
 
 async def test_a_second_create_of_an_id_is_the_sdks_already_exists(provider: FoundryStorageProvider) -> None:

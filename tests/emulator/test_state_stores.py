@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -9,36 +10,30 @@ from azure.ai.agentserver.core.storage import (
     FoundryStorageConflictError,
     FoundryStorageNotFoundError,
     FoundryStoragePreconditionError,
+    StateStore,
 )
 
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.testing.plugin import StartEmulator
 
 
-def bind(emulator: Emulator, name: str = "sessions/1", **options: Any) -> FoundryStateStore:
-    return FoundryStateStore(name, emulator.credential, emulator.endpoint, **options)
-
-
 @pytest.fixture
 async def store(emulator: Emulator) -> AsyncIterator[FoundryStateStore]:
     made = await FoundryStateStore.get_or_create("sessions/1", emulator.credential, emulator.endpoint)
-    async with made:
+    async with aclosing(made):
         yield made
 
 
 async def test_a_store_is_made_once_and_then_found(emulator: Emulator) -> None:
-    for _ in range(2):
+    found: list[StateStore] = []
+    for tags in ({"a": "b"}, {"too": "late"}):
         made = await FoundryStateStore.get_or_create(
-            "sessions/ü", emulator.credential, emulator.endpoint, item_ttl_seconds=7, tags={"a": "b"}
+            "sessions/ü", emulator.credential, emulator.endpoint, item_ttl_seconds=7, tags=tags
         )
-        async with made:
-            found = await made.get()
-    assert (found.name, found.item_ttl_seconds, found.tags, found.user_isolation) == (
-        "sessions/ü",
-        7,
-        {"a": "b"},
-        False,
-    )
+        async with aclosing(made) as store:
+            found.append(await store.get())
+    assert (found[0].name, found[0].item_ttl_seconds, found[0].user_isolation) == ("sessions/ü", 7, False)
+    assert [store.tags for store in found] == [{"a": "b"}] * 2
     assert emulator.log.routes == ["stores.get", "stores.create", "stores.get", "stores.get", "stores.get"]
 
 
@@ -59,7 +54,8 @@ async def test_deleting_a_store_takes_its_items_and_may_be_repeated(
     for refused in (store.get(), store.set_item("k", {}), store.list_keys(), store.delete_item("k")):
         with pytest.raises(FoundryStorageNotFoundError):
             await refused
-    async with await FoundryStateStore.get_or_create("sessions/1", emulator.credential, emulator.endpoint) as again:
+    again = await FoundryStateStore.get_or_create("sessions/1", emulator.credential, emulator.endpoint)
+    async with aclosing(again):
         assert await again.get_item("k") is None
 
 
@@ -144,7 +140,7 @@ async def test_time_to_live_counts_from_the_last_write(foundry_emulator: StartEm
     now = [1000.0]
     async with foundry_emulator(clock=lambda: now[0]) as emulator:
         made = await FoundryStateStore.get_or_create("s", emulator.credential, emulator.endpoint, item_ttl_seconds=10)
-        async with made as store:
+        async with aclosing(made) as store:
             first = await store.create_item("k", {})
             await store.create_item("read", {})
             now[0] += 9
@@ -164,7 +160,7 @@ async def test_items_of_a_store_that_never_expires_stay(foundry_emulator: StartE
     now = [0.0]
     async with foundry_emulator(clock=lambda: now[0]) as emulator:
         made = await FoundryStateStore.get_or_create("s", emulator.credential, emulator.endpoint, item_ttl_seconds=-1)
-        async with made as store:
+        async with aclosing(made) as store:
             await store.create_item("k", {})
             now[0] = 1e12
             assert await store.get_item("k") is not None
@@ -172,7 +168,7 @@ async def test_items_of_a_store_that_never_expires_stay(foundry_emulator: StartE
 
 async def test_items_of_an_isolated_store_belong_to_one_user_each(emulator: Emulator) -> None:
     made = await FoundryStateStore.get_or_create("s", emulator.credential, emulator.endpoint, user_isolation=True)
-    async with made as store:
+    async with aclosing(made) as store:
         await store.create_item("k", {"of": "alice"}, call_id=call_id_for("alice"))
         assert await store.get_item("k", call_id=call_id_for("bob")) is None
         assert await store.get_item("k") is None
@@ -180,7 +176,8 @@ async def test_items_of_an_isolated_store_belong_to_one_user_each(emulator: Emul
         item = await store.get_item("k", call_id=call_id_for("alice"))
         assert item is not None
         assert item.value == {"of": "alice"}
-    async with bind(emulator, "s", user_id="bob") as trusted:
+    trusted = FoundryStateStore("s", emulator.credential, emulator.endpoint, user_id="bob")
+    async with aclosing(trusted):
         item = await trusted.get_item("k", call_id=call_id_for("alice"))
         assert item is not None
         assert item.value == {"of": "bob"}
@@ -228,7 +225,7 @@ async def test_what_is_just_within_the_limits_is_stored(store: FoundryStateStore
     [({"name": "n" * 129}, "name"), ({"item_ttl_seconds": 0}, "item_ttl_seconds"), ({"item_ttl_seconds": -2}, None)],
 )
 async def test_a_store_that_cannot_be_is_refused(emulator: Emulator, options: Any, param: str | None) -> None:
-    wanted = {"name": "s", "credential": emulator.credential, "endpoint": emulator.endpoint, **options}
+    wanted: dict[str, Any] = {"name": "s", "credential": emulator.credential, "endpoint": emulator.endpoint, **options}
     with pytest.raises(FoundryStorageBadRequestError) as failure:
         await FoundryStateStore.get_or_create(**wanted)
     assert failure.value.param == (param or "item_ttl_seconds")

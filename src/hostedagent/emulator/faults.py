@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
+from .routes import ROUTES
+
 FaultKind: TypeAlias = Literal["status", "reset", "hang", "lose_answer", "slow", "garbage", "leak"]
 
 _APPLIED_BY_DEFAULT: frozenset[FaultKind] = frozenset({"lose_answer", "garbage"})
@@ -60,6 +62,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.at < 1 or (self.times is not None and self.times < 1):
             raise ValueError(f"at and times count from 1: at={self.at!r}, times={self.times!r}")
+        if not any(fnmatchcase(route.name, self.route) for route in ROUTES):
+            raise ValueError(f"no route matches {self.route!r}; there are {', '.join(r.name for r in ROUTES)}")
 
     @property
     def is_applied(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ def name_from_segment(segment: str, param: str) -> str:
     try:
         raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
         return as_name(raw.decode(), param)
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise bad_request(f"{param} in the path is not base64url of UTF-8.", param) from None
 
 
