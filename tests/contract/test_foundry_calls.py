@@ -13,7 +13,7 @@ from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Scope
 from hostedagent.stores.foundry import FoundryState
-from hostedagent.stores.state import ABSENT
+from hostedagent.stores.state import ABSENT, MAX_VALUE_BYTES, StateTooLarge, Value
 
 SCOPE = Scope("user:ann")
 
@@ -92,6 +92,29 @@ async def test_nothing_that_a_caller_says_is_in_a_path(emulator: Emulator) -> No
     paths = {entry.path.rpartition("/")[2] for entry in emulator.log if entry.route == "items.get"}
     assert len(paths) == 1
     assert all(len(path) == 86 for path in paths), "base64url of 64 hexadecimal characters"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param({"text": "x" * MAX_VALUE_BYTES}, id="large"),
+        pytest.param({"nul": "\x00", "text": '"' * (MAX_VALUE_BYTES // 3)}, id="large-as-it-is-stored"),
+    ],
+)
+async def test_a_value_that_is_too_large_is_refused_before_any_call(emulator: Emulator, value: Value) -> None:
+    async with connect(emulator) as store:
+        with pytest.raises(StateTooLarge):
+            await store.put(SCOPE, "session", "k", value)
+    assert list(emulator.log) == []
+
+
+async def test_unusual_keys_are_listed_at_one_call_each_and_plain_ones_at_none(emulator: Emulator) -> None:
+    async with connect(emulator) as store:
+        for key in ("plain-1", "plain-2", "with space"):
+            await store.put(SCOPE, "session", key, {"n": 1})
+        emulator.log.clear()
+        assert sorted([key async for key in store.keys(SCOPE, "session")]) == ["plain-1", "plain-2", "with space"]
+    assert emulator.log.routes == ["items.list", "items.get"]
 
 
 async def test_an_explicit_endpoint_leaves_the_environment_as_it_was(

@@ -9,8 +9,9 @@ class TestMyStore(StateStoreContract):
             yield store
 ```
 
-Two more fixtures may be overridden; what needs them is skipped otherwise: `other`, a second store object over the same
-data, as another process would have one, and `pass_time`, which lets a fraction of a value's lifetime pass.
+This needs pytest-asyncio in auto mode. Two more fixtures may be overridden; what needs them is skipped otherwise:
+`other`, a second store object over the same data, as another process would have one, and `pass_time`, which lets a
+fraction of a value's lifetime pass.
 """
 
 from __future__ import annotations
