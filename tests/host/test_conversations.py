@@ -43,14 +43,14 @@ def joined(model: OfflineChatClient) -> list[str]:
 async def test_three_turns_by_previous_response(streams: bool) -> None:
     agent, model = three_turns()
 
-    async with hosting(agent) as http, http.openai() as api:
+    async with hosting(agent) as http, http.openai() as client:
+        api: Any = client
         previous: Any = None
         for text in ("How is Paris?", "What did I ask?", "Bye."):
             more: dict[str, Any] = {"previous_response_id": previous} if previous else {}
             if streams:
                 async with api.responses.stream(model="m", input=text, **more) as events:
-                    final: Any = await events.get_final_response()
-                    previous = final.id
+                    previous = (await events.get_final_response()).id
             else:
                 previous = (await api.responses.create(model="m", input=text, **more)).id
 

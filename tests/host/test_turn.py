@@ -213,7 +213,7 @@ class Failing(HistoryProvider):
     """A provider of the agent's own that cannot save."""
 
     def __init__(self) -> None:
-        super().__init__("failing")
+        super().__init__("failing", load_messages=False)
 
     async def get_messages(self, session_id: str | None, **kwargs: Any) -> list[Message]:
         return []
@@ -237,7 +237,7 @@ class Recorded(HistoryProvider):
     """A provider of the agent's own that counts its calls."""
 
     def __init__(self) -> None:
-        super().__init__("recorded")
+        super().__init__("recorded", load_messages=False)
         self.saved: list[list[str]] = []
 
     async def get_messages(self, session_id: str | None, **kwargs: Any) -> list[Message]:

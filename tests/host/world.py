@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from agent_framework import SupportsAgentRun
-from azure.ai.agentserver.responses import InMemoryResponseProvider
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.source import AgentFactory
+from hostedagent.stores.documents import ScopedResponses
 from hostedagent.testing import EventLog, InProcessClient, Reply, serve
 
 
@@ -30,16 +30,18 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     """Watch the providers of the hosts that the test builds."""
     seen = Writes()
 
-    class Watched(InMemoryResponseProvider):
-        async def create_response(self, response: Any, *args: Any, **kwargs: Any) -> None:
-            seen.created.append(response["id"])
-            await super().create_response(response, *args, **kwargs)
+    create, update = ScopedResponses.create_response, ScopedResponses.update_response
 
-        async def update_response(self, response: Any, *args: Any, **kwargs: Any) -> None:
-            seen.updated.append(response["id"])
-            await super().update_response(response, *args, **kwargs)
+    async def watched_create(self: ScopedResponses, response: Any, *args: Any, **kwargs: Any) -> None:
+        seen.created.append(response["id"])
+        await create(self, response, *args, **kwargs)
 
-    monkeypatch.setattr("hostedagent.host.InMemoryResponseProvider", Watched)
+    async def watched_update(self: ScopedResponses, response: Any, *args: Any, **kwargs: Any) -> None:
+        seen.updated.append(response["id"])
+        await update(self, response, *args, **kwargs)
+
+    monkeypatch.setattr(ScopedResponses, "create_response", watched_create)
+    monkeypatch.setattr(ScopedResponses, "update_response", watched_update)
     return seen
 
 

@@ -1,0 +1,133 @@
+"""Cold start: what `import hostedagent` and building a host load, write and say. Each in a fresh interpreter."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAVY = (
+    "agent_framework",
+    "aiohttp",
+    "azure",
+    "httpx",
+    "mcp",
+    "openai",
+    "opentelemetry",
+    "pydantic",
+    "starlette",
+    "yaml",
+)
+
+OPTIONAL = ("agent_framework_foundry", "agent_framework_openai", "anthropic", "httpx", "mcp", "openai", "pytest")
+
+SECRET = "secret-4711"
+
+SERVE = f"""
+import asyncio, os
+from hostedagent import AgentHost
+from hostedagent.testing import ScriptedAgent, serve
+
+async def main():
+    agent = ScriptedAgent(["said {SECRET}"], ["said {SECRET}", RuntimeError("{SECRET}")], ["said {SECRET}"])
+    async with serve(AgentHost(agent).app) as client:
+        body = {{"input": "asked {SECRET}", "metadata": {{"a": "{SECRET}"}}}}
+        assert (await client.post("/responses", json=body)).status == 200
+        assert (await client.post("/responses", json={{**body, "stream": True}})).status == 200
+        assert (await client.post("/responses", json={{**body, "background": True, "stream": True}})).status == 200
+        assert (await client.post("/responses", json={{**body, "temperature": "{SECRET}"}})).status == 400
+        assert (await client.post("/responses", content=b'{SECRET}')).status == 400
+
+asyncio.run(main())
+"""
+
+
+def run(code: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter with an environment of its own."""
+    kept = {
+        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ
+    }
+    env = {**kept, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=home, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def modules_after(code: str, home: Path) -> set[str]:
+    done = run(f"{code}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))", home)
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return set(names)
+
+
+def loaded(names: tuple[str, ...], modules: set[str]) -> list[str]:
+    return [name for name in names if any(module == name or module.startswith(f"{name}.") for module in modules)]
+
+
+@pytest.mark.parametrize(
+    "code", ["import hostedagent", "import hostedagent.testing", "import hostedagent.testing.plugin"]
+)
+def test_the_import_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
+    before = modules_after("", tmp_path)
+
+    assert loaded(HEAVY, modules_after(code, tmp_path) - before) == []
+
+
+def test_a_host_loads_no_optional_package(tmp_path: Path) -> None:
+    code = (
+        "from hostedagent import AgentHost\nfrom hostedagent.testing import ScriptedAgent\nAgentHost(ScriptedAgent())"
+    )
+
+    assert loaded(OPTIONAL, modules_after(code, tmp_path)) == []
+
+
+def test_every_public_name_is_there_and_only_those(tmp_path: Path) -> None:
+    code = """
+import hostedagent
+for name in hostedagent.__all__:
+    assert getattr(hostedagent, name).__name__ == name, name
+assert sorted(dir(hostedagent)) == sorted(hostedagent.__all__)
+try:
+    hostedagent.nothing
+except AttributeError as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError
+"""
+    run(code, tmp_path)
+
+
+def test_building_and_serving_a_host_writes_nothing_at_home(tmp_path: Path) -> None:
+    run(SERVE, tmp_path)
+
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+def test_no_log_holds_what_was_said(level: str, tmp_path: Path) -> None:
+    done = run(SERVE, tmp_path, LOG_LEVEL=level)
+
+    assert SECRET not in done.stdout + done.stderr
+    assert "RuntimeError" in done.stderr
+
+
+def test_the_log_is_plain_lines_on_standard_error(tmp_path: Path) -> None:
+    done = run(SERVE, tmp_path)
+
+    assert done.stdout == ""
+    assert not [line for line in done.stderr.splitlines() if line.startswith(("{", "}", "["))], done.stderr
+    assert "Experimental" not in done.stderr
+
+
+@pytest.mark.parametrize(("set_to", "expected"), [({}, "false"), ({"value": "true"}, "true")])
+def test_content_stays_out_of_telemetry_unless_it_is_switched_on(
+    set_to: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    variable = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    variables: dict[str, Any] = {variable: set_to["value"]} if set_to else {}
+
+    done = run(f"{SERVE}\nprint(os.environ['{variable}'])", tmp_path, **variables)
+
+    assert done.stdout.strip() == expected

@@ -1,0 +1,161 @@
+"""The pump: order, batches, back-pressure, errors, and every way of stopping."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hostedagent.run.pump import READ_AHEAD, Pump, Stopped
+
+
+class Source:
+    """Numbers, with a place to stand still."""
+
+    def __init__(self, count: int, *, hold: bool = False, error: BaseException | None = None) -> None:
+        self.made = 0
+        self.cancelled = False
+        self.tasks: set[str] = set()
+        self._count = count
+        self._hold = hold
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[int]:
+        try:
+            for n in range(self._count):
+                self.tasks.add(str(id(asyncio.current_task())))
+                self.made += 1
+                yield n
+            if self._hold:
+                await asyncio.Event().wait()
+            if self._error is not None:
+                raise self._error
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+async def drain(pump: Pump[int]) -> list[int]:
+    found: list[int] = []
+    while (batch := await pump.batch()) is not None:
+        assert 0 < len(batch) <= READ_AHEAD
+        found += batch
+    return found
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("count", [0, 1, READ_AHEAD - 1, READ_AHEAD, READ_AHEAD + 1, 1000])
+async def test_everything_arrives_in_order_from_one_task(count: int) -> None:
+    source = Source(count)
+
+    assert await drain(Pump(lambda: source)) == list(range(count))
+    assert len(source.tasks) == min(count, 1)
+
+
+async def test_a_coroutine_of_a_stream_is_a_stream() -> None:
+    async def later() -> Source:
+        return Source(3)
+
+    assert await drain(Pump(later)) == [0, 1, 2]
+
+
+async def test_it_reads_no_further_ahead_than_it_may() -> None:
+    source = Source(1000)
+    pump: Pump[int] = Pump(lambda: source)
+
+    await settle()
+    assert source.made == READ_AHEAD
+
+    await pump.batch()
+    await settle()
+    assert source.made == 2 * READ_AHEAD
+    await pump.stop()
+
+
+async def test_what_came_before_an_error_comes_first() -> None:
+    pump: Pump[int] = Pump(lambda: Source(3, error=ValueError("no")))
+
+    await settle()
+    assert await pump.batch() == [0, 1, 2]
+    with pytest.raises(ValueError, match="no"):
+        await pump.batch()
+
+
+async def test_a_start_that_raises_raises_at_the_first_batch() -> None:
+    def start() -> Source:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await Pump(start).batch()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
+async def test_a_run_that_cancels_itself_is_an_error_and_no_cancellation(error: BaseException) -> None:
+    pump: Pump[int] = Pump(lambda: Source(0, error=error))
+
+    with pytest.raises(RuntimeError, match="cancelled itself"):
+        await pump.batch()
+
+
+async def test_patience_ends() -> None:
+    source = Source(1, hold=True)
+    pump: Pump[int] = Pump(lambda: source)
+
+    assert await pump.batch(5) == [0]
+    with pytest.raises(TimeoutError):
+        await pump.batch(0.001)
+    await pump.stop()
+
+    assert source.cancelled
+
+
+async def test_an_interrupt_wakes_the_consumer_and_cancels_the_run() -> None:
+    source = Source(1, hold=True)
+    pump: Pump[int] = Pump(lambda: source)
+    await pump.batch()
+    waiting = asyncio.create_task(pump.batch())
+    await settle()
+
+    pump.interrupt("client")
+    pump.interrupt("shutdown")
+
+    with pytest.raises(Stopped) as stopped:
+        await waiting
+    assert stopped.value.cause == "client"
+    await pump.stop()
+    assert source.cancelled
+
+
+async def test_an_interrupt_reaches_a_run_that_waits_for_its_reader() -> None:
+    source = Source(1000)
+    pump: Pump[int] = Pump(lambda: source)
+    await settle()
+
+    pump.interrupt("steered")
+
+    with pytest.raises(Stopped):
+        await pump.batch()
+    await pump.stop()
+    assert source.made == READ_AHEAD
+
+
+async def test_stopping_waits_until_the_run_has_wound_up() -> None:
+    wound_up = asyncio.Event()
+
+    async def run() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            await settle()
+            wound_up.set()
+
+    pump: Pump[int] = Pump(run)
+    await pump.batch()
+    await pump.stop()
+
+    assert wound_up.is_set()
+    await pump.stop()
