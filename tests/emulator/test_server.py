@@ -162,6 +162,32 @@ async def test_two_emulators_share_nothing(foundry_emulator: StartEmulator) -> N
         assert len(one.log) == len(other.log) == 1
 
 
+async def test_an_emulator_that_starts_again_is_a_service_after_an_outage() -> None:
+    emulator = Emulator()
+    async with emulator:
+        emulator.trust()
+        provider = provider_of(emulator)
+        await provider.create_response(response("r1"), [], [], context=of("alice"))
+    async with provider:
+        with pytest.raises(ServiceRequestError):
+            await provider.create_response(response("r2"), [], [], context=of("alice"))
+        async with emulator:
+            assert (await provider.get_response("r1", context=of("alice")))["id"] == "r1"
+
+
+async def test_the_fixture_hosts_this_process_only_inside_its_block(foundry_emulator: StartEmulator) -> None:
+    before = dict(os.environ)
+    async with foundry_emulator() as emulator:
+        assert {**before, **emulator.environment} == dict(os.environ)
+    assert dict(os.environ) == before
+
+
+async def test_many_requests_at_once_are_all_served(emulator: Emulator, provider: FoundryStorageProvider) -> None:
+    creating = [provider.create_response(response(f"r{n}"), [], [], context=of(f"u{n % 7}")) for n in range(150)]
+    await asyncio.gather(*creating)
+    assert [entry.status for entry in emulator.log] == [201] * 150
+
+
 def names_in(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()} if directory.exists() else set()
 

@@ -32,7 +32,8 @@ _NOT_RUNNING = "the emulator is not running: use it as `async with Emulator() as
 class Emulator:
     """A Foundry storage API on loopback: `async with Emulator() as emulator`.
 
-    It listens on 127.0.0.1 only and forgets everything when the block ends. Requests that hang by then are cut off.
+    It listens on 127.0.0.1 only. At the end of the block requests that still hang are cut off and connections refused.
+    To enter it again is the end of an outage: the port is the same, and what was stored is still there.
 
     Attributes:
         faults: What goes wrong, to be filled at any time.
