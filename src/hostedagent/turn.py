@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
-from agent_framework import UsageDetails, add_usage_details
+from agent_framework import Content, UsageDetails, add_usage_details
 from azure.ai.agentserver.responses import ResponseEventStream
 
-from hostedagent.content import COMPLETED, INCOMPLETE, Output
+from hostedagent.content import COMPLETED, INCOMPLETE, Output, Part
+from hostedagent.continuation import Continuation
 from hostedagent.errors import RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.projection import Projection
@@ -26,7 +28,9 @@ from hostedagent.run.agent import approval_tools, check_tool_names, model_name, 
 from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Pump, Stopped
 from hostedagent.source import AgentSource
+from hostedagent.stores.approvals import Approval, Approvals
 from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Question, Sessions, Snapshot
 from hostedagent.telemetry import log_failure
 from hostedagent.types import (
     Cancelled,
@@ -61,6 +65,8 @@ class Stage:
     source: AgentSource
     history: HistoryPolicy
     store: ResponseStore
+    sessions: Sessions
+    approvals: Approvals
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
 
@@ -80,10 +86,16 @@ class Turn:
     """
 
     def __init__(
-        self, stage: Stage, request: TurnRequest, context: ResponseContext, cancellation_signal: asyncio.Event
+        self,
+        stage: Stage,
+        request: TurnRequest,
+        continuation: Continuation,
+        context: ResponseContext,
+        cancellation_signal: asyncio.Event,
     ) -> None:
         self._stage = stage
         self._request = request
+        self._continuation = continuation
         self._context = context
         self._signal = cancellation_signal
         self._stream = ResponseEventStream(response_id=request.response_id, request=context.request)
@@ -92,30 +104,44 @@ class Turn:
         self._ending = Ending()
         self._usage: UsageDetails | None = None
         self._emitted = 0
+        self._open = dict(continuation.snapshot.open)
+        self._asked: list[str] = []
+        self._is_settled = False
 
     async def drive(self) -> AsyncGenerator[Event]:
         """The events of the turn. `created` leaves before anything is read or run."""
-        self._fill_response()
-        yield cast("Event", self._stream.emit_created())
-        yield cast("Event", self._stream.emit_in_progress())
-        feed: Feed | None = None
-        async with AsyncExitStack() as resources:
-            try:
-                set_current_turn(self._request)
-                agent = await resources.enter_async_context(self._stage.source.open(self._request))
-                self._meet(agent)
-                feed = await self._stage.history.before(self._request, self._context, agent)
-                async for event in self._run(agent, feed, resources):
+        self._begin()
+        try:
+            yield cast("Event", self._stream.emit_created())
+            yield cast("Event", self._stream.emit_in_progress())
+            outcome: Outcome = Cancelled("client")
+            feed: Feed | None = None
+            async with AsyncExitStack() as resources:
+                try:
+                    set_current_turn(self._request)
+                    agent = await resources.enter_async_context(self._stage.source.open(self._request))
+                    self._meet(agent)
+                    feed = await self._stage.history.before(self._request, self._continuation, self._context, agent)
+                    async for event in self._run(agent, feed, resources):
+                        yield event
+                    outcome = self._ending.outcome()
+                except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
+                    outcome = self._outcome_of(error)
+                for event in self._closing(outcome):
                     yield event
-                outcome = self._ending.outcome()
-            except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
-                outcome = self._outcome_of(error)
-            for event in self._closing(outcome):
-                yield event
-        outcome = await self._commit(feed, outcome)
-        if (terminal := self._terminal(outcome)) is not None:
-            self._stage.store.ending(self._request.response_id)
-            yield terminal
+            outcome = await self._settle(feed, outcome)
+            if (terminal := self._terminal(outcome)) is not None:
+                self._stage.store.ending(self._request.response_id)
+                yield terminal
+        finally:
+            if not self._is_settled:  # Closed or cancelled in the middle: the conversation must not stay taken.
+                await self._settle(None, Cancelled("client"))
+
+    def _begin(self) -> None:
+        self._continuation.has_begun = True
+        if self._continuation.lease is not None:
+            self._stage.sessions.keep(self._continuation.lease)
+        self._fill_response()
 
     def _fill_response(self) -> None:
         response = self._stream.response
@@ -126,6 +152,8 @@ class Turn:
             response["model"] = model
 
     def _meet(self, agent: SupportsAgentRun) -> None:
+        if self._stage.source.instance is None:  # An instance was checked when the host was built.
+            self._stage.history.check(agent)
         check_tool_names(agent, self._request)
         self._output.held_calls = approval_tools(agent)
         self._ending.model = None
@@ -144,17 +172,52 @@ class Turn:
 
         pump = Pump(start, ends_at=reports_failure)
         resources.push_async_callback(pump.stop)
-        watchers = _watch(pump, self._signal, self._context)
+        watchers = self._watch(pump)
         resources.callback(_cancel, watchers)
         while (batch := await pump.batch(self._stage.run_timeout)) is not None:
             for update in batch:
                 self._ending.see(update)
-                for emission in self._projection.update(update):
+                emissions = self._projection.update(update)
+                if self._open and update.role == "tool":
+                    emissions = chain(self._asked_calls(update), emissions)
+                for emission in emissions:
                     if isinstance(emission, dict):
                         yield emission
                         await self._breathe()
                     else:
                         await self._perform(emission)
+
+    def _watch(self, pump: Pump[AgentResponseUpdate]) -> tuple[asyncio.Task[None], ...]:
+        """Stop the run when the caller goes, a newer input comes, or the process ends."""
+        context, lease = self._context, self._continuation.lease
+
+        def cause() -> StopCause:
+            if context.shutdown.is_set():
+                return "shutdown"
+            return "client" if context.client_cancelled else "steered"
+
+        async def watch(event: asyncio.Event) -> None:
+            await event.wait()
+            if lease is not None:
+                lease.is_ending = True
+            pump.interrupt(cause())
+
+        return (
+            asyncio.create_task(watch(self._signal), name="hostedagent-cancel"),
+            asyncio.create_task(watch(context.shutdown), name="hostedagent-shutdown"),
+        )
+
+    def _asked_calls(self, update: AgentResponseUpdate) -> Iterator[Emission]:
+        """The calls whose results come now that they were approved; until now the caller saw questions only."""
+        results = {content.call_id: content for content in update.contents if content.type == "function_result"}
+        for item_id, question in list(self._open.items()):
+            if (result := results.get(question.call_id)) is None:
+                continue
+            del self._open[item_id]
+            call = Content.from_function_call(
+                question.call_id or "", question.name, arguments=question.arguments, id=result.id, merge_mode="replace"
+            )
+            yield from self._projection.part(Part(call, update.author_name or update.agent_id, replaces=True))
 
     async def _breathe(self) -> None:
         self._emitted += 1
@@ -167,11 +230,35 @@ class Turn:
                 replaces = effect.replaces or self._usage is None
                 self._usage = effect.usage if replaces else add_usage_details(self._usage, effect.usage)
             case SaveApproval():
-                pass
+                await self._ask(effect)
             case EndTurn():
                 raise _EndedEarly(effect.outcome)
             case _:
                 assert_never(effect)
+
+    async def _ask(self, effect: SaveApproval) -> None:
+        """Record a question before it leaves. Asked again, it takes the place of what it repeats."""
+        request = self._request
+        approval = Approval(
+            item_id=effect.item_id,
+            request_id=effect.request_id,
+            call_id=effect.call_id,
+            name=effect.name,
+            arguments=effect.arguments,
+            hosted=effect.hosted,
+            response_id=request.response_id,
+            conversation_id=request.conversation_id,
+            expires_at=self._stage.approvals.expires_at(),
+        )
+        await self._stage.approvals.record(request.scope, approval)
+        batch = request.response_id
+        for item_id, earlier in list(self._open.items()):
+            if earlier.request_id == effect.request_id:
+                batch = self._open.pop(item_id).batch
+        self._asked.append(effect.item_id)
+        self._open[effect.item_id] = Question(
+            effect.request_id, effect.call_id, effect.name, effect.arguments, effect.hosted, batch
+        )
 
     def _outcome_of(self, error: Exception) -> Outcome:
         """What a turn that raised comes to. Only a `RequestError` has words for the caller."""
@@ -191,16 +278,39 @@ class Turn:
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from _events(self._projection.close(end))
 
-    async def _commit(self, feed: Feed | None, outcome: Outcome) -> Outcome:
-        """Let the history save, before anybody is told; a turn whose save failed has failed."""
-        if feed is None:
-            return outcome
+    async def _settle(self, feed: Feed | None, outcome: Outcome) -> Outcome:
+        """Save what later turns need and give the conversation back, before anybody is told.
+
+        A turn whose save failed has failed; it leaves what a failed turn leaves.
+        """
+        self._is_settled = True
         try:
-            await asyncio.shield(self._stage.history.after(self._request, feed, outcome))
+            await asyncio.shield(self._save(feed, outcome))
         except Exception as error:  # noqa: BLE001 - becomes the outcome
             log_failure(logger, f"Saving the turn {self._request.response_id} failed", error)
-            return failed("server_error") if isinstance(outcome, Completed | Incomplete) else outcome
+            if isinstance(outcome, Completed | Incomplete):
+                return await self._settle(None, failed("server_error"))
         return outcome
+
+    async def _save(self, feed: Feed | None, outcome: Outcome) -> None:
+        request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
+        counts = isinstance(outcome, Completed | Incomplete)
+        if counts and feed is not None:
+            snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asked), self._open)
+        else:
+            snapshot = Snapshot(excluded=self._own_items())
+        if request.store or snapshot.approvals:
+            await sessions.save(request.scope, request.response_id, snapshot)
+        if lease is not None and counts:
+            await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
+        elif lease is not None:
+            await sessions.release(lease, excluded=snapshot.excluded)
+
+    def _own_items(self) -> tuple[str, ...]:
+        """The ids of everything that this turn put into the conversation."""
+        output = cast("Iterable[Mapping[str, str] | None]", self._stream.response["output"])
+        made = tuple(item["id"] for item in output if item is not None)
+        return (*self._stage.store.input_ids(self._request.response_id), *made)
 
     def _terminal(self, outcome: Outcome) -> Event | None:
         """The one terminal event; none after a stop, which the SDK tells."""
@@ -223,26 +333,6 @@ class Turn:
 
 def _events(emissions: Iterable[Emission]) -> Iterator[Event]:
     return (emission for emission in emissions if isinstance(emission, dict))
-
-
-def _watch(
-    pump: Pump[AgentResponseUpdate], signal: asyncio.Event, context: ResponseContext
-) -> tuple[asyncio.Task[None], ...]:
-    """Stop the run when the caller goes, a newer input comes, or the process ends."""
-
-    def cause() -> StopCause:
-        if context.shutdown.is_set():
-            return "shutdown"
-        return "client" if context.client_cancelled else "steered"
-
-    async def watch(event: asyncio.Event) -> None:
-        await event.wait()
-        pump.interrupt(cause())
-
-    return (
-        asyncio.create_task(watch(signal), name="hostedagent-cancel"),
-        asyncio.create_task(watch(context.shutdown), name="hostedagent-shutdown"),
-    )
 
 
 def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

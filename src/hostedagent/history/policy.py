@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from hostedagent.continuation import Continuation
 from hostedagent.request.turn import TurnRequest
-from hostedagent.types import Outcome
+from hostedagent.types import Json
 
 if TYPE_CHECKING:
     from agent_framework import AgentSession, Message, SupportsAgentRun
@@ -24,18 +26,28 @@ class Feed:
 class HistoryPolicy(Protocol):
     """Owns the conversation's state for a turn.
 
-    Concurrency: one policy serves all turns; the two calls of one turn come in order, from one task.
+    Concurrency: one policy serves all turns; the calls of one turn come in order, from one task.
     Exceptions: a `RequestError` refuses the turn with its message; anything else fails it.
-    Cancellation: `after` is shielded by the turn.
+    Cancellation: `before` may be cancelled at any point; it changes nothing that outlives the turn.
     """
 
     keeps_history: bool
     """Whether the host keeps the conversation, so that the model's service should not."""
 
-    async def before(self, request: TurnRequest, context: ResponseContext, agent: SupportsAgentRun) -> Feed:
+    def check(self, agent: object) -> None:
+        """See that nobody else keeps the conversation of this agent.
+
+        Raises:
+            ConfigurationError: Somebody does.
+        """
+        ...
+
+    async def before(
+        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+    ) -> Feed:
         """Decide what the agent is fed; called once, before the run."""
         ...
 
-    async def after(self, request: TurnRequest, feed: Feed, outcome: Outcome) -> None:
-        """Save what must be saved; called once, before the terminal event leaves."""
+    def after(self, feed: Feed) -> Mapping[str, Json] | None:
+        """The session's state that later turns need, after a run that counts; `None` when there is none."""
         ...

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
+from hostedagent.continuation import Continuation
+from hostedagent.errors import ConfigurationError
 from hostedagent.history.policy import Feed
+from hostedagent.history.session import HostKeepsHistory, answered, history_providers, kept_state, open_session
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.messages import to_messages
 from hostedagent.request.turn import TurnRequest
-from hostedagent.types import Outcome
+from hostedagent.types import Json
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
@@ -16,21 +20,43 @@ if TYPE_CHECKING:
 
 
 class ReplayHistory:
-    """The default policy. The store drops what failed turns left, so nothing needs to be saved here."""
+    """The default policy. The session keeps what is no transcript: open approvals, the state of context providers."""
 
     keeps_history = True
 
     def __init__(self, caller: CallerPolicy) -> None:
         self._trusts_roles = caller.allow_instructions
 
-    async def before(self, request: TurnRequest, context: ResponseContext, agent: SupportsAgentRun) -> Feed:
+    def check(self, agent: object) -> None:
+        """Refuse an agent that loads a history of its own: every turn would come twice."""
+        providers = [row for row in history_providers(agent) if not isinstance(row, HostKeepsHistory)]
+        if providers:
+            raise ConfigurationError(
+                f"The host replays the conversation, and the agent's {type(providers[0]).__name__} would load it too. "
+                "Choose HostOptions(history='session'), or take the provider away."
+            )
+
+    async def before(
+        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+    ) -> Feed:
         """Read the history once and join the input to it."""
         continues = request.previous_response_id is not None or request.conversation_id is not None
         history = request.history
         if history is None:
             history = await context.get_history() if continues else ()
         new = await context.get_input_items() if request.has_references() else request.input
-        return Feed(to_messages(history, new, trusts_roles=self._trusts_roles))
+        messages = to_messages(
+            history,
+            new,
+            trusts_roles=self._trusts_roles,
+            answered=answered(continuation),
+            resumes=request.options.tools.names if continuation.snapshot.session is not None else None,
+        )
+        session = open_session(request, continuation, agent)
+        if session is not None and isinstance(providers := getattr(agent, "context_providers", None), list):
+            cast("list[object]", providers).append(HostKeepsHistory())
+        return Feed(messages, session)
 
-    async def after(self, request: TurnRequest, feed: Feed, outcome: Outcome) -> None:
-        """The response store has it all."""
+    def after(self, feed: Feed) -> Mapping[str, Json] | None:
+        """The session without the transcript, when there is anything else in it."""
+        return kept_state(feed.session, keeps_service_id=False)

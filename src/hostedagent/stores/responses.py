@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from azure.ai.agentserver.responses import FoundryResourceNotFoundError, ResponseProviderProtocol
 
 from hostedagent.identity import Scope, current_scope
-from hostedagent.stores.state import StateConflict, StateStore
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
@@ -28,11 +27,8 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS: Final = 10.0
 """How long a turn waits for the last write of the turn it continues."""
 
-MAX_SCOPES: Final = 10_000
-"""How many scopes a provider-for-each-scope store holds; the one not used for longest is dropped."""
-
-_EXCLUDED: Final = "excluded-items"
-_FAILED: Final = ("failed", "cancelled")
+EXCLUDED: ContextVar[frozenset[str]] = ContextVar("hostedagent_excluded", default=frozenset())
+"""Items that the prompt of the turn in this context must not see: failed turns left them."""
 
 
 @dataclass(slots=True)
@@ -46,37 +42,21 @@ class _InFlight:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class ScopedProviders:
-    """One provider for each scope, made when first needed: for providers that know no tenants."""
-
-    def __init__(self, make: Callable[[Scope], ResponseProviderProtocol], *, max_scopes: int = MAX_SCOPES) -> None:
-        self._make = make
-        self._max_scopes = max_scopes
-        self._providers: OrderedDict[Scope, ResponseProviderProtocol] = OrderedDict()
-
-    def __call__(self, scope: Scope) -> ResponseProviderProtocol:
-        """The scope's provider."""
-        provider = self._providers.get(scope)
-        if provider is None:
-            provider = self._providers[scope] = self._make(scope)
-            while len(self._providers) > self._max_scopes:
-                self._providers.popitem(last=False)
-        self._providers.move_to_end(scope)
-        return provider
-
-
 class ResponseStore:
     """A `ResponseProviderProtocol` for the SDK, safe for tenants.
 
     Args:
         provider_of: The provider that holds a scope's responses.
-        state: Remembers which items later prompts must not see.
     """
 
-    def __init__(self, provider_of: Callable[[Scope], ResponseProviderProtocol], state: StateStore) -> None:
+    def __init__(self, provider_of: Callable[[Scope], ResponseProviderProtocol]) -> None:
         self._provider_of = provider_of
-        self._state = state
         self._in_flight: dict[str, _InFlight] = {}
+
+    def input_ids(self, response_id: str) -> tuple[str, ...]:
+        """The ids of the input items of a response in flight."""
+        turn = self._in_flight.get(response_id)
+        return tuple(turn.item_ids) if turn is not None else ()
 
     def ending(self, response_id: str) -> None:
         """The terminal event of a response is about to leave: a turn that continues it must wait for its last write."""
@@ -97,8 +77,6 @@ class ResponseStore:
         turn.item_ids = _ids(items or ())
         self._in_flight[response["id"]] = turn
         await self._provider(turn.scope).create_response(response, items, history_item_ids, context=context)
-        if response.get("status") in _FAILED:
-            await self._exclude(response, turn)
         if response.get("status") not in ("in_progress", "queued"):
             self._settle(response["id"])
 
@@ -106,8 +84,6 @@ class ResponseStore:
         """Store the response anew; its last write settles it."""
         turn = self._in_flight.get(response["id"]) or _InFlight(current_scope(), _conversation_of(response))
         try:
-            if response.get("status") in _FAILED:
-                await self._exclude(response, turn)
             await self._provider(turn.scope).update_response(response, context=context)
         finally:
             if response.get("status") not in ("in_progress", "queued"):
@@ -165,7 +141,7 @@ class ResponseStore:
         ids = await self._provider().get_history_item_ids(previous_response_id, conversation_id, limit, context=context)
         if previous_response_id is not None and not ids:
             raise FoundryResourceNotFoundError(f"Response with id '{previous_response_id}' not found.")
-        excluded = await self._excluded(previous_response_id, conversation_id)
+        excluded = EXCLUDED.get()
         return [item_id for item_id in ids if item_id not in excluded] if excluded else list(ids)
 
     def _provider(self, scope: Scope | None = None) -> ResponseProviderProtocol:
@@ -187,31 +163,6 @@ class ResponseStore:
                 await asyncio.wait_for(asyncio.gather(*waits), SETTLE_SECONDS)
             except TimeoutError:
                 logger.error("The last write of a response took more than %.0f s.", SETTLE_SECONDS)
-
-    async def _exclude(self, response: Mapping[str, Json], turn: _InFlight) -> None:
-        """Keep the items of a turn that failed out of the prompts of the response chain and of the conversation."""
-        ids = [*turn.item_ids, *_ids(cast("Iterable[Any]", response.get("output") or ()))]
-        if not ids:
-            return
-        await self._state.put(turn.scope, _EXCLUDED, f"response:{response['id']}", {"item_ids": ids})
-        while turn.conversation is not None:
-            key = f"conversation:{turn.conversation}"
-            stored = await self._state.get(turn.scope, _EXCLUDED, key)
-            before = cast("list[str]", stored.value["item_ids"]) if stored is not None else []
-            value = {"item_ids": list(dict.fromkeys([*before, *ids]))}
-            try:
-                expect = stored.etag if stored is not None else ""
-                await self._state.put(turn.scope, _EXCLUDED, key, value, expect=expect)
-                return
-            except StateConflict:
-                continue
-
-    async def _excluded(self, previous_response_id: str | None, conversation_id: str | None) -> frozenset[str]:
-        if previous_response_id is None and conversation_id is None:
-            return frozenset()
-        key = f"response:{previous_response_id}" if previous_response_id else f"conversation:{conversation_id}"
-        stored = await self._state.get(current_scope(), _EXCLUDED, key)
-        return frozenset(cast("list[str]", stored.value["item_ids"])) if stored is not None else frozenset()
 
 
 def _ids(items: Iterable[Any]) -> list[str]:

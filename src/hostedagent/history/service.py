@@ -1,0 +1,50 @@
+"""`service`: the model's service keeps the conversation; only what is new is sent, with the service's private id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hostedagent.continuation import Continuation
+from hostedagent.errors import ConfigurationError
+from hostedagent.history.policy import Feed
+from hostedagent.history.session import history_providers, kept_session, new_only, stores_by_default
+from hostedagent.policy import CallerPolicy
+from hostedagent.request.turn import TurnRequest
+from hostedagent.types import Json
+
+if TYPE_CHECKING:
+    from agent_framework import SupportsAgentRun
+    from azure.ai.agentserver.responses import ResponseContext
+
+
+class ServiceHistory:
+    """The session carries `service_session_id`, which no caller ever sees."""
+
+    keeps_history = False
+
+    def __init__(self, caller: CallerPolicy) -> None:
+        self._trusts_roles = caller.allow_instructions
+
+    def check(self, agent: object) -> None:
+        """Refuse an agent that loads a history of its own, and one whose service keeps nothing."""
+        if providers := history_providers(agent):
+            raise ConfigurationError(
+                f"history='service' and the agent's {type(providers[0]).__name__} would both keep the conversation. "
+                "Choose history='session', or take the provider away."
+            )
+        if getattr(agent, "client", None) is not None and not stores_by_default(agent):
+            raise ConfigurationError(
+                "history='service' needs a chat client whose service keeps conversations; this one's does not. "
+                "Choose history='replay'."
+            )
+
+    async def before(
+        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+    ) -> Feed:
+        """Send what is new, with the session."""
+        return new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+
+    def after(self, feed: Feed) -> Mapping[str, Json] | None:
+        """The session, with the service's id."""
+        return kept_session(feed)

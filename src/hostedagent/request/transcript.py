@@ -1,0 +1,150 @@
+"""The transcript: what was said, folded into messages that every provider's rules allow.
+
+Providers demand that a call is answered, once, right after the message that makes it, and that no answer comes without
+its call. So calls are collected into the message that makes them, their results are placed directly behind it, a call
+without a result gets one that says so, and a result without a call becomes a text.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent_framework import Content, Message
+
+from hostedagent.errors import InvalidRequest
+
+NO_RESULT: Final = "[This call was never answered.]"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item, read: who says it, and what."""
+
+    role: str
+    contents: Sequence[Content]
+    author: str | None
+    item_id: str | None
+    param: str | None
+
+
+def pair(entries: Iterable[Entry]) -> dict[str, Content]:
+    """Match results to calls; the first answer counts."""
+    calls: set[str] = set()
+    results: dict[str, Content] = {}
+    for entry in entries:
+        for content in entry.contents:
+            call_id = content.call_id or ""
+            if content.type == "function_call":
+                calls.add(call_id)
+            elif content.type == "function_result":
+                _check_answer(call_id, entry, calls, results)
+                if call_id in calls:
+                    results.setdefault(call_id, content)
+    return results
+
+
+def _check_answer(call_id: str, entry: Entry, calls: set[str], results: dict[str, Content]) -> None:
+    if entry.param is None:
+        return
+    param = f"{entry.param}.call_id"
+    if call_id not in calls:
+        raise InvalidRequest(f"{param} {call_id!r} answers no function call of this conversation.", param=param)
+    if call_id in results:
+        raise InvalidRequest(f"{param} {call_id!r} was answered before.", param=param)
+
+
+@dataclass(slots=True)
+class Fold:
+    """Folds entries into messages.
+
+    Args:
+        results: The results by call id.
+        is_whole: Whether the transcript holds all calls; where another keeps the conversation, results stand alone.
+        new_calls: The ids of the calls that the input answers.
+        resumes: The names of the caller's tools, when Agent Framework runs the agent's own calls that were made
+            together with a call that the input answers; `None` when it does not.
+    """
+
+    results: dict[str, Content]
+    is_whole: bool = True
+    new_calls: frozenset[str] = frozenset()
+    resumes: frozenset[str] | None = None
+    _answered: set[str] = field(default_factory=set[str])
+
+    def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
+        """Join what one author says in a row, and put the results behind the calls."""
+        said: list[Content] = []
+        first: Entry | None = None
+        for entry in entries:
+            contents = [content for content in entry.contents if not self._is_placed(content)]
+            # A result stands behind its call. What comes next is said after it, in a message of its own.
+            ends = not contents and entry.role == "tool"
+            if first is not None and (ends or (contents and not _continues(first, entry))):
+                yield from self._flush(first, said)
+                said, first = [], None
+            if contents:
+                first = first or entry
+                said.extend(contents)
+        if first is not None:
+            yield from self._flush(first, said)
+
+    def _is_placed(self, content: Content) -> bool:
+        return content.type == "function_result" and content.call_id in self.results
+
+    def _flush(self, first: Entry, said: Sequence[Content]) -> Iterator[Message]:
+        role = first.role
+        if role == "tool" and self.is_whole:  # Only results that found no call are left here.
+            role, said = "user", [Content.from_text(f"[Output of an unknown call: {row.result}]") for row in said]
+        said = _without_loose_end(said)
+        if not said:
+            return
+        yield _stamped(Message(role, list(said), author_name=first.author, message_id=first.item_id))
+        if outputs := list(self._outputs(said)):
+            yield _stamped(Message("tool", outputs))
+
+    def _outputs(self, said: Sequence[Content]) -> Iterator[Content]:
+        """The results of the calls in a message; what Agent Framework will run itself is left open."""
+        calls = [content for content in said if content.type == "function_call" and content.call_id]
+        waits = not self.is_whole or any(content.type == "function_approval_request" for content in said)
+        resumes = self.resumes if any(call.call_id in self.new_calls for call in calls) else None
+        for call in calls:
+            call_id = call.call_id or ""
+            if call_id in self._answered:
+                continue
+            self._answered.add(call_id)
+            if (result := self.results.get(call_id)) is not None:
+                yield result
+            elif not waits and (resumes is None or call.name in resumes):
+                yield Content.from_function_result(call_id, result=NO_RESULT)
+
+
+def _continues(first: Entry, entry: Entry) -> bool:
+    return entry.role == first.role == "assistant" and entry.author == first.author
+
+
+_UNSENT: Final = frozenset(
+    {
+        *("text_reasoning", "search_tool_call", "search_tool_result"),
+        *("code_interpreter_tool_call", "code_interpreter_tool_result"),
+        *("image_generation_tool_call", "image_generation_tool_result"),
+    }
+)
+"""Reasoning, and what model clients leave out of a request."""
+
+
+def _without_loose_end(said: Sequence[Content]) -> Sequence[Content]:
+    """Drop reasoning that came to nothing, as when a turn was cut short: providers refuse it without what follows."""
+    end = len(said)
+    while end and said[end - 1].type in _UNSENT:
+        end -= 1
+    return [*said[:end], *(content for content in said[end:] if content.type != "text_reasoning")]
+
+
+def _stamped(message: Message) -> Message:
+    """A message of its own: Agent Framework drops a repeat without an id as a duplicate of the earlier one."""
+    if not message.message_id:
+        message.message_id = f"msg_{uuid.uuid4().hex}"
+    return message

@@ -1,0 +1,296 @@
+"""Responses as documents: the response provider for memory and for files, whole, partitioned and erasable.
+
+One document for each response, one for each item, one for each conversation; keys come from the scope. A response
+names the one before it instead of copying the history, so a conversation grows by what was said, and a turn that
+failed is stepped over. What is deleted is gone, also for references to its items.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
+
+from hostedagent.identity import Scope
+from hostedagent.types import Json
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import PlatformContext
+
+FAILED: Final = ("failed", "cancelled")
+"""The ends of a turn that leave nothing for later prompts."""
+
+_LINKS: Final = 50_000
+
+
+class Documents(Protocol):
+    """Keeps bytes by key; keys are 64 hexadecimal characters.
+
+    Concurrency: calls may come from many tasks; a write is seen whole or not at all.
+    """
+
+    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The documents, in order, `None` for each that is not there."""
+        ...
+
+    async def write(self, documents: Mapping[str, bytes]) -> None:
+        """Write documents in order, each one atomically."""
+        ...
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove documents; absent ones are no error."""
+        ...
+
+
+class MemoryDocuments:
+    """Documents that end with the process, bounded in bytes; what was not touched for longest goes first."""
+
+    def __init__(self, *, max_bytes: int = 512 * 1024 * 1024) -> None:
+        self._max_bytes = max_bytes
+        self._documents: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The documents, in order."""
+        found: list[bytes | None] = []
+        for key in keys:
+            document = self._documents.get(key)
+            if document is not None:
+                self._documents.move_to_end(key)
+            found.append(document)
+        return found
+
+    async def write(self, documents: Mapping[str, bytes]) -> None:
+        """Write documents."""
+        for key, document in documents.items():
+            self._drop(key)
+            self._documents[key] = document
+            self._bytes += len(document)
+        while self._bytes > self._max_bytes and self._documents:
+            self._drop(next(iter(self._documents)))
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove documents."""
+        for key in keys:
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        if (document := self._documents.pop(key, None)) is not None:
+            self._bytes -= len(document)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What a chain needs of a response: the one before it, and the ids of its items if they count."""
+
+    previous: str | None
+    item_ids: tuple[str, ...]
+
+
+class _Shared:
+    """What the providers of all scopes share."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+        self.links: OrderedDict[str, _Link] = OrderedDict()
+        self.conversations = asyncio.Lock()
+
+    def remember(self, key: str, link: _Link) -> None:
+        self.links[key] = link
+        while len(self.links) > _LINKS:
+            self.links.popitem(last=False)
+
+
+class DocumentResponses:
+    """Makes the provider of a scope: `ResponseStore(DocumentResponses(MemoryDocuments()), ...)`."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._shared = _Shared(documents)
+
+    def __call__(self, scope: Scope) -> ScopedResponses:
+        """The provider that holds the scope's responses."""
+        return ScopedResponses(scope, self._shared)
+
+
+class ScopedResponses:
+    """A `ResponseProviderProtocol` that reaches one scope's documents and no others."""
+
+    def __init__(self, scope: Scope, shared: _Shared) -> None:
+        self._scope = scope
+        self._shared = shared
+        self._documents = shared.documents
+
+    async def create_response(
+        self,
+        response: Any,
+        input_items: Iterable[Any] | None,
+        history_item_ids: Iterable[str] | None,
+        *,
+        context: PlatformContext | None = None,
+    ) -> None:
+        """Store a new response; raises `ResponseAlreadyExistsError`."""
+        response_id = str(response["id"])
+        if await self._record(response_id) is not None:
+            raise ResponseAlreadyExistsError(f"Response '{response_id}' already exists.")
+        items = [dict(item) for item in input_items or ()]
+        await self._write(dict(response), items, [str(item["id"]) for item in items])
+        if (conversation := _conversation_of(response)) is not None:
+            await self._join(conversation, response_id)
+
+    async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
+        """Store the response anew; raises `KeyError`."""
+        record = await self._record(str(response["id"]))
+        if record is None or record["response"] is None:
+            raise KeyError(response["id"])
+        await self._write(dict(response), [], cast("list[str]", record["input_ids"]))
+
+    async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
+        """The response; raises `KeyError`."""
+        record = await self._record(response_id)
+        if record is None or record["response"] is None:
+            raise KeyError(response_id)
+        items = await self.get_items(cast("list[str]", record["output_ids"]))
+        return {**record["response"], "output": [item for item in items if item is not None]}
+
+    async def delete_response(self, response_id: str, *, context: PlatformContext | None = None) -> None:
+        """Erase the response and its items; raises `KeyError`. What continues it keeps the chain, without them."""
+        record = await self._record(response_id)
+        if record is None or record["response"] is None:
+            raise KeyError(response_id)
+        await self._documents.remove([self._item_key(item_id) for item_id in _own_ids(record)])
+        previous = record["previous"]
+        tombstone: dict[str, Json] = {"response": None, "previous": previous, "input_ids": [], "output_ids": []}
+        await self._documents.write({self._key(response_id): _dump(tombstone)})
+        self._shared.remember(self._key(response_id), _Link(previous, ()))
+
+    async def get_input_items(
+        self,
+        response_id: str,
+        limit: int = 20,
+        ascending: bool = False,
+        after: str | None = None,
+        before: str | None = None,
+        *,
+        context: PlatformContext | None = None,
+    ) -> list[Any]:
+        """A page of the input items, history first; raises `KeyError`."""
+        record = await self._record(response_id)
+        if record is None or record["response"] is None:
+            raise KeyError(response_id)
+        history = await self._chain(record["previous"])
+        found = await self.get_items([*history, *cast("list[str]", record["input_ids"])])
+        items = [item for item in found if item is not None]
+        return _page(items if ascending else items[::-1], limit, after, before)
+
+    async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> list[Any]:
+        """Items by id, `None` for each that is not there."""
+        found = await self._documents.read([self._item_key(item_id) for item_id in item_ids])
+        return [json.loads(document) if document is not None else None for document in found]
+
+    async def get_history_item_ids(
+        self,
+        previous_response_id: str | None,
+        conversation_id: str | None,
+        limit: int,
+        *,
+        context: PlatformContext | None = None,
+    ) -> list[str]:
+        """The ids of the conversation's items, oldest first; with a positive limit the newest ones."""
+        ids: list[str] = []
+        if previous_response_id is not None:
+            ids = await self._chain(previous_response_id)
+        elif conversation_id is not None:
+            for response_id in await self._members(conversation_id):
+                ids.extend((await self._link(response_id)).item_ids)
+        return ids[-limit:] if limit > 0 else ids
+
+    async def exists(self, response_id: str) -> bool:
+        """Whether the response is there."""
+        record = await self._record(response_id)
+        return record is not None and record["response"] is not None
+
+    async def _chain(self, response_id: str | None) -> list[str]:
+        links: list[_Link] = []
+        while response_id is not None:
+            link = await self._link(response_id)
+            links.append(link)
+            response_id = link.previous
+        return [item_id for link in reversed(links) for item_id in link.item_ids]
+
+    async def _link(self, response_id: str) -> _Link:
+        key = self._key(response_id)
+        if (link := self._shared.links.get(key)) is None:
+            record = await self._record(response_id)
+            link = _link_of(record) if record is not None else _Link(None, ())
+        return link
+
+    async def _record(self, response_id: str) -> dict[str, Json] | None:
+        (document,) = await self._documents.read([self._key(response_id)])
+        return json.loads(document) if document is not None else None
+
+    async def _write(self, response: dict[str, Json], input_items: list[dict[str, Json]], input_ids: list[str]) -> None:
+        output = cast("list[dict[str, Json]]", response.get("output") or [])
+        record: dict[str, Json] = {
+            "response": {**response, "output": []},
+            "previous": response.get("previous_response_id"),
+            "input_ids": input_ids,
+            "output_ids": [str(item["id"]) for item in output],
+        }
+        # Items first: a response never names an item that is not there.
+        documents = {self._item_key(str(item["id"])): _dump(item) for item in (*input_items, *output)}
+        documents[self._key(str(response["id"]))] = _dump(record)
+        await self._documents.write(documents)
+        self._shared.remember(self._key(str(response["id"])), _link_of(record))
+
+    async def _members(self, conversation_id: str) -> list[str]:
+        (document,) = await self._documents.read([self._conversation_key(conversation_id)])
+        return json.loads(document) if document is not None else []
+
+    async def _join(self, conversation_id: str, response_id: str) -> None:
+        async with self._shared.conversations:
+            members = await self._members(conversation_id)
+            await self._documents.write({self._conversation_key(conversation_id): _dump([*members, response_id])})
+
+    def _key(self, response_id: str) -> str:
+        return self._scope.key("response", response_id)
+
+    def _item_key(self, item_id: str) -> str:
+        return self._scope.key("item", item_id)
+
+    def _conversation_key(self, conversation_id: str) -> str:
+        return self._scope.key("conversation", conversation_id)
+
+
+def _dump(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":"), default=_seconds).encode()
+
+
+def _seconds(value: Any) -> int:
+    return int(value.timestamp())
+
+
+def _own_ids(record: Mapping[str, Json]) -> list[str]:
+    return [*record["input_ids"], *record["output_ids"]]
+
+
+def _link_of(record: Mapping[str, Json]) -> _Link:
+    response = record["response"]
+    counts = response is not None and response.get("status") not in FAILED
+    return _Link(record["previous"], tuple(_own_ids(record)) if counts else ())
+
+
+def _page(items: list[Any], limit: int, after: str | None, before: str | None) -> list[Any]:
+    ids = [item.get("id") for item in items]
+    start = ids.index(after) + 1 if after in ids else 0
+    end = ids.index(before) if before in ids else len(items)
+    return items[start:end][:limit]
+
+
+def _conversation_of(response: Mapping[str, Json]) -> str | None:
+    conversation = response.get("conversation")
+    return cast("dict[str, str]", conversation).get("id") if isinstance(conversation, dict) else None
