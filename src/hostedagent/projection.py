@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hostedagent.content import BY_CONTENT, COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
+from hostedagent.content.left_out import left_out
 from hostedagent.types import Emission
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Projection:
         if not replaces_all or not _grows(earlier, update.contents):
             earlier = ()
         positions = dict.fromkeys(_MERGEABLE, 0)
-        for place, content in enumerate(update.contents):
+        for place, content in enumerate(update.contents or left_out(update)):
             position = positions.get(content.type) if replaces_all else None
             if content.type in positions:
                 positions[content.type] += 1

@@ -98,6 +98,11 @@ CASES: Mapping[str, Case] = {
         ["0 message completed", "completed usage=10/5"],
         ["assistant: One ", "assistant: two."],
     ),
+    "two messages": Case(
+        (turn(Text("One."), Text("Two.")),),
+        ["0 message completed", "1 message completed", "completed usage=10/5"],
+        ["assistant: One.", "assistant: Two."],
+    ),
     "a refusal": Case(
         (turn(Refusal("I cannot.")),),
         ["0 message completed", "completed usage=10/5"],
@@ -320,12 +325,20 @@ async def test_a_search_of_the_web_shows_its_query_and_sources() -> None:
     }
 
 
-async def test_code_streams_as_the_model_writes_it() -> None:
+async def test_a_search_in_files_shows_its_queries() -> None:
+    async with hosting() as host:
+        host.script(turn(FileSearch(("news", "more news")), Text("Found.")))
+        log = await host.ask("Hi")
+    assert log.items[0]["queries"] == ["news", "more news"]
+
+
+async def test_code_streams_as_the_model_writes_it_and_ends_with_its_outputs() -> None:
     async with hosting() as host:
         host.script(turn(CodeInterpreter("print(1)", "1"), Text("Ran.")))
         log = await host.ask("Hi")
     assert "".join(event["delta"] for event in log.of_type("response.code_interpreter_call_code.delta")) == "print(1)"
     assert (log.items[0]["code"], log.items[0]["container_id"]) == ("print(1)", "cntr_1")
+    assert log.items[0]["outputs"] == [{"type": "logs", "logs": "1"}]
 
 
 async def test_a_hosted_mcp_call_goes_back_as_the_service_knows_it() -> None:

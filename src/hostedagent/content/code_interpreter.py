@@ -178,7 +178,6 @@ CODE_INTERPRETER = Codec(
     open=OpenCode,
     key=key,
     limits=(
-        "OpenAI's client does not stream the outputs of a code interpreter call: `outputs` is null there.",
         "Anthropic's client does not stream the code of a code execution: `code` is empty there.",
         "A file that code made is named in a `logs` output: a code interpreter call has no place for file ids.",
         "Model clients do not send code interpreter calls back to the model.",

@@ -30,8 +30,18 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def key(part: Part) -> Key:
-    """A message is told apart by who speaks and by the provider's message id."""
-    return ("text", part.author or "", part.message_id or "")
+    """A message is told apart by who speaks and by the provider's id of the item, else of the message."""
+    return ("text", part.author or "", _item_id(part.content) or part.message_id or "")
+
+
+# OpenAI's client puts several messages of one answer into one, and leaves their ids in its events only.
+# Can go when it sets a message id: https://github.com/microsoft/agent-framework/issues
+def _item_id(content: Content) -> str:
+    raw = content.raw_representation
+    ident = getattr(raw, "item_id", None)
+    if ident is None and not content.text:  # Late citations come with the whole item.
+        ident = getattr(getattr(raw, "item", None), "id", None)
+    return ident if isinstance(ident, str) else ""
 
 
 class _TextPart:
@@ -72,8 +82,9 @@ class OpenText(BaseItem):
         self._base = part.position or 0
 
     def ends_before(self, part: Part) -> bool:
-        """Anything but text ends the message, unless another message of the same author makes it."""
-        return part.content.type != "text" and super().ends_before(part)
+        """Anything but text ends the message, and so does text of the next one; not what another message makes."""
+        is_same = part.content.type == "text" and _item_id(part.content) in ("", _item_id(self.first.content))
+        return not is_same and super().ends_before(part)
 
     def append(self, part: Part) -> Iterable[Emission]:
         """Take a delta, a snapshot, or citations that came late."""
