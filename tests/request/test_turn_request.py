@@ -1,0 +1,67 @@
+"""`TurnRequest`: what a body says, read once at the door."""
+
+from typing import Any
+
+import pytest
+
+from hostedagent import CallerPolicy, TurnRequest
+from hostedagent.errors import InvalidRequest
+
+
+def parse(**body: Any) -> TurnRequest:
+    return TurnRequest.parse({"input": "hi", **body}, CallerPolicy())
+
+
+def test_a_text_is_one_message_of_the_user() -> None:
+    assert parse().input == (
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+    )  # fmt: skip
+
+
+def test_what_is_not_said_is_what_the_protocol_says() -> None:
+    request = parse()
+
+    assert (request.stream, request.store, request.background) == (False, True, False)
+    assert (request.previous_response_id, request.conversation_id, request.user) == (None, None, None)
+    assert request.metadata == {}
+
+
+@pytest.mark.parametrize("value", ["conv_1", {"id": "conv_1"}])
+def test_a_conversation_has_two_forms(value: Any) -> None:
+    assert parse(conversation=value).conversation_id == "conv_1"
+
+
+@pytest.mark.parametrize("name", ["stream", "store", "background"])
+def test_null_is_as_good_as_nothing(name: str) -> None:
+    assert parse(**{name: None}) == parse()
+
+
+def test_a_message_needs_no_type() -> None:
+    assert parse(input=[{"role": "user", "content": "hi"}]).input[0]["type"] == "message"
+
+
+def test_an_id_alone_is_a_reference() -> None:
+    request = parse(input=[{"id": "msg_1"}])
+
+    assert request.input[0]["type"] == "item_reference"
+    assert request.has_references()
+
+
+def test_a_caller_cannot_continue_two_things() -> None:
+    with pytest.raises(InvalidRequest, match="exclude each other"):
+        parse(previous_response_id="caresp_1", conversation="conv_1")
+
+
+def test_metadata_at_its_limits_is_taken() -> None:
+    metadata = {f"{'k' * 62}{n:02}": "v" * 512 for n in range(16)}
+
+    assert parse(metadata=metadata).metadata == metadata
+
+
+def test_the_body_is_not_changed() -> None:
+    body: dict[str, Any] = {"input": [{"role": "user", "content": "hi"}, {"id": "x"}], "tools": [], "text": {}}
+    before = repr(body)
+
+    TurnRequest.parse(body, CallerPolicy())
+
+    assert repr(body) == before
