@@ -12,6 +12,7 @@ from hostedagent.history.session import HostKeepsHistory, answered, history_prov
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.messages import to_messages
 from hostedagent.request.turn import TurnRequest
+from hostedagent.run.agent import keeps_state
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class ReplayHistory:
             answered=answered(continuation),
             resumes=request.options.tools.names if continuation.snapshot.session is not None else None,
         )
-        session = open_session(request, continuation, agent)
+        needed = continuation.snapshot.session is not None or keeps_state(agent)
+        session = open_session(request, continuation, agent) if needed else None
         if session is not None and isinstance(providers := getattr(agent, "context_providers", None), list):
             cast("list[object]", providers).append(HostKeepsHistory())
         return Feed(messages, session)

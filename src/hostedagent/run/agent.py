@@ -71,6 +71,19 @@ def approval_tools(agent: object) -> frozenset[str]:
     )
 
 
+def keeps_state(agent: object) -> bool:
+    """Whether a run of the agent can leave something in its session that a later run needs.
+
+    An Agent Framework agent whose tools never ask and that has no context providers leaves nothing. Of others it is
+    not known.
+    """
+    if not hasattr(agent, "default_options") or not hasattr(agent, "context_providers"):
+        return True
+    if getattr(agent, "context_providers", None) or getattr(agent, "mcp_tools", None):
+        return True
+    return any(getattr(tool, "approval_mode", None) not in (None, "never_require") for tool in _tools(agent))
+
+
 def model_name(agent: object) -> str | None:
     """The model that the agent's chat client is set up for, where it says."""
     name = getattr(getattr(agent, "client", None), "model", None)
