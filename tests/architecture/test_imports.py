@@ -99,22 +99,28 @@ else:
     run(code, tmp_path)
 
 
-def test_building_and_serving_a_host_writes_nothing_at_home(tmp_path: Path) -> None:
-    run(SERVE, tmp_path)
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A host that has served good, bad and failing turns: what its process said, and its home."""
+    home = tmp_path_factory.mktemp("home")
+    return run(SERVE, home), home
 
-    assert list(tmp_path.rglob("*")) == []
+
+def test_building_and_serving_a_host_writes_nothing_at_home(
+    served: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    assert list(served[1].rglob("*")) == []
 
 
-@pytest.mark.parametrize("level", ["INFO", "WARNING"])
-def test_no_log_holds_what_was_said(level: str, tmp_path: Path) -> None:
-    done = run(SERVE, tmp_path, LOG_LEVEL=level)
+def test_no_log_holds_what_was_said(served: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done = served[0]
 
     assert SECRET not in done.stdout + done.stderr
     assert "RuntimeError" in done.stderr
 
 
-def test_the_log_is_plain_lines_on_standard_error(tmp_path: Path) -> None:
-    done = run(SERVE, tmp_path)
+def test_the_log_is_plain_lines_on_standard_error(served: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done = served[0]
 
     assert done.stdout == ""
     assert not [line for line in done.stderr.splitlines() if line.startswith(("{", "}", "["))], done.stderr

@@ -9,6 +9,7 @@ from agent_framework.exceptions import ChatClientContentFilterException, ChatCli
 from inline_snapshot import snapshot
 
 from hostedagent import HostOptions
+from hostedagent.history.replay import ReplayHistory
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
 from tests.host.world import hosting, stream
 
@@ -231,6 +232,21 @@ async def test_a_turn_whose_history_cannot_be_saved_has_failed() -> None:
     assert log.status == "failed"
     assert log.text == "Sunny."
     assert SECRET not in str(log.events)
+
+
+async def test_a_turn_that_the_host_cannot_save_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def after(*args: Any) -> None:
+        raise OSError(SECRET)
+
+    monkeypatch.setattr(ReplayHistory, "after", after)
+
+    async with hosting(ScriptedAgent(["Sunny."], ["Sun", LENGTH])) as client:
+        logs = [await stream(client) for _ in range(2)]
+
+    for log in logs:
+        assert (log.status, log.response["error"]["code"]) == ("failed", "server_error")
+        assert SECRET not in str(log.events)
+    assert logs[0].text == "Sunny."
 
 
 class Recorded(HistoryProvider):
