@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hosted import hosting, outline
 from inline_snapshot import snapshot
-from upstream import Reasoning, Refusal, Text, ToolCall, Usage, anthropic_client, turn
+from upstream import Reasoning, Refusal, Text, ToolCall, Usage, WebSearch, anthropic_client, turn
 
 PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
 THOUGHT = Reasoning(("I need the weather.",), encrypted="signed-1")
@@ -133,3 +134,35 @@ async def test_a_refusal_ends_the_turn_as_filtered() -> None:
         assert outline(log) == ["0 message incomplete", "incomplete content_filter usage=10/5"]
         await host.then("And?")
         assert host.asked == ["user: Hi", "assistant: I cannot.", "user: And?"]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        (
+            WebSearch("news", ("https://example.com",)),
+            [
+                {
+                    "type": "web_search_result",
+                    "url": "https://example.com",
+                    "title": "https://example.com",
+                    "page_age": None,
+                }
+            ],
+        ),
+        (
+            WebSearch("news", status="failed"),
+            {"type": "web_search_tool_result_error", "error_code": "unavailable"},
+        ),
+    ],
+    ids=["found", "failed"],
+)
+async def test_a_search_of_the_web_is_a_call_with_its_results_as_json(search: WebSearch, found: Any) -> None:
+    async with hosting(anthropic_client) as host:
+        host.script(turn(search, Text("Found.")), Text("Next."))
+        log = await host.ask("Hi")
+        assert [item["type"] for item in log.items] == ["function_call", "function_call_output", "message"]
+        assert json.loads(log.items[1]["output"]) == found
+        await host.then("And?")
+        result = f"result {log.items[1]['output']}"
+        assert host.asked == ["user: Hi", "call web_search {}", result, "assistant: Found.", "user: And?"]

@@ -8,11 +8,13 @@ new and is dropped. A call of a tool that asks for approval is kept back: the ca
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from agent_framework import Content, get_namespaced_value
 
+from hostedagent.content._calls import raw_text, raw_value
 from hostedagent.content._codec import (
     COMPLETED,
     BaseItem,
@@ -175,6 +177,8 @@ class OpenCall(BaseItem):
 
 def write_output(content: Content) -> str | list[MutableItem]:
     """A result as an item's `output`: a string, or parts when it holds more than text. Never its exception."""
+    if raw_text(content, "type") in _SERVICE_RESULTS:
+        return wire_json(_without_ciphertext(raw_value(content, "content")))
     items = content.items or ()
     if any(item.type != "text" for item in items):
         return [write_part(item) for item in items]
@@ -182,6 +186,20 @@ def write_output(content: Content) -> str | list[MutableItem]:
     if result is None:
         return wire_text("".join(item.text or "" for item in items))
     return wire_text(result) if isinstance(result, str) else wire_json(result)
+
+
+# Anthropic's client writes these results as Python does; the service's own values are behind them.
+# Can go when it gives them as contents: https://github.com/microsoft/agent-framework/issues
+_SERVICE_RESULTS: Final = ("web_search_tool_result", "web_fetch_tool_result")
+
+
+def _without_ciphertext(result: object) -> Json:
+    """The service's values; what only the service can read is of no use in a result that goes back as text."""
+    plain: Json = json.loads(wire_json(result))
+    for row in cast("list[Json]", plain if isinstance(plain, list) else [plain]):
+        if isinstance(row, dict):
+            cast("MutableItem", row).pop("encrypted_content", None)
+    return plain
 
 
 def _write_result(part: Part) -> MutableItem:
