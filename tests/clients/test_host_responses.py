@@ -354,11 +354,14 @@ async def test_a_hosted_mcp_call_goes_back_as_the_service_knows_it() -> None:
         ]
 
 
-async def test_a_hosted_mcp_call_that_failed_says_so() -> None:
+async def test_a_hosted_mcp_call_that_failed_says_so_to_the_caller_and_to_the_next_turns_model() -> None:
     async with hosting() as host:
-        host.script(turn(McpCall("docs", "find", {"q": "x"}, error="no such page"), Text("Sorry.")))
+        host.script(turn(McpCall("docs", "find", {"q": "x"}, error="no such page"), Text("Sorry.")), Text("Next."))
         log = await host.ask("Hi")
+        await host.then("And?")
+        [sent] = host.sent_of("mcp_call")
     assert (log.items[0]["status"], log.items[0]["error"]["message"]) == ("failed", "no such page")
+    assert "no such page" in sent["output"]
 
 
 async def test_a_hosted_approval_request_is_one_item() -> None:

@@ -52,6 +52,9 @@ def read(item: Item) -> Sequence[Content]:
         properties: dict[str, Json] = {"status": status} if status else {}
         if error is not None:
             properties["error"] = error
+        if error is not None and output is None:  # Clients send the output alone, and the model must hear of this.
+            output = error if isinstance(error, str) else wire_json(error)
+            properties["output_is_error"] = True
         contents.append(
             # A string is the one form that every client can send on.
             Content.from_mcp_server_tool_result(
@@ -101,7 +104,7 @@ class OpenMcpCall(CallItem):
             if self._waiting:
                 yield from self._say_arguments()
             return
-        self._output = _output(content)
+        self._output = None if _mark(content, "output_is_error") else _output(content)
         self._error = _error(content, self._output)
         if self._error is not None:
             self.failed_with = "failed"
