@@ -291,3 +291,20 @@ async def test_turns_of_one_conversation_at_once_do_not_mix_their_words() -> Non
         await asyncio.gather(say(http, "a", conversation="conv_1"), say(http, "b", conversation="conv_2"))
 
     assert sorted(texts(agent, 0) + texts(agent, 1)) == ["user: a", "user: b"]
+
+
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+async def test_an_answer_may_be_sent_again_after_its_turn_failed(by: str) -> None:
+    call = Content.from_function_call("c1", "ask_user", arguments="{}")
+    model = OfflineChatClient(script=[[call], ["Half a", RuntimeError("no")], "Oslo it is."])
+
+    async with hosting(Agent(model)) as http:
+        more: dict[str, Any] = {"conversation": "conv_1"} if by == "conversation" else {}
+        first = (await stream(http, input="Which city?", tools=[CALL], **more)).response["id"]
+        body = answering(first if by == "previous_response_id" else None, "c1", **more)
+        failed = await http.post("/responses", json=body)
+        again = await http.post("/responses", json=body)
+
+    assert failed.json()["status"] == "failed"
+    assert again.status == 200, again.text
+    assert joined(model) == ["user: Which city?", "assistant: -> ask_user({})", "tool: <- Oslo"]
