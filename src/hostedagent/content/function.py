@@ -196,10 +196,11 @@ _SERVICE_RESULTS: Final = ("web_search_tool_result", "web_fetch_tool_result")
 def _without_ciphertext(result: object) -> Json:
     """The service's values; what only the service can read is of no use in a result that goes back as text."""
     plain: Json = json.loads(wire_json(result))
-    for row in cast("list[Json]", plain if isinstance(plain, list) else [plain]):
+    rows = cast("list[Json]", plain) if isinstance(plain, list) else [plain]
+    for row in rows:
         if isinstance(row, dict):
             cast("MutableItem", row).pop("encrypted_content", None)
-    return plain
+    return cast("Json", plain)
 
 
 def _write_result(part: Part) -> MutableItem:
