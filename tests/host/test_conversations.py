@@ -293,8 +293,9 @@ async def test_turns_of_one_conversation_at_once_do_not_mix_their_words() -> Non
     assert sorted(texts(agent, 0) + texts(agent, 1)) == ["user: a", "user: b"]
 
 
+@pytest.mark.parametrize("streams", [True, False])
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
-async def test_an_answer_may_be_sent_again_after_its_turn_failed(by: str) -> None:
+async def test_an_answer_may_be_sent_again_after_its_turn_failed(by: str, streams: bool) -> None:
     call = Content.from_function_call("c1", "ask_user", arguments="{}")
     model = OfflineChatClient(script=[[call], ["Half a", RuntimeError("no")], "Oslo it is."])
 
@@ -302,9 +303,9 @@ async def test_an_answer_may_be_sent_again_after_its_turn_failed(by: str) -> Non
         more: dict[str, Any] = {"conversation": "conv_1"} if by == "conversation" else {}
         first = (await stream(http, input="Which city?", tools=[CALL], **more)).response["id"]
         body = answering(first if by == "previous_response_id" else None, "c1", **more)
-        failed = await http.post("/responses", json=body)
+        failed = await http.post("/responses", json={**body, "stream": streams})
         again = await http.post("/responses", json=body)
 
-    assert failed.json()["status"] == "failed"
+    assert (failed.log().status if streams else failed.json()["status"]) == "failed"
     assert again.status == 200, again.text
     assert joined(model) == ["user: Which city?", "assistant: -> ask_user({})", "tool: <- Oslo"]
