@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from hostedagent.policy import CallerPolicy, HostOptions
     from hostedagent.request.turn import TurnRequest, current_turn
+    from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
 
 # The SDK prints a line on standard error for each experimental name it loads itself. Read when it is imported.
 os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true")
@@ -40,9 +41,13 @@ _HOME = {
     "RequestError": "hostedagent.errors",
     "Scope": "hostedagent.identity",
     "ScopeResolver": "hostedagent.identity",
+    "Stores": "hostedagent.stores.choice",
     "TurnRequest": "hostedagent.request.turn",
     "current_turn": "hostedagent.request.turn",
+    "file_stores": "hostedagent.stores.choice",
+    "foundry_stores": "hostedagent.stores.choice",
     "get_current_isolation_keys": "hostedagent.identity",
+    "memory_stores": "hostedagent.stores.choice",
     "reset_current_isolation_keys": "hostedagent.identity",
     "set_current_isolation_keys": "hostedagent.identity",
 }
@@ -58,9 +63,13 @@ __all__ = [
     "RequestError",
     "Scope",
     "ScopeResolver",
+    "Stores",
     "TurnRequest",
     "current_turn",
+    "file_stores",
+    "foundry_stores",
     "get_current_isolation_keys",
+    "memory_stores",
     "reset_current_isolation_keys",
     "set_current_isolation_keys",
 ]

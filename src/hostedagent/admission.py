@@ -7,92 +7,150 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Never, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
 
-from azure.ai.agentserver.core import read_request_id
+from azure.ai.agentserver.core import (
+    FoundryAgentRequestContext,
+    read_request_id,
+    reset_request_context,
+    set_request_context,
+)
 from azure.ai.agentserver.responses import PlatformContext
 
-from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError
+from hostedagent.continuation import CONTINUATION, Continuation, Continuations
+from hostedagent.errors import InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
 from hostedagent.history.named import resolve_named
 from hostedagent.identity import (
     CALL_ID_HEADER,
     USER_ID_HEADER,
     ScopeResolver,
+    current_scope,
     set_current_isolation_keys,
     set_current_scope,
 )
+from hostedagent.ownership import EventBuffers, check_owner, forget
 from hostedagent.policy import HostOptions
+from hostedagent.request.body import parse_body, without_nulls
 from hostedagent.request.turn import ADMITTED, TurnRequest
-from hostedagent.stores.responses import ResponseStore
-from hostedagent.types import Json
+from hostedagent.stores.responses import EXCLUDED, ResponseStore
+from hostedagent.stores.state import StateUnavailable
+from hostedagent.telemetry import log_failure
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_RESPONSE_ID_HEADER: Final = b"x-agent-response-id"
+_SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
+"""Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What admission works with.
+
+    Args:
+        options: Limits and caller policy.
+        resolve_scope: Says whose request it is.
+        store: Knows whose a response is, and what an input may name.
+        continuations: Takes what a turn needs before it may begin.
+        buffers: Lets go of the events of finished responses.
+        prefix: The path below which the Responses routes are.
+        reserved_tools: Names that a caller's tools must not take.
+        trusts_response_id: Whether the header that names the response to be made comes from the platform.
+    """
+
+    options: HostOptions
+    resolve_scope: ScopeResolver
+    store: ResponseStore
+    continuations: Continuations
+    buffers: EventBuffers
+    prefix: str = ""
+    reserved_tools: frozenset[str] = frozenset()
+    trusts_response_id: bool = False
 
 
 class AdmissionMiddleware:
-    """Refuses what must be refused; everything else goes on untouched.
+    """Refuses what must be refused; everything else goes on untouched."""
 
-    Args:
-        app: The SDK's app.
-        options: Limits and caller policy.
-        resolve_scope: Says whose request it is.
-        prefix: The path below which the Responses routes are.
-        store: Knows what an input may name.
-        reserved_tools: Names that a caller's tools must not take.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        options: HostOptions,
-        resolve_scope: ScopeResolver,
-        store: ResponseStore,
-        prefix: str = "",
-        reserved_tools: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, door: Door) -> None:
         self._app = app
-        self._options = options
-        self._resolve_scope = resolve_scope
-        self._store = store
-        self._create_path = f"{prefix}/responses"
-        self._reserved_tools = reserved_tools
+        self._door = door
+        self._root = f"{door.prefix}/responses"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path = cast("str", scope.get("path", ""))
-        if scope["type"] != "http" or not (path == self._create_path or path.startswith(f"{self._create_path}/")):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif path == self._root or path.startswith(f"{self._root}/"):
+            await self._admit(scope, receive, send)
+        elif path.startswith(_SNAPSHOT_ROUTES) and not self._door.options.allow_snapshots:
+            await _Answer(send).refuse(NotFound("Not found."), scope)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _headers(scope)
+        # The SDK sets this for the create route only; stores need the call id on every route.
+        user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
+        token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
+        answer = _Answer(send)
         try:
-            headers = _headers(scope)
-            keys, whose = self._resolve_scope(headers)
+            keys, whose = self._door.resolve_scope(headers)
             set_current_isolation_keys(keys)
             set_current_scope(whose)
-            if path == self._create_path and scope["method"] == "POST":
-                receive = await self._admit_create(receive, headers)
+            await self._route(scope, receive, answer, PlatformContext(user_id_key=user, call_id=call))
         except RequestError as error:
-            await _refuse(error, scope, send)
-            return
-        await self._app(scope, receive, send)
+            await answer.refuse(error, scope)
+        except StateUnavailable as error:
+            log_failure(logger, "The state store is not available", error)
+            await answer.refuse(Unavailable("The host's storage is not available. Try again later."), scope)
+        finally:
+            reset_request_context(token)
 
-    async def _admit_create(self, receive: Receive, headers: Mapping[str, str]) -> Receive:
+    async def _route(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
+        path, method = cast("str", scope["path"]), scope["method"]
+        if path == self._root:
+            if method == "POST":
+                await self._create(scope, receive, answer, context)
+            else:
+                await self._app(scope, receive, answer)
+            return
+        response_id = path[len(self._root) + 1 :].partition("/")[0]
+        await check_owner(response_id, self._door.store, context)
+        await self._app(scope, receive, answer)
+        if method == "DELETE" and answer.status == 200:
+            await forget(response_id, current_scope(), self._door.continuations)
+
+    async def _create(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
         body = await self._read(receive)
-        payload = parse_body(body, max_depth=self._options.max_depth)
-        request = TurnRequest.parse(payload, self._options.caller)
-        if clash := sorted(request.options.tools.names & self._reserved_tools):
+        payload = parse_body(body, max_depth=self._door.options.max_depth)
+        request = TurnRequest.parse(payload, self._door.options.caller)
+        if clash := sorted(request.options.tools.names & self._door.reserved_tools):
             raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
-        context = PlatformContext(user_id_key=headers.get(USER_ID_HEADER), call_id=headers.get(CALL_ID_HEADER))
-        ADMITTED.set(await resolve_named(request, self._store, context))
-        return _replay(_without_nulls(payload, body), receive)
+        whose = current_scope()
+        continuation = await self._door.continuations.open(request, whose, context)
+        try:
+            CONTINUATION.set(continuation)
+            EXCLUDED.set(continuation.excluded)
+            ADMITTED.set(await resolve_named(request, self._door.store, context))
+            if not self._door.trusts_response_id:
+                scope = {**scope, "headers": [row for row in scope["headers"] if row[0].lower() != _RESPONSE_ID_HEADER]}
+            await self._app(scope, _replay(without_nulls(payload, body), receive), send)
+        finally:
+            await self._door.continuations.abandon(continuation, whose)
+            await self._release(request, continuation, context)
+
+    async def _release(self, request: TurnRequest, continuation: Continuation, context: PlatformContext) -> None:
+        if continuation.response_id is None or not request.store:
+            return
+        if request.background:
+            self._door.buffers.release_later(continuation.response_id, context.user_id_key)
+        else:
+            await self._door.buffers.release(continuation.response_id, context.user_id_key)
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -103,72 +161,11 @@ class AdmissionMiddleware:
                 raise InvalidRequest("The request ended before its body was complete.")
             chunk = cast("bytes", message.get("body", b""))
             size += len(chunk)
-            if size > self._options.max_body_bytes:
-                raise PayloadTooLarge(f"The request body is larger than {self._options.max_body_bytes} bytes.")
+            if size > self._door.options.max_body_bytes:
+                raise PayloadTooLarge(f"The request body is larger than {self._door.options.max_body_bytes} bytes.")
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
-
-
-def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
-    """Parse a JSON object strictly.
-
-    Raises:
-        InvalidRequest: It is not UTF-8 JSON, not an object, holds NaN, infinity or a lone surrogate, or is nested
-            deeper than `max_depth`.
-    """
-    try:
-        # Decoded here: given bytes, json guesses the encoding and lets surrogates pass.
-        payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
-    except RecursionError:
-        raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.") from None
-    except ValueError:
-        raise InvalidRequest("The request body is not valid JSON in UTF-8.") from None
-    if not isinstance(payload, dict):
-        raise InvalidRequest("The request body must be a JSON object.")
-    if body.count(b"[") + body.count(b"{") > max_depth and _depth_exceeds(payload, max_depth):  # pyright: ignore[reportUnknownArgumentType]
-        raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.")
-    if _SURROGATE.search(body):
-        _refuse_surrogates(payload)  # pyright: ignore[reportUnknownArgumentType]
-    return cast("dict[str, Json]", payload)
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(name)
-
-
-def _finite(number: str) -> float:
-    if math.isinf(value := float(number)):
-        raise ValueError(number)
-    return value
-
-
-def _refuse_surrogates(payload: Json) -> None:
-    try:
-        json.dumps(payload, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest("The request body holds a lone surrogate, which is not a character.") from None
-
-
-def _depth_exceeds(value: Json, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [child for node in level for child in _children(node)]
-        if not level:
-            return False
-    return True
-
-
-def _children(node: Json) -> list[Json]:
-    rows = cast("dict[str, Json]", node).values() if isinstance(node, dict) else cast("list[Json]", node)
-    return [row for row in rows if isinstance(row, dict | list)]
-
-
-def _without_nulls(payload: Mapping[str, Json], body: bytes) -> bytes:
-    """The body without fields that are null: the protocol allows most of them, the SDK's schema does not."""
-    if all(value is not None for value in payload.values()):
-        return body
-    return json.dumps({name: value for name, value in payload.items() if value is not None}).encode()
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -188,15 +185,30 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(error: RequestError, scope: Scope, send: Send) -> None:
-    content = error.body()
-    if request_id := read_request_id(scope):
-        content["error"]["additionalInfo"] = {"request_id": request_id}
-    body = json.dumps(content).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-platform-error-source", b"user"),
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+class _Answer:
+    """The way out of one request: knows what was answered, so that nothing is answered twice."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    async def refuse(self, error: RequestError, scope: Scope) -> None:
+        """Answer with an error, unless something was answered already."""
+        if self.status is not None:
+            return
+        content = error.body()
+        if request_id := read_request_id(scope):
+            content["error"]["additionalInfo"] = {"request_id": request_id}
+        body = json.dumps(content).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-platform-error-source", b"user" if error.status < 500 else b"platform"),
+        ]
+        await self({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})

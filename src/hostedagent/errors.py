@@ -8,14 +8,14 @@
         ├── Unauthenticated      401  hosted, and the platform sent no identity
         ├── NotFound             404  an id that does not exist, or belongs to somebody else
         ├── Conflict             409  another turn holds the conversation, or an answer was used already
-        └── PayloadTooLarge      413  the body is larger than the host accepts
+        ├── PayloadTooLarge      413  the body is larger than the host accepts
+        └── Unavailable          503  something the host needs is not there right now; nothing was done
 
 Only the message of a `RequestError` is written for callers. Errors of the model's service are told apart by `failure`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -52,6 +52,7 @@ class RequestError(HostError):
 
     status: int = 400
     code: str = "invalid_request_error"
+    type: str = "invalid_request_error"
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         if len(message) > MAX_MESSAGE:  # It may quote a value, and a value may be megabytes.
@@ -65,7 +66,7 @@ class RequestError(HostError):
         return {
             "error": {
                 "message": self.message,
-                "type": "invalid_request_error",
+                "type": self.type,
                 "code": self.code,
                 "param": self.param,
             }
@@ -112,6 +113,14 @@ class PayloadTooLarge(RequestError):
     code = "payload_too_large"
 
 
+class Unavailable(RequestError):
+    """Something the host needs is not there right now; nothing was done, and a later try may succeed."""
+
+    status = 503
+    code = "server_error"
+    type = "server_error"
+
+
 FAILURE_MESSAGES: dict[ErrorCode, str] = {
     "rate_limit_exceeded": "The model's service is limiting requests. Try again later.",
     "content_filter": "The request was refused by the model's content filter.",
@@ -127,7 +136,6 @@ _BY_CLASS: tuple[tuple[type[BaseException], ErrorCode], ...] = (
     (ChatClientInvalidAuthException, "authentication_error"),
     (AgentInvalidAuthException, "authentication_error"),
     (TimeoutError, "timeout"),
-    (asyncio.TimeoutError, "timeout"),
 )
 
 # Anthropic's client raises these for every status from 400 to 499, so the status, where there is one, says more.

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from azure.ai.agentserver.responses import (
     CreateResponse,
-    InMemoryResponseProvider,
     ResponseContext,
     ResponsesAgentServerHost,
     ResponsesServerOptions,
 )
 
 from hostedagent import telemetry
-from hostedagent.admission import AdmissionMiddleware
+from hostedagent.admission import AdmissionMiddleware, Door
+from hostedagent.continuation import CONTINUATION, Continuations
 from hostedagent.history.policy import HistoryPolicy
 from hostedagent.history.replay import ReplayHistory
+from hostedagent.history.service import ServiceHistory
+from hostedagent.history.session import SessionHistory
 from hostedagent.identity import PlatformScopeResolver, ScopeResolver
-from hostedagent.policy import CallerPolicy, HostOptions
+from hostedagent.ownership import EventBuffers
+from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.protocol.envelope import EnvelopeMiddleware
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.run.agent import tool_names
 from hostedagent.source import AgentFactory, AgentSource
-from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.responses import ResponseStore, ScopedProviders
+from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.choice import Stores, default_stores, is_hosted
+from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Sessions
 from hostedagent.turn import Stage, Turn
 from hostedagent.types import Event
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
 
-HOSTING_VARIABLE = "FOUNDRY_HOSTING_ENVIRONMENT"
-"""Set by the platform inside a hosted-agent container."""
+_HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy], HistoryPolicy]]] = {
+    "replay": ReplayHistory,
+    "service": ServiceHistory,
+    "session": SessionHistory,
+}
 
 
 class AgentHost:
@@ -50,6 +57,7 @@ class AgentHost:
         agent_or_factory: A `SupportsAgentRun`, shared by all turns and never changed; or a function of no argument or
             of one `TurnRequest`, sync or async, that makes a fresh agent for each turn, which is closed at its end.
         options: Limits, history owner and caller policy.
+        stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
         resolve_scope: Says whose request it is; by default the platform's identity headers.
         prefix: A path below which the routes are served, for example `"/agents/writer"`.
 
@@ -62,30 +70,46 @@ class AgentHost:
         agent_or_factory: SupportsAgentRun | AgentFactory,
         *,
         options: HostOptions | None = None,
+        stores: Stores | None = None,
         resolve_scope: ScopeResolver | None = None,
         prefix: str = "",
     ) -> None:
-        options = options or HostOptions()
-        is_hosted = bool(os.environ.get(HOSTING_VARIABLE))
-        self._options = options
+        self._options = options = options or HostOptions()
+        self._stores = stores or default_stores(options.retention)
         self._source = AgentSource(agent_or_factory)
-        self._store = _response_store()
-        self._stage = Stage(
-            source=self._source,
-            history=_history(options.history, options.caller),
-            store=self._store,
-            run_timeout=options.run_timeout,
-        )
+        self._buffers = EventBuffers()
+        state = self._stores.state
+        self._store = ResponseStore(self._stores.responses)
+        self._continuations = Continuations(Sessions(state), Approvals(state, ttl=options.retention), self._store)
+        self._stage = self._set()
         self._app = self._compose(prefix)
-        self._app.add_middleware(
-            AdmissionMiddleware,
+        door = Door(
             options=options,
-            resolve_scope=resolve_scope or PlatformScopeResolver(is_hosted=is_hosted),
-            prefix=prefix.rstrip("/"),
+            resolve_scope=resolve_scope
+            or PlatformScopeResolver(is_hosted=is_hosted(), accepts_protocol_1=options.accepts_protocol_1),
             store=self._store,
+            continuations=self._continuations,
+            buffers=self._buffers,
+            prefix=prefix.rstrip("/"),
             reserved_tools=tool_names(self._source.instance),
+            trusts_response_id=is_hosted(),
         )
+        self._app.add_middleware(AdmissionMiddleware, door=door)
         self._app.add_middleware(EnvelopeMiddleware)
+
+    def _set(self) -> Stage:
+        history = _HISTORIES[self._options.history](self._options.caller)
+        if self._source.instance is not None:
+            history.check(self._source.instance)
+        return Stage(
+            source=self._source,
+            history=history,
+            store=self._store,
+            sessions=self._continuations.sessions,
+            approvals=self._continuations.approvals,
+            run_timeout=self._options.run_timeout,
+            consent_origins=self._options.consent_origins,
+        )
 
     def _compose(self, prefix: str) -> ResponsesAgentServerHost:
         keep_alive = int(self._options.keep_alive) or None
@@ -104,7 +128,9 @@ class AgentHost:
                 try:
                     yield state
                 finally:
+                    self._buffers.close()
                     await self._source.aclose()
+                    await self._stores.aclose()
 
         app.router.lifespan_context = lifespan
         return app
@@ -129,14 +155,10 @@ class AgentHost:
         admitted = ADMITTED.get()
         if admitted is None:  # A turn taken up again after a crash did not come through admission.
             admitted = TurnRequest.parse(dict(request), self._options.caller)
-        turn = Turn(self._stage, admitted.bound(context), context, cancellation_signal)
+        bound = admitted.bound(context)
+        continuation = CONTINUATION.get() or await self._continuations.open(
+            bound, bound.scope, context.platform_context
+        )
+        turn = Turn(self._stage, bound, continuation, context, cancellation_signal)
         async for event in turn.drive():
             yield event
-
-
-def _response_store() -> ResponseStore:
-    return ResponseStore(ScopedProviders(lambda scope: InMemoryResponseProvider()), MemoryStateStore())
-
-
-def _history(owner: str, caller: CallerPolicy) -> HistoryPolicy:
-    return ReplayHistory(caller)

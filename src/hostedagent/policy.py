@@ -38,6 +38,10 @@ class HostOptions:
             `session`: the agent's own history provider.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
+        retention: Seconds that sessions, approvals and leases are kept after their last change.
+        allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, can be reached.
+        accepts_protocol_1: Whether a hosted process honours the isolation headers of container protocol 1.0.0.
+        consent_origins: The origins that a tool's consent link may have; `None` for any.
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between keep-alive comments on a quiet stream; 0 for none.
     """
@@ -46,5 +50,9 @@ class HostOptions:
     history: HistoryOwner = "replay"
     max_body_bytes: int = 32 * 1024 * 1024
     max_depth: int = 100
+    retention: float = 30 * 86400.0
+    allow_snapshots: bool = False
+    accepts_protocol_1: bool = False
+    consent_origins: frozenset[str] | None = None
     run_timeout: float | None = None
     keep_alive: float = 0

@@ -129,9 +129,8 @@ class Turn:
                     outcome = self._outcome_of(error)
                 for event in self._closing(outcome):
                     yield event
-            outcome = await self._settle(feed, outcome)
-            if (terminal := self._terminal(outcome)) is not None:
-                self._stage.store.ending(self._request.response_id)
+            outcome, terminal = await self._settle(feed, outcome)
+            if terminal is not None:
                 yield terminal
         finally:
             if not self._is_settled:  # Closed or cancelled in the middle: the conversation must not stay taken.
@@ -139,6 +138,7 @@ class Turn:
 
     def _begin(self) -> None:
         self._continuation.has_begun = True
+        self._continuation.response_id = self._request.response_id
         if self._continuation.lease is not None:
             self._stage.sessions.keep(self._continuation.lease)
         self._fill_response()
@@ -278,27 +278,30 @@ class Turn:
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from _events(self._projection.close(end))
 
-    async def _settle(self, feed: Feed | None, outcome: Outcome) -> Outcome:
-        """Save what later turns need and give the conversation back, before anybody is told.
+    async def _settle(self, feed: Feed | None, outcome: Outcome) -> tuple[Outcome, Event | None]:
+        """Save how the turn ended, and give the conversation back, before anybody is told.
 
         A turn whose save failed has failed; it leaves what a failed turn leaves.
         """
         self._is_settled = True
+        terminal = self._terminal(outcome)
         try:
-            await asyncio.shield(self._save(feed, outcome))
+            await asyncio.shield(self._save(feed, outcome, terminal))
         except Exception as error:  # noqa: BLE001 - becomes the outcome
             log_failure(logger, f"Saving the turn {self._request.response_id} failed", error)
             if isinstance(outcome, Completed | Incomplete):
                 return await self._settle(None, failed("server_error"))
-        return outcome
+        return outcome, terminal
 
-    async def _save(self, feed: Feed | None, outcome: Outcome) -> None:
+    async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
         request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
         counts = isinstance(outcome, Completed | Incomplete)
         if counts and feed is not None:
             snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asked), self._open)
         else:
             snapshot = Snapshot(excluded=self._own_items())
+        if terminal is not None and counts:
+            await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
         if request.store or snapshot.approvals:
             await sessions.save(request.scope, request.response_id, snapshot)
         if lease is not None and counts:

@@ -93,6 +93,7 @@ class SaveApproval:
     call_id: str | None
     name: str
     arguments: str
+    hosted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ async def resolve_named(request: TurnRequest, store: ResponseStore, context: Pla
 async def _items(items: Sequence[Item], store: ResponseStore, context: PlatformContext) -> tuple[Item, ...]:
     places = [n for n, item in enumerate(items) if item.get("type") == "item_reference"]
     ids = [cast("str", items[n]["id"]) for n in places]
-    found = cast("Sequence[Item | None]", await store.find_items(ids, context=context))
+    found = cast("Sequence[Item | None]", await store.get_items(ids, context=context))
     resolved = list(items)
     for n, item_id, item in zip(places, ids, found, strict=True):
         if item is None:

@@ -22,8 +22,8 @@ from hostedagent.types import Json
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
 
-FAILED: Final = ("failed", "cancelled")
-"""The ends of a turn that leave nothing for later prompts."""
+COUNTED: Final = ("completed", "incomplete")
+"""The ends of a turn that later prompts see. One that runs is held by a lease, and one that died never ends."""
 
 _LINKS: Final = 50_000
 
@@ -209,11 +209,6 @@ class ScopedResponses:
                 ids.extend((await self._link(response_id)).item_ids)
         return ids[-limit:] if limit > 0 else ids
 
-    async def exists(self, response_id: str) -> bool:
-        """Whether the response is there."""
-        record = await self._record(response_id)
-        return record is not None and record["response"] is not None
-
     async def _chain(self, response_id: str | None) -> list[str]:
         links: list[_Link] = []
         while response_id is not None:
@@ -280,7 +275,7 @@ def _own_ids(record: Mapping[str, Json]) -> list[str]:
 
 def _link_of(record: Mapping[str, Json]) -> _Link:
     response = record["response"]
-    counts = response is not None and response.get("status") not in FAILED
+    counts = response is not None and response.get("status") in COUNTED
     return _Link(record["previous"], tuple(_own_ids(record)) if counts else ())
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
 
 from hostedagent.identity import Scope
+from hostedagent.stores.atomic import flush_folder, make_folder, write_atomically
 from hostedagent.stores.file_lock import locked
 from hostedagent.stores.state import (
     ABSENT,
@@ -192,7 +193,7 @@ class _Folder:
         with self._lock(place.folder):
             self._check(place, expect)
             self._file(place).unlink(missing_ok=True)
-            _flush_folder(self._path(place.folder))
+            flush_folder(self._path(place.folder))
 
     def keys(self, folder: str) -> list[str]:
         now = self._clock()
@@ -248,21 +249,11 @@ class _Folder:
             raise StateConflict("The value changed since it was read.")
 
     def _replace(self, place: _Place, content: bytes) -> None:
-        folder = self._path(place.folder)
-        _make_folder(folder)
-        # A fixed name, opened under the lock: what a killed writer left is written over.
-        temporary = folder / f"{place.name}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file(place))
-        _flush_folder(folder)
+        write_atomically(self._file(place), content)
 
     def _lock(self, folder: str) -> AbstractContextManager[None]:
         locks = self._root / "locks"
-        _make_folder(locks)
+        make_folder(locks)
         return locked(locks / f"{folder[:2]}.lock")
 
     def _path(self, folder: str) -> Path:
@@ -311,23 +302,3 @@ def _files(folder: Path, suffix: str) -> list[Path]:
         return [path for path in folder.iterdir() if path.suffix == suffix]
     except FileNotFoundError:
         return []
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents for this user only, and make sure that they outlive a loss of power."""
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _flush_folder(folder.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,20 +1,23 @@
 """The response store: the SDK's provider behind a wall for each scope, with the promises that a conversation needs.
 
 It partitions by scope on every supported SDK version, says not-found for a `previous_response_id` that is not there,
-lets the next turn read what this one wrote although the terminal event leaves before the SDK's last write, and keeps
-the items of failed and cancelled turns out of every later prompt.
+stores how a turn ended before the caller is told, so that the next turn reads it, and keeps the items of failed and
+cancelled turns out of every later prompt.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from azure.ai.agentserver.responses import FoundryResourceNotFoundError, ResponseProviderProtocol
+from azure.ai.agentserver.responses import (
+    FoundryBadRequestError,
+    FoundryResourceNotFoundError,
+    ResponseProviderProtocol,
+)
 
 from hostedagent.identity import Scope, current_scope
 from hostedagent.types import Json
@@ -22,10 +25,13 @@ from hostedagent.types import Json
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
 
-logger = logging.getLogger(__name__)
+MAX_OWNERS: Final = 50_000
+"""How many response ids are remembered with their owners."""
 
-SETTLE_SECONDS: Final = 10.0
-"""How long a turn waits for the last write of the turn it continues."""
+_WHOLE: Final = -1
+"""The history limit that means none."""
+
+_RUNNING: Final = ("in_progress", "queued")
 
 EXCLUDED: ContextVar[frozenset[str]] = ContextVar("hostedagent_excluded", default=frozenset())
 """Items that the prompt of the turn in this context must not see: failed turns left them."""
@@ -37,9 +43,9 @@ class _InFlight:
 
     scope: Scope
     conversation: str | None
-    item_ids: list[str] = field(default_factory=list[str])
-    is_ending: bool = False
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    created: Mapping[str, Json]
+    item_ids: tuple[str, ...] = ()
+    committed: str | None = None
 
 
 class ResponseStore:
@@ -52,16 +58,46 @@ class ResponseStore:
     def __init__(self, provider_of: Callable[[Scope], ResponseProviderProtocol]) -> None:
         self._provider_of = provider_of
         self._in_flight: dict[str, _InFlight] = {}
+        self._owners: OrderedDict[str, str] = OrderedDict()
 
     def input_ids(self, response_id: str) -> tuple[str, ...]:
         """The ids of the input items of a response in flight."""
         turn = self._in_flight.get(response_id)
-        return tuple(turn.item_ids) if turn is not None else ()
+        return turn.item_ids if turn is not None else ()
 
-    def ending(self, response_id: str) -> None:
-        """The terminal event of a response is about to leave: a turn that continues it must wait for its last write."""
-        if (turn := self._in_flight.get(response_id)) is not None:
-            turn.is_ending = True
+    async def commit(self, response: Mapping[str, Json], *, context: PlatformContext | None = None) -> None:
+        """Store how a response ended before anybody is told. The SDK writes the same later; that is then left out.
+
+        Raises:
+            Exception: The provider's, when it could not be stored.
+        """
+        turn = self._in_flight.get(str(response["id"]))
+        if turn is None:
+            return  # Not stored, or its first write failed and the SDK tells that.
+        whole = {**turn.created, **{key: value for key, value in response.items() if value is not None}}
+        await self._provider(turn.scope).update_response(cast("Any", whole), context=context)
+        turn.committed = str(response["status"])
+
+    async def owns(self, response_id: str, *, context: PlatformContext | None = None) -> bool:
+        """Whether a response is there and belongs to the current scope."""
+        owner = self._owners.get(response_id)
+        if owner is not None:
+            return owner == current_scope().key()
+        try:
+            await self._provider().get_response(response_id, context=context)
+        except (FoundryResourceNotFoundError, KeyError):
+            return False
+        return True
+
+    async def orphans(
+        self, conversation_id: str, head: str | None, *, context: PlatformContext | None = None
+    ) -> tuple[str, ...]:
+        """The items behind the head of a conversation: a turn that died left them."""
+        provider = self._provider()
+        ids = await provider.get_history_item_ids(None, conversation_id, _WHOLE, context=context)
+        own = await provider.get_history_item_ids(head, None, _WHOLE, context=context) if head is not None else []
+        last = max((n for n, item_id in enumerate(ids) if item_id in set(own)), default=-1)
+        return tuple(ids[last + 1 :])
 
     async def create_response(
         self,
@@ -72,31 +108,35 @@ class ResponseStore:
         context: PlatformContext | None = None,
     ) -> None:
         """Store a new response and its input."""
-        turn = _InFlight(current_scope(), _conversation_of(response))
+        response_id = str(response["id"])
+        scope = current_scope()
         items = list(input_items) if input_items is not None else None
-        turn.item_ids = _ids(items or ())
-        self._in_flight[response["id"]] = turn
-        await self._provider(turn.scope).create_response(response, items, history_item_ids, context=context)
-        if response.get("status") not in ("in_progress", "queued"):
-            self._settle(response["id"])
+        turn = _InFlight(scope, _conversation_of(response), dict(response), _ids(items or ()))
+        await self._provider(scope).create_response(response, items, history_item_ids, context=context)
+        self._in_flight[response_id] = turn
+        self._owners[response_id] = scope.key()
+        while len(self._owners) > MAX_OWNERS:
+            self._owners.popitem(last=False)
+        if response.get("status") not in _RUNNING:
+            self._settle(response_id)
 
     async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
         """Store the response anew; its last write settles it."""
-        turn = self._in_flight.get(response["id"]) or _InFlight(current_scope(), _conversation_of(response))
+        turn = self._in_flight.get(response["id"])
         try:
-            await self._provider(turn.scope).update_response(response, context=context)
+            if turn is None or turn.committed != response.get("status"):
+                scope = turn.scope if turn is not None else current_scope()
+                await self._provider(scope).update_response(response, context=context)
         finally:
-            if response.get("status") not in ("in_progress", "queued"):
+            if response.get("status") not in _RUNNING:
                 self._settle(response["id"])
 
     async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
         """The stored response."""
-        await self._wait_for(lambda key, turn: key == response_id)
         return await self._provider().get_response(response_id, context=context)
 
     async def delete_response(self, response_id: str, *, context: PlatformContext | None = None) -> None:
         """Delete the response."""
-        await self._wait_for(lambda key, turn: key == response_id)
         await self._provider().delete_response(response_id, context=context)
 
     async def get_input_items(
@@ -117,11 +157,6 @@ class ResponseStore:
         """Items by id, `None` for each that is not there."""
         return await self._provider().get_items(item_ids, context=context)
 
-    async def find_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> Any:
-        """Items by id as `get_items`, also those of a turn whose terminal event has just left."""
-        await self._wait_for(lambda key, turn: True)
-        return await self.get_items(item_ids, context=context)
-
     async def get_history_item_ids(
         self,
         previous_response_id: str | None,
@@ -135,9 +170,9 @@ class ResponseStore:
         Raises:
             FoundryResourceNotFoundError: `previous_response_id` is not there, or belongs to somebody else.
         """
-        await self._wait_for(
-            lambda key, turn: key == previous_response_id or turn.conversation == conversation_id is not None
-        )
+        running = self._in_flight.get(previous_response_id or "")
+        if running is not None and running.committed is None and running.scope == current_scope():
+            raise FoundryBadRequestError(f"Response with id '{previous_response_id}' is still running.")
         ids = await self._provider().get_history_item_ids(previous_response_id, conversation_id, limit, context=context)
         if previous_response_id is not None and not ids:
             raise FoundryResourceNotFoundError(f"Response with id '{previous_response_id}' not found.")
@@ -148,25 +183,11 @@ class ResponseStore:
         return self._provider_of(scope or current_scope())
 
     def _settle(self, response_id: str) -> None:
-        if (turn := self._in_flight.pop(response_id, None)) is not None:
-            turn.settled.set()
-
-    async def _wait_for(self, concerns: Callable[[str, _InFlight], bool]) -> None:
-        scope = current_scope()
-        waits = [
-            turn.settled.wait()
-            for key, turn in self._in_flight.items()
-            if turn.is_ending and turn.scope == scope and concerns(key, turn)
-        ]
-        if waits:
-            try:
-                await asyncio.wait_for(asyncio.gather(*waits), SETTLE_SECONDS)
-            except TimeoutError:
-                logger.error("The last write of a response took more than %.0f s.", SETTLE_SECONDS)
+        self._in_flight.pop(response_id, None)
 
 
-def _ids(items: Iterable[Any]) -> list[str]:
-    return [item_id for item in items if isinstance(item_id := item.get("id"), str)]
+def _ids(items: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(item_id for item in items if isinstance(item_id := item.get("id"), str))
 
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:

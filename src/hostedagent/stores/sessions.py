@@ -142,6 +142,7 @@ class Lease:
         conversation_id: Which.
         head: The record as it stands.
         etag: What the next write of the record must expect.
+        was_abandoned: Whoever held it before let it expire.
         is_ending: The turn was stopped and is winding up: the next turn waits for it instead of being refused.
     """
 
@@ -149,6 +150,7 @@ class Lease:
     conversation_id: str
     head: Head
     etag: Etag
+    was_abandoned: bool = False
     is_ending: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
     renewal: asyncio.Task[None] | None = None
@@ -201,7 +203,8 @@ class Sessions:
                 head, etag = (Head.load(fresh.value), fresh.etag) if fresh is not None else (Head(), ABSENT)
                 continue
             self._remember(place, held, etag)
-            self._held[place] = lease = Lease(scope, conversation_id, held, etag)
+            lease = Lease(scope, conversation_id, held, etag, was_abandoned=head.owner is not None)
+            self._held[place] = lease
             return lease
 
     async def _wait_for_ending(self, place: str) -> None:

@@ -1,0 +1,125 @@
+"""What a turn continues, settled before the first byte: the snapshot, the lease of the conversation, the approvals.
+
+Everything here can be refused with a real status, and before a model is paid: a conversation that is busy, an approval
+that is unknown, foreign, expired or used. What was taken is given back when the turn never begins.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.identity import Scope
+from hostedagent.request.turn import TurnRequest
+from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Lease, Sessions, Snapshot
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import PlatformContext
+
+
+@dataclass(slots=True)
+class Continuation:
+    """What one turn continues.
+
+    Args:
+        snapshot: What the response before left; empty for a first turn.
+        excluded: Items that this turn's prompt must not see.
+        lease: The hold on the conversation.
+        answers: The approvals that the input answers; used up.
+        response_id: The response that the turn makes, once it has begun.
+        has_begun: Whether the turn runs, and gives the lease back itself.
+    """
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    excluded: frozenset[str] = frozenset()
+    lease: Lease | None = None
+    answers: tuple[Answer, ...] = ()
+    response_id: str | None = None
+    has_begun: bool = False
+
+
+CONTINUATION: ContextVar[Continuation | None] = ContextVar("hostedagent_continuation", default=None)
+"""What the turn of this context continues, on its way from admission to the handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """Opens and gives back continuations."""
+
+    sessions: Sessions
+    approvals: Approvals
+    store: ResponseStore
+
+    async def open(self, request: TurnRequest, scope: Scope, context: PlatformContext) -> Continuation:
+        """Find out what the turn continues, and take what it needs.
+
+        Raises:
+            Conflict: The conversation is busy, or an approval was used.
+            NotFound: An approval is unknown, or not one of this conversation.
+            InvalidRequest: An approval has expired, or is answered twice.
+        """
+        continuation = await self._resume(request, scope, context)
+        try:
+            continuation.answers = await self._answers(request, continuation.snapshot, scope)
+            if continuation.answers and request.previous_response_id is None and request.conversation_id is None:
+                asked_in = continuation.answers[0].approval.response_id
+                continuation.snapshot = await self.sessions.resume(scope, asked_in)
+            await self.approvals.consume(scope, continuation.answers)
+        except BaseException:
+            if continuation.lease is not None:
+                await self.sessions.release(continuation.lease)
+            raise
+        return continuation
+
+    async def abandon(self, continuation: Continuation, scope: Scope) -> None:
+        """Give back what was taken for a turn that never began."""
+        if continuation.has_begun:
+            return
+        await self.approvals.restore(scope, continuation.answers)
+        if continuation.lease is not None:
+            await self.sessions.release(continuation.lease)
+
+    async def _resume(self, request: TurnRequest, scope: Scope, context: PlatformContext) -> Continuation:
+        if request.previous_response_id is not None:
+            snapshot = await self.sessions.resume(scope, request.previous_response_id)
+            return Continuation(snapshot, frozenset(snapshot.excluded))
+        if request.conversation_id is None:
+            return Continuation()
+        lease = await self.sessions.acquire(scope, request.conversation_id) if request.store else None
+        head = lease.head if lease is not None else await self.sessions.head(scope, request.conversation_id)
+        snapshot = Snapshot()
+        if head.has_snapshot and head.response_id is not None:
+            snapshot = await self.sessions.resume(scope, head.response_id)
+        excluded = head.excluded
+        if lease is not None and lease.was_abandoned:
+            # Whoever held the lease died in the middle of a turn: what it put into the conversation counts for nothing.
+            excluded += await self.store.orphans(request.conversation_id, head.response_id, context=context)
+            lease.head = replace(head, excluded=excluded)
+        return Continuation(snapshot, frozenset(excluded), lease)
+
+    async def _answers(self, request: TurnRequest, snapshot: Snapshot, scope: Scope) -> tuple[Answer, ...]:
+        answers: dict[str, Answer] = {}
+        for n, item in enumerate(request.input):
+            if item.get("type") != "mcp_approval_response":
+                continue
+            param = f"input[{n}].approval_request_id"
+            item_id = cast("str", item["approval_request_id"])
+            approval = await self.approvals.find(scope, item_id, partial(_belongs, request, snapshot), param=param)
+            if approval.request_id in answers:
+                raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
+            answers[approval.request_id] = Answer(approval, item.get("approve") is True, item.get("reason"), param)
+        return tuple(answers.values())
+
+
+def _belongs(request: TurnRequest, snapshot: Snapshot, approval: Approval) -> bool:
+    """Whether a question is one of the conversation that the request continues."""
+    if request.conversation_id is not None or request.previous_response_id is not None:
+        return approval.item_id in snapshot.open
+    # A caller that keeps the transcript itself sends the question back with the answer.
+    sent = (item for item in request.input if item.get("type") == "mcp_approval_request")
+    return any(item.get("id") == approval.item_id for item in sent)

@@ -1,0 +1,75 @@
+"""The body of a request: bytes to a JSON object, strictly, because what is lenient here breaks something later."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Final, Never, cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.types import Json
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
+    """Parse a JSON object strictly.
+
+    Raises:
+        InvalidRequest: It is not UTF-8 JSON, not an object, holds NaN, infinity or a lone surrogate, or is nested
+            deeper than `max_depth`.
+    """
+    try:
+        # Decoded here: given bytes, json guesses the encoding and lets surrogates pass.
+        payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.") from None
+    except ValueError:
+        raise InvalidRequest("The request body is not valid JSON in UTF-8.") from None
+    if not isinstance(payload, dict):
+        raise InvalidRequest("The request body must be a JSON object.")
+    if body.count(b"[") + body.count(b"{") > max_depth and _depth_exceeds(payload, max_depth):  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.")
+    if _SURROGATE.search(body):
+        _refuse_surrogates(payload)  # pyright: ignore[reportUnknownArgumentType]
+    return cast("dict[str, Json]", payload)
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(name)
+
+
+def _finite(number: str) -> float:
+    if math.isinf(value := float(number)):
+        raise ValueError(number)
+    return value
+
+
+def _refuse_surrogates(payload: Json) -> None:
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("The request body holds a lone surrogate, which is not a character.") from None
+
+
+def _depth_exceeds(value: Json, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Json) -> list[Json]:
+    rows = cast("dict[str, Json]", node).values() if isinstance(node, dict) else cast("list[Json]", node)
+    return [row for row in rows if isinstance(row, dict | list)]
+
+
+def without_nulls(payload: Mapping[str, Json], body: bytes) -> bytes:
+    """The body without fields that are null: the protocol allows most of them, the SDK's schema does not."""
+    if all(value is not None for value in payload.values()):
+        return body
+    return json.dumps({name: value for name, value in payload.items() if value is not None}).encode()
