@@ -20,13 +20,16 @@ from typing import Any, cast
 from agent_framework import AgentResponseUpdate, AgentSession, Content
 
 from hostedagent import AgentHost
+from hostedagent.continuation import Continuation
 from hostedagent.history.replay import ReplayHistory
 from hostedagent.identity import Scope
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.turn import TurnRequest
 from hostedagent.source import AgentSource
+from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import serve
 from hostedagent.turn import Stage, Turn
 
@@ -70,15 +73,19 @@ async def driver(agent: Speaker) -> None:
         conversation_id=None,
         client_headers={},
         client_cancelled=False,
+        platform_context=None,
         request=BODY,
         shutdown=asyncio.Event(),
     )
+    state = MemoryStateStore()
     stage = Stage(
         source=AgentSource(cast("Any", agent)),
         history=ReplayHistory(CallerPolicy()),
-        store=ResponseStore(cast("Any", _no_provider), MemoryStateStore()),
+        store=ResponseStore(cast("Any", _no_provider)),
+        sessions=Sessions(state),
+        approvals=Approvals(state),
     )
-    turn = Turn(stage, request.bound(cast("Any", context)), cast("Any", context), asyncio.Event())
+    turn = Turn(stage, request.bound(cast("Any", context)), Continuation(), cast("Any", context), asyncio.Event())
     async for _ in turn.drive():
         pass
 
@@ -112,9 +119,8 @@ def microseconds(measured: Callable[[Speaker], Awaitable[None]], deltas: int) ->
 
 def main() -> None:
     counts = [int(value) for value in sys.argv[1:]] or [2_000, 20_000]
-    print(
-        f"{'deltas':>8} {'agent':>8} {'adapter':>8} {'SDK and test client, not stored / stored':>42}   (µs CPU per event)"
-    )
+    print("µs CPU per event")
+    print(f"{'deltas':>8} {'agent':>8} {'adapter':>8} {'SDK and test client, not stored / stored':>42}")
     for count in counts:
         agent = microseconds(agent_alone, count)
         driven = microseconds(driver, count)

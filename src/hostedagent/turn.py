@@ -276,7 +276,10 @@ class Turn:
     def _closing(self, outcome: Outcome) -> Iterator[Event]:
         """End what is open. Nothing that closing raises may hide the outcome."""
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
-        yield from _events(self._projection.close(end))
+        try:
+            yield from _events(self._projection.close(end))
+        except Exception as error:  # noqa: BLE001 - the terminal event must still come
+            log_failure(logger, f"Closing the items of {self._request.response_id} failed", error)
 
     async def _settle(self, feed: Feed | None, outcome: Outcome) -> tuple[Outcome, Event | None]:
         """Save how the turn ended, and give the conversation back, before anybody is told.

@@ -28,9 +28,9 @@ from hostedagent.content._codec import (
     wire_json,
     wire_text,
 )
+from hostedagent.content._fields import required_text
 from hostedagent.content.parts import read_parts, write_part
 from hostedagent.content.search import open_tool_search
-from hostedagent.errors import InvalidRequest
 from hostedagent.types import Emission, Event, Item, Json, MutableItem
 
 _Kind = Literal["function_call", "custom_tool_call"]
@@ -44,14 +44,14 @@ _EVENT: Final[dict[_Kind, str]] = {
 
 def read(item: Item) -> Sequence[Content]:
     """Read a call or an output of a function or of a custom tool."""
-    call_id = _required(item, "call_id")
+    call_id = required_text(item, "call_id")
     match item.get("type"):
         case "function_call" | "custom_tool_call" as kind:
             custom = kind == "custom_tool_call"
             call = Content.from_function_call(
                 call_id,
-                _required(item, "name"),
-                arguments=_required(item, _FIELD[kind], may_be_empty=True),
+                required_text(item, "name"),
+                arguments=required_text(item, _FIELD[kind], may_be_empty=True),
                 informational_only=custom,
                 hosted=custom or None,
                 additional_properties={"openai": {"item_type": kind}} if custom else None,
@@ -60,14 +60,6 @@ def read(item: Item) -> Sequence[Content]:
         case _:
             parts = read_parts(item.get("output"), "output")
             return [Content.from_function_result(call_id, result=parts)]
-
-
-def _required(item: Item, name: str, *, may_be_empty: bool = False) -> str:
-    value = item.get(name)
-    if not isinstance(value, str) or not (value or may_be_empty):
-        kind = "a string" if may_be_empty else "a non-empty string"
-        raise InvalidRequest(f"{item.get('type')} needs {name}, {kind}.", param=name)
-    return value
 
 
 def call_key(content: Content) -> str | None:

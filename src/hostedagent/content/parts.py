@@ -57,7 +57,7 @@ def read_part(part: object, param: str) -> Content:
 def write_part(content: Content) -> dict[str, Json]:
     """Write a content as an input part, as the outputs of functions hold them."""
     match content.type:
-        case "data" | "uri" if content.has_top_level_media_type("image"):
+        case "data" | "uri" if (content.media_type or "").startswith("image"):
             return {"type": "input_image", "image_url": content.uri, "detail": _detail(content)}
         case "data":
             return {"type": "input_file", "file_data": content.uri, "filename": filename(content)}
