@@ -31,7 +31,6 @@ _NOISY: Final = {
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
     "azure.identity": logging.WARNING,
     "azure.ai.agentserver": logging.WARNING,
-    "hypercorn": logging.WARNING,
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
 }
@@ -62,6 +61,7 @@ def configure_logging(level: str | None = None) -> None:
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+        handler.addFilter(lambda record: record.name != "hypercorn.error")  # Hypercorn prints these itself.
         root.addHandler(handler)
         root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
     logging.getLogger("azure.ai.agentserver").addFilter(_drop_start_up_advice)
