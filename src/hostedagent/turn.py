@@ -106,6 +106,7 @@ class Turn:
         self._emitted = 0
         self._open = dict(continuation.snapshot.open)
         self._asked: list[str] = []
+        self._has_run = False
         self._is_settled = False
 
     async def drive(self) -> AsyncGenerator[Event]:
@@ -170,6 +171,7 @@ class Turn:
                 keeps_history=self._stage.history.keeps_history,
             )
 
+        self._has_run = True
         pump = Pump(start, ends_at=reports_failure)
         resources.push_async_callback(pump.stop)
         watchers = self._watch(pump)
@@ -302,7 +304,11 @@ class Turn:
         if counts and feed is not None:
             snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asked), self._open)
         else:
-            snapshot = Snapshot(excluded=self._own_items())
+            # Who continues a failed turn continues what came before it.
+            before = self._continuation.snapshot
+            snapshot = Snapshot(before.session, open=before.open, excluded=self._own_items())
+            if not self._has_run:
+                await self._stage.approvals.restore(request.scope, self._continuation.answers)
         if terminal is not None and counts:
             await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
         if request.store or snapshot.approvals:
