@@ -309,3 +309,13 @@ async def test_an_answer_may_be_sent_again_after_its_turn_failed(by: str, stream
     assert (failed.log().status if streams else failed.json()["status"]) == "failed"
     assert again.status == 200, again.text
     assert joined(model) == ["user: Which city?", "assistant: -> ask_user({})", "tool: <- Oslo"]
+
+
+async def test_a_first_turn_that_failed_can_be_continued_as_if_it_had_not_been() -> None:
+    agent = ScriptedAgent([RuntimeError("broken")], ["B"])
+
+    async with hosting(agent) as http:
+        failed = (await stream(http, input="a")).response["id"]
+        await say(http, "b", previous_response_id=failed)
+
+    assert texts(agent, 1) == ["user: b"]

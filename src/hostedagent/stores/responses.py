@@ -174,7 +174,7 @@ class ResponseStore:
         if running is not None and running.committed is None and running.scope == current_scope():
             raise FoundryBadRequestError(f"Response with id '{previous_response_id}' is still running.")
         ids = await self._provider().get_history_item_ids(previous_response_id, conversation_id, limit, context=context)
-        if previous_response_id is not None and not ids:
+        if previous_response_id is not None and not ids and not await self.owns(previous_response_id, context=context):
             raise FoundryResourceNotFoundError(f"Response with id '{previous_response_id}' not found.")
         excluded = EXCLUDED.get()
         return [item_id for item_id in ids if item_id not in excluded] if excluded else list(ids)
