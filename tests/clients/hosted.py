@@ -13,6 +13,7 @@ from upstream import Upstream, anthropic_client, chat_completion_client, respons
 
 from hostedagent import AgentHost
 from hostedagent.testing import EventLog, InProcessClient, serve
+from tests.stores import opened
 
 Connect = Callable[[Upstream], Any]
 CLIENTS: dict[str, Connect] = {
@@ -82,7 +83,11 @@ async def hosting(
     """Run an upstream, an agent on it, its host and a caller."""
     async with Upstream() as upstream:
         agent: Any = Agent(client=connect(upstream), tools=[*tools], default_options=cast("Any", options))
-        async with serve(AgentHost(agent).app) as client, client.openai() as api:
+        async with (
+            opened() as (stores, identified),
+            serve(identified(AgentHost(agent, stores=stores).app)) as client,
+            client.openai() as api,
+        ):
             yield Hosted(upstream, client, api)
 
 

@@ -1,17 +1,19 @@
 """What the host tests share: a host whose stores are watched, and what a refusal must look like."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from agent_framework import SupportsAgentRun
+from azure.ai.agentserver.responses import FoundryStorageProvider
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.source import AgentFactory
 from hostedagent.stores.documents import ScopedResponses
 from hostedagent.testing import EventLog, InProcessClient, Reply, serve
+from tests.stores import opened
 
 
 @dataclass(slots=True)
@@ -30,28 +32,29 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     """Watch the providers of the hosts that the test builds."""
     seen = Writes()
 
-    create, update = ScopedResponses.create_response, ScopedResponses.update_response
-
-    async def watched_create(self: ScopedResponses, response: Any, *args: Any, **kwargs: Any) -> None:
-        seen.created.append(response["id"])
-        await create(self, response, *args, **kwargs)
-
-    async def watched_update(self: ScopedResponses, response: Any, *args: Any, **kwargs: Any) -> None:
-        seen.updated.append(response["id"])
-        await update(self, response, *args, **kwargs)
-
-    monkeypatch.setattr(ScopedResponses, "create_response", watched_create)
-    monkeypatch.setattr(ScopedResponses, "update_response", watched_update)
+    for provider in (ScopedResponses, FoundryStorageProvider):
+        monkeypatch.setattr(provider, "create_response", _watched(provider.create_response, seen.created))
+        monkeypatch.setattr(provider, "update_response", _watched(provider.update_response, seen.updated))
     return seen
+
+
+def _watched(write: Callable[..., Awaitable[None]], ids: list[str]) -> Callable[..., Awaitable[None]]:
+    async def watched(self: Any, response: Any, *args: Any, **kwargs: Any) -> None:
+        ids.append(response["id"])
+        await write(self, response, *args, **kwargs)
+
+    return watched
 
 
 @asynccontextmanager
 async def hosting(
     agent_or_factory: SupportsAgentRun | AgentFactory, *, options: HostOptions | None = None, **serving: Any
 ) -> AsyncGenerator[InProcessClient]:
-    """Serve an agent in this process."""
-    async with serve(AgentHost(agent_or_factory, options=options).app, **serving) as client:
-        yield client
+    """Serve an agent in this process, on the stores that the run was started with."""
+    async with opened() as (stores, identified):
+        host = AgentHost(agent_or_factory, options=options, stores=stores)
+        async with serve(identified(host.app), **serving) as client:
+            yield client
 
 
 async def stream(client: InProcessClient, **fields: Any) -> EventLog:

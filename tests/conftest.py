@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.stores import CHOSEN, KINDS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--stores", choices=KINDS, default="memory", help="the stores of the hosts that tests serve")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    CHOSEN.kind = config.getoption("--stores")
