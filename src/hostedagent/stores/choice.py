@@ -64,12 +64,12 @@ def file_stores(root: str | os.PathLike[str], *, retention: float = DEFAULT_TTL)
 
     Args:
         root: The folder; made for the user only.
-        retention: Seconds that state lives after its last change.
+        retention: Seconds that responses and state live after their last change.
     """
     from hostedagent.stores.file import FileStateStore
     from hostedagent.stores.file_documents import FileDocuments
 
-    documents = FileDocuments(Path(root) / "responses")
+    documents = FileDocuments(Path(root) / "responses", retention=retention)
     state = FileStateStore(Path(root) / "state", ttl=retention)
 
     async def aclose() -> None:

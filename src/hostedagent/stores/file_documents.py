@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 from hostedagent.stores.atomic import write_atomically
+
+SWEEP_SECONDS: Final = 3600.0
+"""How often documents past their retention are removed."""
 
 
 class FileDocuments:
@@ -18,10 +24,21 @@ class FileDocuments:
 
     Args:
         root: The folder; made, for the user only, with the first document.
+        retention: Seconds that a document is kept after its last write.
+        clock: The time of day in seconds.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        retention: float = math.inf,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._root = Path(root)
+        self._retention = retention
+        self._clock = clock
+        self._next_sweep = clock() + SWEEP_SECONDS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hostedagent-responses")
 
     async def read(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -51,6 +68,15 @@ class FileDocuments:
     def _write(self, documents: Mapping[str, bytes]) -> None:
         for key, document in documents.items():
             write_atomically(self._path(key), document)
+        if self._clock() >= self._next_sweep:
+            self._next_sweep = self._clock() + SWEEP_SECONDS
+            self._sweep()
+
+    def _sweep(self) -> None:
+        oldest = self._clock() - self._retention
+        for path in self._root.glob("*/*.json"):
+            if path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
 
     def _remove(self, keys: Sequence[str]) -> None:
         for key in keys:
