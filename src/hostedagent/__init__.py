@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hostedagent.errors import ConfigurationError, HostError, RequestError
     from hostedagent.host import AgentHost
     from hostedagent.identity import (
+        HeaderScopeResolver,
         IsolationKeys,
         Scope,
         ScopeResolver,
@@ -35,6 +36,7 @@ _HOME = {
     "AgentHost": "hostedagent.host",
     "CallerPolicy": "hostedagent.policy",
     "ConfigurationError": "hostedagent.errors",
+    "HeaderScopeResolver": "hostedagent.identity",
     "HostError": "hostedagent.errors",
     "HostOptions": "hostedagent.policy",
     "IsolationKeys": "hostedagent.identity",
@@ -57,6 +59,7 @@ __all__ = [
     "AgentHost",
     "CallerPolicy",
     "ConfigurationError",
+    "HeaderScopeResolver",
     "HostError",
     "HostOptions",
     "IsolationKeys",

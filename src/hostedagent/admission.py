@@ -23,7 +23,9 @@ from hostedagent.errors import InvalidRequest, NotFound, PayloadTooLarge, Reques
 from hostedagent.history.named import resolve_named
 from hostedagent.identity import (
     CALL_ID_HEADER,
+    CHAT_ISOLATION_HEADER,
     USER_ID_HEADER,
+    USER_ISOLATION_HEADER,
     ScopeResolver,
     current_scope,
     set_current_isolation_keys,
@@ -42,7 +44,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RESPONSE_ID_HEADER: Final = b"x-agent-response-id"
+_RESPONSE_ID_HEADER: Final = "x-agent-response-id"
+_ONCE: Final = (
+    USER_ID_HEADER,
+    CALL_ID_HEADER,
+    USER_ISOLATION_HEADER,
+    CHAT_ISOLATION_HEADER,
+    _RESPONSE_ID_HEADER,
+)
+"""Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
+
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
 
@@ -60,6 +71,8 @@ class Door:
         prefix: The path below which the Responses routes are.
         reserved_tools: Names that a caller's tools must not take.
         trusts_response_id: Whether the header that names the response to be made comes from the platform.
+        trusts_platform_headers: Whether the platform's identity headers are the platform's. Where another resolver
+            says whose a request is, outside the platform, anybody could send them.
     """
 
     options: HostOptions
@@ -70,6 +83,7 @@ class Door:
     prefix: str = ""
     reserved_tools: frozenset[str] = frozenset()
     trusts_response_id: bool = False
+    trusts_platform_headers: bool = True
 
 
 class AdmissionMiddleware:
@@ -82,7 +96,7 @@ class AdmissionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path = cast("str", scope.get("path", ""))
+        path = _path(scope)
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif path == self._root or path.startswith(f"{self._root}/"):
@@ -93,12 +107,15 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._door.trusts_platform_headers:
+            scope = _without(scope, USER_ID_HEADER, CALL_ID_HEADER)
         headers = _headers(scope)
         # The SDK sets this for the create route only; stores need the call id on every route.
         user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
         token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
         answer = _Answer(send)
         try:
+            _refuse_repeated(scope)
             keys, whose = self._door.resolve_scope(headers)
             set_current_isolation_keys(keys)
             set_current_scope(whose)
@@ -112,7 +129,7 @@ class AdmissionMiddleware:
             reset_request_context(token)
 
     async def _route(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
-        path, method = cast("str", scope["path"]), scope["method"]
+        path, method = _path(scope), scope["method"]
         if path == self._root:
             if method == "POST":
                 await self._create(scope, receive, answer, context)
@@ -138,7 +155,7 @@ class AdmissionMiddleware:
             EXCLUDED.set(continuation.excluded)
             ADMITTED.set(await resolve_named(request, self._door.store, context))
             if not self._door.trusts_response_id:
-                scope = {**scope, "headers": [row for row in scope["headers"] if row[0].lower() != _RESPONSE_ID_HEADER]}
+                scope = _without(scope, _RESPONSE_ID_HEADER)
             await self._app(scope, _replay(without_nulls(payload, body), receive), send)
         finally:
             await self._door.continuations.abandon(continuation, whose)
@@ -168,8 +185,30 @@ class AdmissionMiddleware:
                 return b"".join(chunks)
 
 
+def _path(scope: Scope) -> str:
+    """The path as the routes see it: without what the app is mounted below."""
+    path, mounted = cast("str", scope.get("path", "")), cast("str", scope.get("root_path", ""))
+    return path[len(mounted) :] if mounted and path.startswith(f"{mounted}/") else path
+
+
 def _headers(scope: Scope) -> dict[str, str]:
-    return {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+    headers: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+def _refuse_repeated(scope: Scope) -> None:
+    names = [key.decode("latin-1").lower() for key, _ in scope["headers"]]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise InvalidRequest(f"The header {name} was sent more than once.")
+
+
+def _without(scope: Scope, *names: str) -> Scope:
+    dropped = {name.encode() for name in names}
+    return {**scope, "headers": [row for row in scope["headers"] if row[0].lower() not in dropped]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -80,7 +80,9 @@ class AgentHost:
         self._buffers = EventBuffers()
         state = self._stores.state
         self._store = ResponseStore(self._stores.responses)
-        self._continuations = Continuations(Sessions(state), Approvals(state, ttl=options.retention), self._store)
+        self._continuations = Continuations(
+            Sessions(state, self._stores.terms), Approvals(state, ttl=options.retention), self._store
+        )
         self._stage = self._set()
         self._app = self._compose(prefix)
         door = Door(
@@ -93,6 +95,7 @@ class AgentHost:
             prefix=prefix.rstrip("/"),
             reserved_tools=tool_names(self._source.instance),
             trusts_response_id=is_hosted(),
+            trusts_platform_headers=is_hosted() or resolve_scope is None,
         )
         self._app.add_middleware(AdmissionMiddleware, door=door)
         self._app.add_middleware(EnvelopeMiddleware)

@@ -77,7 +77,7 @@ class ScopeResolver(Protocol):
     """
 
     def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
-        """Resolve from the request's headers; names are lower case."""
+        """Resolve from the request's headers; names are lower case, a repeated header is joined with `", "`."""
         ...
 
 
@@ -109,9 +109,38 @@ class PlatformScopeResolver:
 
     def _keys(self, headers: Mapping[str, str]) -> IsolationKeys:
         user = headers.get(USER_ID_HEADER)
-        if user is not None or (self.is_hosted and not self.accepts_protocol_1):
+        speaks_protocol_2 = user is not None or CALL_ID_HEADER in headers
+        if speaks_protocol_2 or (self.is_hosted and not self.accepts_protocol_1):
             return IsolationKeys(user)
         return IsolationKeys(headers.get(USER_ISOLATION_HEADER), headers.get(CHAT_ISOLATION_HEADER))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderScopeResolver:
+    """Takes the user from one header that a proxy in front of the process sets, and nobody else can.
+
+    Example:
+        ```python
+        # Azure Container Apps and App Service with authentication ("Easy Auth").
+        AgentHost(agent, resolve_scope=HeaderScopeResolver(header="x-ms-client-principal-id"))
+        ```
+
+    Args:
+        header: The header's name, in any case.
+    """
+
+    header: str
+
+    def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
+        """Resolve the keys and the scope.
+
+        Raises:
+            Unauthenticated: The header is absent or empty.
+        """
+        user = headers.get(self.header.lower())
+        if not user:
+            raise Unauthenticated(f"The request carries no identity ({self.header}).")
+        return IsolationKeys(user), Scope(f"{self.header.lower()}:{user}")
 
 
 _keys: ContextVar[IsolationKeys] = ContextVar("hostedagent_isolation_keys")

@@ -22,8 +22,8 @@ from hostedagent.stores.responses import ResponseStore
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
 
-RESPONSE_ID: Final = re.compile(r"caresp_[A-Za-z0-9]{48,50}")
-"""Ids that the SDK looks up; it refuses others by itself."""
+RESPONSE_ID: Final = re.compile(r"caresp_.{48}(..)?", re.DOTALL)
+"""Ids that the SDK looks up, whatever characters they have; it refuses others by itself."""
 
 REPLAY_SECONDS: Final = 600.0
 """How long the SDK lets a background response's events be read again."""

@@ -161,7 +161,7 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
     "background": OptionRow("protocol"),
     "previous_response_id": OptionRow("protocol"),
     "conversation": OptionRow("protocol"),
-    "response_id": OptionRow("protocol"),
+    "response_id": OptionRow("refused", why="the host names its responses; one who could would meet others' names"),
     "agent": OptionRow("protocol"),
     "agent_reference": OptionRow("protocol"),
     "agent_session_id": OptionRow("protocol"),
