@@ -1,0 +1,73 @@
+"""Who continues a failed turn continues what came before it: the open questions and the agent's state too."""
+
+from typing import Any
+
+from agent_framework import Agent, Content, tool
+
+from hostedagent.testing import InProcessClient, OfflineChatClient
+from tests.host.world import assert_refusal, hosting, stream
+
+paid: list[int] = []
+
+
+@tool(approval_mode="always_require")
+def pay(amount: int) -> str:
+    """Pay an amount."""
+    paid.append(amount)
+    return f"paid {amount}"
+
+
+def cashier(*script: Any) -> Agent[Any]:
+    paid.clear()
+    call = Content.from_function_call("c1", "pay", arguments='{"amount": 5}')
+    return Agent(OfflineChatClient(script=[[call], *script]), tools=[pay])
+
+
+async def asked(http: InProcessClient) -> tuple[str, str]:
+    """The response that asks, and the question."""
+    log = await stream(http, input="Pay 5.")
+    return log.response["id"], log.items[-1]["id"]
+
+
+def approve(question: str) -> list[dict[str, Any]]:
+    return [{"type": "mcp_approval_response", "approval_request_id": question, "approve": True}]
+
+
+async def test_a_question_can_be_answered_after_a_turn_that_failed() -> None:
+    async with hosting(cashier(RuntimeError("busy"), "Paid.")) as http:
+        first, question = await asked(http)
+        failed = await stream(http, input="Wait.", previous_response_id=first)
+        done = await stream(http, input=approve(question), previous_response_id=failed.response["id"])
+
+    assert failed.status == "failed"
+    assert (done.status, done.text, paid) == ("completed", "Paid.", [5])
+
+
+async def test_an_answer_is_given_back_by_a_turn_that_never_ran() -> None:
+    agents: list[Any] = []
+
+    def factory() -> Any:
+        agents.append(None)
+        if len(agents) == 2:
+            raise RuntimeError("no agent today")
+        return agent
+
+    agent = cashier("Paid.")
+    async with hosting(factory) as http:
+        first, question = await asked(http)
+        failed = await stream(http, input=approve(question), previous_response_id=first)
+        done = await stream(http, input=approve(question), previous_response_id=first)
+
+    assert failed.status == "failed"
+    assert (done.status, paid) == ("completed", [5])
+
+
+async def test_an_answer_is_used_up_by_a_turn_that_ran_its_tool_and_failed() -> None:
+    async with hosting(cashier(RuntimeError("busy"))) as http:
+        first, question = await asked(http)
+        failed = await stream(http, input=approve(question), previous_response_id=first)
+        again = await http.post("/responses", json={"input": approve(question), "previous_response_id": first})
+
+    assert failed.status == "failed"
+    assert_refusal(again, 409)
+    assert paid == [5]
