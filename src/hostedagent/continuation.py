@@ -15,8 +15,9 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Scope
 from hostedagent.request.turn import TurnRequest
 from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.leases import Head, Lease
 from hostedagent.stores.responses import ResponseStore
-from hostedagent.stores.sessions import Lease, Sessions, Snapshot
+from hostedagent.stores.sessions import Sessions, Snapshot
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
@@ -90,17 +91,24 @@ class Continuations:
             return Continuation(snapshot, frozenset(snapshot.excluded))
         if request.conversation_id is None:
             return Continuation()
-        lease = await self.sessions.acquire(scope, request.conversation_id) if request.store else None
-        head = lease.head if lease is not None else await self.sessions.head(scope, request.conversation_id)
+        if not request.store:
+            return await self._see(scope, await self.sessions.head(scope, request.conversation_id))
+        lease = await self.sessions.acquire(scope, request.conversation_id)
+        try:
+            if lease.was_abandoned:
+                # Whoever held it died in the middle of a turn: what it put into the conversation counts for nothing.
+                left = await self.store.orphans(request.conversation_id, lease.head.response_id, context=context)
+                lease.head = replace(lease.head, excluded=lease.head.excluded + left)
+            return replace(await self._see(scope, lease.head), lease=lease)
+        except BaseException:
+            await self.sessions.release(lease)
+            raise
+
+    async def _see(self, scope: Scope, head: Head) -> Continuation:
         snapshot = Snapshot()
         if head.has_snapshot and head.response_id is not None:
             snapshot = await self.sessions.resume(scope, head.response_id)
-        excluded = head.excluded
-        if lease is not None and lease.was_abandoned:
-            # Whoever held the lease died in the middle of a turn: what it put into the conversation counts for nothing.
-            excluded += await self.store.orphans(request.conversation_id, head.response_id, context=context)
-            lease.head = replace(head, excluded=excluded)
-        return Continuation(snapshot, frozenset(excluded), lease)
+        return Continuation(snapshot, frozenset(head.excluded))
 
     async def _answers(self, request: TurnRequest, snapshot: Snapshot, scope: Scope) -> tuple[Answer, ...]:
         answers: dict[str, Answer] = {}

@@ -20,7 +20,7 @@ from azure.ai.agentserver.responses import ResponseEventStream
 
 from hostedagent.content import COMPLETED, INCOMPLETE, Output, Part
 from hostedagent.continuation import Continuation
-from hostedagent.errors import RequestError, failed, failure
+from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.projection import Projection
 from hostedagent.request.turn import TurnRequest, set_current_turn
@@ -56,6 +56,8 @@ logger = logging.getLogger(__name__)
 
 YIELD_EVERY: Final = 16
 """Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
+
+LOST: Final = Failed("server_error", "The turn stood still for too long, and another one has the conversation now.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,12 +192,14 @@ class Turn:
                         await self._perform(emission)
 
     def _watch(self, pump: Pump[AgentResponseUpdate]) -> tuple[asyncio.Task[None], ...]:
-        """Stop the run when the caller goes, a newer input comes, or the process ends."""
+        """Stop the run when the caller goes, a newer input comes, the process ends, or another turn took over."""
         context, lease = self._context, self._continuation.lease
 
         def cause() -> StopCause:
             if context.shutdown.is_set():
                 return "shutdown"
+            if lease is not None and lease.lost.is_set():
+                return "lost"
             return "client" if context.client_cancelled else "steered"
 
         async def watch(event: asyncio.Event) -> None:
@@ -204,10 +208,8 @@ class Turn:
                 lease.is_ending = True
             pump.interrupt(cause())
 
-        return (
-            asyncio.create_task(watch(self._signal), name="hostedagent-cancel"),
-            asyncio.create_task(watch(context.shutdown), name="hostedagent-shutdown"),
-        )
+        events = (self._signal, context.shutdown, *((lease.lost,) if lease is not None else ()))
+        return tuple(asyncio.create_task(watch(event), name="hostedagent-watch") for event in events)
 
     def _asked_calls(self, update: AgentResponseUpdate) -> Iterator[Emission]:
         """The calls whose results come now that they were approved; until now the caller saw questions only."""
@@ -265,6 +267,8 @@ class Turn:
     def _outcome_of(self, error: Exception) -> Outcome:
         """What a turn that raised comes to. Only a `RequestError` has words for the caller."""
         match error:
+            case Stopped(cause="lost"):
+                return LOST
             case Stopped():
                 return Cancelled(error.cause)
             case _EndedEarly():
@@ -295,7 +299,7 @@ class Turn:
         except Exception as error:  # noqa: BLE001 - becomes the outcome
             log_failure(logger, f"Saving the turn {self._request.response_id} failed", error)
             if isinstance(outcome, Completed | Incomplete):
-                return await self._settle(None, failed("server_error"))
+                return await self._settle(None, LOST if isinstance(error, Conflict) else failed("server_error"))
         return outcome, terminal
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
@@ -309,6 +313,8 @@ class Turn:
             snapshot = Snapshot(before.session, open=before.open, excluded=self._own_items())
             if not self._has_run:
                 await self._stage.approvals.restore(request.scope, self._continuation.answers)
+        if lease is not None and counts:
+            await sessions.secure(lease)  # What is stored after another turn took over would be in its way.
         if terminal is not None and counts:
             await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
         if request.store or snapshot.approvals:

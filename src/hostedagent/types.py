@@ -39,8 +39,8 @@ ErrorCode = Literal[
 
 IncompleteReason = Literal["max_output_tokens", "content_filter", "consent_required"]
 
-StopCause = Literal["client", "steered", "shutdown"]
-"""Why a turn was stopped from outside: the caller went away or cancelled, a newer input came, the process ends."""
+StopCause = Literal["client", "steered", "shutdown", "lost"]
+"""Why a turn was stopped: the caller left or cancelled, a newer input came, the process ends, another turn took it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Scope
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.leases import Terms
 from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.stores.state import DEFAULT_TTL, StateStore
 
@@ -36,11 +37,13 @@ class Stores:
     Args:
         responses: The provider that holds a scope's responses.
         state: Sessions, approvals and leases.
+        terms: How turns hold conversations.
         aclose: Called once, when the host stops.
     """
 
     responses: Callable[[Scope], ResponseProviderProtocol]
     state: StateStore
+    terms: Terms = field(default_factory=Terms)
     aclose: Callable[[], Awaitable[None]] = _nothing
 
 
@@ -68,15 +71,19 @@ def file_stores(root: str | os.PathLike[str], *, retention: float = DEFAULT_TTL)
     """
     from hostedagent.stores.file import FileStateStore
     from hostedagent.stores.file_documents import FileDocuments
+    from hostedagent.stores.file_owners import FileOwners
 
     documents = FileDocuments(Path(root) / "responses", retention=retention)
     state = FileStateStore(Path(root) / "state", ttl=retention)
 
+    owners = FileOwners(Path(root) / "owners")
+
     async def aclose() -> None:
         await documents.aclose()
         await state.aclose()
+        owners.close()
 
-    return Stores(responses=DocumentResponses(documents), state=state, aclose=aclose)
+    return Stores(responses=DocumentResponses(documents), state=state, terms=Terms(owners=owners), aclose=aclose)
 
 
 def foundry_stores(

@@ -29,8 +29,31 @@ def locked(path: Path) -> Generator[None]:
         os.close(descriptor)
 
 
+def try_lock(path: Path) -> int | None:
+    """Take the lock at `path` without waiting; `None` when somebody holds it.
+
+    Returns:
+        A descriptor; closing it, or the end of the process, lets go of the lock.
+
+    Raises:
+        OSError: The file cannot be opened, or the file system knows no locks.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        _acquire_at_once(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            return None
+        raise
+    return descriptor
+
+
 if sys.platform == "win32":
     import msvcrt
+
+    def _acquire_at_once(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
     def _acquire(descriptor: int) -> None:
         while True:
@@ -48,3 +71,6 @@ else:
 
     def _acquire(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _acquire_at_once(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
