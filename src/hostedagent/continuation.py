@@ -6,11 +6,13 @@ that is unknown, foreign, expired or used. What was taken is given back when the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from hostedagent.content import BY_ITEM
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Scope
 from hostedagent.request.turn import TurnRequest
@@ -18,6 +20,7 @@ from hostedagent.stores.approvals import Answer, Approval, Approvals
 from hostedagent.stores.leases import Head, Lease
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
+from hostedagent.types import Item
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
@@ -67,9 +70,8 @@ class Continuations:
         continuation = await self._resume(request, scope, context)
         try:
             continuation.answers = await self._answers(request, continuation.snapshot, scope)
-            if continuation.answers and request.previous_response_id is None and request.conversation_id is None:
-                asked_in = continuation.answers[0].approval.response_id
-                continuation.snapshot = await self.sessions.resume(scope, asked_in)
+            if continuation.answers and _keeps_transcript(request):
+                continuation.snapshot = await self._asking(continuation.answers, scope)
             await self.approvals.consume(scope, continuation.answers)
         except BaseException:
             if continuation.lease is not None:
@@ -112,22 +114,53 @@ class Continuations:
 
     async def _answers(self, request: TurnRequest, snapshot: Snapshot, scope: Scope) -> tuple[Answer, ...]:
         answers: dict[str, Answer] = {}
+        said = _last_said(request) if _keeps_transcript(request) else 0
         for n, item in enumerate(request.input):
             if item.get("type") != "mcp_approval_response":
                 continue
             param = f"input[{n}].approval_request_id"
             item_id = cast("str", item["approval_request_id"])
+            if n < said and not await self.approvals.is_open(scope, item_id):
+                continue  # Part of the transcript: an earlier turn carried it out.
             approval = await self.approvals.find(scope, item_id, partial(_belongs, request, snapshot), param=param)
             if approval.request_id in answers:
                 raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
             answers[approval.request_id] = Answer(approval, item.get("approve") is True, item.get("reason"), param)
         return tuple(answers.values())
 
+    async def _asking(self, answers: Sequence[Answer], scope: Scope) -> Snapshot:
+        """What the turn left that asked, for a caller that names no response and no conversation."""
+        snapshot = await self.sessions.resume(scope, answers[-1].approval.response_id)
+        for answer in answers:
+            if answer.approval.item_id not in snapshot.open:
+                raise InvalidRequest(
+                    f"{answer.param}: {answer.approval.item_id!r} was not asked together with the last one that is "
+                    "answered, or is no longer kept. Answer the questions of one turn at a time.",
+                    param=answer.param,
+                )
+        return snapshot
+
+
+def _keeps_transcript(request: TurnRequest) -> bool:
+    """Whether the caller keeps the conversation itself and sends it whole."""
+    return request.previous_response_id is None and request.conversation_id is None
+
+
+def _last_said(request: TurnRequest) -> int:
+    """The place of the last input item that an agent made; what stands behind it is new."""
+    return max((n for n, item in enumerate(request.input) if _is_said(item)), default=0)
+
+
+def _is_said(item: Item) -> bool:
+    codec = BY_ITEM.get(str(item.get("type")))
+    role = codec.item_types[str(item.get("type"))] if codec is not None else None
+    return role == "assistant" or (role == "own" and item.get("role") == "assistant")
+
 
 def _belongs(request: TurnRequest, snapshot: Snapshot, approval: Approval) -> bool:
     """Whether a question is one of the conversation that the request continues."""
-    if request.conversation_id is not None or request.previous_response_id is not None:
+    if not _keeps_transcript(request):
         return approval.item_id in snapshot.open
-    # A caller that keeps the transcript itself sends the question back with the answer.
+    # Whoever keeps the transcript sends the question back with the answer.
     sent = (item for item in request.input if item.get("type") == "mcp_approval_request")
     return any(item.get("id") == approval.item_id for item in sent)

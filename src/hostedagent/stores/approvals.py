@@ -98,6 +98,15 @@ class Approvals:
             raise InvalidRequest(f"{param} {item_id!r} has expired; ask the agent again.", param=param)
         return approval
 
+    async def is_open(self, scope: Scope, item_id: str) -> bool:
+        """Whether a question can still be answered."""
+        stored = await self._state.get(scope, ASKED, item_id)
+        if stored is None:
+            return False
+        approval = _load(stored.value)
+        answered = await self._state.get(scope, ANSWERED, approval.request_id)
+        return answered is None and approval.expires_at > self._clock()
+
     async def consume(self, scope: Scope, answers: Sequence[Answer]) -> None:
         """Use the answers up, all or none.
 
