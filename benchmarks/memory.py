@@ -36,8 +36,8 @@ class Speaker:
     """An agent that says a few words; it keeps nothing."""
 
     id = "speaker"
-    name = "speaker"
-    description = None
+    name: str | None = "speaker"
+    description: str | None = None
 
     def run(self, messages: Any = None, *, stream: bool = False, **_: Any) -> Any:
         async def updates() -> AsyncIterator[AgentResponseUpdate]:

@@ -72,7 +72,7 @@ class Clock:
     """A clock of the test's, and the waiting for renewals that goes by it."""
 
     now: float = 1_000_000.0
-    ticks: "asyncio.Queue[asyncio.Future[None]]" = field(default_factory=lambda: asyncio.Queue())
+    ticks: asyncio.Queue[asyncio.Future[None]] = field(default_factory=asyncio.Queue[asyncio.Future[None]])
 
     def __call__(self) -> float:
         return self.now
@@ -100,7 +100,7 @@ class WatchedState:
     def __init__(self, inner: StateStore) -> None:
         self._inner = inner
         self.refusals: list[Exception] = []
-        self.written: "asyncio.Queue[Value]" = asyncio.Queue()
+        self.written: asyncio.Queue[Value] = asyncio.Queue()
         self.keys = inner.keys
 
     async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
