@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -250,6 +250,7 @@ class Turn:
             name=effect.name,
             arguments=effect.arguments,
             hosted=effect.hosted,
+            server=effect.server,
             response_id=request.response_id,
             conversation_id=request.conversation_id,
             expires_at=self._stage.approvals.expires_at(),
@@ -303,26 +304,39 @@ class Turn:
         return outcome, terminal
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
+        if feed is None or terminal is None or not isinstance(outcome, Completed | Incomplete):
+            await self._leave(terminal)
+            return
         request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
-        counts = isinstance(outcome, Completed | Incomplete)
-        if counts and feed is not None:
-            snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asked), self._open)
-        else:
-            # Who continues a failed turn continues what came before it.
-            before = self._continuation.snapshot
-            snapshot = Snapshot(before.session, open=before.open, excluded=self._own_items())
-            if not self._has_run:
-                await self._stage.approvals.restore(request.scope, self._continuation.answers)
-        if lease is not None and counts:
+        snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asked), self._open)
+        if lease is not None:
             await sessions.secure(lease)  # What is stored after another turn took over would be in its way.
-        if terminal is not None and counts:
-            await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
+        await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
         if request.store or snapshot.approvals:
             await sessions.save(request.scope, request.response_id, snapshot)
-        if lease is not None and counts:
+        if lease is not None:
             await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
-        elif lease is not None:
-            await sessions.release(lease, excluded=snapshot.excluded)
+
+    async def _leave(self, terminal: Event | None) -> None:
+        """Save what a turn leaves that does not count. Each step is worth taking when another one fails."""
+        request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
+        # Who continues a failed turn continues what came before it.
+        before = self._continuation.snapshot
+        snapshot = Snapshot(before.session, open=before.open, excluded=self._own_items())
+        steps: list[Coroutine[None, None, None]] = []
+        if lease is not None:
+            steps.append(sessions.release(lease, excluded=snapshot.excluded))
+        if request.store:
+            steps.append(sessions.save(request.scope, request.response_id, snapshot))
+        if terminal is not None:
+            steps.append(self._stage.store.commit(terminal["response"], context=self._context.platform_context))
+        if not self._has_run:
+            steps.append(self._stage.approvals.restore(request.scope, self._continuation.answers))
+        for step in steps:
+            try:
+                await step
+            except Exception as error:  # noqa: BLE001 - the caller is told of the turn's own failure
+                log_failure(logger, f"Saving how {request.response_id} failed did not work", error)
 
     def _own_items(self) -> tuple[str, ...]:
         """The ids of everything that this turn put into the conversation."""
