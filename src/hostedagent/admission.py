@@ -16,7 +16,7 @@ from azure.ai.agentserver.core import (
     reset_request_context,
     set_request_context,
 )
-from azure.ai.agentserver.responses import PlatformContext
+from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError, PlatformContext
 
 from hostedagent.continuation import CONTINUATION, Continuation, Continuations
 from hostedagent.errors import InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
@@ -33,7 +33,7 @@ from hostedagent.identity import (
 )
 from hostedagent.ownership import EventBuffers, check_owner, forget
 from hostedagent.policy import HostOptions
-from hostedagent.request.body import parse_body, without_nulls
+from hostedagent.request.body import parse_body, without_memory, without_nulls
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.stores.responses import EXCLUDED, ResponseStore
 from hostedagent.stores.state import StateUnavailable
@@ -54,6 +54,7 @@ _ONCE: Final = (
 )
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
 
+_AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
 
@@ -124,7 +125,11 @@ class AdmissionMiddleware:
             await answer.refuse(error, scope)
         except StateUnavailable as error:
             log_failure(logger, "The state store is not available", error)
-            await answer.refuse(Unavailable("The host's storage is not available. Try again later."), scope)
+            await answer.refuse(Unavailable(_AWAY), scope)
+        except FoundryBadRequestError:
+            await answer.refuse(InvalidRequest("The request names something that cannot be stored or read."), scope)
+        except FoundryStorageError:  # Logged where it was raised; its words are the host's own.
+            await answer.refuse(Unavailable(_AWAY), scope)
         finally:
             reset_request_context(token)
 
@@ -144,7 +149,8 @@ class AdmissionMiddleware:
 
     async def _create(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
         body = await self._read(receive)
-        payload = parse_body(body, max_depth=self._door.options.max_depth)
+        parsed = parse_body(body, max_depth=self._door.options.max_depth)
+        payload = without_memory(parsed)
         request = TurnRequest.parse(payload, self._door.options.caller)
         if clash := sorted(request.options.tools.names & self._door.reserved_tools):
             raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
@@ -156,7 +162,7 @@ class AdmissionMiddleware:
             ADMITTED.set(await resolve_named(request, self._door.store, context))
             if not self._door.trusts_response_id:
                 scope = _without(scope, _RESPONSE_ID_HEADER)
-            await self._app(scope, _replay(without_nulls(payload, body), receive), send)
+            await self._app(scope, _replay(without_nulls(payload, body if payload is parsed else None), receive), send)
         finally:
             await self._door.continuations.abandon(continuation, whose)
             await self._release(request, continuation, context)

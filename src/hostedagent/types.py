@@ -94,6 +94,7 @@ class SaveApproval:
     name: str
     arguments: str
     hosted: bool = False
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class OpenQuestion(BaseItem):
         item_id = new_item_id("mcpr", self.output.response_id)
         arguments = _arguments(call)
         # Recorded before the item begins: when that fails, the response must not miss an item that was counted.
-        yield SaveApproval(item_id, content.id, call.call_id, call.name, arguments, bool(call.hosted))
+        yield SaveApproval(item_id, content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
         item = OutputItem(self.output.stream, item_id, part.author)
         item.remember(request_id=content.id, call_id=call.call_id, hosted=bool(call.hosted))
         wire: MutableItem = {

@@ -87,6 +87,7 @@ def _response(answer: Answer) -> Content:
         arguments=approval.arguments,
         id=None if hosted else approval.request_id,
         hosted=hosted or None,
+        server_name=approval.server,
     )
     properties = {"hostedagent": {"reason": answer.reason}} if answer.reason else None
     return Content.from_function_approval_response(

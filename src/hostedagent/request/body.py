@@ -11,6 +11,9 @@ from typing import Final, Never, cast
 from hostedagent.errors import InvalidRequest
 from hostedagent.types import Json
 
+_MEMORY: Final = "internal_metadata"
+"""The field of an item that the SDK stores and never shows."""
+
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -68,8 +71,31 @@ def _children(node: Json) -> list[Json]:
     return [row for row in rows if isinstance(row, dict | list)]
 
 
-def without_nulls(payload: Mapping[str, Json], body: bytes) -> bytes:
-    """The body without fields that are null: the protocol allows most of them, the SDK's schema does not."""
-    if all(value is not None for value in payload.values()):
+def without_memory(payload: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The body without what only the host may keep with an item: it would be taken for the host's own memory."""
+    items = payload.get("input")
+    if not isinstance(items, list) or not any(_MEMORY in item for item in _objects(items)):
+        return payload
+    return {**payload, "input": [_forget(item) for item in cast("list[Json]", items)]}
+
+
+def _forget(item: Json) -> Json:
+    if not isinstance(item, dict):
+        return item
+    return {name: value for name, value in cast("dict[str, Json]", item).items() if name != _MEMORY}
+
+
+def _objects(items: Json) -> list[dict[str, Json]]:
+    return [item for item in items if isinstance(item, dict)]
+
+
+def without_nulls(payload: Mapping[str, Json], body: bytes | None = None) -> bytes:
+    """The body without fields that are null: the protocol allows most of them, the SDK's schema does not.
+
+    Args:
+        payload: The body, parsed.
+        body: The body as it came, when `payload` is just that.
+    """
+    if body is not None and all(value is not None for value in payload.values()):
         return body
     return json.dumps({name: value for name, value in payload.items() if value is not None}).encode()

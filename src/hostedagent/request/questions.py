@@ -52,7 +52,7 @@ class _Questions:
         self._answered = answered
         self._settled = settled
         self._shown: set[str | None] = set()
-        self._hosted: dict[str | None, str | None] = {}
+        self._hosted: dict[str | None, Content] = {}
 
     def settle(self, content: Content, entry: Entry) -> Iterator[Content]:
         match content.type:
@@ -65,8 +65,7 @@ class _Questions:
 
     def _question(self, content: Content, call: Content, entry: Entry) -> Iterator[Content]:
         if call.hosted:
-            self._hosted[entry.item_id] = content.id
-            yield content
+            yield from self._hosted_question(content, entry)
         elif content.id in self._shown:
             return
         elif content.id in self._answered.waiting:
@@ -76,9 +75,27 @@ class _Questions:
             self._shown.add(content.id)
             yield call
 
+    def _hosted_question(self, content: Content, entry: Entry) -> Iterator[Content]:
+        """What the provider asked goes back under its own id, which the host remembers or has on record.
+
+        A question that has the id on the wire only was made by a caller: the provider must not act on it.
+        """
+        response = self._answered.responses.get(entry.item_id or "")
+        if response is not None and response.id is not None and response.function_call is not None:
+            content = Content.from_function_approval_request(response.id, response.function_call)
+        elif content.id == entry.item_id:
+            return
+        self._hosted[entry.item_id] = content
+        yield content
+
     def _answer(self, content: Content, entry: Entry) -> Iterator[Content]:
         response = self._answered.responses.get(content.id or "")
         if entry.param is not None and response is not None:
             yield response
-        elif content.id in self._hosted:
-            yield Content("function_approval_response", approved=content.approved, id=self._hosted[content.id])
+        elif (asked := self._hosted.get(content.id)) is not None:
+            yield Content(
+                "function_approval_response",
+                approved=content.approved,
+                id=asked.id,
+                function_call=asked.function_call,  # Says that it is the provider's; others want a session.
+            )

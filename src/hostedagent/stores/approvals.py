@@ -36,6 +36,7 @@ class Approval:
         response_id: The response that asked.
         conversation_id: The conversation it belongs to.
         expires_at: Seconds since the epoch.
+        server: Which of the provider's servers runs it.
     """
 
     item_id: str
@@ -47,6 +48,7 @@ class Approval:
     response_id: str
     conversation_id: str | None
     expires_at: float
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
