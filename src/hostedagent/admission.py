@@ -55,6 +55,7 @@ _ONCE: Final = (
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
 
 _AWAY: Final = "The host's storage is not available. Try again later."
+_AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
 
