@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from hostedagent.emulator import Emulator, call_id_for
-from hostedagent.identity import CALL_ID_HEADER, USER_ID_HEADER
+from hostedagent.identity import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
 from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
 
 if TYPE_CHECKING:
@@ -46,18 +46,23 @@ async def opened(kind: StoreKind | None = None) -> AsyncGenerator[tuple[Stores, 
 
 
 class Identified:
-    """Adds a user and a fresh call id to requests that carry none, as the platform does."""
+    """Gives each request a fresh call id, as the platform does, and a user where it names none."""
 
     def __init__(self, app: ASGIApp, *, user: str = "test-user") -> None:
         self._app = app
         self._user = user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = cast("list[tuple[bytes, bytes]]", scope.get("headers", []))
-        if scope["type"] == "http" and not any(name.lower() == USER_ID_HEADER.encode() for name, _ in headers):
-            scope = {**scope, "headers": [*headers, *_identity(self._user)]}
+        if scope["type"] == "http":
+            headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
+            given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+            scope = {**scope, "headers": [*headers, *self._missing(given)]}
         await self._app(scope, receive, send)
 
-
-def _identity(user: str) -> list[tuple[bytes, bytes]]:
-    return [(USER_ID_HEADER.encode(), user.encode()), (CALL_ID_HEADER.encode(), call_id_for(user).encode())]
+    def _missing(self, given: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
+        user = given.get(USER_ID_HEADER) or given.get(USER_ISOLATION_HEADER)
+        if user is None:
+            user = self._user
+            yield USER_ID_HEADER.encode(), user.encode()
+        if CALL_ID_HEADER not in given:
+            yield CALL_ID_HEADER.encode(), call_id_for(user).encode()
