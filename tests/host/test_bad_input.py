@@ -64,7 +64,8 @@ RAW: dict[str, bytes] = {
 }
 
 WRONG_TYPES: dict[str, tuple[Any, ...]] = {
-    "input": (None, "", [], 1, True, {}, {"role": "user", "content": "hi"}, [""], ["hi"], [None], [[]], [1], [{}]),
+    "input": (None, "", [], 1, True, {}, {"role": "user", "content": "hi"}, [""], ["hi"], [None], [[]], [1], [{}],
+              [{"role": "user", "content": ""}], user(), [{"type": "reasoning", "id": "rs_1", "summary": []}]),
     "stream": ("true", 1, [], {}),
     "store": ("false", 0, [], {}),
     "background": ("no", 1, []),

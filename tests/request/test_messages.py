@@ -61,11 +61,32 @@ def lines(history: Sequence[Item], new: Sequence[Item] = (), *, trusts_roles: bo
         ([call("1"), call("2"), output("2"), user("a")],
          ["assistant: ->1 ->2", f"tool: <-1={NO_RESULT} <-2=1", "user: a"]),
         ([call("1"), user("wait"), output("1")], ["assistant: ->1", "tool: <-1=1", "user: wait"]),
+        ([call("1"), output("1", "a"), call("1"), output("1", "b")],
+         ["assistant: ->1", "tool: <-1=a", "assistant: ->1", "tool: <-1=b"]),
+        ([call("1"), user("no"), call("1"), output("1", "b")],
+         ["assistant: ->1", f"tool: <-1={NO_RESULT}", "user: no", "assistant: ->1", "tool: <-1=b"]),
     ],
 )  # fmt: skip
 def test_calls_and_their_results_stand_together(items: list[Item], expected: list[str]) -> None:
     assert lines(items) == expected
     assert lines([], items) == expected
+
+
+def test_a_call_id_may_come_again_once_it_was_answered() -> None:
+    assert lines([call("1"), output("1", "a"), call("1")], [output("1", "b")])[-1] == "tool: <-1=b"
+
+
+@pytest.mark.parametrize("empty", [said(""), user(""), {**user(""), "content": []}, {**said(""), "content": ""}])
+def test_a_message_without_words_is_left_out(empty: Item) -> None:
+    assert lines([user("a"), empty, user("b")]) == ["user: a", "user: b"]
+
+
+def test_a_message_of_nothing_that_clients_send_says_what_was_done() -> None:
+    image: Item = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk="}
+
+    assert lines([user("a"), image, user("b")])[1].endswith("[image_generation]")
+    assert lines([user("a"), said("c"), image, user("b")])[1].startswith("assistant: c image_generation")
+    assert "[" not in lines([user("a"), said("c"), image, user("b")])[1]
 
 
 def test_a_result_without_a_call_in_the_history_becomes_words() -> None:

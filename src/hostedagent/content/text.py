@@ -15,7 +15,7 @@ from agent_framework import Annotation, Content, get_namespaced_value
 
 from hostedagent.content._codec import BaseItem, Codec, End, Key, Output, Part, wire_text
 from hostedagent.content.annotations import WireAnnotation, wire_annotations
-from hostedagent.content.parts import read_parts
+from hostedagent.content.parts import filename, read_parts
 from hostedagent.types import Emission, Event, Item, Json, MutableItem
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,15 @@ _FIELD: Final[dict[_PartKind, str]] = {"output_text": "text", "refusal": "refusa
 
 def read(item: Item) -> Sequence[Content]:
     """Read a `message`; its role and author are read by the request, which builds the Agent Framework message."""
-    return read_parts(item.get("content"), "content")
+    contents = read_parts(item.get("content"), "content")
+    if item.get("role") != "assistant":
+        return contents
+    return [content if content.type == "text" else _named(content) for content in contents]
+
+
+def _named(content: Content) -> Content:
+    """A file that an assistant gave: model providers take none in what it said."""
+    return Content.from_text(f"[{content.file_id or filename(content)}]")
 
 
 def key(part: Part) -> Key:

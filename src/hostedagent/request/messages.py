@@ -15,7 +15,7 @@ from agent_framework import Content, Message
 from hostedagent.content import BY_ITEM
 from hostedagent.errors import InvalidRequest
 from hostedagent.request.questions import NO_ANSWERS, Answered, settle_questions
-from hostedagent.request.transcript import Entry, Fold, pair
+from hostedagent.request.transcript import Entry, Fold, Results, pair
 from hostedagent.request.turn import read_item
 from hostedagent.types import Item
 
@@ -50,7 +50,7 @@ def to_messages(
         InvalidRequest: An input item answers a call that does not exist, or that was answered before.
     """
     entries = settle_questions(_read(history, new, trusts_roles), answered)
-    results = pair(entries) if is_whole else {}
+    results: Results = pair(entries) if is_whole else {}
     fold = Fold(results, is_whole, _answered_calls(entries), resumes)
     return list(fold.messages(entries))
 
@@ -77,8 +77,8 @@ def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool) -> l
         if not _is_half_a_call(item) or item.get("call_id") in answered
     ]
     for n, item in enumerate(new):
-        contents = cast("Sequence[Content]", read_item(item, f"input[{n}]"))
-        entries.append(_entry(item, contents, trusts_roles, f"input[{n}]"))
+        param = f"input[{n}]"
+        entries.append(_entry(item, read_item(item, param), trusts_roles, param))
     return entries
 
 

@@ -8,9 +8,10 @@ without a result gets one that says so, and a result without a call becomes a te
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from agent_framework import Content, Message
 
@@ -30,29 +31,35 @@ class Entry:
     param: str | None
 
 
-def pair(entries: Iterable[Entry]) -> dict[str, Content]:
-    """Match results to calls; the first answer counts."""
-    calls: set[str] = set()
-    results: dict[str, Content] = {}
+Results: TypeAlias = Mapping[str, Sequence[Content | None]]
+"""By call id, the result of each call that has the id, in their order: some model services use an id again."""
+
+
+def pair(entries: Iterable[Entry]) -> Results:
+    """Match results to calls: the latest call of that id that is open, and the first answer counts."""
+    calls: dict[str, list[Content | None]] = {}
     for entry in entries:
         for content in entry.contents:
             call_id = content.call_id or ""
             if content.type == "function_call":
-                calls.add(call_id)
+                calls.setdefault(call_id, []).append(None)
             elif content.type == "function_result":
-                _check_answer(call_id, entry, calls, results)
-                if call_id in calls:
-                    results.setdefault(call_id, content)
-    return results
+                found = calls.get(call_id, [])
+                _check_answer(call_id, entry, found)
+                for n in reversed(range(len(found))):
+                    if found[n] is None:
+                        found[n] = content
+                        break
+    return {call_id: found for call_id, found in calls.items() if any(row is not None for row in found)}
 
 
-def _check_answer(call_id: str, entry: Entry, calls: set[str], results: dict[str, Content]) -> None:
+def _check_answer(call_id: str, entry: Entry, found: Sequence[Content | None]) -> None:
     if entry.param is None:
         return
     param = f"{entry.param}.call_id"
-    if call_id not in calls:
+    if not found:
         raise InvalidRequest(f"{param} {call_id!r} answers no function call of this conversation.", param=param)
-    if call_id in results:
+    if None not in found:
         raise InvalidRequest(f"{param} {call_id!r} was answered before.", param=param)
 
 
@@ -61,25 +68,25 @@ class Fold:
     """Folds entries into messages.
 
     Args:
-        results: The results by call id.
+        results: The results of the calls.
         is_whole: Whether the transcript holds all calls; where another keeps the conversation, results stand alone.
         new_calls: The ids of the calls that the input answers.
         resumes: The names of the caller's tools, when Agent Framework runs the agent's own calls that were made
             together with a call that the input answers; `None` when it does not.
     """
 
-    results: dict[str, Content]
+    results: Results
     is_whole: bool = True
     new_calls: frozenset[str] = frozenset()
     resumes: frozenset[str] | None = None
-    _answered: set[str] = field(default_factory=set[str])
+    _seen: Counter[str] = field(default_factory=Counter[str])
 
     def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
         """Join what one author says in a row, and put the results behind the calls."""
         said: list[Content] = []
         first: Entry | None = None
         for entry in entries:
-            contents = [content for content in entry.contents if not self._is_placed(content)]
+            contents = [content for content in entry.contents if not self._is_placed(content) and not is_empty(content)]
             # A result stands behind its call. What comes next is said after it, in a message of its own.
             ends = not contents and entry.role == "tool"
             if first is not None and (ends or (contents and not _continues(first, entry))):
@@ -112,13 +119,17 @@ class Fold:
         resumes = self.resumes if any(call.call_id in self.new_calls for call in calls) else None
         for call in calls:
             call_id = call.call_id or ""
-            if call_id in self._answered:
-                continue
-            self._answered.add(call_id)
-            if (result := self.results.get(call_id)) is not None:
+            found, n = self.results.get(call_id, ()), self._seen[call_id]
+            self._seen[call_id] += 1
+            if n < len(found) and (result := found[n]) is not None:
                 yield result
             elif not waits and (resumes is None or call.name in resumes):
                 yield Content.from_function_result(call_id, result=NO_RESULT)
+
+
+def is_empty(content: Content) -> bool:
+    """Whether a content is a text without words, which providers refuse."""
+    return content.type == "text" and not content.text
 
 
 def _continues(first: Entry, entry: Entry) -> bool:
@@ -140,7 +151,14 @@ def _without_loose_end(said: Sequence[Content]) -> Sequence[Content]:
     end = len(said)
     while end and said[end - 1].type in _UNSENT:
         end -= 1
-    return [*said[:end], *(content for content in said[end:] if content.type != "text_reasoning")]
+    left = [content for content in said[end:] if content.type != "text_reasoning"]
+    if not end and left:  # Anthropic's client would send a message without content.
+        left.append(Content.from_text(" ".join(dict.fromkeys(f"[{_tool(content)}]" for content in left))))
+    return [*said[:end], *left]
+
+
+def _tool(content: Content) -> str:
+    return content.type.removesuffix("_tool_call").removesuffix("_tool_result")
 
 
 def _stamped(message: Message) -> Message:

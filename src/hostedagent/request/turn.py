@@ -14,9 +14,11 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.identity import IsolationKeys, Scope, current_scope, get_current_isolation_keys
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.run_options import RunOptions, parse_options
+from hostedagent.request.transcript import is_empty
 from hostedagent.types import Item, Json
 
 if TYPE_CHECKING:
+    from agent_framework import Content
     from azure.ai.agentserver.responses import ResponseContext
 
 
@@ -104,10 +106,13 @@ class TurnRequest:
         """Read every input item once, so that one that cannot be read is refused before anything is stored.
 
         Raises:
-            InvalidRequest: An item is of an unknown type, or lacks what its type needs.
+            InvalidRequest: An item is of an unknown type, or lacks what its type needs; or all of them say nothing.
         """
+        says = [self.has_references()]
         for n, item in enumerate(self.input):
-            read_item(item, f"input[{n}]")
+            says += [_says_something(content) for content in read_item(item, f"input[{n}]")]
+        if not any(says):
+            raise InvalidRequest("input says nothing: it needs words, a file, or an answer.", param="input")
 
     def has_references(self) -> bool:
         """Whether the input names stored items that must be looked up."""
@@ -118,7 +123,7 @@ class TurnRequest:
         return get_request_context().platform_headers()
 
 
-def read_item(item: Item, param: str) -> Sequence[Json]:
+def read_item(item: Item, param: str) -> Sequence[Content]:
     """Read one input item's contents.
 
     Raises:
@@ -137,6 +142,10 @@ def read_item(item: Item, param: str) -> Sequence[Json]:
     except InvalidRequest as error:
         path = f"{param}.{error.param}" if error.param else param
         raise InvalidRequest(f"{param}: {error.message}", param=path) from None
+
+
+def _says_something(content: Content) -> bool:
+    return content.type != "text_reasoning" and not is_empty(content)
 
 
 ADMITTED: ContextVar[TurnRequest | None] = ContextVar("hostedagent_admitted", default=None)
