@@ -6,7 +6,7 @@ deeper has to guess whether a dictionary is an item or an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -24,8 +24,6 @@ Item: TypeAlias = Mapping[str, Any]
 
 MutableItem: TypeAlias = dict[str, Any]
 """An item that is still being built by its codec."""
-
-ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 ErrorCode = Literal[
     "rate_limit_exceeded",
@@ -108,4 +106,3 @@ Effect: TypeAlias = CountUsage | SaveApproval | EndTurn
 """Something the turn driver must do before the next event leaves."""
 
 Emission: TypeAlias = Event | Effect
-Emissions: TypeAlias = Iterable[Emission]

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs
+    pass
 
 
 class Gate:
@@ -59,11 +59,6 @@ class Gate:
 
 Pause: TypeAlias = Gate | asyncio.Event | Awaitable[Any] | Callable[[], Awaitable[Any]]
 """What a script may wait for: a gate, an event, an awaitable (used once), or a function that returns an awaitable."""
-
-
-def is_pause(step: object) -> TypeIs[Pause]:
-    """Is this step of a script something to wait for?"""
-    return isinstance(step, (Gate, asyncio.Event)) or inspect.isawaitable(step) or inspect.iscoroutinefunction(step)
 
 
 async def wait_at(pause: Pause) -> None:
