@@ -12,13 +12,12 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
-from agent_framework import Content, UsageDetails, add_usage_details
 from azure.ai.agentserver.responses import ResponseEventStream
 
-from hostedagent.content import COMPLETED, INCOMPLETE, Output, Part
+from hostedagent.asking import Asking
+from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
 from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
@@ -27,10 +26,11 @@ from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import approval_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Pump, Stopped
+from hostedagent.run.usage import UsageCount
 from hostedagent.source import AgentSource
-from hostedagent.stores.approvals import Approval, Approvals
+from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.responses import ResponseStore
-from hostedagent.stores.sessions import Question, Sessions, Snapshot
+from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.telemetry import log_failure
 from hostedagent.types import (
     Cancelled,
@@ -42,7 +42,6 @@ from hostedagent.types import (
     Event,
     Failed,
     Incomplete,
-    Json,
     Outcome,
     SaveApproval,
     StopCause,
@@ -104,10 +103,9 @@ class Turn:
         self._output = Output(self._stream, request.response_id, consent_origins=stage.consent_origins)
         self._projection = Projection(self._output)
         self._ending = Ending()
-        self._usage: UsageDetails | None = None
+        self._usage = UsageCount()
         self._emitted = 0
-        self._open = dict(continuation.snapshot.open)
-        self._asked: list[str] = []
+        self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
         self._has_run = False
         self._is_settled = False
 
@@ -181,15 +179,18 @@ class Turn:
         while (batch := await pump.batch(self._stage.run_timeout)) is not None:
             for update in batch:
                 self._ending.see(update)
-                emissions = self._projection.update(update)
-                if self._open and update.role == "tool":
-                    emissions = chain(self._asked_calls(update), emissions)
-                for emission in emissions:
+                for emission in self._project(update):
                     if isinstance(emission, dict):
                         yield emission
                         await self._breathe()
                     else:
                         await self._perform(emission)
+
+    def _project(self, update: AgentResponseUpdate) -> Iterator[Emission]:
+        if self._asking.open and update.role == "tool":
+            for part in self._asking.settled_calls(update):
+                yield from self._projection.part(part)
+        yield from self._projection.update(update)
 
     def _watch(self, pump: Pump[AgentResponseUpdate]) -> tuple[asyncio.Task[None], ...]:
         """Stop the run when the caller goes, a newer input comes, the process ends, or another turn took over."""
@@ -211,18 +212,6 @@ class Turn:
         events = (self._signal, context.shutdown, *((lease.lost,) if lease is not None else ()))
         return tuple(asyncio.create_task(watch(event), name="hostedagent-watch") for event in events)
 
-    def _asked_calls(self, update: AgentResponseUpdate) -> Iterator[Emission]:
-        """The calls whose results come now that they were approved; until now the caller saw questions only."""
-        results = {content.call_id: content for content in update.contents if content.type == "function_result"}
-        for item_id, question in list(self._open.items()):
-            if (result := results.get(question.call_id)) is None:
-                continue
-            del self._open[item_id]
-            call = Content.from_function_call(
-                question.call_id or "", question.name, arguments=question.arguments, id=result.id, merge_mode="replace"
-            )
-            yield from self._projection.part(Part(call, update.author_name or update.agent_id, replaces=True))
-
     async def _breathe(self) -> None:
         self._emitted += 1
         if self._emitted % YIELD_EVERY == 3:  # The third event is the first delta of a plain answer.
@@ -231,39 +220,13 @@ class Turn:
     async def _perform(self, effect: Effect) -> None:
         match effect:
             case CountUsage():
-                replaces = effect.replaces or self._usage is None
-                self._usage = effect.usage if replaces else add_usage_details(self._usage, effect.usage)
+                self._usage.count(effect)
             case SaveApproval():
-                await self._ask(effect)
+                await self._asking.ask(effect)
             case EndTurn():
                 raise _EndedEarly(effect.outcome)
             case _:
                 assert_never(effect)
-
-    async def _ask(self, effect: SaveApproval) -> None:
-        """Record a question before it leaves. Asked again, it takes the place of what it repeats."""
-        request = self._request
-        approval = Approval(
-            item_id=effect.item_id,
-            request_id=effect.request_id,
-            call_id=effect.call_id,
-            name=effect.name,
-            arguments=effect.arguments,
-            hosted=effect.hosted,
-            server=effect.server,
-            response_id=request.response_id,
-            conversation_id=request.conversation_id,
-            expires_at=self._stage.approvals.expires_at(),
-        )
-        await self._stage.approvals.record(request.scope, approval)
-        batch = request.response_id
-        for item_id, earlier in list(self._open.items()):
-            if earlier.request_id == effect.request_id:
-                batch = self._open.pop(item_id).batch
-        self._asked.append(effect.item_id)
-        self._open[effect.item_id] = Question(
-            effect.request_id, effect.call_id, effect.name, effect.arguments, effect.hosted, batch
-        )
 
     def _outcome_of(self, error: Exception) -> Outcome:
         """What a turn that raised comes to. Only a `RequestError` has words for the caller."""
@@ -308,7 +271,7 @@ class Turn:
             await self._leave(terminal)
             return
         request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
-        snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asked), self._open)
+        snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asking.asked), self._asking.open)
         if lease is not None:
             await sessions.secure(lease)  # What is stored after another turn took over would be in its way.
         await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
@@ -346,7 +309,7 @@ class Turn:
 
     def _terminal(self, outcome: Outcome) -> Event | None:
         """The one terminal event; none after a stop, which the SDK tells."""
-        stream, usage = self._stream, _wire_usage(self._usage)
+        stream, usage = self._stream, self._usage.wire()
         if (model := self._ending.model) is not None:
             stream.response["model"] = model
         match outcome:
@@ -370,21 +333,3 @@ def _events(emissions: Iterable[Emission]) -> Iterator[Event]:
 def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-
-
-def _wire_usage(usage: UsageDetails | None) -> Json:
-    if usage is None:
-        return None
-    read, written = usage.get("input_token_count") or 0, usage.get("output_token_count") or 0
-    for name in ("anthropic.cache_read_input_tokens", "anthropic.cache_creation_input_tokens"):
-        read += usage.get(name) or 0  # Anthropic counts them apart; here they are part of the input.
-    return {
-        "input_tokens": read,
-        "input_tokens_details": {
-            "cached_tokens": usage.get("cache_read_input_token_count") or 0,
-            "cache_write_tokens": usage.get("cache_creation_input_token_count") or 0,
-        },
-        "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_output_token_count") or 0},
-        "total_tokens": max(usage.get("total_token_count") or 0, read + written),
-    }
