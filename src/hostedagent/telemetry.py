@@ -64,15 +64,21 @@ def configure_logging(level: str | None = None) -> None:
         handler.addFilter(lambda record: record.name != "hypercorn.error")  # Hypercorn prints these itself.
         root.addHandler(handler)
         root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
-    logging.getLogger("azure.ai.agentserver").addFilter(_drop_start_up_advice)
+    logging.getLogger("azure.ai.agentserver").addFilter(_quieten)
     for name, least in _NOISY.items():
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(least)
 
 
-def _drop_start_up_advice(record: logging.LogRecord) -> bool:
-    """Drop what the SDK says at every start about an option that is off by design."""
+def _quieten(record: logging.LogRecord) -> bool:
+    """Drop what the SDK says at every start about an option that is off by design, and the stack of a caller's mistake.
+
+    The SDK logs a request that it refuses with 400 as an error of its own, with some twenty lines of stack.
+    """
+    if str(record.msg).startswith("Failed to parse/validate create request"):
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     return not str(record.msg).startswith("Responses resilience: DISABLED")
 
 
