@@ -55,7 +55,6 @@ _ONCE: Final = (
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
 
 _AWAY: Final = "The host's storage is not available. Try again later."
-_AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
 
@@ -144,9 +143,9 @@ class AdmissionMiddleware:
             return
         response_id = path[len(self._root) + 1 :].partition("/")[0]
         await check_owner(response_id, self._door.store, context)
-        await self._app(scope, receive, answer)
-        if method == "DELETE" and answer.status == 200:
+        if method == "DELETE":  # First: whoever is told that it is gone finds nothing, and what failed is tried again.
             await forget(response_id, current_scope(), self._door.continuations)
+        await self._app(scope, receive, answer)
 
     async def _create(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
         body = await self._read(receive)
