@@ -13,6 +13,7 @@ from hostedagent.identity import Scope
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
 from hostedagent.stores.leases import Terms
 from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.patience import Patience
 from hostedagent.stores.state import DEFAULT_TTL, StateStore
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def foundry_stores(
     endpoint: str | None = None,
     credential: AsyncTokenCredential | None = None,
     retention: float = DEFAULT_TTL,
+    patience: Patience | None = None,
 ) -> Stores:
     """Everything is kept in the Foundry project.
 
@@ -98,6 +100,7 @@ def foundry_stores(
         endpoint: The project's endpoint; by default `FOUNDRY_PROJECT_ENDPOINT`.
         credential: Closed by its owner; by default a `DefaultAzureCredential` of the host's own.
         retention: Seconds that state lives after its last change.
+        patience: How long a call of the service is given.
 
     Raises:
         ConfigurationError: There is no endpoint.
@@ -106,6 +109,7 @@ def foundry_stores(
 
     from hostedagent.stores.foundry import FoundryState
     from hostedagent.stores.guarded import GuardedResponses
+    from hostedagent.stores.partitioned import PartitionedResponses, StateDocuments
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
     if not endpoint:
@@ -116,8 +120,16 @@ def foundry_stores(
 
         credential = own = DefaultAzureCredential()
     provider = FoundryStorageProvider(credential, FoundryStorageSettings.from_endpoint(endpoint))
-    state = FoundryState(endpoint=endpoint, credential=credential, ttl=retention)
-    guarded = GuardedResponses(provider)
+    given = patience or Patience()
+    state = FoundryState(
+        endpoint=endpoint,
+        credential=credential,
+        ttl=retention,
+        timeout=given.timeout,
+        tries=given.tries,
+        pause=given.pause,
+    )
+    guarded = GuardedResponses(provider, patience=given)
 
     async def aclose() -> None:
         await state.aclose()
@@ -125,5 +137,9 @@ def foundry_stores(
         if own is not None:
             await own.close()
 
-    # One provider for all: the service partitions by the user behind the call id of the request.
-    return Stores(responses=lambda scope: guarded, state=state, aclose=aclose)
+    documents = DocumentResponses(StateDocuments(state))
+
+    def responses(scope: Scope) -> ResponseProviderProtocol:
+        return PartitionedResponses(scope, guarded, documents(scope))
+
+    return Stores(responses=responses, state=state, aclose=aclose)

@@ -93,7 +93,8 @@ class FoundryState:
                 "use FileStateStore or MemoryStateStore to keep state on this machine."
             )
         # Imported here: most processes never build this store.
-        from hostedagent.stores.foundry_client import FoundryClient, Patience
+        from hostedagent.stores.foundry_client import FoundryClient
+        from hostedagent.stores.patience import Patience
 
         self._own_credential = None
         if credential is None:

@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiohttp
@@ -31,6 +30,7 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.stores.patience import Patience
 from hostedagent.stores.state import Etag, StateTooLarge, StateUnavailable
 from hostedagent.types import Json
 
@@ -56,21 +56,6 @@ class Refused(Exception):
     def __init__(self, *, is_certain: bool) -> None:
         super().__init__()
         self.is_certain = is_certain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a call is given.
-
-    Args:
-        timeout: Seconds for one try.
-        tries: How often a call that broke is tried.
-        pause: Seconds before the second try; doubled for each further one.
-    """
-
-    timeout: float = 5.0
-    tries: int = 3
-    pause: float = 0.2
 
 
 class _Missing(Refused):

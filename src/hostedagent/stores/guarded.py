@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from azure.ai.agentserver.responses import (
@@ -22,6 +21,7 @@ from azure.ai.agentserver.responses import (
 )
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
+from hostedagent.stores.patience import Patience
 from hostedagent.telemetry import log_failure
 
 if TYPE_CHECKING:
@@ -33,15 +33,6 @@ T = TypeVar("T")
 
 UNAVAILABLE: Final = "The response store is not available. Try again later."
 REFUSED: Final = "The response store refused the request."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long one call may take, how often it is tried, and the pause before the second try, in seconds."""
-
-    timeout: float = 10.0
-    tries: int = 3
-    pause: float = 0.2
 
 
 class GuardedResponses:
