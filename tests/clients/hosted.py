@@ -9,11 +9,11 @@ from typing import Annotated, Any, cast
 
 import openai
 from agent_framework import Agent, tool
+from tests.stores import opened
 from upstream import Upstream, anthropic_client, chat_completion_client, responses_client
 
 from hostedagent import AgentHost
 from hostedagent.testing import EventLog, InProcessClient, serve
-from tests.stores import opened
 
 Connect = Callable[[Upstream], Any]
 CLIENTS: dict[str, Connect] = {

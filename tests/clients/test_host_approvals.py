@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from agent_framework import Agent
+from tests.host.approving import Wire, answer, kinds, questions
+from tests.host.world import assert_refusal
 from upstream import McpApprovalRequest, McpCall, Text, Upstream, responses_client, turn
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.policy import HistoryOwner
 from hostedagent.testing import InProcessClient, serve
-from tests.host.approving import Wire, answer, kinds, questions
-from tests.host.world import assert_refusal
 
 BATCH = turn(
     Text("Let me ask."),
