@@ -164,6 +164,8 @@ class AdmissionMiddleware:
                 scope = _without(scope, _RESPONSE_ID_HEADER)
             await self._app(scope, _replay(without_nulls(payload, body if payload is parsed else None), receive), send)
         finally:
+            if not request.background:
+                await continuation.end()
             await self._door.continuations.abandon(continuation, whose)
             await self._release(request, continuation, context)
 

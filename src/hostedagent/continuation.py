@@ -6,7 +6,8 @@ that is unknown, foreign, expired or used. What was taken is given back when the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,6 +38,7 @@ class Continuation:
         answers: The approvals that the input answers; used up.
         response_id: The response that the turn makes, once it has begun.
         has_begun: Whether the turn runs, and gives the lease back itself.
+        close: Ends the turn that has begun.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -45,6 +47,13 @@ class Continuation:
     answers: tuple[Answer, ...] = ()
     response_id: str | None = None
     has_begun: bool = False
+    close: Callable[[], Awaitable[None]] | None = None
+
+    async def end(self) -> None:
+        """End a turn that the SDK has left: it does not close its handler, and the conversation would stay taken."""
+        if self.close is not None:
+            with suppress(RuntimeError):  # Somebody still drives it, to its end.
+                await self.close()
 
 
 CONTINUATION: ContextVar[Continuation | None] = ContextVar("hostedagent_continuation", default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.ai.agentserver.responses import (
@@ -162,6 +162,9 @@ class AgentHost:
         continuation = CONTINUATION.get() or await self._continuations.open(
             bound, bound.scope, context.platform_context
         )
-        turn = Turn(self._stage, bound, continuation, context, cancellation_signal)
-        async for event in turn.drive():
-            yield event
+        events = Turn(self._stage, bound, continuation, context, cancellation_signal).drive()
+        continuation.close = events.aclose
+        with self._store.told_of_refusal(bound.response_id, continuation.end):
+            async with aclosing(events):
+                async for event in events:
+                    yield event

@@ -8,7 +8,8 @@ cancelled turns out of every later prompt.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,6 +19,7 @@ from azure.ai.agentserver.responses import (
     FoundryResourceNotFoundError,
     ResponseProviderProtocol,
 )
+from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.identity import Scope, current_scope
 from hostedagent.types import Json
@@ -59,6 +61,16 @@ class ResponseStore:
         self._provider_of = provider_of
         self._in_flight: dict[str, _InFlight] = {}
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self._refusals: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    @contextmanager
+    def told_of_refusal(self, response_id: str, refused: Callable[[], Awaitable[None]]) -> Generator[None]:
+        """While this is entered, `refused` is called when the first write of the response fails."""
+        self._refusals[response_id] = refused
+        try:
+            yield
+        finally:
+            self._refusals.pop(response_id, None)
 
     def input_ids(self, response_id: str) -> tuple[str, ...]:
         """The ids of the input items of a response in flight."""
@@ -112,7 +124,14 @@ class ResponseStore:
         scope = current_scope()
         items = list(input_items) if input_items is not None else None
         turn = _InFlight(scope, _conversation_of(response), dict(response), _ids(items or ()))
-        await self._provider(scope).create_response(response, items, history_item_ids, context=context)
+        try:
+            await self._provider(scope).create_response(response, items, history_item_ids, context=context)
+        except Exception as error:
+            # One that exists already is a turn taken up again; the SDK goes on with it.
+            refused = self._refusals.get(response_id)
+            if refused is not None and not isinstance(error, ResponseAlreadyExistsError):
+                await refused()
+            raise
         self._in_flight[response_id] = turn
         self._owners[response_id] = scope.key()
         while len(self._owners) > MAX_OWNERS:
