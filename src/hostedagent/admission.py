@@ -33,7 +33,7 @@ from hostedagent.identity import (
 )
 from hostedagent.ownership import EventBuffers, check_owner, forget
 from hostedagent.policy import HostOptions
-from hostedagent.request.body import parse_body, without_memory, without_nulls
+from hostedagent.request.body import for_sdk, parse_body, without_memory
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.stores.responses import EXCLUDED, ResponseStore
 from hostedagent.stores.state import StateUnavailable
@@ -162,19 +162,14 @@ class AdmissionMiddleware:
             ADMITTED.set(await resolve_named(request, self._door.store, context))
             if not self._door.trusts_response_id:
                 scope = _without(scope, _RESPONSE_ID_HEADER)
-            await self._app(scope, _replay(without_nulls(payload, body if payload is parsed else None), receive), send)
+            await self._app(scope, _replay(for_sdk(payload, body if payload is parsed else None), receive), send)
         finally:
-            if not request.background:
-                await continuation.end()
             await self._door.continuations.abandon(continuation, whose)
             await self._release(request, continuation, context)
 
     async def _release(self, request: TurnRequest, continuation: Continuation, context: PlatformContext) -> None:
-        if continuation.response_id is None or not request.store:
-            return
-        if request.background:
-            self._door.buffers.release_later(continuation.response_id, context.user_id_key)
-        else:
+        # A turn in the background outlives this request; its end lets go of its events.
+        if continuation.response_id is not None and request.store and not request.background:
             await self._door.buffers.release(continuation.response_id, context.user_id_key)
 
     async def _read(self, receive: Receive) -> bytes:

@@ -319,3 +319,14 @@ async def test_a_first_turn_that_failed_can_be_continued_as_if_it_had_not_been()
         await say(http, "b", previous_response_id=failed)
 
     assert texts(agent, 1) == ["user: b"]
+
+
+async def test_an_item_reference_may_be_nothing_but_an_id() -> None:
+    model = OfflineChatClient()
+    async with hosting(Agent(model)) as client:
+        first = (await client.post("/responses", json={"input": "My name is Ada."})).json()
+        given = [{"id": first["output"][0]["id"]}, {"role": "user", "content": "And?"}]
+        reply = await client.post("/responses", json={"input": given})
+
+    assert reply.status == 200
+    assert model.calls[-1].transcript == ["assistant: Nice to meet you, Ada.", "user: And?"]

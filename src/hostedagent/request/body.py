@@ -89,13 +89,24 @@ def _objects(items: Json) -> list[dict[str, Json]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def without_nulls(payload: Mapping[str, Json], body: bytes | None = None) -> bytes:
-    """The body without fields that are null: the protocol allows most of them, the SDK's schema does not.
+def for_sdk(payload: Mapping[str, Json], body: bytes | None = None) -> bytes:
+    """The body as the SDK's schema has it: without fields that are null, and with the type of a bare reference.
+
+    The protocol allows most nulls, and an item reference that is nothing but an id; the schema allows neither.
 
     Args:
         payload: The body, parsed.
         body: The body as it came, when `payload` is just that.
     """
-    if body is not None and all(value is not None for value in payload.values()):
+    rows = _objects(payload["input"]) if isinstance(payload.get("input"), list) else []
+    if body is not None and None not in payload.values() and not any(map(is_bare_reference, rows)):
         return body
-    return json.dumps({name: value for name, value in payload.items() if value is not None}).encode()
+    wanted = {name: value for name, value in payload.items() if value is not None}
+    if rows:
+        wanted["input"] = [{**row, "type": "item_reference"} if is_bare_reference(row) else row for row in rows]
+    return json.dumps(wanted).encode()
+
+
+def is_bare_reference(item: Mapping[str, Json]) -> bool:
+    """Whether an input item is nothing but the id of a stored one."""
+    return set(item) == {"id"}

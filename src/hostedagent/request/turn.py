@@ -13,6 +13,7 @@ from hostedagent.content import BY_ITEM
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import IsolationKeys, Scope, current_scope, get_current_isolation_keys
 from hostedagent.policy import CallerPolicy
+from hostedagent.request.body import is_bare_reference
 from hostedagent.request.run_options import RunOptions, parse_options
 from hostedagent.request.transcript import is_empty
 from hostedagent.types import Item, Json
@@ -186,7 +187,7 @@ def _item(value: Json, param: str) -> Item:
     item = cast("dict[str, Json]", value)
     if "type" not in item and "role" in item:
         item = {**item, "type": "message"}
-    elif "type" not in item and set(item) == {"id"}:
+    elif is_bare_reference(item):
         item = {**item, "type": "item_reference"}
     if item.get("type") == "message" and item.get("role") not in _MESSAGE_ROLES:
         raise InvalidRequest(f"{param}.role must be one of {', '.join(_MESSAGE_ROLES)}.", param=f"{param}.role")
