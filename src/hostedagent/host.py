@@ -21,6 +21,7 @@ from hostedagent.history.policy import HistoryPolicy
 from hostedagent.history.replay import ReplayHistory
 from hostedagent.history.service import ServiceHistory
 from hostedagent.history.session import SessionHistory
+from hostedagent.history.workflow import WorkflowHistory
 from hostedagent.identity import PlatformScopeResolver, ScopeResolver
 from hostedagent.ownership import EventBuffers
 from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
@@ -107,6 +108,12 @@ class AgentHost:
         return Stage(
             source=self._source,
             history=history,
+            workflows=WorkflowHistory(
+                self._options.caller,
+                self._continuations.sessions,
+                owner=self._options.history,
+                shows_intermediate=self._options.show_intermediate,
+            ),
             store=self._store,
             sessions=self._continuations.sessions,
             approvals=self._continuations.approvals,
@@ -164,7 +171,11 @@ class AgentHost:
         )
         events = Turn(self._stage, bound, continuation, context, cancellation_signal).drive()
         continuation.close = events.aclose
-        with self._store.told_of_refusal(bound.response_id, continuation.end):
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+        try:
+            with self._store.told_of_refusal(bound.response_id, continuation.end):
+                async with aclosing(events):
+                    async for event in events:
+                        yield event
+        finally:
+            if bound.background and bound.store:
+                self._buffers.release_later(bound.response_id, context.platform_context.user_id_key)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 COUNTED: Final = ("completed", "incomplete")
 """The ends of a turn that later prompts see. One that runs is held by a lease, and one that died never ends."""
 
-_LINKS: Final = 50_000
+_LINKS: Final = 4_000
+"""How many links are remembered. What is forgotten is read again."""
 
 
 class Documents(Protocol):
@@ -102,6 +103,7 @@ class _Shared:
 
     def remember(self, key: str, link: _Link) -> None:
         self.links[key] = link
+        self.links.move_to_end(key)
         while len(self.links) > _LINKS:
             self.links.popitem(last=False)
 
@@ -222,6 +224,8 @@ class ScopedResponses:
         if (link := self._shared.links.get(key)) is None:
             record = await self._record(response_id)
             link = _link_of(record) if record is not None else _Link(None, ())
+        if link.item_ids:  # It has ended, and does not change any more.
+            self._shared.remember(key, link)
         return link
 
     async def _record(self, response_id: str) -> dict[str, Json] | None:

@@ -236,8 +236,10 @@ class Leases:
             else:
                 free = Head(response_id, kept, has_snapshot)
             await self._write(lease, free)
-        finally:
+        except BaseException:
             self._end(lease.owner)
+            raise
+        finally:
             if self._held.get(lease.place) is lease:
                 del self._held[lease.place]
             lease.released.set()

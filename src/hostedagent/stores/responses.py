@@ -7,6 +7,7 @@ cancelled turns out of every later prompt.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from hostedagent.types import Json
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
 
-MAX_OWNERS: Final = 50_000
+MAX_OWNERS: Final = 4_000
 """How many response ids are remembered with their owners."""
 
 _WHOLE: Final = -1
@@ -133,7 +134,7 @@ class ResponseStore:
                 await refused()
             raise
         self._in_flight[response_id] = turn
-        self._owners[response_id] = scope.key()
+        self._owners[response_id] = sys.intern(scope.key())
         while len(self._owners) > MAX_OWNERS:
             self._owners.popitem(last=False)
         if response.get("status") not in _RUNNING:
