@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hostedagent.errors import ConfigurationError, HostError, RequestError
+    from hostedagent.history.provider import FoundryHistoryProvider
     from hostedagent.host import AgentHost
     from hostedagent.identity import (
         HeaderScopeResolver,
@@ -36,6 +37,7 @@ _HOME = {
     "AgentHost": "hostedagent.host",
     "CallerPolicy": "hostedagent.policy",
     "ConfigurationError": "hostedagent.errors",
+    "FoundryHistoryProvider": "hostedagent.history.provider",
     "HeaderScopeResolver": "hostedagent.identity",
     "HostError": "hostedagent.errors",
     "HostOptions": "hostedagent.policy",
@@ -59,6 +61,7 @@ __all__ = [
     "AgentHost",
     "CallerPolicy",
     "ConfigurationError",
+    "FoundryHistoryProvider",
     "HeaderScopeResolver",
     "HostError",
     "HostOptions",

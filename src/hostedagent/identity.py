@@ -63,6 +63,13 @@ class Scope:
         return digest.hexdigest()
 
 
+def scope_of(keys: IsolationKeys) -> Scope:
+    """The scope of what the platform sent; without a user, the local one."""
+    if not keys.user:
+        return Scope(LOCAL_USER if keys.user is None else "", keys.chat)
+    return Scope(f"user:{keys.user}", keys.chat)
+
+
 LOCAL_USER: Final = "local"
 """The user of a host that is not hosted and gets no identity."""
 
@@ -101,11 +108,9 @@ class PlatformScopeResolver:
             Unauthenticated: Hosted, and no user key came.
         """
         keys = self._keys(headers)
-        if not keys.user:
-            if self.is_hosted:
-                raise Unauthenticated(f"The platform sent no user identity ({USER_ID_HEADER}).")
-            return keys, Scope(LOCAL_USER if keys.user is None else "", keys.chat)
-        return keys, Scope(f"user:{keys.user}", keys.chat)
+        if not keys.user and self.is_hosted:
+            raise Unauthenticated(f"The platform sent no user identity ({USER_ID_HEADER}).")
+        return keys, scope_of(keys)
 
     def _keys(self, headers: Mapping[str, str]) -> IsolationKeys:
         user = headers.get(USER_ID_HEADER)
@@ -173,3 +178,8 @@ def current_scope() -> Scope:
 def set_current_scope(scope: Scope) -> Token[Scope]:
     """Set the scope of the current context and of every task started from it."""
     return _scope.set(scope)
+
+
+def reset_current_scope(token: Token[Scope]) -> None:
+    """Undo `set_current_scope`."""
+    _scope.reset(token)

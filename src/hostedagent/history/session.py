@@ -10,12 +10,13 @@ from agent_framework import AgentSession, Content, HistoryProvider, Message
 from hostedagent.continuation import Continuation
 from hostedagent.errors import ConfigurationError
 from hostedagent.history.policy import Feed
+from hostedagent.history.provider import HOSTED_TURN, HostedTurn
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.messages import to_messages
 from hostedagent.request.questions import Answered
 from hostedagent.request.turn import TurnRequest
 from hostedagent.stores.approvals import Answer
-from hostedagent.types import Json
+from hostedagent.types import Item, Json
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
@@ -74,11 +75,12 @@ def answered(continuation: Continuation) -> Answered:
         if any(answer.approval.item_id == item_id for answer in continuation.answers)
     }
     waiting = {row.request_id for row in continuation.snapshot.open.values() if row.batch in batches}
-    responses = {answer.approval.item_id: _response(answer) for answer in continuation.answers}
+    responses = {answer.approval.item_id: approval_response(answer) for answer in continuation.answers}
     return Answered(responses, frozenset(waiting))
 
 
-def _response(answer: Answer) -> Content:
+def approval_response(answer: Answer) -> Content:
+    """An answer as Agent Framework takes it."""
     approval = answer.approval
     hosted = approval.hosted
     call = Content.from_function_call(
@@ -132,11 +134,17 @@ class SessionHistory:
         self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
     ) -> Feed:
         """Send what is new, with the session."""
+        continues = request.previous_response_id is not None or request.conversation_id is not None
+        HOSTED_TURN.set(HostedTurn(context.get_history if continues else _no_history, self._trusts_roles))
         return new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session, with its id: the provider finds the conversation by it."""
         return kept_session(feed)
+
+
+async def _no_history() -> Sequence[Item]:
+    return ()
 
 
 def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, *, trusts_roles: bool) -> Feed:
