@@ -19,7 +19,7 @@ from azure.ai.agentserver.core import (
 from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError, PlatformContext
 
 from hostedagent.continuation import CONTINUATION, Continuation, Continuations
-from hostedagent.errors import InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
+from hostedagent.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
 from hostedagent.history.named import resolve_named
 from hostedagent.identity import (
     CALL_ID_HEADER,
@@ -137,7 +137,7 @@ class AdmissionMiddleware:
         path, method = _path(scope), scope["method"]
         if path == self._root:
             if method == "POST":
-                await self._create(scope, receive, answer, context)
+                await self._create_named(scope, receive, answer, context)
             else:
                 await self._app(scope, receive, answer)
             return
@@ -146,6 +146,21 @@ class AdmissionMiddleware:
         if method == "DELETE":  # First: whoever is told that it is gone finds nothing, and what failed is tried again.
             await forget(response_id, current_scope(), self._door.continuations)
         await self._app(scope, receive, answer)
+
+    async def _create_named(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
+        """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
+        if not self._door.trusts_response_id:
+            scope = _without(scope, _RESPONSE_ID_HEADER)
+        response_id = _headers(scope).get(_RESPONSE_ID_HEADER, "").strip()
+        if not response_id:
+            await self._create(scope, receive, send, context)
+            return
+        if not self._door.store.claim(response_id):
+            raise Conflict(f"There is a response with the id {response_id!r}.")
+        try:
+            await self._create(scope, receive, send, context)
+        finally:
+            self._door.store.release_claim(response_id)
 
     async def _create(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
         body = await self._read(receive)
@@ -160,8 +175,6 @@ class AdmissionMiddleware:
             CONTINUATION.set(continuation)
             EXCLUDED.set(continuation.excluded)
             ADMITTED.set(await resolve_named(request, self._door.store, context))
-            if not self._door.trusts_response_id:
-                scope = _without(scope, _RESPONSE_ID_HEADER)
             await self._app(scope, _replay(for_sdk(payload, body if payload is parsed else None), receive), send)
         finally:
             await self._door.continuations.abandon(continuation, whose)

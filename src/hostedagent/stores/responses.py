@@ -62,6 +62,7 @@ class ResponseStore:
         self._provider_of = provider_of
         self._in_flight: dict[str, _InFlight] = {}
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self._claimed: set[str] = set()
         self._refusals: dict[str, Callable[[], Awaitable[None]]] = {}
 
     @contextmanager
@@ -101,6 +102,17 @@ class ResponseStore:
         except (FoundryResourceNotFoundError, KeyError):
             return False
         return True
+
+    def claim(self, response_id: str) -> bool:
+        """Take an id that the platform chose, until `release_claim`; `False` when anybody has or had it."""
+        if response_id in self._owners or response_id in self._claimed:
+            return False
+        self._claimed.add(response_id)
+        return True
+
+    def release_claim(self, response_id: str) -> None:
+        """Let go of an id: its response is there now, or never will be."""
+        self._claimed.discard(response_id)
 
     async def orphans(
         self, conversation_id: str, head: str | None, *, context: PlatformContext | None = None
