@@ -11,11 +11,12 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hostedagent.content import BY_ITEM
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Scope
+from hostedagent.pending import read_responses
 from hostedagent.request.turn import TurnRequest
 from hostedagent.stores.approvals import Answer, Approval, Approvals
 from hostedagent.stores.leases import Head, Lease
@@ -36,6 +37,7 @@ class Continuation:
         excluded: Items that this turn's prompt must not see.
         lease: The hold on the conversation.
         answers: The approvals that the input answers; used up.
+        responses: The input's answers to what a workflow waits for, by its request ids.
         response_id: The response that the turn makes, once it has begun.
         has_begun: Whether the turn runs, and gives the lease back itself.
         close: Ends the turn that has begun.
@@ -45,6 +47,7 @@ class Continuation:
     excluded: frozenset[str] = frozenset()
     lease: Lease | None = None
     answers: tuple[Answer, ...] = ()
+    responses: dict[str, Any] = field(default_factory=dict[str, Any])
     response_id: str | None = None
     has_begun: bool = False
     close: Callable[[], Awaitable[None]] | None = None
@@ -74,13 +77,17 @@ class Continuations:
         Raises:
             Conflict: The conversation is busy, or an approval was used.
             NotFound: An approval is unknown, or not one of this conversation.
-            InvalidRequest: An approval has expired, or is answered twice.
+            InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
         continuation = await self._resume(request, scope, context)
         try:
             continuation.answers = await self._answers(request, continuation.snapshot, scope)
             if continuation.answers and _keeps_transcript(request):
                 continuation.snapshot = await self._asking(continuation.answers, scope)
+            first = _last_said(request) if _keeps_transcript(request) else 0
+            continuation.responses = read_responses(
+                request, continuation.snapshot.workflow, continuation.answers, first=first
+            )
             await self.approvals.consume(scope, continuation.answers)
         except BaseException:
             if continuation.lease is not None:

@@ -42,6 +42,7 @@ class HostOptions:
         allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, can be reached.
         accepts_protocol_1: Whether a hosted process honours the isolation headers of container protocol 1.0.0.
         consent_origins: The origins that a tool's consent link may have; `None` for any.
+        show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between keep-alive comments on a quiet stream; 0 for none.
     """
@@ -54,5 +55,6 @@ class HostOptions:
     allow_snapshots: bool = False
     accepts_protocol_1: bool = False
     consent_origins: frozenset[str] | None = None
+    show_intermediate: bool = True
     run_timeout: float | None = None
     keep_alive: float = 0

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, cast
 
-from agent_framework import SupportsAgentRun
+from agent_framework import SupportsAgentRun, WorkflowAgent
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.request.turn import TurnRequest
@@ -116,6 +116,11 @@ def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
     own = cast("Any", copy.copy(agent))
     own.context_providers = list(cast("list[object]", providers))
     return own
+
+
+def is_workflow_agent(agent: object) -> bool:
+    """Whether an agent is a workflow's, which keeps its state in checkpoints."""
+    return isinstance(agent, WorkflowAgent)
 
 
 def _is_workflow(value: object) -> bool:

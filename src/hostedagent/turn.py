@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 from azure.ai.agentserver.responses import ResponseEventStream
@@ -27,7 +27,7 @@ from hostedagent.run.agent import approval_tools, check_tool_names, model_name, 
 from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Pump, Stopped
 from hostedagent.run.usage import UsageCount
-from hostedagent.source import AgentSource
+from hostedagent.source import AgentSource, is_workflow_agent
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
@@ -65,6 +65,7 @@ class Stage:
 
     source: AgentSource
     history: HistoryPolicy
+    workflows: HistoryPolicy
     store: ResponseStore
     sessions: Sessions
     approvals: Approvals
@@ -106,6 +107,7 @@ class Turn:
         self._usage = UsageCount()
         self._emitted = 0
         self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
+        self._history = stage.history
         self._has_run = False
         self._is_settled = False
 
@@ -122,7 +124,7 @@ class Turn:
                     set_current_turn(self._request)
                     agent = await resources.enter_async_context(self._stage.source.open(self._request))
                     self._meet(agent)
-                    feed = await self._stage.history.before(self._request, self._continuation, self._context, agent)
+                    feed = await self._history.before(self._request, self._continuation, self._context, agent)
                     async for event in self._run(agent, feed, resources):
                         yield event
                     outcome = self._ending.outcome()
@@ -153,8 +155,10 @@ class Turn:
             response["model"] = model
 
     def _meet(self, agent: SupportsAgentRun) -> None:
+        if is_workflow_agent(agent):
+            self._history = self._stage.workflows
         if self._stage.source.instance is None:  # An instance was checked when the host was built.
-            self._stage.history.check(agent)
+            self._history.check(agent)
         check_tool_names(agent, self._request)
         self._output.held_calls = approval_tools(agent)
         self._ending.model = None
@@ -168,11 +172,11 @@ class Turn:
                 feed.messages,
                 self._request,
                 session=feed.session,
-                keeps_history=self._stage.history.keeps_history,
+                keeps_history=self._history.keeps_history,
             )
 
         self._has_run = True
-        pump = Pump(start, ends_at=reports_failure)
+        pump = Pump(feed.run.start if feed.run is not None else start, ends_at=reports_failure)
         resources.push_async_callback(pump.stop)
         watchers = self._watch(pump)
         resources.callback(_cancel, watchers)
@@ -271,14 +275,19 @@ class Turn:
             await self._leave(terminal)
             return
         request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
-        snapshot = Snapshot(self._stage.history.after(feed), tuple(self._asking.asked), self._asking.open)
+        snapshot = Snapshot(self._history.after(feed), tuple(self._asking.asked), self._asking.open)
         if lease is not None:
             await sessions.secure(lease)  # What is stored after another turn took over would be in its way.
+        run = feed.run if request.store or snapshot.approvals else None
+        if run is not None:
+            snapshot = replace(snapshot, workflow=await run.save())
         await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
         if request.store or snapshot.approvals:
             await sessions.save(request.scope, request.response_id, snapshot)
         if lease is not None:
             await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
+        if run is not None:
+            await run.prune()
 
     async def _leave(self, terminal: Event | None) -> None:
         """Save what a turn leaves that does not count. Each step is worth taking when another one fails."""
@@ -286,6 +295,8 @@ class Turn:
         # Who continues a failed turn continues what came before it.
         before = self._continuation.snapshot
         snapshot = Snapshot(before.session, open=before.open, excluded=self._own_items())
+        if lease is None and before.workflow is not None:  # A conversation is continued from its head, which has it.
+            snapshot = replace(snapshot, workflow=before.workflow.named())
         steps: list[Coroutine[None, None, None]] = []
         if lease is not None:
             steps.append(sessions.release(lease, excluded=snapshot.excluded))

@@ -1,6 +1,6 @@
 """The content table: one row for each family, and the two ways to look a row up."""
 
-from hostedagent.content._codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
+from hostedagent.content._codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part, wire_json
 from hostedagent.content.approval import APPROVAL
 from hostedagent.content.code_interpreter import CODE_INTERPRETER
 from hostedagent.content.computer import COMPUTER
@@ -51,4 +51,5 @@ __all__ = [
     "OpenItem",
     "Output",
     "Part",
+    "wire_json",
 ]

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hostedagent.continuation import Continuation
 from hostedagent.request.turn import TurnRequest
+from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import AgentSession, Message, SupportsAgentRun
+    from agent_framework import AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
     from azure.ai.agentserver.responses import ResponseContext
 
 
 @dataclass(slots=True)
 class Feed:
-    """What a run is given: the messages, and the session if the agent is to have one."""
+    """What a run is given.
+
+    Args:
+        messages: What is said.
+        session: For agents that have one.
+        run: How the agent is run, where not by its own `run` method.
+    """
 
     messages: list[Message]
     session: AgentSession | None = None
+    run: StatefulRun | None = None
+
+
+class StatefulRun(Protocol):
+    """The run of one turn that leaves a state of its own."""
+
+    def start(self) -> AsyncIterable[AgentResponseUpdate]:
+        """Start the run."""
+        ...
+
+    async def save(self) -> WorkflowState | None:
+        """Keep what the run leaves, before its response is stored.
+
+        Raises:
+            Exception: It cannot be kept; the turn has failed then.
+        """
+        ...
+
+    async def prune(self) -> None:
+        """Drop what is kept too long, once the turn is saved. Never raises."""
+        ...
 
 
 class HistoryPolicy(Protocol):

@@ -91,6 +91,21 @@ def model_name(agent: object) -> str | None:
 
 
 def _tools(agent: object) -> Sequence[object]:
+    """The tools that the agent declares; a workflow's are those of the agents inside it."""
+    inner = _inside(getattr(agent, "workflow", None))
+    return [*_own_tools(agent), *(tool for one in inner for tool in _tools(one))]
+
+
+def _inside(workflow: object) -> Sequence[object]:
+    executors = getattr(workflow, "get_executors_list", None)
+    if not callable(executors):
+        return ()
+    rows = cast("Sequence[object]", executors())
+    # An executor holds an agent, or, like an agent of a workflow, a workflow.
+    return [getattr(row, "agent", row) for row in rows if hasattr(row, "agent") or hasattr(row, "workflow")]
+
+
+def _own_tools(agent: object) -> Sequence[object]:
     options = getattr(agent, "default_options", None)
     tools = cast("Mapping[str, object]", options).get("tools") if isinstance(options, Mapping) else None
     return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()

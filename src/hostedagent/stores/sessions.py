@@ -7,10 +7,11 @@ branched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final, cast
 
 from hostedagent.identity import Scope
+from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.leases import Leases, Terms
 from hostedagent.stores.state import StateStore, Value
 from hostedagent.types import Json
@@ -48,16 +49,18 @@ class Snapshot:
         approvals: The ids of the approval requests that the response asks.
         open: Questions whose calls have not run, by their ids on the wire; carried along until they have.
         excluded: Items of the response that no prompt may see, because its turn failed.
+        workflow: The workflow's checkpoint, and what it waits for.
     """
 
     session: Mapping[str, Json] | None = None
     approvals: tuple[str, ...] = ()
     open: Mapping[str, Question] = field(default_factory=dict[str, "Question"])
     excluded: tuple[str, ...] = ()
+    workflow: WorkflowState | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to keep."""
-        return bool(self.session or self.approvals or self.open or self.excluded)
+        return bool(self.session or self.approvals or self.open or self.excluded or self.workflow)
 
     def dump(self) -> Value:
         """The stored form."""
@@ -66,6 +69,7 @@ class Snapshot:
             "approvals": list(self.approvals),
             "open": {item_id: asdict(question) for item_id, question in self.open.items()},
             "excluded": list(self.excluded),
+            "workflow": self.workflow.dump() if self.workflow is not None else None,
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class Snapshot:
             approvals=tuple(value.get("approvals") or ()),
             open={item_id: Question(**question) for item_id, question in waiting.items()},
             excluded=tuple(value.get("excluded") or ()),
+            workflow=WorkflowState.load(value["workflow"]) if value.get("workflow") else None,
         )
 
 
@@ -90,11 +95,16 @@ class Sessions(Leases):
 
     def __init__(self, state: StateStore, terms: Terms | None = None) -> None:
         super().__init__(state, terms or Terms())
+        self.checkpoints = Checkpoints(state)
 
     async def resume(self, scope: Scope, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""
         stored = await self._state.get(scope, TURN, response_id)
-        return Snapshot.load(stored.value) if stored is not None else Snapshot()
+        snapshot = Snapshot.load(stored.value) if stored is not None else Snapshot()
+        if snapshot.workflow is None or not snapshot.workflow.checkpoint.is_elsewhere:
+            return snapshot
+        stored = await self._state.get(scope, TURN, snapshot.workflow.checkpoint.response_id)
+        return replace(snapshot, workflow=Snapshot.load(stored.value).workflow if stored is not None else None)
 
     async def save(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
         """Keep what a response leaves, if it leaves anything."""
@@ -106,5 +116,21 @@ class Sessions(Leases):
         stored = await self._state.get(scope, TURN, response_id)
         if stored is None:
             return Snapshot()
+        snapshot = Snapshot.load(stored.value)
         await self._state.delete(scope, TURN, response_id)
-        return Snapshot.load(stored.value)
+        await self._delete_parts(scope, response_id, snapshot)
+        return snapshot
+
+    async def drop_checkpoint(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
+        """Give up a response's checkpoint. Its questions can't be answered then, but deleting it must find them."""
+        rest = replace(snapshot, workflow=None, open={})
+        if rest:
+            await self._state.put(scope, TURN, response_id, rest.dump())
+        else:
+            await self._state.delete(scope, TURN, response_id)
+        await self._delete_parts(scope, response_id, snapshot)
+
+    async def _delete_parts(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
+        # A failed turn leaves the checkpoint of the response that it continued, which keeps it.
+        if snapshot.workflow is not None and snapshot.workflow.checkpoint.response_id == response_id:
+            await self.checkpoints.delete(scope, snapshot.workflow.checkpoint)

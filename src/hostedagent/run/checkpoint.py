@@ -1,0 +1,144 @@
+"""A workflow's checkpoint during a run, and as bytes.
+
+Only the last checkpoint of a run counts, so only that one is held. Agent Framework's file storage does the encoding:
+it restricts what a checkpoint may bring back to life. What the workflow itself declares, and is plain data, is let
+through; the state of executors may hold other types, which the application registers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
+from enum import Enum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+
+from agent_framework import FileCheckpointStorage, WorkflowCheckpoint
+from agent_framework.exceptions import WorkflowCheckpointException
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from agent_framework import Workflow
+
+_NAME: Final = "checkpoint"
+
+
+class LastCheckpoint:
+    """A `CheckpointStorage` for one run: holds the checkpoint that it starts from, then the newest.
+
+    Args:
+        checkpoint: The one that the run starts from.
+    """
+
+    def __init__(self, checkpoint: WorkflowCheckpoint | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.error: Exception | None = None
+
+    async def save(self, checkpoint: WorkflowCheckpoint) -> str:
+        """Hold a copy in place of the one before."""
+        try:
+            self.checkpoint, self.error = copy.deepcopy(checkpoint), None
+        except Exception as error:
+            self.error = error  # Agent Framework only logs it, and the turn would be kept with an older state.
+            raise
+        return checkpoint.checkpoint_id
+
+    async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:
+        """A copy of the checkpoint.
+
+        Raises:
+            WorkflowCheckpointException: It is not the one that is held.
+        """
+        if self.checkpoint is None or self.checkpoint.checkpoint_id != checkpoint_id:
+            raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}")
+        return copy.deepcopy(self.checkpoint)
+
+    async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
+        """The checkpoint, if it is the workflow's."""
+        latest = await self.get_latest(workflow_name=workflow_name)
+        return [latest] if latest is not None else []
+
+    async def delete(self, checkpoint_id: str) -> bool:
+        """Nothing is deleted: the newest takes the place of the one before."""
+        return False
+
+    async def get_latest(self, *, workflow_name: str) -> WorkflowCheckpoint | None:
+        """A copy of the checkpoint, if it is the workflow's."""
+        if self.checkpoint is None or self.checkpoint.workflow_name != workflow_name:
+            return None
+        return copy.deepcopy(self.checkpoint)
+
+    async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
+        """The checkpoint's id, if it is the workflow's."""
+        return [row.checkpoint_id for row in await self.list_checkpoints(workflow_name=workflow_name)]
+
+
+async def encode(checkpoint: WorkflowCheckpoint, kinds: Iterable[Any]) -> bytes:
+    """A checkpoint as bytes.
+
+    Args:
+        checkpoint: What to encode.
+        kinds: Types that it may hold; of these, plain data is let through.
+
+    Raises:
+        WorkflowCheckpointException: It holds something that could not be read back; the message names the type.
+    """
+    named = copy.copy(checkpoint)
+    named.checkpoint_id = _NAME
+    with TemporaryDirectory(prefix="hostedagent-") as folder:
+        await _storage(folder, kinds).save(named)
+        document = json.loads(await asyncio.to_thread(_file(folder).read_bytes))
+    return json.dumps({**document, "checkpoint_id": checkpoint.checkpoint_id}, separators=(",", ":")).encode()
+
+
+async def decode(data: bytes, kinds: Iterable[Any]) -> WorkflowCheckpoint:
+    """A checkpoint from its bytes.
+
+    Raises:
+        WorkflowCheckpointException: It holds a type that is not let through, or is damaged.
+    """
+    with TemporaryDirectory(prefix="hostedagent-") as folder:
+        await asyncio.to_thread(_file(folder).write_bytes, data)
+        return await _storage(folder, kinds).load(_NAME)
+
+
+def declared(workflow: Workflow) -> Iterator[Any]:
+    """The types that a workflow's executors take and give."""
+    for executor in workflow.get_executors_list():
+        yield from (*executor.input_types, *executor.output_types, *executor.workflow_output_types)
+        inner = getattr(executor, "workflow", None)
+        if inner is not None:
+            yield from declared(inner)
+
+
+def _file(folder: str) -> Path:
+    return Path(folder, f"{_NAME}.json")
+
+
+def _storage(folder: str, kinds: Iterable[Any]) -> FileCheckpointStorage:
+    found: dict[str, None] = {}
+    for kind in kinds:
+        _collect(kind, found)
+    return FileCheckpointStorage(folder, allowed_checkpoint_types=list(found))
+
+
+def _collect(kind: Any, found: dict[str, None]) -> None:
+    """Plain data, with what its fields hold: making one of these runs nothing that the application did not write."""
+    for argument in get_args(kind):
+        _collect(argument, found)
+    if not isinstance(kind, type) or not (is_dataclass(kind) or issubclass(kind, BaseModel | Enum)):
+        return
+    key = f"{kind.__module__}:{kind.__qualname__}"
+    if key in found:
+        return
+    found[key] = None
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError):
+        return
+    for hint in hints.values():
+        _collect(hint, found)

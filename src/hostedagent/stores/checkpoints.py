@@ -1,0 +1,138 @@
+"""Checkpoints of workflows: what a response leaves of a workflow's state, compressed, beside its snapshot.
+
+A small checkpoint is kept inside the snapshot's own record, so it costs no call of its own. A large one is cut into
+parts that fit the state store. A response has one checkpoint at most, the one at its end.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final, Literal, cast
+
+from hostedagent.identity import Scope
+from hostedagent.stores.state import StateStore
+from hostedagent.types import Json
+
+PART: Final = "checkpoint"
+
+INLINE_CHARACTERS: Final = 400_000
+"""The largest checkpoint, in its written form, that is kept in the snapshot's record."""
+
+PART_CHARACTERS: Final = 900_000
+
+RequestKind = Literal["info", "call", "approval"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """Something a workflow waits for.
+
+    Args:
+        request_id: The id that the workflow knows it by.
+        name: What the caller sees it called.
+        kind: Whether an executor asks, or an agent's client-side tool or approval does.
+        answer: The type of the answer, described; `None` where it has no description.
+        asked: The type of what is asked, described; lets the checkpoint be read.
+    """
+
+    request_id: str
+    name: str
+    kind: RequestKind = "info"
+    answer: Json = None
+    asked: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a checkpoint is.
+
+    Args:
+        response_id: The response that left it, which owns its parts.
+        parts: How many parts it was cut into; 0 when it is in `text`.
+        text: The checkpoint itself.
+    """
+
+    response_id: str
+    parts: int = 0
+    text: str = ""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether only the name is here: a failed turn leaves that of the response that it continued."""
+        return not self.parts and not self.text
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowState:
+    """What a response leaves of a workflow.
+
+    Args:
+        checkpoint: Its state.
+        requests: What it waits for, by the call id or approval request id on the wire.
+        earlier: The responses before it whose checkpoints still stand, oldest first.
+    """
+
+    checkpoint: Checkpoint
+    requests: Mapping[str, OpenRequest] = field(default_factory=dict[str, OpenRequest])
+    earlier: tuple[str, ...] = ()
+
+    def named(self) -> WorkflowState:
+        """Only where it is."""
+        return WorkflowState(Checkpoint(self.checkpoint.response_id))
+
+    def dump(self) -> Json:
+        """The stored form."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, value: Mapping[str, Json]) -> WorkflowState:
+        """From the stored form."""
+        requests = cast("Mapping[str, dict[str, Json]]", value["requests"])
+        return cls(
+            Checkpoint(**value["checkpoint"]),
+            {wire_id: OpenRequest(**request) for wire_id, request in requests.items()},
+            tuple(value["earlier"]),
+        )
+
+
+class Checkpoints:
+    """A typed view of the state store."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    async def save(self, scope: Scope, response_id: str, data: bytes) -> Checkpoint:
+        """Keep a checkpoint. It is reachable once the snapshot that names it is saved."""
+        text = base64.b64encode(zlib.compress(data)).decode()
+        if len(text) <= INLINE_CHARACTERS:
+            return Checkpoint(response_id, text=text)
+        parts = [text[start : start + PART_CHARACTERS] for start in range(0, len(text), PART_CHARACTERS)]
+        for n, part in enumerate(parts):
+            await self._state.put(scope, PART, _key(response_id, n), {"text": part})
+        return Checkpoint(response_id, parts=len(parts))
+
+    async def load(self, scope: Scope, checkpoint: Checkpoint) -> bytes | None:
+        """The checkpoint; `None` when it, or a part of it, is no longer there."""
+        text = checkpoint.text
+        for n in range(checkpoint.parts):
+            stored = await self._state.get(scope, PART, _key(checkpoint.response_id, n))
+            if stored is None:
+                return None
+            text += str(stored.value["text"])
+        try:
+            return zlib.decompress(base64.b64decode(text))
+        except (zlib.error, binascii.Error):
+            return None
+
+    async def delete(self, scope: Scope, checkpoint: Checkpoint) -> None:
+        """Delete the parts; a checkpoint that is in a snapshot's record goes with that."""
+        for n in range(checkpoint.parts):
+            await self._state.delete(scope, PART, _key(checkpoint.response_id, n))
+
+
+def _key(response_id: str, n: int) -> str:
+    return f"{response_id}:{n}"
