@@ -1,0 +1,128 @@
+"""Approvals: found by the id on the wire, used up once by the id that Agent Framework waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from hostedagent.errors import Conflict, InvalidRequest, NotFound
+from hostedagent.identity import Scope
+from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.memory import MemoryStateStore
+
+ADA, BOB = Scope("user:ada"), Scope("user:bob")
+PARAM = "input[0].approval_request_id"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def question(item_id: str = "mcpr_1", request_id: str = "c1", expires_at: float = 1_060.0) -> Approval:
+    return Approval(item_id, request_id, request_id, "pay", '{"to": "ada"}', False, "resp_1", None, expires_at)
+
+
+def answer(approval: Approval, approved: bool = True) -> Answer:
+    return Answer(approval, approved, None, PARAM)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def approvals(clock: Clock) -> Approvals:
+    return Approvals(MemoryStateStore(), ttl=60.0, clock=clock)
+
+
+async def find(approvals: Approvals, item_id: str = "mcpr_1", scope: Scope = ADA, belongs: bool = True) -> Approval:
+    return await approvals.find(scope, item_id, lambda approval: belongs, param=PARAM)
+
+
+async def test_a_question_is_found_as_it_was_asked(approvals: Approvals) -> None:
+    await approvals.record(ADA, question())
+
+    assert await find(approvals) == question()
+    assert await approvals.is_open(ADA, "mcpr_1")
+
+
+async def test_what_must_not_be_found_is_told_alike(approvals: Approvals) -> None:
+    await approvals.record(ADA, question())
+    told: list[str] = []
+    for item_id, scope, belongs in (("mcpr_9", ADA, True), ("mcpr_1", BOB, True), ("mcpr_1", ADA, False)):
+        with pytest.raises(NotFound) as error:
+            await find(approvals, item_id, scope, belongs)
+        assert error.value.param == PARAM
+        told.append(str(error.value).replace(item_id, ""))
+
+    assert len(set(told)) == 1
+    assert not await approvals.is_open(BOB, "mcpr_1")
+
+
+async def test_a_question_expires(approvals: Approvals, clock: Clock) -> None:
+    await approvals.record(ADA, question(expires_at=approvals.expires_at()))
+    clock.now += 59
+    await find(approvals)
+    clock.now += 1
+
+    with pytest.raises(InvalidRequest, match="expired"):
+        await find(approvals)
+    assert not await approvals.is_open(ADA, "mcpr_1")
+
+
+async def test_of_many_that_use_an_answer_up_at_once_one_does(approvals: Approvals) -> None:
+    tries = [approvals.consume(ADA, [answer(question())]) for _ in range(10)]
+
+    ends = await asyncio.gather(*tries, return_exceptions=True)
+
+    assert sum(end is None for end in ends) == 1
+    assert sum(isinstance(end, Conflict) for end in ends) == 9
+
+
+async def test_a_question_under_a_new_id_is_the_same_question(approvals: Approvals) -> None:
+    again = replace(question(), item_id="mcpr_2")
+    await approvals.record(ADA, question())
+    await approvals.record(ADA, again)
+    await approvals.consume(ADA, [answer(again)])
+
+    assert not await approvals.is_open(ADA, "mcpr_1")
+    with pytest.raises(Conflict):
+        await approvals.consume(ADA, [answer(question())])
+
+
+async def test_answers_are_used_up_all_or_none(approvals: Approvals) -> None:
+    first, second = answer(question()), answer(question("mcpr_2", "c2"))
+    await approvals.consume(ADA, [second])
+
+    with pytest.raises(Conflict):
+        await approvals.consume(ADA, [first, second])
+    await approvals.consume(ADA, [first])
+
+
+async def test_the_same_request_of_another_user_is_another(approvals: Approvals) -> None:
+    await approvals.consume(ADA, [answer(question())])
+    await approvals.consume(BOB, [answer(question())])
+
+
+async def test_what_was_given_back_may_be_used_again(approvals: Approvals) -> None:
+    await approvals.consume(ADA, [answer(question())])
+    await approvals.restore(ADA, [answer(question())])
+    await approvals.consume(ADA, [answer(question())])
+
+
+async def test_what_is_forgotten_cannot_be_answered_and_what_was_answered_stays_used(approvals: Approvals) -> None:
+    await approvals.record(ADA, question())
+    await approvals.consume(ADA, [answer(question())])
+    await approvals.forget(ADA, ["mcpr_1", "mcpr_9"])
+
+    with pytest.raises(NotFound):
+        await find(approvals)
+    with pytest.raises(Conflict):
+        await approvals.consume(ADA, [answer(question())])
