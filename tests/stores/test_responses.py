@@ -1,0 +1,172 @@
+"""The response store: told once, stored before it is told, apart by scope, and readable by the very next turn."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryResourceNotFoundError
+
+from hostedagent.identity import Scope, reset_current_scope, set_current_scope
+from hostedagent.stores import responses
+from hostedagent.stores.documents import DocumentResponses, MemoryDocuments, ScopedResponses
+from hostedagent.stores.responses import EXCLUDED, ResponseStore
+from tests.emulator.wire import message, response
+
+ADA, BOB = Scope("user:ada"), Scope("user:bob")
+CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
+
+
+@contextmanager
+def serving(scope: Scope) -> Generator[None]:
+    token = set_current_scope(scope)
+    try:
+        yield
+    finally:
+        reset_current_scope(token)
+
+
+@pytest.fixture
+def store() -> Generator[ResponseStore]:
+    with serving(ADA):
+        yield ResponseStore(DocumentResponses(MemoryDocuments()))
+
+
+@pytest.fixture
+def updates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statuses that were written over a stored response."""
+    seen: list[str] = []
+    update = ScopedResponses.update_response
+
+    async def watched(self: ScopedResponses, response: Any, **kwargs: Any) -> None:
+        await update(self, response, **kwargs)
+        seen.append(response["status"])
+
+    monkeypatch.setattr(ScopedResponses, "update_response", watched)
+    return seen
+
+
+def done(name: str, status: str = "completed", **more: Any) -> Any:
+    return response(name, message(f"{name}-out"), status=status, **more)
+
+
+async def begin(store: ResponseStore, name: str, **more: Any) -> None:
+    await store.create_response(response(name, **more), [message(f"{name}-in")], None)
+
+
+async def history(store: ResponseStore, name: str) -> list[str]:
+    return await store.get_history_item_ids(name, None, -1)
+
+
+async def test_a_committed_end_is_read_at_once_and_written_once(store: ResponseStore, updates: list[str]) -> None:
+    await begin(store, "a")
+    await store.commit(done("a"))
+
+    assert await history(store, "a") == ["a-in", "a-out"]
+    await store.update_response(done("a"))
+    assert updates == ["completed"]
+
+
+async def test_an_end_that_differs_from_the_committed_one_is_written(store: ResponseStore, updates: list[str]) -> None:
+    await begin(store, "a")
+    await store.commit(done("a"))
+    await store.update_response(done("a", "failed"))
+
+    assert updates == ["completed", "failed"]
+    assert (await store.get_response("a"))["status"] == "failed"
+
+
+async def test_a_commit_keeps_what_the_response_was_created_with(store: ResponseStore) -> None:
+    await begin(store, "a", metadata={"k": "v"}, **CONVERSATION)
+    await store.commit({**done("a"), "conversation": None})
+
+    kept = await store.get_response("a")
+    assert (kept["metadata"], kept["conversation"]) == ({"k": "v"}, {"id": "conv_1"})
+
+
+async def test_a_turn_that_is_not_stored_commits_nothing(store: ResponseStore, updates: list[str]) -> None:
+    await store.commit(done("a"))
+
+    assert updates == []
+
+
+async def test_a_running_response_cannot_be_continued_and_an_ended_one_can(store: ResponseStore) -> None:
+    await begin(store, "a")
+    with pytest.raises(FoundryBadRequestError, match="running"):
+        await history(store, "a")
+    await store.update_response(done("a"))
+
+    assert await history(store, "a") == ["a-in", "a-out"]
+
+
+async def test_a_running_response_of_somebody_else_is_as_unknown_as_any(store: ResponseStore) -> None:
+    await begin(store, "a")
+    told: list[str] = []
+
+    for name in ("a", "z"):
+        with serving(BOB), pytest.raises(FoundryResourceNotFoundError) as error:
+            await history(store, name)
+        told.append(str(error.value).replace(f"'{name}'", ""))
+
+    assert told[0] == told[1]
+
+
+async def test_a_response_belongs_to_whom_it_was_made_for(store: ResponseStore) -> None:
+    await begin(store, "a")
+
+    assert await store.owns("a")
+    assert not await store.owns("z")
+    with serving(BOB):
+        assert not await store.owns("a")
+
+
+async def test_whose_a_response_is_is_known_without_being_remembered(
+    store: ResponseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responses, "MAX_OWNERS", 2)
+    for name in ("a", "b", "c"):
+        await begin(store, name)
+        await store.update_response(done(name))
+
+    assert [await store.owns(name) for name in ("a", "b", "c")] == [True] * 3
+    with serving(BOB):
+        assert [await store.owns(name) for name in ("a", "b", "c")] == [False] * 3
+
+
+async def test_an_end_is_stored_for_its_owner_whoever_is_served_meanwhile(store: ResponseStore) -> None:
+    await begin(store, "a")
+    with serving(BOB):
+        await store.commit(done("a"))
+        await store.update_response(done("a"))
+
+    assert (await store.get_response("a"))["status"] == "completed"
+
+
+async def test_the_input_of_a_turn_is_known_while_it_runs(store: ResponseStore) -> None:
+    await begin(store, "a")
+    assert store.input_ids("a") == ("a-in",)
+    await store.update_response(done("a"))
+
+    assert store.input_ids("a") == ()
+
+
+async def test_what_failed_turns_left_is_kept_out_of_a_prompt(store: ResponseStore) -> None:
+    await begin(store, "a")
+    await store.update_response(done("a"))
+    token = EXCLUDED.set(frozenset({"a-out"}))
+    try:
+        assert await history(store, "a") == ["a-in"]
+    finally:
+        EXCLUDED.reset(token)
+
+
+async def test_orphans_are_what_stands_behind_the_head_of_a_conversation(store: ResponseStore) -> None:
+    for name in ("a", "b"):
+        await begin(store, name, **CONVERSATION)
+        await store.update_response(done(name, **CONVERSATION))
+
+    assert await store.orphans("conv_1", "a") == ("b-in", "b-out")
+    assert await store.orphans("conv_1", "b") == ()
+    assert await store.orphans("conv_1", None) == ("a-in", "a-out", "b-in", "b-out")
