@@ -22,6 +22,8 @@ from tests.isolation.world import (
     inhabiting,
 )
 
+REPLAYABLE = ("background, streamed", "just finished, can be replayed")
+
 
 async def send(world: World, attempt: Attempt, user: str) -> Reply:
     headers = {**world.identity.headers(user), **attempt.headers}
@@ -69,16 +71,9 @@ async def assert_untouched(world: World, state: State, owned: Owned, in_conversa
         assert SECRET in "\n".join(world.model.calls[-1].transcript)
 
 
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
-@pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: identity.name)
-@pytest.mark.parametrize("stores", STORES)
-async def test_what_is_foreign_is_as_what_does_not_exist(
-    stores: str, identity: Identity, state: State, tmp_path: Path
-) -> None:
-    # Both ways of joining turns are covered, without doubling everything.
-    in_conversation = state.name != "asking" or identity.name != "protocol 2.0.0"
-
-    async with inhabiting(stores, tmp_path, identity) as world:
+async def assert_isolated(stores: str, identity: Identity, state: State, folder: Path, in_conversation: bool) -> None:
+    """Let every probe be tried on the owner's response in a state, and see what came of it."""
+    async with inhabiting(stores, folder, identity) as world:
         owned = await settle(world, state, in_conversation)
 
         found: list[str] = []
@@ -89,6 +84,29 @@ async def test_what_is_foreign_is_as_what_does_not_exist(
         world.assert_apart()
         await assert_untouched(world, state, owned, in_conversation)
         assert not world.client.errors
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
+@pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: identity.name)
+@pytest.mark.parametrize("stores", STORES)
+async def test_what_is_foreign_is_as_what_does_not_exist(
+    stores: str, identity: Identity, state: State, tmp_path: Path
+) -> None:
+    # Both ways of joining turns are covered, without doubling everything.
+    in_conversation = state.name != "asking" or identity.name != "protocol 2.0.0"
+
+    await assert_isolated(stores, identity, state, tmp_path, in_conversation)
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state.name in REPLAYABLE], ids=lambda state: state.name)
+@pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: identity.name)
+@pytest.mark.parametrize("stores", STORES)
+async def test_the_stores_alone_know_whose_a_response_is(
+    stores: str, identity: Identity, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hostedagent.stores.responses.MAX_OWNERS", 0)  # As for a response that was pushed out.
+
+    await assert_isolated(stores, identity, state, tmp_path, in_conversation=False)
 
 
 async def test_every_route_of_the_host_is_in_the_table(tmp_path: Path) -> None:
