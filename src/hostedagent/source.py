@@ -12,19 +12,18 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from inspect import Parameter
 from typing import Any, Final, TypeAlias, cast
 
-from agent_framework import SupportsAgentRun, WorkflowAgent
+from agent_framework import SupportsAgentRun, Workflow, WorkflowAgent, WorkflowBuilder
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.request.turn import TurnRequest
 
 logger = logging.getLogger(__name__)
 
-AgentFactory: TypeAlias = (
-    Callable[[], SupportsAgentRun | Awaitable[SupportsAgentRun]]
-    | Callable[[TurnRequest], SupportsAgentRun | Awaitable[SupportsAgentRun]]
-)
+Made: TypeAlias = SupportsAgentRun | Workflow | WorkflowBuilder
+AgentFactory: TypeAlias = Callable[[], Made | Awaitable[Made]] | Callable[[TurnRequest], Made | Awaitable[Made]]
 
 CLOSE_SECONDS: Final = 10.0
 """How long an agent may take to close."""
@@ -136,12 +135,9 @@ def _arity(factory: Callable[..., object]) -> int:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):
         return 0
-    required = [
-        row
-        for row in parameters
-        if row.default is row.empty and row.kind in (row.POSITIONAL_ONLY, row.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(required) > 1:
+    given = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    required = [row for row in parameters if row.default is row.empty and row.kind not in given]
+    if len(required) > 1 or any(row.kind is Parameter.KEYWORD_ONLY for row in required):
         names = ", ".join(row.name for row in required)
         raise ConfigurationError(f"An agent factory takes no argument or one TurnRequest; this one takes {names}.")
     return len(required)

@@ -58,7 +58,14 @@ class Strict(Custom):
         return self.updates()
 
 
-@pytest.mark.parametrize("kind", [Generating, Coroutine, Streaming, Strict])
+class Whole(Custom):
+    """An agent that cannot stream, and does not look whether it was asked to."""
+
+    async def run(self, messages: Any = None, *, stream: bool = False) -> Any:
+        return AgentResponse.from_updates([update async for update in self.updates()])
+
+
+@pytest.mark.parametrize("kind", [Generating, Coroutine, Streaming, Strict, Whole])
 async def test_any_agent_runs(kind: type[Custom]) -> None:
     agent: Any = kind()
 
@@ -233,7 +240,11 @@ def two(first: int, second: int) -> ScriptedAgent:
     raise NotImplementedError
 
 
-@pytest.mark.parametrize("wrong", [None, "agent", 1, two, object()])
+def named(*, request: Any) -> ScriptedAgent:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("wrong", [None, "agent", 1, two, named, object()])
 def test_what_cannot_be_served_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(ConfigurationError):
         AgentHost(wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,7 @@ from hostedagent.request.turn import TurnRequest
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
+    from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
 
 
 def start_run(
@@ -42,8 +42,21 @@ def start_run(
         arguments["tools"] = tools
     if _takes(accepted, "options") and (options := _chat_options(agent, request, keeps_history)):
         arguments["options"] = options
-    run = cast("Any", agent.run)
-    return run(list(messages), **arguments)
+    made: Any = cast("Any", agent.run)(list(messages), **arguments)
+    return made if hasattr(made, "__aiter__") else _awaited(made)
+
+
+async def _awaited(
+    made: Awaitable[AsyncIterable[AgentResponseUpdate] | AgentResponse],
+) -> AsyncIterable[AgentResponseUpdate]:
+    """What a coroutine of a run comes to. An agent that cannot stream answers whole, whatever it was asked."""
+    result = await made
+    return result if isinstance(result, AsyncIterable) else _updates(result)
+
+
+async def _updates(response: AgentResponse) -> AsyncGenerator[AgentResponseUpdate]:
+    for update in response.to_updates():
+        yield update
 
 
 def check_tool_names(agent: object, request: TurnRequest) -> None:
