@@ -43,7 +43,7 @@ def start_run(
     if _takes(accepted, "options") and (options := _chat_options(agent, request, keeps_history)):
         arguments["options"] = options
     made: Any = cast("Any", agent.run)(list(messages), **arguments)
-    return made if hasattr(made, "__aiter__") else _awaited(made)
+    return _awaited(made) if inspect.iscoroutine(made) else made
 
 
 async def _awaited(
