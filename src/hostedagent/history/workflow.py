@@ -121,7 +121,9 @@ class WorkflowHistory:
             logger.warning("A checkpoint is gone; workflow %r gets the transcript instead.", workflow.name)
             return None
         try:
-            checkpoint = await decode(data, [*declared(workflow), *_recorded(state.requests)])
+            found = {row.request_id: resolve(row.answer) for row in state.requests.values()}
+            answers = {request_id: kind for request_id, kind in found.items() if kind is not None}
+            checkpoint = await decode(data, [*declared(workflow), *_recorded(state.requests)], answers)
         except Exception as error:  # noqa: BLE001 - the transcript is there too
             log_failure(logger, f"A checkpoint of workflow {workflow.name!r} cannot be read", error)
             return None
@@ -169,7 +171,7 @@ class WorkflowRun:
     async def prune(self) -> None:
         """Drop the checkpoints that are one too many, once the turn is saved. A failure costs space only."""
         earlier = self._earlier()
-        for response_id in earlier[: len(earlier) - self._bound]:
+        for response_id in earlier[: max(0, len(earlier) - self._bound)]:
             try:
                 await self._drop(response_id)
             except Exception as error:  # noqa: BLE001 - the turn is done

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
 
-from agent_framework import FileCheckpointStorage, WorkflowCheckpoint
+from agent_framework import FileCheckpointStorage, WorkflowCheckpoint, WorkflowEvent
 from agent_framework.exceptions import WorkflowCheckpointException
 from pydantic import BaseModel
 
@@ -89,21 +89,35 @@ async def encode(checkpoint: WorkflowCheckpoint, kinds: Iterable[Any]) -> bytes:
     """
     named = copy.copy(checkpoint)
     named.checkpoint_id = _NAME
+    named.pending_request_info_events = {
+        request_id: event if get_origin(event.response_type) is None else _asking_for(event, object)
+        for request_id, event in checkpoint.pending_request_info_events.items()
+    }
     with TemporaryDirectory(prefix="hostedagent-") as folder:
         await _storage(folder, kinds).save(named)
         document = json.loads(await asyncio.to_thread(_file(folder).read_bytes))
     return json.dumps({**document, "checkpoint_id": checkpoint.checkpoint_id}, separators=(",", ":")).encode()
 
 
-async def decode(data: bytes, kinds: Iterable[Any]) -> WorkflowCheckpoint:
+async def decode(data: bytes, kinds: Iterable[Any], answers: Mapping[str, Any]) -> WorkflowCheckpoint:
     """A checkpoint from its bytes.
+
+    Args:
+        data: What `encode` made.
+        kinds: Types that it may hold.
+        answers: The types of the answers that it waits for, by request id. Of these, the bytes hold classes only:
+            nothing else may be read back.
 
     Raises:
         WorkflowCheckpointException: It holds a type that is not let through, or is damaged.
     """
     with TemporaryDirectory(prefix="hostedagent-") as folder:
         await asyncio.to_thread(_file(folder).write_bytes, data)
-        return await _storage(folder, kinds).load(_NAME)
+        checkpoint = await _storage(folder, kinds).load(_NAME)
+    for request_id, event in checkpoint.pending_request_info_events.items():
+        if event.response_type is object and request_id in answers:
+            checkpoint.pending_request_info_events[request_id] = _asking_for(event, answers[request_id])
+    return checkpoint
 
 
 def declared(workflow: Workflow) -> Iterator[Any]:
@@ -113,6 +127,10 @@ def declared(workflow: Workflow) -> Iterator[Any]:
         inner = getattr(executor, "workflow", None)
         if inner is not None:
             yield from declared(inner)
+
+
+def _asking_for(event: WorkflowEvent[Any], kind: Any) -> WorkflowEvent[Any]:
+    return WorkflowEvent.request_info(event.request_id, event.source_executor_id, event.data, kind)
 
 
 def _file(folder: str) -> Path:
