@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from agent_framework import Agent, WorkflowBuilder
 
-from hostedagent import AgentHost, HostOptions, file_stores
+from hostedagent import AgentHost, file_stores
 from hostedagent.stores import checkpoints as stored
 from hostedagent.stores.sessions import TURN
-from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
+from hostedagent.testing import Gate, OfflineChatClient, serve
 from tests.workflows.flows import (
     asking,
     calls,
@@ -143,9 +143,8 @@ async def test_a_workflow_goes_on_after_a_restart(tmp_path: Path) -> None:
 async def test_a_conversation_keeps_the_checkpoint_of_its_head_only() -> None:
     model = OfflineChatClient(script=["x"] * 5)
     async with watching(_flow(model)) as world:
-        for _ in range(5):
-            last = await turn(world.client, "a", conversation="conv_1")
-        assert await world.checkpoints() == [last["id"]]
+        heads = [await turn(world.client, "a", conversation="conv_1") for _ in range(5)]
+        assert await world.checkpoints() == [heads[-1]["id"]]
 
 
 async def test_a_chain_keeps_the_checkpoints_of_its_latest_eight_and_the_transcript_serves_the_others() -> None:
@@ -183,9 +182,7 @@ async def test_a_checkpoint_that_lost_a_part_is_lost(monkeypatch: pytest.MonkeyP
         first = await turn(world.client, "number")
         for key in await world.parts():
             await world.state.inner.delete(scope_of(), stored.PART, key)
-        answered = await say(
-            world.client, [output(calls(first)["AskNumber"], "1")], previous_response_id=first["id"]
-        )
+        answered = await say(world.client, [output(calls(first)["AskNumber"], "1")], previous_response_id=first["id"])
 
     assert answered.json()["status"] == "failed"
     assert "no longer kept" in answered.json()["error"]["message"]

@@ -188,7 +188,9 @@ async def test_a_workflow_that_got_all_its_answers_takes_messages_again() -> Non
 
 def _deleting(deleter: Deleter, *paths: str) -> Any:
     """A factory of two agents of which the first one deletes files, as far as it is allowed to."""
-    wanted = [Content.from_function_call(f"c{n}", "delete_file", arguments=f'{{"path": "{p}"}}') for n, p in enumerate(paths)]
+    wanted = [
+        Content.from_function_call(f"c{n}", "delete_file", arguments=f'{{"path": "{p}"}}') for n, p in enumerate(paths)
+    ]
     first = OfflineChatClient(script=[wanted, "files are done"])
     second = OfflineChatClient(script=["noted"])
     return lambda: talking(first, second, tools=[deleter.tool])
