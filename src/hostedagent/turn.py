@@ -281,6 +281,7 @@ class Turn:
         run = feed.run if request.store or snapshot.approvals else None
         if run is not None:
             snapshot = replace(snapshot, workflow=await run.save())
+        snapshot.check()  # What cannot be kept fails the turn before it is stored as completed.
         await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
         if request.store or snapshot.approvals:
             await sessions.save(request.scope, request.response_id, snapshot)

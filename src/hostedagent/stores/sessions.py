@@ -13,7 +13,7 @@ from typing import Final, cast
 from hostedagent.identity import Scope
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.leases import Leases, Terms
-from hostedagent.stores.state import StateStore, Value
+from hostedagent.stores.state import StateStore, Value, value_to_json
 from hostedagent.types import Json
 
 TURN: Final = "turn"
@@ -61,6 +61,16 @@ class Snapshot:
     def __bool__(self) -> bool:
         """Whether there is anything to keep."""
         return bool(self.session or self.approvals or self.open or self.excluded or self.workflow)
+
+    def check(self) -> None:
+        """See that it can be kept.
+
+        Raises:
+            ValueError: It is not JSON.
+            StateTooLarge: It is larger than `MAX_VALUE_BYTES`.
+        """
+        if self:
+            value_to_json(TURN, self.dump())
 
     def dump(self) -> Value:
         """The stored form."""
