@@ -131,6 +131,7 @@ class Lease:
         is_ending: The turn was stopped and is winding up: the next turn waits for it instead of being refused.
         lost: Set when another turn has the conversation.
         attempt: A write of which nobody knows whether it happened.
+        response_id: The response that the turn wanted to be the head.
     """
 
     scope: Scope
@@ -144,11 +145,28 @@ class Lease:
     released: asyncio.Event = field(default_factory=asyncio.Event)
     renewal: asyncio.Task[None] | None = None
     attempt: Head | None = None
+    response_id: str | None = None
 
     @property
     def place(self) -> str:
         """The key of the conversation."""
         return self.scope.key(CONVERSATION, self.conversation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Debt:
+    """What a turn that failed could not say in the record: what it put there, if anything, counts for nothing."""
+
+    before: Head
+    response_id: str | None
+    excluded: tuple[str, ...]
+
+    def paid(self, head: Head) -> Head:
+        """The record as it should be."""
+        kept = head.excluded + tuple(item_id for item_id in self.excluded if item_id not in head.excluded)
+        if self.response_id is not None and head.response_id == self.response_id:
+            head = replace(head, response_id=self.before.response_id, has_snapshot=self.before.has_snapshot)
+        return replace(head, excluded=kept[-_MAX_EXCLUDED:])
 
 
 class Leases:
@@ -160,6 +178,7 @@ class Leases:
         self._known: OrderedDict[str, tuple[Head, Etag]] = OrderedDict()
         self._held: dict[str, Lease] = {}
         self._over: OrderedDict[str, None] = OrderedDict()
+        self._debts: OrderedDict[str, _Debt] = OrderedDict()
 
     async def head(self, scope: Scope, conversation_id: str) -> Head:
         """The conversation's record as it stands, for a turn that changes nothing."""
@@ -186,7 +205,9 @@ class Leases:
                 head, etag = await self._read(scope, conversation_id)
                 is_fresh = True
                 continue
-            held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
+            debt = self._debts.get(place)
+            due = debt.paid(head) if debt is not None else head
+            held = replace(due, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
             try:
                 etag = await self._state.put(scope, CONVERSATION, conversation_id, held.dump(), expect=etag)
             except StateConflict:
@@ -197,6 +218,7 @@ class Leases:
                 raise
             else:
                 break
+        self._debts.pop(place, None)
         self._remember(place, held, etag)
         lease = Lease(scope, conversation_id, held, etag, owner, was_abandoned=head.owner is not None)
         self._held[place] = lease
@@ -230,14 +252,18 @@ class Leases:
                 lease.renewal.cancel()
                 await asyncio.wait((lease.renewal,))
             head = lease.head
+            lease.response_id = response_id or lease.response_id
             kept = (*head.excluded, *excluded)[-_MAX_EXCLUDED:]
             if response_id is None:
                 free = Head(head.response_id, kept, head.has_snapshot)
             else:
                 free = Head(response_id, kept, has_snapshot)
             await self._write(lease, free)
-        except BaseException:
+            self._debts.pop(lease.place, None)
+        except BaseException as error:
             self._end(lease.owner)
+            if not isinstance(error, Conflict):
+                self._owe(lease.place, _Debt(lease.head, lease.response_id, tuple(excluded)))
             raise
         finally:
             if self._held.get(lease.place) is lease:
@@ -301,6 +327,11 @@ class Leases:
         if lease is not None and lease.is_ending:
             with suppress(TimeoutError):
                 await asyncio.wait_for(lease.released.wait(), ENDING_SECONDS)
+
+    def _owe(self, place: str, debt: _Debt) -> None:
+        self._debts[place] = debt
+        while len(self._debts) > _CACHED:
+            self._debts.popitem(last=False)
 
     def _end(self, owner: str) -> None:
         """Remember that a turn of this process has ended, also if the record still names it."""

@@ -137,15 +137,20 @@ class ResponseStore:
         scope = current_scope()
         items = list(input_items) if input_items is not None else None
         turn = _InFlight(scope, _conversation_of(response), dict(response), _ids(items or ()))
+        self._in_flight[response_id] = turn
         try:
             await self._provider(scope).create_response(response, items, history_item_ids, context=context)
-        except Exception as error:
+        except BaseException as error:
             # One that exists already is a turn taken up again; the SDK goes on with it.
             refused = self._refusals.get(response_id)
-            if refused is not None and not isinstance(error, ResponseAlreadyExistsError):
-                await refused()
+            if (
+                refused is not None
+                and isinstance(error, Exception)
+                and not isinstance(error, ResponseAlreadyExistsError)
+            ):
+                await refused()  # Still in flight: what may have been stored must stay out of later prompts.
+            self._settle(response_id)
             raise
-        self._in_flight[response_id] = turn
         self._owners[response_id] = sys.intern(scope.key())
         while len(self._owners) > MAX_OWNERS:
             self._owners.popitem(last=False)

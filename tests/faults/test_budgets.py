@@ -1,0 +1,118 @@
+"""What a turn costs on Foundry: how many calls of the service, how many clients, how many bytes kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_framework import Agent
+
+from hostedagent import AgentHost
+from hostedagent.stores.choice import Stores, file_stores
+from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.patience import Patience
+from hostedagent.testing import InProcessClient, OfflineChatClient, serve
+from tests.faults.world import DELIVERIES, Delivery, TurnKind, World, world
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[World]:
+    async with world(patience=Patience()) as served:
+        await served.turn("warm", {"input": "pay warm"})  # Makes the state store.
+        yield served
+
+
+def split(routes: list[str]) -> tuple[list[str], list[str]]:
+    """The calls of the response store and those of the state store; a caller's polling counts for neither."""
+    responses = [route for route in routes if route.startswith("responses.") and route != "responses.get"]
+    return responses, [route for route in routes if route.startswith(("items.", "stores."))]
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize(
+    ("turn", "most_responses", "most_state"), [("first", 2, 0), ("chained", 4, 2), ("conversation", 4, 2)]
+)
+async def test_a_plain_turn_stays_within_its_calls(
+    served: World, turn: TurnKind, delivery: Delivery, most_responses: int, most_state: int
+) -> None:
+    body = await served.begin("ann", turn)
+    served.emulator.log.clear()
+    told = await served.turn("ann", body, delivery)
+    await served.http.idle()  # What is written after the caller was told counts too.
+
+    assert told.is_done
+    responses, state = split(served.emulator.log.routes)
+    assert len(responses) <= most_responses, responses
+    assert len(state) <= most_state, state
+    assert responses.count("responses.update") == 1
+
+
+async def test_a_turn_that_is_not_stored_calls_nothing(served: World) -> None:
+    served.emulator.log.clear()
+    assert (await served.turn("ann", {"input": "say it", "store": False}, "streamed")).is_done
+    assert served.emulator.log.routes == []
+
+
+async def test_connections_are_kept_between_requests(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    connect = asyncio.get_running_loop().create_connection
+
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        opened.append(args)
+        return await connect(*args, **kwargs)
+
+    await served.turn("ann", {"input": "say it", "conversation": "conv_1"})
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", counted)
+    for _ in range(10):
+        await served.turn("ann", {"input": "say it", "conversation": "conv_1"})
+    assert opened == []
+
+
+async def grown(http: InProcessClient, by: str, turns: int, size: Any) -> list[int]:
+    """What is stored after each turn of one conversation."""
+    sizes: list[int] = []
+    link: dict[str, Any] = {"conversation": "conv_1"} if by == "conversation" else {}
+    for n in range(turns):
+        reply = await http.post("/responses", json={"input": f"turn {n:04d}", **link})
+        assert reply.status == 200 and reply.json()["status"] == "completed", reply.text
+        if by != "conversation":
+            link = {"previous_response_id": reply.json()["id"]}
+        sizes.append(size())
+    return sizes
+
+
+def assert_linear(sizes: list[int]) -> None:
+    early, late = sizes[20] - sizes[10], sizes[199] - sizes[189]
+    assert 0 < late < early * 1.5, f"ten turns took {early} bytes at the start and {late} at the end"
+
+
+def an_agent() -> Agent[Any]:
+    return Agent(OfflineChatClient(script=["A short answer."] * 200))
+
+
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+async def test_two_hundred_turns_grow_evenly_in_memory(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, kept = MemoryDocuments(), dict[str, int]()
+    write = documents.write
+
+    async def counted(given: Any) -> None:
+        kept.update({key: len(document) for key, document in given.items()})
+        await write(given)
+
+    monkeypatch.setattr(documents, "write", counted)
+    stores = Stores(responses=DocumentResponses(documents), state=MemoryStateStore())
+    async with serve(AgentHost(an_agent(), stores=stores).app) as http:
+        assert_linear(await grown(http, by, 200, lambda: sum(kept.values())))
+
+
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+async def test_two_hundred_turns_grow_evenly_in_files(by: str, tmp_path: Path) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+
+    async with serve(AgentHost(an_agent(), stores=file_stores(tmp_path)).app) as http:
+        assert_linear(await grown(http, by, 200, size))
