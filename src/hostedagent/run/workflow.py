@@ -161,6 +161,8 @@ def _plain(value: object) -> Json:
     match value:
         case BaseModel():
             return value.model_dump(mode="json")
+        case Message() | AgentResponse():
+            return cast("Message | AgentResponse[Any]", value).text  # The rest is not for callers.
         case _ if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
             return to_dict()
         case Mapping():
