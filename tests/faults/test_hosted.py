@@ -37,7 +37,8 @@ async def ask(url: str, user: str, text: str, **link: Any) -> Response:
     """One turn of a real client, with the identity that the platform adds."""
     identity = {USER_ID_HEADER: user, CALL_ID_HEADER: call_id_for(user)}
     async with openai.AsyncOpenAI(base_url=url, api_key="unused", default_headers=identity) as client:
-        return await client.responses.create(input=text, **link)
+        made: Response = await client.responses.create(input=text, **link)
+        return made
 
 
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
