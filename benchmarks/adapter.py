@@ -80,7 +80,8 @@ async def driver(agent: Speaker) -> None:
     state = MemoryStateStore()
     stage = Stage(
         source=AgentSource(cast("Any", agent)),
-        history=ReplayHistory(CallerPolicy()),
+        history=(history := ReplayHistory(CallerPolicy())),
+        workflows=history,
         store=ResponseStore(cast("Any", _no_provider)),
         sessions=Sessions(state),
         approvals=Approvals(state),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hostedagent.errors import ConfigurationError, HostError, RequestError
     from hostedagent.history.provider import FoundryHistoryProvider
+    from hostedagent.hooks import Hooks
     from hostedagent.host import AgentHost
     from hostedagent.identity import (
         HeaderScopeResolver,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from hostedagent.policy import CallerPolicy, HostOptions
     from hostedagent.request.turn import TurnRequest, current_turn
     from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
+    from hostedagent.types import Cancelled, Completed, Failed, Incomplete
 
 # The SDK prints a line on standard error for each experimental name it loads itself. Read when it is imported.
 os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true")
@@ -36,11 +38,16 @@ os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true
 _HOME = {
     "AgentHost": "hostedagent.host",
     "CallerPolicy": "hostedagent.policy",
+    "Cancelled": "hostedagent.types",
+    "Completed": "hostedagent.types",
     "ConfigurationError": "hostedagent.errors",
     "FoundryHistoryProvider": "hostedagent.history.provider",
+    "Failed": "hostedagent.types",
     "HeaderScopeResolver": "hostedagent.identity",
     "HostError": "hostedagent.errors",
+    "Hooks": "hostedagent.hooks",
     "HostOptions": "hostedagent.policy",
+    "Incomplete": "hostedagent.types",
     "IsolationKeys": "hostedagent.identity",
     "RequestError": "hostedagent.errors",
     "Scope": "hostedagent.identity",
@@ -60,11 +67,16 @@ _HOME = {
 __all__ = [
     "AgentHost",
     "CallerPolicy",
+    "Cancelled",
+    "Completed",
     "ConfigurationError",
+    "Failed",
     "FoundryHistoryProvider",
     "HeaderScopeResolver",
+    "Hooks",
     "HostError",
     "HostOptions",
+    "Incomplete",
     "IsolationKeys",
     "RequestError",
     "Scope",

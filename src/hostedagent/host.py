@@ -22,6 +22,7 @@ from hostedagent.history.replay import ReplayHistory
 from hostedagent.history.service import ServiceHistory
 from hostedagent.history.session import SessionHistory
 from hostedagent.history.workflow import WorkflowHistory
+from hostedagent.hooks import Hooks
 from hostedagent.identity import PlatformScopeResolver, ScopeResolver
 from hostedagent.ownership import EventBuffers
 from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
@@ -31,6 +32,7 @@ from hostedagent.run.agent import tool_names
 from hostedagent.source import AgentFactory, AgentSource
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.choice import Stores, default_stores, is_hosted
+from hostedagent.stores.measured import measured
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions
 from hostedagent.turn import Stage, Turn
@@ -59,6 +61,7 @@ class AgentHost:
             of one `TurnRequest`, sync or async, that makes a fresh agent for each turn, which is closed at its end.
         options: Limits, history owner and caller policy.
         stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
+        hooks: What the application does before a run, to updates, and when a turn has ended.
         resolve_scope: Says whose request it is; by default the platform's identity headers.
         prefix: A path below which the routes are served, for example `"/agents/writer"`.
 
@@ -72,11 +75,13 @@ class AgentHost:
         *,
         options: HostOptions | None = None,
         stores: Stores | None = None,
+        hooks: Hooks | None = None,
         resolve_scope: ScopeResolver | None = None,
         prefix: str = "",
     ) -> None:
         self._options = options = options or HostOptions()
-        self._stores = stores or default_stores(options.retention)
+        self._hooks = hooks or Hooks()
+        self._stores = measured(stores or default_stores(options.retention))
         self._source = AgentSource(agent_or_factory)
         self._buffers = EventBuffers()
         state = self._stores.state
@@ -119,6 +124,7 @@ class AgentHost:
             approvals=self._continuations.approvals,
             run_timeout=self._options.run_timeout,
             consent_origins=self._options.consent_origins,
+            hooks=self._hooks,
         )
 
     def _compose(self, prefix: str) -> ResponsesAgentServerHost:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hostedagent.content import BY_CONTENT, COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
 from hostedagent.content.left_out import left_out
+from hostedagent.measures import count_left_out
 from hostedagent.types import Emission
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Projection:
         codec = self._codecs.get(part.content.type)
         if codec is None:
             logger.warning("Dropped a content of the unknown type %r.", part.content.type)
+            count_left_out("dropped", part.content.type)
             return
         if codec.effect is not None:
             yield from codec.effect(part)

@@ -11,6 +11,8 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final
 
 CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -25,6 +27,10 @@ _EXPORTER_VARIABLES: Final = (
 )
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+_OWN: Final = __name__.partition(".")[0]
+
+_log_ids: ContextVar[dict[str, str]] = ContextVar("hostedagent_log_ids")
 
 _NOISY: Final = {
     "agent_framework": logging.WARNING,
@@ -57,10 +63,12 @@ def configure(*, connection_string: str | None = None, log_level: str | None = N
 
 def configure_logging(level: str | None = None) -> None:
     """One line a record on standard error, unless the application has set up logging itself."""
+    if not hasattr(make := logging.getLogRecordFactory(), _OWN):
+        logging.setLogRecordFactory(_naming_turns(make))
     root = logging.getLogger()
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+        handler.setFormatter(Lines(_LOG_FORMAT))
         handler.addFilter(lambda record: record.name != "hypercorn.error")  # Hypercorn prints these itself.
         root.addHandler(handler)
         root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
@@ -69,6 +77,37 @@ def configure_logging(level: str | None = None) -> None:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(least)
+
+
+def set_log_ids(response_id: str, session_id: str | None) -> None:
+    """Say which turn the records of this package are about, in this context and every task started from it."""
+    _log_ids.set({"response_id": response_id, "session_id": session_id} if session_id else {"response_id": response_id})
+
+
+def _naming_turns(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    """Give this package's records, and no others, `response_id` and `session_id`, for whatever handler there is.
+
+    A filter would have to sit on each logger or on each handler, and an exporter brings its own.
+    """
+
+    def make_named(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        if record.name.startswith(_OWN) and (ids := _log_ids.get(None)) is not None:
+            record.__dict__.update(ids)
+        return record
+
+    setattr(make_named, _OWN, True)
+    return make_named
+
+
+class Lines(logging.Formatter):
+    """Ends a line with the turn that it is about."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, before a stack is added to it."""
+        line = super().formatMessage(record)
+        ids = [f"{name}={value}" for name in ("response_id", "session_id") if (value := getattr(record, name, None))]
+        return f"{line} [{' '.join(ids)}]" if ids else line
 
 
 def _quieten(record: logging.LogRecord) -> bool:

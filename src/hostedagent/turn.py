@@ -11,7 +11,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 from azure.ai.agentserver.responses import ResponseEventStream
@@ -21,6 +22,7 @@ from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
 from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
+from hostedagent.hooks import Hooks, prepare, tell, transformed
 from hostedagent.projection import Projection
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import approval_tools, check_tool_names, model_name, start_run
@@ -28,10 +30,11 @@ from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Pump, Stopped
 from hostedagent.run.usage import UsageCount
 from hostedagent.source import AgentSource, is_workflow_agent
+from hostedagent.spans import TurnSpan
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
-from hostedagent.telemetry import log_failure
+from hostedagent.telemetry import log_failure, set_log_ids
 from hostedagent.types import (
     Cancelled,
     Completed,
@@ -71,6 +74,7 @@ class Stage:
     approvals: Approvals
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 class _EndedEarly(Exception):
@@ -110,6 +114,8 @@ class Turn:
         self._history = stage.history
         self._has_run = False
         self._is_settled = False
+        self._span = TurnSpan()
+        self._outcome: Outcome = Cancelled("client")
 
     async def drive(self) -> AsyncGenerator[Event]:
         """The events of the turn. `created` leaves before anything is read or run."""
@@ -122,9 +128,9 @@ class Turn:
             async with AsyncExitStack() as resources:
                 try:
                     set_current_turn(self._request)
-                    agent = await resources.enter_async_context(self._stage.source.open(self._request))
-                    self._meet(agent)
-                    feed = await self._history.before(self._request, self._continuation, self._context, agent)
+                    with self._span.current(self._request):
+                        agent = await self._open(resources)
+                        feed = await self._history.before(self._request, self._continuation, self._context, agent)
                     async for event in self._run(agent, feed, resources):
                         yield event
                     outcome = self._ending.outcome()
@@ -138,12 +144,15 @@ class Turn:
         finally:
             if not self._is_settled:  # Closed or cancelled in the middle: the conversation must not stay taken.
                 await self._settle(None, Cancelled("client"))
+            await self._finish()
 
     def _begin(self) -> None:
         self._continuation.has_begun = True
         self._continuation.response_id = self._request.response_id
         if self._continuation.lease is not None:
             self._stage.sessions.keep(self._continuation.lease)
+        self._span.begin(self._request)
+        set_log_ids(self._request.response_id, self._request.sandbox_session_id)
         self._fill_response()
 
     def _fill_response(self) -> None:
@@ -154,11 +163,21 @@ class Turn:
         if instance is not None and (model := model_name(instance)) is not None:
             response["model"] = model
 
+    async def _open(self, resources: AsyncExitStack) -> SupportsAgentRun:
+        if (hook := self._stage.hooks.before_run) is not None:
+            self._request = await prepare(hook, self._request)
+            set_current_turn(self._request)
+            self._stream.response.update(self._request.options.echo)
+        agent = await resources.enter_async_context(self._stage.source.open(self._request))
+        self._meet(agent)
+        return agent
+
     def _meet(self, agent: SupportsAgentRun) -> None:
         if is_workflow_agent(agent):
             self._history = self._stage.workflows
         if self._stage.source.instance is None:  # An instance was checked when the host was built.
             self._history.check(agent)
+        self._span.meet(agent)
         check_tool_names(agent, self._request)
         self._output.held_calls = approval_tools(agent)
         self._ending.model = None
@@ -176,7 +195,10 @@ class Turn:
             )
 
         self._has_run = True
-        pump = Pump(feed.run.start if feed.run is not None else start, ends_at=reports_failure)
+        begin = feed.run.start if feed.run is not None else start
+        hook = self._stage.hooks.transform_update
+        with self._span.current(self._request):  # The run's task begins here, and keeps it.
+            pump = Pump(begin, ends_at=reports_failure, through=partial(transformed, hook) if hook else None)
         resources.push_async_callback(pump.stop)
         watchers = self._watch(pump)
         resources.callback(_cancel, watchers)
@@ -261,14 +283,26 @@ class Turn:
         A turn whose save failed has failed; it leaves what a failed turn leaves.
         """
         self._is_settled = True
+        self._outcome = outcome
         terminal = self._terminal(outcome)
         try:
-            await asyncio.shield(self._save(feed, outcome, terminal))
+            with self._span.current(self._request):
+                await asyncio.shield(self._save(feed, outcome, terminal))
         except Exception as error:  # noqa: BLE001 - becomes the outcome
             log_failure(logger, f"Saving the turn {self._request.response_id} failed", error)
             if isinstance(outcome, Completed | Incomplete):
                 return await self._settle(None, LOST if isinstance(error, Conflict) else failed("server_error"))
+        self._end_span()
         return outcome, terminal
+
+    def _end_span(self) -> None:
+        self._span.end(self._outcome, model=self._ending.model, usage=self._usage.wire())
+
+    async def _finish(self) -> None:
+        self._end_span()
+        if (hook := self._stage.hooks.on_outcome) is not None:
+            with self._span.current(self._request):
+                await tell(hook, self._request, self._outcome)
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
         if feed is None or terminal is None or not isinstance(outcome, Completed | Incomplete):

@@ -22,6 +22,7 @@ from hostedagent.content._calls import raw_text
 from hostedagent.content._codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part, wire_text
 from hostedagent.content.image import OpenImage
 from hostedagent.content.text import OpenText
+from hostedagent.measures import count_left_out
 from hostedagent.types import Emission
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class _NoItem(BaseItem):
 
     def append(self, part: Part) -> Iterable[Emission]:
         logger.debug("A vector store was named; no item tells of it.")
+        count_left_out("dropped", part.content.type)
         return ()
 
     def close(self, end: End) -> Iterable[Emission]:

@@ -14,6 +14,7 @@ from agent_framework import Content, Message
 
 from hostedagent.content import BY_ITEM
 from hostedagent.errors import InvalidRequest
+from hostedagent.measures import count_left_out
 from hostedagent.request.questions import NO_ANSWERS, Answered, settle_questions
 from hostedagent.request.transcript import Entry, Fold, Results, pair
 from hostedagent.request.turn import read_item
@@ -97,6 +98,7 @@ def _read_history(item: Item, trusts_roles: bool) -> Entry:
         contents = None
     if contents is None:
         logger.warning("A stored item of type %r cannot be read; the model sees a placeholder.", kind)
+        count_left_out("placeholder", str(kind))
         contents = [Content.from_text(f"[{kind} that this agent cannot read]")]
     return _entry(item, contents, trusts_roles, None)
 

@@ -44,11 +44,19 @@ class Pump(Generic[T]):
     Args:
         start: Makes the stream, inside the task, so that everything the run does sees one context.
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
+        through: Makes the stream that is pulled of the run's own.
     """
 
-    def __init__(self, start: Start[T], *, ends_at: Callable[[T], bool] | None = None) -> None:
+    def __init__(
+        self,
+        start: Start[T],
+        *,
+        ends_at: Callable[[T], bool] | None = None,
+        through: Callable[[AsyncIterable[T]], AsyncIterable[T]] | None = None,
+    ) -> None:
         self._start = start
         self._ends_at = ends_at
+        self._through = through
         self._buffer: list[T] = []
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
@@ -62,11 +70,13 @@ class Pump(Generic[T]):
             stream = self._start()
             if not isinstance(stream, AsyncIterable):
                 stream = await stream
+            if self._through is not None:
+                stream = self._through(stream)
             async for value in stream:
                 self._buffer.append(value)
                 self._arrived.set()
                 if self._ends_at is not None and self._ends_at(value):
-                    await _close(stream)
+                    await close_stream(stream)
                     break
                 if len(self._buffer) >= READ_AHEAD:
                     self._taken.clear()
@@ -124,7 +134,7 @@ class Pump(Generic[T]):
                 logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)
 
 
-async def _close(stream: object) -> None:
+async def close_stream(stream: object) -> None:
     """Close a stream that is left before its end: Agent Framework's have `close`, generators `aclose`."""
     close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
     if close is not None:

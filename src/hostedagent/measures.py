@@ -1,0 +1,76 @@
+"""What is counted and timed, with OpenTelemetry's API: nothing happens until the process has a meter provider.
+
+No attribute holds content, a caller's words or an id, so the number of series stays small.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from types import TracebackType
+from typing import Final, Literal, Self, TypeAlias
+
+from opentelemetry import metrics
+
+SCOPE: Final = "hostedagent"
+"""The name of the instrumentation scope of meter and tracer."""
+
+OUTCOME: Final = "hostedagent.outcome"
+REASON: Final = "hostedagent.outcome.reason"
+ERROR_TYPE: Final = "error.type"
+
+StoreName: TypeAlias = Literal["responses", "state"]
+
+
+class Instruments:
+    """The instruments of a meter."""
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        self.turns = meter.create_counter("hostedagent.turns", "{turn}", "Turns that ended, by outcome.")
+        self.turn_duration = meter.create_histogram(
+            "hostedagent.turn.duration", "s", "From the beginning of a turn until its end was saved."
+        )
+        self.left_out = meter.create_counter(
+            "hostedagent.contents.left_out",
+            "{content}",
+            "Contents of a run that no item tells of, and stored items that the model sees as a placeholder.",
+        )
+        self.store_duration = meter.create_histogram(
+            "hostedagent.store.duration", "s", "Calls of the response store and the state store."
+        )
+
+
+INSTRUMENTS = Instruments(metrics.get_meter(SCOPE))
+
+
+def count_turn(attributes: dict[str, str], seconds: float) -> None:
+    """Count a turn that ended."""
+    INSTRUMENTS.turns.add(1, attributes)
+    INSTRUMENTS.turn_duration.record(seconds, attributes)
+
+
+def count_left_out(how: Literal["dropped", "placeholder"], kind: str) -> None:
+    """Count a content that was dropped, or an item in whose place the model sees a line of text."""
+    INSTRUMENTS.left_out.add(1, {"hostedagent.left_out": how, "hostedagent.content.type": kind})
+
+
+class StoreCall:
+    """Times one call of a store: `with StoreCall("state", "get"): ...`."""
+
+    __slots__ = ("_operation", "_started", "_store")
+
+    def __init__(self, store: StoreName, operation: str) -> None:
+        self._store = store
+        self._operation = operation
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        attributes = {"hostedagent.store": self._store, "hostedagent.store.operation": self._operation}
+        if kind is not None:
+            attributes[ERROR_TYPE] = kind.__qualname__
+        INSTRUMENTS.store_duration.record(perf_counter() - self._started, attributes)
