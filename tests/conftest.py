@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from tests.stores import CHOSEN, KINDS
+from tests.stores import CHOSEN, KINDS, StoreKind
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -10,4 +12,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    CHOSEN.kind = config.getoption("--stores")
+    CHOSEN.kind = cast("StoreKind", config.getoption("--stores"))
