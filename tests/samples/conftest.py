@@ -15,6 +15,13 @@ def hello() -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
+def workflow() -> Iterator[str]:
+    """The URL of samples/workflow."""
+    with served("samples/workflow/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
 def tools() -> Iterator[str]:
     """The URL of samples/tools, named as a module."""
     with served("samples.tools.agent") as url:
