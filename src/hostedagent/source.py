@@ -1,7 +1,8 @@
 """Where the agent of a turn comes from: one instance, or a factory that makes a fresh one for each turn.
 
 An instance is never changed: a turn gets a shallow copy with its own list of context providers, because a run may add
-to that list. What a factory makes belongs to the turn and is closed at its end.
+to that list. What a factory makes belongs to the turn and is closed at its end; what has no `close` and is an async
+context manager, which may be the agent itself or a function of `@asynccontextmanager`, is entered and left.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import copy
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from inspect import Parameter
 from typing import Any, Final, TypeAlias, cast
 
@@ -19,11 +20,15 @@ from agent_framework import SupportsAgentRun, Workflow, WorkflowAgent, WorkflowB
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.request.turn import TurnRequest
+from hostedagent.telemetry import log_failure
 
 logger = logging.getLogger(__name__)
 
 Made: TypeAlias = SupportsAgentRun | Workflow | WorkflowBuilder
-AgentFactory: TypeAlias = Callable[[], Made | Awaitable[Made]] | Callable[[TurnRequest], Made | Awaitable[Made]]
+Given: TypeAlias = Made | Awaitable[Made] | AbstractAsyncContextManager[Made]
+"""What a factory returns: what runs, or what gives it when it is awaited or entered."""
+
+AgentFactory: TypeAlias = Callable[[], Given] | Callable[[TurnRequest], Given]
 
 CLOSE_SECONDS: Final = 10.0
 """How long an agent may take to close."""
@@ -69,29 +74,86 @@ class AgentSource:
         if self.instance is not None:
             yield _own_copy(self.instance)
             return
-        agent = await self._make(request)
+        made = await self._make(request)
+        if _must_be_entered(made):
+            held = _Held(cast("AbstractAsyncContextManager[object]", made))
+            try:
+                yield _agent_of(await held.entered())
+            finally:
+                await close(held)
+            return
+        agent = _agent_of(made)
         try:
             yield agent
         finally:
             await close(agent)
 
-    async def _make(self, request: TurnRequest) -> SupportsAgentRun:
+    async def _make(self, request: TurnRequest) -> object:
         assert self._factory is not None
         made = self._factory(request) if self._factory_takes_request else self._factory()
         if inspect.isawaitable(made):
             made = await made
-        if callable(build := getattr(made, "build", None)):
-            made = build()
-        if callable(as_agent := getattr(made, "as_agent", None)) and not hasattr(made, "create_session"):
-            made = as_agent()
-        if not isinstance(made, SupportsAgentRun):
-            raise ConfigurationError(f"The agent factory returned {type(made).__name__!r}, which cannot run.")
         return made
 
     async def aclose(self) -> None:
         """Close the instance, at the end of the process."""
         if self.instance is not None:
             await close(self.instance)
+
+
+def _agent_of(made: Any) -> SupportsAgentRun:
+    if callable(build := getattr(made, "build", None)):
+        made = build()
+    if callable(as_agent := getattr(made, "as_agent", None)) and not hasattr(made, "create_session"):
+        made = as_agent()
+    if not isinstance(made, SupportsAgentRun):
+        raise ConfigurationError(f"The agent factory returned {type(made).__name__!r}, which cannot run.")
+    return made
+
+
+def _must_be_entered(made: object) -> bool:
+    """Whether something has a beginning and an end and no `close`. What can be closed opens itself when it must."""
+    return hasattr(made, "__aenter__") and not callable(getattr(made, "close", None))
+
+
+class _Held:
+    """Enters a context manager and leaves it, in one task of its own: a turn is driven by several.
+
+    Exceptions: what entering raises comes out of `entered`, what leaving raises out of `close`.
+    Cancellation: cancelling `close` cancels the leaving.
+    """
+
+    def __init__(self, manager: AbstractAsyncContextManager[object]) -> None:
+        self._value: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._is_over = asyncio.Event()
+        self._task = asyncio.create_task(self._hold(manager), name="hostedagent-agent")
+
+    async def _hold(self, manager: AbstractAsyncContextManager[object]) -> None:
+        async with manager as value:
+            self._value.set_result(manager if value is None else value)
+            await self._is_over.wait()
+
+    async def entered(self) -> object:
+        """What the manager gives."""
+        await asyncio.wait({self._task, self._value}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._value.done():
+            self._task.result()
+        return self._value.result()
+
+    async def close(self) -> None:
+        """Leave, or stop entering."""
+        self._is_over.set()
+        if self._task.done():  # It could not be entered, and that was told.
+            return
+        if not self._value.done():
+            self._task.cancel()
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        if not self._task.cancelled():
+            self._task.result()
 
 
 async def close(agent: object) -> None:
@@ -104,8 +166,8 @@ async def close(agent: object) -> None:
         if inspect.isawaitable(result):
             task = asyncio.ensure_future(cast("Awaitable[object]", result))
             await asyncio.shield(asyncio.wait_for(task, CLOSE_SECONDS))
-    except Exception:
-        logger.warning("Closing the agent failed.", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - the turn has ended, and stays as it ended
+        log_failure(logger, "Closing the agent failed", error)
 
 
 def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
