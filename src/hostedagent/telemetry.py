@@ -73,6 +73,7 @@ def configure_logging(level: str | None = None) -> None:
         root.addHandler(handler)
         root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
     logging.getLogger("azure.ai.agentserver").addFilter(_quieten)
+    logging.getLogger("azure.ai.agentserver.core").addFilter(_drop_absent)
     for name, least in _NOISY.items():
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
@@ -119,6 +120,12 @@ def _quieten(record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return not str(record.msg).startswith("Responses resilience: DISABLED")
+
+
+def _drop_absent(record: logging.LogRecord) -> bool:
+    """Drop the SDK's warning that storage has no such value: most turns leave none, and reading that is no mistake."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not (str(record.msg).startswith("Foundry storage") and arguments[:1] == ("GET",) and 404 in arguments)
 
 
 def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:

@@ -86,10 +86,10 @@ def coerce(kind: Any, output: Json, param: str) -> Any:
     text = _text(output, param)
     if kind in (str, Message, Content):
         return _shaped(kind, text, param)
-    value = _json(text)
+    value: object = _json(text)
     if kind == list[Message] and not isinstance(value, list):
         value = [text]
-    return value if kind is None else _shaped(kind, value, param)
+    return cast("Json", value) if kind is None else _shaped(kind, cast("Json", value), param)
 
 
 def _json(text: str) -> Any:
