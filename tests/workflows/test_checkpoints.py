@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_framework import Agent, WorkflowBuilder
+from agent_framework import Agent, Content, Executor, Message, WorkflowBuilder, WorkflowContext, handler
 
 from hostedagent import AgentHost, file_stores
 from hostedagent.stores import checkpoints as stored
@@ -215,3 +216,68 @@ async def test_a_workflow_whose_state_could_not_be_found_again_is_refused_with_t
 
     assert reply.json()["status"] == "failed"
     assert reason in caplog.text
+
+
+class Opaque:
+    """No plain data, and not registered."""
+
+
+class Keeping(Executor):
+    """Keeps something in its state, from the second turn on."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(id="keeping")
+        self.value = value
+        self.has_started = False
+
+    @handler
+    async def start(self, messages: list[Message], ctx: WorkflowContext[Any, str]) -> None:
+        await ctx.yield_output(messages[-1].text)
+        self.has_started = messages[-1].text == "b"
+
+    async def on_checkpoint_save(self) -> dict[str, Any]:
+        return {"kept": self.value} if self.has_started else {}
+
+
+@pytest.mark.parametrize("value", [Opaque(), threading.Lock()], ids=["unregistered", "cannot be copied"])
+async def test_a_turn_whose_checkpoint_cannot_be_kept_has_failed(
+    value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with watching(lambda: WorkflowBuilder(start_executor=Keeping(value), name="keeping")) as world:
+        first = await turn(world.client, "a")
+        reply = await say(world.client, "b", previous_response_id=first["id"])
+        assert await world.checkpoints() == [first["id"]]
+
+    assert reply.json()["status"] == "failed"
+    assert "Saving the turn" in caplog.text
+
+
+class Consenting(Executor):
+    """Counts the messages it has seen, and asks for consent when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(id="consenting")
+
+    @handler
+    async def start(self, messages: list[Message], ctx: WorkflowContext[Any, Any]) -> None:
+        seen = int(ctx.get_state("seen", 0)) + 1
+        ctx.set_state("seen", seen)
+        if messages[-1].text == "consent":
+            await ctx.yield_output(Content.from_oauth_consent_request("https://example.com/consent"))
+        await ctx.yield_output(f"seen {seen}")
+
+
+@pytest.mark.parametrize("fields", [{"conversation": "conv_1"}, {}], ids=["conversation", "chain"])
+async def test_after_a_turn_that_was_cut_short_the_workflow_goes_on_from_before_it(fields: dict[str, Any]) -> None:
+    def flow() -> WorkflowBuilder:
+        return WorkflowBuilder(start_executor=Consenting(), name="consenting")
+
+    async with watching(flow) as world:
+        first = await turn(world.client, "a", **fields)
+        link = fields or {"previous_response_id": first["id"]}
+        cut = (await say(world.client, "consent", **link)).json()
+        assert (cut["status"], texts(cut)) == ("incomplete", [])
+        again = await turn(world.client, "b", **(fields or {"previous_response_id": cut["id"]}))
+
+    assert texts(again) == ["seen 2"]

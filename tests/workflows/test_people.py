@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from agent_framework import Content
+from agent_framework import Content, WorkflowBuilder, WorkflowExecutor
 
 from hostedagent.testing import OfflineChatClient
 from tests.host.world import assert_refusal, hosting
@@ -261,3 +261,30 @@ async def test_a_message_while_an_approval_is_asked_is_refused_and_names_it() ->
         answered = await turn(client, [approval(questions(asked)[0])], previous_response_id=asked["id"])
 
     assert texts(answered) == ["files are done", "noted"]
+
+
+async def test_who_keeps_the_transcript_approves_by_sending_it_back() -> None:
+    deleter = Deleter()
+    async with hosting(_deleting(deleter, "a.txt")) as client:
+        asked = await turn(client, "clean up", store=False)
+        (question,) = questions(asked)
+        said = [{"role": "user", "content": "clean up"}, dict(question)]
+        answered = await turn(client, [*said, approval(question)], store=False)
+
+    assert deleter.ran == ["a.txt"]
+    assert texts(answered) == ["files are done", "noted"]
+
+
+async def test_a_workflow_inside_a_workflow_asks_too() -> None:
+    def nested() -> WorkflowBuilder:
+        inner = WorkflowExecutor(asking(), id="inner", propagate_request=True)
+        return WorkflowBuilder(start_executor=inner, name="outer", output_from=[inner])
+
+    async with hosting(nested) as client:
+        first = await turn(client, "point")
+        assert list(calls(first)) == ["AskPoint"]
+        call_id = calls(first)["AskPoint"]
+        assert_refusal(await say(client, [output(call_id, "{}")], previous_response_id=first["id"]), 400)
+        second = await turn(client, [output(call_id, '{"x": 3}')], previous_response_id=first["id"])
+
+    assert second["status"] == "completed"

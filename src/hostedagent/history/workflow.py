@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_framework import WorkflowAgent, WorkflowCheckpoint
+from agent_framework.exceptions import WorkflowCheckpointException
 
 from hostedagent.continuation import Continuation
 from hostedagent.errors import ConfigurationError, InvalidRequest
@@ -152,16 +153,16 @@ class WorkflowRun:
         return run_workflow(self.workflow, self.given)
 
     async def save(self) -> WorkflowState | None:
-        """Keep the checkpoint at the end of the run.
+        """Keep the checkpoint at the end of the run; of one that was cut short, the checkpoint before it counts.
 
         Raises:
             Exception: It could not be made, or could not be read back later.
         """
-        storage = self.given.storage
-        if storage.error is not None:
-            raise storage.error
-        if storage.checkpoint is None:
-            return None
+        storage, before = self.given.storage, self.continuation.snapshot.workflow
+        if not self.given.has_ended:
+            return before.named() if before is not None else None
+        if storage.checkpoint is None or not storage.is_current:
+            raise WorkflowCheckpointException("The workflow made no checkpoint at its end; its own log says why.")
         requests = open_requests(storage)
         kinds = [*declared(self.workflow), *_recorded(requests)]
         data = await encode(storage.checkpoint, kinds)
@@ -170,7 +171,7 @@ class WorkflowRun:
 
     async def prune(self) -> None:
         """Drop the checkpoints that are one too many, once the turn is saved. A failure costs space only."""
-        earlier = self._earlier()
+        earlier = self._earlier() if self.given.has_ended else ()
         for response_id in earlier[: max(0, len(earlier) - self._bound)]:
             try:
                 await self._drop(response_id)

@@ -36,9 +36,9 @@ def describe(kind: Any) -> Json:
     if kind in (None, types.NoneType):
         return {"type": "types:NoneType"}
     if origin := get_origin(kind):
-        name = "typing:Union" if origin in (Union, types.UnionType) else describe(origin)["type"]
+        outer = {"type": "typing:Union"} if origin in (Union, types.UnionType) else describe(origin)
         arguments = [describe(argument) for argument in get_args(kind)]
-        return None if None in arguments else {"type": name, "of": arguments}
+        return None if outer is None or None in arguments else {**outer, "of": arguments}
     if not isinstance(kind, type) or "<locals>" in kind.__qualname__:
         return None
     return {"type": f"{kind.__module__}:{kind.__qualname__}"}

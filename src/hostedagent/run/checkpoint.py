@@ -30,21 +30,20 @@ _NAME: Final = "checkpoint"
 class LastCheckpoint:
     """A `CheckpointStorage` for one run: holds the checkpoint that it starts from, then the newest.
 
+    Agent Framework only logs when a checkpoint cannot be made, so `is_current` says whether the newest is the last.
+
     Args:
         checkpoint: The one that the run starts from.
     """
 
     def __init__(self, checkpoint: WorkflowCheckpoint | None = None) -> None:
         self.checkpoint = checkpoint
-        self.error: Exception | None = None
+        self.is_current = True
 
     async def save(self, checkpoint: WorkflowCheckpoint) -> str:
         """Hold a copy in place of the one before."""
-        try:
-            self.checkpoint, self.error = copy.deepcopy(checkpoint), None
-        except Exception as error:
-            self.error = error  # Agent Framework only logs it, and the turn would be kept with an older state.
-            raise
+        self.checkpoint = copy.deepcopy(checkpoint)
+        self.is_current = True
         return checkpoint.checkpoint_id
 
     async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:

@@ -41,6 +41,7 @@ class WorkflowInput:
         storage: Where the run finds the checkpoint that it goes on from, and leaves the newest.
         tools: The caller's own tools.
         shows_intermediate: Whether outputs that the workflow calls intermediate are sent.
+        has_ended: Whether the run came to its end.
     """
 
     messages: Sequence[Message]
@@ -48,6 +49,7 @@ class WorkflowInput:
     storage: LastCheckpoint = field(default_factory=LastCheckpoint)
     tools: Sequence[Any] = ()
     shows_intermediate: bool = True
+    has_ended: bool = False
 
 
 async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerator[AgentResponseUpdate]:
@@ -64,8 +66,11 @@ async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerat
     new: dict[str, Any] = {"responses": dict(given.responses)} if given.responses else {"message": [*given.messages]}
     updates = _Updates(given.shows_intermediate)
     async for event in run(**new, **every):
+        if event.type == "superstep_started":
+            storage.is_current = False  # Until the checkpoint at its end is there.
         for update in updates.of(cast("WorkflowEvent[Any]", event)):
             yield update
+    given.has_ended = True
 
 
 def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:
