@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
@@ -27,7 +28,7 @@ from hostedagent.projection import Projection
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import approval_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
-from hostedagent.run.pump import Pump, Stopped
+from hostedagent.run.pump import Interrupt, Pump, Stopped, stoppable
 from hostedagent.run.usage import UsageCount
 from hostedagent.source import AgentSource, is_workflow_agent
 from hostedagent.spans import TurnSpan
@@ -129,9 +130,9 @@ class Turn:
                 try:
                     set_current_turn(self._request)
                     with self._span.current(self._request):
-                        agent = await self._open(resources)
-                        feed = await self._history.before(self._request, self._continuation, self._context, agent)
-                    async for event in self._run(agent, feed, resources):
+                        inside = copy_context()  # What the agent's maker sets in it, the run finds there.
+                    agent, feed = await stoppable(self._open(resources), self._watch, context=inside)
+                    async for event in self._run(agent, feed, resources, inside):
                         yield event
                     outcome = self._ending.outcome()
                 except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
@@ -163,14 +164,14 @@ class Turn:
         if instance is not None and (model := model_name(instance)) is not None:
             response["model"] = model
 
-    async def _open(self, resources: AsyncExitStack) -> SupportsAgentRun:
+    async def _open(self, resources: AsyncExitStack) -> tuple[SupportsAgentRun, Feed]:
         if (hook := self._stage.hooks.before_run) is not None:
             self._request = await prepare(hook, self._request)
             set_current_turn(self._request)
             self._stream.response.update(self._request.options.echo)
         agent = await resources.enter_async_context(self._stage.source.open(self._request))
         self._meet(agent)
-        return agent
+        return agent, await self._history.before(self._request, self._continuation, self._context, agent)
 
     def _meet(self, agent: SupportsAgentRun) -> None:
         if is_workflow_agent(agent):
@@ -184,7 +185,9 @@ class Turn:
         if (model := model_name(agent)) is not None:
             self._stream.response["model"] = model
 
-    async def _run(self, agent: SupportsAgentRun, feed: Feed, resources: AsyncExitStack) -> AsyncGenerator[Event]:
+    async def _run(
+        self, agent: SupportsAgentRun, feed: Feed, resources: AsyncExitStack, inside: Context
+    ) -> AsyncGenerator[Event]:
         def start() -> AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]:
             return start_run(
                 agent,
@@ -197,10 +200,10 @@ class Turn:
         self._has_run = True
         begin = feed.run.start if feed.run is not None else start
         hook = self._stage.hooks.transform_update
-        with self._span.current(self._request):  # The run's task begins here, and keeps it.
-            pump = Pump(begin, ends_at=reports_failure, through=partial(transformed, hook) if hook else None)
+        through = partial(transformed, hook) if hook else None
+        pump = Pump(begin, ends_at=reports_failure, through=through, context=inside)
         resources.push_async_callback(pump.stop)
-        watchers = self._watch(pump)
+        watchers = self._watch(pump.interrupt)
         resources.callback(_cancel, watchers)
         while (batch := await pump.batch(self._stage.run_timeout)) is not None:
             for update in batch:
@@ -218,8 +221,8 @@ class Turn:
                 yield from self._projection.part(part)
         yield from self._projection.update(update)
 
-    def _watch(self, pump: Pump[AgentResponseUpdate]) -> tuple[asyncio.Task[None], ...]:
-        """Stop the run when the caller goes, a newer input comes, the process ends, or another turn took over."""
+    def _watch(self, interrupt: Interrupt) -> tuple[asyncio.Task[None], ...]:
+        """Interrupt when the caller goes, a newer input comes, the process ends, or another turn took over."""
         context, lease = self._context, self._continuation.lease
 
         def cause() -> StopCause:
@@ -233,7 +236,7 @@ class Turn:
             await event.wait()
             if lease is not None:
                 lease.is_ending = True
-            pump.interrupt(cause())
+            interrupt(cause())
 
         events = (self._signal, context.shutdown, *((lease.lost,) if lease is not None else ()))
         return tuple(asyncio.create_task(watch(event), name="hostedagent-watch") for event in events)

@@ -268,3 +268,27 @@ async def test_an_on_outcome_that_cancels_itself_changes_nothing() -> None:
         raise asyncio.CancelledError
 
     assert (await one_turn(ScriptedAgent(["ok"]), on_outcome=cancels)).status == "completed"
+
+
+@pytest.mark.parametrize("where", ["before_run", "factory"])
+async def test_a_cancel_ends_what_comes_before_the_run(where: str) -> None:
+    waiting, ended, told = asyncio.Event(), asyncio.Event(), Told()
+
+    async def wait(request: TurnRequest) -> Any:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    given: Any = {"before_run": wait} if where == "before_run" else {}
+    agent: Any = wait if where == "factory" else ScriptedAgent(["never"])
+    async with host(agent, on_outcome=told, **given) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        async with asyncio.timeout(5):
+            await waiting.wait()
+            await client.post(f"/responses/{started['id']}/cancel")
+            await ended.wait()
+            await told.was_told.wait()
+
+    assert told.outcomes == [Cancelled("client")]

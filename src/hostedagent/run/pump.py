@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Final, Generic, TypeAlias, TypeVar
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from hostedagent.types import StopCause
 
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Start: TypeAlias = Callable[[], AsyncIterable[T] | Awaitable[AsyncIterable[T]]]
+
+Interrupt: TypeAlias = Callable[[StopCause], None]
 
 READ_AHEAD: Final = 16
 """Updates pulled before the turn must take them."""
@@ -45,6 +48,7 @@ class Pump(Generic[T]):
         start: Makes the stream, inside the task, so that everything the run does sees one context.
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
         through: Makes the stream that is pulled of the run's own.
+        context: Where the task runs; by default in a copy of the current one.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Pump(Generic[T]):
         *,
         ends_at: Callable[[T], bool] | None = None,
         through: Callable[[AsyncIterable[T]], AsyncIterable[T]] | None = None,
+        context: Context | None = None,
     ) -> None:
         self._start = start
         self._ends_at = ends_at
@@ -63,7 +68,7 @@ class Pump(Generic[T]):
         self._ended = False
         self._error: BaseException | None = None
         self._cause: StopCause | None = None
-        self._task = asyncio.create_task(self._pull(), name="hostedagent-run")
+        self._task = asyncio.create_task(self._pull(), name="hostedagent-run", context=context)
 
     async def _pull(self) -> None:
         try:
@@ -139,3 +144,39 @@ async def close_stream(stream: object) -> None:
     close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
     if close is not None:
         await close()
+
+
+async def stoppable(
+    work: Coroutine[Any, Any, T],
+    watch: Callable[[Interrupt], Iterable[asyncio.Task[None]]],
+    *,
+    context: Context | None = None,
+) -> T:
+    """Do what comes before a run, in a task that can be stopped from outside as a run can.
+
+    Raises:
+        Stopped: One of the watchers interrupted it.
+        Exception: Its own.
+    """
+    causes: list[StopCause] = []
+    task = asyncio.create_task(work, name="hostedagent-open", context=context)
+
+    def interrupt(cause: StopCause) -> None:
+        causes.append(cause)
+        task.cancel()
+
+    watchers = watch(interrupt)
+    try:
+        await asyncio.wait({task})
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        if not task.done():  # Whoever waits was cancelled.
+            task.cancel()
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
+    error = None if task.cancelled() else task.exception()
+    if causes:
+        raise Stopped(causes[0]) from error
+    if task.cancelled():  # Raised here it would stop the turn itself.
+        raise RuntimeError("What comes before the run cancelled itself.")
+    return task.result()
