@@ -181,7 +181,7 @@ def write_output(content: Content) -> str | list[MutableItem]:
 
 
 # Anthropic's client writes these results as Python does; the service's own values are behind them.
-# Can go when it gives them as contents: https://github.com/microsoft/agent-framework/issues
+# Can go when it gives them as contents (no issue of it is known upstream).
 _SERVICE_RESULTS: Final = ("web_search_tool_result", "web_fetch_tool_result")
 
 

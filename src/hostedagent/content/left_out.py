@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 # OpenAI's client reads a code interpreter call when it begins, where it has no outputs yet, and not when it is done.
-# Can go when it reads `response.output_item.done` of such a call: https://github.com/microsoft/agent-framework/issues
+# Can go when it reads `response.output_item.done` of such a call (no issue of it is known upstream).
 def left_out(update: AgentResponseUpdate) -> Sequence[Content]:
     """The contents that an update without any should have had."""
     raw = update.raw_representation

@@ -43,7 +43,7 @@ def key(part: Part) -> Key:
 
 
 # OpenAI's client puts several messages of one answer into one, and leaves their ids in its events only.
-# Can go when it sets a message id: https://github.com/microsoft/agent-framework/issues
+# Can go when it sets a message id (no issue of it is known upstream).
 def _item_id(content: Content) -> str:
     raw = content.raw_representation
     ident = getattr(raw, "item_id", None)

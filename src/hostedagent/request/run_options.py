@@ -282,7 +282,7 @@ def _is_untaken(client: str, option: str, value: Json) -> bool:
 
 # The client documents `user` as metadata.user_id but passes it on as it is, and the service's SDK raises TypeError. Of
 # a response format it makes a JSON schema, even of one that has none, and the service refuses that.
-# Can go when AnthropicClient translates them: https://github.com/microsoft/agent-framework/issues
+# Can go when AnthropicClient translates them (no issue of it is known upstream).
 _UNTAKEN: Final[Mapping[str, Mapping[str, Callable[[Json], bool]]]] = {
     "AnthropicChatOptions": {
         "user": lambda value: True,

@@ -58,7 +58,7 @@ class Ending:
 
 # The client of OpenAI's Responses API yields `response.failed` as an update without a finish reason or an error, and
 # the tool loop would go on to run the calls of the broken answer.
-# Can go when it raises or says so: https://github.com/microsoft/agent-framework/issues
+# Can go when it raises or says so (no issue of it is known upstream).
 def reports_failure(update: AgentResponseUpdate) -> bool:
     """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
     may_end = not update.contents or update.contents[-1].type == "usage"
