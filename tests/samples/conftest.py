@@ -15,6 +15,20 @@ def hello() -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
+def approvals() -> Iterator[str]:
+    """The URL of samples/approvals."""
+    with served("samples/approvals/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def background() -> Iterator[str]:
+    """The URL of samples/background."""
+    with served("samples/background/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
 def workflow() -> Iterator[str]:
     """The URL of samples/workflow."""
     with served("samples/workflow/agent.py") as url:
