@@ -116,3 +116,14 @@ async def test_two_hundred_turns_grow_evenly_in_files(by: str, tmp_path: Path) -
 
     async with serve(AgentHost(an_agent(), stores=file_stores(tmp_path)).app) as http:
         assert_linear(await grown(http, by, 200, size))
+
+
+async def test_two_hundred_turns_of_a_conversation_grow_evenly_on_foundry(served: World) -> None:
+    writes = ("responses.create", "responses.update", "items.create", "items.set")
+    sizes: list[int] = []
+    for n in range(200):
+        told = await served.turn("ann", {"input": f"say {n:04d}", "conversation": "conv_growth"})
+        assert told.is_done, told
+        sizes.append(sum(request.body_size for request in served.emulator.log if request.route in writes))
+
+    assert_linear(sizes)
