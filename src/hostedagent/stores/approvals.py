@@ -13,13 +13,10 @@ from typing import Final
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Scope
-from hostedagent.stores.state import ABSENT, StateConflict, StateStore
+from hostedagent.stores.state import ABSENT, DEFAULT_TTL, StateConflict, StateStore
 
 ASKED: Final = "approval"
 ANSWERED: Final = "approval-answer"
-
-APPROVAL_SECONDS: Final = 7 * 86400.0
-"""How long a question can be answered, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +61,7 @@ class Answer:
 class Approvals:
     """A typed view of the state store."""
 
-    def __init__(
-        self, state: StateStore, *, ttl: float = APPROVAL_SECONDS, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, state: StateStore, *, ttl: float = DEFAULT_TTL, clock: Callable[[], float] = time.time) -> None:
         self._state = state
         self._ttl = ttl
         self._clock = clock
