@@ -1,0 +1,71 @@
+"""The Python that each system runs in. Peers get environments of their own, made on first use below `.envs/`.
+
+They are given the versions of the SDK, of Agent Framework and of the web servers that this environment has, so that
+what differs between two systems is the system.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+System: TypeAlias = Literal["ours", "sdk", "agent", "helpers", "peer"]
+SYSTEMS: Final[tuple[System, ...]] = get_args(System)
+
+HERE: Final = Path(__file__).parent
+ENVIRONMENTS: Final = HERE / ".envs"
+
+_PACKAGES: Final[dict[System, tuple[str, ...]]] = {
+    # A version with a letter in it lets the resolver take pre-releases of this package, and of no other.
+    "peer": ("agent-framework-foundry-hosting>=1.0.0a0",),
+    "helpers": ("agent-framework-hosting-responses>=1.0.0a0", "agent-framework-hosting>=1.0.0a0", "uvicorn", "starlette"),
+}
+_SHARED: Final = (
+    "agent-framework-core",
+    "azure-ai-agentserver-core",
+    "azure-ai-agentserver-responses",
+    "azure-core",
+    "h11",
+    "hypercorn",
+    "starlette",
+)
+
+
+def python_of(system: System) -> Path:
+    """The interpreter that serves a system; the first call for a peer installs it."""
+    packages = _PACKAGES.get(system)
+    if packages is None:
+        return Path(sys.executable)
+    folder = ENVIRONMENTS / system
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        print(f"Making the environment of {system} in {folder} ...", file=sys.stderr)
+        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+        shared = [f"{name}=={found}" for name in _SHARED if (found := _version(name))]
+        wanted = [*packages, *shared] if system == "peer" else [*packages, *shared[:1]]
+        subprocess.run(["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *wanted], check=True)
+        (folder / "complete").touch()
+    return python
+
+
+def versions(system: System) -> dict[str, str]:
+    """The versions that a system runs on."""
+    names = (*_SHARED, *(name.partition(">")[0] for name in _PACKAGES.get(system, ())), "uvicorn", "hostedagent")
+    script = (
+        "import importlib.metadata as m\n"
+        f"for name in {names!r}:\n"
+        "    try: print(name, m.version(name))\n"
+        "    except m.PackageNotFoundError: pass"
+    )
+    printed = subprocess.run([python_of(system), "-c", script], check=True, capture_output=True, text=True).stdout
+    return dict(line.split() for line in printed.splitlines())  # type: ignore[misc]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

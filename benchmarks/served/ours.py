@@ -1,0 +1,23 @@
+"""`hostedagent`, as it is shipped."""
+
+from __future__ import annotations
+
+import settings
+from model import agent
+
+from hostedagent import AgentHost
+from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
+
+
+def stores() -> Stores:
+    match settings.STORE:
+        case "file":
+            return file_stores(settings.ROOT)
+        case "foundry":
+            return foundry_stores()
+        case _:
+            return memory_stores()
+
+
+if __name__ == "__main__":
+    AgentHost(agent(), stores=stores()).run(host=settings.HOST, port=settings.PORT)
