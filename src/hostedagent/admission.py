@@ -5,6 +5,7 @@ Reads the identity, bounds the body, parses it, and hands the parsed request to 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from azure.ai.agentserver.core import (
 from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError, PlatformContext
 
 from hostedagent.continuation import CONTINUATION, Continuation, Continuations
+from hostedagent.drain import Drain
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
 from hostedagent.history.named import resolve_named
 from hostedagent.identity import (
@@ -55,6 +57,7 @@ _ONCE: Final = (
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
 
 _AWAY: Final = "The host's storage is not available. Try again later."
+_STOPPING: Final = "The server is being stopped. Send the request again."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
 
@@ -69,6 +72,7 @@ class Door:
         store: Knows whose a response is, and what an input may name.
         continuations: Takes what a turn needs before it may begin.
         buffers: Lets go of the events of finished responses.
+        drain: Knows whether the process ends.
         prefix: The path below which the Responses routes are.
         reserved_tools: Names that a caller's tools must not take.
         trusts_response_id: Whether the header that names the response to be made comes from the platform.
@@ -81,6 +85,7 @@ class Door:
     store: ResponseStore
     continuations: Continuations
     buffers: EventBuffers
+    drain: Drain
     prefix: str = ""
     reserved_tools: frozenset[str] = frozenset()
     trusts_response_id: bool = False
@@ -147,22 +152,24 @@ class AdmissionMiddleware:
             await forget(response_id, current_scope(), self._door.continuations)
         await self._app(scope, receive, answer)
 
-    async def _create_named(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
+    async def _create_named(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
         """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
+        if self._door.drain.has_begun:
+            raise Unavailable(_STOPPING)
         if not self._door.trusts_response_id:
             scope = _without(scope, _RESPONSE_ID_HEADER)
         response_id = _headers(scope).get(_RESPONSE_ID_HEADER, "").strip()
         if not response_id:
-            await self._create(scope, receive, send, context)
+            await self._create(scope, receive, answer, context)
             return
         if not self._door.store.claim(response_id):
             raise Conflict(f"There is a response with the id {response_id!r}.")
         try:
-            await self._create(scope, receive, send, context)
+            await self._create(scope, receive, answer, context)
         finally:
             self._door.store.release_claim(response_id)
 
-    async def _create(self, scope: Scope, receive: Receive, send: Send, context: PlatformContext) -> None:
+    async def _create(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
         body = await self._read(receive)
         parsed = parse_body(body, max_depth=self._door.options.max_depth)
         payload = without_memory(parsed)
@@ -175,10 +182,30 @@ class AdmissionMiddleware:
             CONTINUATION.set(continuation)
             EXCLUDED.set(continuation.excluded)
             ADMITTED.set(await resolve_named(request, self._door.store, context))
-            await self._app(scope, _replay(for_sdk(payload, body if payload is parsed else None), receive), send)
+            await self._app(scope, _replay(for_sdk(payload, body if payload is parsed else None), receive), answer)
+        except asyncio.CancelledError:
+            if not self._door.drain.has_begun or _is_cancelled() or answer.status is not None:
+                raise
+            # Whoever waits for a whole answer is let go of by the SDK when the process ends, also with the turn done.
+            await self._tell_ended(scope, answer, continuation.response_id)
         finally:
             await self._door.continuations.abandon(continuation, whose)
             await self._release(request, continuation, context)
+
+    async def _tell_ended(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
+        """Answer with how the turn ended, as GET would."""
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        path = f"{scope['path']}/{response_id}"
+        get = {**scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        await self._app(get, _replay(b"", _nothing), keep)
+        if messages[0]["status"] != 200:
+            raise Unavailable(_STOPPING)
+        for message in messages:
+            await answer(message)
 
     async def _release(self, request: TurnRequest, continuation: Continuation, context: PlatformContext) -> None:
         # A turn in the background outlives this request; its end lets go of its events.
@@ -199,6 +226,16 @@ class AdmissionMiddleware:
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task, and not only raised as if."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _path(scope: Scope) -> str:

@@ -17,6 +17,8 @@ from azure.ai.agentserver.responses import (
 from hostedagent import telemetry
 from hostedagent.admission import AdmissionMiddleware, Door
 from hostedagent.continuation import CONTINUATION, Continuations
+from hostedagent.drain import MAX_GRACE, Drain
+from hostedagent.errors import ConfigurationError
 from hostedagent.history.policy import HistoryPolicy
 from hostedagent.history.replay import ReplayHistory
 from hostedagent.history.service import ServiceHistory
@@ -41,10 +43,10 @@ from hostedagent.types import Event
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
 
-_HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy], HistoryPolicy]]] = {
-    "replay": ReplayHistory,
-    "service": ServiceHistory,
-    "session": SessionHistory,
+_HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
+    "replay": lambda caller, _: ReplayHistory(caller),
+    "service": lambda caller, sessions: ServiceHistory(caller, sessions.tokens),
+    "session": lambda caller, _: SessionHistory(caller),
 }
 
 
@@ -84,6 +86,9 @@ class AgentHost:
         self._stores = measured(stores or default_stores(options.retention))
         self._source = AgentSource(agent_or_factory)
         self._buffers = EventBuffers()
+        if not 0 <= self._options.shutdown_grace <= MAX_GRACE:
+            raise ConfigurationError(f"shutdown_grace is 0 to {MAX_GRACE:g} seconds, because the SDK waits no longer.")
+        self._drain = Drain(self._options.shutdown_grace)
         state = self._stores.state
         self._store = ResponseStore(self._stores.responses)
         self._continuations = Continuations(
@@ -98,6 +103,7 @@ class AgentHost:
             store=self._store,
             continuations=self._continuations,
             buffers=self._buffers,
+            drain=self._drain,
             prefix=prefix.rstrip("/"),
             reserved_tools=tool_names(self._source.instance),
             trusts_response_id=is_hosted(),
@@ -107,7 +113,7 @@ class AgentHost:
         self._app.add_middleware(EnvelopeMiddleware)
 
     def _set(self) -> Stage:
-        history = _HISTORIES[self._options.history](self._options.caller)
+        history = _HISTORIES[self._options.history](self._options.caller, self._continuations.sessions)
         if self._source.instance is not None:
             history.check(self._source.instance)
         return Stage(
@@ -125,6 +131,7 @@ class AgentHost:
             run_timeout=self._options.run_timeout,
             consent_origins=self._options.consent_origins,
             hooks=self._hooks,
+            drain=self._drain,
         )
 
     def _compose(self, prefix: str) -> ResponsesAgentServerHost:
@@ -136,17 +143,21 @@ class AgentHost:
             configure_observability=telemetry.configure,
         )
         app.response_handler(self._handle)
+        app.register_pre_shutdown_callback(self._drain.begin)
         inner = app.router.lifespan_context
 
         @asynccontextmanager
         async def lifespan(owner: Any) -> AsyncGenerator[Any]:
-            async with inner(owner) as state:
-                try:
-                    yield state
-                finally:
-                    self._buffers.close()
-                    await self._source.aclose()
-                    await self._stores.aclose()
+            try:
+                async with inner(owner) as state:  # Its end waits for the turns that run, and they need what is below.
+                    try:
+                        yield state
+                    finally:
+                        self._drain.begin()
+            finally:
+                self._buffers.close()
+                await self._source.aclose()
+                await self._stores.aclose()
 
         app.router.lifespan_context = lifespan
         return app

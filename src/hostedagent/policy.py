@@ -45,6 +45,7 @@ class HostOptions:
         show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between keep-alive comments on a quiet stream; 0 for none.
+        shutdown_grace: Seconds that running turns may go on when the process is told to end; at most 8.
     """
 
     caller: CallerPolicy = field(default_factory=CallerPolicy)
@@ -58,3 +59,4 @@ class HostOptions:
     show_intermediate: bool = True
     run_timeout: float | None = None
     keep_alive: float = 0
+    shutdown_grace: float = 8.0

@@ -21,6 +21,7 @@ from azure.ai.agentserver.responses import ResponseEventStream
 from hostedagent.asking import Asking
 from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
+from hostedagent.drain import Drain
 from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.hooks import Hooks, prepare, tell, transformed
@@ -61,6 +62,7 @@ YIELD_EVERY: Final = 16
 """Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
 
 LOST: Final = Failed("server_error", "The turn stood still for too long, and another one has the conversation now.")
+SHUT_DOWN: Final = Failed("server_error", "The server was stopped before the turn had ended. Send the request again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class Stage:
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
     hooks: Hooks = field(default_factory=Hooks)
+    drain: Drain
 
 
 class _EndedEarly(Exception):
@@ -222,23 +225,25 @@ class Turn:
         yield from self._projection.update(update)
 
     def _watch(self, interrupt: Interrupt) -> tuple[asyncio.Task[None], ...]:
-        """Interrupt when the caller goes, a newer input comes, the process ends, or another turn took over."""
-        context, lease = self._context, self._continuation.lease
+        """Interrupt when the caller goes, a newer input comes, the process must end, or another turn took over."""
+        context, lease, drain = self._context, self._continuation.lease, self._stage.drain
 
         def cause() -> StopCause:
-            if context.shutdown.is_set():
-                return "shutdown"
             if lease is not None and lease.lost.is_set():
                 return "lost"
-            return "client" if context.client_cancelled else "steered"
+            if context.client_cancelled:
+                return "client"
+            return "shutdown" if drain.has_begun else "steered"
 
         async def watch(event: asyncio.Event) -> None:
             await event.wait()
+            if event is self._signal and context.shutdown.is_set() and not context.client_cancelled:
+                await drain.over.wait()  # The SDK signals the end of the process at its beginning.
             if lease is not None:
                 lease.is_ending = True
             interrupt(cause())
 
-        events = (self._signal, context.shutdown, *((lease.lost,) if lease is not None else ()))
+        events = (self._signal, drain.over, *((lease.lost,) if lease is not None else ()))
         return tuple(asyncio.create_task(watch(event), name="hostedagent-watch") for event in events)
 
     async def _breathe(self) -> None:
@@ -357,7 +362,7 @@ class Turn:
         return (*self._stage.store.input_ids(self._request.response_id), *made)
 
     def _terminal(self, outcome: Outcome) -> Event | None:
-        """The one terminal event; none after a stop, which the SDK tells."""
+        """The one terminal event; none after a stop for the client's sake, which the SDK tells."""
         stream, usage = self._stream, self._usage.wire()
         if (model := self._ending.model) is not None:
             stream.response["model"] = model
@@ -368,6 +373,8 @@ class Turn:
                 event = stream.emit_incomplete(reason=reason, usage=usage)
             case Failed(code, message):
                 event = stream.emit_failed(code=code, message=message, usage=usage)
+            case Cancelled("shutdown"):
+                event = stream.emit_failed(code=SHUT_DOWN.code, message=SHUT_DOWN.message, usage=usage)
             case Cancelled():
                 return None
             case _:
