@@ -14,6 +14,7 @@ from typing import cast
 from cases import CASES, Load
 from environments import SYSTEMS, System
 from processes import Served, serving
+from profiles import profile
 from report import Runs, table
 
 
@@ -39,6 +40,8 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="say which cases there are")
     parser.add_argument("--runs", type=int, default=7, help="runs of each case (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the load: whether it works, not how fast")
+    parser.add_argument("--profile", action="store_true", help="say where the CPU goes, rather than how much there is")
+    parser.add_argument("--lines", type=int, default=0, help="with --profile: name so many functions of each system")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="of %(default)s")
     given = parser.parse_args()
     if given.list:
@@ -49,7 +52,11 @@ def main() -> None:
     for name in given.case or named:
         case = named[name]
         systems = tuple(system for system in case.systems if system in wanted)
-        print(table(case, measured(case, systems, given.runs, 0.1 if given.quick else 1.0)), flush=True)
+        share = 0.1 if given.quick else 1.0
+        if given.profile:
+            print(profile(case, systems, given.runs, share, lines=given.lines), flush=True)
+        else:
+            print(table(case, measured(case, systems, given.runs, share)), flush=True)
 
 
 if __name__ == "__main__":
