@@ -1,0 +1,149 @@
+"""Write a project that runs here at once, without a model or a network, and deploys with `azd up`.
+
+Nothing that exists is overwritten: if one of the files is there, nothing is written at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from hostedagent.templates import DEFAULT_MODEL, FEATURES, Choices, Feature
+
+T = TypeVar("T")
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]")
+_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class WrongChoice(ValueError):
+    """A name, a model or a feature that cannot be; the message is one line for the user."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `init`."""
+    features = "; ".join(f"{name}: {what}" for name, what in FEATURES.items())
+    parser.add_argument("folder", metavar="DIR", nargs="?", default=".", help="where (default: the current folder)")
+    parser.add_argument("--name", help="the agent's name (default: made from the folder's)")
+    parser.add_argument("--model", help=f"the model and the name of its deployment (default: {DEFAULT_MODEL})")
+    parser.add_argument("--features", help=f"a list with commas, or none (default: tools). {features}")
+    parser.add_argument("--yes", action="store_true", help="ask nothing; take the default of what is not said")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write the project; 1 when a file is in the way, 2 when a choice cannot be."""
+    from hostedagent.cli.init.lock import make_lock
+    from hostedagent.cli.init.writing import FilesInTheWay, write
+    from hostedagent.templates import LOCK, render
+
+    folder = Path(arguments.folder)
+    try:
+        files = render(choose(arguments, folder))
+    except WrongChoice as error:
+        return _fail(str(error), 2)
+    except FileNotFoundError as error:
+        return _fail(str(error), 1)
+    try:
+        write(folder, files, reserved=[LOCK])
+    except FilesInTheWay as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(f"{error.filename or folder} could not be written: {error.strerror or error}.", 1)
+    print(f"Wrote {len(files)} files to {folder}.", flush=True)
+    lock = make_lock(folder)
+    print(f"Wrote {LOCK}: {lock.packages} packages with their hashes." if lock.packages else f"\n{lock.problem}")
+    for note in lock.notes:
+        print(f"\n{note}")
+    enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
+    print(f"\nNext:  {enter}uv run hostedagent run main.py\n       uv run pytest\n       azd up")
+    return 0
+
+
+def choose(arguments: argparse.Namespace, folder: Path) -> Choices:
+    """What the user wants: by flag, by default, or by asking.
+
+    Raises:
+        WrongChoice: It cannot be, or there is nobody to ask.
+    """
+    said = {key: cast("str | None", getattr(arguments, key)) for key in ("name", "model", "features")}
+    missing = [f"--{key}" for key, value in said.items() if value is None]
+    asks = not arguments.yes and bool(missing)
+    if asks and not sys.stdin.isatty():
+        raise WrongChoice(
+            f"There is nobody to ask, for the standard input is no terminal: add --yes to take the default of "
+            f"{' and '.join(missing)}, or say {'it' if len(missing) == 1 else 'them'}."
+        )
+    known = ", ".join(FEATURES)
+    return Choices(
+        name=_answer(said["name"], "Name of the agent", name_from(folder), parse_name, asks=asks),
+        model=_answer(said["model"], "Model", DEFAULT_MODEL, parse_model, asks=asks),
+        features=_answer(said["features"], f"Features ({known}, or none)", "tools", parse_features, asks=asks),
+    )
+
+
+def name_from(folder: Path) -> str:
+    """The default name: the folder's, as far as a name can hold it."""
+    wanted = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())[:63].strip("-")
+    return wanted if _NAME.fullmatch(wanted) else "my-agent"
+
+
+def parse_name(text: str) -> str:
+    """A name that azd, Foundry and Python packages all take.
+
+    Raises:
+        WrongChoice: It is none.
+    """
+    if not _NAME.fullmatch(text):
+        raise WrongChoice(
+            f"{text!r} cannot be the agent's name: 2 to 63 lower-case letters, digits and hyphens, none at an end."
+        )
+    return text
+
+
+def parse_model(text: str) -> str:
+    """A model's name.
+
+    Raises:
+        WrongChoice: It is none.
+    """
+    if not _MODEL.fullmatch(text):
+        raise WrongChoice(
+            f"{text!r} cannot be a model's name: letters, digits, dots, hyphens and underscores, up to 64."
+        )
+    return text
+
+
+def parse_features(text: str) -> frozenset[Feature]:
+    """A list of features; `approvals` brings `tools` along.
+
+    Raises:
+        WrongChoice: One does not exist.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip() and text.strip() != "none"]
+    if unknown := [name for name in names if name not in FEATURES]:
+        raise WrongChoice(f"There is no feature {unknown[0]!r}. There are: {', '.join(FEATURES)}, and none.")
+    return frozenset(cast("list[Feature]", [*names, "tools"] if "approvals" in names else names))
+
+
+def _answer(said: str | None, question: str, default: str, parse: Callable[[str], T], *, asks: bool) -> T:
+    if said is not None:
+        return parse(said)
+    if not asks:
+        return parse(default)
+    while True:
+        try:
+            return parse(input(f"{question} [{default}]: ").strip() or default)
+        except WrongChoice as error:
+            print(error)
+        except EOFError:
+            raise WrongChoice("The input ended before everything was answered.") from None
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"hostedagent: {message}", file=sys.stderr)
+    return code

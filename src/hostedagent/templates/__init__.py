@@ -1,0 +1,110 @@
+"""What `hostedagent init` writes: the files below `project`, as they will be, and the `infra` folder of this product.
+
+They are the files of a project called `my-agent` on the model `gpt-5.4-mini`. Rendering replaces these two names, and
+decides about the lines with a mark: `...  #? tools !workflow` is kept, without its mark, for projects that have the
+feature `tools` and not `workflow`; a line that is nothing but a mark opens such a block, and a bare `#?` ends it.
+
+`infra` is one folder with one home: it is at the root of a checkout, and below `project` in a wheel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+Feature: TypeAlias = Literal["tools", "approvals", "workflow"]
+
+FEATURES: Final[dict[Feature, str]] = {
+    "tools": "a function that the model may call",
+    "approvals": "a tool that asks the caller first, beside the one of `tools`",
+    "workflow": "two agents, one after the other, in place of one",
+}
+"""Feature to what it adds."""
+
+DEFAULT_MODEL: Final = "gpt-5.4-mini"
+LOCK: Final = "requirements.lock"
+LOCK_COMMAND: Final = (
+    "uv",
+    "pip",
+    "compile",
+    "pyproject.toml",
+    "--generate-hashes",
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--output-file",
+    LOCK,
+)
+"""Makes the lock, in the project's folder. Universal: the image, the CI and every machine read the same file."""
+
+_PROJECT: Final = Path(__file__).parent / "project"
+_NAME: Final = "my-agent"
+_MARK: Final = re.compile(r"^(?P<kept>.*?)\s*#\?(?P<needs>(?: !?[a-z]+)*)$")
+_SKIPPED: Final = frozenset({"__pycache__", ".ruff_cache", ".pytest_cache"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the project is to be.
+
+    Args:
+        name: Of the project, of the agent and of its azd service: lower case, digits and hyphens.
+        model: The model, and the name of its deployment.
+        features: What `main.py` shows.
+    """
+
+    name: str
+    model: str = DEFAULT_MODEL
+    features: frozenset[Feature] = frozenset({"tools"})
+
+
+def render(choices: Choices) -> dict[str, str]:
+    """The project's files but its lock: path below the project's folder, with slashes, to text.
+
+    Raises:
+        FileNotFoundError: The installation has no `infra` folder.
+    """
+    return {name: _rendered(path.read_text(encoding="utf-8"), choices) for name, path in sorted(_sources())}
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    shipped = _PROJECT / "infra"
+    infra = shipped if shipped.is_dir() else Path(__file__).parents[3] / "infra"
+    if not (infra / "main.bicep").is_file():
+        raise FileNotFoundError(f"{infra / 'main.bicep'} is missing: install hostedagent again.")
+    for folder, prefix in ((_PROJECT, ""), (infra, "infra/")):
+        for path in folder.rglob("*"):
+            inner = path.relative_to(folder)
+            if path.is_file() and not _SKIPPED & set(inner.parts) and (prefix or inner.parts[0] != "infra"):
+                yield prefix + inner.as_posix(), path
+
+
+def _rendered(text: str, choices: Choices) -> str:
+    chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), choices.features))
+    for placeholder, value in (
+        (_NAME, choices.name),
+        (DEFAULT_MODEL, choices.model),
+        ("LOCK_COMMAND", " ".join(LOCK_COMMAND)),
+        ("HOSTEDAGENT_VERSION", version("hostedagent")),
+    ):
+        chosen = chosen.replace(placeholder, value)
+    return chosen
+
+
+def _chosen(lines: list[str], features: frozenset[Feature]) -> Iterator[str]:
+    in_block = True
+    for line in lines:
+        mark = _MARK.fullmatch(line)
+        holds = mark is None or _holds(mark["needs"].split(), features)
+        if mark is not None and not mark["kept"]:
+            in_block = holds
+        elif holds and in_block:
+            yield line if mark is None else mark["kept"]
+
+
+def _holds(needs: list[str], features: frozenset[Feature]) -> bool:
+    return all((need.lstrip("!") in features) is not need.startswith("!") for need in needs)

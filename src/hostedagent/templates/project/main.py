@@ -1,0 +1,88 @@
+"""my-agent: what is served, in the same way on your machine and as a hosted agent on Microsoft Foundry."""
+
+import os
+from typing import Literal  #? tools
+
+from agent_framework import Agent, SupportsChatGetResponse, WorkflowBuilder, tool  #? workflow tools
+from agent_framework import Agent, SupportsChatGetResponse, WorkflowBuilder  #? workflow !tools
+from agent_framework import Agent, SupportsChatGetResponse, tool  #? !workflow tools
+from agent_framework import Agent, SupportsChatGetResponse  #? !workflow !tools
+from hostedagent import AgentHost
+
+INSTRUCTIONS = "You help the customers of a shop. Answer in one or two sentences."
+#? tools
+
+ORDERS = {"A1": "shipped on Monday", "B2": "being packed"}
+
+
+@tool
+def look_up_order(order: Literal["A1", "B2"]) -> str:
+    """Look up the state of an order."""
+    return ORDERS[order]
+#?
+#? approvals
+
+
+@tool(approval_mode="always_require")
+def cancel_order(order: Literal["A1", "B2"]) -> str:
+    """Cancel an order. The caller is asked first, each time."""
+    return f"{order} is cancelled"
+#?
+
+
+def chat_client() -> SupportsChatGetResponse:
+    """The model: a deployment in your Foundry project or, where no project is set, a stand-in that works offline."""
+    endpoint = os.environ.get("FOUNDRY_PROJECT_ENDPOINT")
+    if not endpoint:
+        from hostedagent.testing import OfflineChatClient
+
+        return OfflineChatClient()
+    from agent_framework.foundry import FoundryChatClient
+    from azure.identity.aio import DefaultAzureCredential
+
+    model = os.environ["AZURE_AI_MODEL_DEPLOYMENT_NAME"]
+    return FoundryChatClient(project_endpoint=endpoint, model=model, credential=DefaultAzureCredential())
+#? !workflow
+
+
+def build(client: SupportsChatGetResponse) -> Agent:
+    """The agent: one for all turns."""
+    return Agent(
+        client,
+        name="my-agent",
+        instructions=INSTRUCTIONS,
+        tools=[  #? tools
+            look_up_order,  #? tools
+            cancel_order,  #? approvals
+        ],  #? tools
+    )
+
+
+host = AgentHost(build(chat_client()))
+#?
+#? workflow
+
+
+def build(client: SupportsChatGetResponse) -> WorkflowBuilder:
+    """The workflow: one agent drafts the answer, a second one edits it. A fresh one is made for each turn."""
+    drafter = Agent(
+        client,
+        name="drafter",
+        instructions=INSTRUCTIONS,
+        tools=[  #? tools
+            look_up_order,  #? tools
+            cancel_order,  #? approvals
+        ],  #? tools
+    )
+    editor = Agent(client, name="editor", instructions="Make the last answer shorter and friendlier.")
+    return WorkflowBuilder(
+        name="my-agent", start_executor=drafter, output_from=[editor], intermediate_output_from=[drafter]
+    ).add_edge(drafter, editor)
+
+
+client = chat_client()
+host = AgentHost(lambda: build(client))
+#?
+
+if __name__ == "__main__":
+    host.run()
