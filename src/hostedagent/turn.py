@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
@@ -31,6 +31,7 @@ from hostedagent.run.agent import approval_tools, check_tool_names, model_name, 
 from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Interrupt, Pump, Stopped, stoppable
 from hostedagent.run.usage import UsageCount
+from hostedagent.saving import Saving
 from hostedagent.source import AgentSource, is_workflow_agent
 from hostedagent.spans import TurnSpan
 from hostedagent.stores.approvals import Approvals
@@ -47,6 +48,7 @@ from hostedagent.types import (
     Event,
     Failed,
     Incomplete,
+    Json,
     Outcome,
     SaveApproval,
     StopCause,
@@ -115,11 +117,17 @@ class Turn:
         self._usage = UsageCount()
         self._emitted = 0
         self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
+        self._saving = Saving(stage.sessions, stage.approvals, stage.store, continuation, context.platform_context)
         self._history = stage.history
         self._has_run = False
         self._is_settled = False
         self._span = TurnSpan()
         self._outcome: Outcome = Cancelled("client")
+
+    @property
+    def response(self) -> Mapping[str, Json]:
+        """The response, which grows with each item that is done."""
+        return self._stream.response
 
     async def drive(self) -> AsyncGenerator[Event]:
         """The events of the turn. `created` leaves before anything is read or run."""
@@ -314,52 +322,12 @@ class Turn:
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
         if feed is None or terminal is None or not isinstance(outcome, Completed | Incomplete):
-            await self._leave(terminal)
+            response = terminal["response"] if terminal is not None else None
+            made = self._stream.response["output"]
+            await self._saving.leave(self._request, response, made=made, has_run=self._has_run)
             return
-        request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
         snapshot = Snapshot(self._history.after(feed), tuple(self._asking.asked), self._asking.open)
-        if lease is not None:
-            await sessions.secure(lease)  # What is stored after another turn took over would be in its way.
-        run = feed.run if request.store or snapshot.approvals else None
-        if run is not None:
-            snapshot = replace(snapshot, workflow=await run.save())
-        snapshot.check()  # What cannot be kept fails the turn before it is stored as completed.
-        await self._stage.store.commit(terminal["response"], context=self._context.platform_context)
-        if request.store or snapshot.approvals:
-            await sessions.save(request.scope, request.response_id, snapshot)
-        if lease is not None:
-            await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
-        if run is not None:
-            await run.prune()
-
-    async def _leave(self, terminal: Event | None) -> None:
-        """Save what a turn leaves that does not count. Each step is worth taking when another one fails."""
-        request, sessions, lease = self._request, self._stage.sessions, self._continuation.lease
-        # Who continues a failed turn continues what came before it.
-        before = self._continuation.snapshot
-        snapshot = Snapshot(before.session, open=before.open, excluded=self._own_items())
-        if lease is None and before.workflow is not None:  # A conversation is continued from its head, which has it.
-            snapshot = replace(snapshot, workflow=before.workflow.named())
-        steps: list[Coroutine[None, None, None]] = []
-        if lease is not None:
-            steps.append(sessions.release(lease, excluded=snapshot.excluded))
-        if request.store:
-            steps.append(sessions.save(request.scope, request.response_id, snapshot))
-        if terminal is not None:
-            steps.append(self._stage.store.commit(terminal["response"], context=self._context.platform_context))
-        if not self._has_run:
-            steps.append(self._stage.approvals.restore(request.scope, self._continuation.answers))
-        for step in steps:
-            try:
-                await step
-            except Exception as error:  # noqa: BLE001 - the caller is told of the turn's own failure
-                log_failure(logger, f"Saving how {request.response_id} failed did not work", error)
-
-    def _own_items(self) -> tuple[str, ...]:
-        """The ids of everything that this turn put into the conversation."""
-        output = cast("Iterable[Mapping[str, str] | None]", self._stream.response["output"])
-        made = tuple(item["id"] for item in output if item is not None)
-        return (*self._stage.store.input_ids(self._request.response_id), *made)
+        await self._saving.keep(self._request, terminal["response"], snapshot, feed.run)
 
     def _terminal(self, outcome: Outcome) -> Event | None:
         """The one terminal event; none after a stop for the client's sake, which the SDK tells."""
