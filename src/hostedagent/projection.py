@@ -31,12 +31,36 @@ _CUT = ("length", "content_filter")
 class _Lane:
     """The open items of one author, in the order in which they began."""
 
-    __slots__ = ("items", "latest", "snapshots")
+    __slots__ = ("begun", "groups", "items", "latest", "snapshots")
 
     def __init__(self) -> None:
         self.items: dict[Key, OpenItem] = {}
+        self.groups: dict[frozenset[str] | None, dict[Key, int]] = {}
+        self.begun = 0
         self.latest: dict[str, Key] = {}
         self.snapshots: dict[str | None, Sequence[Content]] = {}
+
+    def add(self, key: Key, item: OpenItem) -> None:
+        self.items[key] = item
+        self.begun += 1
+        self.groups.setdefault(item.outlasts, {})[key] = self.begun
+
+    def remove(self, key: Key) -> OpenItem:
+        item = self.items.pop(key)
+        del self.groups[item.outlasts][key]
+        return item
+
+    def ended_by(self, part: Part, key: Key) -> Sequence[Key]:
+        """The items that `part`, which belongs to `key`, ends; oldest first."""
+        kind, items = part.content.type, self.items
+        ended = [
+            (number, other)
+            for outlasts, group in self.groups.items()
+            if outlasts is not None and kind not in outlasts
+            for other, number in group.items()
+            if other != key and items[other].ends_before(part)
+        ]
+        return [other for _, other in sorted(ended)]
 
 
 class Projection:
@@ -101,7 +125,8 @@ class Projection:
             yield from self._end_others((lane,), key, part)
         if item is None:
             assert codec.open is not None, f"the {codec.family} codec neither opens items nor has effects"
-            item = lane.items[key] = codec.open(part, self._output)
+            item = codec.open(part, self._output)
+            lane.add(key, item)
             lane.latest[codec.family] = key
         yield from item.append(part)
         if item.is_closed:
@@ -123,9 +148,8 @@ class Projection:
     def _end_others(self, lanes: Iterable[_Lane], key: Key, part: Part) -> Iterator[Emission]:
         """Close what `part` ends: its author's items, and the call that a tool's result answers, whoever made it."""
         for lane in lanes:
-            for other_key, other in list(lane.items.items()):
-                if other_key != key and other.ends_before(part):
-                    yield from self._end(lane, other_key, End(before=part))
+            for other in lane.ended_by(part, key):
+                yield from self._end(lane, other, End(before=part))
 
     def _finish(self, lane: _Lane, message_id: str | None, end: End) -> Iterator[Emission]:
         for key, item in list(lane.items.items()):
@@ -133,14 +157,12 @@ class Projection:
                 yield from self._end(lane, key, end)
 
     def _end(self, lane: _Lane, key: Key, end: End) -> Iterator[Emission]:
-        item = lane.items[key]
-        self._forget(lane, key)
-        yield from item.close(end)
+        yield from self._forget(lane, key).close(end)
 
-    def _forget(self, lane: _Lane, key: Key) -> None:
-        del lane.items[key]
+    def _forget(self, lane: _Lane, key: Key) -> OpenItem:
         if key[-1]:
             self._ended.add(key)
+        return lane.remove(key)
 
     def close(self, end: End = COMPLETED) -> Iterator[Emission]:
         """End every open item, oldest first; called once, before the terminal event."""

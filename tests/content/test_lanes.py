@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agent_framework import AgentResponseUpdate, Annotation, Content
@@ -10,8 +10,10 @@ from azure.ai.agentserver.responses import ResponseEventStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostedagent.content import Codec, Output, Part
-from hostedagent.content._codec import whole
+from hostedagent.content import BY_CONTENT, CODECS, Codec, Output, Part
+from hostedagent.content._calls import CallItem
+from hostedagent.content._codec import BaseItem, whole
+from hostedagent.content.function import OpenCall
 from hostedagent.projection import Projection
 from hostedagent.types import MutableItem
 from tests.content.harness import RESPONSE_ID, project, update
@@ -210,3 +212,41 @@ def test_however_a_snapshot_grows_its_message_is_said_once(parts: list[str], dat
             contents = [*parts[:number], part[:cut]]
             steps.append(snapshot(*(Content.from_text(one) for one in contents)))
     assert said(steps) == [" | ".join(parts)]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [call(arguments, str(n)) for arguments in ("{", "}") for n in range(300)],
+        [update(Content("mcp_server_tool_call", call_id=str(n), tool_name="f")) for n in range(300)],
+    ],
+    ids=["functions", "mcp"],
+)
+def test_calls_that_run_at_the_same_time_do_not_ask_each_other_whether_they_end(
+    steps: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    for kind in (BaseItem, CallItem, OpenCall):
+        ends_before = kind.ends_before
+
+        def counted(self: Any, part: Part, ends_before: Any = ends_before) -> bool:
+            asked.append(part)
+            return ends_before(self, part)
+
+        monkeypatch.setattr(kind, "ends_before", counted)
+
+    assert len(said(steps)) == 300
+    assert len(asked) < 3 * len(steps)
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec.open is not None], ids=lambda codec: codec.family)
+def test_no_item_ends_before_a_content_that_it_outlasts(codec: Codec) -> None:
+    assert codec.open is not None
+    for kind in codec.content_types:
+        item = codec.open(
+            Part(Content(cast("Any", kind), call_id="1", name="f")),
+            Output(ResponseEventStream(response_id=RESPONSE_ID), RESPONSE_ID),
+        )
+        for other in item.outlasts if item.outlasts is not None else BY_CONTENT:
+            assert not item.ends_before(Part(Content(cast("Any", other), call_id="2", name="f")))

@@ -28,6 +28,7 @@ class CallItem(BaseItem, ABC):
 
     prefix: ClassVar[str]
     item_type: ClassVar[str]
+    outlasts = None
 
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -84,6 +84,11 @@ class OpenItem(Protocol):
         ...
 
     @property
+    def outlasts(self) -> frozenset[str] | None:
+        """Content types for which `ends_before` need not be asked, because it is false; `None` for all of them."""
+        ...
+
+    @property
     def is_closed(self) -> bool:
         """Whether the item has ended by itself (its last part said so); it is then forgotten, not closed."""
         ...
@@ -98,6 +103,7 @@ class BaseItem:
     """
 
     is_closed = False
+    outlasts: frozenset[str] | None = frozenset()
 
     def __init__(self, part: Part, output: Output) -> None:
         self.first = part
@@ -189,7 +195,7 @@ class Output:
 
     stream: ResponseEventStream
     response_id: str
-    held_calls: frozenset[str] = frozenset()
+    held_calls: Container[str] = frozenset()
     consent_origins: frozenset[str] | None = None
 
     def item(self, prefix: str, part: Part) -> OutputItem:

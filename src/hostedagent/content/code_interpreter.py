@@ -7,7 +7,7 @@ only when it says something, and code that is complete lets the author's next ac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, cast
+from typing import ClassVar, Final, cast
 
 from agent_framework import Content, get_namespaced_value
 
@@ -25,6 +25,8 @@ from hostedagent.content._codec import BaseItem, Codec, Key, Output, Part, wire_
 from hostedagent.content.parts import write_part
 from hostedagent.errors import InvalidRequest
 from hostedagent.types import Event, Item, MutableItem
+
+_CONTENTS: Final = ("code_interpreter_tool_call", "code_interpreter_tool_result")
 
 
 def read(item: Item) -> Sequence[Content]:
@@ -75,6 +77,7 @@ class OpenCode(CallItem):
 
     prefix: ClassVar[str] = "ci"
     item_type: ClassVar[str] = "code_interpreter_call"
+    outlasts = frozenset(_CONTENTS)
 
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
@@ -85,8 +88,7 @@ class OpenCode(CallItem):
 
     def ends_before(self, part: Part) -> bool:
         """Complete code may never get a result, so the author's next act ends it; code that runs beside it does not."""
-        is_other_act = not part.content.type.startswith("code_interpreter")
-        return self._is_sealed and is_other_act and BaseItem.ends_before(self, part)
+        return self._is_sealed and part.content.type not in _CONTENTS and BaseItem.ends_before(self, part)
 
     def ends_at_finish(self, message_id: str | None) -> bool:
         """A call that is still being written may go on in the next message."""
@@ -172,7 +174,7 @@ def _output(content: Content) -> MutableItem:
 
 CODE_INTERPRETER = Codec(
     family="code_interpreter",
-    content_types=("code_interpreter_tool_call", "code_interpreter_tool_result"),
+    content_types=_CONTENTS,
     item_types={"code_interpreter_call": "assistant"},
     read=read,
     open=OpenCode,

@@ -78,6 +78,8 @@ def key(part: Part) -> Key | None:
 class OpenCall(BaseItem):
     """A call while its arguments come in."""
 
+    outlasts = frozenset({"function_call"})
+
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
         content = part.content
