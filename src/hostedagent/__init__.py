@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         reset_current_isolation_keys,
         set_current_isolation_keys,
     )
+    from hostedagent.mcp.toolbox import FoundryToolbox
+    from hostedagent.mcp.tools import McpTools
     from hostedagent.policy import CallerPolicy, HostOptions
     from hostedagent.request.turn import TurnRequest, current_turn
     from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
@@ -42,6 +44,7 @@ _HOME = {
     "Completed": "hostedagent.types",
     "ConfigurationError": "hostedagent.errors",
     "FoundryHistoryProvider": "hostedagent.history.provider",
+    "FoundryToolbox": "hostedagent.mcp.toolbox",
     "Failed": "hostedagent.types",
     "HeaderScopeResolver": "hostedagent.identity",
     "HostError": "hostedagent.errors",
@@ -49,6 +52,7 @@ _HOME = {
     "HostOptions": "hostedagent.policy",
     "Incomplete": "hostedagent.types",
     "IsolationKeys": "hostedagent.identity",
+    "McpTools": "hostedagent.mcp.tools",
     "RequestError": "hostedagent.errors",
     "Scope": "hostedagent.identity",
     "ScopeResolver": "hostedagent.identity",
@@ -72,12 +76,14 @@ __all__ = [
     "ConfigurationError",
     "Failed",
     "FoundryHistoryProvider",
+    "FoundryToolbox",
     "HeaderScopeResolver",
     "Hooks",
     "HostError",
     "HostOptions",
     "Incomplete",
     "IsolationKeys",
+    "McpTools",
     "RequestError",
     "Scope",
     "ScopeResolver",

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias, cast
 from agent_framework import SupportsAgentRun, Workflow, WorkflowAgent, WorkflowBuilder
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.request.resources import begin_turn_resources
 from hostedagent.request.turn import TurnRequest
 from hostedagent.telemetry import log_failure
 
@@ -71,12 +72,22 @@ class AgentSource:
         Exceptions: whatever the factory raises; `ConfigurationError` when it made something that cannot run.
         Cancellation: closing is shielded and bounded, and its failure never hides an earlier error.
         """
+        resources = begin_turn_resources()
+        try:
+            async with self._opened(request) as agent:
+                yield agent
+        finally:
+            if resources:
+                await close(resources)
+
+    @asynccontextmanager
+    async def _opened(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
         if self.instance is not None:
             yield _own_copy(self.instance)
             return
         made = await self._make(request)
         if _must_be_entered(made):
-            held = _Held(cast("AbstractAsyncContextManager[object]", made))
+            held = Held(cast("AbstractAsyncContextManager[object]", made))
             try:
                 yield _agent_of(await held.entered())
             finally:
@@ -116,7 +127,7 @@ def _must_be_entered(made: object) -> bool:
     return hasattr(made, "__aenter__") and not callable(getattr(made, "close", None))
 
 
-class _Held:
+class Held:
     """Enters a context manager and leaves it, in one task of its own: a turn is driven by several.
 
     Exceptions: what entering raises comes out of `entered`, what leaving raises out of `close`.

@@ -25,9 +25,10 @@ from hostedagent.drain import Drain
 from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.hooks import Hooks, prepare, tell, transformed
+from hostedagent.mcp.consent import asking_instead
 from hostedagent.projection import Projection
 from hostedagent.request.turn import TurnRequest, set_current_turn
-from hostedagent.run.agent import approval_tools, check_tool_names, model_name, start_run
+from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Interrupt, Pump, Stopped, stoppable
 from hostedagent.run.usage import UsageCount
@@ -191,7 +192,7 @@ class Turn:
             self._history.check(agent)
         self._span.meet(agent)
         check_tool_names(agent, self._request)
-        self._output.held_calls = approval_tools(agent)
+        self._output.held_calls = asking_tools(agent)
         self._ending.model = None
         if (model := model_name(agent)) is not None:
             self._stream.response["model"] = model
@@ -212,7 +213,7 @@ class Turn:
         begin = feed.run.start if feed.run is not None else start
         hook = self._stage.hooks.transform_update
         through = partial(transformed, hook) if hook else None
-        pump = Pump(begin, ends_at=reports_failure, through=through, context=inside)
+        pump = Pump(begin, ends_at=reports_failure, through=through, context=inside, instead=asking_instead)
         resources.push_async_callback(pump.stop)
         watchers = self._watch(pump.interrupt)
         resources.callback(_cancel, watchers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,6 +85,22 @@ def approval_tools(agent: object) -> frozenset[str]:
     )
 
 
+def asking_tools(agent: object) -> Container[str]:
+    """The names of the tools that ask for approval, also of those that context providers bring to a run."""
+    names = approval_tools(agent)
+    asks = [row.asks_first for row in cast("Sequence[Any]", _providers(agent)) if hasattr(row, "asks_first")]
+    return _AskingTools(names, asks) if asks else names
+
+
+@dataclass(frozen=True, slots=True)
+class _AskingTools(Container[str]):
+    names: frozenset[str]
+    asks: Sequence[Callable[[str], bool]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names or any(asks(cast("str", name)) for asks in self.asks)
+
+
 def keeps_state(agent: object) -> bool:
     """Whether a run of the agent can leave something in its session that a later run needs.
 
@@ -107,6 +124,11 @@ def _tools(agent: object) -> Sequence[object]:
     """The tools that the agent declares; a workflow's are those of the agents inside it."""
     inner = _inside(getattr(agent, "workflow", None))
     return [*_own_tools(agent), *(tool for one in inner for tool in _tools(one))]
+
+
+def _providers(agent: object) -> Sequence[object]:
+    own = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
+    return [*own, *(row for one in _inside(getattr(agent, "workflow", None)) for row in _providers(one))]
 
 
 def _inside(workflow: object) -> Sequence[object]:

@@ -49,6 +49,7 @@ class Pump(Generic[T]):
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
         through: Makes the stream that is pulled of the run's own.
         context: Where the task runs; by default in a copy of the current one.
+        instead: What the run says in place of an error that is no failure; `None` for an error that is one.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class Pump(Generic[T]):
         ends_at: Callable[[T], bool] | None = None,
         through: Callable[[AsyncIterable[T]], AsyncIterable[T]] | None = None,
         context: Context | None = None,
+        instead: Callable[[Exception], T | None] | None = None,
     ) -> None:
         self._start = start
         self._ends_at = ends_at
         self._through = through
+        self._instead = instead
         self._buffer: list[T] = []
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
@@ -87,10 +90,17 @@ class Pump(Generic[T]):
                     self._taken.clear()
                     await self._taken.wait()
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
-            self._error = error
+            self._take_error(error)
         finally:
             self._ended = True
             self._arrived.set()
+
+    def _take_error(self, error: BaseException) -> None:
+        value = self._instead(error) if self._instead is not None and isinstance(error, Exception) else None
+        if value is None:
+            self._error = error
+        else:
+            self._buffer.append(value)
 
     async def batch(self, patience: float | None = None) -> list[T] | None:
         """What has arrived, at least one update; `None` when the stream has ended.

@@ -1,0 +1,115 @@
+"""An error that means: the user must agree first. Which servers say it how, and the link they give.
+
+- Foundry's toolbox: JSON-RPC code -32006 (-32007 before 2026). The message is the link, or a sentence and a JSON object
+  `{"errors": [{"name": "...", "error": {"code": "CONSENT_REQUIRED", "message": "<link>"}}]}`.
+- MCP: code -32042, `data.elicitations[]` with `mode: "url"` and `url`.
+
+Nothing here says whether a link is safe to show: the oauth family does, when the content leaves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
+
+from agent_framework import AgentResponseUpdate, Content
+from agent_framework.exceptions import UserInputRequiredException
+
+_TOOLBOX_CODES: Final = frozenset({-32006, -32007})
+_URL_ELICITATION: Final = -32042
+_SCHEMES: Final = ("https://", "http://")
+
+
+def consent_requests(error: BaseException, label: str = "") -> list[Content]:
+    """The requests for consent that an error stands for; none when it means something else.
+
+    Args:
+        error: What connecting to a server, or calling it, raised.
+        label: What to call the server when the error does not name the part of it that asks.
+    """
+    for link in _chain(error):
+        if isinstance(link, UserInputRequiredException):
+            contents = [row for row in cast("list[object]", link.contents) if isinstance(row, Content)]
+            return contents if contents and all(row.type == "oauth_consent_request" for row in contents) else []
+        if is_consent_error(link):
+            return [consent_request(url, name or label) for url, name in dict.fromkeys(_links(link))]
+    return []
+
+
+def consent_request(link: str, label: str) -> Content:
+    """The content for one link."""
+    return Content.from_oauth_consent_request(link, additional_properties={"server_label": label})
+
+
+def is_consent_error(error: BaseException) -> bool:
+    """Whether this very error, not its cause, asks for consent. Its message may hold a link: it is not for models."""
+    return _code(error) in _TOOLBOX_CODES | {_URL_ELICITATION}
+
+
+def asking_instead(error: BaseException) -> AgentResponseUpdate | None:
+    """What the run says in place of an error that asks for consent; `None` for other errors."""
+    contents = consent_requests(error)
+    return AgentResponseUpdate(contents=contents, role="assistant") if contents else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    waiting, seen = [error], set[int]()
+    while waiting:
+        link = waiting.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        if isinstance(link, BaseExceptionGroup):
+            waiting.extend(cast("BaseExceptionGroup[BaseException]", link).exceptions)
+        waiting.extend(cause for cause in (link.__cause__, link.__context__) if cause is not None)
+
+
+def _data(error: BaseException) -> object:
+    return getattr(error, "error", None)
+
+
+def _code(error: BaseException) -> object:
+    return getattr(_data(error), "code", None)
+
+
+def _links(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Every link with the name of what asks, which may be empty."""
+    data = _data(error)
+    if _code(error) == _URL_ELICITATION:
+        for row in _rows(getattr(data, "data", None), "elicitations"):
+            if isinstance(url := row.get("url"), str) and row.get("mode", "url") == "url":
+                yield url, ""
+        return
+    message: object = getattr(data, "message", None)
+    if not isinstance(message, str):
+        return
+    if message.strip().startswith(_SCHEMES):
+        yield message.strip(), ""
+        return
+    for row in _rows(_object_in(message), "errors"):
+        inner = row.get("error")
+        if not isinstance(inner, Mapping):
+            continue
+        said = cast("Mapping[str, object]", inner)
+        if said.get("code") == "CONSENT_REQUIRED" and isinstance(url := said.get("message"), str):
+            name = row.get("name")
+            yield url.strip(), name if isinstance(name, str) else ""
+
+
+def _object_in(message: str) -> object:
+    start = message.find("{")
+    if start < 0:
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(message[start:])[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _rows(value: object, name: str) -> list[Mapping[str, object]]:
+    rows = cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        return []
+    return [cast("Mapping[str, object]", row) for row in cast("Sequence[object]", rows) if isinstance(row, Mapping)]

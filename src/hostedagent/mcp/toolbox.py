@@ -1,0 +1,169 @@
+"""`FoundryToolbox`: the tools of a toolbox in a Foundry project, as the user of the turn.
+
+The agent authenticates with its own identity; whose turn it is, Foundry learns from the call id that it sent with the
+request, and resolves the user's own connections from that. So a listing belongs to a user, never to the headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from hostedagent.errors import ConfigurationError
+from hostedagent.mcp.tools import McpTools
+from hostedagent.request.turn import TurnRequest
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+    from azure.core.credentials_async import AsyncTokenCredential
+
+TOOLBOX_SCOPE: Final = "https://ai.azure.com/.default"
+"""The scope of the token that a toolbox takes."""
+
+_API_VERSION: Final = "v1"
+_ENDPOINT: Final = "FOUNDRY_PROJECT_ENDPOINT"
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+EARLY_SECONDS: Final = 300.0
+"""How long before its end a token is replaced."""
+
+
+class FoundryToolbox(McpTools):
+    """The tools of a Foundry project's toolbox.
+
+    Example:
+        ```python
+        agent = Agent(client, context_providers=[FoundryToolbox("research")])
+        ```
+
+    Args:
+        name: The toolbox's name.
+        version: A version of it; by default the one that the project serves.
+        project_endpoint: `https://<account>.services.ai.azure.com/api/projects/<project>`; by default the variable
+            `FOUNDRY_PROJECT_ENDPOINT`, which Foundry sets.
+        credential: A credential of `azure.identity.aio`, which stays the caller's to close; by default a
+            `DefaultAzureCredential` that is opened for each new token.
+        scope: What the token is for.
+        allowed_tools: See `McpTools`.
+        needs_approval: See `McpTools`.
+        prefix: See `McpTools`.
+        patience: See `McpTools`.
+        timeout: See `McpTools`.
+        list_seconds: See `McpTools`; users never share a listing.
+        retry_seconds: See `McpTools`.
+
+    Raises:
+        ConfigurationError: There is no usable endpoint, the credential is not an async one, or `mcp` is missing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str | None = None,
+        project_endpoint: str | None = None,
+        credential: AsyncTokenCredential | None = None,
+        scope: str = TOOLBOX_SCOPE,
+        allowed_tools: frozenset[str] | None = None,
+        needs_approval: bool | frozenset[str] = False,
+        prefix: str | None = None,
+        patience: float = 10.0,
+        timeout: float = 120.0,
+        list_seconds: float = 300.0,
+        retry_seconds: float = 30.0,
+    ) -> None:
+        self._tokens = BearerTokens(credential, scope)
+        super().__init__(
+            name,
+            toolbox_url(name, version, project_endpoint or os.environ.get(_ENDPOINT, "")),
+            headers=self._make_headers,
+            allowed_tools=allowed_tools,
+            needs_approval=needs_approval,
+            prefix=prefix,
+            patience=patience,
+            timeout=timeout,
+            list_seconds=list_seconds,
+            retry_seconds=retry_seconds,
+        )
+
+    async def _make_headers(self, request: TurnRequest) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {await self._tokens.get()}", **request.platform_headers()}
+
+    def identity(self, request: TurnRequest, headers: Mapping[str, str]) -> str:
+        """The user: the token is the agent's own, and the call id is new with every request."""
+        return request.scope.key("toolbox")
+
+
+def toolbox_url(name: str, version: str | None, project_endpoint: str) -> str:
+    """The MCP endpoint of a toolbox.
+
+    Raises:
+        ConfigurationError: The project's endpoint is missing, or a token would travel in the clear.
+    """
+    try:
+        parts = urlsplit(project_endpoint)
+        is_usable = bool(parts.hostname) and not parts.query and not parts.fragment
+        is_secret = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)
+    except ValueError:
+        is_usable = is_secret = False
+    if not (is_usable and is_secret):
+        raise ConfigurationError(
+            f"FoundryToolbox({name!r}) needs the project's https endpoint, not {project_endpoint!r}: set {_ENDPOINT}, "
+            "or pass project_endpoint."
+        )
+    part = f"/versions/{quote(version, safe='')}" if version is not None else ""
+    path = f"/toolboxes/{quote(name, safe='')}{part}/mcp?api-version={_API_VERSION}"
+    return f"{project_endpoint.rstrip('/')}{path}"
+
+
+class BearerTokens:
+    """The token of a credential, asked for when there is none or the last one ends soon.
+
+    Concurrency: those who need a token at the same time wait for the same one.
+
+    Args:
+        credential: Where tokens come from; `None` for a `DefaultAzureCredential` of its own for each.
+        scope: What they are for.
+
+    Raises:
+        ConfigurationError: The credential is not an async one.
+    """
+
+    def __init__(self, credential: AsyncTokenCredential | None, scope: str) -> None:
+        if credential is not None and not inspect.iscoroutinefunction(credential.get_token):
+            raise ConfigurationError(
+                f"FoundryToolbox(credential=...) takes a credential of azure.identity.aio, not {type(credential)!r}."
+            )
+        self._credential = credential
+        self._scope = scope
+        self._token: AccessToken | None = None
+        self._asking = asyncio.Lock()
+
+    async def get(self) -> str:
+        """A token that is good for some minutes.
+
+        Raises:
+            Exception: The credential's, when there is no token that is still good.
+        """
+        async with self._asking:
+            left = self._token.expires_on - time.time() if self._token is not None else 0.0
+            if self._token is None or left < EARLY_SECONDS:
+                try:
+                    self._token = await self._ask()
+                except Exception:
+                    if self._token is None or left <= 0:
+                        raise
+            return self._token.token
+
+    async def _ask(self) -> AccessToken:
+        if self._credential is not None:
+            return await self._credential.get_token(self._scope)
+        identity = await asyncio.to_thread(import_module, "azure.identity.aio")
+        async with identity.DefaultAzureCredential() as credential:
+            return await credential.get_token(self._scope)

@@ -1,0 +1,77 @@
+"""What one turn holds open of things that all turns share: made when it is first needed, closed when the turn ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
+
+
+class Closeable(Protocol):
+    """Something that a turn leaves behind at its end."""
+
+    async def close(self) -> None:
+        """Close it. Bounded in time."""
+        ...
+
+
+_T = TypeVar("_T", bound=Closeable)
+
+
+class TurnResources:
+    """The resources of one turn.
+
+    Concurrency: used from any task of the turn.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[object, Closeable] = {}
+        self._is_closed = False
+
+    def hold(self, owner: object, make: Callable[[], _T]) -> _T:
+        """What `owner` has in this turn.
+
+        Raises:
+            RuntimeError: The turn has ended.
+        """
+        if self._is_closed:
+            raise RuntimeError("The turn has ended.")
+        found = self._held.get(owner)
+        if found is None:
+            found = self._held[owner] = make()
+        return found  # pyright: ignore[reportReturnType] - an owner makes one kind of thing
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    async def close(self) -> None:
+        """Close everything at once.
+
+        Raises:
+            Exception: The first that closing something raised, after all were closed.
+        """
+        self._is_closed = True
+        held, self._held = list(self._held.values()), {}
+        for outcome in await asyncio.gather(*(one.close() for one in held), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+
+_current: ContextVar[TurnResources] = ContextVar("hostedagent_turn_resources")
+
+
+def turn_resources() -> TurnResources:
+    """The resources of the turn being served.
+
+    Raises:
+        LookupError: Called outside a turn.
+    """
+    return _current.get()
+
+
+def begin_turn_resources() -> TurnResources:
+    """Give this context, and every task started from it, resources of its own."""
+    resources = TurnResources()
+    _current.set(resources)
+    return resources
