@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hostedagent.continuation import Continuation
 from hostedagent.errors import ConfigurationError
@@ -11,6 +11,9 @@ from hostedagent.history.policy import Feed
 from hostedagent.history.session import history_providers, kept_session, new_only, stores_by_default
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.turn import TurnRequest
+from hostedagent.run.agent import start_run
+from hostedagent.run.background import BackgroundRun, Token, works_in_background
+from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
@@ -23,8 +26,9 @@ class ServiceHistory:
 
     keeps_history = False
 
-    def __init__(self, caller: CallerPolicy) -> None:
+    def __init__(self, caller: CallerPolicy, tokens: ContinuationTokens) -> None:
         self._trusts_roles = caller.allow_instructions
+        self._tokens = tokens
 
     def check(self, agent: object) -> None:
         """Refuse an agent that loads a history of its own, and one whose service keeps nothing."""
@@ -43,7 +47,18 @@ class ServiceHistory:
         self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
     ) -> Feed:
         """Send what is new, with the session."""
-        return new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+        feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+        if works_in_background(agent):
+
+            def attempt(token: Token | None) -> Any:
+                return start_run(
+                    agent, feed.messages, request, session=feed.session, keeps_history=False, continuation_token=token
+                )
+
+            feed.run = BackgroundRun(
+                attempt, self._tokens, request.scope, request.response_id, is_recovery=context.is_recovery
+            )
+        return feed
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session, with the service's id."""

@@ -24,6 +24,7 @@ def start_run(
     *,
     session: AgentSession | None,
     keeps_history: bool,
+    continuation_token: Mapping[str, Json] | None = None,
 ) -> AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]:
     """Start a streaming run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
 
@@ -33,6 +34,7 @@ def start_run(
         request: The turn.
         session: Passed to agents that take one; `None` leaves it out.
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
+        continuation_token: Finds what the model's service already does for the turn, instead of asking it anew.
     """
     accepted = _accepted(type(agent))
     arguments: dict[str, Any] = {"stream": True}
@@ -41,7 +43,10 @@ def start_run(
     tools = request.options.tools.for_run()
     if tools and _takes(accepted, "tools"):
         arguments["tools"] = tools
-    if _takes(accepted, "options") and (options := _chat_options(agent, request, keeps_history)):
+    options = _chat_options(agent, request, keeps_history)
+    if continuation_token is not None:
+        options["continuation_token"] = dict(continuation_token)
+    if options and _takes(accepted, "options"):
         arguments["options"] = options
     made: Any = cast("Any", agent.run)(list(messages), **arguments)
     return _awaited(made) if inspect.iscoroutine(made) else made

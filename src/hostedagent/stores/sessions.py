@@ -14,6 +14,7 @@ from hostedagent.identity import Scope
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.leases import Leases, Terms
 from hostedagent.stores.state import StateStore, Value, value_to_json
+from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.types import Json
 
 TURN: Final = "turn"
@@ -106,6 +107,7 @@ class Sessions(Leases):
     def __init__(self, state: StateStore, terms: Terms | None = None) -> None:
         super().__init__(state, terms or Terms())
         self.checkpoints = Checkpoints(state)
+        self.tokens = ContinuationTokens(state)
 
     async def resume(self, scope: Scope, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""
@@ -129,6 +131,8 @@ class Sessions(Leases):
         snapshot = Snapshot.load(stored.value)
         await self._state.delete(scope, TURN, response_id)
         await self._delete_parts(scope, response_id, snapshot)
+        if snapshot.excluded:  # A turn that was stopped leaves the token of what its service still does.
+            await self.tokens.delete(scope, response_id)
         return snapshot
 
     async def drop_checkpoint(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:

@@ -9,8 +9,9 @@ The values of the script know no provider: the endpoint that a client calls deci
 checked against the provider's rules, and the block fails for a broken rule and for a script too short or too long.
 
 `turn(*parts, end=, usage=)` is one answer of several parts, `HttpError` an answer with an error status, a `Gate` in a
-part holds the stream there, and `when(word, ...)` scripts conversations that run side by side. `upstream.transcripts`
-shows each request in short lines, the same for every provider; `upstream.requests` has the bodies as they came.
+part holds the stream there, a `Break` ends it there once, and `when(word, ...)` scripts conversations that run side by
+side. `upstream.transcripts` shows each request in short lines, the same for every provider; `upstream.requests` has the
+bodies as they came.
 """
 
 from .clients import anthropic_client, chat_completion_client, responses_client
@@ -23,6 +24,7 @@ from .values import (
     RATE_LIMITED,
     SERVER_ERROR,
     UNAUTHORIZED,
+    Break,
     CodeInterpreter,
     Completed,
     ContainerFileCitation,
@@ -60,6 +62,7 @@ __all__ = [
     "RATE_LIMITED",
     "SERVER_ERROR",
     "UNAUTHORIZED",
+    "Break",
     "BrokenRuleError",
     "Call",
     "CodeInterpreter",

@@ -65,7 +65,7 @@ def response_object(number: int, request: Json, *, status: str, output: Sequence
         "object": "response",
         "created_at": CREATED_AT,
         "status": status,
-        "background": False,
+        "background": request.get("background", False),
         "error": None,
         "incomplete_details": None,
         "instructions": request.get("instructions"),

@@ -18,7 +18,7 @@ from typing import Self, cast
 from .providers import PROVIDERS, Provider
 from .rules import BrokenRuleError, Ledger
 from .transcript import transcript
-from .values import Dropped, Gate, HttpError, Json, NotExpressibleError, Part, Reply, StreamError, Turn, as_reply
+from .values import Dropped, Gate, HttpError, Json, NotExpressibleError, Part, Reply, StreamError, Turn, Wire, as_reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Call:
     path: str
     headers: dict[str, str]
     body: Json
+    method: str = "POST"
 
 
 class Upstream:
@@ -35,6 +36,7 @@ class Upstream:
 
     def __init__(self, *, check_rules: bool = True) -> None:
         self.calls: list[Call] = []
+        self.retrieved: list[str] = []
         self.disconnected = asyncio.Event()
         self._check_rules = check_rules
         self._failures: list[str] = []
@@ -42,6 +44,7 @@ class Upstream:
         self._replies: deque[Reply] = deque()
         self._replies_for: dict[str, deque[Reply]] = {}
         self._number = 0
+        self._background: dict[str, tuple[Turn, int, Json]] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -117,6 +120,9 @@ class Upstream:
                 await writer.wait_closed()
 
     async def _answer(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if call.method == "GET":
+            await self._retrieve(call, reader, writer)
+            return
         self.calls.append(call)
         provider = PROVIDERS.get(call.path)
         if provider is None:
@@ -129,6 +135,17 @@ class Upstream:
         except NotExpressibleError as error:
             self._failures.append(str(error))
             await _send_json(writer, 500, provider.error(HttpError(500, str(error))))
+
+    async def _retrieve(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Tell what was asked for in the background again, from its first event."""
+        path, _, response_id = call.path.rpartition("/")
+        provider, kept = PROVIDERS[path], self._background.get(response_id)
+        self.retrieved.append(response_id)
+        if kept is None:
+            await _send_json(writer, 404, provider.error(HttpError(404, f"Response {response_id!r} not found.")))
+            return
+        turn, number, body = kept
+        await self._watched(provider, turn, number, body, reader, writer)
 
     def _next_reply(self, provider: Provider, body: Json) -> Reply:
         try:
@@ -157,21 +174,38 @@ class Upstream:
             return
         self._number += 1
         provider.remember(self._ledger, reply, self._number, body)
+        if body.get("background"):
+            self._background[f"resp_{self._number}"] = (reply, self._number, body)
         if body.get("stream"):
-            gone = asyncio.create_task(reader.read(1))
-            try:
-                await self._stream(provider, reply, body, writer, gone)
-            finally:
-                gone.cancel()
+            await self._watched(provider, reply, self._number, body, reader, writer)
         elif isinstance(reply.end, StreamError):
             await _send_json(writer, 500, provider.error(HttpError(500, reply.end.message, reply.end.code)))
         elif not isinstance(reply.end, Dropped):
             await _send_json(writer, 200, provider.whole(reply, self._number, body))
 
-    async def _stream(
-        self, provider: Provider, turn: Turn, body: Json, writer: asyncio.StreamWriter, gone: asyncio.Task[bytes]
+    async def _watched(
+        self,
+        provider: Provider,
+        turn: Turn,
+        number: int,
+        body: Json,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
-        events = provider.stream(turn, self._number, body)
+        gone = asyncio.create_task(reader.read(1))
+        try:
+            await self._stream(provider, turn, provider.stream(turn, number, body), writer, gone)
+        finally:
+            gone.cancel()
+
+    async def _stream(
+        self,
+        provider: Provider,
+        turn: Turn,
+        events: list[Wire],
+        writer: asyncio.StreamWriter,
+        gone: asyncio.Task[bytes],
+    ) -> None:
         headers = {"content-type": "text/event-stream; charset=utf-8", "transfer-encoding": "chunked"}
         writer.write(_head(200, headers))
         for event in events:
@@ -192,7 +226,7 @@ async def _passes(gate: Gate, gone: asyncio.Task[bytes]) -> bool:
         done, _ = await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-    return waiting in done
+    return waiting in done and waiting.exception() is None
 
 
 async def _read_call(reader: asyncio.StreamReader) -> Call:
@@ -200,8 +234,8 @@ async def _read_call(reader: asyncio.StreamReader) -> Call:
     first, *lines = head.rstrip().split("\r\n")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     content = await reader.readexactly(int(headers.get("content-length", "0")))
-    path = first.split(" ")[1].partition("?")[0]
-    return Call(path, headers, cast(Json, json.loads(content or b"{}")))
+    method, target, _ = first.split(" ")
+    return Call(target.partition("?")[0], headers, cast(Json, json.loads(content or b"{}")), method)
 
 
 def _head(status: int, headers: dict[str, str]) -> bytes:

@@ -38,6 +38,20 @@ class Gate:
         await self._opened.wait()
 
 
+class Break(Gate):
+    """The connection breaks here, once; a provider that works in the background goes on without it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_broken = False
+
+    async def pass_through(self) -> None:
+        """Break when it is met first."""
+        if not self.has_broken:
+            self.has_broken = True
+            raise ConnectionResetError("the connection broke where the script says so")
+
+
 Wire = Json | Gate
 
 
