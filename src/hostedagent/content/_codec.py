@@ -195,7 +195,7 @@ class Output:
 
     stream: ResponseEventStream
     response_id: str
-    held_calls: Container[str] = frozenset()
+    held_calls: Container[str] = frozenset[str]()
     consent_origins: frozenset[str] | None = None
 
     def item(self, prefix: str, part: Part) -> OutputItem:
