@@ -125,14 +125,13 @@ class Sessions(Leases):
 
     async def forget(self, scope: Scope, response_id: str) -> Snapshot:
         """Delete what a response left, and return it."""
+        await self.tokens.delete(scope, response_id)  # A turn that was stopped leaves that of what its service does.
         stored = await self._state.get(scope, TURN, response_id)
         if stored is None:
             return Snapshot()
         snapshot = Snapshot.load(stored.value)
         await self._state.delete(scope, TURN, response_id)
         await self._delete_parts(scope, response_id, snapshot)
-        if snapshot.excluded:  # A turn that was stopped leaves the token of what its service still does.
-            await self.tokens.delete(scope, response_id)
         return snapshot
 
     async def drop_checkpoint(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
