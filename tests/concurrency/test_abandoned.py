@@ -32,7 +32,7 @@ class FailingDocuments(MemoryDocuments):
 
 
 async def given_back(state: WatchedState) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await state.written.get())["owner"] is not None:
             pass
 

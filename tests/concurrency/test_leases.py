@@ -36,7 +36,7 @@ async def status(client: InProcessClient, text: str) -> int:
 
 async def renewed(clock: Clock, state: WatchedState) -> None:
     await clock.wake()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await state.written.get())["expires_at"] <= clock.now:
             pass
 

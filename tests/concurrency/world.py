@@ -84,7 +84,7 @@ class Clock:
 
     async def wake(self) -> None:
         """Let the oldest sleeper that still waits go on."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (sleeper := await self.ticks.get()).done():
                 pass
         sleeper.set_result(None)

@@ -154,7 +154,7 @@ async def test_a_fault_that_stays_is_unavailable_and_tells_nothing_of_the_servic
     route, make = CALLS[call]
     emulator.log.clear()
     emulator.faults.add(fault(name, route, None))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(StateUnavailable) as caught:
             await make(store, old)
     assert emulator.log.routes == [route] * 3

@@ -194,7 +194,7 @@ async def test_a_transform_that_waits_ends_with_a_cancelled_turn() -> None:
 
     async with host(ScriptedAgent(["sun"]), transform_update=wait) as client:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiting.wait()
             await client.post(f"/responses/{started['id']}/cancel")
             await ended.wait()
@@ -226,7 +226,7 @@ async def test_a_cancelled_turn_is_told() -> None:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         await client.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await told.was_told.wait()
 
     assert told.outcomes == [Cancelled("client")]
@@ -239,7 +239,7 @@ async def test_a_turn_whose_caller_left_is_told() -> None:
         async with client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
             await anext(events)
             await gate.reached()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await told.was_told.wait()
 
     assert told.outcomes == [Cancelled("client")]
@@ -259,7 +259,7 @@ async def test_an_on_outcome_that_never_returns_is_given_up(monkeypatch: pytest.
     async def for_ever(request: TurnRequest, outcome: Outcome) -> None:
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await one_turn(ScriptedAgent(["ok"]), on_outcome=for_ever)).status == "completed"
 
 
@@ -285,7 +285,7 @@ async def test_a_cancel_ends_what_comes_before_the_run(where: str) -> None:
     agent: Any = wait if where == "factory" else ScriptedAgent(["never"])
     async with host(agent, on_outcome=told, **given) as client:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiting.wait()
             await client.post(f"/responses/{started['id']}/cancel")
             await ended.wait()

@@ -37,7 +37,7 @@ class Stoppable(ScriptedAgent):
 
 
 async def within(event: asyncio.Event) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await event.wait()
 
 

@@ -129,7 +129,7 @@ async def test_a_cancelled_turn_is_no_error(exported: Exported, reader: InMemory
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         await client.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await exported.has_one.wait()
 
     ending = {"hostedagent.outcome": "cancelled", "hostedagent.outcome.reason": "client"}
@@ -245,7 +245,7 @@ async def test_the_log_says_which_turn_it_is_about(
     async with hosting(ScriptedAgent(["Sun", Content("something_new"), RuntimeError()])) as client:  # pyright: ignore[reportArgumentType]
         reply = await client.post("/responses", json={"input": "hi", **fields})
         response_id = reply.log().response["id"] if "stream" in fields else reply.json()["id"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await exported.has_one.wait()
 
     own = [record for record in caplog.records if record.name.startswith("hostedagent.")]

@@ -203,7 +203,7 @@ async def test_a_factory_that_raises_fails_the_turn(is_async: bool, caplog: pyte
 async def test_a_run_that_says_nothing_new_for_too_long_is_a_timeout() -> None:
     agent = ScriptedAgent(["Sun", Gate()])
 
-    async with hosting(agent, options=HostOptions(run_timeout=0.01)) as client:
+    async with hosting(agent, options=HostOptions(run_timeout=0.3)) as client:
         log = await stream(client)
 
     assert (log.status, log.response["error"]["code"]) == ("failed", "timeout")

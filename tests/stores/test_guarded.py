@@ -39,7 +39,7 @@ class Flaky:
 
 def guarded(*ends: Any) -> tuple[GuardedResponses, Flaky]:
     flaky = Flaky(*ends)
-    return GuardedResponses(cast("Any", flaky), patience=Patience(timeout=0.05, tries=3, pause=0.0)), flaky
+    return GuardedResponses(cast("Any", flaky), patience=Patience(timeout=0.2, tries=3, pause=0.0)), flaky
 
 
 BROKEN: list[Any] = [FoundryApiError(SECRET), ConnectionResetError(SECRET), ValueError(SECRET), "hang"]

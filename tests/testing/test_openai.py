@@ -28,7 +28,7 @@ async def test_the_openai_client_sees_events_while_the_agent_runs_and_its_close_
                 break
         assert not host.cancelled.is_set()
         await stream.close()
-        await asyncio.wait_for(host.cancelled.wait(), 5)
+        await asyncio.wait_for(host.cancelled.wait(), 30)
 
 
 async def test_the_events_of_the_openai_client_make_a_valid_log() -> None:
@@ -74,4 +74,4 @@ async def test_any_httpx_client_can_stream_through_the_transport() -> None:
                 if line == "event: response.output_text.delta":
                     break
             assert not host.release.is_set()
-        await asyncio.wait_for(host.cancelled.wait(), 5)
+        await asyncio.wait_for(host.cancelled.wait(), 30)
