@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+FOUNDRY_CONSENT_ORIGINS: Final = frozenset(
+    {"https://*.consent.azure-apim.net", "https://*.consent.azure-apihub.net"},
+)
+"""Where Foundry's connections ask users for consent."""
 
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
 
@@ -41,10 +46,12 @@ class HostOptions:
         retention: Seconds that sessions, approvals and leases are kept after their last change.
         allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, can be reached.
         accepts_protocol_1: Whether a hosted process honours the isolation headers of container protocol 1.0.0.
-        consent_origins: The origins that a tool's consent link may have; `None` for any.
+        consent_origins: The origins that a tool's consent link may have, as `https://host` or `https://*.domain`; by
+            default those of Foundry's connections; `None` for any. A link to anywhere else fails the turn.
         show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between keep-alive comments on a quiet stream; 0 for none.
+        resilient_background: Whether a stored background turn whose process dies is finished by the next process.
         shutdown_grace: Seconds that running turns may go on when the process is told to end; at most 8.
     """
 
@@ -55,8 +62,9 @@ class HostOptions:
     retention: float = 30 * 86400.0
     allow_snapshots: bool = False
     accepts_protocol_1: bool = False
-    consent_origins: frozenset[str] | None = None
+    consent_origins: frozenset[str] | None = FOUNDRY_CONSENT_ORIGINS
     show_intermediate: bool = True
     run_timeout: float | None = None
     keep_alive: float = 0
+    resilient_background: bool = False
     shutdown_grace: float = 8.0

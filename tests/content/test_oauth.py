@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hostedagent.content import Output
 from hostedagent.content.oauth import is_safe_link
 from hostedagent.errors import InvalidRequest, failed
+from hostedagent.policy import HostOptions
 from hostedagent.projection import Projection
 from hostedagent.types import Emission, EndTurn, Incomplete
 from tests.content.harness import RESPONSE_ID, project, read, update
@@ -118,6 +119,44 @@ def test_links_to_this_machine_may_do_without_https(link: str) -> None:
 def test_with_a_list_only_its_origins_are_safe(link: str, origin: str, is_safe: bool) -> None:
     assert is_safe_link(link, frozenset({origin, "https://other.example"})) is is_safe
     assert (len(emissions(consent(link), frozenset({origin}))) == 3) is is_safe
+
+
+@pytest.mark.parametrize(
+    ("link", "is_safe"),
+    [
+        ("https://eastus.login.example/consent", True),
+        ("https://a.b.login.example/consent", True),
+        ("https://EASTUS.login.example:443/", True),
+        ("https://login.example/", False),
+        ("https://.login.example/", False),
+        ("https://eastus.login.example.evil.example/", False),
+        ("https://evillogin.example/", False),
+        ("https://eastus.login.example:8443/", False),
+        ("http://eastus.login.example/", False),
+        ("https://*.login.example@evil.example/", False),
+    ],
+)
+def test_a_star_stands_for_the_hosts_below_a_domain(link: str, is_safe: bool) -> None:
+    assert is_safe_link(link, frozenset({"https://*.login.example"})) is is_safe
+
+
+@pytest.mark.parametrize(
+    ("link", "is_safe"),
+    [
+        ("https://logic-apis-eastus2.consent.azure-apim.net/login?data=x", True),
+        ("https://logic-swedencentral-001.consent.azure-apihub.net/login?data=x", True),
+        ("https://consent.azure-apim.net.evil.example/login", False),
+        (LINK, False),
+    ],
+)
+def test_by_default_only_the_links_of_foundrys_connections_are_safe(link: str, is_safe: bool) -> None:
+    assert is_safe_link(link, HostOptions().consent_origins) is is_safe
+
+
+def test_the_log_says_where_a_refused_link_leads_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    emissions(consent(LINK), frozenset({"https://other.example"}))
+    assert "https://login.example:443" in caplog.text and "consent_origins" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 def test_an_empty_list_allows_no_link() -> None:

@@ -273,7 +273,7 @@ async def test_after_a_turn_that_was_cut_short_the_workflow_goes_on_from_before_
     def flow() -> WorkflowBuilder:
         return WorkflowBuilder(start_executor=Consenting(), name="consenting")
 
-    async with watching(flow) as world:
+    async with watching(flow, consent_origins=None) as world:
         first = await turn(world.client, "a", **fields)
         link = fields or {"previous_response_id": first["id"]}
         cut = (await say(world.client, "consent", **link)).json()

@@ -5,6 +5,7 @@ A link that is not safe to show is never sent: the turn fails instead, and says 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +17,8 @@ from hostedagent.content._codec import BaseItem, Codec, End, Key, Output, Part
 from hostedagent.content._fields import required_text
 from hostedagent.errors import failed
 from hostedagent.types import Emission, EndTurn, Incomplete, Item, MutableItem
+
+logger = logging.getLogger(__name__)
 
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
@@ -37,19 +40,26 @@ def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
 
     Args:
         link: What the provider asks to show.
-        origins: The only origins allowed, as `scheme://host[:port]`; `None` allows every one.
+        origins: The only origins allowed, as `scheme://host[:port]`, where a host that begins with `*.` stands for
+            every host below it; `None` allows every one.
     """
     if not link.isascii() or not link.isprintable() or " " in link or "\\" in link:
         return False
     try:
         parts = urlsplit(link)
-        origin = _origin(parts)
-        is_allowed = origins is None or origin in {_origin(urlsplit(allowed)) for allowed in origins}
+        is_allowed = origins is None or any(_covers(urlsplit(allowed), parts) for allowed in origins)
         has_credentials = parts.username is not None or parts.password is not None
         is_trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)
         return is_allowed and is_trusted and bool(parts.hostname) and not has_credentials
     except ValueError:
         return False
+
+
+def _covers(allowed: SplitResult, link: SplitResult) -> bool:
+    (scheme, host, port), (its_scheme, its_host, its_port) = _origin(allowed), _origin(link)
+    if (scheme, port) != (its_scheme, its_port) or host is None or its_host is None:
+        return False
+    return its_host.endswith(host[1:]) and len(its_host) >= len(host) if host.startswith("*.") else host == its_host
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -68,6 +78,11 @@ class OpenConsent(BaseItem):
         content = part.content
         link = content.consent_link or ""
         if not is_safe_link(link, self.output.consent_origins):
+            logger.error(
+                "A tool asked to send the user to %s, which is not allowed, so the turn fails. Safe are https links "
+                "whose origin is one of HostOptions.consent_origins.",
+                _shown_origin(link),
+            )
             yield EndTurn(failed("server_error"))
             return
         item = self.output.item("oauth", part)
@@ -85,6 +100,15 @@ class OpenConsent(BaseItem):
         return ()
 
 
+def _shown_origin(link: str) -> str:
+    """The part of a link that holds no secret."""
+    try:
+        scheme, host, port = _origin(urlsplit(link))
+    except ValueError:
+        return "a link that cannot be read"
+    return ascii(f"{scheme}://{host}:{port}")[1:-1]
+
+
 def _server_label(content: Content) -> str:
     label: object = content.additional_properties.get("server_label") or content.server_name
     return label if isinstance(label, str) else raw_text(content, "server_label")
@@ -99,9 +123,11 @@ OAUTH = Codec(
     key=key,
     absent={"stream": "A link is of use only when it is whole."},
     limits=(
-        "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller sends the "
-        "request again when the user has agreed.",
-        "Only https links are sent, and http links to this machine; any other fails the turn.",
+        "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller continues "
+        "it when the user has agreed, and the agent tries the tool again.",
+        "Only https links are sent, and http links to this machine, whose origin is one of "
+        "`HostOptions.consent_origins`; any other fails the turn.",
+        "A turn asks for one consent at a time.",
         "The model sees that consent was asked for, not the link.",
     ),
 )
