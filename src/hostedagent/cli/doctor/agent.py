@@ -1,0 +1,122 @@
+"""Checks of the agent: that it can be loaded as `hostedagent run` does; and of the lock that its image installs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from hostedagent.cli.doctor.finding import Finding, Rule
+from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.templates import LOCK, LOCK_COMMAND
+
+TIMEOUT: Final = 60.0
+"""Seconds in which an agent must be loaded."""
+
+_PIN: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_RELOCK: Final = shlex.join(LOCK_COMMAND)
+
+AGENT_NONE: Final = Rule(
+    "agent.none",
+    "error",
+    "{folder} has no main.py, agent.py or app.py.",
+    "hostedagent doctor {folder} --agent MODULE_OR_FILE[:NAME]",
+)
+AGENT_TARGET: Final = Rule("agent.target", "error", "{message}", "hostedagent run {target}")
+AGENT_RAISES: Final = Rule(
+    "agent.raises", "error", "{target} raised while it was loaded: {message}", "hostedagent run {target}"
+)
+AGENT_ENDS: Final = Rule(
+    "agent.ends", "error", "{target} ended the process with code {code} while it was loaded.", "python {file}"
+)
+AGENT_HANGS: Final = Rule(
+    "agent.hangs", "error", "{target} was not loaded after {seconds:g} seconds.", "python -X importtime {file}"
+)
+LOCK_MISSING: Final = Rule("lock.missing", "error", f"There is no {LOCK}: the image installs nothing else.", _RELOCK)
+LOCK_OPEN: Final = Rule("lock.unhashed", "error", f"{LOCK} has no hash for {{names}}.", _RELOCK)
+LOCK_STALE: Final = Rule(
+    "lock.stale", "error", f"pyproject.toml asks for {{requirement}}, and {LOCK} has {{locked}}.", _RELOCK
+)
+
+
+def loads(project: Project) -> Iterator[Finding]:
+    """The agent, loaded in a process of its own."""
+    target = project.target
+    if target is None:
+        yield AGENT_NONE.found(folder=project.folder)
+        return
+    file = shlex.quote(re.sub(r"(\.py):.*", r"\1", target))
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "hostedagent.cli.doctor.probe", target, str(result)]
+        try:
+            ended = subprocess.run(
+                command,
+                cwd=project.folder,
+                env=dict(project.local),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            yield AGENT_HANGS.found(target=target, seconds=TIMEOUT, file=file)
+            return
+        if not result.is_file():
+            yield AGENT_ENDS.found(target=target, code=ended.returncode, file=file)
+            return
+        said: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))
+    match said["kind"]:
+        case "target":
+            yield AGENT_TARGET.found(message=said["message"], target=target)
+        case "raises":
+            yield AGENT_RAISES.found(target=target, message=said["message"].splitlines()[-1])
+        case _:
+            return
+
+
+def lock(project: Project) -> Iterator[Finding]:
+    """The lock: there, hashed, and of the `pyproject.toml` that is there. Only for projects with a Dockerfile."""
+    if project.text("Dockerfile") is None:
+        return
+    text = project.text(LOCK)
+    if text is None:
+        yield LOCK_MISSING.found()
+        return
+    pinned = {canonicalize_name(name): locked for name, locked in _PIN.findall(text)}
+    if unhashed := [name for name in pinned if not _is_hashed(name, text)]:
+        yield LOCK_OPEN.found(names=", ".join(unhashed))
+    for requirement in _asked(project.text("pyproject.toml")):
+        locked = pinned.get(canonicalize_name(requirement.name))
+        if locked is None or not requirement.specifier.contains(locked, prereleases=True):
+            yield LOCK_STALE.found(requirement=requirement, locked=locked or "nothing of that name")
+
+
+def _is_hashed(name: str, text: str) -> bool:
+    after = next(text[pin.end() :] for pin in _PIN.finditer(text) if canonicalize_name(pin[1]) == name)
+    following = _PIN.search(after)
+    return "--hash=" in (after[: following.start()] if following else after)
+
+
+def _asked(text: str | None) -> Iterator[Requirement]:
+    try:
+        read: dict[str, Any] = tomllib.loads(text or "")
+    except tomllib.TOMLDecodeError:
+        return
+    for line in sequence(mapping(read.get("project")).get("dependencies")):
+        try:
+            requirement = Requirement(str(line))
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or requirement.marker.evaluate():
+            yield requirement

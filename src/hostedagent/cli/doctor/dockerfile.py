@@ -1,0 +1,142 @@
+"""Checks of the Dockerfile: platform, user, bytecode, and syntax that needs BuildKit, which registries do not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from hostedagent.cli.doctor.finding import Finding, Rule
+from hostedagent.cli.doctor.project import Project
+
+_CONTINUED: Final = re.compile(r"\\[ \t]*$")
+_HEREDOC: Final = re.compile(r"<<-?[\"']?[A-Za-z_]\w*")
+_ROOT: Final = frozenset({"", "0", "root"})
+_BUILDKIT: Final[dict[str, re.Pattern[str]]] = {
+    "RUN": re.compile(r"(?:^|\s)--(?:mount|network|security|device)\b"),
+    "COPY": re.compile(r"(?:^|\s)--(?:link|chmod|parents|exclude)\b"),
+    "ADD": re.compile(r"(?:^|\s)--(?:link|chmod|checksum|keep-git-dir|exclude|unpack)\b"),
+    "FROM": re.compile(r"\$\{?(?:BUILD|TARGET)(?:PLATFORM|ARCH|OS)"),
+}
+"""Instruction to the flags that only BuildKit knows."""
+
+PLATFORM: Final = Rule(
+    "docker.platform",
+    "error",
+    "Dockerfile:{line}: the image is built for {platform}; the platform runs linux/amd64.",
+    "In the Dockerfile write: FROM {image}",
+)
+USER: Final = Rule(
+    "docker.user",
+    "error",
+    "Dockerfile: the last stage runs as {user}.",
+    "In the Dockerfile write before its last instruction: "
+    "RUN useradd --uid 10001 --home-dir /home/session --create-home agent, and then: USER 10001",
+)
+BYTECODE: Final = Rule(
+    "docker.bytecode",
+    "warning",
+    "Dockerfile: nothing compiles {what} to bytecode, so that each start does: it takes two to three times as long.",
+    "In the Dockerfile write after the last COPY of the build: RUN python -m compileall -q {where}",
+)
+BUILDKIT: Final = Rule(
+    "docker.buildkit",
+    "error",
+    "Dockerfile:{line}: {syntax} needs BuildKit, which the registry's remote build does not have.",
+    "In the Dockerfile write line {line} without {syntax}.",
+)
+ENV_FILE: Final = Rule(
+    "docker.env_file",
+    "error",
+    "Dockerfile:{line}: COPY takes the whole folder, and .dockerignore does not keep .env out of the image.",
+    "echo .env >> .dockerignore",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """An instruction with its continued lines joined; `line` is its first."""
+
+    line: int
+    keyword: str
+    rest: str
+
+
+def dockerfile(project: Project) -> Iterator[Finding]:
+    """The file that `azure.yaml` names, or the usual one."""
+    text = project.text("Dockerfile")
+    if text is None:
+        return
+    instructions = parse(text)
+    for check in _CHECKS:
+        yield from check(instructions)
+    if re.match(r"#\s*syntax\s*=", text):
+        yield BUILDKIT.found(line=1, syntax="# syntax=")
+    yield from _env_file(project, instructions)
+
+
+def parse(text: str) -> list[Instruction]:
+    """Read the instructions; comments, also inside of continued lines, are left out."""
+    found: list[Instruction] = []
+    first, gathered = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        first = first or number
+        gathered += _CONTINUED.sub(" ", line)
+        if not _CONTINUED.search(line):
+            keyword, _, rest = gathered.strip().partition(" ")
+            found.append(Instruction(first, keyword.upper(), rest.strip()))
+            first, gathered = 0, ""
+    return found
+
+
+def _platform(instructions: list[Instruction]) -> Iterator[Finding]:
+    for row in instructions:
+        asked = re.match(r"--platform=(\S+)\s+(.*)", row.rest) if row.keyword == "FROM" else None
+        if asked and asked[1] != "linux/amd64" and "$" not in asked[1]:
+            yield PLATFORM.found(line=row.line, platform=asked[1], image=asked[2])
+
+
+def _user(instructions: list[Instruction]) -> Iterator[Finding]:
+    users = [row.rest.partition(":")[0].strip() for row in _last_stage(instructions) if row.keyword == "USER"]
+    if not users or users[-1] in _ROOT:
+        yield USER.found(user="root")
+
+
+def _bytecode(instructions: list[Instruction]) -> Iterator[Finding]:
+    text = "\n".join(f"{row.keyword} {row.rest}" for row in instructions)
+    compiles = "compileall" in text
+    installs_without = "--no-compile" in text or re.search(r"\buv\s+(?:sync|pip)\b", text) is not None
+    if installs_without and not compiles and not re.search(r"UV_COMPILE_BYTECODE[= ]\S|--compile-bytecode", text):
+        yield BYTECODE.found(what="the packages", where="/opt/venv/lib")
+    elif not compiles:
+        yield BYTECODE.found(what="the agent", where=".")
+
+
+def _buildkit(instructions: list[Instruction]) -> Iterator[Finding]:
+    for row in instructions:
+        flag = _BUILDKIT[row.keyword].search(row.rest) if row.keyword in _BUILDKIT else None
+        if flag:
+            yield BUILDKIT.found(line=row.line, syntax=flag[0].strip())
+        heredoc = _HEREDOC.search(row.rest) if row.keyword in ("RUN", "COPY", "ADD") else None
+        if heredoc:
+            yield BUILDKIT.found(line=row.line, syntax=heredoc[0])
+
+
+_CHECKS: Final[tuple[Callable[[list[Instruction]], Iterator[Finding]], ...]] = (_platform, _user, _bytecode, _buildkit)
+
+
+def _env_file(project: Project, instructions: list[Instruction]) -> Iterator[Finding]:
+    ignored = [line.strip() for line in (project.text(".dockerignore") or "").splitlines()]
+    if set(ignored) & {".env", "*", "**", ".*", "**/.*", "**/.env", "/.env", ".env*"}:
+        return
+    for row in instructions:
+        if row.keyword in ("COPY", "ADD") and re.match(r"(?:--chown=\S+\s+)?\.\s", row.rest):
+            yield ENV_FILE.found(line=row.line)
+
+
+def _last_stage(instructions: list[Instruction]) -> list[Instruction]:
+    starts = [n for n, row in enumerate(instructions) if row.keyword == "FROM"]
+    return instructions[starts[-1] :] if starts else instructions

@@ -1,0 +1,146 @@
+"""Checks of this machine: Python and the packages against what hostedagent is tested with, the port, and `HOME`.
+
+The one table of what is tested is hostedagent's own metadata, which is made from `pyproject.toml`: the requirements'
+lower bounds are tested, and everything newer inside of them that there is.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from hostedagent.cli.doctor.finding import Finding, Rule
+from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.run import DEFAULT_PORT, PortError, free_port
+
+_CLASSIFIER: Final = "Programming Language :: Python :: 3."
+
+PYTHON_RANGE: Final = Rule(
+    "python.range",
+    "error",
+    "This is Python {python}, and hostedagent needs {wanted}.",
+    "uv venv --clear --python {newest} && uv sync",
+)
+PYTHON_UNTESTED: Final = Rule(
+    "python.untested",
+    "warning",
+    "This is Python {python}; hostedagent is tested with {tested}.",
+    "uv venv --clear --python {newest} && uv sync",
+)
+PACKAGE_MISSING: Final = Rule(
+    "packages.missing", "error", "{name} is not installed, and hostedagent needs it.", "uv pip install '{requirement}'"
+)
+PACKAGE_RANGE: Final = Rule(
+    "packages.range",
+    "error",
+    "{name} {installed} is installed; hostedagent is tested with {wanted}.",
+    "uv pip install '{requirement}'",
+)
+FOUNDRY_MISSING: Final = Rule(
+    "packages.foundry",
+    "error",
+    "FOUNDRY_PROJECT_ENDPOINT is set, and agent-framework-foundry, which talks to models there, is not installed.",
+    "uv pip install 'hostedagent[foundry]'",
+)
+PORT_WRONG: Final = Rule("port.wrong", "error", "PORT is {port!r}, which is no port.", "export PORT=8088")
+PORT_TAKEN: Final = Rule(
+    "port.taken", "error", "Port {port} cannot be used: {reason}", "hostedagent run {target} --port 0"
+)
+HOME_CLOSED: Final = Rule(
+    "home.closed",
+    "error",
+    "HOME is {home!r}, where nothing can be written: {reason}. What a session keeps goes there.",
+    "export HOME=$(mktemp -d)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A row of the table: what hostedagent asks for, and what there is (`None` for nothing)."""
+
+    requirement: Requirement
+    installed: str | None
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the installed version is inside of what is tested; a pre-release of such a version is."""
+        return self.installed is not None and self.requirement.specifier.contains(self.installed, prereleases=True)
+
+
+def python_version(project: Project) -> Iterator[Finding]:
+    """The interpreter."""
+    del project
+    known = metadata("hostedagent")
+    wanted = SpecifierSet(known["Requires-Python"])
+    tested = [line.removeprefix(_CLASSIFIER) for line in known.get_all("Classifier") or []]
+    minors = [f"3.{minor}" for minor in tested if minor.isdecimal()]
+    here = platform.python_version()
+    if not wanted.contains(here, prereleases=True):
+        yield PYTHON_RANGE.found(python=here, wanted=wanted, newest=minors[-1] if minors else "3")
+    elif minors and ".".join(here.split(".")[:2]) not in minors:
+        yield PYTHON_UNTESTED.found(python=here, tested=", ".join(minors), newest=minors[-1])
+
+
+def table() -> list[Package]:
+    """What hostedagent asks for, and what there is; of its extras, only what is installed."""
+    rows: list[Package] = []
+    for line in requires("hostedagent") or []:
+        requirement = Requirement(line)
+        found = _installed(requirement.name)
+        is_extra = requirement.marker is not None and "extra" in str(requirement.marker)
+        applies = requirement.marker is None or is_extra or requirement.marker.evaluate()
+        if applies and (found is not None or not is_extra):
+            rows.append(Package(requirement, found))
+    return rows
+
+
+def packages(project: Project) -> Iterator[Finding]:
+    """The packages that hostedagent uses."""
+    for row in table():
+        name, wanted = row.requirement.name, str(row.requirement.specifier)
+        if row.installed is None:
+            yield PACKAGE_MISSING.found(name=name, requirement=f"{name}{wanted}")
+        elif not row.is_tested:
+            yield PACKAGE_RANGE.found(name=name, installed=row.installed, wanted=wanted, requirement=f"{name}{wanted}")
+    if project.local.get("FOUNDRY_PROJECT_ENDPOINT") and _installed("agent-framework-foundry") is None:
+        yield FOUNDRY_MISSING.found()
+
+
+def port(project: Project) -> Iterator[Finding]:
+    """The port of a run on this machine."""
+    text = project.local.get("PORT") or str(DEFAULT_PORT)
+    if not text.isdecimal() or int(text) > 65535:
+        yield PORT_WRONG.found(port=text)
+        return
+    try:
+        free_port("127.0.0.1", int(text))
+    except PortError as error:
+        yield PORT_TAKEN.found(port=text, reason=error, target=project.target or "main.py")
+
+
+def home(project: Project) -> Iterator[Finding]:
+    """Whether `HOME`, or the nearest folder above it that exists, can be written."""
+    text = project.local.get("HOME") or str(Path.home())
+    place = Path(text)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(dir=place):
+            return
+    except OSError as error:
+        yield HOME_CLOSED.found(home=text, reason=error.strerror or error)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,29 @@
+"""Loads an agent in a process of its own and writes what came of it: `python -m ...probe TARGET RESULT_FILE`.
+
+The user's module may print, hang, or end the process; none of that must happen to doctor itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(target_text: str, result: Path) -> None:
+    """Load the target as `run` does, and write `kind` and `message` as JSON."""
+    from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
+
+    kind, message = "fine", ""
+    try:
+        target = Target.parse(target_text)
+        as_host(load(target), target)
+    except TargetError as error:
+        kind, message = "target", str(error)
+    except UserCodeError as error:
+        kind, message = "raises", error.traceback().strip()
+    result.write_text(json.dumps({"kind": kind, "message": message}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

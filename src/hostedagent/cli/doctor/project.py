@@ -1,0 +1,152 @@
+"""What doctor looks at, read once: the project's files, the azd environment, and the environment of this process."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+from dotenv import dotenv_values
+
+AGENT_HOST: Final = "azure.ai.agent"
+
+_TARGETS: Final = ("main.py", "agent.py", "app.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of `azure.yaml` that is a hosted agent: its key and what it says."""
+
+    key: str
+    body: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Where it is in the file, for messages."""
+        return f"services.{self.key}"
+
+    @property
+    def env(self) -> Mapping[str, Any]:
+        """The variables of the agent version; nothing for what is no map."""
+        return mapping(self.body.get("env"))
+
+    def at(self, *keys: str) -> Any:
+        """What is below these keys; `None` where nothing is."""
+        value: Any = self.body
+        for key in keys:
+            value = mapping(value).get(key)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project's folder and everything that decides how its agent runs.
+
+    Args:
+        folder: The folder.
+        process: The environment of this process.
+        dotenv: `.env`, for runs on this machine.
+        azd_name: The azd environment that is selected; `""` if there is none.
+        azd: Its values.
+        config: `azure.yaml`; `None` if it is missing or broken.
+        broken: Why `azure.yaml` cannot be read.
+        wanted: The agent that the user named; `None` to look for one.
+    """
+
+    folder: Path
+    process: Mapping[str, str]
+    dotenv: Mapping[str, str] = field(default_factory=dict[str, str])
+    azd_name: str = ""
+    azd: Mapping[str, str] = field(default_factory=dict[str, str])
+    config: Mapping[str, Any] | None = None
+    broken: str = ""
+    wanted: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path, process: Mapping[str, str] | None = None, *, wanted: str | None = None) -> Project:
+        """Read a project."""
+        process = dict(os.environ if process is None else process)
+        azd_name = process.get("AZURE_ENV_NAME") or _default_environment(folder)
+        config, broken = _config(folder)
+        return cls(
+            folder=folder,
+            process=process,
+            dotenv=_variables(folder / ".env"),
+            azd_name=azd_name,
+            azd=_variables(folder / ".azure" / azd_name / ".env") if azd_name else {},
+            config=config,
+            broken=broken,
+            wanted=wanted,
+        )
+
+    @property
+    def local(self) -> Mapping[str, str]:
+        """The environment of a run on this machine: the process's own values go before those of `.env`."""
+        return {**self.dotenv, **self.process}
+
+    @property
+    def target(self) -> str | None:
+        """What to serve: as the user said, else the file with a usual name."""
+        return self.wanted or next((name for name in _TARGETS if (self.folder / name).is_file()), None)
+
+    @property
+    def agents(self) -> list[Service]:
+        """The hosted agents of `azure.yaml`."""
+        services = mapping((self.config or {}).get("services"))
+        bodies = [(str(key), mapping(body)) for key, body in services.items()]
+        return [Service(key, body) for key, body in bodies if body.get("host") == AGENT_HOST]
+
+    def text(self, name: str) -> str | None:
+        """The text of a file of the project; `None` if there is none."""
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a map, else an empty one: what the user wrote can be anything."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """The value if it is a list, else an empty one."""
+    return cast("Sequence[Any]", value) if isinstance(value, list) else ()
+
+
+def _variables(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    # Not expanded: azd writes and reads values as they are, and so is shown what stands there.
+    read = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value or "" for name, value in read.items()}
+
+
+def _default_environment(folder: Path) -> str:
+    try:
+        read: object = json.loads((folder / ".azure" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(mapping(read).get("defaultEnvironment") or "")
+
+
+def _config(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
+    try:
+        text = (folder / "azure.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, UnicodeDecodeError) as error:
+        return None, str(error)
+    try:
+        read: object = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        return None, " ".join(str(error).split())
+    config = mapping(read)
+    return (config, "") if config else (None, "it is no map of names to values")

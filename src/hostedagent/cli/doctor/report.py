@@ -1,0 +1,105 @@
+"""What doctor prints: a line for each check, what was found with its fix, and the tables; or all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from hostedagent.cli.doctor.environment import Place, Variable
+from hostedagent.cli.doctor.finding import Finding, Level
+from hostedagent.cli.doctor.machine import Package
+
+_SIGNS: Final[Mapping[Level, str]] = {"error": "ERROR", "warning": "warning", "note": "note"}
+_RANK: Final[tuple[Level, ...]] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that was looked at.
+
+    Args:
+        folder: The project.
+        findings: Check to what it found, for each check in order.
+        packages: The table of packages.
+        variables: The table of the environment.
+    """
+
+    folder: str
+    findings: Mapping[str, Sequence[Finding]]
+    packages: Sequence[Package]
+    variables: Sequence[Variable]
+
+    def count(self, level: Level) -> int:
+        """How many findings have a level."""
+        return sum(finding.level == level for found in self.findings.values() for finding in found)
+
+    @property
+    def exit_code(self) -> int:
+        """1 with an error; warnings and notes are no failure."""
+        return 1 if self.count("error") else 0
+
+    def text(self) -> str:
+        """For people."""
+        return "\n".join([*self._checks(), "", *self._packages(), "", *self._environment(), "", self._summary()])
+
+    def json(self) -> str:
+        """For programs; secrets are masked here too."""
+        return json.dumps(self._values(), indent=2)
+
+    def _checks(self) -> Iterator[str]:
+        yield f"hostedagent doctor: {self.folder}"
+        width = max(len(name) for name in self.findings)
+        for name, found in self.findings.items():
+            if not found:
+                yield f"  ok       {name}"
+            for finding in sorted(found, key=lambda row: _RANK.index(row.level)):
+                yield f"  {_SIGNS[finding.level]:<8} {name:<{width}}  {finding.message}"
+                yield f"           {'':<{width}}  fix: {finding.fix}"
+
+    def _packages(self) -> Iterator[str]:
+        rows = [
+            (row.requirement.name, row.installed or "-", str(row.requirement.specifier) or "any")
+            for row in self.packages
+        ]
+        return _columns(("PACKAGE", "INSTALLED", "TESTED"), rows)
+
+    def _environment(self) -> Iterator[str]:
+        rows = [(row.name, _shown(row.here), _shown(row.deployed)) for row in self.variables]
+        return _columns(("VARIABLE", "HERE", "DEPLOYED"), rows)
+
+    def _summary(self) -> str:
+        counts = [(self.count("error"), "error"), (self.count("warning"), "warning")]
+        said = [f"{number} {word}{'s' if number != 1 else ''}" for number, word in counts if number]
+        return f"{' and '.join(said)}." if said else "Everything is fine."
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            "project": self.folder,
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "checks": {name: [asdict(finding) for finding in found] for name, found in self.findings.items()},
+            "packages": [
+                {
+                    "name": row.requirement.name,
+                    "installed": row.installed,
+                    "tested": str(row.requirement.specifier),
+                    "ok": row.is_tested,
+                }
+                for row in self.packages
+            ],
+            "environment": [asdict(row) for row in self.variables],
+        }
+
+
+def _shown(place: Place | None) -> str:
+    if place is None:
+        return "-"
+    return f"{place.value or '(empty)'}  [{place.source}]"
+
+
+def _columns(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    for row in (head, *rows):
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
