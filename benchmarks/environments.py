@@ -1,4 +1,4 @@
-"""The Python that each system runs in. Peers get environments of their own, made on first use below `.envs/`.
+"""The Python that each system runs in. Peers get environments of their own, made on first use in `.venv-benchmarks/`.
 
 They are given the versions of the SDK, of Agent Framework and of the web servers that this environment has, so that
 what differs between two systems is the system.
@@ -16,12 +16,17 @@ System: TypeAlias = Literal["ours", "sdk", "agent", "helpers", "peer"]
 SYSTEMS: Final[tuple[System, ...]] = get_args(System)
 
 HERE: Final = Path(__file__).parent
-ENVIRONMENTS: Final = HERE / ".envs"
+ENVIRONMENTS: Final = HERE.parent / ".venv-benchmarks"
 
 _PACKAGES: Final[dict[System, tuple[str, ...]]] = {
     # A version with a letter in it lets the resolver take pre-releases of this package, and of no other.
     "peer": ("agent-framework-foundry-hosting>=1.0.0a0",),
-    "helpers": ("agent-framework-hosting-responses>=1.0.0a0", "agent-framework-hosting>=1.0.0a0", "uvicorn", "starlette"),
+    "helpers": (
+        "agent-framework-hosting-responses>=1.0.0a0",
+        "agent-framework-hosting>=1.0.0a0",
+        "uvicorn",
+        "starlette",
+    ),
 }
 _SHARED: Final = (
     "agent-framework-core",
@@ -46,7 +51,9 @@ def python_of(system: System) -> Path:
         subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
         shared = [f"{name}=={found}" for name in _SHARED if (found := _version(name))]
         wanted = [*packages, *shared] if system == "peer" else [*packages, *shared[:1]]
-        subprocess.run(["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *wanted], check=True)
+        subprocess.run(
+            ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *wanted], check=True
+        )
         (folder / "complete").touch()
     return python
 

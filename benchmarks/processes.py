@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,12 @@ from typing import Final, Literal, TypeAlias
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from environments import HERE, System, python_of
+from environments import ENVIRONMENTS, HERE, System, python_of
 
 Store: TypeAlias = Literal["memory", "file", "foundry"]
 
 _START_SECONDS: Final = 60.0
-_FORGOTTEN: Final = ("OTEL_", "FOUNDRY_", "APPLICATIONINSIGHTS", "AGENTSERVER_", "SSE_", "BENCH_", "PYTHONPATH")
+_FORGOTTEN: Final = ("OTEL_", "FOUNDRY_", "APPLICATIONINSIGHTS", "AGENTSERVER_", "SSE_", "BENCH_", "PYTHON")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,7 @@ def variables(setting: Setting, folder: Path, port: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FORGOTTEN)}
     return {
         **kept,
+        "PYTHONPYCACHEPREFIX": str(ENVIRONMENTS / "bytecode"),
         "HOME": str(folder),
         "AGENTSERVER_STATE_ROOT": str(folder / "agentserver"),
         "BENCH_PORT": str(port),
@@ -82,53 +83,68 @@ def variables(setting: Setting, folder: Path, port: int) -> dict[str, str]:
 
 
 @contextmanager
-def serving(system: System, setting: Setting, *arguments: str) -> Iterator[Served]:
+def serving(system: System, setting: Setting, *arguments: str) -> Generator[Served]:
     """Serve a system until the end of the block.
 
     Raises:
         RuntimeError: It does not start.
     """
+    with started(system, setting, *arguments) as (served, _):
+        yield served
+
+
+@contextmanager
+def started(system: System, setting: Setting, *arguments: str) -> Generator[tuple[Served, float]]:
+    """Serve a system until the end of the block; also the seconds from the start of its process to readiness.
+
+    Raises:
+        RuntimeError: It does not start.
+    """
+    python = python_of(system)
     with TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
-        process, port = _start(system, setting, folder, arguments)
-        try:
-            yield Served(system, process.pid, port, folder)
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait()
+        said = folder / "output.txt"
+        for _ in range(3):  # Someone else may take the port before the server does.
+            port = free_port()
+            with said.open("ab") as output:
+                process = subprocess.Popen(
+                    [python, *arguments, HERE / "served" / f"{system}.py"],
+                    env=variables(setting, folder, port),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+            try:
+                seconds = _seconds_to_readiness(process, port)
+                if seconds is not None:
+                    yield Served(system, process.pid, port, folder), seconds
+                    return
+            finally:
+                _end(process)
+        raise RuntimeError(f"{system} does not start:\n{said.read_text()[-4000:]}")
 
 
-def _start(system: System, setting: Setting, folder: Path, arguments: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], int]:
-    said = folder / "stderr.txt"
-    for _ in range(3):  # Someone else may take the port before the server does.
-        port = free_port()
-        process = launch(system, variables(setting, folder, port), said, *arguments)
-        if _is_up(process, port):
-            return process, port
-        process.kill()
-        process.wait()
-    raise RuntimeError(f"{system} does not start:\n{said.read_text()[-4000:]}")
+def _seconds_to_readiness(process: subprocess.Popen[bytes], port: int) -> float | None:
+    start = time.perf_counter()
+    while time.perf_counter() - start < _START_SECONDS and process.poll() is None:
+        with (
+            suppress(URLError, ConnectionError, TimeoutError),
+            urlopen(f"http://127.0.0.1:{port}/readiness", timeout=5),
+        ):
+            return time.perf_counter() - start
+        time.sleep(0.005)
+    return None
 
 
-def launch(system: System, environment: Mapping[str, str], said: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start the process of a system; what it writes goes to a file."""
-    command = [python_of(system), *arguments, HERE / "served" / f"{system}.py"]
-    with said.open("ab") as stderr:
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
-
-
-def _is_up(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(URLError, ConnectionError, TimeoutError), urlopen(f"http://127.0.0.1:{port}/readiness", timeout=5):
-            return True
-        time.sleep(0.02)
-    return False
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    process.kill()
+    process.wait()
 
 
 def free_port() -> int:
+    """A port that nobody listens on at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return listening.getsockname()[1]

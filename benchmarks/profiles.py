@@ -6,20 +6,21 @@ import json
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from cases import Load
 from environments import HERE, System
+from loads import Load
 from processes import Served, serving
 
 OWNERS: Final = ("ours", "peer", "SDK", "agent framework", "server and event loop", "telemetry", "model")
 _WAIT_SECONDS: Final = 30.0
 
 
-def profile(case: Load, systems: tuple[System, ...], runs: int, share: float, *, lines: int) -> str:
+def profile(case: Load, systems: Sequence[System], runs: int, share: float, *, lines: int) -> str:
     """Profile systems on one case.
 
     Args:
@@ -35,9 +36,7 @@ def profile(case: Load, systems: tuple[System, ...], runs: int, share: float, *,
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="benchmark-profile-")))
         for system in systems:
             out = folder / f"{system}.json"
-            served = stack.enter_context(
-                serving(system, case.setting, str(HERE / "served" / "sampler.py"), str(out))
-            )
+            served = stack.enter_context(serving(system, case.setting, str(HERE / "served" / "sampler.py"), str(out)))
             case.measure(served, share)
             found = _looks(case, served, out, runs, share)
             owners[system], functions[system] = Counter(found["owners"]), Counter(found["lines"])

@@ -1,41 +1,55 @@
-"""Ratios in Markdown: the median over the runs, with the smallest and the largest beside it."""
+"""Tables in Markdown: the median over the rounds, with the smallest and the largest beside it."""
 
 from __future__ import annotations
 
 import statistics
-from typing import Final, TypeAlias
+from collections.abc import Sequence
 
-from cases import Load
-from environments import System
-
-Runs: TypeAlias = list[dict[System, dict[str, float]]]
-
-QUANTITIES: Final = {
-    "cpu": "CPU of the server, ms a request",
-    "per_second": "requests a second",
-    "p50": "ms to the end, p50",
-    "p99": "ms to the end, p99",
-    "first_p50": "ms to the first delta, p50",
-    "first_p99": "ms to the first delta, p99",
-}
+from environments import SYSTEMS, System
+from rows import Case, Round, Row
 
 
-def table(case: Load, runs: Runs) -> str:
-    systems = list(runs[0])
+def table(case: Case, rounds: Sequence[Round]) -> str:
+    """What a case found. Ratios are to the last system, the peer where it was measured."""
+    systems: list[System] = [system for system in SYSTEMS if system in rounds[0]]
     base = systems[-1]
     lines = [
         "",
-        f"**{case.title}** (`{case.name}`, {len(runs)} runs, {base} = 1)",
+        f"**{case.title}** (`{case.name}`, runs: {len(rounds)})",
         "",
         "| | " + " | ".join(systems) + f" | {base}, absolute |",
         "|---|" + "---|" * (len(systems) + 1),
     ]
-    for quantity in case.shows:
-        absolute = statistics.median(run[base][quantity] for run in runs)
-        cells = [ratio([run[system][quantity] / run[base][quantity] for run in runs]) for system in systems]
-        lines.append(f"| {QUANTITIES[quantity]} | " + " | ".join(cells) + f" | {absolute:.2f} |")
+    for row in case.rows:
+        cells = [cell(row, rounds, system, base) for system in systems]
+        absolute = numbers(row, rounds, base) if row.is_ratio else []
+        lines.append(
+            f"| {row.label} | " + " | ".join(cells) + f" | {short(statistics.median(absolute)) if absolute else ''} |"
+        )
     return "\n".join(lines)
 
 
-def ratio(found: list[float]) -> str:
-    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+def cell(row: Row, rounds: Sequence[Round], system: System, base: System) -> str:
+    """One number of the table."""
+    if row.is_ratio and system == base:
+        return "1"
+    found = ratios(row, rounds, system, base) if row.is_ratio else numbers(row, rounds, system)
+    if not found:
+        return ""
+    return f"{short(statistics.median(found))} ({short(min(found))} to {short(max(found))})"
+
+
+def ratios(row: Row, rounds: Sequence[Round], system: System, base: System) -> list[float]:
+    """A system's number against the base's of the same round."""
+    pairs = [(row.of(found, system), row.of(found, base)) for found in rounds]
+    return [own / other for own, other in pairs if own is not None and other]
+
+
+def numbers(row: Row, rounds: Sequence[Round], system: System) -> list[float]:
+    """A system's numbers."""
+    return [number for found in rounds if (number := row.of(found, system)) is not None]
+
+
+def short(number: float) -> str:
+    """Two decimals for what is small, none for what is large."""
+    return f"{number:.2f}" if abs(number) < 10 else f"{number:.1f}" if abs(number) < 100 else f"{number:,.0f}"

@@ -1,62 +1,77 @@
 """Measures `hostedagent` beside other hosts: `uv run python benchmarks/run.py [case ...]`.
 
-Every system runs in a process of its own; the runs are interleaved, and only ratios are printed, because the times of one
-machine mean nothing on another. A ratio is the median over the runs, with the smallest and the largest beside it.
+Every system runs in a process of its own; the runs are interleaved, and what counts are ratios, because the times of
+one machine mean nothing on another. A ratio is the median over the runs, with the smallest and the largest beside it.
+
+ours: `hostedagent`; sdk: the bare SDK host with the same events and no agent; agent: the agent alone; helpers:
+`agent-framework-hosting-responses` in a Starlette app; peer: `agent-framework-foundry-hosting`.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import cast
 
-from cases import CASES, Load
-from environments import SYSTEMS, System
-from processes import Served, serving
+from cases import CASES
+from environments import SYSTEMS, System, versions
+from loads import Load
 from profiles import profile
-from report import Runs, table
+from report import table
+from rows import Case, Measured, Round
 
 
-def measured(case: Load, systems: tuple[System, ...], runs: int, share: float) -> Runs:
-    """Serve the systems side by side and measure each in every round."""
+def measured(case: Case, systems: Sequence[System], runs: int, share: float) -> list[Round]:
+    """Get the systems ready side by side, and measure each in every round."""
     with ExitStack() as stack:
-        served: list[Served] = [stack.enter_context(serving(system, case.setting)) for system in systems]
-        for one in served:
-            case.measure(one, share / 2)
-        found: Runs = []
+        ready = [(system, stack.enter_context(case.open(system, share))) for system in systems]
+        rounds: list[Round] = []
         for number in range(runs):
-            turned = served[number % len(served) :] + served[: number % len(served)]
-            found.append({one.system: case.measure(one, share) for one in turned})
+            turned = ready[number % len(ready) :] + ready[: number % len(ready)]
+            found: dict[System, Measured] = {system: measure() for system, measure in turned}
+            rounds.append(found)
             print(".", end="", flush=True, file=sys.stderr)
         print(f" {case.name}", file=sys.stderr)
-        return found
+        return rounds
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", nargs="*", help="the cases to run; all by default")
+    parser.add_argument("--list", action="store_true", help="say which cases there are")
+    parser.add_argument("--runs", type=int, help="runs of each case; by default 7, fewer where one takes minutes")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the load: whether it works, not how fast")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="of %(default)s")
+    parser.add_argument("--profile", action="store_true", help="say whose code takes the CPU, rather than how much")
+    parser.add_argument("--lines", type=int, default=0, help="with --profile: name so many functions of each system")
+    given = parser.parse_args()
+    unknown = [*({*given.case} - {*CASES}), *({*given.systems.split(",")} - {*SYSTEMS})]
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}")
+    return given
 
 
 def main() -> None:
-    named = {case.name: case for case in CASES}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", nargs="*", choices=[*named, []], help="the cases to run; all by default")
-    parser.add_argument("--list", action="store_true", help="say which cases there are")
-    parser.add_argument("--runs", type=int, default=7, help="runs of each case (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the load: whether it works, not how fast")
-    parser.add_argument("--profile", action="store_true", help="say where the CPU goes, rather than how much there is")
-    parser.add_argument("--lines", type=int, default=0, help="with --profile: name so many functions of each system")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="of %(default)s")
-    given = parser.parse_args()
+    given = arguments()
     if given.list:
-        for case in CASES:
-            print(f"{case.name:24} {case.title}")
+        for case in CASES.values():
+            print(f"{case.name:16} {case.title}")
         return
+    share = 0.1 if given.quick else 1.0
     wanted = cast("list[System]", given.systems.split(","))
-    for name in given.case or named:
-        case = named[name]
-        systems = tuple(system for system in case.systems if system in wanted)
-        share = 0.1 if given.quick else 1.0
-        if given.profile:
-            print(profile(case, systems, given.runs, share, lines=given.lines), flush=True)
-        else:
-            print(table(case, measured(case, systems, given.runs, share)), flush=True)
+    for system in wanted:
+        print(f"- {system}:", ", ".join(f"{name} {found}" for name, found in versions(system).items()))
+    print(f"- Python {platform.python_version()}", flush=True)
+    for case in (CASES[name] for name in given.case or CASES):
+        systems: list[System] = [system for system in case.systems if system in wanted]
+        if not given.profile:
+            runs = given.runs or min(case.most_runs or 7, 7)
+            print(table(case, measured(case, systems, runs, share)), flush=True)
+        elif isinstance(case, Load):
+            print(profile(case, systems, given.runs or 7, share, lines=given.lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from agent_framework import (
 from agent_framework.observability import ChatTelemetryLayer
 from told import WORD, Told
 
+
 class _Words(BaseChatClient[Any]):
     def _inner_get_response(
         self, *, messages: Sequence[Message], stream: bool, options: Mapping[str, Any], **_: Any

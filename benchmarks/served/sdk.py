@@ -45,7 +45,7 @@ async def handle(request: Any, context: Any, cancellation_signal: asyncio.Event)
     yield message.emit_added()
     text = message.add_text_content()
     yield text.emit_added()
-    delta = {
+    delta: dict[str, Any] = {
         "type": "response.output_text.delta",
         "item_id": message.item_id,
         "output_index": message.output_index,

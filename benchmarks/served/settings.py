@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 PORT = int(os.environ.get("BENCH_PORT", "0"))
 STORE = os.environ.get("BENCH_STORE", "memory")
@@ -17,6 +18,6 @@ SHIPPED_TELEMETRY = os.environ.get("BENCH_TELEMETRY", "off") == "shipped"
 HOST = "127.0.0.1"
 
 
-def sdk_keywords() -> dict[str, None]:
+def sdk_keywords() -> dict[str, Any]:
     """What turns the SDK's own set-up of telemetry off."""
     return {} if SHIPPED_TELEMETRY else {"configure_observability": None}

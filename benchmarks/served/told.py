@@ -23,9 +23,7 @@ class Told:
     def by(cls, text: str) -> Told:
         end = text[-100:]
         found = {name: int(value) for name, value in _TOLD.findall(end)}
-        return cls(
-            words=found.get("words", 10), pause=found.get("pause", 0) / 1000, calls_tool=end.endswith("tool")
-        )
+        return cls(words=found.get("words", 10), pause=found.get("pause", 0) / 1000, calls_tool=end.endswith("tool"))
 
 
 def last_text(request: Mapping[str, Any]) -> str:

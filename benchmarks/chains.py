@@ -1,0 +1,164 @@
+"""Conversations: what turn `k` of a chain by `previous_response_id` costs, and what a turn waits for storage."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from client import Caller, Request
+from environments import System
+from loads import says
+from processes import Served, Setting, Store, serving
+from rows import Measured, Round, Row, against_base, growth, plain
+from storage import foundry
+
+LATENCY: Final = 0.005
+_TURNS: Final = 200
+_WINDOW: Final = 5
+"""The cost of turn `k` is that of the eleven turns around it, at the end of a chain that of the last eleven."""
+
+_STATE: Final = ("items.", "stores.")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn took."""
+
+    cpu: float
+    seconds: float
+
+
+def chained(served: Served, turns: int) -> list[Turn]:
+    """One conversation, each turn answering the one before."""
+
+    async def converse() -> list[Turn]:
+        caller = Caller(served.port)
+        previous: dict[str, str] = {}
+        found: list[Turn] = []
+        for _ in range(turns):
+            cpu, start = served.cpu, time.perf_counter()
+            answer = await caller.send(Request.of(says(10, stream=True) | previous))
+            found.append(Turn(served.cpu - cpu, time.perf_counter() - start))
+            previous = {"previous_response_id": answer.response_id}
+        await caller.close()
+        return found
+
+    return asyncio.run(converse())
+
+
+def _beyond(found: Round, system: System) -> float | None:
+    """Growth without what the SDK's own reading of the history grows by, on the same store."""
+    own, sdk = found[system], found.get("sdk")
+    if sdk is None or system == "sdk":
+        return None
+    return (own["cpu_200"] - (sdk["cpu_200"] - sdk["cpu_20"])) / own["cpu_20"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A conversation of 200 turns in a fresh process."""
+
+    name: str
+    title: str
+    store: Store
+    systems: tuple[System, ...]
+    most_runs: int | None = None
+    rows: tuple[Row, ...] = (
+        against_base("CPU of turn 20, ms", "cpu_20"),
+        against_base("CPU of turn 200, ms", "cpu_200"),
+        against_base("turn 20, ms", "wall_20"),
+        against_base("turn 200, ms", "wall_200"),
+        growth("CPU of the same system: turn 200 against turn 20", "cpu_200", "cpu_20"),
+        Row("the same, less what the bare SDK's turn grew by", _beyond, is_ratio=False),
+    )
+
+    @contextmanager
+    def open(self, system: System, share: float) -> Generator[Callable[[], Measured]]:
+        with ExitStack() as stack:
+            setting = Setting(store=self.store)
+            if self.store == "foundry":
+                setting = stack.enter_context(foundry(LATENCY)).setting
+            yield lambda: self._measure(system, setting, share)
+
+    def _measure(self, system: System, setting: Setting, share: float) -> Measured:
+        with serving(system, setting) as served:
+            chained(served, 3)
+            turns = chained(served, max(round(_TURNS * share), 2 * _WINDOW + 1))
+        middle = round(len(turns) * 20 / _TURNS)
+        early, late = turns[max(middle - _WINDOW, 0) : middle + _WINDOW + 1], turns[-2 * _WINDOW - 1 :]
+        return {
+            "cpu_20": statistics.mean(turn.cpu for turn in early) * 1e3,
+            "cpu_200": statistics.mean(turn.cpu for turn in late) * 1e3,
+            "wall_20": statistics.median(turn.seconds for turn in early) * 1e3,
+            "wall_200": statistics.median(turn.seconds for turn in late) * 1e3,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trips:
+    """Storage round trips of a chained turn, and what it waits for them: the difference that a latency makes."""
+
+    name: str
+    title: str
+    systems: tuple[System, ...] = ("ours", "sdk", "peer")
+    turns: int = 30
+    most_runs: int | None = None
+    rows: tuple[Row, ...] = (
+        plain("response store round trips a turn", "responses"),
+        plain("state store round trips a turn", "state"),
+        plain("storage wait of a turn, in units of the latency", "waits"),
+        plain("storage wait of a turn at 5 ms, ms", "wait"),
+        against_base("ms a turn", "wall"),
+    )
+
+    @contextmanager
+    def open(self, system: System, share: float) -> Generator[Callable[[], Measured]]:
+        with ExitStack() as stack:
+            slow, quick = (stack.enter_context(foundry(latency)) for latency in (LATENCY, 0.0))
+            late, soon = (stack.enter_context(serving(system, storage.setting)) for storage in (slow, quick))
+            turns = max(round(self.turns * share), 3)
+
+            def measure() -> Measured:
+                chained(late, 2)
+                slow.calls()
+                walls = [statistics.median(turn.seconds for turn in chained(one, turns)) for one in (late, soon)]
+                calls = slow.calls()
+                state = sum(count for route, count in calls.items() if route.startswith(_STATE))
+                wait = walls[0] - walls[1]
+                return {
+                    "responses": (calls.total() - state) / turns,
+                    "state": state / turns,
+                    "waits": wait / LATENCY,
+                    "wait": wait * 1e3,
+                    "wall": walls[0] * 1e3,
+                }
+
+            yield measure
+
+
+CHAINS: Final = (
+    Chain(
+        name="chain-memory",
+        title="chain of 200 turns, in memory",
+        store="memory",
+        systems=("ours", "sdk", "helpers", "peer"),
+    ),
+    Chain(
+        name="chain-file",
+        title="chain of 200 turns, in files",
+        store="file",
+        systems=("ours", "sdk", "helpers", "peer"),
+    ),
+    Chain(
+        name="chain-foundry",
+        title="chain of 200 turns, on the Foundry emulator with 5 ms latency",
+        store="foundry",
+        systems=("ours", "sdk", "peer"),
+    ),
+    Trips(name="trips", title="storage of a chained turn, on the Foundry emulator"),
+)
