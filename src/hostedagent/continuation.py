@@ -19,6 +19,7 @@ from hostedagent.identity import Scope
 from hostedagent.pending import read_responses
 from hostedagent.request.turn import TurnRequest
 from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.leases import Head, Lease
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
@@ -41,6 +42,9 @@ class Continuation:
         response_id: The response that the turn makes, once it has begun.
         has_begun: Whether the turn runs, and gives the lease back itself.
         close: Ends the turn that has begun.
+        made: What the turn did in an earlier process, up to where it is gone on with.
+        checkpoint: Where a workflow is gone on with.
+        is_lost: Whether another turn had the conversation since.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -51,6 +55,9 @@ class Continuation:
     response_id: str | None = None
     has_begun: bool = False
     close: Callable[[], Awaitable[None]] | None = None
+    made: tuple[Item, ...] = ()
+    checkpoint: WorkflowState | None = None
+    is_lost: bool = False
 
     async def end(self) -> None:
         """End a turn that the SDK has left: it does not close its handler, and the conversation would stay taken."""
@@ -94,6 +101,43 @@ class Continuations:
                 await self.sessions.release(continuation.lease)
             raise
         return continuation
+
+    async def reopen(
+        self,
+        request: TurnRequest,
+        context: PlatformContext,
+        *,
+        lease: str | None,
+        answers: tuple[Answer, ...],
+        made: tuple[Item, ...],
+    ) -> Continuation:
+        """Find out again what a turn continues that was begun in an earlier process.
+
+        Args:
+            request: The turn.
+            context: The platform's identity of the request.
+            lease: Who held the conversation.
+            answers: The approvals that the turn answers, which it used up.
+            made: What it did.
+        """
+        scope = request.scope
+        continuation = Continuation(made=made, answers=answers)
+        if request.previous_response_id is not None:
+            continuation.snapshot = await self.sessions.resume(scope, request.previous_response_id)
+            continuation.excluded = frozenset(continuation.snapshot.excluded)
+        elif request.conversation_id is not None:
+            conversation = request.conversation_id
+            continuation.lease = held = await self.sessions.adopt(scope, conversation, lease) if lease else None
+            head = held.head if held is not None else await self.sessions.head(scope, conversation)
+            seen = await self._see(scope, head)
+            left = await self.store.orphans(conversation, head.response_id, context=context)
+            continuation.snapshot, continuation.excluded = seen.snapshot, seen.excluded | set(left)
+            continuation.is_lost = held is None and head.response_id != request.response_id
+        elif answers:
+            continuation.snapshot = await self._asking(answers, scope)
+        first = _last_said(request) if _keeps_transcript(request) else 0
+        continuation.responses = read_responses(request, continuation.snapshot.workflow, answers, first=first)
+        return _without_settled(continuation)
 
     async def abandon(self, continuation: Continuation, scope: Scope) -> None:
         """Give back what was taken for a turn that never began."""
@@ -155,6 +199,16 @@ class Continuations:
                     param=answer.param,
                 )
         return snapshot
+
+
+def _without_settled(continuation: Continuation) -> Continuation:
+    """Without the questions whose calls have run."""
+    done = {item.get("call_id") for item in continuation.made if str(item.get("type")).endswith("_call_output")}
+    questions = continuation.snapshot.open
+    still_open = {item_id: row for item_id, row in questions.items() if row.call_id not in done}
+    continuation.snapshot = replace(continuation.snapshot, open=still_open)
+    continuation.answers = tuple(row for row in continuation.answers if row.approval.call_id not in done)
+    return continuation
 
 
 def _keeps_transcript(request: TurnRequest) -> bool:

@@ -175,6 +175,11 @@ def current_scope() -> Scope:
     return _scope.get(_LOCAL)
 
 
+def has_scope() -> bool:
+    """Whether a request is being served, or was when the current task began."""
+    return _scope.get(None) is not None
+
+
 def set_current_scope(scope: Scope) -> Token[Scope]:
     """Set the scope of the current context and of every task started from it."""
     return _scope.set(scope)

@@ -57,7 +57,7 @@ class EventBuffers:
 
     async def release(self, response_id: str, user: str | None) -> None:
         """Delete the buffer of a response now."""
-        for stream_id in (response_id, _private_id(response_id, user)):
+        for stream_id in (response_id, private_id(response_id, user)):
             try:
                 await streams.get(stream_id)
             except EventStreamNotFoundError:
@@ -83,7 +83,7 @@ class EventBuffers:
         self._timers.clear()
 
 
-def _private_id(response_id: str, user: str | None) -> str:
+def private_id(response_id: str, user: str | None) -> str:
     """The id under which newer SDKs keep the buffer of an identified user's response."""
     text = json.dumps([user, response_id], separators=(",", ":"))
     return f"lifecycle-{hashlib.sha256(text.encode()).hexdigest()}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hostedagent.continuation import Continuation
 from hostedagent.history.policy import StatefulRun
+from hostedagent.recovery import Recovery
 from hostedagent.request.turn import TurnRequest
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.responses import ResponseStore
@@ -41,7 +42,12 @@ class Saving:
     context: PlatformContext
 
     async def keep(
-        self, request: TurnRequest, response: Mapping[str, Json], snapshot: Snapshot, run: StatefulRun | None
+        self,
+        request: TurnRequest,
+        response: Mapping[str, Json],
+        snapshot: Snapshot,
+        run: StatefulRun | None,
+        recovery: Recovery | None = None,
     ) -> None:
         """Save a turn that counts: its response, what it leaves, and that it is the conversation's head now.
 
@@ -55,6 +61,8 @@ class Saving:
         if run is not None and leaves:
             snapshot = replace(snapshot, workflow=await run.save())
         snapshot.check()  # What cannot be kept fails the turn before it is stored as completed.
+        if recovery is not None:
+            await recovery.run_ended(response, snapshot)
         await self.store.commit(response, context=self.context)
         if leaves:
             await sessions.save(request.scope, request.response_id, snapshot)

@@ -52,6 +52,7 @@ class ReplayHistory:
             trusts_roles=self._trusts_roles,
             answered=answered(continuation),
             resumes=request.options.tools.names if continuation.snapshot.session is not None else None,
+            made=continuation.made,
         )
         needed = continuation.snapshot.session is not None or keeps_state(agent)
         session = open_session(request, continuation, agent) if needed else None

@@ -150,7 +150,12 @@ async def _no_history() -> Sequence[Item]:
 def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, *, trusts_roles: bool) -> Feed:
     """The new input alone, with the session."""
     messages = to_messages(
-        (), request.input, trusts_roles=trusts_roles, answered=answered(continuation), is_whole=False
+        (),
+        request.input,
+        trusts_roles=trusts_roles,
+        answered=answered(continuation),
+        is_whole=False,
+        made=continuation.made,
     )
     return Feed(messages, open_session(request, continuation, agent))
 

@@ -22,6 +22,7 @@ from hostedagent.history.policy import Feed
 from hostedagent.history.replay import ReplayHistory
 from hostedagent.history.session import approval_response, new_only
 from hostedagent.policy import CallerPolicy, HistoryOwner
+from hostedagent.recovery import KeepCheckpoint
 from hostedagent.request.answers import resolve
 from hostedagent.request.turn import TurnRequest
 from hostedagent.run.checkpoint import LastCheckpoint, declared, decode, encode
@@ -89,6 +90,10 @@ class WorkflowHistory:
         """Restore the workflow, or tell it everything."""
         assert isinstance(agent, WorkflowAgent)
         workflow, state = agent.workflow, continuation.snapshot.workflow
+        if continuation.checkpoint is not None:
+            checkpoint = await self._restore(request, continuation.checkpoint, workflow)
+            if checkpoint is not None:
+                return self._going_on(checkpoint, workflow, request, continuation)
         checkpoint = await self._restore(request, state, workflow) if state is not None else None
         responses = dict(continuation.responses)
         if checkpoint is None:
@@ -109,6 +114,18 @@ class WorkflowHistory:
         )
         feed.run = WorkflowRun(workflow, given, request, continuation, self._sessions)
         return feed
+
+    def _going_on(
+        self, checkpoint: WorkflowCheckpoint, workflow: Workflow, request: TurnRequest, continuation: Continuation
+    ) -> Feed:
+        given = WorkflowInput(
+            [],
+            storage=LastCheckpoint(checkpoint),
+            tools=request.options.tools.for_run(),
+            shows_intermediate=self._shows_intermediate,
+            goes_on=True,
+        )
+        return Feed([], run=WorkflowRun(workflow, given, request, continuation, self._sessions))
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """No session."""
@@ -151,6 +168,21 @@ class WorkflowRun:
     def start(self) -> AsyncIterable[AgentResponseUpdate]:
         """Start the run."""
         return run_workflow(self.workflow, self.given)
+
+    def keep_each(self, keep: KeepCheckpoint) -> None:
+        """Have every checkpoint of the run kept before the run goes on."""
+        storage = self.given.storage
+
+        async def after_save(checkpoint: WorkflowCheckpoint) -> None:
+            requests = open_requests(storage)
+            try:
+                data = await encode(checkpoint, [*declared(self.workflow), *_recorded(requests)])
+            except Exception as error:  # noqa: BLE001 - the last one decides, and that is told
+                log_failure(logger, f"A checkpoint of workflow {self.workflow.name!r} cannot be kept", error)
+            else:
+                await keep(data, requests)
+
+        storage.after_save = after_save
 
     async def save(self) -> WorkflowState | None:
         """Keep the checkpoint at the end of the run; of one that was cut short, the checkpoint before it counts.

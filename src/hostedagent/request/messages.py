@@ -13,6 +13,7 @@ from typing import cast
 from agent_framework import Content, Message
 
 from hostedagent.content import BY_ITEM
+from hostedagent.content.cut import is_cut_off
 from hostedagent.errors import InvalidRequest
 from hostedagent.measures import count_left_out
 from hostedagent.request.questions import NO_ANSWERS, Answered, settle_questions
@@ -31,6 +32,7 @@ def to_messages(
     answered: Answered = NO_ANSWERS,
     is_whole: bool = True,
     resumes: frozenset[str] | None = None,
+    made: Sequence[Item] = (),
 ) -> list[Message]:
     """Build the transcript of a turn.
 
@@ -43,6 +45,7 @@ def to_messages(
         is_whole: Whether the transcript holds all calls; where another keeps the conversation, results stand alone.
         resumes: The names of the caller's tools, when a session is resumed: Agent Framework then runs the agent's own
             calls that were made together with a call that the input answers. `None` when there is none to resume.
+        made: What this turn did before it was interrupted.
 
     Returns:
         Messages, each with a `message_id` of its own.
@@ -50,7 +53,7 @@ def to_messages(
     Raises:
         InvalidRequest: An input item answers a call that does not exist, or that was answered before.
     """
-    entries = settle_questions(_read(history, new, trusts_roles), answered)
+    entries = settle_questions(_read(history, new, trusts_roles, made), answered)
     results: Results = pair(entries) if is_whole else {}
     fold = Fold(results, is_whole, _answered_calls(entries), resumes)
     return list(fold.messages(entries))
@@ -70,17 +73,24 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
     pair(settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS))
 
 
-def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool) -> list[Entry]:
-    answered = {item.get("call_id") for item in (*history, *new) if str(item.get("type")).endswith("_output")}
-    entries = [
-        _read_history(item, trusts_roles)
-        for item in history
-        if not _is_half_a_call(item) or item.get("call_id") in answered
-    ]
+def _read(
+    history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = ()
+) -> list[Entry]:
+    items = (*history, *new, *made)
+    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+
+    def stored(items: Sequence[Item]) -> list[Entry]:
+        return [
+            _read_history(item, trusts_roles)
+            for item in items
+            if not is_cut_off(item) and (not _is_half_a_call(item) or item.get("call_id") in answered)
+        ]
+
+    entries = stored(history)
     for n, item in enumerate(new):
         param = f"input[{n}]"
         entries.append(_entry(item, read_item(item, param), trusts_roles, param))
-    return entries
+    return [*entries, *stored(made)]
 
 
 def _is_half_a_call(item: Item) -> bool:

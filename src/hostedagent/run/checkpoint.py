@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,16 +34,22 @@ class LastCheckpoint:
 
     Args:
         checkpoint: The one that the run starts from.
+
+    Attributes:
+        after_save: Called with each checkpoint, before the run goes on.
     """
 
     def __init__(self, checkpoint: WorkflowCheckpoint | None = None) -> None:
         self.checkpoint = checkpoint
         self.is_current = True
+        self.after_save: Callable[[WorkflowCheckpoint], Awaitable[None]] | None = None
 
     async def save(self, checkpoint: WorkflowCheckpoint) -> str:
         """Hold a copy in place of the one before."""
         self.checkpoint = copy.deepcopy(checkpoint)
         self.is_current = True
+        if self.after_save is not None:
+            await self.after_save(self.checkpoint)
         return checkpoint.checkpoint_id
 
     async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:

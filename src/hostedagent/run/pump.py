@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 Start: TypeAlias = Callable[[], AsyncIterable[T] | Awaitable[AsyncIterable[T]]]
 
+Work: TypeAlias = Callable[[], Awaitable[None]]
+
 Interrupt: TypeAlias = Callable[[StopCause], None]
 
 READ_AHEAD: Final = 16
@@ -50,6 +52,9 @@ class Pump(Generic[T]):
         through: Makes the stream that is pulled of the run's own.
         context: Where the task runs; by default in a copy of the current one.
         instead: What the run says in place of an error that is no failure; `None` for an error that is one.
+
+    Attributes:
+        then: What must be done when a value has been dealt with, before the run goes on.
     """
 
     def __init__(
@@ -71,6 +76,9 @@ class Pump(Generic[T]):
         self._ended = False
         self._error: BaseException | None = None
         self._cause: StopCause | None = None
+        self.then: Callable[[T], Work | None] | None = None
+        self._work: Work | None = None
+        self._worked = asyncio.Event()
         self._task = asyncio.create_task(self._pull(), name="hostedagent-run", context=context)
 
     async def _pull(self) -> None:
@@ -83,6 +91,8 @@ class Pump(Generic[T]):
             async for value in stream:
                 self._buffer.append(value)
                 self._arrived.set()
+                if self.then is not None and (work := self.then(value)) is not None:
+                    await self.settled(work)
                 if self._ends_at is not None and self._ends_at(value):
                     await close_stream(stream)
                     break
@@ -105,10 +115,12 @@ class Pump(Generic[T]):
     async def batch(self, patience: float | None = None) -> list[T] | None:
         """What has arrived, at least one update; `None` when the stream has ended.
 
+        What was taken before must have been dealt with.
+
         Raises:
             Stopped: `interrupt` was called; what had arrived before is lost.
             TimeoutError: Nothing arrived for `patience` seconds.
-            Exception: The run's own error, after everything before it was taken.
+            Exception: The run's own error, after everything before it was taken; that of `settled`'s work.
         """
         while True:
             if self._cause is not None:
@@ -118,6 +130,11 @@ class Pump(Generic[T]):
                 self._arrived.clear()
                 self._taken.set()
                 return batch
+            if self._work is not None:
+                work, self._work = self._work, None
+                await work()
+                self._worked.set()
+                continue
             if self._ended:
                 return self._end()
             self._arrived.clear()
@@ -132,6 +149,16 @@ class Pump(Generic[T]):
             raise RuntimeError("The agent's run cancelled itself.") from error
         if error is not None:
             raise error
+
+    async def settled(self, work: Work) -> None:
+        """Hold the run until everything that it said so far was taken and dealt with, and `work` is done.
+
+        Called by the run itself. Cancellation: `work` may then be done all the same, or never.
+        """
+        self._work = work
+        self._worked.clear()
+        self._arrived.set()
+        await self._worked.wait()
 
     def interrupt(self, cause: StopCause) -> None:
         """Stop the run and wake the consumer; the first cause counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from agent_framework import UsageDetails, add_usage_details
 
@@ -13,10 +13,15 @@ _COUNTED_APART: Final = ("anthropic.cache_read_input_tokens", "anthropic.cache_c
 
 
 class UsageCount:
-    """What a turn has used so far; `None` on the wire until something was counted."""
+    """What a turn has used so far; `None` on the wire until something was counted.
 
-    def __init__(self) -> None:
+    Args:
+        before: What it used in an earlier process, as it is on the wire.
+    """
+
+    def __init__(self, before: Json = None) -> None:
         self._usage: UsageDetails | None = None
+        self._before: Json = before
 
     def count(self, effect: CountUsage) -> None:
         """Add to the count, or take its place."""
@@ -25,6 +30,10 @@ class UsageCount:
 
     def wire(self) -> Json:
         """The response's `usage`."""
+        now = self._now()
+        return now if self._before is None else self._before if now is None else _sum(self._before, now)
+
+    def _now(self) -> Json:
         usage = self._usage
         if usage is None:
             return None
@@ -40,3 +49,11 @@ class UsageCount:
             "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_output_token_count") or 0},
             "total_tokens": max(usage.get("total_token_count") or 0, read + written),
         }
+
+
+def _sum(before: Json, now: Json) -> Json:
+    """Two counts as one."""
+    return {
+        name: _sum(before[name], value) if isinstance(value, dict) else before[name] + value
+        for name, value in cast("dict[str, Json]", now).items()
+    }

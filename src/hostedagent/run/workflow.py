@@ -41,6 +41,7 @@ class WorkflowInput:
         storage: Where the run finds the checkpoint that it goes on from, and leaves the newest.
         tools: The caller's own tools.
         shows_intermediate: Whether outputs that the workflow calls intermediate are sent.
+        goes_on: Whether the checkpoint is one of this very turn, which an earlier process began.
         has_ended: Whether the run came to its end.
     """
 
@@ -49,6 +50,7 @@ class WorkflowInput:
     storage: LastCheckpoint = field(default_factory=LastCheckpoint)
     tools: Sequence[Any] = ()
     shows_intermediate: bool = True
+    goes_on: bool = False
     has_ended: bool = False
 
 
@@ -59,18 +61,29 @@ async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerat
     """
     run, storage = cast("Any", workflow.run), given.storage
     every: dict[str, Any] = {"stream": True, "checkpoint_storage": storage, "tools": list(given.tools) or None}
-    if storage.checkpoint is not None:
+    asked: set[str] = set()
+    if given.goes_on and storage.checkpoint is not None:
+        asked = set(storage.checkpoint.pending_request_info_events)
+    elif storage.checkpoint is not None:
         # What it still waits for comes out again; the caller has it from the turn that asked.
         async for _ in run(checkpoint_id=storage.checkpoint.checkpoint_id, **every):
             pass
-    new: dict[str, Any] = {"responses": dict(given.responses)} if given.responses else {"message": [*given.messages]}
+    new = _start(given)
     updates = _Updates(given.shows_intermediate)
     async for event in run(**new, **every):
         if event.type == "superstep_started":
             storage.is_current = False  # Until the checkpoint at its end is there.
+        if event.type == "request_info" and event.request_id in asked:
+            continue
         for update in updates.of(cast("WorkflowEvent[Any]", event)):
             yield update
     given.has_ended = True
+
+
+def _start(given: WorkflowInput) -> dict[str, Any]:
+    if given.goes_on and given.storage.checkpoint is not None:
+        return {"checkpoint_id": given.storage.checkpoint.checkpoint_id}
+    return {"responses": dict(given.responses)} if given.responses else {"message": [*given.messages]}
 
 
 def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:

@@ -224,6 +224,38 @@ class Leases:
         self._held[place] = lease
         return lease
 
+    async def adopt(self, scope: Scope, conversation_id: str, owner: str) -> Lease | None:
+        """Take up the lease that the same turn held in an earlier process.
+
+        Args:
+            scope: Whose conversation.
+            conversation_id: Which.
+            owner: Who held the lease then.
+
+        Returns:
+            The lease; `None` when another turn has, or had, the conversation since.
+        """
+        head, etag = await self._read(scope, conversation_id)
+        turn = owner.partition(":")[2]
+        if head.owner is None or head.owner.partition(":")[2] != turn:
+            return None
+        owner = f"{await self._terms.owners.name()}:{turn}"
+        held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
+        try:
+            etag = await self._state.put(scope, CONVERSATION, conversation_id, held.dump(), expect=etag)
+        except StateConflict:
+            return None
+        lease = Lease(scope, conversation_id, held, etag, owner)
+        self._remember(lease.place, held, etag)
+        self._held[lease.place] = lease
+        return lease
+
+    async def hand_on(self, lease: Lease) -> None:
+        """Stop renewing the lease without giving it back: the turn goes on in another process."""
+        if lease.renewal is not None:
+            lease.renewal.cancel()
+            await asyncio.wait((lease.renewal,))
+
     def keep(self, lease: Lease) -> None:
         """Renew the lease until it is released, for turns that take long."""
         lease.renewal = asyncio.create_task(self._renew(lease), name="hostedagent-lease")

@@ -1,0 +1,156 @@
+"""Journals of turns that outlive their process: what the next process needs to go on with a turn.
+
+A journal is found by the response alone, because whoever takes a turn up again comes without a request. It is written
+before the turn begins, at the checkpoints of a workflow and when the run has ended, and is gone when the turn is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, cast
+
+from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.stores.approvals import Answer, Approval
+from hostedagent.stores.checkpoints import WorkflowState
+from hostedagent.stores.sessions import Snapshot
+from hostedagent.stores.state import StateStore, StateTooLarge
+from hostedagent.telemetry import log_failure
+from hostedagent.types import Json
+
+JOURNAL: Final = "recovery"
+
+FORGET_SECONDS: Final = 60.0
+"""How long the SDK is given to take note that a turn is over."""
+
+logger = logging.getLogger(__name__)
+
+_JOURNALS: Final = Scope("recovery")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, until that is saved everywhere.
+
+    Args:
+        response: The response of the terminal event.
+        snapshot: What the response leaves.
+    """
+
+    response: Mapping[str, Json]
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What is known of a turn that runs.
+
+    Args:
+        scope: Whose it is.
+        isolation: What the platform said about the user.
+        is_streamed: Whether its events can be read again.
+        lease: Who holds its conversation: the turn itself, in the process that began it.
+        answers: The approvals that its input answers; used up.
+        checkpoint: The workflow's last checkpoint in this turn.
+        said: The ids of the output items that were there at the checkpoint.
+        ended: How the run ended.
+        is_over: Whether the turn is over, and everybody but the SDK knows it.
+    """
+
+    scope: Scope
+    isolation: IsolationKeys
+    is_streamed: bool = False
+    lease: str | None = None
+    answers: tuple[Answer, ...] = ()
+    checkpoint: WorkflowState | None = None
+    said: tuple[str, ...] = ()
+    ended: Ended | None = None
+    is_over: bool = False
+
+    def dump(self) -> dict[str, Json]:
+        """The stored form."""
+        ended = self.ended
+        return {
+            "scope": asdict(self.scope),
+            "isolation": asdict(self.isolation),
+            "is_streamed": self.is_streamed,
+            "lease": self.lease,
+            "answers": [asdict(answer) for answer in self.answers],
+            "checkpoint": self.checkpoint.dump() if self.checkpoint is not None else None,
+            "said": list(self.said),
+            "ended": {"response": ended.response, "snapshot": ended.snapshot.dump()} if ended is not None else None,
+            "is_over": self.is_over,
+        }
+
+    @classmethod
+    def load(cls, value: Mapping[str, Json]) -> Journal:
+        """From the stored form."""
+        answers = cast("list[dict[str, Json]]", value["answers"])
+        ended = cast("dict[str, Json] | None", value["ended"])
+        return cls(
+            Scope(**value["scope"]),
+            IsolationKeys(**value["isolation"]),
+            bool(value["is_streamed"]),
+            value["lease"],
+            tuple(_answer(row) for row in answers),
+            WorkflowState.load(value["checkpoint"]) if value["checkpoint"] is not None else None,
+            tuple(value["said"]),
+            Ended(ended["response"], Snapshot.load(ended["snapshot"])) if ended is not None else None,
+            bool(value["is_over"]),
+        )
+
+
+def _answer(row: Mapping[str, Json]) -> Answer:
+    return Answer(Approval(**row["approval"]), row["approved"], row["reason"], row["param"])
+
+
+class Journals:
+    """A typed view of the state store."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def find(self, response_id: str) -> Journal | None:
+        """The journal of a turn that is not over."""
+        stored = await self._state.get(_JOURNALS, JOURNAL, response_id)
+        return Journal.load(stored.value) if stored is not None else None
+
+    async def write(self, response_id: str, journal: Journal) -> None:
+        """Write how far the turn has come."""
+        await self._state.put(_JOURNALS, JOURNAL, response_id, journal.dump())
+
+    async def write_end(self, response_id: str, journal: Journal) -> bool:
+        """Write how the run ended; `False` when that is too large to be kept apart from the response."""
+        try:
+            await self.write(response_id, journal)
+        except StateTooLarge:
+            return False
+        return True
+
+    def forget_later(self, response_id: str) -> None:
+        """Drop the journal of a turn that is over, when the SDK has surely taken note of that."""
+
+        def due() -> None:
+            self._timers.discard(timer)
+            task = asyncio.get_running_loop().create_task(self._forget(response_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        timer = asyncio.get_running_loop().call_later(FORGET_SECONDS, due)
+        self._timers.add(timer)
+
+    def close(self) -> None:
+        """Leave what was to be dropped later to its lifetime: the process ends."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    async def _forget(self, response_id: str) -> None:
+        try:
+            await self._state.delete(_JOURNALS, JOURNAL, response_id)
+        except Exception as error:  # noqa: BLE001 - it goes by itself
+            log_failure(logger, f"The journal of {response_id} is left behind", error)
