@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.cli.run import DEFAULT_PORT
 from hostedagent.templates import LOCK, LOCK_COMMAND
 
 TIMEOUT: Final = 60.0
@@ -63,7 +64,7 @@ def loads(project: Project) -> Iterator[Finding]:
             ended = subprocess.run(
                 command,
                 cwd=project.folder,
-                env=dict(project.local),
+                env={**project.local, "PORT": str(DEFAULT_PORT)},  # A wrong port is a finding of its own.
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=TIMEOUT,

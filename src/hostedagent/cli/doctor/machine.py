@@ -117,7 +117,7 @@ def packages(project: Project) -> Iterator[Finding]:
 def port(project: Project) -> Iterator[Finding]:
     """The port of a run on this machine."""
     text = project.local.get("PORT") or str(DEFAULT_PORT)
-    if not text.isdecimal() or int(text) > 65535:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
         yield PORT_WRONG.found(port=text)
         return
     try:

@@ -1,0 +1,110 @@
+"""`hostedagent doctor` as it is called: what it prints, as text and as JSON, and how it exits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostedagent.cli import main
+from hostedagent.cli.doctor.finding import Finding
+from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.doctor.report import Report
+from tests.cli.doctor.bench import Bench
+
+ERROR = Finding("a.broken", "error", "It is broken.", "mend it")
+WARNING = Finding("a.odd", "warning", "It is odd.", "look at it")
+NOTE = Finding("a.known", "note", "It is so.", "nothing")
+
+
+def of(*findings: Finding) -> Report:
+    return Report(folder="shop", findings={"first": [], "second": findings}, packages=[], variables=[])
+
+
+@pytest.mark.parametrize(
+    ("findings", "code", "summary"),
+    [
+        ((), 0, "Everything is fine."),
+        ((NOTE,), 0, "Everything is fine."),
+        ((WARNING, WARNING), 0, "2 warnings."),
+        ((WARNING, ERROR), 1, "1 error and 1 warning."),
+    ],
+)
+def test_only_an_error_is_a_failure(findings: tuple[Finding, ...], code: int, summary: str) -> None:
+    report = of(*findings)
+
+    assert report.exit_code == code
+    assert report.text().splitlines()[-1] == summary
+
+
+def test_errors_stand_before_warnings_and_each_has_its_fix_below() -> None:
+    lines = [" ".join(line.split()) for line in of(WARNING, ERROR).text().splitlines()]
+
+    assert lines[1:6] == [
+        "ok first",
+        "ERROR second It is broken.",
+        "fix: mend it",
+        "warning second It is odd.",
+        "fix: look at it",
+    ]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Doctor without the checks of this machine, which may be in any state."""
+
+    def fine(project: Project) -> Iterator[Finding]:
+        del project
+        yield from ()
+
+    for name in ("machine.port", "machine.python_version", "machine.packages", "machine.home", "agent.loads"):
+        monkeypatch.setattr(f"hostedagent.cli.doctor.{name}", fine)
+    yield monkeypatch
+
+
+def set_process(bench: Bench) -> None:
+    for name in ("AZURE_ENV_NAME", "AZURE_CLIENT_SECRET", "FOUNDRY_PROJECT_ENDPOINT", "FOUNDRY_HOSTING_ENVIRONMENT"):
+        bench.monkeypatch.delenv(name, raising=False)
+    for name, value in bench.process.items():
+        bench.monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_project_of_init_has_no_finding(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    set_process(bench)
+
+    assert main(["doctor", str(bench.folder)]) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1] == "Everything is fine."
+    assert "fix:" not in shown
+
+
+@pytest.mark.usefixtures("quick")
+def test_json_has_the_findings_and_the_tables_and_no_secret(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    set_process(bench)
+    bench.write(".env", "SHOP_KEY=s3cret\n")
+    bench.edit("azure.yaml", "version: 2.0.0", "version: 1.0.0")
+
+    assert main(["doctor", str(bench.folder), "--json"]) == 1
+
+    text = capsys.readouterr().out
+    shown: dict[str, Any] = json.loads(text)
+    assert (shown["errors"], shown["warnings"]) == (1, 0)
+    (found,) = shown["checks"]["azure.yaml"]
+    assert set(found) == {"code", "level", "message", "fix"}
+    assert (found["code"], found["level"]) == ("yaml.protocol", "error")
+    assert {"name": "SHOP_KEY", "here": {"value": "****", "source": ".env"}, "deployed": None} in shown["environment"]
+    assert "agent-framework-core" in [row["name"] for row in shown["packages"]]
+    assert "s3cret" not in text
+
+
+def test_a_project_that_is_not_there_is_a_wrong_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", str(tmp_path / "missing")]) == 2
+
+    assert capsys.readouterr().err == f"hostedagent: {tmp_path / 'missing'} is no folder.\n"
