@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
@@ -58,17 +59,23 @@ def python_of(system: System) -> Path:
     return python
 
 
-def versions(system: System) -> dict[str, str]:
-    """The versions that a system runs on."""
-    names = (*_SHARED, *(name.partition(">")[0] for name in _PACKAGES.get(system, ())), "uvicorn", "hostedagent")
+def versions(systems: Sequence[System]) -> dict[System, list[str]]:
+    """What each system runs on, the servers included."""
+    return {system: _installed(system) for system in systems if system not in ("sdk", "agent")}
+
+
+def _installed(system: System) -> list[str]:
+    names = [*_SHARED, "uvicorn", "uvloop", "httptools", "granian", "hostedagent"]
+    names += [name for package in _PACKAGES.get(system, ()) if (name := package.partition(">")[0]) not in names]
     script = (
         "import importlib.metadata as m\n"
         f"for name in {names!r}:\n"
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass"
     )
-    printed = subprocess.run([python_of(system), "-c", script], check=True, capture_output=True, text=True).stdout
-    return dict(line.split() for line in printed.splitlines())  # type: ignore[misc]
+    return subprocess.run(
+        [python_of(system), "-c", script], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
 
 
 def _version(name: str) -> str | None:

@@ -10,14 +10,16 @@ ours: `hostedagent`; sdk: the bare SDK host with the same events and no agent; a
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import cast
 
 from cases import CASES
 from environments import SYSTEMS, System, versions
+from goals import verdicts
 from loads import Load
 from profiles import profile
 from report import table
@@ -27,15 +29,20 @@ from rows import Case, Measured, Round
 def measured(case: Case, systems: Sequence[System], runs: int, share: float) -> list[Round]:
     """Get the systems ready side by side, and measure each in every round."""
     with ExitStack() as stack:
-        ready = [(system, stack.enter_context(case.open(system, share))) for system in systems]
+        ready: list[tuple[System, Callable[[], Measured]]] = [
+            (system, stack.enter_context(case.open(system, share))) for system in systems
+        ]
         rounds: list[Round] = []
         for number in range(runs):
             turned = ready[number % len(ready) :] + ready[: number % len(ready)]
-            found: dict[System, Measured] = {system: measure() for system, measure in turned}
-            rounds.append(found)
+            rounds.append(_round(turned))
             print(".", end="", flush=True, file=sys.stderr)
         print(f" {case.name}", file=sys.stderr)
         return rounds
+
+
+def _round(ready: Sequence[tuple[System, Callable[[], Measured]]]) -> Round:
+    return {system: measure() for system, measure in ready}
 
 
 def arguments() -> argparse.Namespace:
@@ -62,16 +69,20 @@ def main() -> None:
         return
     share = 0.1 if given.quick else 1.0
     wanted = cast("list[System]", given.systems.split(","))
-    for system in wanted:
-        print(f"- {system}:", ", ".join(f"{name} {found}" for name, found in versions(system).items()))
-    print(f"- Python {platform.python_version()}", flush=True)
+    for system, found in versions(wanted).items():
+        print(f"- {system}:", ", ".join(found))
+    print(f"- Python {platform.python_version()}, {os.cpu_count()} processors", flush=True)
+    results: dict[str, list[Round]] = {}
     for case in (CASES[name] for name in given.case or CASES):
         systems: list[System] = [system for system in case.systems if system in wanted]
         if not given.profile:
             runs = given.runs or min(case.most_runs or 7, 7)
-            print(table(case, measured(case, systems, runs, share)), flush=True)
+            results[case.name] = measured(case, systems, runs, share)
+            print(table(case, results[case.name]), flush=True)
         elif isinstance(case, Load):
             print(profile(case, systems, given.runs or 7, share, lines=given.lines), flush=True)
+    if {"ours", "peer"} <= {*wanted} and results:
+        print(verdicts(results))
 
 
 if __name__ == "__main__":
