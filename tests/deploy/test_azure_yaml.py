@@ -1,0 +1,113 @@
+"""azure.yaml: azd's schemas accept it, the platform's rules hold, and the checks of both see mistakes."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hostedagent.cli import build_parser
+from hostedagent.templates import Choices, render
+from tests.deploy.azure_yaml import house_errors, schema_errors
+from tests.deploy.bicep.declarations import read
+from tests.deploy.shared_data import ROOT, needs_azd_schemas
+
+TEXT = (ROOT / "azure.yaml").read_text()
+PROVIDED = {one.name for one in read((ROOT / "infra/main.bicep").read_text(), "main.bicep").of_kind("output")}
+
+
+@needs_azd_schemas
+def test_azds_schemas_accept_it() -> None:
+    assert schema_errors(TEXT) == []
+
+
+def test_the_rules_that_the_schemas_do_not_know_hold() -> None:
+    assert house_errors(TEXT, ROOT, PROVIDED) == []
+
+
+@needs_azd_schemas
+def test_azds_schemas_accept_that_of_a_new_project() -> None:
+    assert schema_errors(render(Choices(name="my-agent"))["azure.yaml"]) == []
+
+
+def test_a_new_project_keeps_the_same_rules(tmp_path: Path) -> None:
+    for name, text in render(Choices(name="my-agent")).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert house_errors((tmp_path / "azure.yaml").read_text(), tmp_path, PROVIDED) == []
+
+
+def test_the_command_for_a_local_run_serves_the_sample() -> None:
+    words = shlex.split(yaml.safe_load(TEXT)["services"]["agent"]["startupCommand"])
+
+    assert words[:3] == ["python", "-m", "hostedagent"]
+    assert build_parser().parse_args(words[3:]).target == "samples/foundry/agent.py"
+
+
+SCHEMA_MISTAKES = {
+    "a number for text": ('cpu: "1"', "cpu: 1", "$.services.agent.container.resources.cpu"),
+    "memory with another unit": ("memory: 2Gi", "memory: 2GB", "$.services.agent.container.resources.memory"),
+    "an unknown setting of a session": ("idleTimeoutSeconds:", "idleSeconds:", "$.services.agent.sessionConfiguration"),
+    "a timeout out of bounds": ("idleTimeoutSeconds: 900", "idleTimeoutSeconds: 60", "idleTimeoutSeconds"),
+    "a protocol without a name": (
+        "- protocol: responses\n        version",
+        "- version",
+        "$.services.agent.protocols[0]",
+    ),
+    "an unknown kind": ("kind: hosted", "kind: host", "$.services.agent.kind"),
+    "code without its folder": ("    project: .\n", "", "$.services.agent: 'project' is a required property"),
+    "a project that is built": (
+        "host: azure.ai.project\n",
+        "host: azure.ai.project\n    project: .\n",
+        "$.services['ai-project']",
+    ),
+    "an environment that is a list": ("    env:\n      AZ", "    env:\n      - AZ", "$.services.agent.env"),
+    "a service without a host": ("    host: azure.ai.agent\n", "", "$.services.agent: 'host' is a required property"),
+    "a number for a path": ("path: ./infra", "path: 7", "$.infra.path"),
+    "no name": ("\nname: hostedagent\n", "\n", "$: 'name' is a required property"),
+}
+HOUSE_MISTAKES = {
+    "the dead protocol": ("version: 2.0.0", "version: 1.0.0", "services.agent.protocols: not responses 2.0.0"),
+    "a size that was removed": ('cpu: "1"', 'cpu: "0.25"', "services.agent.container.resources: there is no such size"),
+    "a size of two halves": ("memory: 2Gi", "memory: 1Gi", "services.agent.container.resources: there is no such size"),
+    "a variable in a name": ("name: hostedagent-sample", "name: ${NAME}", "services.agent.name: azd does not fill in"),
+    "a variable in a size": ('cpu: "1"', 'cpu: "${CPU}"', "services.agent.container.resources.cpu: azd does not fill"),
+    "a variable in a version": ("version: 2.0.0", "version: ${V}", "services.agent.protocols[0].version: azd does not"),
+    "a reserved name": ("      AZURE_AI_MODEL", "      FOUNDRY_MODEL", "the name is the platform's"),
+    "a variable that nothing sets": ("${AZURE_AI_MODEL_DEPLOYMENT_NAME}", "${MODEL}", "nothing sets MODEL"),
+    "another architecture": ("linux/amd64", "linux/arm64", "services.agent.docker.platform: not linux/amd64"),
+    "a Dockerfile that is not there": (
+        "./Dockerfile",
+        "./docker/Dockerfile",
+        "services.agent.docker.path: there is no",
+    ),
+    "a service that is not there": (
+        "      - ai-project",
+        "      - project",
+        "services.agent.uses: no service 'project'",
+    ),
+    "the provider that renames outputs": ("provider: bicep", "provider: microsoft.foundry", "infra.provider: only"),
+    "infrastructure that is not there": ("path: ./infra", "path: ./infrastructure", "infra: there is no"),
+}
+
+
+@needs_azd_schemas
+@pytest.mark.parametrize(("right", "wrong", "said"), SCHEMA_MISTAKES.values(), ids=SCHEMA_MISTAKES)
+def test_the_schemas_see_a_mistake(right: str, wrong: str, said: str) -> None:
+    assert right in TEXT
+
+    found = schema_errors(TEXT.replace(right, wrong))
+
+    assert [one for one in found if said in one] != [], found
+
+
+@pytest.mark.parametrize(("right", "wrong", "said"), HOUSE_MISTAKES.values(), ids=HOUSE_MISTAKES)
+def test_the_rules_see_a_mistake(right: str, wrong: str, said: str) -> None:
+    assert right in TEXT
+
+    found = house_errors(TEXT.replace(right, wrong), ROOT, PROVIDED)
+
+    assert [one for one in found if said in one] != [], found
