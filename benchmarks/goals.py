@@ -91,6 +91,6 @@ def verdicts(found: Mapping[str, Sequence[Round]]) -> str:
 
 def _value(goal: Goal, rounds: Sequence[Round]) -> float | None:
     row = next(row for row in CASES[goal.case].rows if row.label == goal.row)
-    base = next(system for system in reversed(SYSTEMS) if system in rounds[0])
+    base: System = next(system for system in reversed(SYSTEMS) if system in rounds[0])
     measured = ratios(row, rounds, "ours", base) if row.is_ratio else numbers(row, rounds, "ours")
     return statistics.median(measured) if measured else None
