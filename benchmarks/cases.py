@@ -9,5 +9,6 @@ from chains import CHAINS
 from lifetimes import LIFETIMES
 from loads import LOADS
 from rows import Case
+from variants import VARIANTS
 
-CASES: Final[Mapping[str, Case]] = {case.name: case for case in (*LOADS, *CHAINS, *LIFETIMES)}
+CASES: Final[Mapping[str, Case]] = {case.name: case for case in (*LOADS, *CHAINS, *LIFETIMES, *VARIANTS)}

@@ -79,14 +79,15 @@ GOALS: Final = (
 
 def verdicts(found: Mapping[str, Sequence[Round]]) -> str:
     """The goals that the run has measured."""
-    lines = ["", "**Goals**", "", "| | case | goal | found | |", "|---|---|---|---|---|"]
+    lines: list[str] = []
     for goal in GOALS:
         rounds = found.get(goal.case, ())
         if rounds and (value := _value(goal, rounds)) is not None:
             missed = value < goal.at_most if goal.is_floor else value > goal.at_most
             bound = f"{'at least' if goal.is_floor else 'at most'} {goal.at_most:g}"
             lines.append(f"| {goal.says} | `{goal.case}` | {bound} | {short(value)} | {'missed' if missed else ''} |")
-    return "\n".join(lines)
+    head = ["", "**Goals**", "", "| | case | goal | found | |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *lines]) if lines else ""
 
 
 def _value(goal: Goal, rounds: Sequence[Round]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import settings
 from model import agent
 
-from hostedagent import AgentHost
+from hostedagent import AgentHost, HostOptions
 from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
 
 
@@ -20,4 +20,5 @@ def stores() -> Stores:
 
 
 if __name__ == "__main__":
-    AgentHost(agent(), stores=stores()).run(host=settings.HOST, port=settings.PORT)
+    options = HostOptions(keep_alive=settings.KEEP_ALIVE) if settings.KEEP_ALIVE else None
+    AgentHost(agent(), stores=stores(), options=options).run(host=settings.HOST, port=settings.PORT)

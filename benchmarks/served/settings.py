@@ -15,6 +15,9 @@ ROOT = os.environ.get("BENCH_ROOT", "")
 SHIPPED_TELEMETRY = os.environ.get("BENCH_TELEMETRY", "off") == "shipped"
 """Whether the SDK sets up logging and telemetry as it does by default; off, because most of it is a fixed price."""
 
+KEEP_ALIVE = float(os.environ.get("BENCH_KEEP_ALIVE", "0"))
+"""Seconds between keep-alive comments, for ours; 0 leaves what is shipped."""
+
 HOST = "127.0.0.1"
 
 
