@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import pytest
-from agent_framework import Agent, AgentExecutor, MCPStreamableHTTPTool, WorkflowBuilder
+from agent_framework import Agent, AgentExecutor, Content, ContextProvider, WorkflowBuilder
+from agent_framework.exceptions import ToolExecutionException
 from mcp.shared.exceptions import MCPError
 
 from hostedagent import AgentHost, HostOptions, McpTools, memory_stores
-from hostedagent.mcp.consent import consent_requests
+from hostedagent.mcp.consent import consent_ids, consent_requests
 from hostedagent.testing import OfflineChatClient, serve
 from tests.mcp.server import Refusal, Served, serving
 from tests.mcp.turns import ORIGINS, call, kinds, outputs, text, world
@@ -184,13 +185,33 @@ async def test_an_agent_inside_a_workflow_asks_too_and_the_next_turn_tries_again
     assert (response["status"], text(response), outputs(response)) == ("completed", "It rains.", ["rain in Rome"])
 
 
-async def test_agent_frameworks_own_mcp_tool_asks_too_when_it_connects(server: Served) -> None:
-    pytest.importorskip("tenacity")
-    server.refuse["tools/list"] = Gatekeeper(listed(("mail", LINK)))
-    async with world(script=["never"], tools=[MCPStreamableHTTPTool("box", server.url)]) as it:
+async def test_an_agent_inside_a_workflow_passes_on_what_the_models_service_asks() -> None:
+    def build_workflow() -> WorkflowBuilder:
+        client = OfflineChatClient(script=[Content.from_oauth_consent_request(LINK)])
+        return WorkflowBuilder(
+            name="flow", start_executor=AgentExecutor(Agent(client, name="inner", middleware=[consent_ids]))
+        )
+
+    options = HostOptions(consent_origins=ORIGINS)
+    async with serve(AgentHost(build_workflow, options=options, stores=memory_stores()).app) as client:
+        asked = (await client.post("/responses", json={"input": "hi"})).json()
+
+    assert (asked["status"], asked["output"][0]["consent_link"]) == ("incomplete", LINK)
+
+
+class Connecting(ContextProvider):
+    """Connects before the run, and fails as Agent Framework's own MCP tools do."""
+
+    async def before_run(self, **_: Any) -> None:
+        error = MCPError(-32006, LINK)
+        raise ToolExecutionException("Failed to create MCP session.", inner_exception=error) from error
+
+
+async def test_consent_that_agent_framework_reports_as_a_failure_is_asked_for_too() -> None:
+    async with world(Connecting("connecting")) as it:
         asked = await it.turn()
 
-    assert asked["output"][0]["consent_link"] == LINK
+    assert (asked["status"], asked["output"][0]["consent_link"]) == ("incomplete", LINK)
 
 
 def test_an_error_that_means_something_else_asks_for_nothing() -> None:

@@ -29,6 +29,13 @@ def background() -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
+def mcp() -> Iterator[str]:
+    """The URL of samples/mcp."""
+    with served("samples/mcp/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
 def workflow() -> Iterator[str]:
     """The URL of samples/workflow."""
     with served("samples/workflow/agent.py") as url:

@@ -10,10 +10,18 @@ Nothing here says whether a link is safe to show: the oauth family does, when th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
-from agent_framework import AgentResponseUpdate, Content
+from agent_framework import (
+    AgentResponseUpdate,
+    ChatContext,
+    ChatResponse,
+    ChatResponseUpdate,
+    Content,
+    chat_middleware,
+)
 from agent_framework.exceptions import UserInputRequiredException
 
 _TOOLBOX_CODES: Final = frozenset({-32006, -32007})
@@ -113,3 +121,27 @@ def _rows(value: object, name: str) -> list[Mapping[str, object]]:
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         return []
     return [cast("Mapping[str, object]", row) for row in cast("Sequence[object]", rows) if isinstance(row, Mapping)]
+
+
+@chat_middleware
+async def consent_ids(context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
+    """Chat middleware that gives a model service's requests for consent an id, which agents inside a workflow need.
+
+    Agent Framework fails a workflow whose agent asks without one.
+    """
+    context.stream_transform_hooks.append(_with_ids)
+    await call_next()
+    if isinstance(context.result, ChatResponse):
+        for message in context.result.messages:
+            _name(message.contents)
+
+
+def _with_ids(update: ChatResponseUpdate) -> ChatResponseUpdate:
+    _name(update.contents)
+    return update
+
+
+def _name(contents: Sequence[Content]) -> None:
+    for content in contents:
+        if content.type == "oauth_consent_request" and not content.id:
+            content.id = f"consent_{uuid.uuid4().hex}"
