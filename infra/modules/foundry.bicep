@@ -74,7 +74,7 @@ resource deployments 'Microsoft.CognitiveServices/accounts/deployments@2025-06-0
       model: {
         format: model.?format ?? 'OpenAI'
         name: model.model
-        version: model.version
+        version: empty(model.version) ? null : model.version
       }
     }
   }

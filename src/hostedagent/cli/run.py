@@ -30,7 +30,13 @@ class PortError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `run`."""
-    parser.add_argument("target", metavar="MODULE_OR_FILE[:NAME]", help="what to serve")
+    parser.add_argument(
+        "target",
+        metavar="MODULE_OR_FILE[:NAME]",
+        nargs="?",
+        default="main.py",
+        help="what to serve (default: %(default)s)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to bind (default: %(default)s)")
     parser.add_argument("--port", type=int, help=f"the port; 0 for any free one (default: $PORT, else {DEFAULT_PORT})")
 

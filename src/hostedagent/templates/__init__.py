@@ -43,6 +43,8 @@ LOCK_COMMAND: Final = (
 
 _PROJECT: Final = Path(__file__).parent / "project"
 _NAME: Final = "my-agent"
+_MODEL_VERSION: Final = "2026-03-17"
+"""Of the default model, in `infra`; for another one Azure chooses."""
 _MARK: Final = re.compile(r"^(?P<kept>.*?)\s*#\?(?P<needs>(?: !?[a-z]+)*)$")
 _SKIPPED: Final = frozenset({"__pycache__", ".ruff_cache", ".pytest_cache"})
 
@@ -85,6 +87,8 @@ def _sources() -> Iterator[tuple[str, Path]]:
 
 def _rendered(text: str, choices: Choices) -> str:
     chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), choices.features))
+    if choices.model != DEFAULT_MODEL:
+        chosen = chosen.replace(f"`{_MODEL_VERSION}`", "Azure's choice").replace(_MODEL_VERSION, "")
     for placeholder, value in (
         (_NAME, choices.name),
         (DEFAULT_MODEL, choices.model),

@@ -87,7 +87,7 @@ def test_a_project_of_init_can_be_loaded(bench: Bench) -> None:
 
 
 def test_an_agent_that_was_named_is_looked_at(bench: Bench) -> None:
-    bench.write("other.py", "from main import host\n")
+    bench.write("other.py", "from main import agent\n")
     bench.wanted = "other.py:missing"
 
     (found,) = bench.findings("agent")

@@ -58,13 +58,16 @@ def build(client: SupportsChatGetResponse) -> Agent:
     )
 
 
-host = AgentHost(build(chat_client()))
+agent = build(chat_client())
+
+if __name__ == "__main__":
+    AgentHost(agent).run()
 #?
 #? workflow
 
 
 def build(client: SupportsChatGetResponse) -> WorkflowBuilder:
-    """The workflow: one agent drafts the answer, a second one edits it. A fresh one is made for each turn."""
+    """The workflow: one agent drafts the answer, a second one edits it."""
     drafter = Agent(
         client,
         name="drafter",
@@ -81,8 +84,13 @@ def build(client: SupportsChatGetResponse) -> WorkflowBuilder:
 
 
 client = chat_client()
-host = AgentHost(lambda: build(client))
-#?
+
+
+def create_workflow() -> WorkflowBuilder:
+    """A fresh workflow for each turn, for it keeps the state of its run."""
+    return build(client)
+
 
 if __name__ == "__main__":
-    host.run()
+    AgentHost(create_workflow).run()
+#?

@@ -1,0 +1,170 @@
+"""The whole way in a bare folder: the wheel of this checkout is installed, writes a project, and the project works.
+
+Needs uv and a package index; everything is installed in environments of its own, below a temporary folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostedagent.templates import LOCK
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 240
+INHERITED = ("HOME", "PATH", "SSL_CERT_FILE", "TMPDIR", "UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_PYTHON")
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Runs uv as somebody does who has nothing but uv."""
+
+    uv: str
+    variables: dict[str, str]
+
+    def start(self, folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        return subprocess.Popen(
+            [self.uv, *arguments],
+            cwd=folder,
+            env={**kept, "PYTHONUNBUFFERED": "1", **self.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+
+    def run(self, folder: Path, *arguments: str) -> tuple[int, str]:
+        process = self.start(folder, *arguments)
+        try:
+            said, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return process.returncode, said
+
+
+@pytest.fixture(scope="module")
+def uv(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    found = os.environ.get("UV") or shutil.which("uv")
+    if found is None:
+        pytest.skip("uv is not installed")
+    folder = tmp_path_factory.mktemp("reach")
+    (folder / "in.txt").write_text("hatchling\n")
+    code, said = Shell(found, {}).run(folder, "pip", "compile", "--quiet", "--no-deps", "--no-cache", "in.txt")
+    if code != 0:
+        pytest.skip(f"no package index can be reached: {said.strip().splitlines()[-1]}")
+    return Shell(found, {})
+
+
+@pytest.fixture(scope="module")
+def wheel(uv: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    code, said = uv.run(ROOT, "build", "--quiet", "--wheel", "--out-dir", str(folder))
+    assert code == 0, said
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def project(uv: Shell, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`hostedagent init shop --yes`, by the wheel."""
+    folder = tmp_path_factory.mktemp("bare")
+    code, said = uv.run(folder, "tool", "run", "--from", str(wheel), "hostedagent", "init", "shop", "--yes")
+    assert code == 0, said
+    assert f"Wrote {LOCK}: " in said, said
+    assert f"export UV_FIND_LINKS={wheel.parent}" in said
+    return folder / "shop"
+
+
+@pytest.fixture(scope="module")
+def shell(uv: Shell, wheel: Path) -> Shell:
+    """uv, told where the wheel is, for it is in no index yet."""
+    return Shell(uv.uv, {"UV_FIND_LINKS": str(wheel.parent)})
+
+
+@contextmanager
+def serving(shell: Shell, project: Path) -> Generator[str]:
+    """`uv run hostedagent run`: its URL; at the end it must stop with code 0."""
+    process = shell.start(project, "run", "hostedagent", "run", "--port", "0")
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.match(r"Ready at (\S+)/responses ", line):
+                yield found[1]
+                break
+        else:
+            raise AssertionError(f"the server did not start:\n{said}")
+    finally:
+        process.terminate()
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+
+
+def test_the_wheel_writes_what_this_checkout_writes(project: Path) -> None:
+    from hostedagent.templates import Choices, render
+
+    assert {name: (project / name).read_text(encoding="utf-8") for name in render(Choices(name="shop"))} == render(
+        Choices(name="shop")
+    )
+
+
+def test_the_lock_has_the_wheel_by_its_hash_and_no_address(project: Path, wheel: Path) -> None:
+    text = (project / LOCK).read_text()
+
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert re.search(rf"^hostedagent==\S+ \\\n    --hash=sha256:{digest}$", text, re.MULTILINE)
+    assert re.findall(r"https?://|file:|--index|--find-links", text) == []
+    assert str(wheel.parent) not in text
+
+
+def test_the_agent_runs_and_answers_offline(shell: Shell, project: Path) -> None:
+    with serving(shell, project) as url:
+        body = json.dumps({"input": "Where is order A1?"}).encode()
+        request = urllib.request.Request(f"{url}/responses", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            response = json.load(answer)
+
+    assert response["status"] == "completed"
+    assert response["output"][-1]["content"][0]["text"] == "look_up_order says: shipped on Monday"
+
+
+def test_the_tests_of_the_project_pass(shell: Shell, project: Path) -> None:
+    code, said = shell.run(project, "run", "pytest")
+
+    assert code == 0, said
+    assert "2 passed" in said
+
+
+def test_doctor_finds_nothing_in_the_project(shell: Shell, project: Path) -> None:
+    _, said = shell.run(project, "run", "--quiet", "hostedagent", "doctor", "--json")
+
+    checks = json.loads(said)["checks"]
+    assert {
+        name: checks[name] for name in ("packages", "agent", "lock", "azure.yaml", "Dockerfile", "environment")
+    } == {
+        "packages": [],
+        "agent": [],
+        "lock": [],
+        "azure.yaml": [],
+        "Dockerfile": [],
+        "environment": [],
+    }
