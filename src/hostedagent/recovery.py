@@ -7,8 +7,10 @@ a turn up again by itself, and reads its response first; that is where the scope
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast, runtime_checkable
@@ -33,6 +35,9 @@ from hostedagent.types import Cancelled, Completed, Failed, Incomplete, Item, Js
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
     from azure.ai.agentserver.responses import PlatformContext, ResponseContext
+
+BEGIN_SECONDS: Final = 10.0
+"""How long whoever asks for a response waits until its turn is taken up again."""
 
 logger = logging.getLogger(__name__)
 
@@ -210,6 +215,7 @@ class Recoveries:
         self._store = store
         self._is_on = is_on
         self._recalled: dict[str, _Recalled] = {}
+        self._beginning: dict[str, asyncio.Event] = {}
 
     async def begin(
         self, request: TurnRequest, continuation: Continuation, context: PlatformContext
@@ -231,10 +237,23 @@ class Recoveries:
         """Whether a turn will end, although no process may have it now."""
         return await self._journals.find(response_id) is not None
 
+    def began(self, response_id: str) -> None:
+        """The turn has begun again."""
+        if (beginning := self._beginning.pop(response_id, None)) is not None:
+            beginning.set()
+
+    async def beginning(self, response_id: str) -> None:
+        """Wait while the turn is being taken up again: the SDK has it then, and does not show it yet."""
+        if (beginning := self._beginning.get(response_id)) is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(beginning.wait(), BEGIN_SECONDS)
+
     async def recall(self, response_id: str, context: PlatformContext | None) -> bool:
         """Find out whose a turn was, and make its events ready to be gone on with; `False` when it is not known."""
+        self._beginning[response_id] = asyncio.Event()
         journal = await self._journals.find(response_id)
         if journal is None:
+            self.began(response_id)
             return False
         set_current_isolation_keys(journal.isolation)
         set_current_scope(journal.scope)

@@ -18,7 +18,7 @@ from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.sessions import Snapshot
 from hostedagent.stores.state import StateStore, StateTooLarge
 from hostedagent.telemetry import log_failure
-from hostedagent.types import Json
+from hostedagent.types import Event, Json
 
 JOURNAL: Final = "recovery"
 
@@ -41,6 +41,11 @@ class Ended:
 
     response: Mapping[str, Json]
     snapshot: Snapshot
+
+    def event(self) -> Event | None:
+        """The terminal event; none after a stop for the client's sake, which the SDK tells."""
+        status = self.response["status"]
+        return {"type": f"response.{status}", "response": dict(self.response)} if status != "cancelled" else None
 
 
 @dataclass(frozen=True, slots=True)
