@@ -26,6 +26,7 @@ from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.hooks import Hooks, prepare, tell, transformed
 from hostedagent.mcp.consent import asking_instead
+from hostedagent.merging import Merge
 from hostedagent.projection import Projection
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
@@ -114,6 +115,7 @@ class Turn:
         self._stream = ResponseEventStream(response_id=request.response_id, request=context.request)
         self._output = Output(self._stream, request.response_id, consent_origins=stage.consent_origins)
         self._projection = Projection(self._output)
+        self._merge = Merge(is_watched=request.stream or request.background)
         self._ending = Ending()
         self._usage = UsageCount()
         self._emitted = 0
@@ -218,20 +220,20 @@ class Turn:
         watchers = self._watch(pump.interrupt)
         resources.callback(_cancel, watchers)
         while (batch := await pump.batch(self._stage.run_timeout)) is not None:
-            for update in batch:
-                self._ending.see(update)
-                for emission in self._project(update):
-                    if isinstance(emission, dict):
-                        yield emission
-                        await self._breathe()
-                    else:
-                        await self._perform(emission)
+            for emission in self._merge.merged(self._project(batch)):
+                if isinstance(emission, dict):
+                    yield emission
+                    await self._breathe()
+                else:
+                    await self._perform(emission)
 
-    def _project(self, update: AgentResponseUpdate) -> Iterator[Emission]:
-        if self._asking.open and update.role == "tool":
-            for part in self._asking.settled_calls(update):
-                yield from self._projection.part(part)
-        yield from self._projection.update(update)
+    def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
+        for update in updates:
+            self._ending.see(update)
+            if self._asking.open and update.role == "tool":
+                for part in self._asking.settled_calls(update):
+                    yield from self._projection.part(part)
+            yield from self._projection.update(update)
 
     def _watch(self, interrupt: Interrupt) -> tuple[asyncio.Task[None], ...]:
         """Interrupt when the caller goes, a newer input comes, the process must end, or another turn took over."""
@@ -289,6 +291,7 @@ class Turn:
     def _closing(self, outcome: Outcome) -> Iterator[Event]:
         """End what is open. Nothing that closing raises may hide the outcome."""
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
+        yield from self._merge.rest()
         try:
             yield from _events(self._projection.close(end))
         except Exception as error:  # noqa: BLE001 - the terminal event must still come

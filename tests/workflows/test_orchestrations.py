@@ -162,16 +162,15 @@ async def test_handoff() -> None:
             '7 item- 1 function_call_output call-1 "{\\"handoff_to\\": \\"refunds\\"}" completed',
             "8 item+ 2 message",
             "9 part+ 2.0 output_text",
-            '10 text 2.0 "which "',
-            '11 text 2.0 "order?"',
-            '12 text= 2.0 "which order?"',
-            "13 part- 2.0 output_text",
-            "14 item- 2 message completed",
-            "15 item+ 3 function_call HandoffAgentUserRequest call-2",
-            '16 args 3 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
-            '17 args= 3 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
-            "18 item- 3 function_call HandoffAgentUserRequest call-2 completed",
-            "19 completed usage=2/3",
+            '10 text 2.0 "which order?"',
+            '11 text= 2.0 "which order?"',
+            "12 part- 2.0 output_text",
+            "13 item- 2 message completed",
+            "14 item+ 3 function_call HandoffAgentUserRequest call-2",
+            '15 args 3 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
+            '16 args= 3 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
+            "17 item- 3 function_call HandoffAgentUserRequest call-2 completed",
+            "18 completed usage=2/3",
         ]
     )
     assert texts(second) == ["it is refunded"], "a plain message answers the agent that waits for the user"

@@ -6,6 +6,7 @@ follows the rules in `rules`; with one it replies exactly as told. In both cases
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import json
@@ -114,6 +115,7 @@ class _OfflineModel(BaseChatClient[Any]):
         async for update in reply.updates(answer):
             if self._before_chunk is not None:
                 await self._before_chunk(reply.sent, update)
+            await asyncio.sleep(0)  # As a model on the network would, so that a stream goes out word by word.
             reply.sent += 1
             yield update
         yield reply.end(messages)

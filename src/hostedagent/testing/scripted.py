@@ -6,6 +6,7 @@ any agent.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class ScriptedAgent:
             if isinstance(step, BaseException):
                 raise step
             if isinstance(step, (AgentResponseUpdate, Content, str)):
+                await asyncio.sleep(0)  # As a real agent's would, so that a stream goes out update by update.
                 yield _update(step)
             else:
                 await wait_at(step)

@@ -1,0 +1,76 @@
+"""Adjacent deltas become one: what a model said faster than anybody could take it needs no event for each word.
+
+Only what is there already is merged, so nothing waits for more to come; where nobody watches the stream, a text is one
+delta. Anything else that comes out keeps its place between the deltas. Pure, as the projection is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from hostedagent.types import Emission, Event, Json
+
+MERGED: Final = frozenset(
+    {
+        "response.output_text.delta",
+        "response.refusal.delta",
+        "response.reasoning_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.function_call_arguments.delta",
+        "response.custom_tool_call_input.delta",
+    }
+)
+"""The deltas of which one may say what two would have said."""
+
+
+class Merge:
+    """The delta that has not left yet.
+
+    Args:
+        is_watched: Whether somebody reads the events while the turn runs: then nothing is kept back.
+    """
+
+    def __init__(self, *, is_watched: bool) -> None:
+        self._is_watched = is_watched
+        self._last: Event | None = None
+        self._chunks: list[str] = []
+        self._logprobs: list[Json] = []
+
+    def merged(self, emissions: Iterable[Emission]) -> Iterator[Emission]:
+        """What is there already, with fewer deltas. What an exception cuts short is in `rest`."""
+        for emission in emissions:
+            if isinstance(emission, dict) and emission["type"] in MERGED:
+                if self._last is None or not _is_same_place(self._last, emission):
+                    yield from self.rest()
+                    self._last = emission
+                self._chunks.append(emission["delta"])
+                if logprobs := emission.get("logprobs"):
+                    self._logprobs.extend(logprobs)
+            else:
+                yield from self.rest()
+                yield emission
+        if self._is_watched:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[Event]:
+        """The delta that was kept back, if there is one."""
+        last = self._last
+        if last is None:
+            return
+        self._last = None
+        if len(self._chunks) > 1:
+            last["delta"] = "".join(self._chunks)
+            if "logprobs" in last:
+                last["logprobs"] = self._logprobs
+        self._chunks, self._logprobs = [], []
+        yield last
+
+
+def _is_same_place(one: Event, other: Event) -> bool:
+    return (
+        one["item_id"] == other["item_id"]
+        and one["type"] == other["type"]
+        and one.get("content_index") == other.get("content_index")
+        and one.get("summary_index") == other.get("summary_index")
+    )
