@@ -91,3 +91,24 @@ def test_the_parser_loads_nothing_slow() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert shown.stdout == "[]\n"
+
+
+def test_a_missing_env_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing.env"
+
+    assert main(["run", "missing.py", "--port", "0", "--env-file", str(missing)]) == 2
+    assert capsys.readouterr().err == f"hostedagent: The file {missing} of --env-file does not exist.\n"
+
+
+def test_a_module_that_chooses_its_stores_takes_no_other_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "own_host.py").write_text(
+        "from hostedagent import AgentHost\n"
+        "from hostedagent.testing import ScriptedAgent\n"
+        "host = AgentHost(ScriptedAgent(['a']))\n"
+    )
+
+    assert main(["run", str(tmp_path / "own_host.py"), "--port", "0", "--store", "file"]) == 2
+    assert "leave --store out" in capsys.readouterr().err

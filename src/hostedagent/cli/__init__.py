@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("hostedagent.cli.run", "serve an agent or a workflow from a file or a module"),
+    "invoke": ("hostedagent.cli.invoke", "ask an agent, on this machine or deployed"),
     "init": ("hostedagent.cli.init", "write a project that runs here and deploys with azd"),
     "doctor": ("hostedagent.cli.doctor", "check this machine and a project, and print what repairs it"),
     "emulator": ("hostedagent.cli.emulator", "serve the Foundry storage API on this machine"),

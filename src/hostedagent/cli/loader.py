@@ -17,7 +17,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
+    from hostedagent.stores.choice import Stores
 
 Kind: TypeAlias = Literal["host", "agent", "factory", "workflow"]
 
@@ -188,8 +189,13 @@ def is_factory(name: str, function: Any) -> bool:
     return _MAKES.fullmatch(made.__name__ if inspect.isclass(made) else str(made)) is not None
 
 
-def as_host(value: object, target: Target) -> AgentHost:
+def as_host(value: object, target: Target, *, stores: Callable[[], Stores] | None = None) -> AgentHost:
     """The host of what was found; an `AgentHost` is its own.
+
+    Args:
+        value: What was found.
+        target: Where.
+        stores: Makes the stores that were asked for.
 
     Raises:
         TargetError: It cannot be served; the message is the host's reason.
@@ -198,9 +204,11 @@ def as_host(value: object, target: Target) -> AgentHost:
     from hostedagent.host import AgentHost
 
     if isinstance(value, AgentHost):
+        if stores is not None:
+            raise TargetError(f"{target.place} makes its own AgentHost, which chooses its stores: leave --store out.")
         return value
     try:
-        return AgentHost(cast("Any", value))
+        return AgentHost(cast("Any", value), stores=stores() if stores is not None else None)
     except ConfigurationError as error:
         raise TargetError(f"{target.place} cannot be served: {error}") from error
 

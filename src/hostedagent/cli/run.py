@@ -12,13 +12,22 @@ import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable
-from typing import Final
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
+from hostedagent.cli.starting import Clock, StartError, stay_unready
+
+if TYPE_CHECKING:
+    from hostedagent.host import AgentHost
+    from hostedagent.stores.choice import Stores
 
 DEFAULT_PORT: Final = 8088
+
+FILE_STORE: Final = ".hostedagent"
+"""The folder, below the current one, of `--store file`."""
 
 _LISTENS: Final = "Running on "
 """How the record begins that Hypercorn logs once its sockets listen."""
@@ -39,31 +48,108 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to bind (default: %(default)s)")
     parser.add_argument("--port", type=int, help=f"the port; 0 for any free one (default: $PORT, else {DEFAULT_PORT})")
+    parser.add_argument(
+        "--store",
+        choices=("memory", "file", "foundry"),
+        help=f"where responses and state are kept; file: in ./{FILE_STORE} (default: foundry if hosted, else memory)",
+    )
+    parser.add_argument("--env-file", metavar="FILE", help="set variables from a file; those that are set stay")
+    parser.add_argument("--reload", action="store_true", help="start again when a Python file changes")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl+C or SIGTERM."""
-    started = time.perf_counter()
+    clock = Clock()
+    port = 0
     try:
-        target = Target.parse(arguments.target)
+        target = _parsed(arguments.target)
         _say(f"Loading {target.place} ...")
-        port = free_port(arguments.host, wanted_port(arguments.port))
-        host = as_host(load(target), target)
-    except (TargetError, PortError) as error:
-        return _fail(str(error), 1 if isinstance(error, PortError) else 2)
-    except UserCodeError as error:
-        return _fail(f"{error.target} raised while it was loaded:\n\n{error.traceback().rstrip()}", 1)
-    url = f"http://{_shown(arguments.host)}:{port}"
-    when_listening(
-        lambda: _say(f"Ready at {url}/responses after {time.perf_counter() - started:.1f} s. Stop with Ctrl+C.")
-    )
+        with clock.step("environment"):
+            _read_env_file(arguments.env_file)
+        with clock.step("port"):
+            port = _port(arguments)
+        if arguments.reload:
+            from hostedagent.cli.reloading import run_again
+
+            return run_again(arguments, target, port)
+        host = _host(target, arguments.store, clock)
+        _serve(host, arguments.host, port, clock)
+    except StartError as error:
+        _fail(error)
+        if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") and error.step != "port":
+            stay_unready(arguments.host, port or wanted_port(arguments.port), error.step)
+        return error.code
+    return 0
+
+
+def _parsed(text: str) -> Target:
     try:
-        host.run(host=arguments.host, port=port)
+        return Target.parse(text)
+    except TargetError as error:
+        raise StartError("agent", str(error), code=2) from error
+
+
+def _read_env_file(path: str | None) -> None:
+    if path is None:
+        return
+    from dotenv import dotenv_values
+
+    if not Path(path).is_file():
+        raise StartError("environment", f"The file {path} of --env-file does not exist.", code=2)
+    found = {name: value for name, value in dotenv_values(path).items() if value is not None}
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
+    _say(f"Read {len(found)} variables from {path}.")
+
+
+def _port(arguments: argparse.Namespace) -> int:
+    try:
+        return free_port(arguments.host, wanted_port(arguments.port))
+    except PortError as error:
+        raise StartError("port", str(error)) from error
+
+
+def _host(target: Target, store: str | None, clock: Clock) -> AgentHost:
+    with clock.step("packages"):
+        import_module("hostedagent.host")
+    with clock.step("agent"):
+        try:
+            return as_host(load(target), target, stores=_stores(store))
+        except TargetError as error:
+            raise StartError("agent", str(error), code=2) from error
+        except UserCodeError as error:
+            raised = f"{error.target} raised while it was loaded:\n\n{error.traceback().rstrip()}"
+            raise StartError("agent", raised) from error
+
+
+def _stores(kind: str | None) -> Callable[[], Stores] | None:
+    from hostedagent.stores.choice import file_stores, foundry_stores, memory_stores
+
+    match kind:
+        case "memory":
+            return memory_stores
+        case "file":
+            return lambda: file_stores(FILE_STORE)
+        case "foundry":
+            return foundry_stores
+        case _:
+            return None
+
+
+def _serve(host: AgentHost, address: str, port: int, clock: Clock) -> None:
+    url = f"http://{_shown(address)}:{port}"
+
+    def ready() -> None:
+        clock.end("server")
+        _say(f"Ready at {url}/responses after {clock}. Stop with Ctrl+C.")
+
+    when_listening(ready)
+    try:
+        host.run(host=address, port=port)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        return _fail(_in_use(arguments.host, port), 1)
-    return 0
+        raise StartError("port", _in_use(address, port)) from error
 
 
 def wanted_port(option: int | None) -> int:
@@ -122,6 +208,5 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"hostedagent: {message}", file=sys.stderr)
-    return code
+def _fail(error: StartError) -> None:
+    print(f"hostedagent: {error.message}", file=sys.stderr, flush=True)

@@ -1,0 +1,104 @@
+"""What an agent asks back, and the answers of whoever sits at the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from hostedagent.types import Item
+
+_YES: Final = ("y", "yes")
+_PLAIN: Final[Mapping[Any, str]] = {
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+}
+
+
+def waiting(response: Mapping[str, Any]) -> list[Item]:
+    """The items of a response that wait for its caller."""
+    output = cast("Sequence[Item]", response.get("output") or ())
+    answered = {item.get("call_id") for item in output if item["type"].endswith("_call_output")}
+    return [
+        item
+        for item in output
+        if item["type"] in ("mcp_approval_request", "oauth_consent_request")
+        or (item["type"] == "function_call" and item.get("call_id") not in answered)
+    ]
+
+
+class Asker:
+    """Answers what an agent asks.
+
+    Args:
+        verdict: What every approval is answered with; `None` to ask.
+    """
+
+    def __init__(self, verdict: bool | None) -> None:
+        self._verdict = verdict
+
+    @property
+    def can_try_again(self) -> bool:
+        """Whether somebody types the answers."""
+        return sys.stdin.isatty() and self._verdict is None
+
+    def answers(self, items: Sequence[Item]) -> list[Item] | None:
+        """An answer to each item; `None` when nobody can give one of them."""
+        answers = [self._answer(item) for item in items]
+        return [answer for answer in answers if answer is not None] if None not in answers else None
+
+    def _answer(self, item: Item) -> Item | None:
+        match item["type"]:
+            case "mcp_approval_request":
+                return self._approval(item)
+            case "function_call" if sys.stdin.isatty():
+                return {"type": "function_call_output", "call_id": item["call_id"], "output": _asked(_question(item))}
+            case _:
+                return None
+
+    def _approval(self, item: Item) -> Item | None:
+        approve = self._verdict
+        if approve is None:
+            if not sys.stdin.isatty():
+                return None
+            approve = _asked(f"Run {item['name']}({item['arguments']})? [y/N] ").strip().lower() in _YES
+        return {"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": approve}
+
+
+def described(item: Item) -> str:
+    """One line of what waits."""
+    match item["type"]:
+        case "mcp_approval_request":
+            call = f"{item['name']}({item['arguments']})"
+            return f"{call} waits for approval: --approve, --reject, or answer at a terminal"
+        case "oauth_consent_request":
+            return f"consent is needed, then go on with --continue: {item.get('consent_link', '')}"
+        case _:
+            return f"{item['name']}({item['arguments']}) waits for its output: answer at a terminal"
+
+
+def _question(item: Item) -> str:
+    """What a workflow asks comes with the schema of its answer; a call of a tool with its arguments alone."""
+    try:
+        arguments: Any = json.loads(item["arguments"])
+    except ValueError:
+        arguments = None
+    if isinstance(arguments, dict) and "response_schema" in arguments:
+        asked = cast("dict[str, Any]", arguments)
+        shown = json.dumps(asked.get("request"), ensure_ascii=False)
+        return f"{item['name']} {shown}\nAnswer with {_shape(asked['response_schema'])}: "
+    return f"Output of {item['name']}({item['arguments']}): "
+
+
+def _shape(schema: Mapping[str, Any]) -> str:
+    if (plain := _PLAIN.get(schema.get("type"))) is not None:
+        return plain
+    return f"JSON that fits {json.dumps(schema, ensure_ascii=False)}"
+
+
+def _asked(question: str) -> str:
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().rstrip("\n")

@@ -1,0 +1,99 @@
+"""Where an agent is: its Responses address, and who asks it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+LOCAL: Final = "http://127.0.0.1:8088"
+PROJECT_VARIABLE: Final = "FOUNDRY_PROJECT_ENDPOINT"
+TOKEN_SCOPE: Final = "https://ai.azure.com/.default"
+"""The audience of Foundry's data plane."""
+
+
+class InvokeError(Exception):
+    """The agent could not be asked; the message is one line for the user."""
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An agent's address.
+
+    Args:
+        url: Of its `responses` route.
+        is_deployed: Whether it runs on Foundry: a token goes along, and the sandbox session is kept.
+    """
+
+    url: str
+    is_deployed: bool = False
+
+
+def find(url: str | None, agent: str | None, project: str | None) -> Endpoint:
+    """The endpoint that the options name.
+
+    Raises:
+        InvokeError: They contradict each other, or the project is not known.
+    """
+    if agent is None:
+        if project is not None:
+            raise InvokeError("--project needs --agent, the name of the deployed agent.", code=2)
+        return Endpoint(_responses(url or LOCAL))
+    if url is not None:
+        raise InvokeError("--url and --agent each say where the agent is: leave one of them out.", code=2)
+    project = project or os.environ.get(PROJECT_VARIABLE)
+    if not project:
+        raise InvokeError(f"--agent needs its Foundry project: --project, or {PROJECT_VARIABLE}.", code=2)
+    if urlsplit(project).scheme != "https":
+        raise InvokeError(f"{project!r} is no project endpoint: it begins with https://.", code=2)
+    path = f"{project.rstrip('/')}/agents/{agent}/endpoint/protocols/openai/responses"
+    return Endpoint(f"{path}?api-version=v1", is_deployed=True)
+
+
+def _responses(url: str) -> str:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise InvokeError(f"{url!r} is no address: it begins with http:// or https://.", code=2)
+    base = url.rstrip("/")
+    return base if urlsplit(base).path.endswith("/responses") else f"{base}/responses"
+
+
+Authorize: TypeAlias = Callable[[Endpoint], AbstractAsyncContextManager[Mapping[str, str]]]
+
+
+def default_credential() -> AsyncTokenCredential:
+    """The credentials of azd, of az, or of the machine."""
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+@asynccontextmanager
+async def authorization(
+    endpoint: Endpoint, credential: Callable[[], AsyncTokenCredential] | None = None
+) -> AsyncGenerator[Mapping[str, str]]:
+    """The headers that say who asks; none for an agent on this machine.
+
+    Raises:
+        InvokeError: There are no credentials.
+    """
+    if not endpoint.is_deployed:
+        yield {}
+        return
+    from azure.core.exceptions import ClientAuthenticationError
+
+    async with (credential or default_credential)() as signed_in:
+        try:
+            token = await signed_in.get_token(TOKEN_SCOPE)
+        except ClientAuthenticationError as error:
+            raise InvokeError("There are no Azure credentials. Sign in with: azd auth login") from error
+        yield {"authorization": f"Bearer {token.token}"}

@@ -1,0 +1,49 @@
+"""`hostedagent run --reload`: the server in a process of its own, started again when a Python file changes."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from hostedagent.cli.loader import Target
+from hostedagent.cli.starting import StartError
+
+
+def run_again(arguments: argparse.Namespace, target: Target, port: int) -> int:
+    """Serve, and serve again after each change, until Ctrl+C or SIGTERM.
+
+    Raises:
+        StartError: watchfiles is not installed.
+    """
+    try:
+        from watchfiles import PythonFilter, run_process
+    except ImportError as error:
+        raise StartError("packages", '--reload needs watchfiles: uv add --dev "hostedagent[reload]"', code=2) from error
+    command = [sys.executable, "-m", "hostedagent", "run", arguments.target]
+    command += ["--host", arguments.host, "--port", str(port)]
+    if arguments.store is not None:
+        command += ["--store", arguments.store]
+    if arguments.env_file is not None:
+        command += ["--env-file", arguments.env_file]
+    folders = {Path.cwd(), Path(target.place).resolve().parent} if target.is_file else {Path.cwd()}
+    run_process(
+        *_outermost(folders),
+        target=shlex.join(command),
+        target_type="command",
+        watch_filter=PythonFilter(extra_extensions=(".env",)),
+        callback=lambda changes: print(_told(changes), flush=True),
+    )
+    return 0
+
+
+def _outermost(folders: Collection[Path]) -> list[Path]:
+    return [folder for folder in folders if not any(other in folder.parents for other in folders)]
+
+
+def _told(changes: Collection[tuple[object, str]]) -> str:
+    names = sorted({Path(path).name for _, path in changes})
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"Changed: {', '.join(names[:3])}{more}. Starting again."

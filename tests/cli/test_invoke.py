@@ -1,0 +1,262 @@
+"""`hostedagent invoke` against real servers: the samples' agents, and a deployed one on a fake Foundry."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
+
+from hostedagent.cli import main
+from hostedagent.cli.invoke.answers import Asker
+from hostedagent.cli.invoke.conversation import Conversation
+from hostedagent.cli.invoke.endpoint import Endpoint, find
+from hostedagent.cli.invoke.files import message
+from hostedagent.cli.invoke.printing import Printer
+from tests.samples.server import served
+
+ASKS = "Send 5 euros to Ada."
+DONE = "sent 5 euros to Ada"
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def hello() -> Iterator[str]:
+    with served("samples/hello/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def approvals() -> Iterator[str]:
+    with served("samples/approvals/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def workflow() -> Iterator[str]:
+    with served("samples/workflow/agent.py") as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    return tmp_path
+
+
+class Terminal(io.StringIO):
+    """Somebody who types lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run the command; `typed` is what somebody at the terminal types."""
+
+    def run(*arguments: str, typed: str | None = None, piped: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(piped) if typed is None else Terminal(typed))
+        code = main(["invoke", *arguments])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+@pytest.mark.parametrize("mode", [(), ("--stream",)])
+def test_the_text_is_printed(invoke: Invoke, hello: str, mode: tuple[str, ...]) -> None:
+    assert invoke("My name is Ada.", "--url", hello, *mode) == (0, "Nice to meet you, Ada.\n", "")
+
+
+def test_the_text_may_come_from_standard_input(invoke: Invoke, hello: str) -> None:
+    assert invoke("--url", hello, piped="My name is Ada.\n")[1] == "Nice to meet you, Ada.\n"
+
+
+def test_nothing_to_say_is_a_wrong_command_line(invoke: Invoke, hello: str) -> None:
+    code, _, said = invoke("--url", hello)
+
+    assert (code, said) == (2, 'hostedagent: There is nothing to say: hostedagent invoke "text".\n')
+
+
+def test_it_goes_on_where_it_ended(invoke: Invoke, hello: str) -> None:
+    invoke("My name is Ada.", "--url", hello)
+
+    assert "Ada" in invoke("What is my name?", "--url", hello, "--continue")[1]
+    assert "Ada" not in invoke("What is my name?", "--url", hello)[1]
+
+
+def test_it_goes_on_in_a_conversation(invoke: Invoke, hello: str) -> None:
+    invoke("My name is Ada.", "--url", hello, "--conversation", "conv_1")
+
+    assert "Ada" in invoke("What is my name?", "--url", hello, "--conversation", "conv_1")[1]
+    assert "Ada" in invoke("What is my name?", "--url", hello, "--continue")[1]
+
+
+def test_there_may_be_nothing_to_continue(invoke: Invoke, hello: str) -> None:
+    code, _, said = invoke("And?", "--url", hello, "--continue")
+
+    assert code == 2
+    assert "nothing was said" in said
+
+
+def test_events_are_lines(invoke: Invoke, hello: str) -> None:
+    code, shown, _ = invoke("My name is Ada.", "--url", hello, "--events")
+
+    lines = shown.splitlines()
+    assert code == 0
+    assert lines[0] == "0 created in_progress"
+    assert '5 text 0.0 "to "' in lines
+    assert lines[-1].split()[1] == "completed"
+
+
+def test_the_response_is_json(invoke: Invoke, hello: str) -> None:
+    code, shown, _ = invoke("My name is Ada.", "--url", hello, "--json")
+
+    response = json.loads(shown)
+    assert (code, response["status"]) == (0, "completed")
+    assert response["output"][0]["content"][0]["text"] == "Nice to meet you, Ada."
+
+
+def test_nobody_answers(invoke: Invoke) -> None:
+    code, _, said = invoke("hi", "--url", "http://127.0.0.1:1")
+
+    assert code == 1
+    assert said == (
+        "hostedagent: Nothing answers at http://127.0.0.1:1/responses. Start it with: hostedagent run FILE\n"
+    )
+
+
+def test_a_refusal_is_told(invoke: Invoke, hello: str) -> None:
+    code, _, said = invoke("hi", "--url", hello, "--conversation", "")
+
+    assert code == 1
+    assert said.startswith("hostedagent: The agent refused with 400: ")
+
+
+@pytest.mark.parametrize(("typed", "ran"), [("y\n", True), ("\n", False), ("no\n", False)])
+def test_an_approval_is_asked_for_at_the_terminal(invoke: Invoke, approvals: str, typed: str, ran: bool) -> None:
+    code, shown, said = invoke(ASKS, "--url", approvals, typed=typed)
+
+    assert code == 0
+    assert said.count("? [y/N] ") == 1
+    assert (DONE in shown) is ran
+
+
+@pytest.mark.parametrize(("flag", "ran"), [("--approve", True), ("--reject", False)])
+def test_approvals_may_be_answered_beforehand(invoke: Invoke, approvals: str, flag: str, ran: bool) -> None:
+    code, shown, said = invoke(ASKS, "--url", approvals, "--stream", flag)
+
+    assert code == 0
+    assert "[y/N]" not in said
+    assert (DONE in shown) is ran
+
+
+def test_without_a_terminal_an_approval_waits(invoke: Invoke, approvals: str) -> None:
+    code, _, said = invoke(ASKS, "--url", approvals)
+
+    assert code == 3
+    assert "waits for approval: --approve, --reject" in said
+
+
+def test_a_question_of_a_workflow_is_asked_until_its_answer_fits(invoke: Invoke, workflow: str) -> None:
+    code, shown, said = invoke("New bicycles", "--url", workflow, typed='{"number": 3}\n{"number": 2}\n')
+
+    assert code == 0
+    assert said.count("Answer with JSON that fits") == 2
+    assert "input[0].output.number" in said
+    assert shown.splitlines()[-1] == "Printed: New bicycles? Take your time."
+
+
+def test_a_file_goes_along(invoke: Invoke, hello: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+
+    code, shown, _ = invoke("My name is Ada.", "--url", hello, "--file", str(tmp_path / "a.txt"))
+
+    assert (code, shown) == (0, "Nice to meet you, Ada.\n")
+
+
+def test_a_file_that_is_missing_is_named(invoke: Invoke) -> None:
+    code, _, said = invoke("hi", "--file", "missing.png")
+
+    assert (code, said) == (2, "hostedagent: missing.png cannot be read: No such file or directory.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--url", "localhost:8088"), "begins with http:// or https://"),
+        (("--agent", "a", "--url", "http://a"), "leave one of them out"),
+        (("--agent", "a"), "--agent needs its Foundry project"),
+        (("--agent", "a", "--project", "http://a"), "begins with https://"),
+        (("--project", "https://a"), "--project needs --agent"),
+    ],
+)
+def test_where_the_agent_is_must_be_clear(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.delenv("FOUNDRY_PROJECT_ENDPOINT", raising=False)
+    code, _, said = invoke("hi", *arguments)
+
+    assert code == 2
+    assert says in said
+
+
+class SignedIn:
+    """A credential that is good for one scope."""
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        assert scopes == ("https://ai.azure.com/.default",)
+        return AccessToken("token-1", 2**40)
+
+    async def __aenter__(self) -> SignedIn:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+async def test_a_deployed_agent_is_asked_with_a_token_and_in_the_same_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Any, Any]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.path_qs, request.headers.get("authorization"), await request.json()))
+        body: dict[str, Any] = {"id": f"caresp_{len(asked)}", "status": "completed", "output": []}
+        return web.json_response(body, headers={"x-agent-session-id": "sandbox-1"})
+
+    app = web.Application()
+    app.router.add_post("/api/projects/p/agents/writer/endpoint/protocols/openai/responses", answer)
+    async with TestServer(app) as server:
+        found = find(None, "writer", "https://account/api/projects/p")
+        local = Endpoint(found.url.replace("https://account", str(server.make_url("")).rstrip("/")), is_deployed=True)
+        monkeypatch.setattr("hostedagent.cli.invoke.endpoint.default_credential", SignedIn)
+        await Conversation(local, Printer(), Asker(None)).say(message("one", []))
+        again = Conversation(local, Printer(), Asker(None))
+        again.go_on()
+        await again.say(message("two", []))
+
+    paths, tokens, bodies = zip(*asked, strict=True)
+    assert set(paths) == {"/api/projects/p/agents/writer/endpoint/protocols/openai/responses?api-version=v1"}
+    assert set(tokens) == {"Bearer token-1"}
+    assert bodies[1]["previous_response_id"] == "caresp_1"
+    assert (bodies[0].get("agent_session_id"), bodies[1]["agent_session_id"]) == (None, "sandbox-1")
+
+
+def test_without_credentials_it_says_how_to_sign_in(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SignedOut(SignedIn):
+        async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+            raise ClientAuthenticationError("a long story")
+
+    monkeypatch.setattr("hostedagent.cli.invoke.endpoint.default_credential", SignedOut)
+    code, _, said = invoke("hi", "--agent", "writer", "--project", "https://account/api/projects/p")
+
+    assert (code, said) == (1, "hostedagent: There are no Azure credentials. Sign in with: azd auth login\n")
