@@ -185,7 +185,7 @@ module registry 'modules/registry.bicep' = if (includeRegistry) {
     registryName: 'cr${token}'
     location: location
     tags: tags
-    pullerPrincipalIds: accountPullsImages ? [projectPrincipalId, accountPrincipalId] : [projectPrincipalId]
+    pullerPrincipalIds: union([projectPrincipalId], accountPullsImages ? [accountPrincipalId] : [])
     deployerPrincipalId: principalId
     deployerPrincipalType: principalType
   }

@@ -130,7 +130,7 @@ class _FileChecker:
             case When(line, condition, body), _:
                 self._inference.condition(condition, line, local)
                 self.check_value(body, wanted, symbol, local)
-            case Call(_, "concat", arguments), Many():
+            case Call(_, "concat" | "union", arguments), Many():
                 for one in arguments:
                     self.check_value(one, wanted, symbol, local)
             case _:

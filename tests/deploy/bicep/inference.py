@@ -201,7 +201,7 @@ class Inference:
             inside = {**local, **dict.fromkeys(argument.names, item)} if isinstance(argument, Lambda) else local
             shapes.append(self.infer(argument.body if isinstance(argument, Lambda) else argument, inside))
         match expression.function:
-            case "concat" if all(isinstance(one, Many) for one in shapes):
+            case "concat" | "union" if all(isinstance(one, Many) for one in shapes):
                 return many(Either(tuple(one.item() for one in shapes if isinstance(one, Many))))
             case "filter" | "sort" | "skip" | "take":
                 return first
