@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -178,6 +178,23 @@ async def test_a_call_to_a_server_that_went_away_says_so_to_the_model(caplog: py
     assert (response["status"], text(response)) == ("completed", "I can't look.")
     assert "the MCP server 'weather' cannot be reached" in outputs(response)[0]
     assert "A call of the tool 'forecast'" in caplog.text and server.url not in caplog.text
+
+
+async def test_a_server_that_was_started_anew_is_connected_to_anew(server: Served) -> None:
+    forgotten: list[str | None] = []
+
+    def status(headers: Mapping[str, str]) -> int | None:
+        return 404 if forgotten and headers.get("mcp-session-id") in forgotten else None
+
+    def restart(messages: Any, options: Any) -> Any:
+        forgotten.extend(server.sessions())
+        return call("forecast", city="Oslo")
+
+    server.status = status
+    async with world(McpTools("weather", server.url), script=[call("forecast", city="Rome"), restart, "done"]) as it:
+        assert outputs(await it.turn()) == ["rain in Rome", "rain in Oslo"]
+
+    assert len(server.sessions()) == 2
 
 
 async def test_a_call_that_takes_too_long_is_given_up(server: Served) -> None:

@@ -141,9 +141,13 @@ class ServerInTurn:
         """
         transport = await _transport()
         try:
-            client = await self._connected(transport)
-            async with asyncio.timeout(self._timeout):
-                return await transport.call_tool(client, name, arguments)
+            try:
+                return await self._call(transport, name, arguments)
+            except Exception as error:
+                if not transport.is_forgotten(error):
+                    raise
+                await self._drop()
+                return await self._call(transport, name, arguments)
         except (UserInputRequiredException, RequestError):
             raise
         except Exception as error:  # noqa: BLE001 - a broken tool must not take the turn with it
@@ -154,6 +158,11 @@ class ServerInTurn:
             if words is None:
                 warn(f"A call of the tool {name!r} of the MCP server {self._label!r} failed", error)
             return [Content.from_text(f"Error: {words[:MAX_WORDS] if words is not None else self._told(error)}")]
+
+    async def _call(self, transport: Any, name: str, arguments: Mapping[str, Any]) -> list[Content]:
+        client = await self._connected(transport)
+        async with asyncio.timeout(self._timeout):
+            return await transport.call_tool(client, name, arguments)
 
     def _told(self, error: Exception) -> str:
         if is_consent_error(error):

@@ -114,6 +114,13 @@ def words(error: BaseException) -> str | None:
     return error.message if isinstance(error, MCPError) and error.code not in _SILENT_CODES else None
 
 
+def is_forgotten(error: BaseException) -> bool:
+    """Whether the server no longer knows the session: it was started anew, and has not done what was asked."""
+    if not isinstance(error, MCPError) or error.code != types.INVALID_REQUEST:
+        return False
+    return "session terminated" in error.message.lower()
+
+
 def is_silent(error: BaseException) -> bool:
     """Whether nobody answered, rather than somebody saying no."""
     if isinstance(error, BaseExceptionGroup):
