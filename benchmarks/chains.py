@@ -33,22 +33,33 @@ class Turn:
     seconds: float
 
 
-def chained(served: Served, turns: int) -> list[Turn]:
-    """One conversation, each turn answering the one before."""
+def chained(turns: int, *servers: Served) -> list[list[Turn]]:
+    """One conversation with each server, each turn answering the one before; the servers take turns."""
 
-    async def converse() -> list[Turn]:
-        caller = Caller(served.port)
-        previous: dict[str, str] = {}
-        found: list[Turn] = []
+    async def converse() -> list[list[Turn]]:
+        talks = [_Talk(served) for served in servers]
         for _ in range(turns):
-            cpu, start = served.cpu, time.perf_counter()
-            answer = await caller.send(Request.of(says(10, stream=True) | previous))
-            found.append(Turn(served.cpu - cpu, time.perf_counter() - start))
-            previous = {"previous_response_id": answer.response_id}
-        await caller.close()
-        return found
+            for talk in talks:
+                await talk.go_on()
+        for talk in talks:
+            await talk.caller.close()
+        return [talk.turns for talk in talks]
 
     return asyncio.run(converse())
+
+
+class _Talk:
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.caller = Caller(served.port)
+        self.turns: list[Turn] = []
+        self._previous: dict[str, str] = {}
+
+    async def go_on(self) -> None:
+        cpu, start = self.served.cpu, time.perf_counter()
+        answer = await self.caller.send(Request.of(says(10, stream=True) | self._previous))
+        self.turns.append(Turn(self.served.cpu - cpu, time.perf_counter() - start))
+        self._previous = {"previous_response_id": answer.response_id}
 
 
 def _beyond(found: Round, system: System) -> float | None:
@@ -87,8 +98,8 @@ class Chain:
 
     def _measure(self, system: System, setting: Setting, share: float) -> Measured:
         with serving(system, setting) as served:
-            chained(served, 3)
-            turns = chained(served, max(round(_TURNS * share), 2 * _WINDOW + 1))
+            chained(3, served)
+            (turns,) = chained(max(round(_TURNS * share), 2 * _WINDOW + 1), served)
         middle = round(len(turns) * 20 / _TURNS)
         early, late = turns[max(middle - _WINDOW, 0) : middle + _WINDOW + 1], turns[-2 * _WINDOW - 1 :]
         return {
@@ -111,31 +122,33 @@ class Trips:
     rows: tuple[Row, ...] = (
         plain("response store round trips a turn", "responses"),
         plain("state store round trips a turn", "state"),
-        plain("storage wait of a turn, in units of the latency", "waits"),
+        plain("round trips that a turn waits for, one after the other", "waits"),
         plain("storage wait of a turn at 5 ms, ms", "wait"),
-        against_base("ms a turn", "wall"),
+        against_base("ms a turn without latency", "wall"),
     )
 
     @contextmanager
     def open(self, system: System, share: float) -> Generator[Callable[[], Measured]]:
         with ExitStack() as stack:
-            slow, quick = (stack.enter_context(foundry(latency)) for latency in (LATENCY, 0.0))
+            # A latency that stands out from what a busy machine adds.
+            slow, quick = (stack.enter_context(foundry(latency)) for latency in (10 * LATENCY, 0.0))
             late, soon = (stack.enter_context(serving(system, storage.setting)) for storage in (slow, quick))
             turns = max(round(self.turns * share), 3)
 
             def measure() -> Measured:
-                chained(late, 2)
+                chained(2, late, soon)
                 slow.calls()
-                walls = [statistics.median(turn.seconds for turn in chained(one, turns)) for one in (late, soon)]
+                of_late, of_soon = chained(turns, late, soon)
                 calls = slow.calls()
                 state = sum(count for route, count in calls.items() if route.startswith(_STATE))
-                wait = walls[0] - walls[1]
+                waits = [a.seconds - b.seconds for a, b in zip(of_late[1:], of_soon[1:], strict=True)]
+                trips = statistics.median(waits) / (10 * LATENCY)
                 return {
                     "responses": (calls.total() - state) / turns,
                     "state": state / turns,
-                    "waits": wait / LATENCY,
-                    "wait": wait * 1e3,
-                    "wall": walls[0] * 1e3,
+                    "waits": trips,
+                    "wait": trips * LATENCY * 1e3,
+                    "wall": statistics.median(turn.seconds for turn in of_soon[1:]) * 1e3,
                 }
 
             yield measure
