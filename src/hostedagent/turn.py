@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
-from azure.ai.agentserver.responses import ResponseEventStream
-
 from hostedagent.asking import Asking
 from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
 from hostedagent.drain import Drain
 from hostedagent.errors import Conflict, RequestError, failed, failure
+from hostedagent.event_log import announce
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.hooks import Hooks, prepare, tell, transformed
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.merging import Merge
 from hostedagent.projection import Projection
+from hostedagent.recovery import Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
@@ -86,11 +86,11 @@ class Stage:
 
 
 class _EndedEarly(Exception):
-    """A part said that the run cannot go on."""
+    """A part said that the run cannot go on, or it ended in an earlier process."""
 
-    def __init__(self, outcome: Incomplete | Failed) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
-        self.outcome: Incomplete | Failed = outcome
+        self.outcome: Outcome = outcome
 
 
 class Turn:
@@ -106,24 +106,27 @@ class Turn:
         continuation: Continuation,
         context: ResponseContext,
         cancellation_signal: asyncio.Event,
+        recovery: Recovery | None = None,
     ) -> None:
         self._stage = stage
         self._request = request
         self._continuation = continuation
         self._context = context
         self._signal = cancellation_signal
-        self._stream = ResponseEventStream(response_id=request.response_id, request=context.request)
+        self._recovery = recovery
+        self._stream = open_stream(context, recovery)
         self._output = Output(self._stream, request.response_id, consent_origins=stage.consent_origins)
         self._projection = Projection(self._output)
         self._merge = Merge(is_watched=request.stream or request.background)
         self._ending = Ending()
-        self._usage = UsageCount()
+        self._usage = UsageCount(recovery.usage if recovery is not None else None)
         self._emitted = 0
         self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
         self._saving = Saving(stage.sessions, stage.approvals, stage.store, continuation, context.platform_context)
         self._history = stage.history
         self._has_run = False
         self._is_settled = False
+        self.is_suspended = False
         self._span = TurnSpan()
         self._outcome: Outcome = Cancelled("client")
 
@@ -137,7 +140,11 @@ class Turn:
         self._begin()
         try:
             yield cast("Event", self._stream.emit_created())
-            yield cast("Event", self._stream.emit_in_progress())
+            in_progress = cast("Event", self._stream.emit_in_progress())
+            if self._recovery is not None and self._recovery.sent.name:
+                await announce(self._recovery.sent, in_progress)
+            else:
+                yield in_progress
             outcome: Outcome = Cancelled("client")
             feed: Feed | None = None
             async with AsyncExitStack() as resources:
@@ -151,14 +158,19 @@ class Turn:
                     outcome = self._ending.outcome()
                 except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
                     outcome = self._outcome_of(error)
-                for event in self._closing(outcome):
-                    yield event
+                closing = [*self._closing(outcome)]
+                if not isinstance(outcome, Cancelled):
+                    for event in closing:
+                        yield event
+                    closing.clear()
             outcome, terminal = await self._settle(feed, outcome)
+            for event in closing:  # The SDK may leave a stopped turn at any event: its end is saved first.
+                yield event
             if terminal is not None:
                 yield terminal
         finally:
             if not self._is_settled:  # Closed or cancelled in the middle: the conversation must not stay taken.
-                await self._settle(None, Cancelled("client"))
+                await self._settle(None, Cancelled("shutdown" if self._stage.drain.has_begun else "client"))
             await self._finish()
 
     def _begin(self) -> None:
@@ -179,6 +191,10 @@ class Turn:
             response["model"] = model
 
     async def _open(self, resources: AsyncExitStack) -> tuple[SupportsAgentRun, Feed]:
+        if self._continuation.is_lost:
+            raise Stopped("lost")
+        if self._recovery is not None and self._recovery.ended is not None:
+            raise _EndedEarly(self._recovery.outcome())
         if (hook := self._stage.hooks.before_run) is not None:
             self._request = await prepare(hook, self._request)
             set_current_turn(self._request)
@@ -216,6 +232,8 @@ class Turn:
         hook = self._stage.hooks.transform_update
         through = partial(transformed, hook) if hook else None
         pump = Pump(begin, ends_at=reports_failure, through=through, context=inside, instead=asking_instead)
+        if self._recovery is not None:
+            self._recovery.follow(pump, feed.run, self._stream.response, self._usage)
         resources.push_async_callback(pump.stop)
         watchers = self._watch(pump.interrupt)
         resources.callback(_cancel, watchers)
@@ -304,6 +322,12 @@ class Turn:
         """
         self._is_settled = True
         self._outcome = outcome
+        if self._recovery is not None and outcome == Cancelled("shutdown"):
+            self.is_suspended = True  # All is left as it is, the conversation too: the next process goes on.
+            if self._continuation.lease is not None:
+                await self._stage.sessions.hand_on(self._continuation.lease)
+            self._end_span()
+            return outcome, None
         terminal = self._terminal(outcome)
         try:
             with self._span.current(self._request):
@@ -320,22 +344,31 @@ class Turn:
 
     async def _finish(self) -> None:
         self._end_span()
-        if (hook := self._stage.hooks.on_outcome) is not None:
+        is_told = self.is_suspended or (self._recovery is not None and self._recovery.is_over)
+        if (hook := self._stage.hooks.on_outcome) is not None and not is_told:
             with self._span.current(self._request):
                 await tell(hook, self._request, self._outcome)
+        if self._recovery is not None and not self.is_suspended:
+            await self._recovery.over()
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
+        if self._recovery is not None and (ended := self._recovery.repeats(outcome)) is not None:
+            if not self._recovery.is_over:
+                await self._saving.keep(self._request, ended.response, ended.snapshot, None)
+            return
         if feed is None or terminal is None or not isinstance(outcome, Completed | Incomplete):
             response = terminal["response"] if terminal is not None else None
             made = self._stream.response["output"]
             await self._saving.leave(self._request, response, made=made, has_run=self._has_run)
             return
         snapshot = Snapshot(self._history.after(feed), tuple(self._asking.asked), self._asking.open)
-        await self._saving.keep(self._request, terminal["response"], snapshot, feed.run)
+        await self._saving.keep(self._request, terminal["response"], snapshot, feed.run, self._recovery)
 
     def _terminal(self, outcome: Outcome) -> Event | None:
         """The one terminal event; none after a stop for the client's sake, which the SDK tells."""
         stream, usage = self._stream, self._usage.wire()
+        if self._recovery is not None and (ended := self._recovery.repeats(outcome)) is not None:
+            return ended.event()
         if (model := self._ending.model) is not None:
             stream.response["model"] = model
         match outcome:
