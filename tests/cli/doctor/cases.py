@@ -34,6 +34,11 @@ def missing_package(bench: Bench) -> None:
     bench.distribution("hostedagent", "0.1.0", "Requires-Python: >=3.11", "Requires-Dist: not-there<3,>=2")
 
 
+def old_package(bench: Bench) -> None:
+    bench.distribution("hostedagent", "0.1.0", "Requires-Python: >=3.11", "Requires-Dist: not-new<3,>=2")
+    bench.distribution("not-new", "1.9")
+
+
 def foundry_missing(bench: Bench) -> None:
     bench.process["FOUNDRY_PROJECT_ENDPOINT"] = ENDPOINT
 
@@ -90,12 +95,7 @@ MACHINE = [
     Case("python.range", "python", wrong_python, "uv venv --clear --python 3.99 && uv sync"),
     Case("python.untested", "python", untested_python, "uv venv --clear --python 3.98 && uv sync"),
     Case("packages.missing", "packages", missing_package, "uv pip install 'not-there<3,>=2'"),
-    Case(
-        "packages.range",
-        "packages",
-        partial(Bench.distribution, name="agent-framework-core", version="0.9"),
-        "uv pip install 'agent-framework-core<2,>=1.22'",
-    ),
+    Case("packages.range", "packages", old_package, "uv pip install 'not-new<3,>=2'"),
     Case("packages.foundry", "packages", foundry_missing, "uv pip install 'hostedagent[foundry]'"),
     Case("port.wrong", "port", local(PORT="many"), "export PORT=8088"),
     Case("port.taken", "port", port_taken, "hostedagent run main.py --port 0"),

@@ -96,6 +96,16 @@ def test_an_agent_that_was_named_is_looked_at(bench: Bench) -> None:
     assert "missing" in found.message
 
 
+def test_the_agent_that_azure_yaml_starts_is_looked_at(bench: Bench) -> None:
+    bench.write("agents/other.py", "raise RuntimeError('another')\n")
+    bench.edit("azure.yaml", "python main.py", "python agents/other.py")
+
+    (found,) = bench.findings("agent")
+
+    assert found.code == "agent.raises"
+    assert found.message.startswith("agents/other.py ")
+
+
 def test_what_the_agent_prints_is_no_finding(bench: Bench) -> None:
     bench.edit("main.py", "import os\n", "import os\nprint('{}')\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,8 +92,10 @@ class Project:
 
     @property
     def target(self) -> str | None:
-        """What to serve: as the user said, else the file with a usual name."""
-        return self.wanted or next((name for name in _TARGETS if (self.folder / name).is_file()), None)
+        """What to serve: as the user said, else as `azure.yaml` starts it, else the file with a usual name."""
+        started = [_served(service.at("startupCommand"), self.folder) for service in self.agents]
+        usual = [name for name in _TARGETS if (self.folder / name).is_file()]
+        return self.wanted or next((name for name in [*started, *usual] if name), None)
 
     @property
     def agents(self) -> list[Service]:
@@ -117,6 +120,11 @@ def mapping(value: object) -> Mapping[str, Any]:
 def sequence(value: object) -> Sequence[Any]:
     """The value if it is a list, else an empty one."""
     return cast("Sequence[Any]", value) if isinstance(value, list) else ()
+
+
+def _served(command: object, folder: Path) -> str | None:
+    words = re.findall(r"\S+\.py(?::\S+)?", command) if isinstance(command, str) else []
+    return next((word for word in words if (folder / re.sub(r":[^/\\]+$", "", word)).is_file()), None)
 
 
 def _variables(path: Path) -> dict[str, str]:

@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for note in lock.notes:
         print(f"\n{note}")
     enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
-    print(f"\nNext:  {enter}uv run hostedagent run main.py\n       uv run pytest\n       azd up")
+    print(f"\nNext:  {enter}uv run hostedagent run\n       uv run pytest\n       azd up")
     return 0
 
 
