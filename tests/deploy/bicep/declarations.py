@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -126,7 +126,7 @@ def read(source: str, file: str) -> BicepFile:
             case "import_functionality":
                 imports += _imports(node)
             case kind if kind in _KINDS:
-                declarations.append(_declaration(node, pending))
+                declarations.append(replace(_known(node), decorators=pending))
             case _:
                 pass
         pending = ()
@@ -149,7 +149,18 @@ def _imports(node: Node) -> list[Import]:
     return found
 
 
-def _declaration(node: Node, decorators: tuple[Call, ...]) -> Declaration:
+def _known(node: Node) -> Declaration:
+    """The declaration, from the last time that the same text stood on the same line: mutants share nearly all of it."""
+    key = (line_of(node), text_of(node))
+    if key not in _read:
+        _read[key] = _declaration(node)
+    return _read[key]
+
+
+_read: dict[tuple[int, str], Declaration] = {}
+
+
+def _declaration(node: Node) -> Declaration:
     kind = _KINDS[node.type]
     parts = parts_of(node)
     name, rest = text_of(parts[0]), parts[1:]
@@ -158,7 +169,7 @@ def _declaration(node: Node, decorators: tuple[Call, ...]) -> Declaration:
     value = rest[-1] if has_value and rest else None
     match kind:
         case "type":
-            return Declaration(kind, line, name, type=type_of(rest[0]), decorators=decorators)
+            return Declaration(kind, line, name, type=type_of(rest[0]))
         case "resource" | "module":
             assert value is not None
             target = expression(rest[0])
@@ -169,12 +180,11 @@ def _declaration(node: Node, decorators: tuple[Call, ...]) -> Declaration:
                 line,
                 name,
                 value=expression(value),
-                decorators=decorators,
                 target=path,
                 is_existing=is_existing,
             )
         case "func":
-            return _function(node, decorators)
+            return _function(node)
         case _:
             types = [child for child in rest if child.type == "type"]
             return Declaration(
@@ -183,11 +193,10 @@ def _declaration(node: Node, decorators: tuple[Call, ...]) -> Declaration:
                 name,
                 type=type_of(types[0]) if types else None,
                 value=expression(value) if value is not None else None,
-                decorators=decorators,
             )
 
 
-def _function(node: Node, decorators: tuple[Call, ...]) -> Declaration:
+def _function(node: Node) -> Declaration:
     name, parameters, returns, body = parts_of(node)
     return Declaration(
         "func",
@@ -195,7 +204,6 @@ def _function(node: Node, decorators: tuple[Call, ...]) -> Declaration:
         text_of(name),
         type=type_of(returns),
         value=expression(body),
-        decorators=decorators,
         parameters=tuple((text_of(parts_of(one)[0]), type_of(parts_of(one)[1])) for one in parts_of(parameters)),
     )
 
