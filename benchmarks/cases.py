@@ -8,7 +8,8 @@ from typing import Final
 from chains import CHAINS
 from lifetimes import LIFETIMES
 from loads import LOADS
+from profiles import PROFILES
 from rows import Case
 from variants import VARIANTS
 
-CASES: Final[Mapping[str, Case]] = {case.name: case for case in (*LOADS, *CHAINS, *LIFETIMES, *VARIANTS)}
+CASES: Final[Mapping[str, Case]] = {case.name: case for case in (*LOADS, *CHAINS, *LIFETIMES, *PROFILES, *VARIANTS)}

@@ -37,6 +37,8 @@ _FIRST: Final = "ms to the first delta, "
 _LONG: Final = "the same system: 10,000 against 1,000 deltas"
 _BEYOND: Final = "the same, less what the bare SDK's turn grew by"
 
+_OWN: Final = "ours, % of the CPU"
+
 GOALS: Final = (
     Goal(says="CPU, stream of 1,000 deltas, never waiting", case="stream-1000", row=_CPU, at_most=0.25),
     Goal(says="CPU, deltas paced at 5 ms", case="paced", row=_CPU, at_most=0.80),
@@ -68,6 +70,9 @@ GOALS: Final = (
     Goal(says="turn 200 against turn 20, in memory", case="chain-memory", row=_BEYOND, at_most=1.5),
     Goal(says="turn 200 against turn 20, in files", case="chain-file", row=_BEYOND, at_most=1.5),
     Goal(says="turn 200 against turn 20, on Foundry", case="chain-foundry", row=_BEYOND, at_most=1.5),
+    Goal(says="our own code, never waiting, %", case="profile-stream-1000", row=_OWN, at_most=15),
+    Goal(says="our own code, paced, %", case="profile-paced", row=_OWN, at_most=15),
+    Goal(says="our own code, stored, %", case="profile-stored-50", row=_OWN, at_most=15),
     Goal(
         says="memory after 10,000 streamed turns against 1,000",
         case="growth",

@@ -1,4 +1,4 @@
-"""A profile of a case: the share of each owner in a system's CPU, and the functions that take most of it."""
+"""Whose code takes the CPU: the share of each owner in the looks that `served/sampler.py` takes at a system's stack."""
 
 from __future__ import annotations
 
@@ -6,78 +6,84 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from environments import HERE, System
-from loads import Load
+from loads import LOADS, Load
 from processes import Served, serving
+from rows import Measured, Row, plain
 
 OWNERS: Final = ("ours", "peer", "SDK", "agent framework", "server and event loop", "telemetry", "model")
-_WAIT_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 60.0
 
 
-def profile(case: Load, systems: Sequence[System], runs: int, share: float, *, lines: int) -> str:
-    """Profile systems on one case.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The profile of a load.
 
     Args:
-        case: The case.
-        systems: The systems.
-        runs: How often the case's load is sent.
-        share: Less than 1 sends less.
-        lines: How many functions of each system to name.
+        load: The load.
+        repeat: How often it is sent for one measurement.
+        systems: The systems to look into.
+        functions: Filled with the looks at each function, by system.
     """
-    owners: dict[System, Counter[str]] = {}
-    functions: dict[System, Counter[str]] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="benchmark-profile-")))
-        for system in systems:
-            out = folder / f"{system}.json"
-            served = stack.enter_context(serving(system, case.setting, str(HERE / "served" / "sampler.py"), str(out)))
-            case.measure(served, share)
-            found = _looks(case, served, out, runs, share)
-            owners[system], functions[system] = Counter(found["owners"]), Counter(found["lines"])
-    return _table(case, owners) + _functions(functions, owners, lines)
+
+    load: Load
+    repeat: int = 3
+    systems: tuple[System, ...] = ("ours", "sdk", "peer")
+    most_runs: int | None = None
+    functions: dict[System, Counter[str]] = field(default_factory=dict[System, "Counter[str]"])
+    rows: tuple[Row, ...] = tuple(plain(f"{owner}, % of the CPU", owner) for owner in OWNERS)
+
+    @property
+    def name(self) -> str:
+        return f"profile-{self.load.name}"
+
+    @property
+    def title(self) -> str:
+        return f"whose code takes the CPU: {self.load.title}"
+
+    @contextmanager
+    def open(self, system: System, share: float) -> Generator[Callable[[], Measured]]:
+        sampler = str(HERE / "served" / "sampler.py")
+        with serving(system, self.load.setting, sampler) as served:
+            self.load.measure(served, share)
+            yield lambda: self._measure(served, share)
+
+    def _measure(self, served: Served, share: float) -> Measured:
+        out = served.folder / "looks.json"
+        out.unlink(missing_ok=True)
+        served.signal(signal.SIGUSR1)
+        for _ in range(self.repeat):
+            self.load.measure(served, share)
+        served.signal(signal.SIGUSR2)
+        found = _read(out)
+        owners, functions = Counter[str](found["owners"]), Counter[str](found["lines"])
+        self.functions[served.system] = self.functions.get(served.system, Counter()) + functions
+        return {owner: 100 * looks / owners.total() for owner, looks in owners.items()}
+
+    def busiest(self, lines: int) -> str:
+        """The functions that took most, of each system."""
+        said: list[str] = []
+        for system, functions in self.functions.items():
+            said += ["", f"{system}:", ""]
+            said += [f"- {looks / functions.total():.1%} {name}" for name, looks in functions.most_common(lines)]
+        return "\n".join(said)
 
 
-def _looks(case: Load, served: Served, out: Path, runs: int, share: float) -> dict[str, dict[str, int]]:
-    served.signal(signal.SIGUSR1)
-    for _ in range(runs):
-        case.measure(served, share)
-    served.signal(signal.SIGUSR2)
+def _read(out: Path) -> Mapping[str, Any]:
     deadline = time.monotonic() + _WAIT_SECONDS
     while not out.exists():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{served.system} wrote no profile")
+            raise RuntimeError("there is no profile")
         time.sleep(0.05)
     return json.loads(out.read_text())
 
 
-def _table(case: Load, owners: dict[System, Counter[str]]) -> str:
-    systems = list(owners)
-    lines = [
-        "",
-        f"**Profile of {case.title}** (`{case.name}`, share of the looks at the stack)",
-        "",
-        "| | " + " | ".join(systems) + " |",
-        "|---|" + "---|" * len(systems),
-    ]
-    for owner in OWNERS:
-        cells = [f"{counts[owner] / max(counts.total(), 1):.1%}" for counts in owners.values()]
-        if any(counts[owner] for counts in owners.values()):
-            lines.append(f"| {owner} | " + " | ".join(cells) + " |")
-    lines.append("| looks | " + " | ".join(f"{counts.total():,}" for counts in owners.values()) + " |")
-    return "\n".join(lines) + "\n"
+_PROFILED: Final = ("stream-1000", "paced", "stored-50", "short-1")
 
-
-def _functions(functions: dict[System, Counter[str]], owners: dict[System, Counter[str]], lines: int) -> str:
-    said: list[str] = []
-    for system, counts in functions.items():
-        if lines:
-            said += ["", f"{system}:", ""]
-        total = max(owners[system].total(), 1)
-        said += [f"- {count / total:.1%} {name}" for name, count in counts.most_common(lines)]
-    return "\n".join(said) + "\n"
+PROFILES: Final = tuple(Profile(load=load) for load in LOADS if isinstance(load, Load) and load.name in _PROFILED)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from environments import SYSTEMS, System
 from rows import Case, Round, Row
+
+BEGIN: Final = "<!-- what a run printed -->"
+END: Final = "<!-- end of what a run printed -->"
 
 
 def table(case: Case, rounds: Sequence[Round]) -> str:
@@ -48,6 +53,15 @@ def ratios(row: Row, rounds: Sequence[Round], system: System, base: System) -> l
 def numbers(row: Row, rounds: Sequence[Round], system: System) -> list[float]:
     """A system's numbers."""
     return [number for found in rounds if (number := row.of(found, system)) is not None]
+
+
+def into(document: Path, tables: str) -> None:
+    """Put tables into a document, in place of those between its two marks."""
+    before, begin, rest = document.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{document} has no {BEGIN} ... {END}")
+    document.write_text(f"{before}{begin}\n{tables.strip()}\n\n{end}{after}")
 
 
 def short(number: float) -> str:

@@ -15,14 +15,15 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 from cases import CASES
 from environments import SYSTEMS, System, versions
 from goals import verdicts
 from loads import Load
-from profiles import profile
-from report import table
+from profiles import Profile
+from report import into, table
 from rows import Case, Measured, Round
 
 
@@ -52,8 +53,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, help="runs of each case; by default 7, fewer where one takes minutes")
     parser.add_argument("--quick", action="store_true", help="a tenth of the load: whether it works, not how fast")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="of %(default)s")
-    parser.add_argument("--profile", action="store_true", help="say whose code takes the CPU, rather than how much")
-    parser.add_argument("--lines", type=int, default=0, help="with --profile: name so many functions of each system")
+    parser.add_argument("--profile", action="store_true", help="profile the cases named: whose code takes the CPU")
+    parser.add_argument("--lines", type=int, default=0, help="in profiles: name so many functions of each system")
+    parser.add_argument("--into", type=Path, help="a document whose tables are replaced, as docs/performance.md")
     given = parser.parse_args()
     unknown = [*({*given.case} - {*CASES}), *({*given.systems.split(",")} - {*SYSTEMS})]
     if unknown:
@@ -65,24 +67,36 @@ def main() -> None:
     given = arguments()
     if given.list:
         for case in CASES.values():
-            print(f"{case.name:16} {case.title}")
+            print(f"{case.name:20} {case.title}")
         return
-    share = 0.1 if given.quick else 1.0
+    tables: list[str] = []
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        tables.append(text)
+
     wanted = cast("list[System]", given.systems.split(","))
-    for system, found in versions(wanted).items():
-        print(f"- {system}:", ", ".join(found))
-    print(f"- Python {platform.python_version()}, {os.cpu_count()} processors", flush=True)
+    say("\n".join(f"- {system}: {', '.join(found)}" for system, found in versions(wanted).items()))
+    say(f"- Python {platform.python_version()}, {os.cpu_count()} processors")
     results: dict[str, list[Round]] = {}
-    for case in (CASES[name] for name in given.case or CASES):
+    for case in chosen(given):
         systems: list[System] = [system for system in case.systems if system in wanted]
-        if not given.profile:
+        if systems:
             runs = given.runs or min(case.most_runs or 7, 7)
-            results[case.name] = measured(case, systems, runs, share)
-            print(table(case, results[case.name]), flush=True)
-        elif isinstance(case, Load):
-            print(profile(case, systems, given.runs or 7, share, lines=given.lines), flush=True)
-    if {"ours", "peer"} <= {*wanted} and results:
-        print(verdicts(results))
+            results[case.name] = measured(case, systems, runs, 0.1 if given.quick else 1.0)
+            say(table(case, results[case.name]))
+            if isinstance(case, Profile) and given.lines:
+                say(case.busiest(given.lines))
+    if {"ours", "peer"} <= {*wanted}:
+        say(verdicts(results))
+    if given.into:
+        into(given.into, "\n".join(tables))
+
+
+def chosen(given: argparse.Namespace) -> list[Case]:
+    """The cases that the command line names."""
+    cases = [CASES[name] for name in given.case or CASES]
+    return [Profile(load=case) for case in cases if isinstance(case, Load)] if given.profile else cases
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Where the CPU of a process goes: a look at the stack every millisecond of CPU time, from inside the process.
+"""Where the CPU of a process goes: a look at the stack every few milliseconds of CPU time, from inside the process.
 
-Started before a system's own script, which it then runs: `sampler.py out.json served/ours.py`. SIGUSR1 begins, SIGUSR2
-ends and writes the counts. A look belongs to the innermost frame that somebody owns: the standard library counts for
-whoever called it, the event loop's own frames for the server. Looks come between bytecodes of the main thread, so time
-inside C code (JSON, sockets) counts for the line that called it. No call is slowed down, as a tracing profiler would.
+It runs a system's own script: `sampler.py served/ours.py`. SIGUSR1 begins, SIGUSR2 ends and writes the counts to
+`looks.json` in the process's own home. A look belongs to the innermost frame that somebody owns: the standard library
+counts for whoever called it, the event loop's own frames for the server. Looks come between bytecodes of the main
+thread, so time inside C code (JSON, sockets) counts for the line that called it. No call is slowed down, as a tracing
+profiler would.
 """
 
 from __future__ import annotations
@@ -87,9 +88,9 @@ def _begin(*_: Any) -> None:
 
 def _end(*_: Any) -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
-    out = Path(sys.argv[1])
+    out = Path.home() / "looks.json"
     part = out.with_suffix(".part")
-    part.write_text(json.dumps({"owners": _counts, "lines": dict(_lines.most_common(60))}))
+    part.write_text(json.dumps({"owners": _counts, "lines": _lines}))
     part.rename(out)
 
 
@@ -98,6 +99,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _begin)
     signal.signal(signal.SIGUSR2, _end)
     signal.siginterrupt(signal.SIGPROF, False)
-    script = Path(sys.argv[2])
+    script = Path(sys.argv[1])
     sys.path.insert(0, str(script.parent))
     runpy.run_path(str(script), run_name="__main__")
