@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from agent_framework import Content
@@ -19,6 +19,8 @@ from hostedagent.errors import failed
 from hostedagent.types import Emission, EndTurn, Incomplete, Item, MutableItem
 
 logger = logging.getLogger(__name__)
+
+_Origin: TypeAlias = tuple[str, str | None, int | None]
 
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
@@ -47,7 +49,8 @@ def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
         return False
     try:
         parts = urlsplit(link)
-        is_allowed = origins is None or any(_covers(urlsplit(allowed), parts) for allowed in origins)
+        origin = _origin(parts)
+        is_allowed = origins is None or any(_covers(_origin(urlsplit(allowed)), origin) for allowed in origins)
         has_credentials = parts.username is not None or parts.password is not None
         is_trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)
         return is_allowed and is_trusted and bool(parts.hostname) and not has_credentials
@@ -55,14 +58,14 @@ def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
         return False
 
 
-def _covers(allowed: SplitResult, link: SplitResult) -> bool:
-    (scheme, host, port), (its_scheme, its_host, its_port) = _origin(allowed), _origin(link)
+def _covers(allowed: _Origin, origin: _Origin) -> bool:
+    (scheme, host, port), (its_scheme, its_host, its_port) = allowed, origin
     if (scheme, port) != (its_scheme, its_port) or host is None or its_host is None:
         return False
     return its_host.endswith(host[1:]) and len(its_host) >= len(host) if host.startswith("*.") else host == its_host
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+def _origin(parts: SplitResult) -> _Origin:
     return (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
 
 
