@@ -63,6 +63,15 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
   name: applicationInsightsName
 }
 
+var telemetry = hasTelemetry
+  ? [
+      {
+        name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
+        value: applicationInsights!.properties.ConnectionString
+      }
+    ]
+  : []
+
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: 'id-${name}'
   location: location
@@ -153,12 +162,7 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
               name: 'AZURE_CLIENT_ID'
               value: identity.properties.clientId
             }
-          ], hasTelemetry ? [
-            {
-              name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
-              value: applicationInsights!.properties.ConnectionString
-            }
-          ] : [])
+          ], telemetry)
           probes: [
             {
               type: 'Startup'
