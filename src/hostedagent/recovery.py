@@ -19,7 +19,7 @@ from azure.ai.agentserver.responses import ResponseEventStream
 
 from hostedagent.content.cut import cut_off
 from hostedagent.continuation import Continuation, Continuations
-from hostedagent.event_log import Sent, mend
+from hostedagent.event_log import Sent, announce, mend
 from hostedagent.identity import set_current_isolation_keys, set_current_scope
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.turn import TurnRequest
@@ -30,7 +30,7 @@ from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.responses import EXCLUDED, ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.telemetry import log_failure
-from hostedagent.types import Cancelled, Completed, Failed, Incomplete, Item, Json, MutableItem, Outcome
+from hostedagent.types import Cancelled, Completed, Event, Failed, Incomplete, Item, Json, MutableItem, Outcome
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
@@ -139,6 +139,12 @@ class Recovery:
             run.keep_each(keep)
         else:
             pump.then = then
+
+    async def announce(self, event: Event) -> bool:
+        """Tell whoever reads on that the turn goes on; `False` when nobody was told that it began."""
+        if self.sent.name:
+            await announce(self.sent, event)
+        return bool(self.sent.name)
 
     async def reached(self, response: Mapping[str, Json], usage: UsageCount) -> None:
         """Tools have given their results: they count, and are not run again."""

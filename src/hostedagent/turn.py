@@ -21,13 +21,12 @@ from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
 from hostedagent.drain import Drain
 from hostedagent.errors import Conflict, RequestError, failed, failure
-from hostedagent.event_log import announce
 from hostedagent.history.policy import Feed, HistoryPolicy
 from hostedagent.hooks import Hooks, prepare, tell, transformed
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.merging import Merge
 from hostedagent.projection import Projection
-from hostedagent.recovery import Recovery, open_stream
+from hostedagent.recovery import CheckpointedRun, Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
@@ -141,9 +140,7 @@ class Turn:
         try:
             yield cast("Event", self._stream.emit_created())
             in_progress = cast("Event", self._stream.emit_in_progress())
-            if self._recovery is not None and self._recovery.sent.name:
-                await announce(self._recovery.sent, in_progress)
-            else:
+            if self._recovery is None or not await self._recovery.announce(in_progress):
                 yield in_progress
             outcome: Outcome = Cancelled("client")
             feed: Feed | None = None
@@ -244,6 +241,11 @@ class Turn:
                     await self._breathe()
                 else:
                     await self._perform(emission)
+            if pump.is_held:
+                if isinstance(feed.run, CheckpointedRun):  # Whoever spoke has spoken: none of it is said again.
+                    for event in self._closing(Completed()):
+                        yield event
+                await pump.let_go()
 
     def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
         for update in updates:

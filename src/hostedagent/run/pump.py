@@ -113,14 +113,12 @@ class Pump(Generic[T]):
             self._buffer.append(value)
 
     async def batch(self, patience: float | None = None) -> list[T] | None:
-        """What has arrived, at least one update; `None` when the stream has ended.
-
-        What was taken before must have been dealt with.
+        """What has arrived; nothing when the run is held; `None` when the stream has ended.
 
         Raises:
             Stopped: `interrupt` was called; what had arrived before is lost.
             TimeoutError: Nothing arrived for `patience` seconds.
-            Exception: The run's own error, after everything before it was taken; that of `settled`'s work.
+            Exception: The run's own error, after everything before it was taken.
         """
         while True:
             if self._cause is not None:
@@ -131,10 +129,7 @@ class Pump(Generic[T]):
                 self._taken.set()
                 return batch
             if self._work is not None:
-                work, self._work = self._work, None
-                await work()
-                self._worked.set()
-                continue
+                return []
             if self._ended:
                 return self._end()
             self._arrived.clear()
@@ -151,14 +146,23 @@ class Pump(Generic[T]):
             raise error
 
     async def settled(self, work: Work) -> None:
-        """Hold the run until everything that it said so far was taken and dealt with, and `work` is done.
-
-        Called by the run itself. Cancellation: `work` may then be done all the same, or never.
-        """
+        """Hold the run until everything that it said so far was dealt with, and `work` is done. Called by the run."""
         self._work = work
         self._worked.clear()
         self._arrived.set()
         await self._worked.wait()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the run waits for `let_go`, and everything that it said was taken."""
+        return self._work is not None and not self._buffer
+
+    async def let_go(self) -> None:
+        """Do what the run is held for, and let it go on."""
+        work, self._work = self._work, None
+        if work is not None:
+            await work()
+        self._worked.set()
 
     def interrupt(self, cause: StopCause) -> None:
         """Stop the run and wake the consumer; the first cause counts."""

@@ -58,7 +58,8 @@ class _Item:
 class Grammar:
     """Reads one stream. `items` holds the items done so far, in order of their index."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumed: bool = False) -> None:
+        self._resumed = resumed
         self._count = 0
         self._event: Event = {}
         self._last_snapshot = -1
@@ -141,7 +142,18 @@ class Grammar:
             self._same(f"response.{name}", response.get(name), self._response.get(name))
         return response
 
+    def _again(self) -> None:
+        """Another process goes on with the turn: nothing is open, and all that was sent is still there."""
+        response = self._known_response()
+        self._check(response.get("status") == "in_progress", f"has response.status {response.get('status')!r}")
+        self._check(len(self._done) == len(self._items), "comes while items are open")
+        done = [self._done[index]["id"] for index in sorted(self._done)]
+        self._same("response.output", [item["id"] for item in response.get("output") or ()], done)
+
     def _snapshot(self, rule: Rule) -> None:
+        if self._resumed and self._event["type"] == "response.in_progress" and rule.rank == self._last_snapshot:
+            self._again()
+            return
         self._check(rule.rank > self._last_snapshot, "is repeated or out of order")
         self._check(not self._items, "comes after the first output item")
         self._last_snapshot = rule.rank

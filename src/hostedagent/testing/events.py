@@ -28,13 +28,17 @@ class EventLog:
         events: event objects in order, as dicts or as models with `model_dump` (the OpenAI client's events).
         complete: False accepts a stream that was cut off, at the end only: what is there must fit.
         check: False for a log that is known to be wrong.
+        resumed: True accepts that another process went on with the turn, and said so with `response.in_progress`.
 
     Raises:
         AssertionError: the stream breaks the grammar; the message shows the event and the lines before it.
     """
 
-    def __init__(self, events: Iterable[Any], *, complete: bool = True, check: bool = True) -> None:
+    def __init__(
+        self, events: Iterable[Any], *, complete: bool = True, check: bool = True, resumed: bool = False
+    ) -> None:
         self.events: list[Event] = [_as_event(event) for event in events]
+        self._resumed = resumed
         if check:
             self.check(complete=complete)
 
@@ -73,7 +77,7 @@ class EventLog:
         Raises:
             AssertionError: at the first event that does not fit.
         """
-        grammar = Grammar()
+        grammar = Grammar(resumed=self._resumed)
         try:
             for event in self.events:
                 grammar.feed(event)
