@@ -94,8 +94,8 @@ def no_longer_ignored(bench: Bench) -> None:
 MACHINE = [
     Case("python.range", "python", wrong_python, "uv venv --clear --python 3.99 && uv sync"),
     Case("python.untested", "python", untested_python, "uv venv --clear --python 3.98 && uv sync"),
-    Case("packages.missing", "packages", missing_package, "uv pip install 'not-there<3,>=2'"),
-    Case("packages.range", "packages", old_package, "uv pip install 'not-new<3,>=2'"),
+    Case("packages.missing", "packages", missing_package, "uv pip install 'not-there>=2,<3'"),
+    Case("packages.range", "packages", old_package, "uv pip install 'not-new>=2,<3'"),
     Case("packages.foundry", "packages", foundry_missing, "uv pip install 'hostedagent[foundry]'"),
     Case("port.wrong", "port", local(PORT="many"), "export PORT=8088"),
     Case("port.taken", "port", port_taken, "hostedagent run main.py --port 0"),
@@ -157,6 +157,7 @@ WHOLE_YAML = [
 
 AGENT_YAML = [
     Case("yaml.kind", "azure.yaml", yaml("kind: hosted", "kind: prompt-voice"), "In azure.yaml write: kind: hosted"),
+    Case("yaml.project", "azure.yaml", yaml("    project: .\n", ""), "In azure.yaml write: project: ."),
     Case(
         "yaml.agent_name",
         "azure.yaml",

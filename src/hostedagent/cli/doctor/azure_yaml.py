@@ -79,6 +79,12 @@ LEGACY: Final = Rule(
     "git rm {file}",
 )
 KIND: Final = Rule("yaml.kind", "error", "azure.yaml: {path}.kind is {kind!r}.", "In azure.yaml write: kind: hosted")
+PROJECT: Final = Rule(
+    "yaml.project",
+    "error",
+    "azure.yaml: {path} does not say in which folder the agent is, which azd needs.",
+    "In azure.yaml write: project: .",
+)
 AGENT_NAME: Final = Rule(
     "yaml.agent_name",
     "error",
@@ -209,6 +215,12 @@ def _kind(project: Project, service: Service) -> Iterator[Finding]:
         yield KIND.found(path=service.path, kind=service.at("kind"))
 
 
+def _folder(project: Project, service: Service) -> Iterator[Finding]:
+    del project
+    if not service.at("project"):
+        yield PROJECT.found(path=service.path)
+
+
 def _name(project: Project, service: Service) -> Iterator[Finding]:
     del project
     name = str(service.at("name") or "")
@@ -295,6 +307,7 @@ def _values(project: Project, service: Service) -> Iterator[Finding]:
 _OF_AN_AGENT: Final[tuple[Callable[[Project, Service], Iterator[Finding]], ...]] = (
     _uses,
     _kind,
+    _folder,
     _name,
     _unexpanded,
     _protocol,

@@ -70,6 +70,11 @@ class Package:
     installed: str | None
 
     @property
+    def tested(self) -> str:
+        """The versions that are tested, from the lowest on."""
+        return ",".join(sorted((str(one) for one in self.requirement.specifier), reverse=True))
+
+    @property
     def is_tested(self) -> bool:
         """Whether the installed version is inside of what is tested; a pre-release of such a version is."""
         return self.installed is not None and self.requirement.specifier.contains(self.installed, prereleases=True)
@@ -105,7 +110,7 @@ def table() -> list[Package]:
 def packages(project: Project) -> Iterator[Finding]:
     """The packages that hostedagent uses."""
     for row in table():
-        name, wanted = row.requirement.name, str(row.requirement.specifier)
+        name, wanted = row.requirement.name, row.tested
         if row.installed is None:
             yield PACKAGE_MISSING.found(name=name, requirement=f"{name}{wanted}")
         elif not row.is_tested:

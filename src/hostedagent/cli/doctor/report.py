@@ -59,10 +59,7 @@ class Report:
                 yield f"           {'':<{width}}  fix: {finding.fix}"
 
     def _packages(self) -> Iterator[str]:
-        rows = [
-            (row.requirement.name, row.installed or "-", str(row.requirement.specifier) or "any")
-            for row in self.packages
-        ]
+        rows = [(row.requirement.name, row.installed or "-", row.tested or "any") for row in self.packages]
         return _columns(("PACKAGE", "INSTALLED", "TESTED"), rows)
 
     def _environment(self) -> Iterator[str]:
@@ -84,7 +81,7 @@ class Report:
                 {
                     "name": row.requirement.name,
                     "installed": row.installed,
-                    "tested": str(row.requirement.specifier),
+                    "tested": row.tested,
                     "ok": row.is_tested,
                 }
                 for row in self.packages
