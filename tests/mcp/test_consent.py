@@ -11,11 +11,11 @@ from agent_framework import Agent, AgentExecutor, Content, ContextProvider, Work
 from agent_framework.exceptions import ToolExecutionException
 from mcp.shared.exceptions import MCPError
 
-from hostedagent import AgentHost, HostOptions, McpTools, memory_stores
+from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.mcp.consent import consent_ids, consent_requests
 from hostedagent.testing import OfflineChatClient, serve
 from tests.mcp.server import Refusal, Served, serving
-from tests.mcp.turns import ORIGINS, call, kinds, outputs, text, world
+from tests.mcp.turns import ORIGINS, call, kinds, mcp, outputs, text, world
 
 LINK = "https://login.example/consent?code=s3cret"
 OTHER = "https://login.example/other"
@@ -69,7 +69,7 @@ async def test_a_call_that_needs_consent_asks_for_it_and_the_next_turn_tries_aga
     keeper = server.refuse["tools/call"] = Gatekeeper(WAYS[way])
     script = [call("forecast", city="Rome"), call("forecast", city="Rome"), "It rains."]
 
-    async with world(McpTools("weather", server.url), script=script) as it:
+    async with world(mcp("weather", server.url), script=script) as it:
         fields: dict[str, Any] = {"conversation": "conv_1"} if link == "conversation" else {}
         asked = await it.turn(**fields)
         keeper.has_consent = True
@@ -95,7 +95,7 @@ async def test_a_server_that_lists_nothing_without_consent_asks_before_the_model
 ) -> None:
     keeper = server.refuse[method] = Gatekeeper(listed(("mail", LINK)))
 
-    async with world(McpTools("box", server.url), script=[call("forecast", city="Rome"), "It rains."]) as it:
+    async with world(mcp("box", server.url), script=[call("forecast", city="Rome"), "It rains."]) as it:
         if is_streamed:
             log = (await it.client.post("/responses", json={"input": "hi", "stream": True})).log()
             assert log.events[-1]["type"] == "response.incomplete"
@@ -116,7 +116,7 @@ async def test_a_server_that_lists_nothing_without_consent_asks_before_the_model
 
 async def test_of_several_sources_one_is_asked_for_in_a_turn(server: Served) -> None:
     server.refuse["tools/list"] = Gatekeeper(listed(("mail", LINK), ("files", OTHER)))
-    async with world(McpTools("box", server.url)) as it:
+    async with world(mcp("box", server.url)) as it:
         asked = await it.turn()
         server.refuse["tools/list"] = Gatekeeper(listed(("files", OTHER)))
         again = await it.turn(input="done", previous_response_id=asked["id"])
@@ -133,7 +133,7 @@ async def test_a_link_that_is_not_allowed_is_never_sent(
 ) -> None:
     server.refuse[method] = Gatekeeper(listed(("mail", unsafe)))
 
-    async with world(McpTools("box", server.url), script=[call("forecast", city="Rome")]) as it:
+    async with world(mcp("box", server.url), script=[call("forecast", city="Rome")]) as it:
         reply = await it.client.post("/responses", json={"input": "hi", "stream": True})
 
     assert reply.log().events[-1]["type"] == "response.failed"
@@ -148,7 +148,7 @@ async def test_a_link_that_is_not_allowed_is_never_sent(
 async def test_consent_without_a_link_is_said_to_the_model_in_words_of_our_own(server: Served, message: str) -> None:
     server.refuse["tools/call"] = Gatekeeper({"code": -32006, "message": message})
 
-    async with world(McpTools("box", server.url), script=[call("forecast", city="Rome"), "Sorry."]) as it:
+    async with world(mcp("box", server.url), script=[call("forecast", city="Rome"), "Sorry."]) as it:
         response = await it.turn()
 
     assert outputs(response) == [
@@ -162,7 +162,7 @@ async def test_an_agent_inside_a_workflow_asks_too_and_the_next_turn_tries_again
     server: Served, method: str, link: str
 ) -> None:
     keeper = server.refuse[method] = Gatekeeper(listed(("mail", LINK)))
-    tools = McpTools("box", server.url)
+    tools = mcp("box", server.url)
     says = [call("forecast", city="Rome"), "It rains."]
     scripts = iter([says, says])
 

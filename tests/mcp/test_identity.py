@@ -19,10 +19,10 @@ from agent_framework import (
     handler,
 )
 
-from hostedagent import AgentHost, McpTools, TurnRequest, memory_stores
+from hostedagent import AgentHost, TurnRequest, memory_stores
 from hostedagent.testing import Gate, OfflineChatClient, serve
 from tests.mcp.server import Served, listening, serving, url_of, weather
-from tests.mcp.turns import call, outputs, world
+from tests.mcp.turns import call, mcp, outputs, world
 
 USERS = ("ann", "bob")
 
@@ -51,7 +51,7 @@ async def test_twenty_turns_of_two_users_at_once_never_share_a_session(
     server: Served, is_legacy: bool, list_seconds: float
 ) -> None:
     server.is_legacy = is_legacy
-    tools = McpTools("weather", server.url, headers=_whose, list_seconds=list_seconds, patience=60)
+    tools = mcp("weather", server.url, headers=_whose, list_seconds=list_seconds, patience=60)
 
     async with world(tools, script=[_whoami_of] * 60) as it:
         users = [USERS[n % 2] for n in range(20)]
@@ -80,7 +80,7 @@ async def test_what_a_server_lists_for_one_user_is_not_offered_to_another(server
         {"code": -32603, "message": "not for you"} if headers["authorization"] == "Bearer of bob" else None
     )
 
-    async with world(McpTools("weather", server.url, headers=_whose), script=["one", "two", "three"]) as it:
+    async with world(mcp("weather", server.url, headers=_whose), script=["one", "two", "three"]) as it:
         for user in ("ann", "bob", "ann"):
             await it.turn(user)
 
@@ -89,7 +89,7 @@ async def test_what_a_server_lists_for_one_user_is_not_offered_to_another(server
 
 
 async def test_agents_of_one_workflow_share_the_connection_of_their_turn(server: Served) -> None:
-    tools = McpTools("weather", server.url, headers=_whose)
+    tools = mcp("weather", server.url, headers=_whose)
 
     def build_workflow() -> WorkflowBuilder:
         left, right = (
@@ -115,7 +115,7 @@ class Both(Executor):
 
 
 async def test_a_turn_in_the_background_has_the_identity_of_its_request(server: Served) -> None:
-    async with world(McpTools("weather", server.url, headers=_whose), script=[call("whoami"), "done"]) as it:
+    async with world(mcp("weather", server.url, headers=_whose), script=[call("whoami"), "done"]) as it:
         headers = {"x-agent-user-id": "ann"}
         response = await it.turn("ann", background=True)
         while response["status"] in ("queued", "in_progress"):
@@ -127,7 +127,7 @@ async def test_a_turn_in_the_background_has_the_identity_of_its_request(server: 
 
 async def test_a_turn_that_fails_ends_its_session(server: Served) -> None:
     async with world(
-        McpTools("weather", server.url), script=[call("forecast", city="Rome"), RuntimeError("the model broke")]
+        mcp("weather", server.url), script=[call("forecast", city="Rome"), RuntimeError("the model broke")]
     ) as it:
         response = await it.turn()
 
@@ -139,7 +139,7 @@ async def test_a_turn_that_fails_ends_its_session(server: Served) -> None:
 async def test_a_turn_whose_caller_goes_during_a_call_ends_its_session(way: str) -> None:
     gate = Gate()
     async with serving(weather(gate)) as server:
-        async with world(McpTools("weather", server.url), script=[call("wait"), "never"]) as it:
+        async with world(mcp("weather", server.url), script=[call("wait"), "never"]) as it:
             body = {"input": "hi", "stream": True, "background": way == "cancels"}
             async with it.client.stream("POST", "/responses", json=body) as events:
                 created = await anext(events)
@@ -158,7 +158,7 @@ async def test_a_turn_that_is_left_while_the_server_is_silent_ends_at_once() -> 
         return {}
 
     bound = listening()
-    tools = McpTools("slow", url_of(bound), headers=headers, patience=3600)
+    tools = mcp("slow", url_of(bound), headers=headers, patience=3600)
     async with world(tools) as it:
         async with it.client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
             await anext(events)

@@ -51,7 +51,7 @@ async def foundry() -> AsyncGenerator[Served]:
 
 def toolbox(foundry: Served, credential: Credential | None = None) -> FoundryToolbox:
     endpoint = foundry.url.partition("/toolboxes")[0]
-    return FoundryToolbox("research", project_endpoint=endpoint, credential=credential or Credential())
+    return FoundryToolbox("research", project_endpoint=endpoint, credential=credential or Credential(), patience=60)
 
 
 async def test_each_request_carries_the_agents_token_and_the_call_id_of_its_turn(foundry: Served) -> None:

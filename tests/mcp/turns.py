@@ -10,7 +10,7 @@ from typing import Any
 
 from agent_framework import Agent, Content, ContextProvider
 
-from hostedagent import AgentHost, HostOptions, memory_stores
+from hostedagent import AgentHost, HostOptions, McpTools, memory_stores
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ORIGINS = frozenset({"https://login.example"})
@@ -19,6 +19,12 @@ ORIGINS = frozenset({"https://login.example"})
 def call(tool: str, /, **arguments: Any) -> Content:
     """What a model says that calls a tool."""
     return Content.from_function_call(f"call_{tool}", tool, arguments=json.dumps(arguments))
+
+
+def mcp(label: str, server: Any, **options: Any) -> McpTools:
+    """Tools of a server, with patience for a busy machine."""
+    given: dict[str, Any] = {"patience": 60.0, **options}
+    return McpTools(label, server, **given)
 
 
 @dataclass(frozen=True, slots=True)
