@@ -32,6 +32,14 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Parts of items: what counts them, and the field of the item that holds them."""
 
+_TEXTS: Final[Mapping[str, str]] = {
+    "output_text": "response.output_text",
+    "refusal": "response.refusal",
+    "reasoning_text": "response.reasoning_text",
+    "summary_text": "response.reasoning_summary_text",
+}
+"""The text of each type of part."""
+
 _UNFINISHED: Final = {"web_search_call": "failed", "image_generation_call": "failed"}
 """Statuses of item types that know no `incomplete`."""
 
@@ -78,7 +86,7 @@ class _OpenItem:
         name, _, edge = str(event["type"]).rpartition(".")
         if name == "response.output_text.annotation":
             part = self.parts.get(("response.content_part", event["content_index"]), {})
-            part.setdefault("annotations", []).append(event["annotation"])
+            part["annotations"] = [*part.get("annotations", ()), event["annotation"]]
         elif name in _CHANNELS:
             whole, counter = _CHANNELS[name]
             key = (name, event[counter] if counter else 0)
@@ -92,6 +100,8 @@ class _OpenItem:
             self.parts[key] = dict(event["part"])
             if edge == "done":
                 self.ended.add(key)
+            else:
+                self.texts.setdefault((_TEXTS[event["part"]["type"]], key[1]), "")
 
     def close(self) -> Iterator[Event]:
         """End the texts, then the parts, then the item."""
@@ -106,7 +116,7 @@ class _OpenItem:
             counter, place = _PARTS[name]
             if (name, n) not in self.ended:
                 whole = "refusal" if part["type"] == "refusal" else "text"
-                part[whole] = next((self.texts[key] for key in self.texts if key[1] == n and _is_of(key[0], part)), "")
+                part[whole] = self.texts[_TEXTS[part["type"]], n]
                 yield self._event(f"{name}.done", counter, n, {"part": part})
             item[place] = [*item.get(place, ()), part]
         if "status" in item:
@@ -121,12 +131,3 @@ class _OpenItem:
     def _event(self, kind: str, counter: str, n: int, fields: dict[str, Json]) -> Event:
         place = {counter: n} if counter else {}
         return {"type": kind, "item_id": self.item["id"], "output_index": self.index, **place, **fields}
-
-
-def _is_of(name: str, part: Item) -> bool:
-    return name == {
-        "output_text": "response.output_text",
-        "refusal": "response.refusal",
-        "reasoning_text": "response.reasoning_text",
-        "summary_text": "response.reasoning_summary_text",
-    }.get(str(part["type"]))

@@ -236,10 +236,11 @@ class Leases:
             The lease; `None` when another turn has, or had, the conversation since.
         """
         head, etag = await self._read(scope, conversation_id)
-        turn = owner.partition(":")[2]
-        if head.owner is None or head.owner.partition(":")[2] != turn:
+        turn = _turn(owner)
+        if head.owner is None or _turn(head.owner) != turn:
             return None
-        owner = f"{await self._terms.owners.name()}:{turn}"
+        # A name of its own: whoever has it still in the earlier process finds that it is lost.
+        owner = f"{await self._terms.owners.name()}:{turn}:{secrets.token_hex(4)}"
         held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
         try:
             etag = await self._state.put(scope, CONVERSATION, conversation_id, held.dump(), expect=etag)
@@ -376,6 +377,11 @@ class Leases:
         self._known.move_to_end(place)
         while len(self._known) > _CACHED:
             self._known.popitem(last=False)
+
+
+def _turn(owner: str) -> str:
+    """The turn in the name of an owner, which says the process first."""
+    return owner.split(":")[1]
 
 
 def _lost() -> Conflict:

@@ -1,0 +1,49 @@
+"""A conversation's lease is taken up by the same turn in another process, and by no other turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from hostedagent.errors import Conflict
+from hostedagent.identity import Scope
+from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.sessions import Sessions
+
+ADA, BOB = Scope("user:ada"), Scope("user:bob")
+
+
+async def test_the_turn_goes_on_holding_its_conversation() -> None:
+    state = MemoryStateStore()
+    lease = await Sessions(state).acquire(ADA, "conv_1")
+    sessions = Sessions(state)
+    adopted = await sessions.adopt(ADA, "conv_1", lease.owner)
+    assert adopted is not None
+
+    with pytest.raises(Conflict):
+        await Sessions(state).acquire(ADA, "conv_1")
+    await sessions.release(adopted, response_id="resp_1")
+    assert (await Sessions(state).head(ADA, "conv_1")).response_id == "resp_1"
+    assert (await Sessions(state).acquire(ADA, "conv_1")).was_abandoned is False
+
+
+async def test_whoever_held_it_before_has_lost_it() -> None:
+    state = MemoryStateStore()
+    before = Sessions(state)
+    lease = await before.acquire(ADA, "conv_1")
+    assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is not None
+
+    with pytest.raises(Conflict):
+        await before.release(lease, response_id="resp_1")
+    assert lease.lost.is_set()
+
+
+async def test_a_conversation_that_another_turn_has_had_is_not_taken_up() -> None:
+    state = MemoryStateStore()
+    sessions = Sessions(state)
+    lease = await sessions.acquire(ADA, "conv_1")
+    await sessions.release(lease)
+
+    assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is None
+    other = await sessions.acquire(ADA, "conv_1")
+    assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is None
+    assert await Sessions(state).adopt(BOB, "conv_1", other.owner) is None

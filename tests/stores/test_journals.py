@@ -1,0 +1,41 @@
+"""Journals: whole when they come back, and gone some time after the turn is over."""
+
+from __future__ import annotations
+
+from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.stores.approvals import Answer, Approval
+from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
+from hostedagent.stores.journals import Ended, Journal, Journals
+from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.sessions import Snapshot
+
+ASKED = Approval("mcpr_1", "c1", "c1", "pay", "{}", False, "resp_1", "conv_1", 5.0)
+FULL = Journal(
+    Scope("user:ada", "chat"),
+    IsolationKeys("ada", "chat"),
+    is_streamed=True,
+    lease="process:turn",
+    answers=(Answer(ASKED, True, "go on", "input[0]"),),
+    checkpoint=WorkflowState(Checkpoint("resp_1:0", text="abc"), {"c1": OpenRequest("c1", "ask")}),
+    said=("msg_1",),
+    ended=Ended({"id": "resp_1", "status": "completed", "output": []}, Snapshot(approvals=("mcpr_2",))),
+)
+
+
+async def test_a_journal_comes_back_whole() -> None:
+    journals = Journals(MemoryStateStore())
+    await journals.write("resp_1", FULL)
+    await journals.write("resp_2", Journal(Scope("local"), IsolationKeys()))
+
+    assert await journals.find("resp_1") == FULL
+    assert await journals.find("resp_2") == Journal(Scope("local"), IsolationKeys())
+    assert await journals.find("resp_3") is None
+
+
+async def test_an_end_that_is_too_large_is_not_written_and_the_rest_stays() -> None:
+    journals = Journals(MemoryStateStore())
+    await journals.write("resp_1", FULL)
+    large = Ended({"id": "resp_1", "output": ["x" * 1_000_000]}, Snapshot())
+
+    assert not await journals.write_end("resp_1", Journal(FULL.scope, FULL.isolation, ended=large))
+    assert await journals.find("resp_1") == FULL
