@@ -11,6 +11,7 @@ from typing import Any
 from agent_framework import Agent, Content, ContextProvider
 
 from hostedagent import AgentHost, HostOptions, McpTools, memory_stores
+from hostedagent.mcp.in_turn import HeaderFunction
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ORIGINS = frozenset({"https://login.example"})
@@ -21,10 +22,10 @@ def call(tool: str, /, **arguments: Any) -> Content:
     return Content.from_function_call(f"call_{tool}", tool, arguments=json.dumps(arguments))
 
 
-def mcp(label: str, server: Any, **options: Any) -> McpTools:
+def mcp(label: str, server: Any, *, headers: HeaderFunction | None = None, **options: Any) -> McpTools:
     """Tools of a server, with patience for a busy machine."""
     given: dict[str, Any] = {"patience": 60.0, **options}
-    return McpTools(label, server, **given)
+    return McpTools(label, server, headers=headers, **given)
 
 
 @dataclass(frozen=True, slots=True)
