@@ -45,18 +45,28 @@ def python_of(system: System) -> Path:
     packages = _PACKAGES.get(system)
     if packages is None:
         return Path(sys.executable)
-    folder = ENVIRONMENTS / system
+    return _environment(system, [*packages, *_pins(_SHARED if system == "peer" else _SHARED[:1])])
+
+
+def python_with_servers() -> Path:
+    """An interpreter with this project and every ASGI server that it might run on."""
+    pins = _pins(tuple(name for name in _SHARED if name != "starlette"))
+    return _environment("servers", ["--editable", str(HERE.parent), "granian", "uvicorn[standard]", "uvloop", *pins])
+
+
+def _environment(name: str, wanted: Sequence[str]) -> Path:
+    folder = ENVIRONMENTS / name
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        print(f"Making the environment of {system} in {folder} ...", file=sys.stderr)
+        print(f"Making the environment of {name} in {folder} ...", file=sys.stderr)
         subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        shared = [f"{name}=={found}" for name in _SHARED if (found := _version(name))]
-        wanted = [*packages, *shared] if system == "peer" else [*packages, *shared[:1]]
-        subprocess.run(
-            ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *wanted], check=True
-        )
+        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *wanted], check=True)
         (folder / "complete").touch()
     return python
+
+
+def _pins(names: Sequence[str]) -> list[str]:
+    return [f"{name}=={found}" for name in names if (found := _version(name))]
 
 
 def versions(systems: Sequence[System]) -> dict[System, list[str]]:

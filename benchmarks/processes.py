@@ -35,11 +35,15 @@ class Setting:
         store: Where it keeps what it stores.
         ships_telemetry: Whether the SDK's own set-up of logs and telemetry runs; ours is never changed.
         environment: Variables on top.
+        script: What serves it, where that is not the script of its name.
+        python: The interpreter, where that is not the system's own.
     """
 
     store: Store = "memory"
     ships_telemetry: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    script: str | None = None
+    python: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ def started(system: System, setting: Setting, *arguments: str) -> Generator[tupl
     Raises:
         RuntimeError: It does not start.
     """
-    python = python_of(system)
+    python = setting.python or python_of(system)
+    script = HERE / "served" / (setting.script or f"{system}.py")
     with TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
         said = folder / "output.txt"
@@ -108,7 +113,7 @@ def started(system: System, setting: Setting, *arguments: str) -> Generator[tupl
             port = free_port()
             with said.open("ab") as output:
                 process = subprocess.Popen(
-                    [python, *arguments, HERE / "served" / f"{system}.py"],
+                    [python, *arguments, script],
                     env=variables(setting, folder, port),
                     stdin=subprocess.DEVNULL,
                     stdout=output,

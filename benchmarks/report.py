@@ -18,19 +18,20 @@ def table(case: Case, rounds: Sequence[Round]) -> str:
     """What a case found. Ratios are to the last system, the peer where it was measured."""
     systems: list[System] = [system for system in SYSTEMS if system in rounds[0]]
     base = systems[-1]
+    columns: list[str] = [*systems, f"{base}, absolute"] if any(row.is_ratio for row in case.rows) else [*systems]
     lines = [
         "",
         f"**{case.title}** (`{case.name}`, runs: {len(rounds)})",
         "",
-        "| | " + " | ".join(systems) + f" | {base}, absolute |",
-        "|---|" + "---|" * (len(systems) + 1),
+        "| | " + " | ".join(columns) + " |",
+        "|---|" + "---|" * len(columns),
     ]
     for row in case.rows:
         cells = [cell(row, rounds, system, base) for system in systems]
-        absolute = numbers(row, rounds, base) if row.is_ratio else []
-        lines.append(
-            f"| {row.label} | " + " | ".join(cells) + f" | {short(statistics.median(absolute)) if absolute else ''} |"
-        )
+        if any(cells):
+            absolute = numbers(row, rounds, base) if row.is_ratio else []
+            cells += [short(statistics.median(absolute)) if absolute else ""][: len(columns) - len(cells)]
+            lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

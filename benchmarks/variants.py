@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Final
 
-from environments import System
+from environments import System, python_with_servers
 from loads import STREAM, says, sent
 from processes import Setting, serving
 from rows import Measured, Row, growth
@@ -18,10 +18,6 @@ _LOADS: Final[Mapping[str, tuple[str, dict[str, Any], int, int]]] = {
     "paced": ("a stream of 100 deltas, 5 ms apart", says(100, pause=5, **STREAM), 16, 16),
     "stream": ("a stream of 1,000 deltas, never waiting", says(1000, **STREAM), 4, 1),
     "short": ("a short answer", says(10), 40, 1),
-}
-_VARIANTS: Final[Mapping[str, str]] = {
-    "keep_alive": "`HostOptions(keep_alive=15)`",
-    "telemetry": "an OTLP exporter",
 }
 
 
@@ -50,35 +46,38 @@ def _sink() -> Generator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variants:
-    """CPU a request with one setting changed, as a multiple of the CPU without."""
+    """CPU a request with one thing changed, as a multiple of the CPU without.
 
-    name: str = "settings"
-    title: str = "one setting changed, against ours as it is (CPU of the server)"
+    Args:
+        name: What it is called on the command line.
+        title: What it is called in a table.
+        base: What the others are compared with.
+        changed: The name of each other variant.
+        settings: How each is served, the first being the one that the others are compared with.
+    """
+
+    name: str
+    title: str
+    base: str
+    changed: Mapping[str, str]
+    settings: Callable[[ExitStack], Mapping[str, Setting]]
     systems: tuple[System, ...] = ("ours",)
     most_runs: int | None = None
-    rows: tuple[Row, ...] = field(
-        default=tuple(
-            growth(f"{changed}: {load}", f"{variant}_{key}", f"default_{key}")
-            for variant, changed in _VARIANTS.items()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(
+            growth(f"{says}: {load}", f"{variant} {key}", f"{self.base} {key}")
+            for variant, says in self.changed.items()
             for key, (load, *_) in _LOADS.items()
         )
-    )
 
     @contextmanager
     def open(self, system: System, share: float) -> Generator[Callable[[], Measured]]:
         with ExitStack() as stack:
-            endpoint = stack.enter_context(_sink())
-            environments = {
-                "default": (),
-                "keep_alive": (("BENCH_KEEP_ALIVE", "15"),),
-                "telemetry": (
-                    ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
-                    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-                ),
-            }
             served = {
-                variant: stack.enter_context(serving(system, Setting(environment=environment)))
-                for variant, environment in environments.items()
+                variant: stack.enter_context(serving(system, setting))
+                for variant, setting in self.settings(stack).items()
             }
 
             def measure() -> Measured:
@@ -86,11 +85,55 @@ class Variants:
                 for key, (_, body, count, concurrency) in _LOADS.items():
                     sends = max(round(count * share), 1)
                     for variant, one in served.items():
-                        found[f"{variant}_{key}"] = sent(one, body, sends, concurrency)[2] / sends
+                        found[f"{variant} {key}"] = sent(one, body, sends, concurrency)[2] / sends
                 return found
 
             measure()
             yield measure
 
 
-VARIANTS: Final = (Variants(),)
+def _settings(stack: ExitStack) -> Mapping[str, Setting]:
+    exporter = (
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", stack.enter_context(_sink())),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    )
+    return {
+        "shipped": Setting(),
+        "keep_alive": Setting(environment=(("BENCH_KEEP_ALIVE", "15"),)),
+        "telemetry": Setting(environment=exporter),
+    }
+
+
+_SERVERS: Final = {
+    "uvicorn-h11": "uvicorn with h11",
+    "uvicorn-httptools": "uvicorn with httptools",
+    "uvicorn-uvloop": "uvicorn with httptools and uvloop",
+    "hypercorn-uvloop": "Hypercorn with uvloop",
+    "granian": "granian",
+}
+
+
+def _servers(_: ExitStack) -> Mapping[str, Setting]:
+    python = python_with_servers()
+    return {
+        server: Setting(script="ours_on.py", python=python, environment=(("BENCH_SERVER", server),))
+        for server in ("hypercorn", *_SERVERS)
+    }
+
+
+VARIANTS: Final = (
+    Variants(
+        name="settings",
+        title="one setting changed, against ours as shipped (CPU of the server)",
+        base="shipped",
+        changed={"keep_alive": "`HostOptions(keep_alive=15)`", "telemetry": "an OTLP exporter"},
+        settings=_settings,
+    ),
+    Variants(
+        name="servers",
+        title="ours on other ASGI servers, against Hypercorn (CPU of the server)",
+        base="hypercorn",
+        changed=_SERVERS,
+        settings=_servers,
+    ),
+)
