@@ -63,15 +63,6 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
   name: applicationInsightsName
 }
 
-var telemetry = hasTelemetry
-  ? [
-      {
-        name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
-        value: applicationInsights!.properties.ConnectionString
-      }
-    ]
-  : []
-
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: 'id-${name}'
   location: location
@@ -144,25 +135,35 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
             cpu: json('0.5')
             memory: '1Gi'
           }
-          env: concat([
-            {
-              name: 'FOUNDRY_PROJECT_ENDPOINT'
-              value: 'https://${account.name}.services.ai.azure.com/api/projects/${project.name}'
-            }
-            {
-              name: 'AZURE_AI_MODEL_DEPLOYMENT_NAME'
-              value: modelDeploymentName
-            }
-            {
-              name: 'EASY_AUTH_TENANT_ID'
-              value: authTenantId
-            }
-            {
-              // Which of the app's identities DefaultAzureCredential takes.
-              name: 'AZURE_CLIENT_ID'
-              value: identity.properties.clientId
-            }
-          ], telemetry)
+          env: concat(
+            [
+              {
+                name: 'FOUNDRY_PROJECT_ENDPOINT'
+                value: 'https://${account.name}.services.ai.azure.com/api/projects/${project.name}'
+              }
+              {
+                name: 'AZURE_AI_MODEL_DEPLOYMENT_NAME'
+                value: modelDeploymentName
+              }
+              {
+                name: 'EASY_AUTH_TENANT_ID'
+                value: authTenantId
+              }
+              {
+                // Which of the app's identities DefaultAzureCredential takes.
+                name: 'AZURE_CLIENT_ID'
+                value: identity.properties.clientId
+              }
+            ],
+            hasTelemetry
+              ? [
+                  {
+                    name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
+                    value: applicationInsights!.properties.ConnectionString
+                  }
+                ]
+              : []
+          )
           probes: [
             {
               type: 'Startup'
