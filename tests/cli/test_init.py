@@ -12,7 +12,7 @@ import pytest
 
 from hostedagent.cli import main
 from hostedagent.cli.init import name_from
-from hostedagent.cli.init.lock import Origin, origin_of
+from hostedagent.cli.init.origin import Origin, origin_of
 from hostedagent.templates import LOCK, Choices, render
 
 RELOCK = (
@@ -39,6 +39,8 @@ def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
     set_to(f"printf 'a==1 --hash=sha256:00\\nb==2 --hash=sha256:00\\n' > {LOCK}")
     monkeypatch.setenv("UV", str(script))
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    # As if it came from an index, however these tests have it.
+    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: None)
     yield set_to
 
 
@@ -221,7 +223,9 @@ def test_without_uv_the_command_for_the_lock_is_told(
 
     assert main(["init", str(folder), "--yes"]) == 0
 
-    assert RELOCK in [line.strip() for line in capsys.readouterr().out.splitlines()]
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert RELOCK in shown
+    assert "uv is not installed: pip install uv" in shown
     assert not (folder / LOCK).exists()
 
 
@@ -253,10 +257,69 @@ def test_a_distribution_that_came_from_no_index_is_recognised() -> None:
     )
 
 
-def test_the_owner_is_told_where_the_wheel_must_be_found(tmp_path: Path) -> None:
-    wheel, checkout = tmp_path / "hostedagent.whl", tmp_path / "check out"
-    wheel.touch()
-    checkout.mkdir()
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The wheel from which hostedagent was installed."""
+    path = tmp_path / "somewhere" / "hostedagent-9.9-py3-none-any.whl"
+    path.parent.mkdir()
+    path.write_text("a wheel")
+    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: Origin(path))
+    return path
 
-    assert f"export UV_FIND_LINKS={tmp_path}" in Origin(wheel).note()
-    assert f"uv build --wheel '{checkout}'\n  export UV_FIND_LINKS='{checkout / 'dist'}'" in Origin(checkout).note()
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkout from which hostedagent was installed."""
+    path = tmp_path / "check out"
+    path.mkdir()
+    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: Origin(path))
+    return path
+
+
+def test_a_project_brings_along_the_wheel_that_is_in_no_index(wheel: Path, folder: Path) -> None:
+    assert main(["init", str(folder), "--yes"]) == 0
+
+    assert (folder / "wheels" / wheel.name).read_text() == "a wheel"
+    assert 'find-links = ["wheels"]' in (folder / "pyproject.toml").read_text()
+    assert "COPY wheels ./wheels\n" in (folder / "Dockerfile").read_text()
+    assert "!wheels\n" in (folder / ".dockerignore").read_text()
+    assert str(wheel.parent) not in "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_wheel_is_built_of_a_checkout(uv: Callable[[str], None], checkout: Path, folder: Path) -> None:
+    uv(f'[ "$1" = pip ] && touch {LOCK} || {{ echo "$5" > "$4/hostedagent.whl" && touch "$4/.gitignore"; }}')
+
+    assert main(["init", str(folder), "--yes"]) == 0
+
+    assert [path.name for path in (folder / "wheels").iterdir()] == ["hostedagent.whl"]
+    assert (folder / "wheels" / "hostedagent.whl").read_text() == f"{checkout}\n"
+
+
+def test_a_wheel_that_cannot_be_built_is_told_with_the_command(
+    uv: Callable[[str], None], checkout: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uv("echo 'no backend' >&2; exit 1")
+
+    assert main(["init", str(folder), "--yes"]) == 0
+
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert f"uv build --wheel --out-dir wheels '{checkout}'" in shown
+    assert "no backend" in shown
+
+
+@pytest.mark.usefixtures("wheel")
+def test_a_folder_for_the_wheel_that_exists_is_in_the_way(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "wheels").mkdir(parents=True)
+
+    assert main(["init", str(folder), "--yes"]) == 1
+
+    assert "there is already: wheels. " in capsys.readouterr().err
+    assert not written(folder)
+
+
+def test_from_an_index_nothing_speaks_of_wheels(folder: Path) -> None:
+    assert main(["init", str(folder), "--yes"]) == 0
+
+    texts = {name: (folder / name).read_text() for name in ("pyproject.toml", "Dockerfile", ".dockerignore")}
+    assert [name for name, text in texts.items() if "wheels" in text] == []
+    assert not (folder / "wheels").exists()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,11 @@ def test_a_project_whose_agent_is_wrong_fails_its_tests(tmp_path: Path) -> None:
     assert "1 failed" in done.stdout
 
 
+@pytest.mark.parametrize("brings_wheel", [True, False])
 @pytest.mark.parametrize(("name", "features"), CHOICES, ids=[name for name, _ in CHOICES])
-def test_no_mark_and_no_placeholder_is_left(name: str, features: Any) -> None:
+def test_no_mark_and_no_placeholder_is_left(name: str, features: Any, brings_wheel: bool) -> None:
     del name
-    files = render(Choices(name="seller", model="gpt-6", features=features))
+    files = render(Choices(name="seller", model="gpt-6", features=features, brings_wheel=brings_wheel))
 
     left = [
         (path, word)
@@ -148,12 +150,12 @@ def test_the_environment_example_sets_what_azure_yaml_declares() -> None:
     assert set(declared) <= set(named)
 
 
-def test_the_dependency_is_this_version_or_a_later_one() -> None:
-    from importlib.metadata import version
+@pytest.mark.parametrize(("brings_wheel", "relation"), [(False, ">="), (True, "==")])
+def test_the_dependency_is_this_version_and_a_later_one_only_from_an_index(brings_wheel: bool, relation: str) -> None:
+    project = tomllib.loads(render(Choices(name="my-shop", brings_wheel=brings_wheel))["pyproject.toml"])
 
-    project = tomllib.loads(render(Choices(name="my-shop"))["pyproject.toml"])
-
-    assert project["project"]["dependencies"] == [f"hostedagent[foundry]>={version('hostedagent')}"]
+    assert project["project"]["dependencies"] == [f"hostedagent[foundry]{relation}{version('hostedagent')}"]
+    assert ("find-links" in project["tool"]["uv"]) is brings_wheel
 
 
 def test_the_documents_tell_the_command_for_the_lock() -> None:

@@ -37,14 +37,13 @@ class Shell:
     """Runs uv as somebody does who has nothing but uv."""
 
     uv: str
-    variables: dict[str, str]
 
     def start(self, folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         kept = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
         return subprocess.Popen(
             [self.uv, *arguments],
             cwd=folder,
-            env={**kept, "PYTHONUNBUFFERED": "1", **self.variables},
+            env={**kept, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -70,10 +69,10 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         pytest.skip("uv is not installed")
     folder = tmp_path_factory.mktemp("reach")
     (folder / "in.txt").write_text("hatchling\n")
-    code, said = Shell(found, {}).run(folder, "pip", "compile", "--quiet", "--no-deps", "--no-cache", "in.txt")
+    code, said = Shell(found).run(folder, "pip", "compile", "--quiet", "--no-deps", "--no-cache", "in.txt")
     if code != 0:
         pytest.skip(f"no package index can be reached: {said.strip().splitlines()[-1]}")
-    return Shell(found, {})
+    return Shell(found)
 
 
 @pytest.fixture(scope="module")
@@ -92,20 +91,13 @@ def project(uv: Shell, wheel: Path, tmp_path_factory: pytest.TempPathFactory) ->
     code, said = uv.run(folder, "tool", "run", "--from", str(wheel), "hostedagent", "init", "shop", "--yes")
     assert code == 0, said
     assert f"Wrote {LOCK}: " in said, said
-    assert f"export UV_FIND_LINKS={wheel.parent}" in said
     return folder / "shop"
 
 
-@pytest.fixture(scope="module")
-def shell(uv: Shell, wheel: Path) -> Shell:
-    """uv, told where the wheel is, for it is in no index yet."""
-    return Shell(uv.uv, {"UV_FIND_LINKS": str(wheel.parent)})
-
-
 @contextmanager
-def serving(shell: Shell, project: Path) -> Generator[str]:
+def serving(uv: Shell, project: Path) -> Generator[str]:
     """`uv run hostedagent run`: its URL; at the end it must stop with code 0."""
-    process = shell.start(project, "run", "hostedagent", "run", "--port", "0")
+    process = uv.start(project, "run", "hostedagent", "run", "--port", "0")
     try:
         assert process.stdout is not None
         said = ""
@@ -125,9 +117,8 @@ def serving(shell: Shell, project: Path) -> Generator[str]:
 def test_the_wheel_writes_what_this_checkout_writes(project: Path) -> None:
     from hostedagent.templates import Choices, render
 
-    assert {name: (project / name).read_text(encoding="utf-8") for name in render(Choices(name="shop"))} == render(
-        Choices(name="shop")
-    )
+    expected = render(Choices(name="shop", brings_wheel=True))
+    assert {name: (project / name).read_text(encoding="utf-8") for name in expected} == expected
 
 
 def test_the_lock_has_the_wheel_by_its_hash_and_no_address(project: Path, wheel: Path) -> None:
@@ -135,12 +126,31 @@ def test_the_lock_has_the_wheel_by_its_hash_and_no_address(project: Path, wheel:
 
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     assert re.search(rf"^hostedagent==\S+ \\\n    --hash=sha256:{digest}$", text, re.MULTILINE)
-    assert re.findall(r"https?://|file:|--index|--find-links", text) == []
+    assert re.findall(r"https?://|file:|--index|--find-links \S+", text) == ["--find-links wheels"]
     assert str(wheel.parent) not in text
 
 
-def test_the_agent_runs_and_answers_offline(shell: Shell, project: Path) -> None:
-    with serving(shell, project) as url:
+def test_what_the_lock_names_can_be_installed_from_anywhere(uv: Shell, project: Path, tmp_path: Path) -> None:
+    code, said = uv.run(tmp_path, "venv", "--quiet", "env")
+    assert code == 0, said
+    code, said = uv.run(
+        tmp_path,
+        "pip",
+        "install",
+        "--quiet",
+        "--dry-run",
+        "--python",
+        "env",
+        "--require-hashes",
+        "-r",
+        str(project / LOCK),
+    )
+
+    assert code == 0, said
+
+
+def test_the_agent_runs_and_answers_offline(uv: Shell, project: Path) -> None:
+    with serving(uv, project) as url:
         body = json.dumps({"input": "Where is order A1?"}).encode()
         request = urllib.request.Request(f"{url}/responses", body, {"Content-Type": "application/json"})
         with DIRECTLY.open(request, timeout=60) as answer:
@@ -150,15 +160,15 @@ def test_the_agent_runs_and_answers_offline(shell: Shell, project: Path) -> None
     assert response["output"][-1]["content"][0]["text"] == "look_up_order says: shipped on Monday"
 
 
-def test_the_tests_of_the_project_pass(shell: Shell, project: Path) -> None:
-    code, said = shell.run(project, "run", "pytest")
+def test_the_tests_of_the_project_pass(uv: Shell, project: Path) -> None:
+    code, said = uv.run(project, "run", "pytest")
 
     assert code == 0, said
     assert "2 passed" in said
 
 
-def test_doctor_finds_nothing_in_the_project(shell: Shell, project: Path) -> None:
-    _, said = shell.run(project, "run", "--quiet", "hostedagent", "doctor", "--json")
+def test_doctor_finds_nothing_in_the_project(uv: Shell, project: Path) -> None:
+    _, said = uv.run(project, "run", "--quiet", "hostedagent", "doctor", "--json")
 
     checks = json.loads(said)["checks"]
     assert {

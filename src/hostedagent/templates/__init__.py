@@ -57,11 +57,14 @@ class Choices:
         name: Of the project, of the agent and of its azd service: lower case, digits and hyphens.
         model: The model, and the name of its deployment.
         features: What `main.py` shows.
+        brings_wheel: Whether `hostedagent` is a wheel in the project's folder `wheels`, and in no package index. It is
+            the mark `wheel`.
     """
 
     name: str
     model: str = DEFAULT_MODEL
     features: frozenset[Feature] = frozenset({"tools"})
+    brings_wheel: bool = False
 
 
 def render(choices: Choices) -> dict[str, str]:
@@ -86,7 +89,8 @@ def _sources() -> Iterator[tuple[str, Path]]:
 
 
 def _rendered(text: str, choices: Choices) -> str:
-    chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), choices.features))
+    marks = choices.features | ({"wheel"} if choices.brings_wheel else frozenset[str]())
+    chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), marks))
     if choices.model != DEFAULT_MODEL:
         chosen = chosen.replace(f"`{_MODEL_VERSION}`", "Azure's choice").replace(_MODEL_VERSION, "")
     for placeholder, value in (
@@ -99,16 +103,16 @@ def _rendered(text: str, choices: Choices) -> str:
     return chosen
 
 
-def _chosen(lines: list[str], features: frozenset[Feature]) -> Iterator[str]:
+def _chosen(lines: list[str], marks: frozenset[str]) -> Iterator[str]:
     in_block = True
     for line in lines:
         mark = _MARK.fullmatch(line)
-        holds = mark is None or _holds(mark["needs"].split(), features)
+        holds = mark is None or _holds(mark["needs"].split(), marks)
         if mark is not None and not mark["kept"]:
             in_block = holds
         elif holds and in_block:
             yield line if mark is None else mark["kept"]
 
 
-def _holds(needs: list[str], features: frozenset[Feature]) -> bool:
-    return all((need.lstrip("!") in features) is not need.startswith("!") for need in needs)
+def _holds(needs: list[str], marks: frozenset[str]) -> bool:
+    return all((need.lstrip("!") in marks) is not need.startswith("!") for need in needs)

@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -38,27 +39,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Write the project; 1 when a file is in the way, 2 when a choice cannot be."""
     from hostedagent.cli.init.lock import make_lock
+    from hostedagent.cli.init.origin import WHEELS, bring_wheel, installed_from
     from hostedagent.cli.init.writing import FilesInTheWay, write
     from hostedagent.templates import LOCK, render
 
     folder = Path(arguments.folder)
+    origin = installed_from()
     try:
-        files = render(choose(arguments, folder))
+        files = render(replace(choose(arguments, folder), brings_wheel=origin is not None))
     except WrongChoice as error:
         return _fail(str(error), 2)
     except FileNotFoundError as error:
         return _fail(str(error), 1)
     try:
-        write(folder, files, reserved=[LOCK])
+        write(folder, files, reserved=[LOCK, WHEELS])
     except FilesInTheWay as error:
         return _fail(str(error), 1)
     except OSError as error:
         return _fail(f"{error.filename or folder} could not be written: {error.strerror or error}.", 1)
     print(f"Wrote {len(files)} files to {folder}.", flush=True)
-    lock = make_lock(folder)
-    print(f"Wrote {LOCK}: {lock.packages} packages with their hashes." if lock.packages else f"\n{lock.problem}")
-    for note in lock.notes:
-        print(f"\n{note}")
+    if origin is not None:
+        print(bring_wheel(origin, folder), flush=True)
+    print(make_lock(folder))
     enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
     print(f"\nNext:  {enter}uv run hostedagent run\n       uv run pytest\n       azd up")
     return 0
