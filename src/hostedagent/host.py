@@ -36,6 +36,7 @@ from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.choice import Stores, default_stores, is_hosted
 from hostedagent.stores.measured import measured
 from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from hostedagent.turn import Stage, Turn
 from hostedagent.types import Event
@@ -90,7 +91,8 @@ class AgentHost:
             raise ConfigurationError(f"shutdown_grace is 0 to {MAX_GRACE:g} seconds, because the SDK waits no longer.")
         self._drain = Drain(self._options.shutdown_grace)
         state = self._stores.state
-        self._store = ResponseStore(self._stores.responses)
+        self._running = Running(state, self._stores.terms)
+        self._store = ResponseStore(self._stores.responses, running=self._running)
         self._continuations = Continuations(
             Sessions(state, self._stores.terms), Approvals(state, ttl=options.retention), self._store
         )
@@ -110,7 +112,7 @@ class AgentHost:
             trusts_platform_headers=is_hosted() or resolve_scope is None,
         )
         self._app.add_middleware(AdmissionMiddleware, door=door)
-        self._app.add_middleware(EnvelopeMiddleware)
+        self._app.add_middleware(EnvelopeMiddleware, output_of=self._store.output_of)
 
     def _set(self) -> Stage:
         history = _HISTORIES[self._options.history](self._options.caller, self._continuations.sessions)
@@ -156,6 +158,7 @@ class AgentHost:
                         self._drain.begin()
             finally:
                 self._buffers.close()
+                self._running.close()
                 await self._source.aclose()
                 await self._stores.aclose()
 
@@ -186,10 +189,11 @@ class AgentHost:
         continuation = CONTINUATION.get() or await self._continuations.open(
             bound, bound.scope, context.platform_context
         )
-        events = Turn(self._stage, bound, continuation, context, cancellation_signal).drive()
+        turn = Turn(self._stage, bound, continuation, context, cancellation_signal)
+        events = turn.drive()
         continuation.close = events.aclose
         try:
-            with self._store.told_of_refusal(bound.response_id, continuation.end):
+            with self._store.following(bound.response_id, turn.response, refused=continuation.end):
                 async with aclosing(events):
                     async for event in events:
                         yield event

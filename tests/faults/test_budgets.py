@@ -47,7 +47,9 @@ async def test_a_plain_turn_stays_within_its_calls(
     assert told.is_done
     responses, state = split(served.emulator.log.routes)
     assert len(responses) <= most_responses, responses
-    assert len(state) <= most_state, state
+    # In the background a turn marks that it runs; in a conversation its lease says that already.
+    marks = 2 if delivery == "background" and turn != "conversation" else 0
+    assert len(state) <= most_state + marks, state
     assert responses.count("responses.update") == 1
 
 

@@ -8,10 +8,10 @@ Specification: https://www.openresponses.org/specification, schema `ResponseReso
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
-from hostedagent.types import Json
+from hostedagent.types import Item, Json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -86,24 +86,31 @@ def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
 
 
 class EnvelopeMiddleware:
-    """Completes response objects on their way out of an ASGI app."""
+    """Completes response objects on their way out of an ASGI app.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: The app.
+        output_of: What a response that is in progress has in its output so far; the SDK shows none of it.
+    """
+
+    def __init__(self, app: ASGIApp, *, output_of: Callable[[str], list[Item]] | None = None) -> None:
         self._app = app
+        self._output_of = output_of or _nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or "/responses" not in scope["path"]:
             await self._app(scope, receive, send)
         else:
-            await self._app(scope, receive, _Completer(send))
+            await self._app(scope, receive, _Completer(send, self._output_of))
 
 
 class _Completer:
     """Rewrites one HTTP answer. JSON is held until it is whole; the SDK sends a stream in chunks of whole frames."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, output_of: Callable[[str], list[Item]]) -> None:
         self._send = send
+        self._output_of = output_of
         self._start: Message | None = None
         self._body: list[bytes] = []
         self._is_stream = False
@@ -130,7 +137,7 @@ class _Completer:
         self._body.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        body = _complete_body(b"".join(self._body))
+        body = _complete_body(b"".join(self._body), self._output_of)
         headers = [(key, value) for key, value in self._start["headers"] if key.lower() != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))
         await self._send({**self._start, "headers": headers})
@@ -141,7 +148,11 @@ def _content_type(message: Message) -> bytes:
     return next((value for key, value in message["headers"] if key.lower() == b"content-type"), b"")
 
 
-def _complete_body(body: bytes) -> bytes:
+def _nothing(response_id: str) -> list[Item]:
+    return []
+
+
+def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes:
     value = json.loads(body)
     if not isinstance(value, dict):
         return body
@@ -149,6 +160,8 @@ def _complete_body(body: bytes) -> bytes:
     # The answer to a DELETE calls itself a response too.
     if found.get("object") != "response" or "output" not in found:
         return body
+    if found.get("status") == "in_progress" and not found["output"]:
+        found["output"] = output_of(str(found.get("id")))
     return json.dumps(complete(found), separators=(",", ":")).encode()
 
 

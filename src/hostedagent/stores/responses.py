@@ -7,10 +7,11 @@ cancelled turns out of every later prompt.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,7 +24,8 @@ from azure.ai.agentserver.responses import (
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.identity import Scope, current_scope
-from hostedagent.types import Json
+from hostedagent.stores.running import DIED, Running
+from hostedagent.types import Item, Json
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
@@ -35,6 +37,9 @@ _WHOLE: Final = -1
 """The history limit that means none."""
 
 _RUNNING: Final = ("in_progress", "queued")
+
+_PRIVATE: Final = "internal_metadata"
+"""What an item carries for the host alone; the SDK takes it off what it sends itself."""
 
 EXCLUDED: ContextVar[frozenset[str]] = ContextVar("hostedagent_excluded", default=frozenset())
 """Items that the prompt of the turn in this context must not see: failed turns left them."""
@@ -56,23 +61,44 @@ class ResponseStore:
 
     Args:
         provider_of: The provider that holds a scope's responses.
+        running: Which of them run in the background; without it, one whose process died stays in progress.
     """
 
-    def __init__(self, provider_of: Callable[[Scope], ResponseProviderProtocol]) -> None:
+    def __init__(
+        self, provider_of: Callable[[Scope], ResponseProviderProtocol], *, running: Running | None = None
+    ) -> None:
         self._provider_of = provider_of
+        self._running = running
         self._in_flight: dict[str, _InFlight] = {}
         self._owners: OrderedDict[str, str] = OrderedDict()
         self._claimed: set[str] = set()
         self._refusals: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._growing: dict[str, Mapping[str, Json]] = {}
 
     @contextmanager
-    def told_of_refusal(self, response_id: str, refused: Callable[[], Awaitable[None]]) -> Generator[None]:
-        """While this is entered, `refused` is called when the first write of the response fails."""
+    def following(
+        self, response_id: str, response: Mapping[str, Json], *, refused: Callable[[], Awaitable[None]]
+    ) -> Generator[None]:
+        """While this is entered, `output_of` looks into `response`, which the turn fills.
+
+        Args:
+            response_id: Its id.
+            response: The response as it grows.
+            refused: Called when the first write of the response fails.
+        """
         self._refusals[response_id] = refused
+        self._growing[response_id] = response
         try:
             yield
         finally:
             self._refusals.pop(response_id, None)
+            self._growing.pop(response_id, None)
+
+    def output_of(self, response_id: str) -> list[Item]:
+        """The items that a turn of this process has finished so far."""
+        response = self._growing.get(response_id)
+        items = cast("Iterable[Item | None]", response["output"]) if response is not None else ()
+        return [{key: value for key, value in item.items() if key != _PRIVATE} for item in items if item is not None]
 
     def input_ids(self, response_id: str) -> tuple[str, ...]:
         """The ids of the input items of a response in flight."""
@@ -139,7 +165,8 @@ class ResponseStore:
         turn = _InFlight(scope, _conversation_of(response), dict(response), _ids(items or ()))
         self._in_flight[response_id] = turn
         try:
-            await self._provider(scope).create_response(response, items, history_item_ids, context=context)
+            async with self._marked(turn, response_id):
+                await self._provider(scope).create_response(response, items, history_item_ids, context=context)
         except BaseException as error:
             # One that exists already is a turn taken up again; the SDK goes on with it.
             refused = self._refusals.get(response_id)
@@ -149,13 +176,13 @@ class ResponseStore:
                 and not isinstance(error, ResponseAlreadyExistsError)
             ):
                 await refused()  # Still in flight: what may have been stored must stay out of later prompts.
-            self._settle(response_id)
+            await self._settle(response_id)
             raise
         self._owners[response_id] = sys.intern(scope.key())
         while len(self._owners) > MAX_OWNERS:
             self._owners.popitem(last=False)
         if response.get("status") not in _RUNNING:
-            self._settle(response_id)
+            await self._settle(response_id)
 
     async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
         """Store the response anew; its last write settles it."""
@@ -166,11 +193,22 @@ class ResponseStore:
                 await self._provider(scope).update_response(response, context=context)
         finally:
             if response.get("status") not in _RUNNING:
-                self._settle(response["id"])
+                await self._settle(response["id"])
 
     async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
-        """The stored response."""
-        return await self._provider().get_response(response_id, context=context)
+        """The stored response; one that was cut off by the end of its process has failed."""
+        response = await self._provider().get_response(response_id, context=context)
+        if self._running is None or response_id in self._in_flight or response.get("status") not in _RUNNING:
+            return response
+        if response.get("background"):
+            if await self._running.has(current_scope(), response_id, _conversation_of(response)):
+                return response
+            # The end is stored before it lets go of the response, which may have been a moment ago.
+            response = await self._provider().get_response(response_id, context=context)
+            if response.get("status") not in _RUNNING:
+                return response
+        error = {"code": DIED.code, "message": DIED.message}
+        return {**dict(response), "status": "failed", "error": error}
 
     async def delete_response(self, response_id: str, *, context: PlatformContext | None = None) -> None:
         """Delete the response."""
@@ -219,8 +257,22 @@ class ResponseStore:
     def _provider(self, scope: Scope | None = None) -> ResponseProviderProtocol:
         return self._provider_of(scope or current_scope())
 
-    def _settle(self, response_id: str) -> None:
-        self._in_flight.pop(response_id, None)
+    @asynccontextmanager
+    async def _marked(self, turn: _InFlight, response_id: str) -> AsyncGenerator[None]:
+        """Mark a response as running, if it needs that, while it is being stored."""
+        if self._running is None or not turn.created.get("background") or turn.conversation is not None:
+            yield
+            return
+        marking = asyncio.create_task(self._running.begin(turn.scope, response_id))
+        try:
+            yield
+        finally:
+            await asyncio.wait((marking,))
+
+    async def _settle(self, response_id: str) -> None:
+        turn = self._in_flight.pop(response_id, None)
+        if turn is not None and self._running is not None:
+            await self._running.end(turn.scope, response_id)
 
 
 def _ids(items: Iterable[Any]) -> tuple[str, ...]:
@@ -229,4 +281,4 @@ def _ids(items: Iterable[Any]) -> tuple[str, ...]:
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:
     conversation = response.get("conversation")
-    return cast("dict[str, str]", conversation).get("id") if isinstance(conversation, dict) else None
+    return cast("Mapping[str, str]", conversation).get("id") if isinstance(conversation, Mapping) else None

@@ -1,0 +1,62 @@
+"""A process to be stopped: `python -m tests.lifecycle.process ROOT GRACE` serves on the file store, and tells.
+
+It prints a JSON line for each thing that happens, and reads the words whose answers may go on from its input.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from hostedagent import AgentHost, HostOptions
+from hostedagent.cli.run import free_port, when_listening
+from hostedagent.stores.choice import file_stores
+from tests.lifecycle.subject import Gates, Subject
+
+ADDRESS = "127.0.0.1"
+
+
+def tell(**line: Any) -> None:
+    print(json.dumps(line), flush=True)
+
+
+class ToldGates(Gates):
+    """Gates that are opened from outside."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def asked(self, word: str, response_id: str) -> None:
+        tell(asked=word, id=response_id)
+
+    async def hold(self, word: str) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().hold(word)
+
+    def held(self, word: str) -> None:
+        tell(held=word)
+
+    def stopped(self, word: str) -> None:
+        tell(stopped=word)
+
+    def listen(self) -> None:
+        for line in sys.stdin:
+            self.loop.call_soon_threadsafe(self.open, line.strip())
+
+
+def main(root: Path, grace: float) -> None:
+    gates = ToldGates()
+    threading.Thread(target=gates.listen, daemon=True).start()
+    subject = Subject(gates)
+    options = HostOptions(shutdown_grace=grace)
+    host = AgentHost(subject, options=options, stores=file_stores(root), hooks=subject.hooks)
+    host.app.register_pre_shutdown_callback(lambda: tell(at="told to stop"))
+    port = free_port(ADDRESS, 0)
+    when_listening(lambda: tell(at="listening", url=f"http://{ADDRESS}:{port}"))
+    host.run(host=ADDRESS, port=port)
+    tell(at="stopped")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]))
