@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.ai.agentserver.responses import (
     CreateResponse,
+    FoundryStorageError,
     ResponseContext,
     ResponsesAgentServerHost,
     ResponsesServerOptions,
@@ -16,7 +18,7 @@ from azure.ai.agentserver.responses import (
 
 from hostedagent import telemetry
 from hostedagent.admission import AdmissionMiddleware, Door
-from hostedagent.continuation import CONTINUATION, Continuations
+from hostedagent.continuation import CONTINUATION, Continuation, Continuations
 from hostedagent.drain import MAX_GRACE, Drain
 from hostedagent.errors import ConfigurationError
 from hostedagent.history.policy import HistoryPolicy
@@ -29,20 +31,27 @@ from hostedagent.identity import PlatformScopeResolver, ScopeResolver
 from hostedagent.ownership import EventBuffers
 from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.protocol.envelope import EnvelopeMiddleware
+from hostedagent.recovery import Recoveries, Recovery
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.run.agent import tool_names
 from hostedagent.source import AgentFactory, AgentSource
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.choice import Stores, default_stores, is_hosted
+from hostedagent.stores.journals import Journals
 from hostedagent.stores.measured import measured
+from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
+from hostedagent.stores.state import StateUnavailable
+from hostedagent.telemetry import log_failure
 from hostedagent.turn import Stage, Turn
 from hostedagent.types import Event
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
+
+logger = logging.getLogger(__name__)
 
 _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
     "replay": lambda caller, _: ReplayHistory(caller),
@@ -84,7 +93,8 @@ class AgentHost:
     ) -> None:
         self._options = options = options or HostOptions()
         self._hooks = hooks or Hooks()
-        self._stores = measured(stores or default_stores(options.retention))
+        chosen = stores or default_stores(options.retention)
+        self._stores = measured(chosen)
         self._source = AgentSource(agent_or_factory)
         self._buffers = EventBuffers()
         if not 0 <= self._options.shutdown_grace <= MAX_GRACE:
@@ -96,6 +106,14 @@ class AgentHost:
         self._continuations = Continuations(
             Sessions(state, self._stores.terms), Approvals(state, ttl=options.retention), self._store
         )
+        self._journals = Journals(state)
+        self._recoveries = Recoveries(
+            self._journals, self._continuations, self._store, is_on=options.resilient_background
+        )
+        if options.resilient_background:
+            if isinstance(chosen.state, MemoryStateStore):
+                raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
+            self._store.journaled = self._recoveries
         self._stage = self._set()
         self._app = self._compose(prefix)
         door = Door(
@@ -140,7 +158,9 @@ class AgentHost:
         keep_alive = int(self._options.keep_alive) or None
         app = ResponsesAgentServerHost(
             prefix=prefix,
-            options=ResponsesServerOptions(sse_keep_alive_interval_seconds=keep_alive),
+            options=ResponsesServerOptions(
+                sse_keep_alive_interval_seconds=keep_alive, resilient_background=self._options.resilient_background
+            ),
             store=self._store,
             configure_observability=telemetry.configure,
         )
@@ -158,6 +178,7 @@ class AgentHost:
                         self._drain.begin()
             finally:
                 self._buffers.close()
+                self._journals.close()
                 self._running.close()
                 await self._source.aclose()
                 await self._stores.aclose()
@@ -179,17 +200,26 @@ class AgentHost:
         """
         self._app.run(host=host, port=port)
 
+    async def _begin(
+        self, request: CreateResponse, context: ResponseContext
+    ) -> tuple[TurnRequest, Continuation, Recovery | None]:
+        platform = context.platform_context
+        if context.is_recovery and self._options.resilient_background:
+            try:
+                return await self._recoveries.resume(dict(request), context, self._options.caller)
+            except (StateUnavailable, FoundryStorageError) as error:
+                log_failure(logger, f"The turn {context.response_id} cannot be gone on with now", error)
+                await context.exit_for_recovery()
+        admitted = ADMITTED.get() or TurnRequest.parse(dict(request), self._options.caller)
+        bound = admitted.bound(context)
+        continuation = CONTINUATION.get() or await self._continuations.open(bound, bound.scope, platform)
+        return bound, continuation, await self._recoveries.begin(bound, continuation, platform)
+
     async def _handle(
         self, request: CreateResponse, context: ResponseContext, cancellation_signal: asyncio.Event
     ) -> AsyncGenerator[Event]:
-        admitted = ADMITTED.get()
-        if admitted is None:  # A turn taken up again after a crash did not come through admission.
-            admitted = TurnRequest.parse(dict(request), self._options.caller)
-        bound = admitted.bound(context)
-        continuation = CONTINUATION.get() or await self._continuations.open(
-            bound, bound.scope, context.platform_context
-        )
-        turn = Turn(self._stage, bound, continuation, context, cancellation_signal)
+        bound, continuation, recovery = await self._begin(request, context)
+        turn = Turn(self._stage, bound, continuation, context, cancellation_signal, recovery)
         events = turn.drive()
         continuation.close = events.aclose
         try:
@@ -197,6 +227,8 @@ class AgentHost:
                 async with aclosing(events):
                     async for event in events:
                         yield event
+            if turn.is_suspended:
+                await context.exit_for_recovery()
         finally:
             if bound.background and bound.store:
                 self._buffers.release_later(bound.response_id, context.platform_context.user_id_key)

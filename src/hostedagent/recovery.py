@@ -19,7 +19,7 @@ from azure.ai.agentserver.responses import ResponseEventStream
 
 from hostedagent.content.cut import cut_off
 from hostedagent.continuation import Continuation, Continuations
-from hostedagent.event_log import Sent, announce, mend
+from hostedagent.event_log import Sent, announce, discard, mend
 from hostedagent.identity import set_current_isolation_keys, set_current_scope
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.turn import TurnRequest
@@ -253,6 +253,13 @@ class Recoveries:
         if (beginning := self._beginning.get(response_id)) is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(beginning.wait(), BEGIN_SECONDS)
+
+    async def discard(self, response_id: str, context: PlatformContext | None) -> None:
+        """Delete the events of a turn; the response is gone."""
+        try:
+            await discard(response_id, context.user_id_key if context is not None else None)
+        except Exception as error:  # noqa: BLE001 - the response itself is gone
+            log_failure(logger, f"The events of {response_id} are left behind", error)
 
     async def recall(self, response_id: str, context: PlatformContext | None) -> bool:
         """Find out whose a turn was, and make its events ready to be gone on with; `False` when it is not known."""

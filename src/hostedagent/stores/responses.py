@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from azure.ai.agentserver.responses import (
     FoundryBadRequestError,
@@ -23,7 +23,7 @@ from azure.ai.agentserver.responses import (
 )
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
-from hostedagent.identity import Scope, current_scope
+from hostedagent.identity import Scope, current_scope, has_scope
 from hostedagent.stores.running import DIED, Running
 from hostedagent.types import Item, Json
 
@@ -45,6 +45,30 @@ EXCLUDED: ContextVar[frozenset[str]] = ContextVar("hostedagent_excluded", defaul
 """Items that the prompt of the turn in this context must not see: failed turns left them."""
 
 
+class Journaled(Protocol):
+    """Knows the turns that are taken up again when their process dies."""
+
+    async def recall(self, response_id: str, context: PlatformContext | None) -> bool:
+        """Enter the scope of a turn, where no request is being served; `False` when it is not known."""
+        ...
+
+    async def goes_on(self, response_id: str) -> bool:
+        """Whether the turn will end, although no process may have it now."""
+        ...
+
+    def began(self, response_id: str) -> None:
+        """The turn has begun again."""
+        ...
+
+    async def discard(self, response_id: str, context: PlatformContext | None) -> None:
+        """Delete what the turn has left; its response is gone."""
+        ...
+
+    async def beginning(self, response_id: str) -> None:
+        """Wait while the turn is being taken up again: the SDK has it then, and does not show it yet."""
+        ...
+
+
 @dataclass(slots=True)
 class _InFlight:
     """A response between its first write and its last."""
@@ -62,6 +86,9 @@ class ResponseStore:
     Args:
         provider_of: The provider that holds a scope's responses.
         running: Which of them run in the background; without it, one whose process died stays in progress.
+
+    Attributes:
+        journaled: Knows the turns that are taken up again; `None` where none is.
     """
 
     def __init__(
@@ -74,6 +101,8 @@ class ResponseStore:
         self._claimed: set[str] = set()
         self._refusals: dict[str, Callable[[], Awaitable[None]]] = {}
         self._growing: dict[str, Mapping[str, Json]] = {}
+        self._resumed: dict[str, tuple[str, ...]] = {}
+        self.journaled: Journaled | None = None
 
     @contextmanager
     def following(
@@ -118,8 +147,38 @@ class ResponseStore:
         await self._provider(turn.scope).update_response(cast("Any", whole), context=context)
         turn.committed = str(response["status"])
 
+    async def checkpoint(self, response: Mapping[str, Json], *, context: PlatformContext | None = None) -> None:
+        """Store how far a response has come.
+
+        Raises:
+            Exception: The provider's.
+        """
+        turn = self._in_flight.get(str(response["id"]))
+        if turn is not None and turn.committed is None:
+            whole = {**turn.created, **{key: value for key, value in response.items() if value is not None}}
+            await self._provider(turn.scope).update_response(cast("Any", whole), context=context)
+
+    def resume(self, response_id: str, item_ids: tuple[str, ...]) -> None:
+        """A response of an earlier process is gone on with; `item_ids` are the items that were stored with it."""
+        self._resumed[response_id] = item_ids
+
+    async def left_by(
+        self, response_id: str, previous: str | None, *, context: PlatformContext | None = None
+    ) -> tuple[str, ...]:
+        """The items of a response whose turn has not ended, as far as the provider would show them to anybody."""
+        provider = self._provider()
+        ids = await provider.get_history_item_ids(response_id, None, _WHOLE, context=context)
+        before = await provider.get_history_item_ids(previous, None, _WHOLE, context=context) if previous else []
+        return tuple(item_id for item_id in ids if item_id not in set(before))
+
     async def owns(self, response_id: str, *, context: PlatformContext | None = None) -> bool:
-        """Whether a response is there and belongs to the current scope."""
+        """Whether a response is there, to be seen, and belongs to the current scope."""
+        is_own = await self._owns(response_id, context)
+        if is_own and self.journaled is not None:
+            await self.journaled.beginning(response_id)
+        return is_own
+
+    async def _owns(self, response_id: str, context: PlatformContext | None) -> bool:
         owner = self._owners.get(response_id)
         if owner is not None:
             return owner == current_scope().key()
@@ -164,23 +223,24 @@ class ResponseStore:
         items = list(input_items) if input_items is not None else None
         turn = _InFlight(scope, _conversation_of(response), dict(response), _ids(items or ()))
         self._in_flight[response_id] = turn
+        if (stored := self._resumed.pop(response_id, None)) is not None:
+            turn.item_ids = stored
+            self._own(response_id, scope)
+            if self._running is not None:
+                await self._running.begin(scope, response_id)
+            if self.journaled is not None:
+                self.journaled.began(response_id)
+            raise ResponseAlreadyExistsError(f"Response '{response_id}' is gone on with.")
         try:
             async with self._marked(turn, response_id):
                 await self._provider(scope).create_response(response, items, history_item_ids, context=context)
         except BaseException as error:
-            # One that exists already is a turn taken up again; the SDK goes on with it.
             refused = self._refusals.get(response_id)
-            if (
-                refused is not None
-                and isinstance(error, Exception)
-                and not isinstance(error, ResponseAlreadyExistsError)
-            ):
+            if refused is not None and isinstance(error, Exception):
                 await refused()  # Still in flight: what may have been stored must stay out of later prompts.
             await self._settle(response_id)
             raise
-        self._owners[response_id] = sys.intern(scope.key())
-        while len(self._owners) > MAX_OWNERS:
-            self._owners.popitem(last=False)
+        self._own(response_id, scope)
         if response.get("status") not in _RUNNING:
             await self._settle(response_id)
 
@@ -197,6 +257,9 @@ class ResponseStore:
 
     async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
         """The stored response; one that was cut off by the end of its process has failed."""
+        if self.journaled is not None and not has_scope() and not await self.journaled.recall(response_id, context):
+            # The SDK gives up a turn of an earlier process, and cannot say whose it was. Whoever asks for it is told.
+            return {"id": response_id, "status": "failed", "output": []}
         response = await self._provider().get_response(response_id, context=context)
         if self._running is None or response_id in self._in_flight or response.get("status") not in _RUNNING:
             return response
@@ -207,12 +270,16 @@ class ResponseStore:
             response = await self._provider().get_response(response_id, context=context)
             if response.get("status") not in _RUNNING:
                 return response
+            if self.journaled is not None and await self.journaled.goes_on(response_id):
+                return response
         error = {"code": DIED.code, "message": DIED.message}
         return {**dict(response), "status": "failed", "error": error}
 
     async def delete_response(self, response_id: str, *, context: PlatformContext | None = None) -> None:
         """Delete the response."""
         await self._provider().delete_response(response_id, context=context)
+        if self.journaled is not None:
+            await self.journaled.discard(response_id, context)
 
     async def get_input_items(
         self,
@@ -256,6 +323,11 @@ class ResponseStore:
 
     def _provider(self, scope: Scope | None = None) -> ResponseProviderProtocol:
         return self._provider_of(scope or current_scope())
+
+    def _own(self, response_id: str, scope: Scope) -> None:
+        self._owners[response_id] = sys.intern(scope.key())
+        while len(self._owners) > MAX_OWNERS:
+            self._owners.popitem(last=False)
 
     @asynccontextmanager
     async def _marked(self, turn: _InFlight, response_id: str) -> AsyncGenerator[None]:
