@@ -53,7 +53,9 @@ async def mend(response_id: str, user: str | None) -> Sent:
     else:
         return Sent()
     sent = Sent(name=stream_id, has_ended=any(event["type"] in _TERMINAL for event in events))
-    if not sent.has_ended:
+    if sent.has_ended:
+        await stream.close()  # The SDK begins anew all the same; nothing of that may be added.
+    else:
         if is_closed:  # By the end of the process, when that was an orderly one; nothing can be added then.
             stream = await _again(stream_id, events)
         number = events[-1]["sequence_number"]

@@ -236,7 +236,8 @@ class ResponseStore:
                 await self._provider(scope).create_response(response, items, history_item_ids, context=context)
         except BaseException as error:
             refused = self._refusals.get(response_id)
-            if refused is not None and isinstance(error, Exception):
+            is_new = not isinstance(error, ResponseAlreadyExistsError)  # The SDK goes on with one that exists.
+            if refused is not None and is_new and isinstance(error, Exception):
                 await refused()  # Still in flight: what may have been stored must stay out of later prompts.
             await self._settle(response_id)
             raise
