@@ -47,22 +47,32 @@ def inspect(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that has become ready."""
+    """A container that was started."""
 
     id: str
     pid: int
-    seconds: float
-    """From before podman was called until `/readiness` answered 200."""
-    cpu: float
-    """The seconds of CPU that the process had used by then."""
+    began: float
+    """Before podman was called."""
+
+    def ready(self) -> tuple[float, float]:
+        """Wait until `/readiness` answers 200; the seconds since the start, and those of CPU that were used."""
+        seconds = float(self._inside("ready")) - self.began
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return seconds, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def answers(self) -> tuple[int, str]:
+        """Wait until `/readiness` answers anything; status and body."""
+        status, body = json.loads(self._inside("answers"))
+        return status, body
 
     def ask(self) -> dict[str, Any]:
         """Two turns by the `openai` client; see `inside`."""
-        return json.loads(_inside(self.id, self.pid, "ask"))
+        return json.loads(self._inside("ask"))
 
     def logs(self) -> str:
         """What the container wrote."""
-        return _logs(self.id)
+        done = _podman(["logs", self.id], timeout=60)
+        return done.stdout + done.stderr
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
@@ -74,41 +84,28 @@ class Container:
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
+    def _inside(self, what: str) -> str:
+        assert self.pid, f"it ended at once:\n{self.logs()}"
+        command = ["nsenter", f"--target={self.pid}", "--net", "--", sys.executable, str(_INSIDE), what, str(self.pid)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, f"{what}:\n{done.stdout}{done.stderr}\nThe container's log:\n{self.logs()}"
+        return done.stdout
+
 
 @contextmanager
 def running(image: str, home: Path, *arguments: str, options: Sequence[str] = ()) -> Generator[Container]:
-    """Run an image until it is ready, with `home` as the folder that is kept; at the end it is removed."""
+    """Run an image, with `home` as the folder that is kept; at the end it is removed."""
     home.mkdir(exist_ok=True)
     os.chown(home, UID, UID)
-    begin = time.monotonic()
+    began = time.monotonic()
     mounted = f"--volume={home}:/home/session"
     name = podman("run", "--detach", *LIMITS, mounted, *options, image, *arguments).strip()
     try:
-        pid: int = inspect(name)["State"]["Pid"]
-        assert pid, f"it ended at once:\n{_logs(name)}"
-        ready = float(_inside(name, pid, "ready"))
-        yield Container(name, pid, ready - begin, _cpu_seconds(pid))
+        yield Container(name, inspect(name)["State"]["Pid"], began)
     finally:
         podman("rm", "--force", "--time=0", name)
-
-
-def _inside(name: str, pid: int, what: str) -> str:
-    command = ["nsenter", f"--target={pid}", "--net", "--", sys.executable, str(_INSIDE), what, str(pid)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, f"{what}:\n{done.stdout}{done.stderr}\nThe container's log:\n{_logs(name)}"
-    return done.stdout
-
-
-def _logs(name: str) -> str:
-    done = _podman(["logs", name], timeout=60)
-    return done.stdout + done.stderr
 
 
 def _podman(arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
     command = ["podman", "--log-level=fatal", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

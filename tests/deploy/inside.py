@@ -1,8 +1,8 @@
 """Talks to a container as a neighbour in its network namespace, which has nothing but loopback.
 
-    nsenter --target PID --net -- python tests/deploy/inside.py ready|ask PID
+    nsenter --target PID --net -- python tests/deploy/inside.py ready|answers|ask PID
 
-Prints one JSON value: when the container was ready, on the machine's monotonic clock; or what a streamed turn gave.
+Prints one JSON value: when the container was ready, or what it answers instead; or what a streamed turn gave.
 """
 
 from __future__ import annotations
@@ -15,25 +15,38 @@ from pathlib import Path
 
 PORT = 8088
 PATIENCE = 90
+UNTIL = time.monotonic() + PATIENCE
 
 
 def ready(pid: str) -> float:
-    """Ask until the answer is 200."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        if not Path(f"/proc/{pid}").exists():
-            raise ProcessLookupError("it ended")
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
-        try:
-            connection.request("GET", "/readiness")
-            if connection.getresponse().status == 200:
-                return time.monotonic()
-        except OSError:
-            pass
-        finally:
-            connection.close()
+    """When `/readiness` was answered with 200, on the machine's monotonic clock."""
+    while _answer(pid)[0] != 200:
         time.sleep(0.02)
-    raise TimeoutError(f"not ready after {PATIENCE} s")
+    return time.monotonic()
+
+
+def answers(pid: str) -> tuple[int, str]:
+    """The first answer of `/readiness`, whatever it is: status and body."""
+    while not (answer := _answer(pid))[0]:
+        time.sleep(0.02)
+    return answer
+
+
+def _answer(pid: str) -> tuple[int, str]:
+    """The answer of `/readiness`; 0 for none."""
+    if time.monotonic() > UNTIL:
+        raise TimeoutError(f"not after {PATIENCE} s")
+    if not Path(f"/proc/{pid}").exists():
+        raise ProcessLookupError("the container's process ended")
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
+    try:
+        connection.request("GET", "/readiness")
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
 
 
 def ask(_: str) -> dict[str, object]:
@@ -53,4 +66,4 @@ def ask(_: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"ready": ready, "ask": ask}[sys.argv[1]](sys.argv[2])))
+    print(json.dumps({"ready": ready, "answers": answers, "ask": ask}[sys.argv[1]](sys.argv[2])))
