@@ -2,6 +2,7 @@
 
 `{"turns": [...]}` begins turns in the background; each stops for ever at the place that its metadata names, and when
 all have, the process says so and waits for its end. With `"ends": true` it ends by itself, in order.
+`{"again": [...]}` lets the next process take those turns up, which stop at the same places again.
 `{"ids": {...}}` waits until the turns of those responses have ended, tells what is left of them, and goes on talking.
 It prints a line of JSON for everything that happens.
 """
@@ -28,9 +29,10 @@ from agent_framework import (
 
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.hooks import Hooks
-from hostedagent.identity import HeaderScopeResolver
-from hostedagent.stores.choice import file_stores, is_hosted
+from hostedagent.identity import HeaderScopeResolver, Scope
+from hostedagent.stores.choice import Stores, file_stores, is_hosted
 from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ROOT, PLAN = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -44,7 +46,7 @@ def tell(**line: Any) -> None:
 
 async def at(place: str, metadata: Mapping[str, str] | None = None) -> None:
     metadata = metadata if metadata is not None else current_turn().metadata
-    if "turns" in PLAN and metadata.get("stop") == place:
+    if metadata.get("name") in stops and metadata.get("stop") == place:
         stops[metadata["name"]].set()
         await asyncio.Event().wait()
 
@@ -140,6 +142,12 @@ def whose(name: str) -> dict[str, str]:
     return {"x-tenant": user}
 
 
+async def take(conversation: str, stores: Stores) -> None:
+    """Have a turn in a conversation whose own turn is not taken up again yet."""
+    sessions = Sessions(stores.state, stores.terms)
+    await sessions.release(await sessions.acquire(Scope("x-tenant:ben"), conversation))
+
+
 async def begin(client: InProcessClient, turn: dict[str, Any]) -> None:
     name, headers = turn["metadata"]["name"], whose(turn["metadata"]["name"])
     before = turn.pop("before", None)
@@ -167,9 +175,7 @@ async def begin(client: InProcessClient, turn: dict[str, Any]) -> None:
 
 
 async def die(client: InProcessClient, stack: AsyncExitStack) -> None:
-    for turn in PLAN["turns"]:
-        stops[turn["metadata"]["name"]] = asyncio.Event()
-    begun = [asyncio.create_task(begin(client, turn)) for turn in PLAN["turns"]]
+    begun = [asyncio.create_task(begin(client, turn)) for turn in PLAN.get("turns", ())]
     for stop in stops.values():
         await stop.wait()
     tell(stopped=True)
@@ -211,6 +217,10 @@ async def main() -> None:
     resolver = None if is_hosted() else HeaderScopeResolver(header="x-tenant")
     for response_id in PLAN.get("ids", {}).values():
         ended[response_id] = asyncio.Event()
+    for name in (*PLAN.get("again", ()), *(turn["metadata"]["name"] for turn in PLAN.get("turns", ()))):
+        stops[name] = asyncio.Event()
+    if stores is not None and "lost" in PLAN:
+        await take(PLAN["lost"], stores)
     host = AgentHost(
         make,
         stores=stores,
@@ -220,7 +230,7 @@ async def main() -> None:
     )
     async with asyncio.timeout(90), AsyncExitStack() as stack:
         client = await stack.enter_async_context(serve(host.app))
-        if "turns" in PLAN:
+        if stops:
             await die(client, stack)
         else:
             async with asyncio.TaskGroup() as group:
