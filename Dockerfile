@@ -1,4 +1,4 @@
-# The image of samples/foundry. Plain syntax only: the registry's remote build has no BuildKit.
+# The image of samples/foundry and samples/self_hosted. Plain syntax only: the registry's remote build has no BuildKit.
 # Foundry runs linux/amd64: docker build --platform linux/amd64 .
 
 FROM python:3.13-slim AS build
@@ -22,7 +22,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/build/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index dist/*.whl
 
 WORKDIR /app
-COPY samples/foundry ./
+COPY samples ./samples
 # Without bytecode every start compiles again and takes three times as long.
 # "unchecked-hash" holds whatever becomes of the files' times on their way. The agent must compile; of a package, what can.
 RUN chmod -R a+rX . \
@@ -49,4 +49,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-I", "-S", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=3); c.request('GET', '/readiness'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["hostedagent", "run", "--host", "0.0.0.0"]
-CMD ["agent.py"]
+CMD ["samples/foundry/agent.py"]

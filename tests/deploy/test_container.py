@@ -7,6 +7,7 @@ Before they were built, a `planted-secret` was laid beside everything that they 
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ HOSTED = (
 )
 """What the platform sets, and `azure.yaml`."""
 
+WHEEL = f"wheels/hostedagent-{version('hostedagent')}-py3-none-any.whl"
 ROUNDS = 2
 
 FILES = """
@@ -97,7 +99,10 @@ def test_the_image_says_what_the_platform_needs_to_know(name: str) -> None:
 @both
 def test_nothing_but_the_agent_and_what_it_imports_is_in_the_image(name: str) -> None:
     files = in_image(f"{IMAGES}:{name}", FILES)
-    expected = {"root": ["agent.py"], "project": ["main.py", "requirements.lock"]}[name]
+    expected = {
+        "root": ["samples/foundry/agent.py", "samples/self_hosted/agent.py"],
+        "project": ["main.py", "requirements.lock", WHEEL],
+    }[name]
     assert files.pop("app") == [f"/app/{file}" for file in expected]
     assert files == {"build": [], "tests": [], "planted": [], "writable": []}
 
@@ -132,6 +137,14 @@ def test_a_client_is_served_within_the_limits_and_sigterm_ends_with_0(name: str,
     assert "".join(turn["deltas"]) == "Your name is Ada."
     assert logs.startswith("Loading")
     assert "Ada" not in logs
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_same_image_serves_the_agent_that_hosts_itself(tmp_path: Path) -> None:
+    options = [HOSTED[0], HOSTED[-1], "--env=EASY_AUTH_TENANT_ID=tenant"]
+    with running(f"{IMAGES}:root", tmp_path / "home", "samples/self_hosted/agent.py", options=options) as container:
+        container.ready()
+        assert container.stop() == 0
 
 
 @pytest.mark.usefixtures("engine")
