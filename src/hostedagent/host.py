@@ -31,6 +31,7 @@ from hostedagent.identity import PlatformScopeResolver, ScopeResolver
 from hostedagent.ownership import EventBuffers
 from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.protocol.envelope import EnvelopeMiddleware
+from hostedagent.protocol.growing import Growing
 from hostedagent.recovery import Recoveries, Recovery
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.run.agent import tool_names
@@ -220,12 +221,14 @@ class AgentHost:
     ) -> AsyncGenerator[Event]:
         bound, continuation, recovery = await self._begin(request, context)
         turn = Turn(self._stage, bound, continuation, context, cancellation_signal, recovery)
-        events = turn.drive()
+        events, growing = turn.drive(), Growing(turn.response)
         continuation.close = events.aclose
         try:
-            with self._store.following(bound.response_id, turn.response, refused=continuation.end):
-                async with aclosing(events):
-                    async for event in events:
+            with self._store.following(bound.response_id, growing.output, refused=continuation.end):
+                # Others are not shown before they have ended.
+                seen = growing.watch(events) if bound.background else events
+                async with aclosing(seen):
+                    async for event in seen:
                         yield event
             if turn.is_suspended:
                 await context.exit_for_recovery()

@@ -49,19 +49,23 @@ async def ended(client: InProcessClient, response_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_what_is_done_is_seen_while_the_turn_goes_on(streams: bool) -> None:
+async def test_what_was_done_and_said_is_seen_while_the_turn_goes_on(streams: bool) -> None:
     gate = Gate()
     async with talking(gate) as client:
         response_id = await begun(client, gate, stream=streams)
-        during = (await client.get(f"/responses/{response_id}")).json()
+        said, during = "", dict[str, Any]()
+        while said != "It is ":
+            during = (await client.get(f"/responses/{response_id}")).json()
+            assert during["status"] == "in_progress"
+            said = "".join(part["text"] for item in during["output"][2:] for part in item["content"])
         gate.open()
         after = await ended(client, response_id)
 
-    assert during["status"] == "in_progress"
-    assert [item["type"] for item in during["output"]] == ["function_call", "function_call_output"]
-    assert after["status"] == "completed"
-    assert after["output"][:2] == during["output"]
-    assert [item["type"] for item in after["output"][2:]] == ["message"]
+    call, result, message = during["output"]
+    assert (call["type"], result["type"], message["type"]) == ("function_call", "function_call_output", "message")
+    assert (message["status"], after["status"]) == ("in_progress", "completed")
+    assert after["output"][:2] == [call, result]
+    assert after["output"][2] == {**message, "status": "completed", "content": after["output"][2]["content"]}
 
 
 async def test_events_can_be_followed_from_any_of_them_on_while_the_turn_goes_on() -> None:

@@ -90,7 +90,7 @@ class EnvelopeMiddleware:
 
     Args:
         app: The app.
-        output_of: What a response that is in progress has in its output so far; the SDK shows none of it.
+        output_of: What a response that is in progress has in its output so far; the SDK shows little of it.
     """
 
     def __init__(self, app: ASGIApp, *, output_of: Callable[[str], list[Item]] | None = None) -> None:
@@ -160,8 +160,9 @@ def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes
     # The answer to a DELETE calls itself a response too.
     if found.get("object") != "response" or "output" not in found:
         return body
-    if found.get("status") == "in_progress" and not found["output"]:
-        found["output"] = output_of(str(found.get("id")))
+    if found.get("status") == "in_progress":
+        said = output_of(str(found.get("id")))
+        found["output"] = said if len(said) >= len(found["output"]) else found["output"]
     return json.dumps(complete(found), separators=(",", ":")).encode()
 
 

@@ -38,9 +38,6 @@ _WHOLE: Final = -1
 
 _RUNNING: Final = ("in_progress", "queued")
 
-_PRIVATE: Final = "internal_metadata"
-"""What an item carries for the host alone; the SDK takes it off what it sends itself."""
-
 EXCLUDED: ContextVar[frozenset[str]] = ContextVar("hostedagent_excluded", default=frozenset())
 """Items that the prompt of the turn in this context must not see: failed turns left them."""
 
@@ -100,23 +97,23 @@ class ResponseStore:
         self._owners: OrderedDict[str, str] = OrderedDict()
         self._claimed: set[str] = set()
         self._refusals: dict[str, Callable[[], Awaitable[None]]] = {}
-        self._growing: dict[str, Mapping[str, Json]] = {}
+        self._growing: dict[str, Callable[[], list[Item]]] = {}
         self._resumed: dict[str, tuple[str, ...]] = {}
         self.journaled: Journaled | None = None
 
     @contextmanager
     def following(
-        self, response_id: str, response: Mapping[str, Json], *, refused: Callable[[], Awaitable[None]]
+        self, response_id: str, output: Callable[[], list[Item]], *, refused: Callable[[], Awaitable[None]]
     ) -> Generator[None]:
-        """While this is entered, `output_of` looks into `response`, which the turn fills.
+        """While this is entered, a turn makes the response.
 
         Args:
             response_id: Its id.
-            response: The response as it grows.
+            output: What it has said so far.
             refused: Called when the first write of the response fails.
         """
         self._refusals[response_id] = refused
-        self._growing[response_id] = response
+        self._growing[response_id] = output
         try:
             yield
         finally:
@@ -124,10 +121,9 @@ class ResponseStore:
             self._growing.pop(response_id, None)
 
     def output_of(self, response_id: str) -> list[Item]:
-        """The items that a turn of this process has finished so far."""
-        response = self._growing.get(response_id)
-        items = cast("Iterable[Item | None]", response["output"]) if response is not None else ()
-        return [{key: value for key, value in item.items() if key != _PRIVATE} for item in items if item is not None]
+        """What a turn of this process has said so far."""
+        output = self._growing.get(response_id)
+        return output() if output is not None else []
 
     def input_ids(self, response_id: str) -> tuple[str, ...]:
         """The ids of the input items of a response in flight."""
