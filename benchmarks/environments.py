@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-System: TypeAlias = Literal["ours", "sdk", "agent", "helpers", "peer"]
+System: TypeAlias = Literal["ours", "sdk", "thin", "agent", "helpers", "peer"]
 SYSTEMS: Final[tuple[System, ...]] = get_args(System)
 
 HERE: Final = Path(__file__).parent
@@ -71,7 +71,7 @@ def _pins(names: Sequence[str]) -> list[str]:
 
 def versions(systems: Sequence[System]) -> dict[System, list[str]]:
     """What each system runs on, the servers included."""
-    return {system: _installed(system) for system in systems if system not in ("sdk", "agent")}
+    return {system: _installed(system) for system in systems if system not in ("sdk", "thin", "agent")}
 
 
 def _installed(system: System) -> list[str]:

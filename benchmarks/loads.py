@@ -15,7 +15,9 @@ from processes import Served, Setting, serving
 from rows import Measured, Row, against_base, growth, plain
 
 HTTP_SYSTEMS: Final[tuple[System, ...]] = ("ours", "sdk", "helpers", "peer")
-"""The systems that speak the protocol."""
+"""The systems that speak the protocol and are more than a sketch."""
+
+HTTP_AND_AGENT: Final[tuple[System, ...]] = ("ours", "sdk", "agent", "helpers", "peer")
 
 CPU: Final = against_base("CPU of the server, ms a request", "cpu")
 FIRST: Final = (
@@ -68,7 +70,7 @@ class Load:
     concurrency: int = 1
     words: int = 0
     setting: Setting = field(default_factory=Setting)
-    systems: tuple[System, ...] = SYSTEMS
+    systems: tuple[System, ...] = HTTP_AND_AGENT
     rows: tuple[Row, ...] = (CPU,)
     most_runs: int | None = None
 
@@ -111,7 +113,7 @@ class Deltas:
     name: str
     title: str
     store: bool
-    systems: tuple[System, ...] = SYSTEMS
+    systems: tuple[System, ...] = HTTP_AND_AGENT
     lengths: tuple[int, ...] = (100, 1_000, 10_000)
     most_runs: int | None = None
 
@@ -165,6 +167,7 @@ def _short(concurrency: int) -> Load:
 LOADS: Final[tuple[Load | Deltas, ...]] = (
     Load(
         name="stream-1000",
+        systems=SYSTEMS,
         title="stream of 1,000 deltas from a model that never waits, not stored",
         body=says(1000, **STREAM),
         count=4,
@@ -173,6 +176,7 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
     Deltas(name="deltas-stored", title="CPU for each delta, stored", store=True),
     Load(
         name="paced",
+        systems=SYSTEMS,
         title="stream of 100 deltas, 5 ms apart, concurrency 16, not stored",
         body=says(100, pause=5, **STREAM),
         count=48,
@@ -199,6 +203,7 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
     ),
     Load(
         name="stored-50",
+        systems=SYSTEMS,
         title="stored stream of 50 deltas, concurrency 16, a model that never waits",
         body=says(50, stream=True),
         count=96,
@@ -206,7 +211,7 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
         rows=(CPU, *FIRST, PACE[0]),
     ),
     *(_short(concurrency) for concurrency in (1, 16, 64)),
-    Load(name="whole-200", title="200 deltas, stored, not streamed", body=says(200), count=20),
+    Load(name="whole-200", systems=SYSTEMS, title="200 deltas, stored, not streamed", body=says(200), count=20),
     Load(name="tool", title="one tool call, not streamed", body=says(10) | {"input": "words=10 tool"}, count=40),
     Load(
         name="input-1mb",
