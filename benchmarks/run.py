@@ -4,7 +4,7 @@ Every system runs in a process of its own; the runs are interleaved, and what co
 one machine mean nothing on another. A ratio is the median over the runs, with the smallest and the largest beside it.
 
 ours: `hostedagent`; sdk: the bare SDK host with the same events and no agent; thin: the thinnest adapter on it; agent:
-the agent alone; helpers: `agent-framework-hosting-responses` in a Starlette app; peer: `agent-framework-foundry-hosting`.
+the agent alone; helpers: `agent-framework-hosting-responses`; peer: `agent-framework-foundry-hosting`.
 """
 
 from __future__ import annotations
