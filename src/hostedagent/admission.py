@@ -150,6 +150,8 @@ class AdmissionMiddleware:
         await check_owner(response_id, self._door.store, context)
         if method == "DELETE":  # First: whoever is told that it is gone finds nothing, and what failed is tried again.
             await forget(response_id, current_scope(), self._door.continuations)
+        elif b"stream=true" in scope.get("query_string", b"").lower():
+            await self._door.buffers.find(response_id, self._door.store, context)
         await self._app(scope, receive, answer)
 
     async def _create_named(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:

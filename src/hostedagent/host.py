@@ -36,6 +36,7 @@ from hostedagent.recovery import Recoveries, Recovery
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.run.agent import tool_names
 from hostedagent.source import AgentFactory, AgentSource
+from hostedagent.stage import Stage
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.choice import Stores, default_stores, is_hosted
 from hostedagent.stores.journals import Journals
@@ -46,7 +47,7 @@ from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from hostedagent.stores.state import StateUnavailable
 from hostedagent.telemetry import log_failure
-from hostedagent.turn import Stage, Turn
+from hostedagent.turn import Turn
 from hostedagent.types import Event
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class AgentHost:
         chosen = stores or default_stores(options.retention)
         self._stores = measured(chosen)
         self._source = AgentSource(agent_or_factory)
-        self._buffers = EventBuffers()
+        self._buffers = EventBuffers(are_on_disk=options.resilient_background)
         if not 0 <= self._options.shutdown_grace <= MAX_GRACE:
             raise ConfigurationError(f"shutdown_grace is 0 to {MAX_GRACE:g} seconds, because the SDK waits no longer.")
         self._drain = Drain(self._options.shutdown_grace)

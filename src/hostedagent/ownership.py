@@ -49,11 +49,34 @@ class EventBuffers:
     """Lets go of the event buffers that the SDK keeps for ever, once nobody may read them again.
 
     https://github.com/Azure/azure-sdk-for-python/pull/46393 (review). Can go when the SDK sweeps its registry.
+
+    Args:
+        are_on_disk: Whether the SDK keeps the events of background responses for the next process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, are_on_disk: bool = False) -> None:
+        self._are_on_disk = are_on_disk
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def find(self, response_id: str, store: ResponseStore, context: PlatformContext) -> None:
+        """Have the SDK read again the events of a response that ended in an earlier process; it only knows its own."""
+        names = (response_id, private_id(response_id, context.user_id_key))
+        if not self._are_on_disk or any([await _is_known(name) for name in names]):
+            return
+        if (await store.get_response(response_id, context=context)).get("status") in ("in_progress", "queued"):
+            return  # Its turn is about to be taken up again, and finds them itself.
+        for name in names:
+            stream = await streams.get_or_create(name)
+            try:
+                is_empty = await stream.last_cursor() is None
+            except EventStreamNotFoundError:
+                is_empty = True
+            if not is_empty:
+                await stream.close()
+                self.release_later(response_id, context.user_id_key)
+                return
+            await streams.delete(name)
 
     async def release(self, response_id: str, user: str | None) -> None:
         """Delete the buffer of a response now."""
@@ -81,6 +104,14 @@ class EventBuffers:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+
+
+async def _is_known(stream_id: str) -> bool:
+    try:
+        await streams.get(stream_id)
+    except EventStreamNotFoundError:
+        return False
+    return True
 
 
 def private_id(response_id: str, user: str | None) -> str:

@@ -90,10 +90,14 @@ class Recovery:
     @property
     def ended(self) -> Ended | None:
         """How the run ended in the process before, when it did."""
-        if self.is_over and self.response is not None:
-            status = self.response.get("status")
-            return Ended({**self.response, "status": status if status in _OVER else "cancelled"}, Snapshot())
-        return self.journal.ended if self.journal is not None and self.response is not None else None
+        if self.journal is None or self.response is None:
+            return None
+        if self.journal.ended is not None:
+            return self.journal.ended
+        status = self.response.get("status")
+        if status not in _OVER and not self.is_over:
+            return None
+        return Ended({**self.response, "status": status if status in _OVER else "cancelled"}, Snapshot())
 
     @property
     def usage(self) -> Json:
@@ -163,7 +167,9 @@ class Recovery:
             so_far = _so_far(response, usage)
             await self.store.checkpoint(so_far, context=self.context)
             # The one before stays whole until this one is: a large one is written in parts.
-            key = f"{self.response_id}:{len(self._checkpoints) % 2}"
+            before = self.journal.checkpoint
+            is_first = before is not None and before.checkpoint.response_id.endswith(":0")
+            key = f"{self.response_id}:{1 if is_first else 0}"
             saved = await self.sessions.checkpoints.save(self.journal.scope, key, data)
             said = tuple(item["id"] for item in cast("list[Item]", so_far["output"]))
             self.journal = replace(self.journal, checkpoint=WorkflowState(saved, requests), said=said)
@@ -186,11 +192,13 @@ class Recovery:
         """The turn is over, and everybody was told but the SDK, which may yet be kept from taking note of it."""
         if self.journal is None:
             return
+        left = self.journal.checkpoint
+        checkpoints = self._checkpoints or ([left.checkpoint] if left is not None else [])
         try:
             if not self.is_over:
                 self.journal = replace(self.journal, is_over=True, checkpoint=None, said=(), ended=None)
                 await self.journals.write(self.response_id, self.journal)
-            for checkpoint in self._checkpoints[-2:]:
+            for checkpoint in checkpoints[-2:]:
                 await self.sessions.checkpoints.delete(self.journal.scope, checkpoint)
         except Exception as error:  # noqa: BLE001 - taken up again, it ends in the same way
             log_failure(logger, f"Writing down that {self.response_id} is over failed", error)
@@ -287,7 +295,9 @@ class Recoveries:
         journal, sent, platform = recalled.journal, recalled.sent, context.platform_context
         request = TurnRequest.parse(body, policy).bound(context)
         found: Any = context.persisted_response or {}
-        items, made = _divide(_joined(sent.items, found.get("output") or ()), journal)
+        items, made = _joined(sent.items, found.get("output") or ()), ()
+        if found.get("status") not in _OVER:
+            items, made = _divide(items, journal)
         recovery = self._recovery(context.response_id, journal, platform)
         recovery.response = {**found, "id": context.response_id, "output": items}
         recovery.sent = sent

@@ -12,17 +12,15 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 from hostedagent.asking import Asking
 from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
-from hostedagent.drain import Drain
 from hostedagent.errors import Conflict, RequestError, failed, failure
-from hostedagent.history.policy import Feed, HistoryPolicy
-from hostedagent.hooks import Hooks, prepare, tell, transformed
+from hostedagent.history.policy import Feed
+from hostedagent.hooks import prepare, tell, transformed
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.merging import Merge
 from hostedagent.projection import Projection
@@ -33,11 +31,10 @@ from hostedagent.run.ending import Ending, reports_failure
 from hostedagent.run.pump import Interrupt, Pump, Stopped, stoppable
 from hostedagent.run.usage import UsageCount
 from hostedagent.saving import Saving
-from hostedagent.source import AgentSource, is_workflow_agent
+from hostedagent.source import is_workflow_agent
 from hostedagent.spans import TurnSpan
-from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.responses import ResponseStore
-from hostedagent.stores.sessions import Sessions, Snapshot
+from hostedagent.stage import Stage
+from hostedagent.stores.sessions import Snapshot
 from hostedagent.telemetry import log_failure, set_log_ids
 from hostedagent.types import (
     Cancelled,
@@ -66,22 +63,6 @@ YIELD_EVERY: Final = 16
 
 LOST: Final = Failed("server_error", "The turn stood still for too long, and another one has the conversation now.")
 SHUT_DOWN: Final = Failed("server_error", "The server was stopped before the turn had ended. Send the request again.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """What every turn of a host works with."""
-
-    source: AgentSource
-    history: HistoryPolicy
-    workflows: HistoryPolicy
-    store: ResponseStore
-    sessions: Sessions
-    approvals: Approvals
-    run_timeout: float | None = None
-    consent_origins: frozenset[str] | None = None
-    hooks: Hooks = field(default_factory=Hooks)
-    drain: Drain
 
 
 class _EndedEarly(Exception):
@@ -355,9 +336,11 @@ class Turn:
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None) -> None:
         if self._recovery is not None and (ended := self._recovery.repeats(outcome)) is not None:
-            if not self._recovery.is_over:
+            if self._recovery.is_over:
+                return
+            if isinstance(outcome, Completed | Incomplete):
                 await self._saving.keep(self._request, ended.response, ended.snapshot, None)
-            return
+                return
         if feed is None or terminal is None or not isinstance(outcome, Completed | Incomplete):
             response = terminal["response"] if terminal is not None else None
             made = self._stream.response["output"]

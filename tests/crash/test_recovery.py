@@ -47,6 +47,7 @@ def turns(how: How) -> list[dict[str, Any]]:
         turn("unsaved", "plain", "before commit", conversation="conv_3", before={**TALKS, "conversation": "conv_3"}),
         turn("saved", "plain", "after commit", conversation="conv_4", stream=False),
         turn("telling", "tool", "in on_outcome"),
+        turn("broken", "broken", "after commit"),
         turn("caller", "plain", "in the answer", conversation="conv_5", background=False),
     ]
     if how == "killed twice":
@@ -107,6 +108,9 @@ class Story:
     def ran(self, name: str, what: str) -> int:
         return sum(life.ran[name].count(what) for life in (self.before, *self.again, self.after))
 
+    def told(self, name: str) -> list[str]:
+        return [outcome for life in (self.before, *self.again, self.after) for outcome in life.outcomes[name]]
+
     @property
     def deaths(self) -> int:
         return 1 + len(self.again)
@@ -165,7 +169,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, how: How) -> Story:
 
 def in_background(how: How) -> list[str]:
     names = [row["metadata"]["name"] for row in turns(how) if row.get("background", True)]
-    return [name for name in names if name != "lost"]
+    return [name for name in names if name not in ("broken", "lost")]
 
 
 def texts(items: Sequence[dict[str, Any]], status: str = "completed") -> list[str]:
@@ -280,6 +284,14 @@ def test_a_turn_in_the_foreground_ends_with_its_process(story: Story, how: How) 
     assert story.after.final["caller"]["status"] == "failed"
     if "hosted" not in how:  # Foundry does not tell that a process has died: its conversations are free a minute later.
         assert story.after.prompts["caller"] == ["user: next"]
+
+
+def test_a_turn_that_has_failed_is_not_tried_again(story: Story, how: How) -> None:
+    if how == "ended in order":
+        pytest.skip("the same way")
+    assert story.ran("broken", "model") == 1
+    assert story.told("broken") == ["Failed"]
+    assert EventLog(story.log("broken"), resumed=True).status == "failed"
 
 
 def test_a_turn_whose_conversation_another_one_has_had_fails(story: Story, how: How) -> None:
