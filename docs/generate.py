@@ -1,4 +1,4 @@
-"""Writes the documents that follow from the content table, so that they never say what the code does not do.
+"""Writes the documents that follow from tables in the code and its tests, so that they never say what is not so.
 
 `python docs/generate.py` writes them, `--check` writes nothing, names each one that differs and exits with 1.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -15,7 +16,8 @@ from typing import Final
 from hostedagent.content import CODECS, NOT_ITEMS, Codec
 
 _HERE: Final = Path(__file__).parent
-_NOTICE: Final = "<!-- Written by docs/generate.py from the rows in src/hostedagent/content. Do not edit. -->"
+_CONTENT: Final = "the rows in src/hostedagent/content"
+_LIFECYCLE: Final = "tests/lifecycle/table.py"
 _ROLES: Final = {
     "assistant": "the assistant's",
     "tool": "a tool's",
@@ -52,7 +54,22 @@ def limitations() -> str:
     )
 
 
-DOCUMENTS: Final[dict[str, Callable[[], str]]] = {"content-types.md": content_types, "limitations.md": limitations}
+def turn_lifecycle() -> str:
+    """The document that says how a turn can end, and what is told of it then."""
+    told = runpy.run_path(str(_HERE.parent / _LIFECYCLE))
+    parts = ["# How a turn ends", *told["STORY"]]
+    for ending, story in told["ENDINGS"].items():
+        rows = ((mode, *told["TABLE"][ending, mode]) for mode in told["MODES"])
+        head = ("", "On the wire", "GET afterwards", "In the next prompt")
+        parts += [f"## {ending[0].upper()}{ending[1:]}", story, _table(head, rows)]
+    return _document(*parts, source=_LIFECYCLE)
+
+
+DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
+    "content-types.md": content_types,
+    "limitations.md": limitations,
+    "internals/turn-lifecycle.md": turn_lifecycle,
+}
 
 
 def _overview() -> Iterator[tuple[str, ...]]:
@@ -89,8 +106,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _document(*parts: str) -> str:
-    return "\n\n".join([_NOTICE, *parts]) + "\n"
+def _document(*parts: str, source: str = _CONTENT) -> str:
+    return "\n\n".join([f"<!-- Written by docs/generate.py from {source}. Do not edit. -->", *parts]) + "\n"
 
 
 def drifting(folder: Path = _HERE) -> list[str]:
@@ -108,7 +125,7 @@ def main(arguments: list[str] | None = None, folder: Path = _HERE) -> int:
     Returns:
         The exit code: 1 when `--check` found a document that differs.
     """
-    parser = argparse.ArgumentParser(description="Write the documents that follow from the content table.")
+    parser = argparse.ArgumentParser(description="Write the documents that follow from tables.")
     parser.add_argument("--check", action="store_true", help="write nothing, name the documents that differ")
     if parser.parse_args(arguments).check:
         names = drifting(folder)
@@ -116,6 +133,7 @@ def main(arguments: list[str] | None = None, folder: Path = _HERE) -> int:
             print(f"{name} differs from the code: run `python docs/generate.py`.", file=sys.stderr)
         return 1 if names else 0
     for name, write in DOCUMENTS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(write(), encoding="utf-8", newline="\n")
     return 0
 

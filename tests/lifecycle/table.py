@@ -27,14 +27,42 @@ class End(NamedTuple):
     prompt: Literal["whole", "nothing"]
 
 
+STORY: Final = (
+    "What becomes of a turn, by how its client waits for it and by how it ends. The tests compare hosts with these "
+    "tables, cell by cell, for an agent and for a workflow: it is the same for both. `tests/lifecycle` starts, stops "
+    "and kills the processes that this takes.",
+    "**On the wire** is the last that the client is told: the status of the response, or what happens to its "
+    "connection. Who starts a background turn without `stream` is told `in_progress`, and asks later. **GET "
+    "afterwards** is what `GET /responses/{id}` tells once the turn has ended: by the next process on the same "
+    "stores, where the first one ended. **In the next prompt** is what the model is shown of the turn when the "
+    "conversation goes on: the `whole` of it, or `nothing`, neither what was asked nor what was answered.",
+    "Whatever the ending, what ran (the model's call, tools, what comes before them) was stopped before the process "
+    "says that it is stopped, and before whoever cancels is told. Tools that are not `async` run in threads, which "
+    "nobody can stop: their results are dropped, and a process that ends waits for them.",
+    "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Other turns "
+    "are not shown before they have ended, and cannot be cancelled by their id: their client hangs up instead. When a "
+    "client cancels or leaves, the protocol keeps nothing of the output. When the process is told to stop, what was "
+    "said is kept.",
+)
+
 ENDINGS: Final[Mapping[Ending, str]] = {
     "completes": "The run comes to its end.",
-    "fails": "The agent, its model or a tool raises.",
+    "fails": "The agent or its model raises.",
     "cancelled": "`POST /responses/{id}/cancel` while the model answers.",
-    "client gone": "The client hangs up while the model answers.",
-    "SIGTERM, short": "The process is told to stop, and the turn ends within `shutdown_grace`.",
-    "SIGTERM, long": "The process is told to stop, and the turn does not end within `shutdown_grace`.",
-    "kill -9": "The process is killed while the model answers.",
+    "client gone": "The client hangs up while the model answers. In the background the turn goes on.",
+    "SIGTERM, short": (
+        "The process is told to stop, and the turn ends within `shutdown_grace`. Whoever waits is told how it ended; "
+        "new turns are refused with 503. The process ends with code 0."
+    ),
+    "SIGTERM, long": (
+        "The process is told to stop, and the turn does not end within `shutdown_grace`. It is stopped and has failed "
+        "with `server_error`, and the process ends with code 0."
+    ),
+    "kill -9": (
+        "The process is killed while the model answers. That it has ended is known at once where the stores are files. "
+        "On Foundry it is known within a minute; until then GET says `in_progress` of a background turn, and the "
+        "conversation is taken."
+    ),
 }
 
 _WHOLE: Final = End("completed", "completed, whole output", "whole")

@@ -1,0 +1,98 @@
+"""Stopping reaches what runs: tools in an agent and in a workflow, and turns of a host that is closed."""
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from agent_framework import Agent, Content, WorkflowBuilder, tool
+
+from hostedagent import AgentHost, ConfigurationError, HostOptions
+from hostedagent.stores.choice import file_stores, memory_stores
+from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
+from hostedagent.testing.lifespan import Lifespan
+from tests.lifecycle.observing import settled
+
+How = Literal["cancelled", "left stream", "left sync"]
+CALL = Content.from_function_call("c1", "work", arguments="{}")
+
+
+class Working:
+    """A tool that works until it is stopped, and whoever uses it."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.stopped = asyncio.Event()
+        self.model = OfflineChatClient(script=[CALL, "It is done."])
+
+        @tool
+        async def work() -> str:
+            """Work."""
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.stopped.set()
+                raise
+            return "done"
+
+        self.tool = work
+
+    def agent(self) -> Agent:
+        return Agent(self.model, name="worker", tools=[self.tool])
+
+    def workflow(self) -> WorkflowBuilder:
+        return WorkflowBuilder(start_executor=self.agent(), name="flow")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "left stream", "left sync"])
+@pytest.mark.parametrize("serves", ["agent", "workflow"])
+async def test_a_tool_that_works_is_stopped_with_its_turn(serves: str, how: How) -> None:
+    working = Working()
+    ids: list[str] = []
+    factory = working.agent if serves == "agent" else working.workflow
+    body = {"input": "go", "conversation": "conv_1", "stream": how == "left stream", "background": how == "cancelled"}
+
+    async with serve(AgentHost(factory, stores=memory_stores()).app) as client:
+        waiting = asyncio.create_task(client.post("/responses", json=body))
+        await working.gate.reached(timeout=60)
+        if how == "cancelled":
+            ids.append((await waiting).json()["id"])
+            reply = await client.post(f"/responses/{ids[0]}/cancel")
+            assert working.stopped.is_set(), "the tool still worked when the caller was told"
+            assert reply.json()["status"] == "cancelled"
+        else:
+            waiting.cancel()
+            async with asyncio.timeout(60):
+                await working.stopped.wait()
+        await client.idle()
+        for response_id in ids:
+            assert (await settled(client, response_id))["status"] == "cancelled"
+
+    assert len(working.model.calls) == 1
+
+
+async def test_a_host_that_is_closed_lets_turns_finish_and_takes_no_more(tmp_path: Path) -> None:
+    gate = Gate()
+    agent = Agent(OfflineChatClient(script=[["Half ", gate, "done"], *["no"] * 1000]))
+    app = AgentHost(agent, stores=file_stores(tmp_path)).app
+    lifespan, client = Lifespan(app, patience=60), InProcessClient(app)
+    await lifespan.startup()
+    started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+    await gate.reached(timeout=60)
+
+    closing = asyncio.create_task(lifespan.shutdown())
+    while (refused := await client.post("/responses", json={"input": "more", "store": False})).status == 200:
+        pass
+    gate.open()
+    await closing
+
+    assert refused.status == 503, refused.text
+    async with serve(AgentHost(agent, stores=file_stores(tmp_path)).app) as later:
+        response = (await later.get(f"/responses/{started['id']}")).json()
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("completed", "Half done")
+
+
+@pytest.mark.parametrize("seconds", [-1, 8.5])
+def test_a_grace_that_cannot_be_kept_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigurationError, match="shutdown_grace"):
+        AgentHost(Agent(OfflineChatClient()), options=HostOptions(shutdown_grace=seconds))
