@@ -19,9 +19,19 @@ from azure.ai.agentserver.core import (
 )
 from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError, PlatformContext
 
+from hostedagent.capacity import SLOT, Capacity
 from hostedagent.continuation import CONTINUATION, Continuation, Continuations
+from hostedagent.delivery import DELIVERY, Delivery
 from hostedagent.drain import Drain
-from hostedagent.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
+from hostedagent.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PayloadTooLarge,
+    RequestError,
+    TooManyTurns,
+    Unavailable,
+)
 from hostedagent.history.named import resolve_named
 from hostedagent.identity import (
     CALL_ID_HEADER,
@@ -73,6 +83,7 @@ class Door:
         continuations: Takes what a turn needs before it may begin.
         buffers: Lets go of the events of finished responses.
         drain: Knows whether the process ends.
+        capacity: The slots of turns.
         prefix: The path below which the Responses routes are.
         reserved_tools: Names that a caller's tools must not take.
         trusts_response_id: Whether the header that names the response to be made comes from the platform.
@@ -86,6 +97,7 @@ class Door:
     continuations: Continuations
     buffers: EventBuffers
     drain: Drain
+    capacity: Capacity
     prefix: str = ""
     reserved_tools: frozenset[str] = frozenset()
     trusts_response_id: bool = False
@@ -156,8 +168,7 @@ class AdmissionMiddleware:
 
     async def _create_named(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
         """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
-        if self._door.drain.has_begun:
-            raise Unavailable(_STOPPING)
+        self._refuse_when_stopping()
         if not self._door.trusts_response_id:
             scope = _without(scope, _RESPONSE_ID_HEADER)
         response_id = _headers(scope).get(_RESPONSE_ID_HEADER, "").strip()
@@ -171,6 +182,10 @@ class AdmissionMiddleware:
         finally:
             self._door.store.release_claim(response_id)
 
+    def _refuse_when_stopping(self) -> None:
+        if self._door.drain.has_begun:
+            raise Unavailable(_STOPPING)
+
     async def _create(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
         body = await self._read(receive)
         parsed = parse_body(body, max_depth=self._door.options.max_depth)
@@ -178,13 +193,29 @@ class AdmissionMiddleware:
         request = TurnRequest.parse(payload, self._door.options.caller)
         if clash := sorted(request.options.tools.names & self._door.reserved_tools):
             raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
+        slot = await self._door.capacity.take(receive)
+        answer.delivery = Delivery() if request.stream and request.store and not request.background else None
+        SLOT.set(slot)
+        DELIVERY.set(answer.delivery)
+        try:
+            self._refuse_when_stopping()
+            sent = for_sdk(payload, body if payload is parsed else None)
+            await self._serve(scope, _replay(sent, receive), answer, request, context)
+        finally:
+            slot.abandon()
+            if answer.delivery is not None:
+                answer.delivery.end()
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, answer: _Answer, request: TurnRequest, context: PlatformContext
+    ) -> None:
         whose = current_scope()
         continuation = await self._door.continuations.open(request, whose, context)
         try:
             CONTINUATION.set(continuation)
             EXCLUDED.set(continuation.excluded)
             ADMITTED.set(await resolve_named(request, self._door.store, context))
-            await self._app(scope, _replay(for_sdk(payload, body if payload is parsed else None), receive), answer)
+            await self._app(scope, receive, answer)
         except asyncio.CancelledError:
             if not self._door.drain.has_begun or _is_cancelled() or answer.status is not None:
                 raise
@@ -285,11 +316,15 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status: int | None = None
+        self.delivery: Delivery | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        await self._send(message)
+        if self.delivery is not None:
+            await self.delivery.send(message, self._send)
+        else:
+            await self._send(message)
 
     async def refuse(self, error: RequestError, scope: Scope) -> None:
         """Answer with an error, unless something was answered already."""
@@ -304,5 +339,7 @@ class _Answer:
             (b"content-length", str(len(body)).encode()),
             (b"x-platform-error-source", b"user" if error.status < 500 else b"platform"),
         ]
+        if isinstance(error, TooManyTurns):
+            headers.append((b"retry-after", str(error.retry_after).encode()))
         await self({"type": "http.response.start", "status": error.status, "headers": headers})
         await self({"type": "http.response.body", "body": body})

@@ -9,6 +9,7 @@
         ├── NotFound             404  an id that does not exist, or belongs to somebody else
         ├── Conflict             409  another turn holds the conversation, or an answer was used already
         ├── PayloadTooLarge      413  the body is larger than the host accepts
+        ├── TooManyTurns         429  the host runs as many turns as it may
         └── Unavailable          503  something the host needs is not there right now; nothing was done
 
 Only the message of a `RequestError` is written for callers. Errors of the model's service are told apart by `failure`.
@@ -111,6 +112,23 @@ class PayloadTooLarge(RequestError):
 
     status = 413
     code = "payload_too_large"
+
+
+class TooManyTurns(RequestError):
+    """The host runs as many turns as it may; nothing was done.
+
+    Args:
+        message: As for every error.
+        retry_after: Seconds after which another try may succeed.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(RequestError):

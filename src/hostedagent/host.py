@@ -18,6 +18,7 @@ from azure.ai.agentserver.responses import (
 
 from hostedagent import telemetry
 from hostedagent.admission import AdmissionMiddleware, Door
+from hostedagent.capacity import SLOT, Capacity
 from hostedagent.continuation import CONTINUATION, Continuation, Continuations
 from hostedagent.drain import MAX_GRACE, Drain
 from hostedagent.errors import ConfigurationError
@@ -102,6 +103,7 @@ class AgentHost:
         if not 0 <= self._options.shutdown_grace <= MAX_GRACE:
             raise ConfigurationError(f"shutdown_grace is 0 to {MAX_GRACE:g} seconds, because the SDK waits no longer.")
         self._drain = Drain(self._options.shutdown_grace)
+        self._capacity = Capacity(options.max_turns, options.max_waiting)
         state = self._stores.state
         self._running = Running(state, self._stores.terms)
         self._store = ResponseStore(self._stores.responses, running=self._running)
@@ -126,6 +128,7 @@ class AgentHost:
             continuations=self._continuations,
             buffers=self._buffers,
             drain=self._drain,
+            capacity=self._capacity,
             prefix=prefix.rstrip("/"),
             reserved_tools=tool_names(self._source.instance),
             trusts_response_id=is_hosted(),
@@ -224,6 +227,8 @@ class AgentHost:
         turn = Turn(self._stage, bound, continuation, context, cancellation_signal, recovery)
         events, growing = turn.drive(), Growing(turn.response)
         continuation.close = events.aclose
+        slot = SLOT.get() or self._capacity.enter()
+        slot.begin()
         try:
             with self._store.following(bound.response_id, growing.output, refused=continuation.end):
                 # Others are not shown before they have ended.
@@ -234,5 +239,6 @@ class AgentHost:
             if turn.is_suspended:
                 await context.exit_for_recovery()
         finally:
+            slot.release()
             if bound.background and bound.store:
                 self._buffers.release_later(bound.response_id, context.platform_context.user_id_key)

@@ -49,6 +49,8 @@ class HostOptions:
         consent_origins: The origins that a tool's consent link may have, as `https://host` or `https://*.domain`; by
             default those of Foundry's connections; `None` for any. A link to anywhere else fails the turn.
         show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
+        max_turns: Turns that run at the same time, those in the background too; `None` for no limit.
+        max_waiting: Requests that wait when as many turns run as may; one more gets 429 and `Retry-After`.
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between keep-alive comments on a quiet stream; 0 for none.
         resilient_background: Whether a stored background turn whose process dies is finished by the next process.
@@ -64,6 +66,8 @@ class HostOptions:
     accepts_protocol_1: bool = False
     consent_origins: frozenset[str] | None = FOUNDRY_CONSENT_ORIGINS
     show_intermediate: bool = True
+    max_turns: int | None = None
+    max_waiting: int = 0
     run_timeout: float | None = None
     keep_alive: float = 0
     resilient_background: bool = False

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, assert_never, cast
 from hostedagent.asking import Asking
 from hostedagent.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.continuation import Continuation
+from hostedagent.delivery import DELIVERY, Delivery
 from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.history.policy import Feed
 from hostedagent.hooks import prepare, tell, transformed
@@ -58,9 +59,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-YIELD_EVERY: Final = 16
-"""Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
-
 LOST: Final = Failed("server_error", "The turn stood still for too long, and another one has the conversation now.")
 SHUT_DOWN: Final = Failed("server_error", "The server was stopped before the turn had ended. Send the request again.")
 
@@ -100,7 +98,7 @@ class Turn:
         self._merge = Merge(is_watched=request.stream or request.background)
         self._ending = Ending()
         self._usage = UsageCount(recovery.usage if recovery is not None else None)
-        self._emitted = 0
+        self._delivery = DELIVERY.get() or Delivery(is_bounded=False)
         self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
         self._saving = Saving(stage.sessions, stage.approvals, stage.store, continuation, context.platform_context)
         self._history = stage.history
@@ -219,7 +217,7 @@ class Turn:
             for emission in self._merge.merged(self._project(batch)):
                 if isinstance(emission, dict):
                     yield emission
-                    await self._breathe()
+                    await self._delivery.give()
                 else:
                     await self._perform(emission)
             if pump.is_held:
@@ -254,14 +252,10 @@ class Turn:
             if lease is not None:
                 lease.is_ending = True
             interrupt(cause())
+            self._delivery.end()
 
         events = (self._signal, drain.over, *((lease.lost,) if lease is not None else ()))
         return tuple(asyncio.create_task(watch(event), name="hostedagent-watch") for event in events)
-
-    async def _breathe(self) -> None:
-        self._emitted += 1
-        if self._emitted % YIELD_EVERY == 3:  # The third event is the first delta of a plain answer.
-            await asyncio.sleep(0)
 
     async def _perform(self, effect: Effect) -> None:
         match effect:

@@ -97,13 +97,20 @@ class Pump(Generic[T]):
                     await close_stream(stream)
                     break
                 if len(self._buffer) >= READ_AHEAD:
-                    self._taken.clear()
-                    await self._taken.wait()
+                    await self._until_taken(stream)
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
             self._take_error(error)
         finally:
             self._ended = True
             self._arrived.set()
+
+    async def _until_taken(self, stream: AsyncIterable[T]) -> None:
+        self._taken.clear()
+        try:
+            await self._taken.wait()
+        except asyncio.CancelledError:  # A stream that nobody pulls does not learn of it.
+            await close_stream(stream)
+            raise
 
     def _take_error(self, error: BaseException) -> None:
         value = self._instead(error) if self._instead is not None and isinstance(error, Exception) else None

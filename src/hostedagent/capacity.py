@@ -1,0 +1,128 @@
+"""How many turns run at the same time, and how many requests may wait for one of them to end.
+
+Decided before anything of a request is stored. A turn has its slot until it has ended, also when its caller is gone or
+was answered before (in the background). Who waits is served in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from hostedagent.errors import InvalidRequest, TooManyTurns
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+MAX_RETRY_AFTER: Final = 60
+"""The longest that a caller is told to stay away, in seconds."""
+
+_WEIGHT: Final = 0.2
+"""How much the latest turn counts in the usual length of a turn."""
+
+
+class Slot:
+    """The place of one turn."""
+
+    __slots__ = ("_capacity", "_has_begun", "_is_taken", "_since")
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._is_taken = True
+        self._has_begun = False
+        self._since = time.monotonic()
+
+    def begin(self) -> None:
+        """The turn begins: from now on it gives the slot back itself."""
+        self._has_begun = True
+
+    def abandon(self) -> None:
+        """The request is over; without a turn that began, the slot is free."""
+        if not self._has_begun:
+            self.release()
+
+    def release(self) -> None:
+        """The turn has ended."""
+        if self._is_taken:
+            self._is_taken = False
+            self._capacity.free(time.monotonic() - self._since if self._has_begun else None)
+
+
+SLOT: ContextVar[Slot | None] = ContextVar("hostedagent_slot", default=None)
+
+
+class Capacity:
+    """The slots of a host.
+
+    Args:
+        turns: How many there are; `None` for as many as are asked for.
+        waiting: How many requests may wait for one.
+    """
+
+    def __init__(self, turns: int | None = None, waiting: int = 0) -> None:
+        self._turns = turns
+        self._most_waiting = waiting
+        self._taken = 0
+        self._usual = 1.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def taken(self) -> int:
+        """How many turns have a slot."""
+        return self._taken
+
+    def enter(self) -> Slot:
+        """A slot for a turn that was admitted before: one more than there are, if need be."""
+        self._taken += 1
+        return Slot(self)
+
+    async def take(self, receive: Receive) -> Slot:
+        """A slot for a request whose body was read; waits for one where that is allowed.
+
+        Raises:
+            TooManyTurns: All are taken, and as many wait as may.
+            InvalidRequest: The caller left while it waited; nobody sees this.
+        """
+        if self._turns is None or (self._taken < self._turns and not self._waiting):
+            return self.enter()
+        if len(self._waiting) >= self._most_waiting:
+            raise TooManyTurns("The host runs as many turns as it may. Try again later.", self._retry_after())
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        gone = asyncio.ensure_future(receive())  # The body was read: only the caller's leaving can come.
+        has_slot = False
+        try:
+            await asyncio.wait({place, gone}, return_when=asyncio.FIRST_COMPLETED)
+            has_slot = place.done() and not gone.done()
+        finally:
+            gone.cancel()
+            if not has_slot:
+                self._leave(place)
+        if not has_slot:
+            raise InvalidRequest("The caller left before its turn could begin.")
+        return Slot(self)
+
+    def _leave(self, place: asyncio.Future[None]) -> None:
+        if place.done():
+            self.free(None)
+        else:
+            self._waiting.remove(place)
+
+    def free(self, seconds: float | None) -> None:
+        """A slot is free again, after a turn of so many seconds; the first who waits gets it."""
+        if seconds is not None:
+            self._usual += _WEIGHT * (seconds - self._usual)
+        if self._waiting and self._turns is not None and self._taken <= self._turns:
+            self._waiting.popleft().set_result(None)
+        else:
+            self._taken -= 1
+
+    def _retry_after(self) -> int:
+        """Seconds until a slot may be free for one more, going by how long turns usually take."""
+        assert self._turns is not None
+        ahead = (len(self._waiting) + 1) / max(self._turns, 1)
+        return min(max(math.ceil(ahead * self._usual), 1), MAX_RETRY_AFTER)

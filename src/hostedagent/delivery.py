@@ -1,0 +1,77 @@
+"""How far a stream's reader is behind its turn: where the reader is slow, the turn waits, and with it the agent.
+
+The SDK keeps the events of a stored turn in a queue without a bound, so the bound is here: events that the turn gave
+are counted against those that the server's socket took. Turns in the background have readers of their own pace, or
+none; what they say is kept anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Send
+
+YIELD_EVERY: Final = 16
+"""Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
+
+MAX_AHEAD: Final = 32
+"""Events that a turn may be ahead of its reader."""
+
+_PATIENCE: Final = 1.0
+"""Seconds after which a count is not believed in while nothing is being sent."""
+
+
+class Delivery:
+    """The events of one response on their way to its reader.
+
+    Concurrency: one turn gives, one request sends, on one loop.
+
+    Args:
+        is_bounded: Whether the turn waits for its reader.
+    """
+
+    def __init__(self, *, is_bounded: bool = True) -> None:
+        self._is_bounded = is_bounded
+        self._given = 0
+        self._ahead = 0
+        self._is_sending = False
+        self._is_over = False
+        self._room = asyncio.Event()
+
+    async def send(self, message: Message, send: Send) -> None:
+        """Send a message, and count the events in it once the server has taken them."""
+        self._is_sending = True
+        try:
+            await send(message)
+        finally:
+            self._is_sending = False
+        self._ahead = max(self._ahead - message.get("body", b"").count(b"\n\n"), 0)
+        if self._ahead < MAX_AHEAD:
+            self._room.set()
+
+    async def give(self) -> None:
+        """Count an event that was given; waits while the reader is too far behind."""
+        self._given += 1
+        if self._given % YIELD_EVERY == 3:  # The third event is the first delta of a plain answer.
+            await asyncio.sleep(0)
+        if not self._is_bounded:
+            return
+        self._ahead += 1
+        while self._ahead >= MAX_AHEAD and not self._is_over:
+            self._room.clear()
+            try:
+                await asyncio.wait_for(self._room.wait(), _PATIENCE)
+            except TimeoutError:
+                if not self._is_sending:  # The reader has all there is: some event was never sent.
+                    self._ahead = 0
+
+    def end(self) -> None:
+        """Nobody reads any more, or the turn must end: it waits no longer."""
+        self._is_over = True
+        self._room.set()
+
+
+DELIVERY: ContextVar[Delivery | None] = ContextVar("hostedagent_delivery", default=None)
