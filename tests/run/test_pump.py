@@ -159,3 +159,38 @@ async def test_stopping_waits_until_the_run_has_wound_up() -> None:
 
     assert wound_up.is_set()
     await pump.stop()
+
+
+async def test_a_run_that_is_held_goes_on_when_what_it_said_was_dealt_with() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append(f"written after {dealt_with}")
+
+    source, dealt_with = Source(3), list[int]()
+    pump = Pump[int](lambda: aiter(source))
+    pump.then = lambda value: work if value == 1 else None
+    while (batch := await pump.batch()) is not None:
+        dealt_with += batch
+        await settle()
+        if pump.is_held:
+            assert source.made == 2
+            await pump.let_go()
+
+    assert (dealt_with, done) == ([0, 1, 2], ["written after [0, 1]"])
+
+
+async def test_a_run_that_is_held_can_be_stopped() -> None:
+    async def work() -> None:
+        raise AssertionError("not here")
+
+    source = Source(3)
+    pump = Pump[int](lambda: aiter(source))
+    pump.then = lambda _: work
+    assert await pump.batch() == [0]
+    pump.interrupt("shutdown")
+
+    with pytest.raises(Stopped):
+        await pump.batch()
+    await pump.stop()
+    assert source.cancelled or source.made == 1
