@@ -95,3 +95,19 @@ def outline(log: EventLog) -> list[str]:
     """The finished items and the end of a turn, one short line each."""
     lines = [line.partition(" ")[2] for line in log.lines()]
     return [line.removeprefix("item- ") for line in lines if line.startswith("item- ")] + lines[-1:]
+
+
+def joined(log: EventLog) -> list[str]:
+    """The lines of a log in which adjacent deltas are one: how many came at once is the network's doing."""
+    events: list[dict[str, Any]] = []
+    for event in log.events:
+        last = events[-1] if events else {}
+        if event["type"].endswith(".delta") and _lane(event) == _lane(last):
+            events[-1] = {**last, "delta": last["delta"] + event["delta"]}
+        else:
+            events.append({**event, "sequence_number": len(events)})
+    return EventLog(events).lines()
+
+
+def _lane(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(event.get(name) for name in ("type", "item_id", "content_index", "summary_index"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
-from hosted import PIXEL, Hosted, hosting, outline
+from hosted import PIXEL, Hosted, hosting, joined, outline
 from inline_snapshot import snapshot
 from upstream import (
     CodeInterpreter,
@@ -188,27 +188,23 @@ async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:
     async with hosting() as host:
         host.script(turn(PARIS, usage=Usage(10, 5, 3, 1)), turn(Text("It is sunny."), usage=Usage(20, 7, 4, 2)))
         log = await host.ask("Weather?")
-    assert log.lines() == snapshot(
+    assert joined(log) == snapshot(
         [
             "0 created in_progress",
             "1 in_progress",
             "2 item+ 0 function_call weather call-1",
-            '3 args 0 "{\\"city\\""',
-            '4 args 0 ": \\"Pari"',
-            '5 args 0 "s\\"}"',
-            '6 args= 0 "{\\"city\\": \\"Paris\\"}"',
-            "7 item- 0 function_call weather call-1 completed",
-            '8 item+ 1 function_call_output call-1 "sunny in Paris"',
-            '9 item- 1 function_call_output call-1 "sunny in Paris" completed',
-            "10 item+ 2 message",
-            "11 part+ 2.0 output_text",
-            '12 text 2.0 "It"',
-            '13 text 2.0 " is"',
-            '14 text 2.0 " sunny."',
-            '15 text= 2.0 "It is sunny."',
-            "16 part- 2.0 output_text",
-            "17 item- 2 message completed",
-            "18 completed usage=30/12",
+            '3 args 0 "{\\"city\\": \\"Paris\\"}"',
+            '4 args= 0 "{\\"city\\": \\"Paris\\"}"',
+            "5 item- 0 function_call weather call-1 completed",
+            '6 item+ 1 function_call_output call-1 "sunny in Paris"',
+            '7 item- 1 function_call_output call-1 "sunny in Paris" completed',
+            "8 item+ 2 message",
+            "9 part+ 2.0 output_text",
+            '10 text 2.0 "It is sunny."',
+            '11 text= 2.0 "It is sunny."',
+            "12 part- 2.0 output_text",
+            "13 item- 2 message completed",
+            "14 completed usage=30/12",
         ]
     )
     assert log.usage == {
@@ -225,29 +221,27 @@ async def test_reasoning_streams_in_parts_and_goes_back_with_its_own_id_and_ciph
         host.script(turn(Reasoning(("I need", "the weather."), encrypted="sealed"), Text("Hm.")), Text("Next."))
         log = await host.ask("Hi", include=["reasoning.encrypted_content"])
         await host.then("And?")
-        assert log.lines() == snapshot(
+        assert joined(log) == snapshot(
             [
                 "0 created in_progress",
                 "1 in_progress",
                 "2 item+ 0 reasoning",
                 "3 part+ 0.0 summary_text",
-                '4 summary 0.0 "I"',
-                '5 summary 0.0 " need"',
-                '6 summary= 0.0 "I need"',
-                "7 part- 0.0 summary_text",
-                "8 part+ 0.1 summary_text",
-                '9 summary 0.1 "the"',
-                '10 summary 0.1 " weather."',
-                '11 summary= 0.1 "the weather."',
-                "12 part- 0.1 summary_text",
-                "13 item- 0 reasoning completed",
-                "14 item+ 1 message",
-                "15 part+ 1.0 output_text",
-                '16 text 1.0 "Hm."',
-                '17 text= 1.0 "Hm."',
-                "18 part- 1.0 output_text",
-                "19 item- 1 message completed",
-                "20 completed usage=10/5",
+                '4 summary 0.0 "I need"',
+                '5 summary= 0.0 "I need"',
+                "6 part- 0.0 summary_text",
+                "7 part+ 0.1 summary_text",
+                '8 summary 0.1 "the weather."',
+                '9 summary= 0.1 "the weather."',
+                "10 part- 0.1 summary_text",
+                "11 item- 0 reasoning completed",
+                "12 item+ 1 message",
+                "13 part+ 1.0 output_text",
+                '14 text 1.0 "Hm."',
+                '15 text= 1.0 "Hm."',
+                "16 part- 1.0 output_text",
+                "17 item- 1 message completed",
+                "18 completed usage=10/5",
             ]
         )
         assert host.sent_of("reasoning") == [

@@ -113,13 +113,13 @@ async def answer(content: bytes) -> None:
         assert reply.json()["status"] in ("completed", "in_progress"), reply.json().get("error")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(near_misses())
 async def test_a_body_that_is_nearly_right_is_answered_or_refused(content: bytes) -> None:
     await answer(content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.binary(max_size=40), values.map(lambda value: json.dumps(value).encode())))
 async def test_a_body_of_any_bytes_is_refused(content: bytes) -> None:
     async with hosting(ScriptedAgent()) as client:
