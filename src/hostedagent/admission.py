@@ -164,6 +164,7 @@ class AdmissionMiddleware:
             await forget(response_id, current_scope(), self._door.continuations)
         elif b"stream=true" in scope.get("query_string", b"").lower():
             await self._door.buffers.find(response_id, self._door.store, context)
+            receive = self._until_over(receive)
         await self._app(scope, receive, answer)
 
     async def _create_named(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
@@ -181,6 +182,9 @@ class AdmissionMiddleware:
             await self._create(scope, receive, answer, context)
         finally:
             self._door.store.release_claim(response_id)
+
+    def _until_over(self, receive: Receive) -> Receive:
+        return self._door.drain.hanging_up(receive) if self._door.options.resilient_background else receive
 
     def _refuse_when_stopping(self) -> None:
         if self._door.drain.has_begun:
@@ -200,6 +204,7 @@ class AdmissionMiddleware:
         try:
             self._refuse_when_stopping()
             sent = for_sdk(payload, body if payload is parsed else None)
+            receive = self._until_over(receive) if request.background else receive
             await self._serve(scope, _replay(sent, receive), answer, request, context)
         finally:
             slot.abandon()

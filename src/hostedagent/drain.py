@@ -7,10 +7,16 @@ connection has closed. Here all turns have one deadline, counted from the signal
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive
 
 MAX_GRACE: Final = 8.0
 """The SDK cuts off what still runs ten seconds after it told it to end, and how a turn ended must be stored first."""
+
+TAKING_SECONDS: Final = 0.5
+"""How long the SDK gets from there to the shutdown of its tasks. It tells nobody of that, and waits for them then."""
 
 
 class Drain:
@@ -24,6 +30,7 @@ class Drain:
         self._grace = grace
         self.has_begun = False
         self.over = asyncio.Event()
+        self._closing = asyncio.Event()
 
     def begin(self) -> None:
         """The process ends: no new turn begins. The first call counts."""
@@ -34,3 +41,33 @@ class Drain:
             asyncio.get_running_loop().call_later(self._grace, self.over.set)
         else:
             self.over.set()
+
+    def close(self) -> None:
+        """The last connection has closed, and the SDK shuts down."""
+        self.begin()
+        self._closing.set()
+
+    async def taken_back(self, shutdown: asyncio.Event) -> None:
+        """Wait until the SDK can leave a turn to the next process; before, it would take it for a failed one.
+
+        Args:
+            shutdown: The turn's own event, which the SDK sets when it begins to shut down.
+        """
+        await self._closing.wait()
+        await shutdown.wait()
+        await asyncio.sleep(TAKING_SECONDS)
+
+    def hanging_up(self, receive: Receive) -> Receive:
+        """A `receive` whose client is gone when the time is over: who follows a turn that stands still would wait."""
+
+        async def received() -> Message:
+            message = asyncio.ensure_future(receive())
+            over = asyncio.create_task(self.over.wait())
+            try:
+                await asyncio.wait((message, over), return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else {"type": "http.disconnect"}
+            finally:
+                message.cancel()
+                over.cancel()
+
+        return received

@@ -180,7 +180,7 @@ class AgentHost:
                     try:
                         yield state
                     finally:
-                        self._drain.begin()
+                        self._drain.close()
             finally:
                 self._buffers.close()
                 self._journals.close()
@@ -237,6 +237,7 @@ class AgentHost:
                     async for event in seen:
                         yield event
             if turn.is_suspended:
+                await self._drain.taken_back(context.shutdown)
                 await context.exit_for_recovery()
         finally:
             slot.release()

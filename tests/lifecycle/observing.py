@@ -32,17 +32,20 @@ def last_told(mode: Mode, body: bytes) -> str:
     return str(log.status)
 
 
-def text_of(response: dict[str, Any]) -> str:
-    parts: Iterable[dict[str, Any]] = (part for item in response["output"] for part in item.get("content", ()))
+def text_of(response: dict[str, Any], *, without: list[dict[str, Any]]) -> str:
+    items: Iterable[dict[str, Any]] = (item for item in response["output"] if item not in without)
+    parts: Iterable[dict[str, Any]] = (part for item in items for part in item.get("content", ()))
     return "".join(part.get("text", "") for part in parts)
 
 
 def shown(response: dict[str, Any], word: str) -> str:
     """The status, and how much of the output is there."""
-    text = text_of(response)
+    cut = [item for item in response["output"] if item["status"] == "incomplete"]
+    text = text_of(response, without=cut if response["status"] == "completed" else [])
     assert f"re {word}".startswith(text), text
     kept = "no output" if not response["output"] else "whole output" if text == f"re {word}" else "what was said"
-    return f"{response['status']}, {kept}"
+    also = ", what was cut off too" if response["status"] == "completed" and cut else ""
+    return f"{response['status']}, {kept}{also}"
 
 
 async def settled(client: InProcessClient, response_id: str) -> dict[str, Any]:

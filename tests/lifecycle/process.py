@@ -1,4 +1,4 @@
-"""A process to be stopped: `python -m tests.lifecycle.process ROOT GRACE` serves on the file store, and tells.
+"""A process to be stopped: `python -m tests.lifecycle.process ROOT GRACE plain|resilient` serves, and tells.
 
 It prints a JSON line for each thing that happens, and reads the words whose answers may go on from its input.
 """
@@ -45,11 +45,11 @@ class ToldGates(Gates):
             self.loop.call_soon_threadsafe(self.open, line.strip())
 
 
-def main(root: Path, grace: float) -> None:
+def main(root: Path, grace: float, *, is_resilient: bool) -> None:
     gates = ToldGates()
     threading.Thread(target=gates.listen, daemon=True).start()
     subject = Subject(gates)
-    options = HostOptions(shutdown_grace=grace)
+    options = HostOptions(shutdown_grace=grace, resilient_background=is_resilient)
     host = AgentHost(subject, options=options, stores=file_stores(root), hooks=subject.hooks)
     host.app.register_pre_shutdown_callback(lambda: tell(at="told to stop"))
     port = free_port(ADDRESS, 0)
@@ -59,4 +59,4 @@ def main(root: Path, grace: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]))
+    main(Path(sys.argv[1]), float(sys.argv[2]), is_resilient=sys.argv[3] == "resilient")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator
@@ -63,9 +64,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(root: Path, *, grace: float) -> AsyncGenerator[tuple[Running, httpx.AsyncClient]]:
+async def running(
+    root: Path, *, grace: float, is_resilient: bool = False
+) -> AsyncGenerator[tuple[Running, httpx.AsyncClient]]:
     """Start a process and give it and a client for it."""
-    started, hearing = await _listening(root, grace)
+    started, hearing = await _listening(root, grace, "resilient" if is_resilient else "plain")
     try:
         async with httpx.AsyncClient(base_url=started.url, timeout=PATIENCE) as http:
             yield started, http
@@ -76,11 +79,12 @@ async def running(root: Path, *, grace: float) -> AsyncGenerator[tuple[Running, 
         await hearing
 
 
-async def _listening(root: Path, grace: float) -> tuple[Running, asyncio.Task[None]]:
+async def _listening(root: Path, grace: float, kind: str) -> tuple[Running, asyncio.Task[None]]:
     for _ in range(ATTEMPTS):
-        command = [sys.executable, "-m", "tests.lifecycle.process", str(root), str(grace)]
+        command = [sys.executable, "-m", "tests.lifecycle.process", str(root), str(grace), kind]
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stdin=pipe, stdout=pipe)
+        environment = {**os.environ, "AGENTSERVER_STATE_ROOT": str(root / "sdk")}
+        process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stdin=pipe, stdout=pipe, env=environment)
         started = Running(process)
         hearing = asyncio.create_task(started.hear())
         listening = asyncio.create_task(started.at("listening"))
@@ -93,13 +97,15 @@ async def _listening(root: Path, grace: float) -> tuple[Running, asyncio.Task[No
     raise AssertionError("the process did not start")
 
 
-async def said_by(http: httpx.AsyncClient, body: dict[str, Any]) -> bytes:
-    """Everything that a client is sent, until its connection ends in whatever way."""
+async def said_by(http: httpx.AsyncClient, body: dict[str, Any], *, begun: asyncio.Event | None = None) -> bytes:
+    """Everything that a client is sent, until its connection ends in whatever way. The first text sets `begun`."""
     received = b""
     try:
         async with http.stream("POST", "/responses", json=body) as reply:
             async for chunk in reply.aiter_raw():
                 received += chunk
+                if begun is not None and b"response.output_text.delta" in received:
+                    begun.set()
     except httpx.TransportError:
         pass
     return received

@@ -8,7 +8,17 @@ from typing import Final, Literal, NamedTuple
 
 Subject = Literal["agent", "workflow"]
 Mode = Literal["sync", "stream", "background", "background+stream"]
-Ending = Literal["completes", "fails", "cancelled", "client gone", "SIGTERM, short", "SIGTERM, long", "kill -9"]
+Ending = Literal[
+    "completes",
+    "fails",
+    "cancelled",
+    "client gone",
+    "SIGTERM, short",
+    "SIGTERM, long",
+    "kill -9",
+    "SIGTERM, long, resilient",
+    "kill -9, resilient",
+]
 
 SUBJECTS: Final[tuple[Subject, ...]] = ("agent", "workflow")
 MODES: Final[tuple[Mode, ...]] = ("sync", "stream", "background", "background+stream")
@@ -63,8 +73,15 @@ ENDINGS: Final[Mapping[Ending, str]] = {
         "On Foundry it is known within a minute; until then GET says `in_progress` of a background turn, and the "
         "conversation is taken."
     ),
+    "SIGTERM, long, resilient": (
+        "The same as the long turn above, with `resilient_background`, and the next process takes up what it can "
+        "([recovery](../recovery.md))."
+    ),
+    "kill -9, resilient": "The same as the killed turn above, with `resilient_background`.",
 }
 
+_CUT: Final = "completed, whole output, what was cut off too"
+_RECOVERED: Final = End("cut off", "completed, whole output", "whole")
 _WHOLE: Final = End("completed", "completed, whole output", "whole")
 _FAILED: Final = End("failed", "failed, what was said", "nothing")
 _REFUSED: Final = End("the cancel gets 404; completed", "completed, whole output", "whole")
@@ -100,4 +117,12 @@ TABLE: Final[Mapping[tuple[Ending, Mode], End]] = {
     ("kill -9", "stream"): _DIED,
     ("kill -9", "background"): _DIED._replace(wire="in_progress"),
     ("kill -9", "background+stream"): _DIED,
+    ("SIGTERM, long, resilient", "sync"): _FAILED,
+    ("SIGTERM, long, resilient", "stream"): _FAILED,
+    ("SIGTERM, long, resilient", "background"): _RECOVERED._replace(wire="in_progress"),
+    ("SIGTERM, long, resilient", "background+stream"): _RECOVERED._replace(get=_CUT),
+    ("kill -9, resilient", "sync"): _DIED,
+    ("kill -9, resilient", "stream"): _DIED,
+    ("kill -9, resilient", "background"): _RECOVERED._replace(wire="in_progress"),
+    ("kill -9, resilient", "background+stream"): _RECOVERED._replace(get=_CUT),
 }

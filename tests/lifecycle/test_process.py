@@ -4,12 +4,14 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from hostedagent import AgentHost
 from hostedagent.stores.choice import file_stores
 from hostedagent.testing import serve
 from tests.lifecycle.observing import body_of, last_told, next_prompt, settled, shown
 from tests.lifecycle.running import Running, running, said_by
-from tests.lifecycle.subject import Gates, Subject
+from tests.lifecycle.subject import PATIENCE, Gates, Subject
 from tests.lifecycle.table import MODES, SUBJECTS, TABLE, End, Ending, Mode
 
 CELLS: list[tuple[str, Mode]] = [(serves, mode) for serves in SUBJECTS for mode in MODES]
@@ -22,18 +24,25 @@ class Talk:
     ids: dict[tuple[str, Mode], str] = field(default_factory=dict[tuple[str, Mode], str])
     wire: dict[tuple[str, Mode], str] = field(default_factory=dict[tuple[str, Mode], str])
 
-    async def hold(self, root: Path, *, grace: float, kills: bool = False, opens: bool = False) -> Running:
+    async def hold(
+        self, root: Path, *, grace: float, kills: bool = False, opens: bool = False, is_resilient: bool = False
+    ) -> Running:
         """Hold the turns, stop the process, and hear what the clients are told until it has ended."""
-        async with running(root, grace=grace) as (process, http):
+        async with running(root, grace=grace, is_resilient=is_resilient) as (process, http):
             hellos = [said_by(http, body_of("hello", "sync", place(*cell), cell[0])) for cell in CELLS]
             await asyncio.gather(*hellos)
+            begun = [asyncio.Event() for _ in CELLS]
             turns = [
-                asyncio.create_task(said_by(http, body_of(word(*cell), cell[1], place(*cell), cell[0])))
-                for cell in CELLS
+                asyncio.create_task(said_by(http, body_of(word(*cell), cell[1], place(*cell), cell[0]), begun=event))
+                for cell, event in zip(CELLS, begun, strict=True)
             ]
             for cell in CELLS:
                 await process.gates.reached(word(*cell))
                 self.ids[cell] = await process.gates.response(word(*cell))
+            async with asyncio.timeout(PATIENCE):
+                for cell, event in zip(CELLS, begun, strict=True):
+                    if cell[1] in ("stream", "background+stream"):
+                        await event.wait()
             if kills:
                 process.process.kill()
             else:
@@ -46,6 +55,19 @@ class Talk:
             code = await process.ended()
             assert kills or code == 0
         return process
+
+    async def take_up(self, root: Path) -> None:
+        """Let a process go on with the turns, as far as it does that."""
+        async with running(root, grace=8, is_resilient=True) as (process, http):
+            for cell in CELLS:
+                if cell[1].startswith("background"):
+                    await process.gates.reached(word(*cell))
+                    process.open(word(*cell))
+            for cell in CELLS:
+                while (await http.get(f"/responses/{self.ids[cell]}")).json()["status"] == "in_progress":
+                    pass
+            process.terminate()
+            assert await process.ended() == 0
 
     async def seen_by_the_next(self, root: Path) -> dict[tuple[str, Mode], End]:
         """What a process sees that is started in the place of the one that has ended."""
@@ -94,3 +116,14 @@ async def test_turns_of_a_process_that_is_killed_have_failed(tmp_path: Path) -> 
     await talk.hold(tmp_path, grace=8, kills=True)
 
     assert await talk.seen_by_the_next(tmp_path) == rows("kill -9")
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM, long, resilient", "kill -9, resilient"])
+async def test_turns_in_the_background_are_finished_by_the_next_process_where_that_is_wanted(
+    tmp_path: Path, ending: Ending
+) -> None:
+    talk = Talk()
+    await talk.hold(tmp_path, grace=0, kills="kill" in ending, is_resilient=True)
+    await talk.take_up(tmp_path)
+
+    assert await talk.seen_by_the_next(tmp_path) == rows(ending)
