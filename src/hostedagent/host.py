@@ -36,6 +36,7 @@ from hostedagent.protocol.growing import Growing
 from hostedagent.recovery import Recoveries, Recovery
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.run.agent import tool_names
+from hostedagent.serving import App, Server, serve
 from hostedagent.source import AgentFactory, AgentSource
 from hostedagent.stage import Stage
 from hostedagent.stores.approvals import Approvals
@@ -159,9 +160,9 @@ class AgentHost:
             drain=self._drain,
         )
 
-    def _compose(self, prefix: str) -> ResponsesAgentServerHost:
+    def _compose(self, prefix: str) -> App:
         keep_alive = int(self._options.keep_alive) or None
-        app = ResponsesAgentServerHost(
+        app = App(
             prefix=prefix,
             options=ResponsesServerOptions(
                 sse_keep_alive_interval_seconds=keep_alive, resilient_background=self._options.resilient_background
@@ -196,14 +197,26 @@ class AgentHost:
         """The ASGI application: a Starlette app, for routes, middleware and any ASGI server."""
         return self._app
 
-    def run(self, *, host: str = "0.0.0.0", port: int | None = None) -> None:
+    def run(
+        self,
+        *,
+        host: str = "0.0.0.0",
+        port: int | None = None,
+        server: Server = "uvicorn",
+        on_listening: Callable[[], None] | None = None,
+    ) -> None:
         """Serve until SIGTERM or SIGINT.
 
         Args:
             host: The address to bind.
             port: The port; by default `PORT`, else 8088.
+            server: The ASGI server. uvicorn takes uvloop and httptools where they are installed.
+            on_listening: Called once connections are accepted.
+
+        Raises:
+            OSError: The address cannot be bound.
         """
-        self._app.run(host=host, port=port)
+        serve(self._app, host=host, port=port, server=server, on_listening=on_listening)
 
     async def _begin(
         self, request: CreateResponse, context: ResponseContext

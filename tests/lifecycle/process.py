@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.cli.run import free_port, when_listening
+from hostedagent.cli.run import free_port
 from hostedagent.stores.choice import file_stores
 from tests.lifecycle.subject import Gates, Subject
 
@@ -53,8 +53,7 @@ def main(root: Path, grace: float, *, is_resilient: bool) -> None:
     host = AgentHost(subject, options=options, stores=file_stores(root), hooks=subject.hooks)
     host.app.register_pre_shutdown_callback(lambda: tell(at="told to stop"))
     port = free_port(ADDRESS, 0)
-    when_listening(lambda: tell(at="listening", url=f"http://{ADDRESS}:{port}"))
-    host.run(host=ADDRESS, port=port)
+    host.run(host=ADDRESS, port=port, on_listening=lambda: tell(at="listening", url=f"http://{ADDRESS}:{port}"))
     tell(at="stopped")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 import os
 import socket
 import sys
@@ -28,9 +27,6 @@ DEFAULT_PORT: Final = 8088
 
 FILE_STORE: Final = ".hostedagent"
 """The folder, below the current one, of `--store file`."""
-
-_LISTENS: Final = "Running on "
-"""How the record begins that Hypercorn logs once its sockets listen."""
 
 
 class PortError(Exception):
@@ -143,9 +139,8 @@ def _serve(host: AgentHost, address: str, port: int, clock: Clock) -> None:
         clock.end("server")
         _say(f"Ready at {url}/responses after {clock}. Stop with Ctrl+C.")
 
-    when_listening(ready)
     try:
-        host.run(host=address, port=port)
+        host.run(host=address, port=port, on_listening=ready)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -180,18 +175,6 @@ def free_port(host: str, port: int) -> int:
                 raise PortError(_in_use(host, port)) from error
             raise PortError(f"Cannot bind {host}:{port}: {error.strerror or error}.") from error
         return int(probe.getsockname()[1])
-
-
-def when_listening(tell: Callable[[], None]) -> None:
-    """Call `tell` when the server listens, in place of the server's own line about it."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        if not record.getMessage().startswith(_LISTENS):
-            return True
-        tell()
-        return False
-
-    logging.getLogger("hypercorn.error").addFilter(keep)
 
 
 def _shown(host: str) -> str:
