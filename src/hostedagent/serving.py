@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -98,11 +99,31 @@ def _with_uvicorn(app: App, host: str, port: int, on_listening: Callable[[], Non
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = Ending(config)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=_BACKLOG) as listener:
+    with listening(host, port) as listener:
         server.run(sockets=[listener])
     if not server.started:
         raise RuntimeError("The application did not start. What went wrong was logged before this.")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    It says that it speaks TCP, which `socket.create_server` leaves open: asyncio sends small writes at once only then.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _call(callbacks: Sequence[Callable[[], None]]) -> None:

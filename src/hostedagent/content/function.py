@@ -85,8 +85,8 @@ class OpenCall(BaseItem):
         content = part.content
         item_type = get_namespaced_value(content.additional_properties, "openai", "item_type")
         self._kind: _Kind = "custom_tool_call" if item_type == "custom_tool_call" else "function_call"
-        self._is_held = content.name in output.held_calls
         self._name = content.name or ""
+        self._is_held = self._name in output.held_calls
         self._chunks: list[str] = []
         self._mapping: dict[str, Json] = {}
 
