@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from hostedagent.errors import Unauthenticated
@@ -55,12 +56,18 @@ class Scope:
 
     def key(self, *parts: str) -> str:
         """A storage key: 64 hexadecimal characters, equal exactly for the same scope and the same parts."""
-        digest = hashlib.sha256()
-        for part in (self.user, "-" if self.chat is None else f"+{self.chat}", *parts):
-            raw = part.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "big"))
-            digest.update(raw)
-        return digest.hexdigest()
+        return hashlib.sha256(_owner(self.user, self.chat) + b"".join(map(_framed, parts))).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _owner(user: str, chat: str | None) -> bytes:
+    """What all keys of a scope are made with. A turn makes a key for each item of its history."""
+    return _framed(user) + _framed("-" if chat is None else f"+{chat}")
+
+
+def _framed(part: str) -> bytes:
+    raw = part.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(8, "big") + raw
 
 
 def scope_of(keys: IsolationKeys) -> Scope:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from agent_framework import Content
 
@@ -29,6 +30,8 @@ class Answered:
 
 NO_ANSWERS = Answered()
 
+_APPROVALS: Final = ("function_approval_request", "function_approval_response")
+
 
 def settle_questions(entries: Sequence[Entry], answered: Answered) -> list[Entry]:
     """Keep the questions that this turn answers; settled ones become the calls they were, others are hidden.
@@ -36,6 +39,8 @@ def settle_questions(entries: Sequence[Entry], answered: Answered) -> list[Entry
     A provider's own questions and their answers stay: the provider knows them by the ids that it gave.
     """
     contents = [content for entry in entries for content in entry.contents]
+    if not any(content.type in _APPROVALS for content in contents):
+        return list(entries)
     calls = {content.call_id for content in contents if content.type == "function_call"}
     settled = {content.call_id for content in contents if content.type == "function_result"} - calls
     questions = _Questions(answered, settled)
