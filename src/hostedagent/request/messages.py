@@ -73,9 +73,7 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
     pair(settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS))
 
 
-def _read(
-    history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = ()
-) -> list[Entry]:
+def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = ()) -> list[Entry]:
     items = (*history, *new, *made)
     answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
 
