@@ -7,6 +7,7 @@ connection has closed. Here all turns have one deadline, counted from the signal
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Drain:
         self.has_begun = False
         self.over = asyncio.Event()
         self._closing = asyncio.Event()
+        self._called: set[Callable[[], None]] = set()
 
     def begin(self) -> None:
         """The process ends: no new turn begins. The first call counts."""
@@ -38,9 +40,24 @@ class Drain:
             return
         self.has_begun = True
         if self._grace > 0:
-            asyncio.get_running_loop().call_later(self._grace, self.over.set)
+            asyncio.get_running_loop().call_later(self._grace, self._end)
         else:
-            self.over.set()
+            self._end()
+
+    def _end(self) -> None:
+        self.over.set()
+        for call in tuple(self._called):
+            call()
+
+    def call_when_over(self, call: Callable[[], None]) -> None:
+        """Call it when the time is over, in place of a task that waits for it; at once when it is over."""
+        self._called.add(call)
+        if self.over.is_set():
+            call()
+
+    def forget(self, call: Callable[[], None]) -> None:
+        """Do not call it."""
+        self._called.discard(call)
 
     def close(self) -> None:
         """The last connection has closed, and the SDK shuts down."""

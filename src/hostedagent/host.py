@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
 
 logger = logging.getLogger(__name__)
+
+_KEEP_ALIVE_VARIABLE: Final = "SSE_KEEPALIVE_INTERVAL"
+"""With it the platform asks for keep-alive comments; the SDK heeds it."""
 
 _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
     "replay": lambda caller, _: ReplayHistory(caller),
@@ -162,14 +166,12 @@ class AgentHost:
 
     def _compose(self, prefix: str) -> App:
         keep_alive = int(self._options.keep_alive) or None
-        app = App(
-            prefix=prefix,
-            options=ResponsesServerOptions(
-                sse_keep_alive_interval_seconds=keep_alive, resilient_background=self._options.resilient_background
-            ),
-            store=self._store,
-            configure_observability=telemetry.configure,
+        options = ResponsesServerOptions(
+            sse_keep_alive_interval_seconds=keep_alive, resilient_background=self._options.resilient_background
         )
+        app = App(prefix=prefix, options=options, store=self._store, configure_observability=telemetry.configure)
+        if keep_alive is None and not os.environ.get(_KEEP_ALIVE_VARIABLE):
+            options.sse_keep_alive_interval_seconds = None  # Newer versions of the SDK put a default of theirs there.
         app.response_handler(self._handle)
         app.register_pre_shutdown_callback(self._drain.begin)
         inner = app.router.lifespan_context

@@ -1,7 +1,8 @@
 """Adjacent deltas become one: what a model said faster than anybody could take it needs no event for each word.
 
-Only what is there already is merged, so nothing waits for more to come; where nobody watches the stream, a text is one
-delta. Anything else that comes out keeps its place between the deltas. Pure, as the projection is.
+Only what is there already is merged, so nothing waits for more to come. Anything else that comes out keeps its place
+between the deltas. Where nobody watches the stream, what happens inside an item is left out: the item says it all when
+it is done, and the SDK would copy and check each event only to throw it away. Pure, as the projection is.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ MERGED: Final = frozenset(
 )
 """The deltas of which one may say what two would have said."""
 
+_OF_WHOLE_ITEMS: Final = frozenset({"response.output_item.added", "response.output_item.done"})
+"""What the SDK needs to know of a turn that nobody watches."""
+
 
 class Merge:
     """The delta that has not left yet.
 
     Args:
-        is_watched: Whether somebody reads the events while the turn runs: then nothing is kept back.
+        is_watched: Whether anybody reads the events while the turn runs.
     """
 
     def __init__(self, *, is_watched: bool) -> None:
@@ -39,6 +43,9 @@ class Merge:
 
     def merged(self, emissions: Iterable[Emission]) -> Iterator[Emission]:
         """What is there already, with fewer deltas. What an exception cuts short is in `rest`."""
+        if not self._is_watched:
+            yield from (row for row in emissions if not isinstance(row, dict) or row["type"] in _OF_WHOLE_ITEMS)
+            return
         for emission in emissions:
             if isinstance(emission, dict) and emission["type"] in MERGED:
                 if self._last is None or not _is_same_place(self._last, emission):
@@ -50,8 +57,7 @@ class Merge:
             else:
                 yield from self.rest()
                 yield emission
-        if self._is_watched:
-            yield from self.rest()
+        yield from self.rest()
 
     def rest(self) -> Iterator[Event]:
         """The delta that was kept back, if there is one."""

@@ -29,7 +29,7 @@ from hostedagent.recovery import CheckpointedRun, Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
-from hostedagent.run.pump import Interrupt, Pump, Stopped, stoppable
+from hostedagent.run.pump import Pump, Stopped, stoppable
 from hostedagent.run.usage import UsageCount
 from hostedagent.saving import Saving
 from hostedagent.source import is_workflow_agent
@@ -50,8 +50,8 @@ from hostedagent.types import (
     Json,
     Outcome,
     SaveApproval,
-    StopCause,
 )
+from hostedagent.watching import Watch
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, SupportsAgentRun
@@ -124,16 +124,21 @@ class Turn:
             outcome: Outcome = Cancelled("client")
             feed: Feed | None = None
             async with AsyncExitStack() as resources:
+                watch = Watch(
+                    self._context, self._signal, self._continuation.lease, self._stage.drain, self._delivery.end
+                )
                 try:
                     set_current_turn(self._request)
                     with self._span.current(self._request):
                         inside = copy_context()  # What the agent's maker sets in it, the run finds there.
-                    agent, feed = await stoppable(self._open(resources), self._watch, context=inside)
-                    async for event in self._run(agent, feed, resources, inside):
+                    agent, feed = await stoppable(self._open(resources), watch.interrupts, context=inside)
+                    async for event in self._run(agent, feed, resources, inside, watch):
                         yield event
                     outcome = self._ending.outcome()
                 except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
                     outcome = self._outcome_of(error)
+                finally:
+                    watch.close()
                 closing = [*self._closing(outcome)]
                 if not isinstance(outcome, Cancelled):
                     for event in closing:
@@ -192,7 +197,7 @@ class Turn:
             self._stream.response["model"] = model
 
     async def _run(
-        self, agent: SupportsAgentRun, feed: Feed, resources: AsyncExitStack, inside: Context
+        self, agent: SupportsAgentRun, feed: Feed, resources: AsyncExitStack, inside: Context, watch: Watch
     ) -> AsyncGenerator[Event]:
         def start() -> AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]:
             return start_run(
@@ -211,8 +216,7 @@ class Turn:
         if self._recovery is not None:
             self._recovery.follow(pump, feed.run, self._stream.response, self._usage)
         resources.push_async_callback(pump.stop)
-        watchers = self._watch(pump.interrupt)
-        resources.callback(_cancel, watchers)
+        watch.interrupts(pump.interrupt)
         while (batch := await pump.batch(self._stage.run_timeout)) is not None:
             for emission in self._merge.merged(self._project(batch)):
                 if isinstance(emission, dict):
@@ -233,29 +237,6 @@ class Turn:
                 for part in self._asking.settled_calls(update):
                     yield from self._projection.part(part)
             yield from self._projection.update(update)
-
-    def _watch(self, interrupt: Interrupt) -> tuple[asyncio.Task[None], ...]:
-        """Interrupt when the caller goes, a newer input comes, the process must end, or another turn took over."""
-        context, lease, drain = self._context, self._continuation.lease, self._stage.drain
-
-        def cause() -> StopCause:
-            if lease is not None and lease.lost.is_set():
-                return "lost"
-            if context.client_cancelled:
-                return "client"
-            return "shutdown" if drain.has_begun else "steered"
-
-        async def watch(event: asyncio.Event) -> None:
-            await event.wait()
-            if event is self._signal and context.shutdown.is_set() and not context.client_cancelled:
-                await drain.over.wait()  # The SDK signals the end of the process at its beginning.
-            if lease is not None:
-                lease.is_ending = True
-            interrupt(cause())
-            self._delivery.end()
-
-        events = (self._signal, drain.over, *((lease.lost,) if lease is not None else ()))
-        return tuple(asyncio.create_task(watch(event), name="hostedagent-watch") for event in events)
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
@@ -288,7 +269,7 @@ class Turn:
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from self._merge.rest()
         try:
-            yield from _events(self._projection.close(end))
+            yield from _events(self._merge.merged(self._projection.close(end)))
         except Exception as error:  # noqa: BLE001 - the terminal event must still come
             log_failure(logger, f"Closing the items of {self._request.response_id} failed", error)
 
@@ -368,8 +349,3 @@ class Turn:
 
 def _events(emissions: Iterable[Emission]) -> Iterator[Event]:
     return (emission for emission in emissions if isinstance(emission, dict))
-
-
-def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()

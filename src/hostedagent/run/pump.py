@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -196,14 +196,19 @@ async def close_stream(stream: object) -> None:
 
 async def stoppable(
     work: Coroutine[Any, Any, T],
-    watch: Callable[[Interrupt], Iterable[asyncio.Task[None]]],
+    interrupts: Callable[[Interrupt], None],
     *,
     context: Context | None = None,
 ) -> T:
     """Do what comes before a run, in a task that can be stopped from outside as a run can.
 
+    Args:
+        work: What comes before it.
+        interrupts: Is told what to call to stop it.
+        context: Where the task runs; by default in a copy of the current one.
+
     Raises:
-        Stopped: One of the watchers interrupted it.
+        Stopped: It was interrupted.
         Exception: Its own.
     """
     causes: list[StopCause] = []
@@ -213,12 +218,10 @@ async def stoppable(
         causes.append(cause)
         task.cancel()
 
-    watchers = watch(interrupt)
+    interrupts(interrupt)
     try:
         await asyncio.wait({task})
     finally:
-        for watcher in watchers:
-            watcher.cancel()
         if not task.done():  # Whoever waits was cancelled.
             task.cancel()
             await asyncio.wait({task}, timeout=STOP_SECONDS)
