@@ -14,19 +14,22 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from inspect import Parameter
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from agent_framework import SupportsAgentRun, Workflow, WorkflowAgent, WorkflowBuilder
+from agent_framework import SupportsAgentRun
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.request.resources import begin_turn_resources
 from hostedagent.request.turn import TurnRequest
 from hostedagent.telemetry import log_failure
 
+if TYPE_CHECKING:  # Workflows are a large part of Agent Framework, and most hosts have none.
+    from agent_framework import Workflow, WorkflowBuilder
+
 logger = logging.getLogger(__name__)
 
-Made: TypeAlias = SupportsAgentRun | Workflow | WorkflowBuilder
-Given: TypeAlias = Made | Awaitable[Made] | AbstractAsyncContextManager[Made]
+Made: TypeAlias = "SupportsAgentRun | Workflow | WorkflowBuilder"
+Given: TypeAlias = "Made | Awaitable[Made] | AbstractAsyncContextManager[Made]"
 """What a factory returns: what runs, or what gives it when it is awaited or entered."""
 
 AgentFactory: TypeAlias = Callable[[], Given] | Callable[[TurnRequest], Given]
@@ -192,6 +195,10 @@ def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
 
 def is_workflow_agent(agent: object) -> bool:
     """Whether an agent is a workflow's, which keeps its state in checkpoints."""
+    if not hasattr(agent, "workflow"):
+        return False
+    from agent_framework import WorkflowAgent  # Not at the top, see there.
+
     return isinstance(agent, WorkflowAgent)
 
 

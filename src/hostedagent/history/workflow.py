@@ -11,9 +11,8 @@ import logging
 import re
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from agent_framework import WorkflowAgent, WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
 from hostedagent.continuation import Continuation
@@ -33,7 +32,7 @@ from hostedagent.telemetry import log_failure
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, SupportsAgentRun, Workflow
+    from agent_framework import AgentResponseUpdate, SupportsAgentRun, Workflow, WorkflowAgent, WorkflowCheckpoint
     from azure.ai.agentserver.responses import ResponseContext
 
 logger = logging.getLogger(__name__)
@@ -67,8 +66,8 @@ class WorkflowHistory:
 
     def check(self, agent: object) -> None:
         """Refuse a workflow whose checkpoints could not be found again, or that somebody else feeds."""
-        assert isinstance(agent, WorkflowAgent)
-        if not agent.workflow.name or _UNNAMED.fullmatch(agent.workflow.name):
+        given = cast("WorkflowAgent", agent)
+        if not given.workflow.name or _UNNAMED.fullmatch(given.workflow.name):
             raise ConfigurationError(
                 "A workflow's checkpoints belong to its name, and this one has none of its own: "
                 'WorkflowBuilder(name="...", start_executor=...).'
@@ -78,7 +77,7 @@ class WorkflowHistory:
                 f"A workflow's checkpoints keep its conversation, and history={self._owner!r} says that somebody else "
                 "does. Leave HostOptions(history=...) out."
             )
-        if agent.context_providers:
+        if given.context_providers:
             raise ConfigurationError(
                 "The context providers of a workflow's agent have no place to keep their state. Give them to the "
                 "agents inside the workflow."
@@ -88,8 +87,7 @@ class WorkflowHistory:
         self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
     ) -> Feed:
         """Restore the workflow, or tell it everything."""
-        assert isinstance(agent, WorkflowAgent)
-        workflow, state = agent.workflow, continuation.snapshot.workflow
+        workflow, state = cast("WorkflowAgent", agent).workflow, continuation.snapshot.workflow
         if continuation.checkpoint is not None:
             checkpoint = await self._restore(request, continuation.checkpoint, workflow)
             if checkpoint is not None:

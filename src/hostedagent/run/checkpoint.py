@@ -17,12 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
 
-from agent_framework import FileCheckpointStorage, WorkflowCheckpoint, WorkflowEvent
 from agent_framework.exceptions import WorkflowCheckpointException
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from agent_framework import Workflow
+    from agent_framework import FileCheckpointStorage, Workflow, WorkflowCheckpoint, WorkflowEvent
 
 _NAME: Final = "checkpoint"
 
@@ -135,6 +134,8 @@ def declared(workflow: Workflow) -> Iterator[Any]:
 
 
 def _asking_for(event: WorkflowEvent[Any], kind: Any) -> WorkflowEvent[Any]:
+    from agent_framework import WorkflowEvent  # Most hosts have no workflow.
+
     return WorkflowEvent.request_info(event.request_id, event.source_executor_id, event.data, kind)
 
 
@@ -143,6 +144,8 @@ def _file(folder: str) -> Path:
 
 
 def _storage(folder: str, kinds: Iterable[Any]) -> FileCheckpointStorage:
+    from agent_framework import FileCheckpointStorage  # Most hosts have no workflow.
+
     found: dict[str, None] = {}
     for kind in kinds:
         _collect(kind, found)
