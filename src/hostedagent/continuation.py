@@ -23,6 +23,7 @@ from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.leases import Head, Lease
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
+from hostedagent.stores.tokens import Place
 from hostedagent.types import Item
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Continuation:
         close: Ends the turn that has begun.
         made: What the turn did in an earlier process, up to where it is gone on with.
         checkpoint: Where a workflow is gone on with.
+        place: Where the turn stands in the work of its model's service.
+        told: What was told of that work in an earlier process, and finished.
         is_lost: Whether another turn had the conversation since.
     """
 
@@ -57,6 +60,8 @@ class Continuation:
     close: Callable[[], Awaitable[None]] | None = None
     made: tuple[Item, ...] = ()
     checkpoint: WorkflowState | None = None
+    place: Place | None = None
+    told: tuple[Item, ...] = ()
     is_lost: bool = False
 
     async def end(self) -> None:

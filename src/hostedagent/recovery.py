@@ -24,11 +24,13 @@ from hostedagent.identity import set_current_isolation_keys, set_current_scope
 from hostedagent.policy import CallerPolicy
 from hostedagent.request.turn import TurnRequest
 from hostedagent.run.pump import Pump, Work
+from hostedagent.run.told import can_be_left_out
 from hostedagent.run.usage import UsageCount
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.responses import EXCLUDED, ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
+from hostedagent.stores.tokens import Place
 from hostedagent.telemetry import log_failure
 from hostedagent.types import Cancelled, Completed, Event, Failed, Incomplete, Item, Json, MutableItem, Outcome
 
@@ -198,6 +200,8 @@ class Recovery:
             if not self.is_over:
                 self.journal = replace(self.journal, is_over=True, checkpoint=None, said=(), ended=None)
                 await self.journals.write(self.response_id, self.journal)
+            if self.response is not None:
+                await self.sessions.tokens.delete(self.journal.scope, self.response_id)
             for checkpoint in checkpoints[-2:]:
                 await self.sessions.checkpoints.delete(self.journal.scope, checkpoint)
         except Exception as error:  # noqa: BLE001 - taken up again, it ends in the same way
@@ -295,9 +299,10 @@ class Recoveries:
         journal, sent, platform = recalled.journal, recalled.sent, context.platform_context
         request = TurnRequest.parse(body, policy).bound(context)
         found: Any = context.persisted_response or {}
-        items, made = _joined(sent.items, found.get("output") or ()), ()
+        items, made, told, place = _joined(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in _OVER:
-            items, made = _divide(items, journal)
+            place = await self._continuations.sessions.tokens.load(request.scope, request.response_id)
+            items, made, told = _divide(items, journal, place)
         recovery = self._recovery(context.response_id, journal, platform)
         recovery.response = {**found, "id": context.response_id, "output": items}
         recovery.sent = sent
@@ -308,6 +313,7 @@ class Recoveries:
         continuation.is_lost |= journal is None
         if journal is not None:
             continuation.checkpoint = journal.checkpoint
+        continuation.place, continuation.told = place, told
         left = await self._store.left_by(request.response_id, request.previous_response_id, context=platform)
         own = (*left, *continuation.excluded)
         EXCLUDED.set(frozenset(own))
@@ -347,12 +353,25 @@ def _joined(sent: Mapping[int, Item], stored: Iterable[Item]) -> list[Item]:
     return [by_id.get(sent[index]["id"], sent[index]) for index in sorted(sent)]
 
 
-def _divide(items: Sequence[Item], journal: Journal | None) -> tuple[list[Item], tuple[Item, ...]]:
-    """The items with those marked that count for nothing, and those that the agent must know of."""
+def _divide(
+    items: Sequence[Item], journal: Journal | None, place: Place | None
+) -> tuple[list[Item], tuple[Item, ...], tuple[Item, ...]]:
+    """The items with those marked that count for nothing, those that the agent must know of, and those that count.
+
+    What a model's service says again, once it is found by its token, is the same: what was finished of it counts.
+    """
     if journal is not None and journal.ended is not None:
-        return list(cast("Sequence[Item]", journal.ended.response["output"])), ()
+        return list(cast("Sequence[Item]", journal.ended.response["output"])), (), ()
     if journal is not None and journal.checkpoint is not None:
-        return [item if item["id"] in journal.said else cut_off(item) for item in items], ()
-    results = (n for n, item in enumerate(items, 1) if str(item.get("type")).endswith("_call_output"))
+        return [item if item["id"] in journal.said else cut_off(item) for item in items], (), ()
+    comes_again = place is not None and not place.is_answered(items)
+    calls = place.calls if place is not None and comes_again else ()
+    results = (n for n, item in enumerate(items, 1) if _is_result(item) and item.get("call_id") not in calls)
     last = max(results, default=0)
-    return [*items[:last], *(cut_off(item) for item in items[last:])], tuple(items[:last])
+    made, rest = tuple(items[:last]), items[last:]
+    told = tuple(item for item in rest if comes_again and can_be_left_out(item))
+    return [*made, *(item if item in told else cut_off(item) for item in rest)], made, told
+
+
+def _is_result(item: Item) -> bool:
+    return str(item.get("type")).endswith("_call_output")

@@ -15,9 +15,10 @@ from upstream import Break, Gate, Text, ToolCall, Upstream, responses_client
 from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.identity import Scope
 from hostedagent.run import background
+from hostedagent.run.background import BackgroundRun
 from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.stores.state import Etag, Value
-from hostedagent.stores.tokens import TOKEN
+from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import serve
 
 
@@ -32,7 +33,7 @@ class Kept(MemoryStateStore):
     async def put(self, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None) -> Etag:
         if kind == TOKEN:
             self.tokens[key] = value["token"]
-            self.saved.append(value["token"])
+            self.saved.append((value["token"]["response_id"], len(value["calls"])))
         return await super().put(scope, kind, key, value, expect=expect)
 
     async def delete(self, scope: Scope, kind: str, key: str, *, expect: Etag | None = None) -> None:
@@ -113,7 +114,7 @@ async def test_a_tool_that_was_called_is_not_called_again_when_what_follows_it_b
 
         assert (log.status, log.text, called) == ("completed", "It is sunny.", ["Paris"])
         assert hosted.upstream.retrieved == ["resp_2"]
-        assert kept.saved == [{"response_id": "resp_1"}, {"response_id": "resp_2"}]
+        assert kept.saved == [("resp_1", 0), ("resp_1", 1), ("resp_2", 0)]
 
 
 async def test_a_call_that_breaks_off_is_called_once_with_all_its_arguments() -> None:
@@ -157,3 +158,19 @@ async def test_a_service_that_does_not_work_in_the_background_is_not_asked_again
 
         assert log.status == "failed"
         assert (hosted.upstream.retrieved, kept.saved) == ([], [])
+
+
+async def test_work_that_the_service_no_longer_has_is_not_asked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0.0)
+    asked: list[Any] = []
+
+    async def attempt(token: Any) -> Any:
+        asked.append(token)
+        raise LookupError
+
+    tokens = ContinuationTokens(MemoryStateStore())
+    run = BackgroundRun(attempt, tokens, Scope("x"), "response", token={"response_id": "resp_1"})
+
+    with pytest.raises(LookupError):
+        await anext(run.start())
+    assert asked == [{"response_id": "resp_1"}] * background.TRIES

@@ -10,10 +10,12 @@ from hostedagent.errors import ConfigurationError
 from hostedagent.history.policy import Feed
 from hostedagent.history.session import history_providers, kept_session, new_only, stores_by_default
 from hostedagent.policy import CallerPolicy
+from hostedagent.request.messages import to_messages
 from hostedagent.request.turn import TurnRequest
 from hostedagent.run.agent import start_run
-from hostedagent.run.background import BackgroundRun, Token, works_in_background
-from hostedagent.stores.tokens import ContinuationTokens
+from hostedagent.run.background import BackgroundRun, works_in_background
+from hostedagent.run.told import Told
+from hostedagent.stores.tokens import ContinuationTokens, Token
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
@@ -49,16 +51,33 @@ class ServiceHistory:
         """Send what is new, with the session."""
         feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
         if works_in_background(agent):
-
-            def attempt(token: Token | None) -> Any:
-                return start_run(
-                    agent, feed.messages, request, session=feed.session, keeps_history=False, continuation_token=token
-                )
-
-            feed.run = BackgroundRun(
-                attempt, self._tokens, request.scope, request.response_id, is_recovery=context.is_recovery
-            )
+            feed.run = self._run(request, continuation, agent, feed)
         return feed
+
+    def _run(
+        self, request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, feed: Feed
+    ) -> BackgroundRun:
+        place, made = continuation.place, continuation.made
+        is_answered = place is not None and place.is_answered(made)
+        if place is not None and is_answered:
+            feed.messages = to_messages((), (), trusts_roles=False, is_whole=False, made=place.results(made))
+            if feed.session is not None:
+                feed.session.service_session_id = place.service_id
+
+        def attempt(token: Token | None) -> Any:
+            return start_run(
+                agent, feed.messages, request, session=feed.session, keeps_history=False, continuation_token=token
+            )
+
+        return BackgroundRun(
+            attempt,
+            self._tokens,
+            request.scope,
+            request.response_id,
+            session=feed.session,
+            token=place.token if place is not None and not is_answered else None,
+            told=Told(continuation.told),
+        )
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session, with the service's id."""

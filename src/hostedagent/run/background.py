@@ -2,7 +2,8 @@
 
 The service goes on when the connection breaks. Its continuation token is stored before anything that came with it is
 passed on, and the stream is picked up with it where it broke: the service tells everything again, and what was passed
-on before is left out, by the service's own numbers of its events.
+on before is left out, by the service's own numbers of its events. Another process that takes the turn up does the same,
+and leaves out the items that were finished before.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from hostedagent.identity import Scope
 from hostedagent.run.pump import close_stream
-from hostedagent.stores.tokens import ContinuationTokens
+from hostedagent.run.told import Told
+from hostedagent.stores.tokens import ContinuationTokens, Place, Token
 from hostedagent.telemetry import log_failure
-from hostedagent.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, Content
+    from agent_framework import AgentResponseUpdate, AgentSession, Content
 
 logger = logging.getLogger(__name__)
 
-Token: TypeAlias = Mapping[str, Json]
 Attempt: TypeAlias = Callable[
     [Token | None], "AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]"
 ]
@@ -51,7 +51,9 @@ class BackgroundRun:
         tokens: Where the token is kept.
         scope: Whose it is.
         response_id: The response that the work is for.
-        is_recovery: Whether the turn began in a process that ended; its token is used then.
+        session: Has the service's id of the conversation.
+        token: Finds what the service did for the turn in a process that ended.
+        told: What that process told of it.
     """
 
     def __init__(
@@ -61,16 +63,20 @@ class BackgroundRun:
         scope: Scope,
         response_id: str,
         *,
-        is_recovery: bool = False,
+        session: AgentSession | None = None,
+        token: Token | None = None,
+        told: Told | None = None,
     ) -> None:
         self._attempt = attempt
         self._tokens = tokens
         self._scope = scope
         self._response_id = response_id
-        self._is_recovery = is_recovery
-        self._token: Token | None = None
-        self._is_stored = False
+        self._session = session
+        self._token = token
+        self._told = told or Told()
         self._passed = _Passed()
+        if token is not None:
+            self._passed.begin()
 
     async def start(self) -> AsyncGenerator[AgentResponseUpdate]:
         """The updates, each once, whatever breaks on the way.
@@ -78,9 +84,6 @@ class BackgroundRun:
         Raises:
             Exception: The run's own, when the service does not go on, or not any further.
         """
-        if self._is_recovery:
-            self._token = await self._tokens.load(self._scope, self._response_id)
-            self._is_stored = self._token is not None
         tries = 0
         while True:
             before, error = self._passed.count, None
@@ -106,20 +109,25 @@ class BackgroundRun:
         try:
             async for update in stream:
                 if (token := update.continuation_token) is not None and token != self._token:
-                    self._token, self._is_stored = cast("Token", dict(token)), True
-                    await self._tokens.save(self._scope, self._response_id, self._token)
+                    self._token = cast("Token", dict(token))
+                    await self._keep(Place(self._token))
                     self._passed.begin()
-                if (new := self._passed.only_new(update)) is not None:
-                    if new.role == "tool":
-                        await self._forget()  # The calls of what the token finds have run.
-                    yield new
+                if (new := self._passed.only_new(update)) is None or (new := self._told.only_new(new)) is None:
+                    continue
+                if self._token is not None and new.role == "tool":
+                    await self._keep(self._answered(self._token, new))
+                yield new
         finally:
             await close_stream(stream)
 
-    async def _forget(self) -> None:
-        if self._is_stored:
-            self._is_stored = False
-            await self._tokens.delete(self._scope, self._response_id)
+    async def _keep(self, place: Place) -> None:
+        await self._tokens.save(self._scope, self._response_id, place)
+
+    def _answered(self, token: Token, update: AgentResponseUpdate) -> Place:
+        """Where the turn stands once the results of the calls are written down."""
+        calls = [content.call_id for content in update.contents if content.type == "function_result"]
+        service_id = self._session.service_session_id if self._session is not None else None
+        return Place(token, tuple(call_id for call_id in calls if call_id), service_id)
 
     async def save(self) -> None:
         """Keep nothing: what later turns need is in the session."""
@@ -127,7 +135,8 @@ class BackgroundRun:
     async def prune(self) -> None:
         """Drop the token once the turn is saved. A failure costs space only."""
         try:
-            await self._forget()
+            if self._token is not None:
+                await self._tokens.delete(self._scope, self._response_id)
         except Exception as error:  # noqa: BLE001 - the turn is done
             log_failure(logger, "Dropping a continuation token failed", error)
 

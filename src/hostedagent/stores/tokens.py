@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from hostedagent.identity import Scope
 from hostedagent.stores.state import StateStore
-from hostedagent.types import Json
+from hostedagent.types import Item, Json
 
 TOKEN: Final = "continuation-token"
+
+Token: TypeAlias = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a turn stands in its service's work.
+
+    Args:
+        token: Finds what the service does, or did last.
+        calls: The calls it came to, once they have run.
+        service_id: What the service is told to go on from with their results.
+    """
+
+    token: Token
+    calls: tuple[str, ...] = ()
+    service_id: Json = None
+
+    def is_answered(self, items: Iterable[Item]) -> bool:
+        """Whether the results of its calls are among the items: the service is only to be told of them."""
+        ids = {item.get("call_id") for item in items if str(item.get("type")).endswith("_call_output")}
+        return bool(self.calls) and ids.issuperset(self.calls)
+
+    def results(self, items: Iterable[Item]) -> tuple[Item, ...]:
+        """The results of its calls."""
+        found = {item["call_id"]: item for item in items if str(item.get("type")).endswith("_call_output")}
+        return tuple(found[call_id] for call_id in self.calls)
 
 
 class ContinuationTokens:
@@ -18,14 +46,18 @@ class ContinuationTokens:
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
-    async def save(self, scope: Scope, response_id: str, token: Mapping[str, Json]) -> None:
-        """Keep the token of what the service does for a response."""
-        await self._state.put(scope, TOKEN, response_id, {"token": dict(token)})
+    async def save(self, scope: Scope, response_id: str, place: Place) -> None:
+        """Keep where a response's turn stands."""
+        value = {"token": dict(place.token), "calls": list(place.calls), "service_id": place.service_id}
+        await self._state.put(scope, TOKEN, response_id, value)
 
-    async def load(self, scope: Scope, response_id: str) -> Mapping[str, Json] | None:
-        """The token; `None` when the service has nothing to pick up."""
+    async def load(self, scope: Scope, response_id: str) -> Place | None:
+        """Where the turn stands; `None` when the service has nothing to pick up."""
         stored = await self._state.get(scope, TOKEN, response_id)
-        return stored.value["token"] if stored is not None else None
+        if stored is None:
+            return None
+        value = stored.value
+        return Place(value["token"], tuple(value.get("calls") or ()), value.get("service_id"))
 
     async def delete(self, scope: Scope, response_id: str) -> None:
         """Delete the token, if there is one."""

@@ -1,0 +1,144 @@
+"""A process of a host whose model's service works in the background: `python -m tests.crash.relay ROOT URL PLAN`.
+
+`{"turns": [...]}` begins turns in the background; each stops for ever at the place that its metadata names, or waits
+for the service. `{"ids": {...}}` waits until the turns of those responses have ended, and tells what is left of them.
+It prints a line of JSON for everything that happens.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from agent_framework import Agent, SupportsAgentRun, tool
+from agent_framework.openai import OpenAIChatClient
+
+from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
+from hostedagent.hooks import Hooks
+from hostedagent.identity import Scope
+from hostedagent.stores.choice import file_stores
+from hostedagent.stores.file import FileStateStore
+from hostedagent.stores.journals import Journals
+from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.state import Etag, Value
+from hostedagent.stores.tokens import TOKEN, ContinuationTokens
+from hostedagent.testing import InProcessClient, serve
+
+ROOT, URL, PLAN = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+ended: dict[str, asyncio.Event] = {name: asyncio.Event() for name in PLAN.get("ids", ())}
+scopes: list[Scope] = []
+
+
+def tell(**line: Any) -> None:
+    print(json.dumps(line), flush=True)
+
+
+async def at(place: str) -> None:
+    metadata = current_turn().metadata
+    tell(name=metadata["name"], at=place)
+    if "turns" in PLAN and metadata.get("stop") == place:
+        await asyncio.Event().wait()
+
+
+@tool
+async def look_up(city: str) -> str:
+    """Look up the weather."""
+    tell(name=current_turn().metadata["name"], ran=city)
+    await at(f"in the tool of {city}")
+    return f"sunny in {city}"
+
+
+def make(request: TurnRequest) -> SupportsAgentRun:
+    scopes.append(request.scope)
+    client = OpenAIChatClient(model="model-1", api_key="k", base_url=f"{URL}/v1")
+    options: Any = {"background": True}
+    agent: Any = Agent(client, tools=[look_up], default_options=options)
+    return agent
+
+
+def watch_stores() -> None:
+    put, checkpoint, write_end = FileStateStore.put, ResponseStore.checkpoint, Journals.write_end
+    tokens: dict[str, int] = {}
+
+    async def watched_put(
+        self: FileStateStore, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None
+    ) -> Etag:
+        if kind != TOKEN or value["calls"]:
+            return await put(self, scope, kind, key, value, expect=expect)
+        tokens[key] = tokens.get(key, 0) + 1
+        await at(f"before token {tokens[key]}")
+        etag = await put(self, scope, kind, key, value, expect=expect)
+        await at(f"after token {tokens[key]}")
+        return etag
+
+    async def watched_checkpoint(self: ResponseStore, *values: Any, **more: Any) -> None:
+        await checkpoint(self, *values, **more)
+        await at("after the results")
+
+    async def watched_write_end(self: Journals, *values: Any, **more: Any) -> bool:
+        await at("before the end")
+        is_kept = await write_end(self, *values, **more)
+        await at("after the end")
+        return is_kept
+
+    FileStateStore.put = watched_put
+    ResponseStore.checkpoint = watched_checkpoint
+    Journals.write_end = watched_write_end
+
+
+async def begin(client: InProcessClient, body: dict[str, Any]) -> None:
+    name = body["metadata"]["name"]
+    if not body["stream"]:
+        tell(name=name, id=(await client.post("/responses", json=body)).json()["id"])
+        return
+    async with client.stream("POST", "/responses", json=body) as events:
+        async for event in events:
+            if event["type"] == "response.created":
+                tell(name=name, id=event["response"]["id"])
+            tell(name=name, event=event)
+
+
+async def finish(client: InProcessClient, name: str, response_id: str) -> None:
+    path = f"/responses/{response_id}"
+    if PLAN["streamed"][name]:
+        async with client.stream("GET", f"{path}?stream=true&starting_after=0") as events:
+            tell(name=name, log=[event async for event in events])
+    await ended[name].wait()
+    while (final := (await client.get(path)).json())["status"] == "in_progress":
+        pass
+    tell(name=name, final=final)
+    metadata = {"name": f"after {name}"}
+    body = {"input": f"go on, {name}", "previous_response_id": response_id, "metadata": metadata}
+    reply = (await client.post("/responses", json=body)).json()
+    tell(name=name, next=reply)
+
+
+async def main() -> None:
+    watch_stores()
+    stores = file_stores(ROOT / "stores")
+
+    def on_outcome(request: TurnRequest, outcome: Any) -> None:
+        if (event := ended.get(request.metadata["name"])) is not None:
+            event.set()
+
+    options = HostOptions(resilient_background=True, history="service")
+    host = AgentHost(make, stores=stores, hooks=Hooks(on_outcome=on_outcome), options=options)
+    async with asyncio.timeout(90), AsyncExitStack() as stack:
+        client = await stack.enter_async_context(serve(host.app))
+        async with asyncio.TaskGroup() as group:
+            for body in PLAN.get("turns", ()):
+                group.create_task(begin(client, body))
+            for name, response_id in PLAN.get("ids", {}).items():
+                group.create_task(finish(client, name, response_id))
+        if "turns" in PLAN:
+            await asyncio.Event().wait()
+        tokens = ContinuationTokens(stores.state)
+        for name, response_id in PLAN["ids"].items():
+            found = await tokens.load(scopes[0], response_id)
+            tell(name=name, left=found is not None)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
