@@ -174,3 +174,12 @@ async def test_work_that_the_service_no_longer_has_is_not_asked_for_for_ever(mon
     with pytest.raises(LookupError):
         await anext(run.start())
     assert asked == [{"response_id": "resp_1"}] * background.TRIES
+
+
+async def test_a_turn_that_is_not_stored_leaves_no_token() -> None:
+    async with hosting() as (hosted, kept):
+        hosted.script(Text("one two", gate=Break()))
+        log = await hosted.ask("Count.", store=False)
+
+        assert (log.status, log.text) == ("completed", "one two")
+        assert (hosted.upstream.retrieved, kept.saved) == (["resp_1"], [])

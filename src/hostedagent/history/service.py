@@ -71,7 +71,7 @@ class ServiceHistory:
 
         return BackgroundRun(
             attempt,
-            self._tokens,
+            self._tokens if request.store else None,
             request.scope,
             request.response_id,
             session=feed.session,

@@ -48,7 +48,7 @@ class BackgroundRun:
 
     Args:
         attempt: Starts the agent.
-        tokens: Where the token is kept.
+        tokens: Where the token is kept; `None` for a turn that leaves nothing.
         scope: Whose it is.
         response_id: The response that the work is for.
         session: Has the service's id of the conversation.
@@ -59,7 +59,7 @@ class BackgroundRun:
     def __init__(
         self,
         attempt: Attempt,
-        tokens: ContinuationTokens,
+        tokens: ContinuationTokens | None,
         scope: Scope,
         response_id: str,
         *,
@@ -121,7 +121,8 @@ class BackgroundRun:
             await close_stream(stream)
 
     async def _keep(self, place: Place) -> None:
-        await self._tokens.save(self._scope, self._response_id, place)
+        if self._tokens is not None:
+            await self._tokens.save(self._scope, self._response_id, place)
 
     def _answered(self, token: Token, update: AgentResponseUpdate) -> Place:
         """Where the turn stands once the results of the calls are written down."""
@@ -135,7 +136,7 @@ class BackgroundRun:
     async def prune(self) -> None:
         """Drop the token once the turn is saved. A failure costs space only."""
         try:
-            if self._token is not None:
+            if self._tokens is not None and self._token is not None:
                 await self._tokens.delete(self._scope, self._response_id)
         except Exception as error:  # noqa: BLE001 - the turn is done
             log_failure(logger, "Dropping a continuation token failed", error)
