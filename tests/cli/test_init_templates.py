@@ -154,7 +154,7 @@ def test_the_environment_example_sets_what_azure_yaml_declares() -> None:
 def test_the_dependency_is_this_version_and_a_later_one_only_from_an_index(brings_wheel: bool, relation: str) -> None:
     project = tomllib.loads(render(Choices(name="my-shop", brings_wheel=brings_wheel))["pyproject.toml"])
 
-    assert project["project"]["dependencies"] == [f"hostedagent[foundry]{relation}{version('hostedagent')}"]
+    assert project["project"]["dependencies"] == [f"hostedagent[fast,foundry]{relation}{version('hostedagent')}"]
     assert ("find-links" in project["tool"]["uv"]) is brings_wheel
 
 

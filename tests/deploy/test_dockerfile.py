@@ -164,8 +164,9 @@ def test_every_package_of_a_lock_is_pinned_with_hashes_and_names_no_place(lock: 
 def test_the_locks_fit_the_bounds_of_this_project() -> None:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = table["project"]
+    extras = project["optional-dependencies"]
     for lock, wanted in (
-        ("requirements.lock", [*project["dependencies"], *project["optional-dependencies"]["foundry"]]),
+        ("requirements.lock", [*project["dependencies"], *extras["fast"], *extras["foundry"]]),
         ("requirements-build.lock", table["build-system"]["requires"]),
     ):
         versions = pins(lock)
