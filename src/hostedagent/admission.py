@@ -222,10 +222,12 @@ class AdmissionMiddleware:
             ADMITTED.set(await resolve_named(request, self._door.store, context))
             await self._app(scope, receive, answer)
         except asyncio.CancelledError:
-            if not self._door.drain.has_begun or _is_cancelled() or answer.status is not None:
+            if _is_cancelled() or answer.status is not None:
                 raise
-            # Whoever waits for a whole answer is let go of by the SDK when the process ends, also with the turn done.
-            await self._tell_ended(scope, answer, continuation.response_id)
+            # Raised by the SDK: when the client has left, whom nothing can be told; and when the process ends, for
+            # whoever waits for a whole answer, also with the turn done.
+            if self._door.drain.has_begun:
+                await self._tell_ended(scope, answer, continuation.response_id)
         finally:
             await self._door.continuations.abandon(continuation, whose)
             await self._release(request, continuation, context)

@@ -138,6 +138,20 @@ def test_a_change_starts_the_server_again(tmp_path: Path) -> None:
         assert server.stop() in (0, -signal.SIGTERM)
 
 
+def test_a_server_that_starts_again_reads_its_variables_again(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+    (tmp_path / "local.env").write_text("REPLY=two\n")
+
+    with running(tmp_path, "--reload", "--env-file", "local.env") as server:
+        server.until("Ready at ")
+        assert server.says() == "two"
+
+        (tmp_path / "local.env").write_text("REPLY=three\n")
+        server.until("Ready at ")
+
+        assert server.says() == "three"
+
+
 def test_a_hosted_process_that_cannot_serve_says_which_step_failed(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text("raise RuntimeError('secret-1')\n")
 

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from agent_framework import AgentResponse, AgentResponseUpdate, Content, ResponseStream
+from starlette.types import Message
 
-from hostedagent.testing import Gate, ScriptedAgent
+from hostedagent import AgentHost
+from hostedagent.testing import Gate, ScriptedAgent, serve
 from tests.host.world import hosting, stream
 
 
@@ -77,6 +79,31 @@ async def test_a_client_that_leaves_before_the_answer_stops_the_run() -> None:
         waiting.cancel()
         await within(agent.cancelled)
         await client.idle()
+
+
+async def test_a_client_that_leaves_before_the_answer_is_no_error_of_the_server() -> None:
+    agent = Stoppable()
+    body = [{"type": "http.request", "body": b'{"input": "hi"}', "more_body": False}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await agent.gate.reached()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    request = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": "POST"}
+    where = {"path": "/responses", "raw_path": b"/responses", "root_path": "", "query_string": b"", "headers": headers}
+    host = AgentHost(agent)
+    async with serve(host.app):
+        await host.app({**request, **where}, receive, send)
+
+    assert agent.cancelled.is_set()
+    assert not sent
 
 
 async def test_a_client_that_leaves_before_the_run_begins_stops_the_turn() -> None:

@@ -59,14 +59,17 @@ def execute(arguments: argparse.Namespace) -> int:
     port = 0
     try:
         target = _parsed(arguments.target)
-        _say(f"Loading {target.place} ...")
+        if not arguments.reload:
+            _say(f"Loading {target.place} ...")
         with clock.step("environment"):
-            _read_env_file(arguments.env_file)
+            added = _read_env_file(arguments.env_file)
         with clock.step("port"):
             port = _port(arguments)
         if arguments.reload:
             from hostedagent.cli.reloading import run_again
 
+            for name in added:  # Each server reads the file as it is then.
+                del os.environ[name]
             return run_again(arguments, target, port)
         host = _host(target, arguments.store, clock)
         _serve(host, arguments.host, port, clock)
@@ -85,17 +88,20 @@ def _parsed(text: str) -> Target:
         raise StartError("agent", str(error), code=2) from error
 
 
-def _read_env_file(path: str | None) -> None:
+def _read_env_file(path: str | None) -> list[str]:
+    """Set what is not set yet, and say which variables these are."""
     if path is None:
-        return
+        return []
     from dotenv import dotenv_values
 
     if not Path(path).is_file():
         raise StartError("environment", f"The file {path} of --env-file does not exist.", code=2)
     found = {name: value for name, value in dotenv_values(path).items() if value is not None}
-    for name, value in found.items():
-        os.environ.setdefault(name, value)
+    added = [name for name in found if name not in os.environ]
+    for name in added:
+        os.environ[name] = found[name]
     _say(f"Read {len(found)} variables from {path}.")
+    return added
 
 
 def _port(arguments: argparse.Namespace) -> int:

@@ -65,4 +65,4 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _text(given: str | None) -> str:
-    return sys.stdin.read() if given in (None, "-") else str(given)
+    return sys.stdin.read().rstrip("\n") if given in (None, "-") else str(given)
