@@ -150,6 +150,7 @@ def test_a_server_that_starts_again_reads_its_variables_again(tmp_path: Path) ->
         server.until("Ready at ")
 
         assert server.says() == "three"
+        assert server.stop() in (0, -signal.SIGTERM)
 
 
 def test_a_hosted_process_that_cannot_serve_says_which_step_failed(tmp_path: Path) -> None:
