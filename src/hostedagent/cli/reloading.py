@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 from collections.abc import Collection
@@ -29,6 +30,7 @@ def run_again(arguments: argparse.Namespace, target: Target, port: int) -> int:
     if arguments.env_file is not None:
         command += ["--env-file", arguments.env_file]
     folders = {Path.cwd(), Path(target.place).resolve().parent} if target.is_file else {Path.cwd()}
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # It tells of signals that are meant.
     run_process(
         *_outermost(folders),
         target=shlex.join(command),
