@@ -42,6 +42,21 @@ class Kept(MemoryStateStore):
         await super().delete(scope, kind, key, expect=expect)
 
 
+class Weather:
+    """A tool that knows what it was called for."""
+
+    def __init__(self) -> None:
+        self.up: list[str] = []
+
+        @tool
+        def weather(city: str) -> str:
+            """Tell the weather."""
+            self.up.append(city)
+            return "sunny"
+
+        self.tool = weather
+
+
 @asynccontextmanager
 async def hosting(*tools: Any, in_background: bool = True) -> AsyncGenerator[tuple[Hosted, Kept]]:
     options: Any = {"background": True} if in_background else {}
@@ -100,37 +115,23 @@ async def test_deleting_a_response_that_was_cancelled_deletes_its_token() -> Non
 
 
 async def test_a_tool_that_was_called_is_not_called_again_when_what_follows_it_breaks() -> None:
-    called: list[str] = []
-
-    @tool
-    def weather(city: str) -> str:
-        """Tell the weather."""
-        called.append(city)
-        return "sunny"
-
-    async with hosting(weather) as (hosted, kept):
+    looked = Weather()
+    async with hosting(looked.tool) as (hosted, kept):
         hosted.script(ToolCall("weather", {"city": "Paris"}), Text("It is sunny.", gate=Break()))
         log = await hosted.ask("How is Paris?")
 
-        assert (log.status, log.text, called) == ("completed", "It is sunny.", ["Paris"])
+        assert (log.status, log.text, looked.up) == ("completed", "It is sunny.", ["Paris"])
         assert hosted.upstream.retrieved == ["resp_2"]
         assert kept.saved == [("resp_1", 0), ("resp_1", 1), ("resp_2", 0)]
 
 
 async def test_a_call_that_breaks_off_is_called_once_with_all_its_arguments() -> None:
-    called: list[str] = []
-
-    @tool
-    def weather(city: str) -> str:
-        """Tell the weather."""
-        called.append(city)
-        return "sunny"
-
-    async with hosting(weather) as (hosted, _):
+    looked = Weather()
+    async with hosting(looked.tool) as (hosted, _):
         hosted.script(ToolCall("weather", {"city": "Paris"}, gate=Break()), Text("It is sunny."))
         log = await hosted.ask("How is Paris?")
 
-        assert (log.status, log.text, called) == ("completed", "It is sunny.", ["Paris"])
+        assert (log.status, log.text, looked.up) == ("completed", "It is sunny.", ["Paris"])
         calls = [item for item in log.response["output"] if item["type"] == "function_call"]
         assert [call["arguments"] for call in calls] == ['{"city": "Paris"}']
 
