@@ -223,3 +223,11 @@ def test_an_error_of_the_users_module_is_shown_from_their_file_on(
     assert shown.rstrip().splitlines()[-1] == last
     assert line in shown and "served.py" in shown
     assert "loader.py" not in shown and "importlib" not in shown
+
+
+def test_a_file_of_another_kind_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("# An agent")
+
+    with pytest.raises(TargetError, match=r"README\.md is not a Python file\."):
+        load(Target.parse("README.md"))

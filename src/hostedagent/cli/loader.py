@@ -257,6 +257,8 @@ def _load_dotted(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            if Path(name).is_file():
+                raise TargetError(f"{name} is not a Python file.") from None
             raise TargetError(f"There is no module {error.name!r} in this directory or among the packages.") from None
         raise UserCodeError(name, error) from error
     except Exception as error:
