@@ -168,6 +168,15 @@ def test_without_a_terminal_an_approval_waits(invoke: Invoke, approvals: str) ->
     assert "waits for approval: --approve, --reject" in said
 
 
+def test_without_a_terminal_a_question_waits_and_is_told_without_its_schema(invoke: Invoke, workflow: str) -> None:
+    code, _, said = invoke("New bicycles", "--url", workflow)
+
+    assert code == 3
+    assert 'Choice {"slogans": [' in said.splitlines()[-1]
+    assert "waits for its output: answer at a terminal" in said.splitlines()[-1]
+    assert "response_schema" not in said
+
+
 def test_a_question_of_a_workflow_is_asked_until_its_answer_fits(invoke: Invoke, workflow: str) -> None:
     code, shown, said = invoke("New bicycles", "--url", workflow, typed='{"number": 3}\n{"number": 2}\n')
 

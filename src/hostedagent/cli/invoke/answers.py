@@ -64,7 +64,7 @@ class Asker:
         if approve is None:
             if not sys.stdin.isatty():
                 return None
-            approve = _asked(f"Run {item['name']}({item['arguments']})? [y/N] ").strip().lower() in _YES
+            approve = _asked(f"Run {call(item)}? [y/N] ").strip().lower() in _YES
         return {"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": approve}
 
 
@@ -72,25 +72,34 @@ def described(item: Item) -> str:
     """One line of what waits."""
     match item["type"]:
         case "mcp_approval_request":
-            call = f"{item['name']}({item['arguments']})"
-            return f"{call} waits for approval: --approve, --reject, or answer at a terminal"
+            return f"{call(item)} waits for approval: --approve, --reject, or answer at a terminal"
         case "oauth_consent_request":
             return f"consent is needed, then go on with --continue: {item.get('consent_link', '')}"
         case _:
-            return f"{item['name']}({item['arguments']}) waits for its output: answer at a terminal"
+            return f"{call(item)} waits for its output: answer at a terminal"
+
+
+def call(item: Item) -> str:
+    """A call in one line; of what a workflow asks, without the schema of the answer."""
+    if (asked := _asked_by_workflow(item)) is not None:
+        return f"{item['name']} {json.dumps(asked.get('request'), ensure_ascii=False)}"
+    return f"{item['name']}({item.get('arguments') or item.get('input') or ''})"
+
+
+def _asked_by_workflow(item: Item) -> Mapping[str, Any] | None:
+    try:
+        arguments: Any = json.loads(item.get("arguments") or "")
+    except ValueError:
+        return None
+    if isinstance(arguments, dict) and "response_schema" in arguments:
+        return cast("Mapping[str, Any]", arguments)
+    return None
 
 
 def _question(item: Item) -> str:
-    """What a workflow asks comes with the schema of its answer; a call of a tool with its arguments alone."""
-    try:
-        arguments: Any = json.loads(item["arguments"])
-    except ValueError:
-        arguments = None
-    if isinstance(arguments, dict) and "response_schema" in arguments:
-        asked = cast("dict[str, Any]", arguments)
-        shown = json.dumps(asked.get("request"), ensure_ascii=False)
-        return f"{item['name']} {shown}\nAnswer with {_shape(asked['response_schema'])}: "
-    return f"Output of {item['name']}({item['arguments']}): "
+    if (asked := _asked_by_workflow(item)) is not None:
+        return f"{call(item)}\nAnswer with {_shape(asked['response_schema'])}: "
+    return f"Output of {call(item)}: "
 
 
 def _shape(schema: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from hostedagent.cli.invoke.answers import call
 from hostedagent.types import Event, Item
 
 
@@ -71,7 +72,7 @@ def note(item: Item) -> None:
     """Say on stderr what an item other than a message is."""
     match item["type"]:
         case "function_call" | "custom_tool_call" | "mcp_call":
-            print(f"> {item['name']}({item.get('arguments') or item.get('input') or ''})", file=sys.stderr, flush=True)
+            print(f"> {call(item)}", file=sys.stderr, flush=True)
         case "function_call_output" | "reasoning" | "mcp_approval_request" | "oauth_consent_request":
             pass
         case kind:
