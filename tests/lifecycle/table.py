@@ -62,7 +62,7 @@ ENDINGS: Final[Mapping[Ending, str]] = {
     "client gone": "The client hangs up while the model answers. In the background the turn goes on.",
     "SIGTERM, short": (
         "The process is told to stop, and the turn ends within `shutdown_grace`. Whoever waits is told how it ended; "
-        "new turns are refused with 503. The process ends with code 0."
+        "new turns are refused, with 503 or because the server no longer listens. The process ends with code 0."
     ),
     "SIGTERM, long": (
         "The process is told to stop, and the turn does not end within `shutdown_grace`. It is stopped and has failed "
