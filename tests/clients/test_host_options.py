@@ -106,7 +106,7 @@ OPTIONS: dict[str, tuple[Sent, Sent, Sent, Sent]] = {
 CONVERSATION = ("input", "messages")
 
 
-@pytest.mark.parametrize(("place", "client"), enumerate(CLIENTS), ids=CLIENTS.keys())
+@pytest.mark.parametrize(("place", "client"), list(enumerate(CLIENTS)), ids=CLIENTS.keys())
 async def test_an_option_reaches_the_service_in_its_own_form_or_not_at_all(place: int, client: str) -> None:
     async with hosting(CLIENTS[client]) as host:
         host.script(*(Text("{}") for _ in range(len(OPTIONS) + 1)))
