@@ -229,6 +229,7 @@ class AgentHost:
                 return await self._recoveries.resume(dict(request), context, self._options.caller)
             except (StateUnavailable, FoundryStorageError) as error:
                 log_failure(logger, f"The turn {context.response_id} cannot be gone on with now", error)
+                self._recoveries.began(context.response_id)
                 await context.exit_for_recovery()
         admitted = ADMITTED.get() or TurnRequest.parse(dict(request), self._options.caller)
         bound = admitted.bound(context)

@@ -276,14 +276,18 @@ class Recoveries:
     async def recall(self, response_id: str, context: PlatformContext | None) -> bool:
         """Find out whose a turn was, and make its events ready to be gone on with; `False` when it is not known."""
         self._beginning[response_id] = asyncio.Event()
-        journal = await self._journals.find(response_id)
-        if journal is None:
-            self.began(response_id)
-            return False
+        try:
+            journal = await self._journals.find(response_id)
+            if journal is None:
+                self.began(response_id)
+                return False
+            user = context.user_id_key if context is not None else None
+            sent = await mend(response_id, user) if journal.is_streamed else Sent()
+        except BaseException:
+            self.began(response_id)  # It does not begin now: whoever asks for the response must not wait for it.
+            raise
         set_current_isolation_keys(journal.isolation)
         set_current_scope(journal.scope)
-        user = context.user_id_key if context is not None else None
-        sent = await mend(response_id, user) if journal.is_streamed else Sent()
         self._recalled[response_id] = _Recalled(journal, sent)
         return True
 
@@ -295,10 +299,13 @@ class Recoveries:
         Raises:
             Exception: What it continues cannot be read.
         """
+        platform = context.platform_context
+        found: Any = context.persisted_response
+        if found is None:  # The SDK goes on also when reading failed. Whose the turn is, is not known then.
+            found = await self._store.get_response(context.response_id, context=platform)
         recalled = self._recalled.pop(context.response_id, None) or _Recalled(None, Sent())
-        journal, sent, platform = recalled.journal, recalled.sent, context.platform_context
+        journal, sent = recalled.journal, recalled.sent
         request = TurnRequest.parse(body, policy).bound(context)
-        found: Any = context.persisted_response or {}
         items, made, told, place = _joined(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in _OVER:
             place = await self._continuations.sessions.tokens.load(request.scope, request.response_id)

@@ -1,0 +1,89 @@
+"""Turns that are taken up again while the stores cannot be read: they stay their user's, and are not given up."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from azure.ai.agentserver.responses import PlatformContext
+
+from hostedagent.continuation import Continuations
+from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.policy import CallerPolicy
+from hostedagent.recovery import Recoveries
+from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.journals import JOURNAL, Journal, Journals
+from hostedagent.stores.leases import Terms
+from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.running import Running
+from hostedagent.stores.sessions import Sessions
+from hostedagent.stores.state import StateUnavailable, Versioned
+from tests.emulator.wire import message, response
+
+ADA = Scope("user:ada")
+CONTEXT = PlatformContext(user_id_key="ada", call_id="call")
+
+
+class Away(MemoryStateStore):
+    """Journals cannot be read so many times."""
+
+    times = 0
+
+    async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
+        if kind == JOURNAL and self.times > 0:
+            self.times -= 1
+            raise StateUnavailable("away")
+        return await super().get(scope, kind, key)
+
+
+async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
+    """What the next process has of a turn of Ada's."""
+    provider, terms, journals = DocumentResponses(MemoryDocuments()), Terms(), Journals(state)
+    begun = response("resp_1", status="in_progress", background=True)
+    await provider(ADA).create_response(begun, [message("msg_1")], None, context=CONTEXT)
+    await journals.write("resp_1", Journal(ADA, IsolationKeys("ada")))
+    store = ResponseStore(provider, running=Running(state, terms))
+    continuations = Continuations(Sessions(state, terms), Approvals(state), store)
+    store.journaled = recoveries = Recoveries(journals, continuations, store, is_on=True)
+    return store, recoveries
+
+
+async def taken_up(recoveries: Recoveries) -> tuple[Scope, bool, str | None]:
+    """Whose the turn is, whether it is lost, and how its response stands, when the SDK could not read it."""
+    context: Any = SimpleNamespace(
+        response_id="resp_1",
+        conversation_id=None,
+        client_headers={},
+        persisted_response=None,
+        platform_context=CONTEXT,
+    )
+    request, continuation, recovery = await recoveries.resume({"input": "hi"}, context, CallerPolicy())
+    return request.scope, continuation.is_lost, cast("dict[str, Any]", recovery.response)["status"]
+
+
+async def test_a_turn_that_could_not_be_read_at_first_goes_on_as_its_users() -> None:
+    state = Away()
+    store, recoveries = await left_by_a_process(state)
+
+    async def next_process() -> tuple[Scope, bool, str | None]:
+        state.times = 1
+        with pytest.raises(StateUnavailable):  # The SDK only logs that.
+            await store.get_response("resp_1", context=CONTEXT)
+        return await taken_up(recoveries)
+
+    assert await asyncio.create_task(next_process()) == (ADA, False, "in_progress")
+
+
+async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_it() -> None:
+    state = Away()
+    _, recoveries = await left_by_a_process(state)
+    state.times = 1
+
+    with pytest.raises(StateUnavailable):
+        await asyncio.create_task(taken_up(recoveries))
+    async with asyncio.timeout(5):
+        await recoveries.beginning("resp_1")
