@@ -146,14 +146,11 @@ class ServerInTurn:
             except Exception as error:
                 if not transport.is_forgotten(error):
                     raise
-                await self._drop()
                 return await self._call(transport, name, arguments)
         except (UserInputRequiredException, RequestError):
             raise
         except Exception as error:  # noqa: BLE001 - a broken tool must not take the turn with it
             self._ask_for_consent(error)
-            if transport.is_silent(error) and not isinstance(error, TimeoutError):
-                await self._drop()  # The next call connects anew.
             words = None if is_consent_error(error) else transport.words(error)
             if words is None:
                 warn(f"A call of the tool {name!r} of the MCP server {self._label!r} failed", error)
@@ -161,8 +158,15 @@ class ServerInTurn:
 
     async def _call(self, transport: Any, name: str, arguments: Mapping[str, Any]) -> list[Content]:
         client = await self._connected(transport)
-        async with asyncio.timeout(self._timeout):
-            return await transport.call_tool(client, name, arguments)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await transport.call_tool(client, name, arguments)
+        except Exception as error:
+            is_lost = transport.is_silent(error) and not isinstance(error, TimeoutError)
+            # The next call connects anew; another one may have done so already.
+            if (is_lost or transport.is_forgotten(error)) and client is self._client:
+                await self._drop()
+            raise
 
     def _told(self, error: Exception) -> str:
         if is_consent_error(error):
