@@ -206,7 +206,7 @@ class ServerInTurn:
             try:
                 await asyncio.wait_for(held.close(), LEAVE_SECONDS)
             except Exception as error:
-                logger.debug("Leaving the MCP server %r failed.", self._label, exc_info=error)
+                logger.debug("Leaving the MCP server %r failed: %s.", self._label, type(error).__qualname__)
 
     async def close(self) -> None:
         """Take leave of the server."""

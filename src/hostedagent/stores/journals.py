@@ -120,7 +120,7 @@ class Journals:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find(self, response_id: str) -> Journal | None:
-        """The journal of a turn that is not over."""
+        """The journal of a turn, from its beginning until it was told how it ended."""
         stored = await self._state.get(_JOURNALS, JOURNAL, response_id)
         return Journal.load(stored.value) if stored is not None else None
 
