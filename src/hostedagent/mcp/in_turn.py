@@ -205,7 +205,7 @@ class ServerInTurn:
         if held is not None:
             try:
                 await asyncio.wait_for(held.close(), LEAVE_SECONDS)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the turn has what it needs
                 logger.debug("Leaving the MCP server %r failed: %s.", self._label, type(error).__qualname__)
 
     async def close(self) -> None:
