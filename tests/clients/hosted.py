@@ -23,6 +23,25 @@ CLIENTS: dict[str, Connect] = {
 }
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
+TOOL_LOOP = [
+    "0 created in_progress",
+    "1 in_progress",
+    "2 item+ 0 function_call weather call-1",
+    '3 args 0 "{\\"city\\": \\"Paris\\"}"',
+    '4 args= 0 "{\\"city\\": \\"Paris\\"}"',
+    "5 item- 0 function_call weather call-1 completed",
+    '6 item+ 1 function_call_output call-1 "sunny in Paris"',
+    '7 item- 1 function_call_output call-1 "sunny in Paris" completed',
+    "8 item+ 2 message",
+    "9 part+ 2.0 output_text",
+    '10 text 2.0 "It is sunny."',
+    '11 text= 2.0 "It is sunny."',
+    "12 part- 2.0 output_text",
+    "13 item- 2 message completed",
+    "14 completed usage=30/12",
+]
+"""A call, its result and the answer to it, whichever service the model is of, with its deltas joined."""
+
 
 @tool
 def weather(city: Annotated[str, "Name of the city"]) -> str:
