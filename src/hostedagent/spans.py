@@ -17,7 +17,7 @@ from opentelemetry import trace
 from hostedagent.measures import ERROR_TYPE, OUTCOME, REASON, SCOPE, count_turn
 from hostedagent.request.turn import TurnRequest
 from hostedagent.run.agent import model_name
-from hostedagent.telemetry import set_log_ids
+from hostedagent.telemetry import RECEIVERS, set_log_ids
 from hostedagent.types import Cancelled, Completed, Failed, Incomplete, Json, Outcome
 
 TRACER = trace.get_tracer(SCOPE)
@@ -43,6 +43,7 @@ class TurnSpan:
         """Start the span in the context of the request, so that a caller's `traceparent` is its parent."""
         self._started = perf_counter()
         self._is_open = True
+        RECEIVERS.look()
         self._span = TRACER.start_span(OPERATION, kind=trace.SpanKind.SERVER, attributes=_AT_START)
         if not self._span.is_recording():
             return

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
+from opentelemetry import metrics, trace
+from opentelemetry._logs import get_logger_provider
+
 CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """OpenTelemetry's switch for prompts and answers in telemetry; off unless set."""
 
@@ -25,6 +28,12 @@ _EXPORTER_VARIABLES: Final = (
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
     "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 )
+
+_FLUSH_VARIABLE: Final = "AGENTSERVER_FLUSH_MODE"
+"""The SDK's choice of how spans are handed on at the end of each request; by default a task and a thread do it."""
+
+_STAND_INS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
+"""Where the API's own providers are."""
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -59,6 +68,51 @@ def configure(*, connection_string: str | None = None, log_level: str | None = N
         configure_observability(
             connection_string=connection_string, log_level=log_level, enable_sensitive_data=captures
         )
+
+
+class Receivers:
+    """Whoever receives telemetry: what is made for nobody is left out until there is somebody.
+
+    That is Agent Framework's instrumentation, a third of what a streamed update costs, and the SDK's handing on of
+    spans. What the application has chosen itself stays as it is.
+    """
+
+    def __init__(self) -> None:
+        self._restores: list[Callable[[], object]] = []
+        self._have_come = False
+        self._is_spared = False
+
+    def look(self) -> None:
+        """See whether there is somebody, which may be so from any time on; cheap enough for each turn."""
+        if self._have_come:
+            return
+        if _has_providers():
+            self._have_come = True
+            for restore in self._restores:
+                restore()
+        elif not self._is_spared:
+            self._is_spared = True
+            self._spare()
+
+    def _spare(self) -> None:
+        from agent_framework.observability import OBSERVABILITY_SETTINGS
+
+        if OBSERVABILITY_SETTINGS.enable_instrumentation:
+            OBSERVABILITY_SETTINGS.enable_instrumentation = False
+            self._restores.append(lambda: setattr(OBSERVABILITY_SETTINGS, "enable_instrumentation", True))
+        if _FLUSH_VARIABLE not in os.environ:
+            os.environ[_FLUSH_VARIABLE] = "sync"  # At once, with nothing to hand on and nobody to hand it to.
+            self._restores.append(lambda: os.environ.pop(_FLUSH_VARIABLE, None))
+
+
+RECEIVERS: Final = Receivers()
+"""Those of this process, as OpenTelemetry's providers are."""
+
+
+def _has_providers() -> bool:
+    """Whether OpenTelemetry has a provider: those of its API itself stand for none and keep nothing."""
+    providers = (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider())
+    return any(not type(row).__module__.startswith(_STAND_INS) for row in providers)
 
 
 def configure_logging(level: str | None = None) -> None:
