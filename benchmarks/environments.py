@@ -1,7 +1,7 @@
-"""The Python that each system runs in. Peers get environments of their own, made on first use in `.venv-benchmarks/`.
+"""The Python that each system runs in: environments of their own with nothing else, made on first use.
 
-They are given the versions of the SDK, of Agent Framework and of the web servers that this environment has, so that
-what differs between two systems is the system.
+They are in `.venv-benchmarks/`. All are given the versions of the SDK, of Agent Framework and of the web servers that
+this environment has, so that what differs between two systems is the system.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = HERE.parent / ".venv-benchmarks"
 
 _PACKAGES: Final[dict[System, tuple[str, ...]]] = {
+    "ours": ("--editable", str(HERE.parent)),
     # A version with a letter in it lets the resolver take pre-releases of this package, and of no other.
     "peer": ("agent-framework-foundry-hosting>=1.0.0a0",),
     "helpers": (
@@ -35,51 +36,54 @@ _SHARED: Final = (
     "azure-ai-agentserver-responses",
     "azure-core",
     "h11",
+    "httptools",
     "hypercorn",
     "starlette",
+    "uvicorn",
 )
+"""Of these, what a system does not depend on is not installed for it."""
+
+_ON_OURS: Final = ("sdk", "thin", "agent")
+"""Scripts of a few lines on what ours depends on."""
 
 
 def python_of(system: System) -> Path:
-    """The interpreter that serves a system; the first call for a peer installs it."""
-    packages = _PACKAGES.get(system)
-    if packages is None:
-        return Path(sys.executable)
-    return _environment(system, [*packages, *_pins(_SHARED if system == "peer" else _SHARED[:1])])
+    """The interpreter that serves a system; the first call installs it."""
+    name = "ours" if system in _ON_OURS else system
+    return _environment(name, _PACKAGES[name])
 
 
 def python_with_servers() -> Path:
     """An interpreter with this project and every ASGI server that it might run on."""
-    pins = _pins(tuple(name for name in _SHARED if name != "starlette"))
-    return _environment("servers", ["--editable", str(HERE.parent), "granian", "uvicorn[standard]", "uvloop", *pins])
+    return _environment("servers", [*_PACKAGES["ours"], "granian", "uvicorn[standard]", "uvloop"])
 
 
-def _environment(name: str, wanted: Sequence[str]) -> Path:
+def _environment(name: str, packages: Sequence[str]) -> Path:
     folder = ENVIRONMENTS / name
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
+    python, complete = folder / "bin" / "python", folder / "complete"
+    pins = "\n".join(f"{shared}=={found}" for shared in _SHARED if (found := _version(shared)))
+    wanted = "\n".join([*packages, pins])
+    if not complete.exists() or complete.read_text() != wanted:
         print(f"Making the environment of {name} in {folder} ...", file=sys.stderr)
         subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *wanted], check=True)
-        (folder / "complete").touch()
+        (constraints := folder / "constraints.txt").write_text(pins)
+        install = ["uv", "pip", "install", "--quiet", "--python", python, "--constraints", constraints, *packages]
+        subprocess.run(install, check=True)
+        complete.write_text(wanted)
     return python
-
-
-def _pins(names: Sequence[str]) -> list[str]:
-    return [f"{name}=={found}" for name in names if (found := _version(name))]
 
 
 def versions(systems: Sequence[System]) -> dict[System, list[str]]:
     """What each system runs on, the servers included."""
-    return {system: _installed(system) for system in systems if system not in ("sdk", "thin", "agent")}
+    return {system: _installed(system) for system in systems if system not in _ON_OURS}
 
 
 def _installed(system: System) -> list[str]:
-    names = [*_SHARED, "uvicorn", "uvloop", "httptools", "granian", "hostedagent"]
-    names += [name for package in _PACKAGES.get(system, ()) if (name := package.partition(">")[0]) not in names]
+    names = [*_SHARED, "uvloop", "granian", "hostedagent"]
+    own = [package.partition(">")[0] for package in _PACKAGES[system] if ">" in package]
     script = (
         "import importlib.metadata as m\n"
-        f"for name in {names!r}:\n"
+        f"for name in {[*dict.fromkeys([*names, *own])]!r}:\n"
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass"
     )

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
@@ -29,7 +28,7 @@ from hostedagent.recovery import CheckpointedRun, Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
-from hostedagent.run.pump import Pump, Stopped, stoppable
+from hostedagent.run.pump import Pump, Stopped
 from hostedagent.run.usage import UsageCount
 from hostedagent.saving import Saving
 from hostedagent.source import is_workflow_agent
@@ -102,6 +101,7 @@ class Turn:
         self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
         self._saving = Saving(stage.sessions, stage.approvals, stage.store, continuation, context.platform_context)
         self._history = stage.history
+        self._feed: Feed | None = None
         self._has_run = False
         self._is_settled = False
         self.is_suspended = False
@@ -121,30 +121,22 @@ class Turn:
             in_progress = cast("Event", self._stream.emit_in_progress())
             if self._recovery is None or not await self._recovery.announce(in_progress):
                 yield in_progress
-            outcome: Outcome = Cancelled("client")
-            feed: Feed | None = None
-            async with AsyncExitStack() as resources:
-                watch = Watch(
-                    self._context, self._signal, self._continuation.lease, self._stage.drain, self._delivery.end
-                )
+            async with AsyncExitStack() as resources, self._pump(resources) as pump:
+                watch = self._watch(pump)
                 try:
-                    set_current_turn(self._request)
-                    with self._span.current(self._request):
-                        inside = copy_context()  # What the agent's maker sets in it, the run finds there.
-                    agent, feed = await stoppable(self._open(resources), watch.interrupts, context=inside)
-                    async for event in self._run(agent, feed, resources, inside, watch):
+                    async for event in self._run(pump):
                         yield event
                     outcome = self._ending.outcome()
                 except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
                     outcome = self._outcome_of(error)
                 finally:
                     watch.close()
-                closing = [*self._closing(outcome)]
+                closing = [*self._closing(outcome, pump.rest() if isinstance(outcome, Cancelled) else ())]
                 if not isinstance(outcome, Cancelled):
                     for event in closing:
                         yield event
                     closing.clear()
-            outcome, terminal = await self._settle(feed, outcome)
+            outcome, terminal = await self._settle(self._feed, outcome)
             for event in closing:  # The SDK may leave a stopped turn at any event: its end is saved first.
                 yield event
             if terminal is not None:
@@ -196,27 +188,38 @@ class Turn:
         if (model := model_name(agent)) is not None:
             self._stream.response["model"] = model
 
-    async def _run(
-        self, agent: SupportsAgentRun, feed: Feed, resources: AsyncExitStack, inside: Context, watch: Watch
-    ) -> AsyncGenerator[Event]:
-        def start() -> AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]:
-            return start_run(
+    def _pump(self, resources: AsyncExitStack) -> Pump[AgentResponseUpdate]:
+        """Open the agent, feed it and run it, in one task: what its maker sets in the context, the run finds there."""
+
+        async def start() -> AsyncIterable[AgentResponseUpdate]:
+            agent, feed = await self._open(resources)
+            self._feed = feed
+            if self._recovery is not None:
+                self._recovery.follow(pump, feed.run, self._stream.response, self._usage)
+            self._has_run = True
+            if feed.run is not None:
+                return feed.run.start()
+            run = start_run(
                 agent,
                 feed.messages,
                 self._request,
                 session=feed.session,
                 keeps_history=self._history.keeps_history,
             )
+            return run if isinstance(run, AsyncIterable) else await run
 
-        self._has_run = True
-        begin = feed.run.start if feed.run is not None else start
+        set_current_turn(self._request)
         hook = self._stage.hooks.transform_update
         through = partial(transformed, hook) if hook else None
-        pump = Pump(begin, ends_at=reports_failure, through=through, context=inside, instead=asking_instead)
-        if self._recovery is not None:
-            self._recovery.follow(pump, feed.run, self._stream.response, self._usage)
-        resources.push_async_callback(pump.stop)
-        watch.interrupts(pump.interrupt)
+        with self._span.current(self._request):
+            pump = Pump(start, ends_at=reports_failure, through=through, instead=asking_instead)
+        return pump
+
+    def _watch(self, pump: Pump[AgentResponseUpdate]) -> Watch:
+        lease, drain = self._continuation.lease, self._stage.drain
+        return Watch(self._context, self._signal, lease, drain, pump.interrupt, self._delivery.end)
+
+    async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
         while (batch := await pump.batch(self._stage.run_timeout)) is not None:
             for emission in self._merge.merged(self._project(batch)):
                 if isinstance(emission, dict):
@@ -225,8 +228,8 @@ class Turn:
                 else:
                     await self._perform(emission)
             if pump.is_held:
-                if isinstance(feed.run, CheckpointedRun):  # Whoever spoke has spoken: none of it is said again.
-                    for event in self._closing(Completed()):
+                if self._feed is not None and isinstance(self._feed.run, CheckpointedRun):
+                    for event in self._closing(Completed()):  # Whoever spoke has spoken: none of it is said again.
                         yield event
                 await pump.let_go()
 
@@ -264,14 +267,26 @@ class Turn:
                 log_failure(logger, f"The run of {self._request.response_id} failed", error)
                 return failure(error)
 
-    def _closing(self, outcome: Outcome) -> Iterator[Event]:
-        """End what is open. Nothing that closing raises may hide the outcome."""
+    def _closing(self, outcome: Outcome, rest: Iterable[AgentResponseUpdate] = ()) -> Iterator[Event]:
+        """Say what had arrived, and end what is open. Nothing that closing raises may hide the outcome."""
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from self._merge.rest()
-        try:
-            yield from _events(self._merge.merged(self._projection.close(end)))
-        except Exception as error:  # noqa: BLE001 - the terminal event must still come
-            log_failure(logger, f"Closing the items of {self._request.response_id} failed", error)
+        for last in (self._unasked(rest), self._projection.close(end)):
+            try:
+                yield from (emission for emission in self._merge.merged(last) if isinstance(emission, dict))
+            except Exception as error:  # noqa: BLE001 - the terminal event must still come
+                log_failure(logger, f"Closing the items of {self._request.response_id} failed", error)
+
+    def _unasked(self, rest: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
+        """What a run had said when it was stopped, up to a question: those are saved before they are asked."""
+        for emission in self._project(rest):
+            match emission:
+                case SaveApproval() | EndTurn():
+                    return
+                case CountUsage():
+                    self._usage.count(emission)
+                case event:
+                    yield event
 
     async def _settle(self, feed: Feed | None, outcome: Outcome) -> tuple[Outcome, Event | None]:
         """Save how the turn ended, and give the conversation back, before anybody is told.
@@ -345,7 +360,3 @@ class Turn:
             case _:
                 assert_never(outcome)
         return cast("Event", event)
-
-
-def _events(emissions: Iterable[Emission]) -> Iterator[Event]:
-    return (emission for emission in emissions if isinstance(emission, dict))

@@ -28,7 +28,8 @@ class Watch:
         signal: Set when the SDK wants the turn to end.
         lease: The hold on the conversation, which another turn may take.
         drain: The end of the process.
-        told: Called with each interruption.
+        interrupt: Stops what the turn does.
+        told: Called after it.
     """
 
     def __init__(
@@ -37,28 +38,21 @@ class Watch:
         signal: asyncio.Event,
         lease: Lease | None,
         drain: Drain,
+        interrupt: Interrupt,
         told: Callable[[], None],
     ) -> None:
         self._context = context
         self._lease = lease
         self._drain = drain
+        self._interrupt = interrupt
         self._told = told
-        self._interrupt: Interrupt | None = None
-        self._cause: StopCause | None = None
         self._tasks = [asyncio.create_task(self._signalled(signal), name="hostedagent-watch")]
         if lease is not None:
             self._tasks.append(asyncio.create_task(self._lost(lease), name="hostedagent-watch"))
         drain.call_when_over(self._stop)
 
-    def interrupts(self, interrupt: Interrupt) -> None:
-        """From now on call `interrupt`; at once, when there was a reason to already."""
-        self._interrupt = interrupt
-        if self._cause is not None:
-            interrupt(self._cause)
-
     def close(self) -> None:
         """Watch no longer."""
-        self._interrupt = None
         self._drain.forget(self._stop)
         for task in self._tasks:
             task.cancel()
@@ -77,10 +71,7 @@ class Watch:
     def _stop(self) -> None:
         if self._lease is not None:
             self._lease.is_ending = True
-        if self._cause is None:
-            self._cause = self._reason()
-        if self._interrupt is not None:
-            self._interrupt(self._cause)
+        self._interrupt(self._reason())
         self._told()
 
     def _reason(self) -> StopCause:

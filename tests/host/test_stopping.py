@@ -7,7 +7,8 @@ from typing import Any
 from agent_framework import AgentResponse, AgentResponseUpdate, Content, ResponseStream
 from starlette.types import Message
 
-from hostedagent import AgentHost
+from hostedagent import AgentHost, HostOptions
+from hostedagent.serving import App
 from hostedagent.testing import Gate, ScriptedAgent, serve
 from tests.host.world import hosting, stream
 
@@ -41,6 +42,29 @@ class Stoppable(ScriptedAgent):
 async def within(event: asyncio.Event) -> None:
     async with asyncio.timeout(30):
         await event.wait()
+
+
+async def test_what_was_said_before_a_stop_is_kept_although_nobody_had_taken_it() -> None:
+    async def updates() -> AsyncIterator[AgentResponseUpdate]:
+        for word in ("Sun", "ny", "."):
+            yield AgentResponseUpdate(contents=[Content.from_text(word)])
+        yield AgentResponseUpdate(contents=[Content.from_usage({"input_token_count": 7, "output_token_count": 3})])
+        assert isinstance(host.app, App)
+        for stop in host.app.pre_shutdown_callbacks:
+            stop()
+        await asyncio.Event().wait()
+
+    class Told(ScriptedAgent):
+        def run(self, *args: Any, **kwargs: Any) -> Any:
+            return ResponseStream(updates(), finalizer=AgentResponse.from_updates)
+
+    host = AgentHost(Told(), options=HostOptions(shutdown_grace=0))
+    async with serve(host.app) as client:
+        log = await stream(client)
+
+    assert (log.status, log.text) == ("failed", "Sunny.")
+    assert log.response["usage"]["output_tokens"] == 3
+    assert log.response["output"][0]["status"] == "incomplete"
 
 
 async def test_a_client_that_leaves_a_stream_stops_the_run() -> None:

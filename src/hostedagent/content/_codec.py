@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import string
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -31,8 +30,6 @@ A key whose last element is empty names nothing: after its item has ended, it ma
 
 ItemRole = Literal["assistant", "tool", "user", "own"]
 """The role of the Agent Framework message that an item becomes part of; `own` when the item itself says."""
-
-_ID_ALPHABET = string.ascii_letters + string.digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +237,8 @@ def new_item_id(prefix: str, response_id: str) -> str:
     """
     partition = response_id.partition("_")[2][:18]
     if len(partition) < 18:
-        partition = "".join(secrets.choice("0123456789abcdef") for _ in range(16)) + "00"
-    return f"{prefix}_{partition}{''.join(secrets.choice(_ID_ALPHABET) for _ in range(32))}"
+        partition = f"{secrets.token_hex(8)}00"
+    return f"{prefix}_{partition}{secrets.token_hex(16)}"
 
 
 def recall(item: Item) -> Mapping[str, Json]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
-from contextvars import Context
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from hostedagent.types import StopCause
 
@@ -44,13 +43,13 @@ class Pump(Generic[T]):
     """Pulls a stream in a task of its own.
 
     Concurrency: `batch` has one consumer; `interrupt` may be called from anywhere on the loop.
-    Cancellation: cancelling `batch` leaves the task running; call `stop` in every ending.
+    Cancellation: cancelling `batch` leaves the task running; leaving the block, or `stop`, ends it.
 
     Args:
-        start: Makes the stream, inside the task, so that everything the run does sees one context.
+        start: Makes the stream, inside the task and in a copy of the current context, so that everything the run does
+            sees one context.
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
         through: Makes the stream that is pulled of the run's own.
-        context: Where the task runs; by default in a copy of the current one.
         instead: What the run says in place of an error that is no failure; `None` for an error that is one.
 
     Attributes:
@@ -63,7 +62,6 @@ class Pump(Generic[T]):
         *,
         ends_at: Callable[[T], bool] | None = None,
         through: Callable[[AsyncIterable[T]], AsyncIterable[T]] | None = None,
-        context: Context | None = None,
         instead: Callable[[Exception], T | None] | None = None,
     ) -> None:
         self._start = start
@@ -79,7 +77,7 @@ class Pump(Generic[T]):
         self.then: Callable[[T], Work | None] | None = None
         self._work: Work | None = None
         self._worked = asyncio.Event()
-        self._task = asyncio.create_task(self._pull(), name="hostedagent-run", context=context)
+        self._task = asyncio.create_task(self._pull(), name="hostedagent-run")
 
     async def _pull(self) -> None:
         try:
@@ -88,6 +86,7 @@ class Pump(Generic[T]):
                 stream = await stream
             if self._through is not None:
                 stream = self._through(stream)
+            ahead = 1
             async for value in stream:
                 self._buffer.append(value)
                 self._arrived.set()
@@ -96,7 +95,8 @@ class Pump(Generic[T]):
                 if self._ends_at is not None and self._ends_at(value):
                     await close_stream(stream)
                     break
-                if len(self._buffer) >= READ_AHEAD:
+                if len(self._buffer) >= ahead:
+                    ahead = READ_AHEAD
                     await self._until_taken(stream)
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
             self._take_error(error)
@@ -123,7 +123,7 @@ class Pump(Generic[T]):
         """What has arrived; nothing when the run is held; `None` when the stream has ended.
 
         Raises:
-            Stopped: `interrupt` was called; what had arrived before is lost.
+            Stopped: `interrupt` was called; `rest` has what had arrived before.
             TimeoutError: Nothing arrived for `patience` seconds.
             Exception: The run's own error, after everything before it was taken.
         """
@@ -131,19 +131,23 @@ class Pump(Generic[T]):
             if self._cause is not None:
                 raise Stopped(self._cause)
             if self._buffer:
-                batch, self._buffer = self._buffer, []
                 self._arrived.clear()
-                self._taken.set()
-                return batch
+                return self.rest()
             if self._work is not None:
                 return []
             if self._ended:
                 return self._end()
             self._arrived.clear()
+            self._taken.set()
             if patience is None:
                 await self._arrived.wait()
             else:
                 await asyncio.wait_for(self._arrived.wait(), patience)
+
+    def rest(self) -> list[T]:
+        """What had arrived and was not taken."""
+        rest, self._buffer = self._buffer, []
+        return rest
 
     def _end(self) -> None:
         error, self._error = self._error, None
@@ -178,6 +182,12 @@ class Pump(Generic[T]):
             self._task.cancel()
             self._arrived.set()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     async def stop(self) -> None:
         """Cancel the run if it has not ended, and wait until it has wound up, for a bounded time."""
         if not self._task.done():
@@ -192,42 +202,3 @@ async def close_stream(stream: object) -> None:
     close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
     if close is not None:
         await close()
-
-
-async def stoppable(
-    work: Coroutine[Any, Any, T],
-    interrupts: Callable[[Interrupt], None],
-    *,
-    context: Context | None = None,
-) -> T:
-    """Do what comes before a run, in a task that can be stopped from outside as a run can.
-
-    Args:
-        work: What comes before it.
-        interrupts: Is told what to call to stop it.
-        context: Where the task runs; by default in a copy of the current one.
-
-    Raises:
-        Stopped: It was interrupted.
-        Exception: Its own.
-    """
-    causes: list[StopCause] = []
-    task = asyncio.create_task(work, name="hostedagent-open", context=context)
-
-    def interrupt(cause: StopCause) -> None:
-        causes.append(cause)
-        task.cancel()
-
-    interrupts(interrupt)
-    try:
-        await asyncio.wait({task})
-    finally:
-        if not task.done():  # Whoever waits was cancelled.
-            task.cancel()
-            await asyncio.wait({task}, timeout=STOP_SECONDS)
-    error = None if task.cancelled() else task.exception()
-    if causes:
-        raise Stopped(causes[0]) from error
-    if task.cancelled():  # Raised here it would stop the turn itself.
-        raise RuntimeError("What comes before the run cancelled itself.")
-    return task.result()
