@@ -33,7 +33,7 @@ _FLUSH_VARIABLE: Final = "AGENTSERVER_FLUSH_MODE"
 """The SDK's choice of how spans are handed on at the end of each request; by default a task and a thread do it."""
 
 _STAND_INS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
-"""Where the API's own providers are."""
+"""Where OpenTelemetry's API has providers of its own, which stand for none and keep nothing."""
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -80,18 +80,18 @@ class Receivers:
     def __init__(self) -> None:
         self._restores: list[Callable[[], object]] = []
         self._have_come = False
-        self._is_spared = False
+        self._stand_ins: tuple[object, ...] | None = None
 
     def look(self) -> None:
         """See whether there is somebody, which may be so from any time on; cheap enough for each turn."""
-        if self._have_come:
+        if self._have_come or (providers := _providers()) == self._stand_ins:
             return
-        if _has_providers():
+        if not all(type(row).__module__.startswith(_STAND_INS) for row in providers):
             self._have_come = True
             for restore in self._restores:
                 restore()
-        elif not self._is_spared:
-            self._is_spared = True
+        elif self._stand_ins is None:
+            self._stand_ins = providers
             self._spare()
 
     def _spare(self) -> None:
@@ -109,10 +109,8 @@ RECEIVERS: Final = Receivers()
 """Those of this process, as OpenTelemetry's providers are."""
 
 
-def _has_providers() -> bool:
-    """Whether OpenTelemetry has a provider: those of its API itself stand for none and keep nothing."""
-    providers = (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider())
-    return any(not type(row).__module__.startswith(_STAND_INS) for row in providers)
+def _providers() -> tuple[object, ...]:
+    return trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()
 
 
 def configure_logging(level: str | None = None) -> None:

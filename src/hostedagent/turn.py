@@ -28,7 +28,7 @@ from hostedagent.recovery import CheckpointedRun, Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending, reports_failure
-from hostedagent.run.pump import Pump, Stopped
+from hostedagent.run.pump import READ_AHEAD, Pump, Stopped
 from hostedagent.run.usage import UsageCount
 from hostedagent.saving import Saving
 from hostedagent.source import is_workflow_agent
@@ -94,7 +94,8 @@ class Turn:
         self._stream = open_stream(context, recovery)
         self._output = Output(self._stream, request.response_id, consent_origins=stage.consent_origins)
         self._projection = Projection(self._output)
-        self._merge = Merge(is_watched=request.stream or request.background)
+        self._is_watched = request.stream or request.background
+        self._merge = Merge(is_watched=self._is_watched)
         self._ending = Ending()
         self._usage = UsageCount(recovery.usage if recovery is not None else None)
         self._delivery = DELIVERY.get() or Delivery(is_bounded=False)
@@ -211,8 +212,9 @@ class Turn:
         set_current_turn(self._request)
         hook = self._stage.hooks.transform_update
         through = partial(transformed, hook) if hook else None
+        first = 1 if self._is_watched else READ_AHEAD
         with self._span.current(self._request):
-            pump = Pump(start, ends_at=reports_failure, through=through, instead=asking_instead)
+            pump = Pump(start, ends_at=reports_failure, through=through, instead=asking_instead, first=first)
         return pump
 
     def _watch(self, pump: Pump[AgentResponseUpdate]) -> Watch:

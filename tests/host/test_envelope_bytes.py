@@ -196,3 +196,20 @@ async def test_what_is_no_http_passes() -> None:
     await EnvelopeMiddleware(app)({"type": "lifespan"}, None, None)  # pyright: ignore[reportArgumentType]
 
     assert seen == ["lifespan"]
+
+
+ODD = {**RESPONSE, "metadata": {"a": '{"response": {}, "sequence_number": 5}', "b": "\u2028ä"}}
+
+
+@pytest.mark.parametrize("between", [{}, {"more": 1}])
+async def test_snapshots_of_one_response_as_the_sdk_writes_them_are_each_complete(between: dict[str, Any]) -> None:
+    shown = [RESPONSE, RESPONSE, ODD, ODD, {**ODD, "status": "failed"}]
+    written = [
+        {"type": "response.in_progress", "response": response, **between, "sequence_number": n}
+        for n, response in enumerate(shown)
+    ]
+    frames = [f"event: response.in_progress\ndata: {json.dumps(event)}\n\n".encode() for event in written]
+
+    _, sent = await through(frames, kind=b"text/event-stream")
+
+    assert events(b"".join(sent)) == [{**event, "response": complete(event["response"])} for event in written]

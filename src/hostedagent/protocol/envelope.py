@@ -8,6 +8,7 @@ Specification: https://www.openresponses.org/specification, schema `ResponseReso
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
@@ -49,6 +50,11 @@ DEFAULTS: Final[Mapping[str, Json]] = {
 SNAPSHOT_EVENTS: Final = ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 
 _SNAPSHOT_FRAMES: Final = tuple(f"event: response.{name}\n".encode() for name in SNAPSHOT_EVENTS)
+_SNAPSHOT: Final = re.compile(
+    rb'(?P<head>\{"type": "response\.\w+", "response": )(?P<response>.*)(?P<tail>, "sequence_number": \d+\})', re.DOTALL
+)
+"""How the SDK writes an event that carries a snapshot."""
+
 _PLAIN_FRAME: Final = b"event: response.output"
 _NEXT_FRAME: Final = b"\n\nevent: "
 _ERROR_FRAME: Final = b"event: error\n"
@@ -114,6 +120,7 @@ class _Completer:
         self._start: Message | None = None
         self._body: list[bytes] = []
         self._is_stream = False
+        self._frames = _Frames()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -126,7 +133,7 @@ class _Completer:
             if self._is_stream:
                 body = message.get("body", b"")
                 if not body.startswith(_PLAIN_FRAME) or _NEXT_FRAME in body:
-                    message = {**message, "body": _complete_frames(body)}
+                    message = {**message, "body": self._frames.completed(body)}
             elif self._start is not None:
                 await self._json(message)
                 return
@@ -166,25 +173,40 @@ def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes
     return json.dumps(complete(found), separators=(",", ":")).encode()
 
 
-def _complete_frames(chunk: bytes) -> bytes:
-    """Complete the snapshots of a chunk of whole frames: nearly always one."""
-    if _NEXT_FRAME not in chunk:
-        return _complete_frame(chunk)
-    return b"".join(_complete_frame(frame + b"\n\n") for frame in chunk.split(b"\n\n") if frame)
+class _Frames:
+    """Completes the snapshots of one stream. The first ones show the same response, which is completed once."""
+
+    def __init__(self) -> None:
+        self._response = b""
+        self._completed = b""
+
+    def completed(self, chunk: bytes) -> bytes:
+        """A chunk of whole frames, which are nearly always one."""
+        if _NEXT_FRAME not in chunk:
+            return self._frame(chunk)
+        return b"".join(self._frame(frame + b"\n\n") for frame in chunk.split(b"\n\n") if frame)
+
+    def _frame(self, frame: bytes) -> bytes:
+        is_snapshot = frame.startswith(_SNAPSHOT_FRAMES)
+        if not is_snapshot and not frame.startswith(_ERROR_FRAME):
+            return frame
+        head, marker, rest = frame.partition(b"\ndata: ")
+        data, end, more = rest.partition(b"\n\n")
+        if not marker or not end:
+            return frame
+        data = self._snapshot(data) if is_snapshot else _dumped(complete_error(json.loads(data)))
+        return b"".join((head, marker, data, end, more))
+
+    def _snapshot(self, data: bytes) -> bytes:
+        parts = _SNAPSHOT.fullmatch(data)
+        if parts is None or parts["response"] != self._response:
+            event = json.loads(data)
+            completed = complete(event["response"])
+            if parts is None or len(event) > parts.re.groups:  # There is something between the two.
+                return _dumped({**event, "response": completed})
+            self._response, self._completed = parts["response"], _dumped(completed)
+        return b"".join((parts["head"], self._completed, parts["tail"]))
 
 
-def _complete_frame(frame: bytes) -> bytes:
-    """Complete the snapshot of one event frame; other frames come back as they are."""
-    is_snapshot = frame.startswith(_SNAPSHOT_FRAMES)
-    if not is_snapshot and not frame.startswith(_ERROR_FRAME):
-        return frame
-    head, marker, rest = frame.partition(b"\ndata: ")
-    data, end, more = rest.partition(b"\n\n")
-    if not marker or not end:
-        return frame
-    event = json.loads(data)
-    if is_snapshot:
-        event["response"] = complete(event["response"])
-    else:
-        event = complete_error(event)
-    return b"".join((head, marker, json.dumps(event).encode(), end, more))
+def _dumped(value: Json) -> bytes:
+    return json.dumps(value).encode()

@@ -51,6 +51,7 @@ class Pump(Generic[T]):
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
         through: Makes the stream that is pulled of the run's own.
         instead: What the run says in place of an error that is no failure; `None` for an error that is one.
+        first: Values pulled before the first must be taken: one, where somebody waits for it.
 
     Attributes:
         then: What must be done when a value has been dealt with, before the run goes on.
@@ -63,11 +64,13 @@ class Pump(Generic[T]):
         ends_at: Callable[[T], bool] | None = None,
         through: Callable[[AsyncIterable[T]], AsyncIterable[T]] | None = None,
         instead: Callable[[Exception], T | None] | None = None,
+        first: int = 1,
     ) -> None:
         self._start = start
         self._ends_at = ends_at
         self._through = through
         self._instead = instead
+        self._ahead = first
         self._buffer: list[T] = []
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
@@ -86,7 +89,6 @@ class Pump(Generic[T]):
                 stream = await stream
             if self._through is not None:
                 stream = self._through(stream)
-            ahead = 1
             async for value in stream:
                 self._buffer.append(value)
                 self._arrived.set()
@@ -95,8 +97,8 @@ class Pump(Generic[T]):
                 if self._ends_at is not None and self._ends_at(value):
                     await close_stream(stream)
                     break
-                if len(self._buffer) >= ahead:
-                    ahead = READ_AHEAD
+                if len(self._buffer) >= self._ahead:
+                    self._ahead = READ_AHEAD
                     await self._until_taken(stream)
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
             self._take_error(error)

@@ -265,12 +265,15 @@ class ScopedResponses:
         return self._scope.key("conversation", conversation_id)
 
 
-def _dump(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":"), default=_seconds).encode()
-
-
 def _seconds(value: Any) -> int:
     return int(value.timestamp())
+
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=_seconds)
+
+
+def _dump(value: Json) -> bytes:
+    return _ENCODER.encode(value).encode()
 
 
 def _own_ids(record: Mapping[str, Json]) -> list[str]:
