@@ -159,7 +159,7 @@ CHAINS: Final = (
         name="chain-memory",
         title="chain of 200 turns, in memory",
         store="memory",
-        systems=("ours", "sdk", "helpers", "peer"),
+        systems=("ours", "sdk", "thin", "helpers", "peer"),
     ),
     Chain(
         name="chain-file",

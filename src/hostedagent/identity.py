@@ -56,13 +56,24 @@ class Scope:
 
     def key(self, *parts: str) -> str:
         """A storage key: 64 hexadecimal characters, equal exactly for the same scope and the same parts."""
-        return hashlib.sha256(_owner(self.user, self.chat) + b"".join(map(_framed, parts))).hexdigest()
+        digest = _owner(self.user, self.chat).copy()
+        for part in parts:
+            digest.update(_framed(part))
+        return digest.hexdigest()
+
+
+class _Digest(Protocol):
+    def copy(self) -> _Digest: ...
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
 
 
 @lru_cache(maxsize=256)
-def _owner(user: str, chat: str | None) -> bytes:
-    """What all keys of a scope are made with. A turn makes a key for each item of its history."""
-    return _framed(user) + _framed("-" if chat is None else f"+{chat}")
+def _owner(user: str, chat: str | None) -> _Digest:
+    """What all keys of a scope begin with; only copied. A turn makes a key for each item of its history."""
+    return hashlib.sha256(_framed(user) + _framed("-" if chat is None else f"+{chat}"))
 
 
 def _framed(part: str) -> bytes:

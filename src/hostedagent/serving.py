@@ -7,6 +7,7 @@ which stays a choice. Either way the callbacks that were registered with the SDK
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ def serve(
         OSError: The address cannot be bound.
     """
     port = app.config.port if port is None else port
+    gc.freeze()  # What is loaded by now stays until the end: no collection need go through it again.
     if server == "hypercorn":
         _with_hypercorn(app, host, port, on_listening)
     else:
@@ -90,6 +92,7 @@ def _with_uvicorn(app: App, host: str, port: int, on_listening: Callable[[], Non
 
     config = uvicorn.Config(
         app,
+        http=_http(),
         lifespan="on",
         ws="none",
         log_config=None,
@@ -103,6 +106,14 @@ def _with_uvicorn(app: App, host: str, port: int, on_listening: Callable[[], Non
         server.run(sockets=[listener])
     if not server.started:
         raise RuntimeError("The application did not start. What went wrong was logged before this.")
+
+
+def _http() -> type[asyncio.Protocol] | Literal["h11"]:
+    try:
+        from hostedagent.bounded_http import BoundedProtocol
+    except ImportError:  # There is no httptools for this Python.
+        return "h11"
+    return BoundedProtocol
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -204,7 +204,7 @@ ODD = {**RESPONSE, "metadata": {"a": '{"response": {}, "sequence_number": 5}', "
 @pytest.mark.parametrize("between", [{}, {"more": 1}])
 async def test_snapshots_of_one_response_as_the_sdk_writes_them_are_each_complete(between: dict[str, Any]) -> None:
     shown = [RESPONSE, RESPONSE, ODD, ODD, {**ODD, "status": "failed"}]
-    written = [
+    written: list[dict[str, Any]] = [
         {"type": "response.in_progress", "response": response, **between, "sequence_number": n}
         for n, response in enumerate(shown)
     ]

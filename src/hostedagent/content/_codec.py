@@ -12,7 +12,7 @@ import json
 import secrets
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
@@ -32,9 +32,8 @@ ItemRole = Literal["assistant", "tool", "user", "own"]
 """The role of the Agent Framework message that an item becomes part of; `own` when the item itself says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One content of an update, with what the update says about it.
+class Part(NamedTuple):
+    """One content of an update, with what the update says about it. A tuple, because there is one for each token.
 
     `author` is the agent that speaks, `message_id` the provider's message, both `None` when unknown. `replaces` means
     that the content is a snapshot of everything so far, `position` its place among the contents of its type in an
@@ -244,6 +243,8 @@ def new_item_id(prefix: str, response_id: str) -> str:
 def recall(item: Item) -> Mapping[str, Json]:
     """What `OutputItem.remember` kept with a stored item; empty for items that came from a caller."""
     metadata = item.get("internal_metadata")
+    if metadata is None:
+        return {}
     values = metadata.get("hostedagent") if isinstance(metadata, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
 

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from mimetypes import guess_extension
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
@@ -53,10 +52,10 @@ class OpenFile(BaseItem):
         content = part.content
         if content.type == "data" and _media_type(content).startswith("image/") and (image := _inline(content)):
             result = Content.from_image_generation_tool_result(outputs=image)
-            yield from OpenImage(part, self.output).append(replace(part, content=result))
+            yield from OpenImage(part, self.output).append(part._replace(content=result))
             return
         text = Content.from_text(_text(content), annotations=list(_citations(content)))
-        message = OpenText(replace(part, content=text, replaces=False, position=None), self.output)
+        message = OpenText(part._replace(content=text, replaces=False, position=None), self.output)
         yield from message.append(message.first)
         yield from message.close(COMPLETED)
 

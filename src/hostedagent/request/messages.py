@@ -12,7 +12,7 @@ from typing import cast
 
 from agent_framework import Content, Message
 
-from hostedagent.content import BY_ITEM
+from hostedagent.content import BY_ITEM, Codec
 from hostedagent.content.cut import is_cut_off
 from hostedagent.errors import InvalidRequest
 from hostedagent.measures import count_left_out
@@ -86,8 +86,8 @@ def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made
 
     entries = stored(history)
     for n, item in enumerate(new):
-        param = f"input[{n}]"
-        entries.append(_entry(item, read_item(item, param), trusts_roles, param))
+        param, kind = f"input[{n}]", str(item.get("type"))
+        entries.append(_entry(item, kind, BY_ITEM.get(kind), read_item(item, param), trusts_roles, param))
     return [*entries, *stored(made)]
 
 
@@ -98,27 +98,27 @@ def _is_half_a_call(item: Item) -> bool:
 
 def _read_history(item: Item, trusts_roles: bool) -> Entry:
     """Read a stored item; one that cannot be read stands as a text that names it, and poisons nothing."""
-    kind = item.get("type")
-    codec = BY_ITEM.get(str(kind))
+    kind = str(item.get("type"))
+    codec = BY_ITEM.get(kind)
     try:
         contents = codec.read(item) if codec is not None and codec.read is not None else None
     except InvalidRequest:
         contents = None
     if contents is None:
         logger.warning("A stored item of type %r cannot be read; the model sees a placeholder.", kind)
-        count_left_out("placeholder", str(kind))
+        count_left_out("placeholder", kind)
         contents = [Content.from_text(f"[{kind} that this agent cannot read]")]
-    return _entry(item, contents, trusts_roles, None)
+    return _entry(item, kind, codec, contents, trusts_roles, None)
 
 
-def _entry(item: Item, contents: Sequence[Content], trusts_roles: bool, param: str | None) -> Entry:
-    kind = str(item.get("type"))
-    codec = BY_ITEM.get(kind)
+def _entry(
+    item: Item, kind: str, codec: Codec | None, contents: Sequence[Content], trusts_roles: bool, param: str | None
+) -> Entry:
     role = codec.item_types[kind] if codec is not None else "assistant"
     if role == "own":
         role = _own_role(str(item.get("role", "assistant")), trusts_roles)
-    author = item.get("agent_reference")
-    name = cast("Item", author).get("name") if isinstance(author, dict) and role == "assistant" else None
+    author = item.get("agent_reference") if role == "assistant" else None
+    name = cast("Item", author).get("name") if isinstance(author, dict) else None
     item_id = item.get("id")
     return Entry(role, contents, name, item_id if isinstance(item_id, str) else None, param)
 

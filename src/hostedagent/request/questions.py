@@ -7,7 +7,7 @@ in an earlier turn becomes the call that it was; one that nobody answered is hid
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from agent_framework import Content
@@ -45,7 +45,7 @@ def settle_questions(entries: Sequence[Entry], answered: Answered) -> list[Entry
     settled = {content.call_id for content in contents if content.type == "function_result"} - calls
     questions = _Questions(answered, settled)
     return [
-        replace(entry, contents=[row for c in entry.contents for row in questions.settle(c, entry)])
+        entry._replace(contents=[row for c in entry.contents for row in questions.settle(c, entry)])
         for entry in entries
     ]
 

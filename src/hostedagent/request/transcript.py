@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from agent_framework import Content, Message
 
@@ -20,9 +20,8 @@ from hostedagent.errors import InvalidRequest
 NO_RESULT: Final = "[This call was never answered.]"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One item, read: who says it, and what."""
+class Entry(NamedTuple):
+    """One item, read: who says it, and what. A tuple, because a long conversation has many, in every turn."""
 
     role: str
     contents: Sequence[Content]
@@ -109,12 +108,12 @@ class Fold:
         if not said:
             return
         yield _stamped(Message(role, list(said), author_name=first.author, message_id=first.item_id))
-        if outputs := list(self._outputs(said)):
+        calls = [content for content in said if content.type == "function_call" and content.call_id]
+        if calls and (outputs := list(self._outputs(calls, said))):
             yield _stamped(Message("tool", outputs))
 
-    def _outputs(self, said: Sequence[Content]) -> Iterator[Content]:
+    def _outputs(self, calls: Sequence[Content], said: Sequence[Content]) -> Iterator[Content]:
         """The results of the calls in a message; what Agent Framework will run itself is left open."""
-        calls = [content for content in said if content.type == "function_call" and content.call_id]
         waits = not self.is_whole or any(content.type == "function_approval_request" for content in said)
         resumes = self.resumes if any(call.call_id in self.new_calls for call in calls) else None
         for call in calls:
@@ -148,6 +147,8 @@ _UNSENT: Final = frozenset(
 
 def _without_loose_end(said: Sequence[Content]) -> Sequence[Content]:
     """Drop reasoning that came to nothing, as when a turn was cut short: providers refuse it without what follows."""
+    if said[-1].type not in _UNSENT:
+        return said
     end = len(said)
     while end and said[end - 1].type in _UNSENT:
         end -= 1

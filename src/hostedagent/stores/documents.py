@@ -87,7 +87,7 @@ class MemoryDocuments:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """What a chain needs of a response: the one before it, and the ids of its items if they count."""
+    """What a chain needs of a response: the key of the one before it, and the ids of its items if they count."""
 
     previous: str | None
     item_ids: tuple[str, ...]
@@ -165,10 +165,9 @@ class ScopedResponses:
         if record is None or record["response"] is None:
             raise KeyError(response_id)
         await self._documents.remove([self._item_key(item_id) for item_id in _own_ids(record)])
-        previous = record["previous"]
-        tombstone: dict[str, Json] = {"response": None, "previous": previous, "input_ids": [], "output_ids": []}
+        tombstone: dict[str, Json] = {**record, "response": None, "input_ids": [], "output_ids": []}
         await self._documents.write({self._key(response_id): _dump(tombstone)})
-        self._shared.remember(self._key(response_id), _Link(previous, ()))
+        self._shared.remember(self._key(response_id), self._link_of(tombstone))
 
     async def get_input_items(
         self,
@@ -192,7 +191,7 @@ class ScopedResponses:
     async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> list[Any]:
         """Items by id, `None` for each that is not there."""
         found = await self._documents.read([self._item_key(item_id) for item_id in item_ids])
-        return [json.loads(document) if document is not None else None for document in found]
+        return [_load(document) if document is not None else None for document in found]
 
     async def get_history_item_ids(
         self,
@@ -208,29 +207,37 @@ class ScopedResponses:
             ids = await self._chain(previous_response_id)
         elif conversation_id is not None:
             for response_id in await self._members(conversation_id):
-                ids.extend((await self._link(response_id)).item_ids)
+                ids.extend((await self._link(self._key(response_id))).item_ids)
         return ids[-limit:] if limit > 0 else ids
 
     async def _chain(self, response_id: str | None) -> list[str]:
         links: list[_Link] = []
-        while response_id is not None:
-            link = await self._link(response_id)
+        key = self._key(response_id) if response_id is not None else None
+        while key is not None:
+            link = await self._link(key)
             links.append(link)
-            response_id = link.previous
+            key = link.previous
         return [item_id for link in reversed(links) for item_id in link.item_ids]
 
-    async def _link(self, response_id: str) -> _Link:
-        key = self._key(response_id)
+    async def _link(self, key: str) -> _Link:
         if (link := self._shared.links.get(key)) is None:
-            record = await self._record(response_id)
-            link = _link_of(record) if record is not None else _Link(None, ())
+            record = await self._record_at(key)
+            link = self._link_of(record) if record is not None else _Link(None, ())
         if link.item_ids:  # It has ended, and does not change any more.
             self._shared.remember(key, link)
         return link
 
+    def _link_of(self, record: Mapping[str, Json]) -> _Link:
+        response, previous = record["response"], record["previous"]
+        counts = response is not None and response.get("status") in COUNTED
+        return _Link(self._key(previous) if previous is not None else None, tuple(_own_ids(record)) if counts else ())
+
     async def _record(self, response_id: str) -> dict[str, Json] | None:
-        (document,) = await self._documents.read([self._key(response_id)])
-        return json.loads(document) if document is not None else None
+        return await self._record_at(self._key(response_id))
+
+    async def _record_at(self, key: str) -> dict[str, Json] | None:
+        (document,) = await self._documents.read([key])
+        return _load(document) if document is not None else None
 
     async def _write(self, response: dict[str, Json], input_items: list[dict[str, Json]], input_ids: list[str]) -> None:
         output = cast("list[dict[str, Json]]", response.get("output") or [])
@@ -242,13 +249,14 @@ class ScopedResponses:
         }
         # Items first: a response never names an item that is not there.
         documents = {self._item_key(str(item["id"])): _dump(item) for item in (*input_items, *output)}
-        documents[self._key(str(response["id"]))] = _dump(record)
+        key = self._key(str(response["id"]))
+        documents[key] = _dump(record)
         await self._documents.write(documents)
-        self._shared.remember(self._key(str(response["id"])), _link_of(record))
+        self._shared.remember(key, self._link_of(record))
 
     async def _members(self, conversation_id: str) -> list[str]:
         (document,) = await self._documents.read([self._conversation_key(conversation_id)])
-        return json.loads(document) if document is not None else []
+        return _load(document) if document is not None else []
 
     async def _join(self, conversation_id: str, response_id: str) -> None:
         async with self._shared.conversations:
@@ -270,20 +278,21 @@ def _seconds(value: Any) -> int:
 
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=_seconds)
+_DECODER: Final = json.JSONDecoder()
 
 
 def _dump(value: Json) -> bytes:
     return _ENCODER.encode(value).encode()
 
 
+def _load(document: bytes) -> Any:
+    """What `_dump` wrote; `json.loads` would guess its encoding and look for white space, for each item of a turn."""
+    value, _ = _DECODER.raw_decode(document.decode())
+    return value
+
+
 def _own_ids(record: Mapping[str, Json]) -> list[str]:
     return [*record["input_ids"], *record["output_ids"]]
-
-
-def _link_of(record: Mapping[str, Json]) -> _Link:
-    response = record["response"]
-    counts = response is not None and response.get("status") in COUNTED
-    return _Link(record["previous"], tuple(_own_ids(record)) if counts else ())
 
 
 def _page(items: list[Any], limit: int, after: str | None, before: str | None) -> list[Any]:
