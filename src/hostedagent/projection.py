@@ -82,26 +82,39 @@ class Projection:
         """The events and effects of one update, in order."""
         author, message_id = update.author_name or update.agent_id, update.message_id
         lane = self._lane(author)
-        replaces_all = update.merge_mode == "replace"
-        earlier = lane.snapshots.pop(message_id, ())
-        if not replaces_all or not _grows(earlier, update.contents):
-            earlier = ()
-        positions = dict.fromkeys(_MERGEABLE, 0)
-        for place, content in enumerate(update.contents or left_out(update)):
-            position = positions.get(content.type) if replaces_all else None
-            if content.type in positions:
-                positions[content.type] += 1
-            if place < len(earlier) and _same(earlier[place], content):
-                continue  # An earlier snapshot said exactly this, and something else may have been said since.
-            replaces = replaces_all or content.merge_mode == "replace"
-            yield from self.part(Part(content, author, message_id, update.role or "assistant", replaces, position))
-        if replaces_all and update.finish_reason is None:
-            lane.snapshots[message_id] = list(update.contents)
+        if update.merge_mode == "replace":
+            yield from self._snapshot(update, author, lane)
+        else:  # The way of nearly every update: keep it short.
+            if lane.snapshots:
+                lane.snapshots.pop(message_id, None)
+            role = update.role or "assistant"
+            for content in update.contents or left_out(update):
+                yield from self._add(Part(content, author, message_id, role, content.merge_mode == "replace"), lane)
         if update.finish_reason is not None:
             yield from self._finish(lane, message_id, INCOMPLETE if update.finish_reason in _CUT else COMPLETED)
 
+    def _snapshot(self, update: AgentResponseUpdate, author: str | None, lane: _Lane) -> Iterator[Emission]:
+        """An update that says all of a message so far, in contents that are each a snapshot."""
+        message_id = update.message_id
+        earlier = lane.snapshots.pop(message_id, ())
+        if not _grows(earlier, update.contents):
+            earlier = ()
+        positions = dict.fromkeys(_MERGEABLE, 0)
+        for place, content in enumerate(update.contents or left_out(update)):
+            position = positions.get(content.type)
+            if position is not None:
+                positions[content.type] += 1
+            if place < len(earlier) and _same(earlier[place], content):
+                continue  # An earlier snapshot said exactly this, and something else may have been said since.
+            yield from self._add(Part(content, author, message_id, update.role or "assistant", True, position), lane)
+        if update.finish_reason is None:
+            lane.snapshots[message_id] = list(update.contents)
+
     def part(self, part: Part) -> Iterator[Emission]:
         """The events and effects of one part."""
+        return self._add(part, self._lane(part.author))
+
+    def _add(self, part: Part, lane: _Lane) -> Iterator[Emission]:
         codec = self._codecs.get(part.content.type)
         if codec is None:
             logger.warning("Dropped a content of the unknown type %r.", part.content.type)
@@ -110,9 +123,8 @@ class Projection:
         if codec.effect is not None:
             yield from codec.effect(part)
             return
-        lane = self._lane(part.author)
         key = self._key(codec, part, lane)
-        if key in self._ended and not codec.is_repeatable:
+        if not codec.is_repeatable and key in self._ended:
             return
         item = lane.items.get(key)
         if item is None:

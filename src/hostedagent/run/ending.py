@@ -27,18 +27,13 @@ class Ending:
         if update.finish_reason is not None:
             self._finish_reason = str(update.finish_reason)
             self._see_model(update)
-        elif self.model is None:
+        elif (self.model is None and update.raw_representation is not None) or _may_end(update):
             self._see_model(update)
-        elif not update.contents or update.contents[-1].type == "usage":
-            self._see_failure(update)
 
     def _see_model(self, update: AgentResponseUpdate) -> None:
         model = getattr(update.raw_representation, "model", None)
         if isinstance(model, str) and model:
             self.model = model
-        self._see_failure(update)
-
-    def _see_failure(self, update: AgentResponseUpdate) -> None:
         if reports_failure(update):
             error = getattr(getattr(_event(update), "response", None), "error", None)
             self._failed = provider_failure(getattr(error, "code", None))
@@ -61,8 +56,11 @@ class Ending:
 # Can go when it raises or says so (no issue of it is known upstream).
 def reports_failure(update: AgentResponseUpdate) -> bool:
     """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
-    may_end = not update.contents or update.contents[-1].type == "usage"
-    return may_end and getattr(_event(update), "type", None) == "response.failed"
+    return _may_end(update) and getattr(_event(update), "type", None) == "response.failed"
+
+
+def _may_end(update: AgentResponseUpdate) -> bool:
+    return not update.contents or update.contents[-1].type == "usage"
 
 
 def _event(update: AgentResponseUpdate) -> object:
