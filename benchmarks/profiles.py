@@ -27,13 +27,13 @@ class Profile:
 
     Args:
         load: The load.
-        repeat: How often it is sent for one measurement.
+        seconds: How much CPU a system must have used for one measurement: it is looked at 250 times a second or less.
         systems: The systems to look into.
         functions: Filled with the looks at each function, by system.
     """
 
     load: Load
-    repeat: int = 3
+    seconds: float = 2.0
     systems: tuple[System, ...] = ("ours", "sdk", "peer")
     most_runs: int | None = None
     functions: dict[System, Counter[str]] = field(default_factory=dict[System, "Counter[str]"])
@@ -58,7 +58,8 @@ class Profile:
         out = served.folder / "looks.json"
         out.unlink(missing_ok=True)
         served.signal(signal.SIGUSR1)
-        for _ in range(self.repeat):
+        start = served.cpu
+        while served.cpu - start < self.seconds * share:
             self.load.measure(served, share)
         served.signal(signal.SIGUSR2)
         found = _read(out)

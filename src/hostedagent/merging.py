@@ -38,6 +38,7 @@ class Merge:
     def __init__(self, *, is_watched: bool) -> None:
         self._is_watched = is_watched
         self._last: Event | None = None
+        self._place: tuple[Json, ...] = ()
         self._chunks: list[str] = []
         self._logprobs: list[Json] = []
 
@@ -47,10 +48,11 @@ class Merge:
             yield from (row for row in emissions if not isinstance(row, dict) or row["type"] in _OF_WHOLE_ITEMS)
             return
         for emission in emissions:
-            if isinstance(emission, dict) and emission["type"] in MERGED:
-                if self._last is None or not _is_same_place(self._last, emission):
+            if isinstance(emission, dict) and (kind := emission["type"]) in MERGED:
+                place = (kind, emission["item_id"], emission.get("content_index"), emission.get("summary_index"))
+                if self._last is None or place != self._place:
                     yield from self.rest()
-                    self._last = emission
+                    self._last, self._place = emission, place
                 self._chunks.append(emission["delta"])
                 if logprobs := emission.get("logprobs"):
                     self._logprobs.extend(logprobs)
@@ -71,12 +73,3 @@ class Merge:
                 last["logprobs"] = self._logprobs
         self._chunks, self._logprobs = [], []
         yield last
-
-
-def _is_same_place(one: Event, other: Event) -> bool:
-    return (
-        one["item_id"] == other["item_id"]
-        and one["type"] == other["type"]
-        and one.get("content_index") == other.get("content_index")
-        and one.get("summary_index") == other.get("summary_index")
-    )

@@ -81,7 +81,7 @@ class Projection:
     def update(self, update: AgentResponseUpdate) -> Iterator[Emission]:
         """The events and effects of one update, in order."""
         author, message_id = update.author_name or update.agent_id, update.message_id
-        lane = self._lane(author)
+        lane = self._lanes.get(author) or self._lane(author)
         if update.merge_mode == "replace":
             yield from self._snapshot(update, author, lane)
         else:  # The way of nearly every update: keep it short.

@@ -27,7 +27,7 @@ from hostedagent.projection import Projection
 from hostedagent.recovery import CheckpointedRun, Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
-from hostedagent.run.ending import Ending, reports_failure
+from hostedagent.run.ending import Ending
 from hostedagent.run.pump import READ_AHEAD, Pump, Stopped
 from hostedagent.run.usage import UsageCount
 from hostedagent.saving import Saving
@@ -214,7 +214,7 @@ class Turn:
         through = partial(transformed, hook) if hook else None
         first = 1 if self._is_watched else READ_AHEAD
         with self._span.current(self._request):
-            pump = Pump(start, ends_at=reports_failure, through=through, instead=asking_instead, first=first)
+            pump = Pump(start, ends_at=self._ending.see, through=through, instead=asking_instead, first=first)
         return pump
 
     def _watch(self, pump: Pump[AgentResponseUpdate]) -> Watch:
@@ -237,7 +237,6 @@ class Turn:
 
     def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
         for update in updates:
-            self._ending.see(update)
             if self._asking.open and update.role == "tool":
                 for part in self._asking.settled_calls(update):
                     yield from self._projection.part(part)

@@ -45,7 +45,8 @@ def key(part: Part) -> Key:
 # OpenAI's client puts several messages of one answer into one, and leaves their ids in its events only.
 # Can go when it sets a message id (no issue of it is known upstream).
 def _item_id(content: Content) -> str:
-    raw = content.raw_representation
+    if (raw := content.raw_representation) is None:
+        return ""
     ident = getattr(raw, "item_id", None)
     if ident is None and not content.text:  # Late citations come with the whole item.
         ident = getattr(getattr(raw, "item", None), "id", None)

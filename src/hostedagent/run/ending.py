@@ -22,21 +22,24 @@ class Ending:
         self._finish_reason: str | None = None
         self._failed: Failed | None = None
 
-    def see(self, update: AgentResponseUpdate) -> None:
-        """Take note of one update; nearly all say nothing."""
+    def see(self, update: AgentResponseUpdate) -> bool:
+        """Take note of one update, as it comes from the run; nearly all say nothing.
+
+        Returns:
+            Whether the model's service says with it that its answer has failed, so that nothing may follow.
+        """
         if update.finish_reason is not None:
             self._finish_reason = str(update.finish_reason)
-            self._see_model(update)
-        elif (self.model is None and update.raw_representation is not None) or _may_end(update):
-            self._see_model(update)
-
-    def _see_model(self, update: AgentResponseUpdate) -> None:
+        elif not (self.model is None and update.raw_representation is not None) and not _may_end(update):
+            return False
         model = getattr(update.raw_representation, "model", None)
         if isinstance(model, str) and model:
             self.model = model
-        if reports_failure(update):
-            error = getattr(getattr(_event(update), "response", None), "error", None)
-            self._failed = provider_failure(getattr(error, "code", None))
+        if not reports_failure(update):
+            return False
+        error = getattr(getattr(_event(update), "response", None), "error", None)
+        self._failed = provider_failure(getattr(error, "code", None))
+        return True
 
     def outcome(self) -> Outcome:
         """The outcome of a run that came to its end without raising."""
