@@ -72,7 +72,6 @@ GOALS: Final = (
     Goal(says="turn 200 against turn 20, on Foundry", case="chain-foundry", row=_BEYOND, at_most=1.5),
     Goal(says="our own code, never waiting, %", case="profile-stream-1000", row=_OWN, at_most=15),
     Goal(says="our own code, paced, %", case="profile-paced", row=_OWN, at_most=15),
-    Goal(says="our own code, stored, %", case="profile-stored-50", row=_OWN, at_most=15),
     Goal(
         says="memory after 10,000 streamed turns against 1,000",
         case="growth",

@@ -133,7 +133,7 @@ class Deltas:
         found: dict[str, float] = {}
         for length in self.lengths:
             words = max(round(length * share), 2)
-            count = max(3_000 // length, 1)
+            count = max(10_000 // length, 1)
             answers, _, used = sent(served, says(words, stream=True, store=self.store), count)
             found[f"cpu_{length}"] = used / count / words * 1e6
             if length == 1_000 and served.system != "agent":
@@ -157,7 +157,7 @@ def _short(concurrency: int) -> Load:
         name=f"short-{concurrency}",
         title=f"short answer, stored, not streamed, concurrency {concurrency}",
         body=says(10),
-        count=64 if concurrency == 1 else 192,
+        count=160 if concurrency == 1 else 320,
         concurrency=concurrency,
         systems=SYSTEMS if concurrency == 1 else HTTP_SYSTEMS,
         rows=(CPU, *PACE),
@@ -170,7 +170,7 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
         systems=SYSTEMS,
         title="stream of 1,000 deltas from a model that never waits, not stored",
         body=says(1000, **STREAM),
-        count=4,
+        count=12,
     ),
     Deltas(name="deltas", title="CPU for each delta, not stored", store=False),
     Deltas(name="deltas-stored", title="CPU for each delta, stored", store=True),
@@ -206,12 +206,12 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
         systems=SYSTEMS,
         title="stored stream of 50 deltas, concurrency 16, a model that never waits",
         body=says(50, stream=True),
-        count=96,
+        count=240,
         concurrency=16,
         rows=(CPU, *FIRST, PACE[0]),
     ),
     *(_short(concurrency) for concurrency in (1, 16, 64)),
-    Load(name="whole-200", systems=SYSTEMS, title="200 deltas, stored, not streamed", body=says(200), count=20),
+    Load(name="whole-200", systems=SYSTEMS, title="200 deltas, stored, not streamed", body=says(200), count=40),
     Load(name="tool", title="one tool call, not streamed", body=says(10) | {"input": "words=10 tool"}, count=40),
     Load(
         name="input-1mb",
