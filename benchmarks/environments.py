@@ -6,10 +6,12 @@ this environment has, so that what differs between two systems is the system.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -62,15 +64,21 @@ def _environment(name: str, packages: Sequence[str]) -> Path:
     folder = ENVIRONMENTS / name
     python, complete = folder / "bin" / "python", folder / "complete"
     pins = "\n".join(f"{shared}=={found}" for shared in _SHARED if (found := _version(shared)))
-    wanted = "\n".join([*packages, pins])
-    if not complete.exists() or complete.read_text() != wanted:
-        print(f"Making the environment of {name} in {folder} ...", file=sys.stderr)
-        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        (constraints := folder / "constraints.txt").write_text(pins)
-        install = ["uv", "pip", "install", "--quiet", "--python", python, "--constraints", constraints, *packages]
-        subprocess.run(install, check=True)
-        complete.write_text(wanted)
+    wanted = "\n".join([*packages, pins, *(requires("hostedagent") or ())])
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    with (ENVIRONMENTS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Another run may be making it.
+        if not complete.exists() or complete.read_text() != wanted:
+            print(f"Making the environment of {name} in {folder} ...", file=sys.stderr)
+            _uv("venv", "--clear", "--python", sys.executable, str(folder))
+            (constraints := folder / "constraints.txt").write_text(pins)
+            _uv("pip", "install", "--python", str(python), "--constraints", str(constraints), *packages)
+            complete.write_text(wanted)
     return python
+
+
+def _uv(*arguments: str) -> None:
+    subprocess.run([os.environ.get("UV", "uv"), "--quiet", *arguments], check=True)  # `uv run` says where it is.
 
 
 def versions(systems: Sequence[System]) -> dict[System, list[str]]:

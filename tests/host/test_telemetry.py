@@ -300,14 +300,19 @@ print(*(span.to_json() for span in spans))
 """
 
 
-def test_the_spans_of_agent_framework_are_below_that_of_the_turn(tmp_path: Path) -> None:
+def run(script: str, folder: Path, **environment: str) -> str:
+    """What a script prints that is run in a process of its own."""
     names = ("PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-c", NESTED], capture_output=True, text=True, check=False, cwd=tmp_path, env=kept
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=folder, env=kept | environment
     )
     assert done.returncode == 0, done.stderr
-    first, _, whole = done.stdout.partition("\n")
+    return done.stdout
+
+
+def test_the_spans_of_agent_framework_are_below_that_of_the_turn(tmp_path: Path) -> None:
+    first, _, whole = run(NESTED, tmp_path).partition("\n")
     rows = [tuple(row) for row in json.loads(first)]
 
     assert rows.count(("SERVER invoke_agent weather", None)) == 3
@@ -315,3 +320,65 @@ def test_the_spans_of_agent_framework_are_below_that_of_the_turn(tmp_path: Path)
     assert {parent for name, parent in rows if " chat " in name} == {"INTERNAL invoke_agent weather"}
     assert {parent for name, parent in rows if " execute_tool " in name} == {"INTERNAL invoke_agent weather"}
     assert SECRET not in whole
+
+
+LATE = """
+import asyncio, json, os, sys
+from agent_framework import Agent
+from agent_framework.observability import OBSERVABILITY_SETTINGS, disable_instrumentation
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from hostedagent import AgentHost
+from hostedagent.testing import OfflineChatClient, serve
+
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+if "disabled" in sys.argv:
+    disable_instrumentation()
+
+def seen():
+    return [OBSERVABILITY_SETTINGS.enable_instrumentation, os.environ.get("AGENTSERVER_FLUSH_MODE")]
+
+async def main():
+    told = [seen()]
+    async with serve(AgentHost(Agent(OfflineChatClient(), name="late")).app) as client:
+        await client.post("/responses", json={"input": "hi"})
+        told.append(seen())
+        if "meter" in sys.argv:
+            metrics.set_meter_provider(MeterProvider())
+        else:
+            trace.set_tracer_provider(provider)
+        await client.post("/responses", json={"input": "hi", "stream": True})
+        told.append(seen())
+    told.append(sorted({f"{span.kind.name} {span.name}" for span in exporter.get_finished_spans()}))
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+
+
+TURN = "SERVER invoke_agent late"
+INNER = ["INTERNAL chat offline-1", "INTERNAL invoke_agent late"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "seen"),
+    [
+        ([], {}, [[True, None], [False, "sync"], [True, None], [*INNER, TURN]]),
+        (["meter"], {}, [[True, None], [False, "sync"], [True, None], []]),
+        (["disabled"], {}, [[False, None], [False, "sync"], [False, None], [TURN]]),
+        (
+            [],
+            {"ENABLE_INSTRUMENTATION": "false", "AGENTSERVER_FLUSH_MODE": "async"},
+            [[False, "async"], [False, "async"], [False, "async"], [TURN]],
+        ),
+    ],
+    ids=["traces", "measures", "the application wants none", "the environment says it"],
+)
+def test_what_nobody_receives_is_left_out_until_somebody_does(
+    arguments: list[str], environment: dict[str, str], seen: list[Any], tmp_path: Path
+) -> None:
+    assert json.loads(run(f"import sys; sys.argv += {arguments}\n{LATE}", tmp_path, **environment)) == seen
