@@ -188,6 +188,7 @@ class AgentHost:
                 self._buffers.close()
                 self._journals.close()
                 self._running.close()
+                telemetry.RECEIVERS.restore()
                 await self._source.aclose()
                 await self._stores.aclose()
 

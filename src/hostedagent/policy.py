@@ -51,8 +51,7 @@ class HostOptions:
         show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
         max_turns: Turns that run at the same time, those in the background too; `None` for no limit.
         max_waiting: Requests that wait when as many turns run as may; one more gets 429 and `Retry-After`.
-        run_timeout: Seconds after which a run that produced nothing new fails with `timeout`, the making of its agent
-            included; `None` for no limit.
+        run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between comments on a quiet stream; at 0 `SSE_KEEPALIVE_INTERVAL` decides, if it is set.
         resilient_background: Whether a stored background turn whose process dies is finished by the next process.
         shutdown_grace: Seconds that running turns may go on when the process is told to end; at most 8.

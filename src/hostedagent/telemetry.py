@@ -32,6 +32,9 @@ _EXPORTER_VARIABLES: Final = (
 _FLUSH_VARIABLE: Final = "AGENTSERVER_FLUSH_MODE"
 """The SDK's choice of how spans are handed on at the end of each request; by default a task and a thread do it."""
 
+_FLUSH_AT_ONCE: Final = "sync"
+"""With nothing to hand on and nobody to hand it to, that is next to nothing."""
+
 _STAND_INS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
 """Where OpenTelemetry's API has providers of its own, which stand for none and keep nothing."""
 
@@ -71,14 +74,14 @@ def configure(*, connection_string: str | None = None, log_level: str | None = N
 
 
 class Receivers:
-    """Whoever receives telemetry: what is made for nobody is left out until there is somebody.
+    """Whoever receives telemetry: what is made for nobody is left out until there is somebody, or the host has stopped.
 
     That is Agent Framework's instrumentation, a third of what a streamed update costs, and the SDK's handing on of
     spans. What the application has chosen itself stays as it is.
     """
 
     def __init__(self) -> None:
-        self._restores: list[Callable[[], object]] = []
+        self._restores: list[Callable[[], None]] = []
         self._have_come = False
         self._stand_ins: tuple[object, ...] | None = None
 
@@ -88,21 +91,33 @@ class Receivers:
             return
         if not all(type(row).__module__.startswith(_STAND_INS) for row in providers):
             self._have_come = True
-            for restore in self._restores:
-                restore()
+            self.restore()
         elif self._stand_ins is None:
             self._stand_ins = providers
             self._spare()
 
+    def restore(self) -> None:
+        """Leave nothing out, until the next turn looks again."""
+        self._stand_ins = None
+        while self._restores:
+            self._restores.pop()()
+
     def _spare(self) -> None:
         from agent_framework.observability import OBSERVABILITY_SETTINGS
 
+        def instrument() -> None:
+            OBSERVABILITY_SETTINGS.enable_instrumentation = True
+
+        def flush() -> None:
+            if os.environ.get(_FLUSH_VARIABLE) == _FLUSH_AT_ONCE:
+                del os.environ[_FLUSH_VARIABLE]
+
         if OBSERVABILITY_SETTINGS.enable_instrumentation:
             OBSERVABILITY_SETTINGS.enable_instrumentation = False
-            self._restores.append(lambda: setattr(OBSERVABILITY_SETTINGS, "enable_instrumentation", True))
+            self._restores.append(instrument)
         if _FLUSH_VARIABLE not in os.environ:
-            os.environ[_FLUSH_VARIABLE] = "sync"  # At once, with nothing to hand on and nobody to hand it to.
-            self._restores.append(lambda: os.environ.pop(_FLUSH_VARIABLE, None))
+            os.environ[_FLUSH_VARIABLE] = _FLUSH_AT_ONCE
+            self._restores.append(flush)
 
 
 RECEIVERS: Final = Receivers()

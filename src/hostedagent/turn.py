@@ -194,28 +194,34 @@ class Turn:
 
         async def start() -> AsyncIterable[AgentResponseUpdate]:
             agent, feed = await self._open(resources)
+            if pump.is_stopped:  # The turn has ended without it, and nobody else would close it.
+                await resources.aclose()
+                raise asyncio.CancelledError
             self._feed = feed
             if self._recovery is not None:
                 self._recovery.follow(pump, feed.run, self._stream.response, self._usage)
             self._has_run = True
             if feed.run is not None:
                 return feed.run.start()
-            run = start_run(
+            return await start_run(
                 agent,
                 feed.messages,
                 self._request,
                 session=feed.session,
                 keeps_history=self._history.keeps_history,
             )
-            return run if isinstance(run, AsyncIterable) else await run
 
         set_current_turn(self._request)
         hook = self._stage.hooks.transform_update
         through = partial(transformed, hook) if hook else None
         first = 1 if self._is_watched else READ_AHEAD
         with self._span.current(self._request):
-            pump = Pump(start, ends_at=self._ending.see, through=through, instead=asking_instead, first=first)
+            pump = Pump(start, ends_at=self._ending.see, through=through, instead=self._instead, first=first)
         return pump
+
+    def _instead(self, error: Exception) -> AgentResponseUpdate | None:
+        """What the run says in place of an error. A turn whose run never began has nothing to go on from."""
+        return asking_instead(error) if self._has_run else None
 
     def _watch(self, pump: Pump[AgentResponseUpdate]) -> Watch:
         lease, drain = self._continuation.lease, self._stage.drain

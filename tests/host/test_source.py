@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -16,10 +17,11 @@ from agent_framework import (
     WorkflowBuilder,
     tool,
 )
+from agent_framework.exceptions import UserInputRequiredException
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions, TurnRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
-from tests.host.world import hosting, stream
+from tests.host.world import hosting, stream, time_limit
 
 
 class Custom:
@@ -144,7 +146,7 @@ class Closing(ScriptedAgent):
 async def test_an_agent_from_a_factory_is_closed_whatever_the_end(steps: Any, status: str, breaks: bool) -> None:
     agent = Closing(*steps, breaks=breaks)
 
-    async with hosting(lambda: agent, options=HostOptions(run_timeout=0.5)) as client:
+    async with hosting(lambda: agent, options=HostOptions(run_timeout=time_limit(steps))) as client:
         log = await stream(client)
 
         assert log.status == status
@@ -163,6 +165,71 @@ async def test_an_agent_from_a_factory_is_closed_when_the_turn_is_cancelled() ->
             await agent.is_closed.wait()
 
     assert agent.closed == 1
+
+
+async def test_a_factory_that_needs_consent_fails_the_turn_which_has_nothing_to_go_on_from() -> None:
+    def factory() -> ScriptedAgent:
+        asked = [Content.from_oauth_consent_request("https://login.example/consent")]
+        raise UserInputRequiredException(contents=asked)
+
+    options = HostOptions(consent_origins=frozenset({"https://login.example"}))
+    async with hosting(factory, options=options) as client:
+        log = await stream(client)
+
+    assert (log.status, log.response["output"]) == ("failed", [])
+
+
+async def test_a_factory_that_is_stopped_may_clean_up() -> None:
+    gate, cleaned_up = Gate(), asyncio.Event()
+
+    async def factory() -> ScriptedAgent:
+        try:
+            await gate.wait()
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            cleaned_up.set()
+        raise AssertionError
+
+    async with hosting(factory) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        await gate.reached()
+        await client.post(f"/responses/{started['id']}/cancel")
+        async with asyncio.timeout(30):
+            await cleaned_up.wait()
+
+
+async def test_an_agent_that_is_made_after_its_turn_was_stopped_is_closed_and_never_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hostedagent.run.pump.STOP_SECONDS", 0)
+    reached, too_late = asyncio.Event(), asyncio.Event()
+    ran: list[Any] = []
+
+    class Late(Closing):
+        def run(self, *args: Any, **kwargs: Any) -> Any:
+            ran.append(args)
+            return super().run(*args, **kwargs)
+
+    agent = Late("never")
+
+    async def factory() -> ScriptedAgent:
+        reached.set()
+        while not too_late.is_set():
+            with suppress(asyncio.CancelledError):  # It does not listen.
+                await too_late.wait()
+        return agent
+
+    async with hosting(factory) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        async with asyncio.timeout(30):
+            await reached.wait()
+        await client.post(f"/responses/{started['id']}/cancel")
+        too_late.set()
+        async with asyncio.timeout(30):
+            await agent.is_closed.wait()
+
+    assert (agent.closed, ran) == (1, [])
 
 
 async def test_an_instance_is_closed_at_the_end_of_the_process_and_not_before() -> None:

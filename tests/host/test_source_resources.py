@@ -10,7 +10,7 @@ from agent_framework import Content
 
 from hostedagent import HostOptions, TurnRequest, current_turn
 from hostedagent.testing import Gate, ScriptedAgent
-from tests.host.world import hosting, stream
+from tests.host.world import hosting, stream, time_limit
 
 SECRET = "secret-4711"
 
@@ -56,7 +56,7 @@ async def test_an_agent_that_can_only_be_entered_is_entered_and_left_in_one_task
 ) -> None:
     agent = Entered(*steps, breaks=breaks)
 
-    async with hosting(lambda: agent, options=HostOptions(run_timeout=0.5)) as client:
+    async with hosting(lambda: agent, options=HostOptions(run_timeout=time_limit(steps))) as client:
         log = await stream(client)
 
     assert log.status == status
@@ -74,7 +74,7 @@ async def test_a_factory_may_be_a_context_manager(steps: Any, status: str) -> No
         yield ScriptedAgent(steps)
         said.append("close")
 
-    async with hosting(factory, options=HostOptions(run_timeout=0.5)) as client:
+    async with hosting(factory, options=HostOptions(run_timeout=time_limit(steps))) as client:
         log = await stream(client, metadata={"who": "Ann"})
 
     assert (log.status, said) == (status, ["open Ann", "close"])

@@ -1,6 +1,6 @@
 """What the host tests share: a host whose stores are watched, and what a refusal must look like."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from azure.ai.agentserver.responses import FoundryStorageProvider
 from hostedagent import AgentHost, HostOptions
 from hostedagent.source import AgentFactory
 from hostedagent.stores.documents import ScopedResponses
-from hostedagent.testing import EventLog, InProcessClient, Reply, serve
+from hostedagent.testing import EventLog, Gate, InProcessClient, Reply, serve
 from tests.stores import opened
 
 
@@ -72,3 +72,8 @@ def assert_refusal(reply: Reply, status: int | None = None) -> dict[str, Any]:
     assert isinstance(error["message"], str) and error["message"]
     assert isinstance(error["type"], str) and isinstance(error["code"], str)
     return error
+
+
+def time_limit(steps: Sequence[Any]) -> float | None:
+    """A time limit for a run that stands still, and for no other: a busy machine must not run into it."""
+    return 0.1 if isinstance(steps[0], Gate) else None

@@ -31,27 +31,27 @@ class Anything:
         return kwargs
 
 
-def arguments(agent: Any, request: TurnRequest, *, session: Any = None, keeps_history: bool = True) -> Any:
-    return start_run(agent, MESSAGES, request, session=session, keeps_history=keeps_history)
+async def arguments(agent: Any, request: TurnRequest, *, session: Any = None, keeps_history: bool = True) -> Any:
+    return await start_run(agent, MESSAGES, request, session=session, keeps_history=keeps_history)
 
 
 @pytest.mark.parametrize("kind", [Everything, Anything])
-def test_an_agent_gets_what_its_run_takes(kind: type) -> None:
+async def test_an_agent_gets_what_its_run_takes(kind: type) -> None:
     session = AgentSession()
 
-    given = arguments(kind(), REQUEST, session=session)
+    given = await arguments(kind(), REQUEST, session=session)
 
     assert given["session"] is session
     assert [function.name for function in given["tools"]] == ["mine"]
     assert given["options"] == {"temperature": 0.5}
 
 
-def test_an_agent_whose_run_takes_nothing_gets_nothing() -> None:
-    assert arguments(Nothing(), REQUEST, session=AgentSession()) == {}
+async def test_an_agent_whose_run_takes_nothing_gets_nothing() -> None:
+    assert await arguments(Nothing(), REQUEST, session=AgentSession()) == {}
 
 
-def test_what_there_is_not_is_left_out() -> None:
-    assert arguments(Anything(), PLAIN) == {"stream": True}
+async def test_what_there_is_not_is_left_out() -> None:
+    assert await arguments(Anything(), PLAIN) == {"stream": True}
 
 
 class Storing:
@@ -59,20 +59,20 @@ class Storing:
 
 
 @pytest.mark.parametrize(("keeps_history", "options"), [(True, {"store": False}), (False, None)])
-def test_a_service_keeps_no_second_copy_of_the_conversation(keeps_history: bool, options: Any) -> None:
+async def test_a_service_keeps_no_second_copy_of_the_conversation(keeps_history: bool, options: Any) -> None:
     agent: Any = Anything()
     agent.client = Storing()
 
-    assert arguments(agent, PLAIN, keeps_history=keeps_history).get("options") == options
+    assert (await arguments(agent, PLAIN, keeps_history=keeps_history)).get("options") == options
 
 
-def test_the_messages_are_the_agents_to_change() -> None:
+async def test_the_messages_are_the_agents_to_change() -> None:
     class Greedy:
         def run(self, messages: list[Message], **kwargs: Any) -> Any:
             messages.clear()
             return kwargs
 
-    arguments(Greedy(), PLAIN)
+    await arguments(Greedy(), PLAIN)
 
     assert len(MESSAGES) == 1
 

@@ -1,11 +1,11 @@
 """The pump: order, batches, back-pressure, errors, and every way of stopping."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 import pytest
 
-from hostedagent.run.pump import READ_AHEAD, Pump, Stopped
+from hostedagent.run.pump import READ_AHEAD, Pump, Start, Stopped
 
 
 class Source:
@@ -34,6 +34,13 @@ class Source:
             raise
 
 
+def at_once(stream: AsyncIterable[int]) -> Start[int]:
+    async def start() -> AsyncIterable[int]:
+        return stream
+
+    return start
+
+
 async def drain(pump: Pump[int]) -> list[int]:
     found: list[int] = []
     while (batch := await pump.batch()) is not None:
@@ -51,20 +58,13 @@ async def settle() -> None:
 async def test_everything_arrives_in_order_from_one_task(count: int) -> None:
     source = Source(count)
 
-    assert await drain(Pump(lambda: source)) == list(range(count))
+    assert await drain(Pump(at_once(source))) == list(range(count))
     assert len(source.tasks) == min(count, 1)
-
-
-async def test_a_coroutine_of_a_stream_is_a_stream() -> None:
-    async def later() -> Source:
-        return Source(3)
-
-    assert await drain(Pump(later)) == [0, 1, 2]
 
 
 async def test_it_reads_no_further_ahead_than_it_may() -> None:
     source = Source(1000)
-    pump: Pump[int] = Pump(lambda: source)
+    pump: Pump[int] = Pump(at_once(source))
 
     assert await pump.batch() == [0]  # The first one leaves alone: whoever waits for it waits for no other.
     await settle()
@@ -76,8 +76,15 @@ async def test_it_reads_no_further_ahead_than_it_may() -> None:
     await pump.stop()
 
 
+async def test_where_nobody_waits_for_the_first_value_it_comes_with_more() -> None:
+    pump: Pump[int] = Pump(at_once(Source(1000)), first=READ_AHEAD)
+
+    assert await pump.batch() == list(range(READ_AHEAD))
+    await pump.stop()
+
+
 async def test_what_came_before_an_error_comes_first() -> None:
-    pump: Pump[int] = Pump(lambda: Source(3, error=ValueError("no")))
+    pump: Pump[int] = Pump(at_once(Source(3, error=ValueError("no"))))
 
     assert [await pump.batch(), await pump.batch()] == [[0], [1, 2]]
     with pytest.raises(ValueError, match="no"):
@@ -85,7 +92,7 @@ async def test_what_came_before_an_error_comes_first() -> None:
 
 
 async def test_a_start_that_raises_raises_at_the_first_batch() -> None:
-    def start() -> Source:
+    async def start() -> Source:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -94,7 +101,7 @@ async def test_a_start_that_raises_raises_at_the_first_batch() -> None:
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
 async def test_a_run_that_cancels_itself_is_an_error_and_no_cancellation(error: BaseException) -> None:
-    pump: Pump[int] = Pump(lambda: Source(0, error=error))
+    pump: Pump[int] = Pump(at_once(Source(0, error=error)))
 
     with pytest.raises(RuntimeError, match="cancelled itself"):
         await pump.batch()
@@ -102,7 +109,7 @@ async def test_a_run_that_cancels_itself_is_an_error_and_no_cancellation(error: 
 
 async def test_patience_ends() -> None:
     source = Source(1, hold=True)
-    pump: Pump[int] = Pump(lambda: source)
+    pump: Pump[int] = Pump(at_once(source))
 
     assert await pump.batch(5) == [0]
     with pytest.raises(TimeoutError):
@@ -112,9 +119,44 @@ async def test_patience_ends() -> None:
     assert source.cancelled
 
 
+async def test_patience_begins_with_the_stream() -> None:
+    made = asyncio.Event()
+
+    async def start() -> Source:
+        await made.wait()
+        return Source(1, hold=True)
+
+    pump: Pump[int] = Pump(start)
+    waiting = asyncio.create_task(pump.batch(1e-9))
+    await settle()
+    assert not waiting.done()
+
+    made.set()
+    with pytest.raises(TimeoutError):
+        await waiting
+        await pump.batch(1e-9)
+    await pump.stop()
+
+
+@pytest.mark.parametrize("patience", [None, 30])
+async def test_an_interrupt_wakes_a_consumer_that_waits_for_the_stream(patience: float | None) -> None:
+    async def start() -> Source:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    pump: Pump[int] = Pump(start)
+    waiting = asyncio.create_task(pump.batch(patience))
+    await settle()
+    pump.interrupt("client")
+
+    with pytest.raises(Stopped):
+        await waiting
+    await pump.stop()
+
+
 async def test_an_interrupt_wakes_the_consumer_and_cancels_the_run() -> None:
     source = Source(1, hold=True)
-    pump: Pump[int] = Pump(lambda: source)
+    pump: Pump[int] = Pump(at_once(source))
     await pump.batch()
     waiting = asyncio.create_task(pump.batch())
     await settle()
@@ -131,7 +173,7 @@ async def test_an_interrupt_wakes_the_consumer_and_cancels_the_run() -> None:
 
 async def test_an_interrupt_reaches_a_run_that_waits_for_its_reader() -> None:
     source = Source(1000)
-    pump: Pump[int] = Pump(lambda: source)
+    pump: Pump[int] = Pump(at_once(source))
     await settle()
 
     pump.interrupt("steered")
@@ -154,9 +196,14 @@ async def test_stopping_waits_until_the_run_has_wound_up() -> None:
             await settle()
             wound_up.set()
 
-    pump: Pump[int] = Pump(run)
+    pump: Pump[int] = Pump(at_once(run()))
     await pump.batch()
-    await pump.stop()
+    waiting = asyncio.create_task(pump.batch())
+    await settle()
+    pump.interrupt("client")
+    with pytest.raises(Stopped):
+        await waiting
+    await pump.stop()  # Not cancelled once more in the middle of winding up.
 
     assert wound_up.is_set()
     await pump.stop()
@@ -169,7 +216,7 @@ async def test_a_run_that_is_held_goes_on_when_what_it_said_was_dealt_with() -> 
         done.append(f"written after {dealt_with}")
 
     source, dealt_with = Source(3), list[int]()
-    pump = Pump[int](lambda: aiter(source))
+    pump = Pump[int](at_once(aiter(source)))
     pump.then = lambda value: work if value == 1 else None
     while (batch := await pump.batch()) is not None:
         dealt_with += batch
@@ -186,7 +233,7 @@ async def test_a_run_that_is_held_can_be_stopped() -> None:
         raise AssertionError("not here")
 
     source = Source(3)
-    pump = Pump[int](lambda: aiter(source))
+    pump = Pump[int](at_once(aiter(source)))
     pump.then = lambda _: work
     assert await pump.batch() == [0]
     pump.interrupt("shutdown")

@@ -12,7 +12,7 @@ from typing import cast
 
 from agent_framework import Content, Message
 
-from hostedagent.content import BY_ITEM, Codec
+from hostedagent.content import BY_ITEM
 from hostedagent.content.cut import is_cut_off
 from hostedagent.errors import InvalidRequest
 from hostedagent.measures import count_left_out
@@ -86,8 +86,8 @@ def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made
 
     entries = stored(history)
     for n, item in enumerate(new):
-        param, kind = f"input[{n}]", str(item.get("type"))
-        entries.append(_entry(item, kind, BY_ITEM.get(kind), read_item(item, param), trusts_roles, param))
+        param = f"input[{n}]"
+        entries.append(_entry(item, read_item(item, param), trusts_roles, param))
     return [*entries, *stored(made)]
 
 
@@ -108,12 +108,12 @@ def _read_history(item: Item, trusts_roles: bool) -> Entry:
         logger.warning("A stored item of type %r cannot be read; the model sees a placeholder.", kind)
         count_left_out("placeholder", kind)
         contents = [Content.from_text(f"[{kind} that this agent cannot read]")]
-    return _entry(item, kind, codec, contents, trusts_roles, None)
+    return _entry(item, contents, trusts_roles, None)
 
 
-def _entry(
-    item: Item, kind: str, codec: Codec | None, contents: Sequence[Content], trusts_roles: bool, param: str | None
-) -> Entry:
+def _entry(item: Item, contents: Sequence[Content], trusts_roles: bool, param: str | None) -> Entry:
+    kind = str(item.get("type"))
+    codec = BY_ITEM.get(kind)
     role = codec.item_types[kind] if codec is not None else "assistant"
     if role == "own":
         role = _own_role(str(item.get("role", "assistant")), trusts_roles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
 
 
-def start_run(
+async def start_run(
     agent: SupportsAgentRun,
     messages: Sequence[Message],
     request: TurnRequest,
@@ -25,7 +25,7 @@ def start_run(
     session: AgentSession | None,
     keeps_history: bool,
     continuation_token: Mapping[str, Json] | None = None,
-) -> AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]:
+) -> AsyncIterable[AgentResponseUpdate]:
     """Start a streaming run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
 
     Args:
@@ -49,14 +49,10 @@ def start_run(
     if options and _takes(accepted, "options"):
         arguments["options"] = options
     made: Any = cast("Any", agent.run)(list(messages), **arguments)
-    return _awaited(made) if inspect.iscoroutine(made) else made
-
-
-async def _awaited(
-    made: Awaitable[AsyncIterable[AgentResponseUpdate] | AgentResponse],
-) -> AsyncIterable[AgentResponseUpdate]:
-    """What a coroutine of a run comes to. An agent that cannot stream answers whole, whatever it was asked."""
-    result = await made
+    if not inspect.iscoroutine(made):
+        return made
+    result: AsyncIterable[AgentResponseUpdate] | AgentResponse = await made
+    # An agent that cannot stream answers whole, whatever it was asked.
     return result if isinstance(result, AsyncIterable) else _updates(result)
 
 

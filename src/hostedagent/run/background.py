@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Attempt: TypeAlias = Callable[
-    [Token | None], "AsyncIterable[AgentResponseUpdate] | Awaitable[AsyncIterable[AgentResponseUpdate]]"
-]
+Attempt: TypeAlias = Callable[[Token | None], Awaitable["AsyncIterable[AgentResponseUpdate]"]]
 """Starts the agent; with a token, where the service stands."""
 
 TRIES: Final = 4
@@ -103,9 +101,7 @@ class BackgroundRun:
 
     async def _updates(self) -> AsyncGenerator[AgentResponseUpdate]:
         """What one attempt says that was not said before."""
-        stream = self._attempt(self._token)
-        if not isinstance(stream, AsyncIterable):
-            stream = await stream
+        stream = await self._attempt(self._token)
         try:
             async for update in stream:
                 if (token := update.continuation_token) is not None and token != self._token:

@@ -30,16 +30,19 @@ class Ending:
         """
         if update.finish_reason is not None:
             self._finish_reason = str(update.finish_reason)
-        elif not (self.model is None and update.raw_representation is not None) and not _may_end(update):
-            return False
-        model = getattr(update.raw_representation, "model", None)
-        if isinstance(model, str) and model:
-            self.model = model
+            self._see_model(update)
+        elif self.model is None and update.raw_representation is not None:
+            self._see_model(update)
         if not reports_failure(update):
             return False
         error = getattr(getattr(_event(update), "response", None), "error", None)
         self._failed = provider_failure(getattr(error, "code", None))
         return True
+
+    def _see_model(self, update: AgentResponseUpdate) -> None:
+        model = getattr(update.raw_representation, "model", None)
+        if isinstance(model, str) and model:
+            self.model = model
 
     def outcome(self) -> Outcome:
         """The outcome of a run that came to its end without raising."""
@@ -59,11 +62,8 @@ class Ending:
 # Can go when it raises or says so (no issue of it is known upstream).
 def reports_failure(update: AgentResponseUpdate) -> bool:
     """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
-    return _may_end(update) and getattr(_event(update), "type", None) == "response.failed"
-
-
-def _may_end(update: AgentResponseUpdate) -> bool:
-    return not update.contents or update.contents[-1].type == "usage"
+    may_end = not update.contents or update.contents[-1].type == "usage"
+    return may_end and getattr(_event(update), "type", None) == "response.failed"
 
 
 def _event(update: AgentResponseUpdate) -> object:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Start: TypeAlias = Callable[[], AsyncIterable[T] | Awaitable[AsyncIterable[T]]]
+Start: TypeAlias = Callable[[], Awaitable[AsyncIterable[T]]]
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -54,6 +54,7 @@ class Pump(Generic[T]):
         first: Values pulled before the first must be taken: one, where somebody waits for it.
 
     Attributes:
+        is_stopped: Whether the run was told to end.
         then: What must be done when a value has been dealt with, before the run goes on.
     """
 
@@ -72,11 +73,13 @@ class Pump(Generic[T]):
         self._instead = instead
         self._ahead = first
         self._buffer: list[T] = []
+        self._has_stream = asyncio.Event()
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
         self._ended = False
         self._error: BaseException | None = None
         self._cause: StopCause | None = None
+        self.is_stopped = False
         self.then: Callable[[T], Work | None] | None = None
         self._work: Work | None = None
         self._worked = asyncio.Event()
@@ -84,9 +87,8 @@ class Pump(Generic[T]):
 
     async def _pull(self) -> None:
         try:
-            stream = self._start()
-            if not isinstance(stream, AsyncIterable):
-                stream = await stream
+            stream = await self._start()
+            self._has_stream.set()
             if self._through is not None:
                 stream = self._through(stream)
             async for value in stream:
@@ -104,6 +106,7 @@ class Pump(Generic[T]):
             self._take_error(error)
         finally:
             self._ended = True
+            self._has_stream.set()
             self._arrived.set()
 
     async def _until_taken(self, stream: AsyncIterable[T]) -> None:
@@ -123,6 +126,9 @@ class Pump(Generic[T]):
 
     async def batch(self, patience: float | None = None) -> list[T] | None:
         """What has arrived; nothing when the run is held; `None` when the stream has ended.
+
+        Args:
+            patience: Seconds to wait for something once there is a stream; `None` for no limit.
 
         Raises:
             Stopped: `interrupt` was called; `rest` has what had arrived before.
@@ -144,6 +150,7 @@ class Pump(Generic[T]):
             if patience is None:
                 await self._arrived.wait()
             else:
+                await self._has_stream.wait()
                 await asyncio.wait_for(self._arrived.wait(), patience)
 
     def rest(self) -> list[T]:
@@ -181,8 +188,14 @@ class Pump(Generic[T]):
         """Stop the run and wake the consumer; the first cause counts."""
         if self._cause is None:
             self._cause = cause
-            self._task.cancel()
+            self._cancel()
+            self._has_stream.set()
             self._arrived.set()
+
+    def _cancel(self) -> None:
+        if not self.is_stopped:  # Once: a second time would cut what the run does to wind up.
+            self.is_stopped = True
+            self._task.cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,11 +205,13 @@ class Pump(Generic[T]):
 
     async def stop(self) -> None:
         """Cancel the run if it has not ended, and wait until it has wound up, for a bounded time."""
-        if not self._task.done():
+        if self._task.done():
+            return
+        self._cancel()
+        _, pending = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
+        if pending:
             self._task.cancel()
-            _, pending = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
-            if pending:
-                logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)
+            logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)
 
 
 async def close_stream(stream: object) -> None:

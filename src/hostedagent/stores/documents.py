@@ -287,7 +287,10 @@ def _dump(value: Json) -> bytes:
 
 def _load(document: bytes) -> Any:
     """What `_dump` wrote; `json.loads` would guess its encoding and look for white space, for each item of a turn."""
-    value, _ = _DECODER.raw_decode(document.decode())
+    text = document.decode()
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        raise ValueError("A document has something behind its end.")
     return value
 
 
