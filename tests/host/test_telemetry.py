@@ -349,10 +349,11 @@ async def main():
         told.append(seen())
         if "meter" in sys.argv:
             metrics.set_meter_provider(MeterProvider())
-        else:
+        elif "nobody" not in sys.argv:
             trace.set_tracer_provider(provider)
         await client.post("/responses", json={"input": "hi", "stream": True})
         told.append(seen())
+    told.append(seen())
     told.append(sorted({f"{span.kind.name} {span.name}" for span in exporter.get_finished_spans()}))
     print(json.dumps(told))
 
@@ -360,6 +361,7 @@ asyncio.run(main())
 """
 
 
+ON, OFF = [True, None], [False, "sync"]
 TURN = "SERVER invoke_agent late"
 INNER = ["INTERNAL chat offline-1", "INTERNAL invoke_agent late"]
 
@@ -367,16 +369,17 @@ INNER = ["INTERNAL chat offline-1", "INTERNAL invoke_agent late"]
 @pytest.mark.parametrize(
     ("arguments", "environment", "seen"),
     [
-        ([], {}, [[True, None], [False, "sync"], [True, None], [*INNER, TURN]]),
-        (["meter"], {}, [[True, None], [False, "sync"], [True, None], []]),
-        (["disabled"], {}, [[False, None], [False, "sync"], [False, None], [TURN]]),
+        ([], {}, [ON, OFF, ON, ON, [*INNER, TURN]]),
+        (["meter"], {}, [ON, OFF, ON, ON, []]),
+        (["nobody"], {}, [ON, OFF, OFF, ON, []]),
+        (["disabled"], {}, [[False, None], OFF, [False, None], [False, None], [TURN]]),
         (
             [],
             {"ENABLE_INSTRUMENTATION": "false", "AGENTSERVER_FLUSH_MODE": "async"},
-            [[False, "async"], [False, "async"], [False, "async"], [TURN]],
+            [[False, "async"], [False, "async"], [False, "async"], [False, "async"], [TURN]],
         ),
     ],
-    ids=["traces", "measures", "the application wants none", "the environment says it"],
+    ids=["traces", "measures", "nobody, and the host stops", "the application wants none", "the environment says it"],
 )
 def test_what_nobody_receives_is_left_out_until_somebody_does(
     arguments: list[str], environment: dict[str, str], seen: list[Any], tmp_path: Path
