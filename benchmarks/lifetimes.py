@@ -22,7 +22,7 @@ class Start:
     name: str
     title: str
     ships_telemetry: bool
-    systems: tuple[System, ...] = HTTP_SYSTEMS
+    systems: tuple[System, ...] = ("ours", "sdk", "thin", "helpers", "peer")
     most_runs: int | None = None
     rows: tuple[Row, ...] = (
         against_base("ms to readiness, with bytecode", "ready"),
