@@ -219,7 +219,8 @@ class AgentHost:
         Raises:
             OSError: The address cannot be bound.
         """
-        serve(self._app, host=host, port=port, server=server, on_listening=on_listening)
+        grace = self._options.shutdown_grace
+        serve(self._app, host=host, port=port, server=server, grace=grace, on_listening=on_listening)
 
     async def _begin(
         self, request: CreateResponse, context: ResponseContext

@@ -6,14 +6,11 @@ which stays a choice. Either way the callbacks that were registered with the SDK
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
-import signal
 import socket
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 from azure.ai.agentserver.responses import ResponsesAgentServerHost
@@ -22,9 +19,6 @@ Server: TypeAlias = Literal["uvicorn", "hypercorn"]
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS: Final = 30
-"""How long requests may take to end once the process was told to, as the SDK's own server does it."""
-
 _BACKLOG: Final = 2048
 _HYPERCORN_LISTENS: Final = "Running on "
 
@@ -32,14 +26,30 @@ _HYPERCORN_LISTENS: Final = "Running on "
 class App(ResponsesAgentServerHost):
     """The SDK's app, which tells what is to be called when the process is told to end."""
 
+    _told: tuple[Callable[[], None], ...] = ()
+
     def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
         """Call `fn` when the signal comes, before requests are drained."""
-        self.pre_shutdown_callbacks = [*self.__dict__.get("pre_shutdown_callbacks", ()), fn]
+        self._told = (*self._told, fn)
         super().register_pre_shutdown_callback(fn)
+
+    def tell(self) -> None:
+        """The signal has come."""
+        for callback in self._told:
+            try:
+                callback()
+            except Exception:
+                logger.exception("A callback for the end of the process raised.")
 
 
 def serve(
-    app: App, *, host: str, port: int | None, server: Server, on_listening: Callable[[], None] | None = None
+    app: App,
+    *,
+    host: str,
+    port: int | None,
+    server: Server,
+    grace: float,
+    on_listening: Callable[[], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -51,7 +61,10 @@ def serve(
     if server == "hypercorn":
         _with_hypercorn(app, host, port, on_listening)
     else:
-        _with_uvicorn(app, host, port, on_listening)
+        from hostedagent.on_uvicorn import serve_with_uvicorn
+
+        with listening(host, port) as listener:
+            serve_with_uvicorn(app, listener, grace=grace, on_listening=on_listening, on_signal=app.tell)
 
 
 def _with_hypercorn(app: App, host: str, port: int, on_listening: Callable[[], None] | None) -> None:
@@ -67,53 +80,6 @@ def _with_hypercorn(app: App, host: str, port: int, on_listening: Callable[[], N
         app.run(host=host, port=port)
     finally:
         errors.removeFilter(told)
-
-
-def _with_uvicorn(app: App, host: str, port: int, on_listening: Callable[[], None] | None) -> None:
-    import uvicorn
-
-    called: list[Sequence[Callable[[], None]]] = []
-
-    class Ending(uvicorn.Server):
-        """Calls what is to be called at the signal, and ends with it as the SDK's server does: without an error."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            self.loop = asyncio.get_running_loop()
-            await super().startup(sockets)
-            if self.started and on_listening is not None:
-                on_listening()
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            self.force_exit = self.should_exit and sig == signal.SIGINT
-            self.should_exit = True
-            if not called:
-                called.append(app.pre_shutdown_callbacks)
-                self.loop.call_soon_threadsafe(_call, app.pre_shutdown_callbacks)
-
-    config = uvicorn.Config(
-        app,
-        http=_http(),
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        log_level="warning",
-        access_log=False,  # The SDK's middleware logs every request.
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    server = Ending(config)
-    with listening(host, port) as listener:
-        server.run(sockets=[listener])
-    if not server.started:
-        raise RuntimeError("The application did not start. What went wrong was logged before this.")
-
-
-def _http() -> type[asyncio.Protocol] | Literal["h11"]:
-    try:
-        from hostedagent.bounded_http import BoundedProtocol
-    except ImportError:  # There is no httptools for this Python.
-        return "h11"
-    return BoundedProtocol
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -135,11 +101,3 @@ def listening(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _call(callbacks: Sequence[Callable[[], None]]) -> None:
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception:
-            logger.exception("A callback for the end of the process raised.")

@@ -28,7 +28,7 @@ from hostedagent.recovery import CheckpointedRun, Recovery, open_stream
 from hostedagent.request.turn import TurnRequest, set_current_turn
 from hostedagent.run.agent import asking_tools, check_tool_names, model_name, start_run
 from hostedagent.run.ending import Ending
-from hostedagent.run.pump import READ_AHEAD, Pump, Stopped
+from hostedagent.run.pump import READ_AHEAD, Pump, Silent, Stopped
 from hostedagent.run.usage import UsageCount
 from hostedagent.saving import Saving
 from hostedagent.source import is_workflow_agent
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOST: Final = Failed("server_error", "The turn stood still for too long, and another one has the conversation now.")
+SILENT: Final = Failed("timeout", "The agent said nothing new for too long.")
 SHUT_DOWN: Final = Failed("server_error", "The server was stopped before the turn had ended. Send the request again.")
 
 
@@ -268,6 +269,9 @@ class Turn:
                 return Cancelled(error.cause)
             case _EndedEarly():
                 return error.outcome
+            case Silent():
+                logger.error("The run of %s said nothing new for HostOptions.run_timeout.", self._request.response_id)
+                return SILENT
             case RequestError():
                 return Failed("invalid_prompt", error.message)
             case _:

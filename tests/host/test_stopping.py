@@ -50,8 +50,7 @@ async def test_what_was_said_before_a_stop_is_kept_although_nobody_had_taken_it(
             yield AgentResponseUpdate(contents=[Content.from_text(word)])
         yield AgentResponseUpdate(contents=[Content.from_usage({"input_token_count": 7, "output_token_count": 3})])
         assert isinstance(host.app, App)
-        for stop in host.app.pre_shutdown_callbacks:
-            stop()
+        host.app.tell()
         await asyncio.Event().wait()
 
     class Told(ScriptedAgent):

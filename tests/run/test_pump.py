@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 import pytest
 
-from hostedagent.run.pump import READ_AHEAD, Pump, Start, Stopped
+from hostedagent.run.pump import READ_AHEAD, Pump, Silent, Start, Stopped
 
 
 class Source:
@@ -99,8 +99,11 @@ async def test_a_start_that_raises_raises_at_the_first_batch() -> None:
         await Pump(start).batch()
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
-async def test_a_run_that_cancels_itself_is_an_error_and_no_cancellation(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [asyncio.CancelledError(), GeneratorExit(), SystemExit(3), BaseExceptionGroup("", [asyncio.CancelledError()])],
+)
+async def test_a_run_that_cancels_itself_or_exits_is_an_error_and_ends_nothing_else(error: BaseException) -> None:
     pump: Pump[int] = Pump(at_once(Source(0, error=error)))
 
     with pytest.raises(RuntimeError, match="cancelled itself"):
@@ -112,7 +115,7 @@ async def test_patience_ends() -> None:
     pump: Pump[int] = Pump(at_once(source))
 
     assert await pump.batch(5) == [0]
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Silent):
         await pump.batch(0.001)
     await pump.stop()
 
@@ -132,7 +135,7 @@ async def test_patience_begins_with_the_stream() -> None:
     assert not waiting.done()
 
     made.set()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Silent):
         await waiting
         await pump.batch(1e-9)
     await pump.stop()

@@ -39,6 +39,10 @@ class Stopped(Exception):
         self.cause: StopCause = cause
 
 
+class Silent(Exception):
+    """The run said nothing new for as long as it may."""
+
+
 class Pump(Generic[T]):
     """Pulls a stream in a task of its own.
 
@@ -132,7 +136,7 @@ class Pump(Generic[T]):
 
         Raises:
             Stopped: `interrupt` was called; `rest` has what had arrived before.
-            TimeoutError: Nothing arrived for `patience` seconds.
+            Silent: Nothing arrived for `patience` seconds.
             Exception: The run's own error, after everything before it was taken.
         """
         while True:
@@ -151,7 +155,13 @@ class Pump(Generic[T]):
                 await self._arrived.wait()
             else:
                 await self._has_stream.wait()
-                await asyncio.wait_for(self._arrived.wait(), patience)
+                await self._wait(patience)
+
+    async def _wait(self, patience: float) -> None:
+        try:
+            await asyncio.wait_for(self._arrived.wait(), patience)
+        except TimeoutError:
+            raise Silent from None
 
     def rest(self) -> list[T]:
         """What had arrived and was not taken."""
@@ -160,10 +170,12 @@ class Pump(Generic[T]):
 
     def _end(self) -> None:
         error, self._error = self._error, None
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):  # Raised here they would stop the turn itself.
-            raise RuntimeError("The agent's run cancelled itself.") from error
-        if error is not None:
+        if error is None:
+            return
+        if isinstance(error, Exception | KeyboardInterrupt):
             raise error
+        # Raised here, a cancellation would stop the turn itself, and an exit the process with all other turns.
+        raise RuntimeError("The agent's run cancelled itself, or would have ended the process.") from error
 
     async def settled(self, work: Work) -> None:
         """Hold the run until everything that it said so far was dealt with, and `work` is done. Called by the run."""

@@ -1,0 +1,154 @@
+"""How a process ends that was told to, with clients and coroutines that do not want it to."""
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from hostedagent.cli.run import free_port
+
+SERVER = """
+import asyncio, sys
+from hostedagent import AgentHost, HostOptions, on_uvicorn
+from hostedagent.run import pump
+from hostedagent.testing import ScriptedAgent
+
+on_uvicorn.HANGING_SECONDS, on_uvicorn.LAST_SECONDS, pump.STOP_SECONDS = 0.5, 0.5, 0.1
+
+async def deaf():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+def factory(request):
+    match request.metadata.get("does"):
+        case "exits":
+            return ScriptedAgent(["Sun", SystemExit("secret-1")])
+        case "is deaf":
+            return ScriptedAgent(["Sun", deaf])
+        case "talks":
+            return ScriptedAgent(["word " * 2000] * 2000)
+        case _:
+            return ScriptedAgent(["ok"])
+
+host = AgentHost(factory, options=HostOptions(shutdown_grace=0))
+host.run(host="127.0.0.1", port=int(sys.argv[1]), on_listening=lambda: print("ready", flush=True))
+print("ran", flush=True)
+"""
+
+
+@dataclass(slots=True)
+class Running:
+    """A server process."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    def connect(self, data: bytes, *, window: int | None = None) -> socket.socket:
+        """A connection on which something was sent."""
+        connection = socket.socket()
+        if window is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", self.port))
+        connection.sendall(data)
+        return connection
+
+    def ask(self, does: str, **fields: Any) -> bytes:
+        """A request, as it is sent."""
+        body = json.dumps({"input": "hi", "metadata": {"does": does}, **fields}).encode()
+        return b"POST /responses HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+    def answered(self) -> str:
+        """What a plain turn says."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("POST", "/responses", json.dumps({"input": "hi"}))
+        response = json.loads(connection.getresponse().read())
+        connection.close()
+        return response["output"][0]["content"][0]["text"]
+
+    def ended(self) -> tuple[int, str]:
+        """Tell it to end: the exit code, and all that it printed."""
+        self.process.send_signal(signal.SIGTERM)
+        said, _ = self.process.communicate(timeout=25)  # Less than uvicorn would wait for what hangs.
+        return self.process.returncode, said
+
+
+def started() -> Running:
+    """A server that is ready."""
+    for _ in range(3):  # Someone else may take the port before the server does.
+        port = free_port("127.0.0.1", 0)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        if (said := process.stdout.readline()) == "ready\n":
+            return Running(process, port)
+        process.kill()
+        said += process.communicate()[0]
+    raise AssertionError(said)
+
+
+@contextmanager
+def serving() -> Generator[Running]:
+    server = started()
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_clients_that_hang_do_not_keep_the_process(store: bool) -> None:
+    with serving() as server:
+        half = server.connect(b"POST /responses HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{")
+        deaf = server.connect(server.ask("talks", stream=True, store=store), window=2048)
+        assert deaf.recv(1)
+        assert server.answered() == "ok"
+        code, said = server.ended()
+        half.close()
+        deaf.close()
+
+    assert code == 0
+    assert said.endswith("ran\n")
+    assert "Traceback" not in said
+
+
+def test_a_coroutine_that_ignores_its_cancellation_does_not_keep_the_process() -> None:
+    with serving() as server:
+        connection = server.connect(server.ask("is deaf", stream=True))
+        read = b""
+        while b"output_text.delta" not in read:
+            read += connection.recv(65536)
+        code, said = server.ended()
+        connection.close()
+
+    assert code == 1
+    assert "ignored its cancellation" in said
+
+
+def test_an_agent_that_exits_fails_its_turn_and_ends_nothing_else() -> None:
+    with serving() as server:
+        connection = server.connect(server.ask("exits"))
+        read = b""
+        while b'"status":"failed"' not in read:
+            read += (more := connection.recv(65536))
+            assert more, read
+        connection.close()
+        assert server.answered() == "ok"
+        code, said = server.ended()
+
+    assert code == 0
+    assert "RuntimeError from SystemExit" in said
+    assert "secret-1" not in said
