@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -31,6 +32,7 @@ from hostedagent.errors import (
     RequestError,
     TooManyTurns,
     Unavailable,
+    UnsupportedMediaType,
 )
 from hostedagent.history.named import resolve_named
 from hostedagent.identity import (
@@ -50,6 +52,7 @@ from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.stores.responses import EXCLUDED, ResponseStore
 from hostedagent.stores.state import StateUnavailable
 from hostedagent.telemetry import log_failure
+from hostedagent.types import Json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -172,7 +175,9 @@ class AdmissionMiddleware:
         self._refuse_when_stopping()
         if not self._door.trusts_response_id:
             scope = _without(scope, _RESPONSE_ID_HEADER)
-        response_id = _headers(scope).get(_RESPONSE_ID_HEADER, "").strip()
+        headers = _headers(scope)
+        _refuse_media(headers)
+        response_id = headers.get(_RESPONSE_ID_HEADER, "").strip()
         if not response_id:
             await self._create(scope, receive, answer, context)
             return
@@ -193,6 +198,7 @@ class AdmissionMiddleware:
     async def _create(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
         body = await self._read(receive)
         parsed = parse_body(body, max_depth=self._door.options.max_depth)
+        self._refuse_many(parsed.get("input"))
         payload = without_memory(parsed)
         request = TurnRequest.parse(payload, self._door.options.caller)
         if clash := sorted(request.options.tools.names & self._door.reserved_tools):
@@ -210,6 +216,12 @@ class AdmissionMiddleware:
             slot.abandon()
             if answer.delivery is not None:
                 answer.delivery.end()
+
+    def _refuse_many(self, items: Json) -> None:
+        most = self._door.options.max_items
+        if isinstance(items, list) and (count := len(cast("list[Json]", items))) > most:
+            says = f"input has {count} items; this host takes at most {most} in a request."
+            raise InvalidRequest(says, param="input")
 
     async def _serve(
         self, scope: Scope, receive: Receive, answer: _Answer, request: TurnRequest, context: PlatformContext
@@ -297,6 +309,16 @@ def _refuse_repeated(scope: Scope) -> None:
     for name in _ONCE:
         if names.count(name) > 1:
             raise InvalidRequest(f"The header {name} was sent more than once.")
+
+
+def _refuse_media(headers: Mapping[str, str]) -> None:
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(f"A body with Content-Encoding {encoding!r} is not read. Send it as it is.")
+    # A page of any site may send what is not JSON to any address, this machine's own too, and without being asked.
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "origin" in headers and kind != "application/json":
+        raise UnsupportedMediaType(f"Pages of a browser must send application/json, not {kind!r}.")
 
 
 def _without(scope: Scope, *names: str) -> Scope:

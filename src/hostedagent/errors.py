@@ -9,6 +9,7 @@
         ├── NotFound             404  an id that does not exist, or belongs to somebody else
         ├── Conflict             409  another turn holds the conversation, or an answer was used already
         ├── PayloadTooLarge      413  the body is larger than the host accepts
+        ├── UnsupportedMediaType 415  the body is encoded, or a page of a browser sent it as something else than JSON
         ├── TooManyTurns         429  the host runs as many turns as it may
         └── Unavailable          503  something the host needs is not there right now; nothing was done
 
@@ -112,6 +113,13 @@ class PayloadTooLarge(RequestError):
 
     status = 413
     code = "payload_too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not sent as what the host reads."""
+
+    status = 415
+    code = "unsupported_media_type"
 
 
 class TooManyTurns(RequestError):

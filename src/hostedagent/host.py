@@ -34,6 +34,7 @@ from hostedagent.ownership import EventBuffers
 from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.protocol.envelope import EnvelopeMiddleware
 from hostedagent.protocol.growing import Growing
+from hostedagent.protocol.unknown import STATUSES, unknown_route
 from hostedagent.recovery import Recoveries, Recovery
 from hostedagent.request.turn import ADMITTED, TurnRequest
 from hostedagent.run.agent import tool_names
@@ -173,6 +174,8 @@ class AgentHost:
         if keep_alive is None and not os.environ.get(_KEEP_ALIVE_VARIABLE):
             options.sse_keep_alive_interval_seconds = None  # Newer versions of the SDK put a default of theirs there.
         app.response_handler(self._handle)
+        for status in STATUSES:
+            app.add_exception_handler(status, unknown_route)
         app.register_pre_shutdown_callback(self._drain.begin)
         inner = app.router.lifespan_context
 

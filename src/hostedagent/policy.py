@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
+
+from hostedagent.errors import ConfigurationError
 
 FOUNDRY_CONSENT_ORIGINS: Final = frozenset(
     {"https://*.consent.azure-apim.net", "https://*.consent.azure-apihub.net"},
@@ -42,6 +45,7 @@ class HostOptions:
         history: Who keeps the conversation. `replay`: the host's response store; `service`: the model's service;
             `session`: the agent's own history provider.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
+        max_items: The most items of an input; more get 400. Each of them is work that nothing else can run beside.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
         retention: Seconds that sessions, approvals and leases are kept after their last change.
         allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, can be reached.
@@ -55,11 +59,15 @@ class HostOptions:
         keep_alive: Seconds between comments on a quiet stream; at 0 `SSE_KEEPALIVE_INTERVAL` decides, if it is set.
         resilient_background: Whether a stored background turn whose process dies is finished by the next process.
         shutdown_grace: Seconds that running turns may go on when the process is told to end; at most 8.
+
+    Raises:
+        ConfigurationError: A value cannot work.
     """
 
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
     max_body_bytes: int = 32 * 1024 * 1024
+    max_items: int = 10_000
     max_depth: int = 100
     retention: float = 30 * 86400.0
     allow_snapshots: bool = False
@@ -72,3 +80,42 @@ class HostOptions:
     keep_alive: float = 0
     resilient_background: bool = False
     shutdown_grace: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.history not in get_args(HistoryOwner):
+            raise ConfigurationError(f"history is one of {', '.join(get_args(HistoryOwner))}, not {self.history!r}.")
+        for name, wanted in _NUMBERS.items():
+            wanted.check(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """What a number may be."""
+
+    least: float = 0
+    is_whole: bool = False
+    may_be_none: bool = False
+    may_be_zero: bool = False
+
+    def check(self, name: str, value: object) -> None:
+        if (value is None and self.may_be_none) or (value == 0 and self.may_be_zero and not isinstance(value, bool)):
+            return
+        kind = int if self.is_whole else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not self.least <= value < float("inf"):
+            also = (", or None" if self.may_be_none else "") + (", or 0" if self.may_be_zero else "")
+            what = "a whole number" if self.is_whole else "a number"
+            raise ConfigurationError(f"{name} is {what} of {self.least:g} or more{also}, not {value!r}.")
+
+
+_NUMBERS: Final[Mapping[str, _Number]] = {
+    "max_body_bytes": _Number(1, is_whole=True),
+    "max_items": _Number(1, is_whole=True),
+    "max_depth": _Number(1, is_whole=True),
+    "retention": _Number(),
+    "max_turns": _Number(1, is_whole=True, may_be_none=True),
+    "max_waiting": _Number(is_whole=True),
+    "run_timeout": _Number(0.001, may_be_none=True),
+    "keep_alive": _Number(1, may_be_zero=True),  # The SDK counts whole seconds.
+    "shutdown_grace": _Number(),
+}
+"""Every number of `HostOptions`."""

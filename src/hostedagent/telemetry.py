@@ -18,6 +18,8 @@ from typing import Any, Final
 from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 
+from hostedagent.errors import ConfigurationError
+
 CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """OpenTelemetry's switch for prompts and answers in telemetry; off unless set."""
 
@@ -39,6 +41,9 @@ _STAND_INS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "openteleme
 """Where OpenTelemetry's API has providers of its own, which stand for none and keep nothing."""
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+"""Characters that end a line or move a terminal's cursor, written out."""
 
 _OWN: Final = __name__.partition(".")[0]
 
@@ -172,8 +177,8 @@ class Lines(logging.Formatter):
     """Ends a line with the turn that it is about."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line, before a stack is added to it."""
-        line = super().formatMessage(record)
+        """The line, before a stack is added to it. What a caller sent may stand in it, and must not begin another."""
+        line = super().formatMessage(record).translate(_CONTROLS)
         ids = [f"{name}={value}" for name in ("response_id", "session_id") if (value := getattr(record, name, None))]
         return f"{line} [{' '.join(ids)}]" if ids else line
 
@@ -207,6 +212,6 @@ def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None
         link = link.__cause__
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
-    logger.error(
-        "%s: %s at %s (the text of the error is logged at LOG_LEVEL=DEBUG).", what, " from ".join(kinds), place
-    )
+    # What is wrong with the developer's own code is said in words of this package.
+    text = str(error) if isinstance(error, ConfigurationError) else "the text of the error is logged at LOG_LEVEL=DEBUG"
+    logger.error("%s: %s at %s (%s).", what, " from ".join(kinds), place, text)

@@ -279,9 +279,66 @@ async def test_the_body_counts_and_not_the_word_for_it(kind: str | None) -> None
     async with hosting(ScriptedAgent(["ok"])) as client:
         reply = await client.post("/responses", content=body(), headers=headers)
 
-    assert reply.status in (200, 400, 415)
-    if reply.status != 200:
-        assert_refusal(reply)
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example", "content-type": "text/plain"},
+        {"origin": "https://evil.example", "content-type": "text/plain; a=application/json"},
+        {"origin": "null"},
+        {"content-encoding": "gzip", "content-type": "application/json"},
+    ],
+    ids=["a page", "a page that tries", "a page that says nothing", "a body that is packed"],
+)
+async def test_what_a_page_may_send_unasked_and_what_is_encoded_is_refused(
+    headers: dict[str, str], writes: Writes
+) -> None:
+    async with hosting(ScriptedAgent()) as client:
+        assert_refusal(await client.post("/responses", content=body(), headers=headers), 415)
+
+    writes.assert_none()
+
+
+async def test_a_page_that_asks_to_send_json_is_served_where_it_may() -> None:
+    headers = {"origin": "https://own.example", "content-type": "Application/JSON; charset=utf-8"}
+
+    async with hosting(ScriptedAgent(["ok"])) as client:
+        reply = await client.post("/responses", content=body(), headers={**headers, "content-encoding": "identity"})
+
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize(("count", "status"), [(3, 200), (4, 400)])
+async def test_an_input_of_more_items_than_the_host_takes_is_refused(count: int, status: int) -> None:
+    items = [{"type": "message", "role": "user", "content": f"{n}"} for n in range(count)]
+
+    async with hosting(ScriptedAgent(["ok"]), options=HostOptions(max_items=3)) as client:
+        reply = await client.post("/responses", content=body(input=items))
+
+    assert reply.status == status
+    if status == 400:
+        assert "4 items" in assert_refusal(reply, 400)["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", "/v1/responses", 404, "not_found"),
+        ("GET", "/conversations", 404, "not_found"),
+        ("PUT", "/responses", 405, "method_not_allowed"),
+    ],
+)
+async def test_a_route_that_there_is_not_says_where_the_routes_are(
+    method: str, path: str, status: int, code: str
+) -> None:
+    async with hosting(ScriptedAgent()) as client:
+        reply = await client.request(method, path)
+
+    error = reply.json()["error"]
+    assert (reply.status, error["code"], error["type"]) == (status, code, "invalid_request_error")
+    assert f"{method} '{path}'" in error["message"] and "/v1" in error["message"]
 
 
 @pytest.mark.parametrize("value", [100, 60])

@@ -23,10 +23,12 @@ from hostedagent.testing import ScriptedAgent
 
 on_uvicorn.HANGING_SECONDS, on_uvicorn.LAST_SECONDS, pump.STOP_SECONDS = 0.5, 0.5, 0.1
 
+never = asyncio.Event()
+
 async def deaf():
     while True:
         try:
-            await asyncio.Event().wait()
+            await never.wait()
         except asyncio.CancelledError:
             pass
 
@@ -86,6 +88,7 @@ class Running:
 
 def started() -> Running:
     """A server that is ready."""
+    said = ""
     for _ in range(3):  # Someone else may take the port before the server does.
         port = free_port("127.0.0.1", 0)
         process = subprocess.Popen(
