@@ -60,12 +60,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RESPONSE_ID_HEADER: Final = "x-agent-response-id"
-_ONCE: Final = (
-    USER_ID_HEADER,
-    CALL_ID_HEADER,
-    USER_ISOLATION_HEADER,
-    CHAT_ISOLATION_HEADER,
-    _RESPONSE_ID_HEADER,
+_ONCE: Final = frozenset(
+    name.encode()
+    for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, _RESPONSE_ID_HEADER)
 )
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
 
@@ -140,7 +137,7 @@ class AdmissionMiddleware:
             keys, whose = self._door.resolve_scope(headers)
             set_current_isolation_keys(keys)
             set_current_scope(whose)
-            await self._route(scope, receive, answer, PlatformContext(user_id_key=user, call_id=call))
+            await self._route(scope, headers, receive, answer, PlatformContext(user_id_key=user, call_id=call))
         except RequestError as error:
             await answer.refuse(error, scope)
         except StateUnavailable as error:
@@ -153,11 +150,15 @@ class AdmissionMiddleware:
         finally:
             reset_request_context(token)
 
-    async def _route(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
+    async def _route(
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, answer: _Answer, context: PlatformContext
+    ) -> None:
         path, method = _path(scope), scope["method"]
         if path == self._root:
             if method == "POST":
-                await self._create_named(scope, receive, answer, context)
+                self._refuse_when_stopping()
+                _refuse_media(headers)
+                await self._create_named(scope, headers.get(_RESPONSE_ID_HEADER, "").strip(), receive, answer, context)
             else:
                 await self._app(scope, receive, answer)
             return
@@ -170,16 +171,12 @@ class AdmissionMiddleware:
             receive = self._until_over(receive)
         await self._app(scope, receive, answer)
 
-    async def _create_named(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
+    async def _create_named(
+        self, scope: Scope, response_id: str, receive: Receive, answer: _Answer, context: PlatformContext
+    ) -> None:
         """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
-        self._refuse_when_stopping()
-        if not self._door.trusts_response_id:
-            scope = _without(scope, _RESPONSE_ID_HEADER)
-        headers = _headers(scope)
-        _refuse_media(headers)
-        response_id = headers.get(_RESPONSE_ID_HEADER, "").strip()
-        if not response_id:
-            await self._create(scope, receive, answer, context)
+        if not response_id or not self._door.trusts_response_id:
+            await self._create(_without(scope, _RESPONSE_ID_HEADER), receive, answer, context)
             return
         if not self._door.store.claim(response_id):
             raise Conflict(f"There is a response with the id {response_id!r}.")
@@ -261,7 +258,8 @@ class AdmissionMiddleware:
 
     async def _release(self, request: TurnRequest, continuation: Continuation, context: PlatformContext) -> None:
         # A turn in the background outlives this request; its end lets go of its events.
-        if continuation.response_id is not None and request.store and not request.background:
+        is_buffered = request.stream and request.store and not request.background
+        if is_buffered and continuation.response_id is not None:
             await self._door.buffers.release(continuation.response_id, context.user_id_key)
 
     async def _read(self, receive: Receive) -> bytes:
@@ -305,10 +303,10 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _refuse_repeated(scope: Scope) -> None:
-    names = [key.decode("latin-1").lower() for key, _ in scope["headers"]]
-    for name in _ONCE:
+    names = [name for key, _ in scope["headers"] if (name := key.lower()) in _ONCE]
+    for name in names:
         if names.count(name) > 1:
-            raise InvalidRequest(f"The header {name} was sent more than once.")
+            raise InvalidRequest(f"The header {name.decode()} was sent more than once.")
 
 
 def _refuse_media(headers: Mapping[str, str]) -> None:
