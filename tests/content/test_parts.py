@@ -71,6 +71,7 @@ def test_a_part_is_read(wire: dict[str, Any], expected: Any) -> None:
         (image(image_url="ftp://x/y.png"), "p.image_url"),
         (image(image_url="javascript:alert(1)"), "p.image_url"),
         (image(image_url="data:image/png;base64,***"), "p.image_url"),
+        (image(image_url="data:image/png"), "p.image_url"),
         (image(image_url="nonsense!"), "p.image_url"),
         (file(), "p"),
         (file(file_data="***"), "p.file_data"),

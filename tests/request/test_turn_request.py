@@ -31,6 +31,13 @@ def test_a_conversation_has_two_forms(value: Any) -> None:
     assert parse(conversation=value).conversation_id == "conv_1"
 
 
+@pytest.mark.parametrize("value", ["x" * 257, "conv\n1", "conv\x1b", {"id": "x" * 257}])
+def test_a_conversation_id_is_short_and_printable(value: Any) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        parse(conversation=value)
+    assert error.value.param == "conversation"
+
+
 @pytest.mark.parametrize("name", ["stream", "store", "background"])
 def test_null_is_as_good_as_nothing(name: str) -> None:
     assert parse(**{name: None}) == parse()

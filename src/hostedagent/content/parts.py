@@ -127,6 +127,8 @@ def _from_data(
     data: str, media_type: str | None, *, param: str, name: str | None, properties: dict[str, Json] | None
 ) -> Content:
     head, comma, body = data.partition(",") if data.startswith("data:") else ("", "", data)
+    if head and not comma:
+        raise InvalidRequest(f"{param} is not a data URL: it has no comma.", param=param)
     try:
         if comma and not head.endswith(";base64"):
             return Content.from_uri(data, name=name, additional_properties=properties)

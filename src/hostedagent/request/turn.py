@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from azure.ai.agentserver.core import get_request_context
 
@@ -21,6 +21,9 @@ from hostedagent.types import Item, Json
 if TYPE_CHECKING:
     from agent_framework import Content
     from azure.ai.agentserver.responses import ResponseContext
+
+
+_LONGEST_ID: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +205,8 @@ def _conversation(body: Mapping[str, Json]) -> str | None:
             raise InvalidRequest("conversation.id must be a string.", param="conversation.id")
     if value is not None and (not isinstance(value, str) or not value):
         raise InvalidRequest("conversation must be a conversation id or an object with one.", param="conversation")
+    if value is not None and (len(value) > _LONGEST_ID or not value.isprintable()):
+        raise InvalidRequest(f"A conversation id has at most {_LONGEST_ID} printable characters.", param="conversation")
     return value
 
 
