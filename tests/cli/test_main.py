@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hostedagent.cli import main
-from hostedagent.cli.run import PortError, free_port, wanted_port
+from hostedagent.cli.port import PortError, free_port, wanted_port
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,17 +64,40 @@ def test_the_port_is_the_option_then_the_variable_then_8088(monkeypatch: pytest.
     assert wanted_port(9002) == 9002
 
 
-@pytest.mark.parametrize("text", ["http", "-1", "65536", "8088.0"])
-def test_a_variable_that_is_no_port_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("option", [[], ["--port", "0"]])
+@pytest.mark.parametrize("text", ["http", "-1", "0", "65536", "8088.0", "", "9" * 5000])
+def test_a_variable_that_is_no_port_is_a_wrong_command_line(
+    text: str, option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PORT", text)
 
-    with pytest.raises(PortError, match="PORT must be 0 to 65535"):
-        wanted_port(None)
+    assert main(["run", "missing.py", *option]) == 2
+
+    assert capsys.readouterr().err == f"hostedagent: {text!r} is not a port: PORT must be 1 to 65535.\n"
 
 
-def test_an_option_that_is_no_port_is_named() -> None:
-    with pytest.raises(PortError, match="'70000' is not a port: --port must be"):
-        wanted_port(70000)
+@pytest.mark.parametrize("command", [["run", "missing.py"], ["emulator"]])
+@pytest.mark.parametrize("text", ["http", "-1", "65536", "8088.0", ""])
+def test_an_option_that_is_no_port_is_a_wrong_command_line(
+    text: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--port", text])
+
+    assert left.value.code == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith(f"error: argument --port: {text!r} is not a port: it must be 0 to 65535")
+
+
+def test_a_hosted_process_that_has_no_port_ends_with_what_failed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FOUNDRY_HOSTING_ENVIRONMENT", "test")
+    monkeypatch.setenv("PORT", "http")
+    missing = tmp_path / "missing.env"
+
+    assert main(["run", "missing.py", "--env-file", str(missing)]) == 2
+    assert capsys.readouterr().err == f"hostedagent: The file {missing} of --env-file does not exist.\n"
 
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostedagent.cli.run import free_port
+from hostedagent.cli.port import free_port
 
 AGENT = """
 import os

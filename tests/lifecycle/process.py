@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.cli.run import free_port
+from hostedagent.cli.port import free_port
 from hostedagent.stores.choice import file_stores
 from tests.lifecycle.subject import Gates, Subject
 

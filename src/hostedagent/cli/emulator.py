@@ -14,13 +14,15 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hostedagent.cli.port import port_number
+
 if TYPE_CHECKING:
     from hostedagent.emulator import Emulator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `emulator`."""
-    parser.add_argument("--port", type=int, default=0, help="the port on loopback (default: any free one)")
+    parser.add_argument("--port", type=port_number, default=0, help="the port on loopback (default: any free one)")
     parser.add_argument(
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="how long every request takes (default: 0)"
     )
@@ -38,7 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     try:
         asyncio.run(_serve(emulator))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         print(f"hostedagent: cannot listen on port {arguments.port}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -9,28 +9,23 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
+from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.starting import Clock, StartError, stay_unready
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
     from hostedagent.stores.choice import Stores
 
-DEFAULT_PORT: Final = 8088
-
 FILE_STORE: Final = ".hostedagent"
 """The folder, below the current one, of `--store file`."""
-
-
-class PortError(Exception):
-    """The port is no port, or cannot be bound; the message is one line for the user."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to serve (default: %(default)s)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to bind (default: %(default)s)")
-    parser.add_argument("--port", type=int, help=f"the port; 0 for any free one (default: $PORT, else {DEFAULT_PORT})")
+    parser.add_argument(
+        "--port", type=port_number, help=f"0 to 65535; 0 for any free one (default: $PORT, else {DEFAULT_PORT})"
+    )
     parser.add_argument(
         "--store",
         choices=("memory", "file", "foundry"),
@@ -76,7 +73,8 @@ def execute(arguments: argparse.Namespace) -> int:
     except StartError as error:
         _fail(error)
         if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") and error.step != "port":
-            stay_unready(arguments.host, port or wanted_port(arguments.port), error.step)
+            with suppress(PortError):
+                stay_unready(arguments.host, port or wanted_port(arguments.port), error.step)
         return error.code
     return 0
 
@@ -108,7 +106,7 @@ def _port(arguments: argparse.Namespace) -> int:
     try:
         return free_port(arguments.host, wanted_port(arguments.port))
     except PortError as error:
-        raise StartError("port", str(error)) from error
+        raise StartError("port", str(error), code=error.code) from error
 
 
 def _host(target: Target, store: str | None, clock: Clock) -> AgentHost:
@@ -150,47 +148,13 @@ def _serve(host: AgentHost, address: str, port: int, clock: Clock) -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise StartError("port", _in_use(address, port)) from error
-
-
-def wanted_port(option: int | None) -> int:
-    """The port to bind: the option, else `PORT`, else 8088.
-
-    Raises:
-        PortError: It is no port.
-    """
-    text = str(option) if option is not None else os.environ.get("PORT") or str(DEFAULT_PORT)
-    if not text.isdecimal() or int(text) > 65535:
-        raise PortError(f"{text!r} is not a port: {'--port' if option is not None else 'PORT'} must be 0 to 65535.")
-    return int(text)
-
-
-def free_port(host: str, port: int) -> int:
-    """Check that an address can be bound, before anything slow is loaded; port 0 becomes a free one.
-
-    Raises:
-        PortError: It cannot.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortError(_in_use(host, port)) from error
-            raise PortError(f"Cannot bind {host}:{port}: {error.strerror or error}.") from error
-        return int(probe.getsockname()[1])
+        raise StartError("port", in_use(address, port)) from error
 
 
 def _shown(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):
         return "localhost"
     return f"[{host}]" if ":" in host else host
-
-
-def _in_use(host: str, port: int) -> str:
-    return f"Port {port} of {host} is in use. Stop what uses it, or choose another with --port."
 
 
 def _say(line: str) -> None:

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping, sequence
-from hostedagent.cli.run import DEFAULT_PORT
+from hostedagent.cli.port import DEFAULT_PORT
 from hostedagent.templates import LOCK, LOCK_COMMAND
 
 TIMEOUT: Final = 60.0

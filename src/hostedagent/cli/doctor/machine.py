@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 
 from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project
-from hostedagent.cli.run import DEFAULT_PORT, PortError, free_port
+from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, is_port
 
 _CLASSIFIER: Final = "Programming Language :: Python :: 3."
 
@@ -121,8 +121,8 @@ def packages(project: Project) -> Iterator[Finding]:
 
 def port(project: Project) -> Iterator[Finding]:
     """The port of a run on this machine."""
-    text = project.local.get("PORT") or str(DEFAULT_PORT)
-    if not text.isdecimal() or not 0 < int(text) < 65536:
+    text = project.local.get("PORT", str(DEFAULT_PORT))
+    if not is_port(text):
         yield PORT_WRONG.found(port=text)
         return
     try:

@@ -1,0 +1,78 @@
+"""The port of a server: what was said, whether it can be one, and whether it is free."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import socket
+from typing import Final
+
+DEFAULT_PORT: Final = 8088
+
+_VARIABLE: Final = "PORT"
+_MOST: Final = 65535
+
+
+class PortError(Exception):
+    """The port is no port, or cannot be bound; the message is one line for the user.
+
+    Args:
+        message: The line.
+        code: The exit code.
+    """
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def port_number(text: str) -> int:
+    """The type of an option `--port`, where 0 is any free one.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no port.
+    """
+    if not is_port(text, least=0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: it must be 0 to {_MOST}")
+    return int(text)
+
+
+def is_port(text: str, *, least: int = 1) -> bool:
+    """Whether a text is the number of a port."""
+    return text.isdecimal() and len(text) <= len(str(_MOST)) and least <= int(text) <= _MOST
+
+
+def wanted_port(option: int | None) -> int:
+    """The port to bind: the option, else `PORT`, else 8088.
+
+    Raises:
+        PortError: `PORT` is no port, which the SDK refuses beside an option too.
+    """
+    text = os.environ.get(_VARIABLE, str(DEFAULT_PORT))
+    if not is_port(text):
+        raise PortError(f"{text!r} is not a port: {_VARIABLE} must be 1 to {_MOST}.", code=2)
+    return int(text) if option is None else option
+
+
+def free_port(host: str, port: int) -> int:
+    """Check that an address can be bound, before anything slow is loaded; port 0 becomes a free one.
+
+    Raises:
+        PortError: It cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortError(in_use(host, port)) from error
+            raise PortError(f"Cannot bind {host}:{port}: {error.strerror or error}.") from error
+        return int(probe.getsockname()[1])
+
+
+def in_use(host: str, port: int) -> str:
+    """What to tell of a port that somebody else has."""
+    return f"Port {port} of {host} is in use. Stop what uses it, or choose another with --port."
