@@ -66,6 +66,7 @@ def write(tmp_path: Path) -> Write:
 )
 def test_a_target_is_a_file_or_a_module_and_may_have_a_name(text: str, expected: Target) -> None:
     assert Target.parse(text) == expected
+    assert Target.parse(text).text == text
 
 
 @pytest.mark.parametrize("text", ["", ":agent", "two words", "a..b", "agent:"])
@@ -116,6 +117,21 @@ def test_the_one_thing_a_module_has_to_serve_is_found(write: Write, code: str) -
 def test_what_does_not_say_that_it_makes_an_agent_is_not_served(write: Write, code: str) -> None:
     with pytest.raises(TargetError, match=r"served\.py has nothing to serve"):
         load(write(code))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def create_agent(a, b): ...", "create_agent(a, b) takes too many arguments."),
+        ("def helper(request, *, client) -> Agent: ...", "helper(request, client) takes too many arguments."),
+        ("def create_agent(client): ...", "create_agent(client) takes an argument that the host does not have."),
+    ],
+)
+def test_a_factory_that_takes_what_the_host_does_not_have_is_named(write: Write, code: str, told: str) -> None:
+    with pytest.raises(TargetError) as refused:
+        load(write(f"{code}\ndef other(a, b): ...\n"))
+
+    assert str(refused.value) == f"served.py has nothing to serve: {told} A factory takes none, or one TurnRequest."
 
 
 def test_several_are_listed_and_one_must_be_named(write: Write) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hostedagent.cli import main
+from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.port import PortError, free_port, wanted_port
 
 
@@ -30,6 +31,43 @@ def test_a_missing_file_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtur
     shown = capsys.readouterr()
     assert shown.err == "hostedagent: missing.py does not exist.\n"
     assert shown.out == "Loading missing.py ...\n"
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_run_and_doctor_take_the_same_usual_file(
+    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    names = ("main.py", "agent.py", "app.py")[first:]
+    for name in names:
+        (tmp_path / name).write_text("raise RuntimeError('not now')")
+
+    assert main(["run", "--port", "0"]) == 1
+
+    assert capsys.readouterr().err.startswith(f"hostedagent: {names[0]} raised while it was loaded:")
+    assert Project.read(tmp_path, {}).target == names[0]
+
+
+def test_a_folder_with_none_of_the_usual_files_has_nothing_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["run", "--port", "0"]) == 2
+
+    assert capsys.readouterr().err == (
+        "hostedagent: There is no main.py, agent.py or app.py in this folder. "
+        "Say what to serve: hostedagent run MODULE_OR_FILE[:NAME]\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "doctor"])
+def test_the_help_names_the_usual_files(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+
+    assert "main.py, agent.py or app.py, the first that is there)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_error_of_the_users_module_is_exit_code_1(

@@ -95,7 +95,7 @@ def test_a_command_of_a_document_exists(document: str, line: str) -> None:
     words = shlex.split(line, comments=True)
     arguments = build_parser().parse_args(words[words.index("hostedagent") + 1 :])
 
-    if arguments.command == "run" and "/" in arguments.target:
+    if arguments.command == "run" and "/" in (arguments.target or ""):
         assert (ROOT / arguments.target).is_file()
 
 

@@ -7,6 +7,8 @@ A factory is a public function defined in the module itself, which takes no argu
 annotated, or named `request` or `turn`), and says what it makes: its return annotation ends in `Agent`,
 `SupportsAgentRun`, `Workflow` or `WorkflowBuilder`, or it has none and a name such as `create_agent`,
 `build_review_workflow` or `agent_factory`.
+
+Where nobody says what to serve, it is the first of the usual files that the folder has.
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from hostedagent.host import AgentHost
     from hostedagent.stores.choice import Stores
 
+USUAL: Final = ("main.py", "agent.py", "app.py")
+"""The usual files, in their order: what `run` serves and `doctor` looks at."""
+
+USUAL_NAMES: Final = f"{', '.join(USUAL[:-1])} or {USUAL[-1]}"
+
 Kind: TypeAlias = Literal["host", "agent", "factory", "workflow"]
 
 _RANKS: Final[tuple[frozenset[Kind], ...]] = (
@@ -36,7 +43,7 @@ _RANKS: Final[tuple[frozenset[Kind], ...]] = (
 )
 
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_MAKES: Final = re.compile(
+_MADE: Final = re.compile(
     r"(?:[\w.]*\b(?:Awaitable|Coroutine)\[(?:[\w.]+,\s*[\w.]+,\s*)?)?"
     r"[\w.]*(?:Agent|SupportsAgentRun|Workflow|WorkflowBuilder)(?:\[.*\])?\]?"
 )
@@ -77,6 +84,11 @@ class Target:
     name: str | None
     is_file: bool
 
+    @property
+    def text(self) -> str:
+        """What `parse` reads as this target."""
+        return self.place if self.name is None else f"{self.place}:{self.name}"
+
     @classmethod
     def parse(cls, text: str) -> Target:
         """Parse `MODULE_OR_FILE[:NAME]`.
@@ -102,6 +114,11 @@ class Candidate:
     value: object
 
 
+def usual(folder: Path) -> str | None:
+    """The first of the usual files that a folder has."""
+    return next((name for name in USUAL if (folder / name).is_file()), None)
+
+
 def load(target: Target) -> object:
     """Import the target and return what is to be served.
 
@@ -112,7 +129,7 @@ def load(target: Target) -> object:
     module = load_module(target)
     if target.name is not None:
         return _named(module, target)
-    return choose(list(candidates(module)), target.place).value
+    return choose(module, target.place).value
 
 
 def load_module(target: Target) -> ModuleType:
@@ -136,12 +153,13 @@ def candidates(module: ModuleType) -> Iterator[Candidate]:
             yield Candidate(name, kind, value)
 
 
-def choose(found: list[Candidate], place: str) -> Candidate:
+def choose(module: ModuleType, place: str) -> Candidate:
     """The one to serve.
 
     Raises:
         TargetError: There is none, or more than one of the same rank.
     """
+    found = list(candidates(module))
     for rank in _RANKS:
         match [row for row in found if row.kind in rank]:
             case []:
@@ -151,9 +169,20 @@ def choose(found: list[Candidate], place: str) -> Candidate:
             case several:
                 names = ", ".join(f"{row.name} ({row.kind})" for row in several)
                 raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{several[0].name}")
-    raise TargetError(
-        f"{place} has nothing to serve: no agent, no AgentHost, and no function such as create_agent() that makes one."
-    )
+    why = next(_almost(module), "no agent, no AgentHost, and no function such as create_agent() that makes one.")
+    raise TargetError(f"{place} has nothing to serve: {why}")
+
+
+def _almost(module: ModuleType) -> Iterator[str]:
+    """What keeps the functions that make agents from being factories."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or not _is_own_function(value, module.__name__):
+            continue
+        signature = inspect.signature(value)
+        if (required := _required(signature)) and _makes(name, signature):
+            wrong = "too many arguments" if len(required) > 1 else "an argument that the host does not have"
+            names = ", ".join(row.name for row in required)
+            yield f"{name}({names}) takes {wrong}. A factory takes none, or one TurnRequest."
 
 
 def kind_of(name: str, value: object, module: str) -> Kind | None:
@@ -163,7 +192,7 @@ def kind_of(name: str, value: object, module: str) -> Kind | None:
     from hostedagent.host import AgentHost
 
     if inspect.isfunction(value):
-        return "factory" if value.__module__ == module and is_factory(name, value) else None
+        return "factory" if _is_own_function(value, module) and is_factory(name, value) else None
     if inspect.isclass(value) or inspect.ismodule(value):
         return None
     if isinstance(value, Workflow | WorkflowAgent | WorkflowBuilder):
@@ -173,20 +202,17 @@ def kind_of(name: str, value: object, module: str) -> Kind | None:
     return "agent" if isinstance(value, SupportsAgentRun) else None
 
 
-def is_factory(name: str, function: Any) -> bool:
+def is_factory(name: str, function: Callable[..., object]) -> bool:
     """Whether a function makes agents or workflows, by the rule in this module's docstring."""
     signature = inspect.signature(function)
-    required = [
-        row
-        for row in signature.parameters.values()
-        if row.default is row.empty and row.kind not in (row.VAR_POSITIONAL, row.VAR_KEYWORD)
-    ]
-    if len(required) > 1 or any(row.kind is row.KEYWORD_ONLY or not _takes_request(row) for row in required):
-        return False
-    if signature.return_annotation is signature.empty:
-        return bool(_FACTORY_NAME.fullmatch(name))
-    made = signature.return_annotation
-    return _MAKES.fullmatch(made.__name__ if inspect.isclass(made) else str(made)) is not None
+    match _required(signature):
+        case []:
+            fits = True
+        case [only]:
+            fits = only.kind is not only.KEYWORD_ONLY and _takes_request(only)
+        case _:
+            fits = False
+    return fits and _makes(name, signature)
 
 
 def as_host(value: object, target: Target, *, stores: Callable[[], Stores] | None = None) -> AgentHost:
@@ -211,6 +237,25 @@ def as_host(value: object, target: Target, *, stores: Callable[[], Stores] | Non
         return AgentHost(cast("Any", value), stores=stores() if stores is not None else None)
     except ConfigurationError as error:
         raise TargetError(f"{target.place} cannot be served: {error}") from error
+
+
+def _is_own_function(value: object, module: str) -> bool:
+    return inspect.isfunction(value) and value.__module__ == module
+
+
+def _required(signature: inspect.Signature) -> list[inspect.Parameter]:
+    return [
+        row
+        for row in signature.parameters.values()
+        if row.default is row.empty and row.kind not in (row.VAR_POSITIONAL, row.VAR_KEYWORD)
+    ]
+
+
+def _makes(name: str, signature: inspect.Signature) -> bool:
+    made = signature.return_annotation
+    if made is signature.empty:
+        return bool(_FACTORY_NAME.fullmatch(name))
+    return _MADE.fullmatch(made.__name__ if inspect.isclass(made) else str(made)) is not None
 
 
 def _takes_request(parameter: inspect.Parameter) -> bool:

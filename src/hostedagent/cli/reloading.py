@@ -23,7 +23,7 @@ def run_again(arguments: argparse.Namespace, target: Target, port: int) -> int:
         from watchfiles import PythonFilter, run_process
     except ImportError as error:
         raise StartError("packages", '--reload needs watchfiles: uv add --dev "hostedagent[reload]"', code=2) from error
-    command = [sys.executable, "-m", "hostedagent", "run", arguments.target]
+    command = [sys.executable, "-m", "hostedagent", "run", target.text]
     command += ["--host", arguments.host, "--port", str(port)]
     if arguments.store is not None:
         command += ["--store", arguments.store]

@@ -1,7 +1,8 @@
 """Serve an agent or a workflow over the Responses protocol.
 
-MODULE_OR_FILE is a path to a Python file or a dotted module. NAME is an agent, an AgentHost, or a function that makes
-an agent or a workflow; without it, the one that the module has.
+MODULE_OR_FILE is a path to a Python file or a dotted module; without it, main.py, agent.py or app.py, the first that is
+there. NAME is an agent, an AgentHost, or a function that makes an agent or a workflow; without it, the one that the
+module has.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
+from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.starting import Clock, StartError, stay_unready
 
@@ -34,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target",
         metavar="MODULE_OR_FILE[:NAME]",
         nargs="?",
-        default="main.py",
-        help="what to serve (default: %(default)s)",
+        help=f"what to serve (default: {USUAL_NAMES}, the first that is there)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to bind (default: %(default)s)")
     parser.add_argument(
@@ -79,7 +79,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _parsed(text: str) -> Target:
+def _parsed(text: str | None) -> Target:
+    text = usual(Path.cwd()) if text is None else text
+    if text is None:
+        wanted = "Say what to serve: hostedagent run MODULE_OR_FILE[:NAME]"
+        raise StartError("agent", f"There is no {USUAL_NAMES} in this folder. {wanted}", code=2)
     try:
         return Target.parse(text)
     except TargetError as error:

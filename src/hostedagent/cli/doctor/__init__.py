@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostedagent.cli.loader import USUAL_NAMES
+
 if TYPE_CHECKING:
     from hostedagent.cli.doctor.finding import Finding
     from hostedagent.cli.doctor.project import Project
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `doctor`."""
     parser.add_argument("project", metavar="PROJECT", nargs="?", default=".", help="its folder (default: this one)")
-    parser.add_argument("--agent", metavar="MODULE_OR_FILE[:NAME]", help="what is served (default: main.py)")
+    parser.add_argument(
+        "--agent",
+        metavar="MODULE_OR_FILE[:NAME]",
+        help=f"what is served (default: what azure.yaml starts, else {USUAL_NAMES}, the first that is there)",
+    )
     parser.add_argument("--online", action="store_true", help="ask Azure for a token and for the roles")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

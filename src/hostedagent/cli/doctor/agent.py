@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.cli.loader import USUAL_NAMES
 from hostedagent.cli.port import DEFAULT_PORT
 from hostedagent.templates import LOCK, LOCK_COMMAND
 
@@ -30,7 +31,7 @@ _RELOCK: Final = shlex.join(LOCK_COMMAND)
 AGENT_NONE: Final = Rule(
     "agent.none",
     "error",
-    "{folder} has no main.py, agent.py or app.py.",
+    f"{{folder}} has no {USUAL_NAMES}.",
     "hostedagent doctor {folder} --agent MODULE_OR_FILE[:NAME]",
 )
 AGENT_TARGET: Final = Rule("agent.target", "error", "{message}", "hostedagent run {target}")

@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 
 from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.loader import USUAL
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, is_port
 
 _CLASSIFIER: Final = "Programming Language :: Python :: 3."
@@ -128,7 +129,7 @@ def port(project: Project) -> Iterator[Finding]:
     try:
         free_port("127.0.0.1", int(text))
     except PortError as error:
-        yield PORT_TAKEN.found(port=text, reason=error, target=project.target or "main.py")
+        yield PORT_TAKEN.found(port=text, reason=error, target=project.target or USUAL[0])
 
 
 def home(project: Project) -> Iterator[Finding]:

@@ -14,9 +14,9 @@ from typing import Any, Final, cast
 import yaml
 from dotenv import dotenv_values
 
-AGENT_HOST: Final = "azure.ai.agent"
+from hostedagent.cli.loader import usual
 
-_TARGETS: Final = ("main.py", "agent.py", "app.py")
+AGENT_HOST: Final = "azure.ai.agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,7 @@ class Project:
     def target(self) -> str | None:
         """What to serve: as the user said, else as `azure.yaml` starts it, else the file with a usual name."""
         started = [_served(service.at("startupCommand"), self.folder) for service in self.agents]
-        usual = [name for name in _TARGETS if (self.folder / name).is_file()]
-        return self.wanted or next((name for name in [*started, *usual] if name), None)
+        return self.wanted or next((name for name in started if name), None) or usual(self.folder)
 
     @property
     def agents(self) -> list[Service]:
