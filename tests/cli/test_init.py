@@ -183,19 +183,28 @@ def test_all_files_in_the_way_are_named_at_once(folder: Path, capsys: pytest.Cap
     assert set(named) == written(folder)
 
 
-@pytest.mark.parametrize("name", [".", "tests"])
-def test_a_file_where_a_folder_must_be_is_in_the_way(
-    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder.parent.mkdir(exist_ok=True)
-    if name != ".":
-        folder.mkdir()
-    (folder / name).write_text("mine")
+def test_a_file_where_a_folder_must_be_is_in_the_way(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.mkdir()
+    (folder / "tests").write_text("mine")
 
     assert main(["init", str(folder), "--yes"]) == 1
 
-    assert f"there is already: {name}. " in capsys.readouterr().err
-    assert (folder / name).read_text() == "mine"
+    assert "there is already: tests. " in capsys.readouterr().err
+    assert (folder / "tests").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("make", "what"), [(_file, "a file"), (_dangling_link, "a link to what is not there")])
+def test_what_stands_where_the_project_is_to_be_is_told(
+    make: Callable[[Path], None], what: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(folder)
+
+    assert main(["init", str(folder), "--yes"]) == 1
+
+    assert capsys.readouterr().err == (
+        f"hostedagent: Nothing was written: {folder} is {what}, not a folder. Choose another folder.\n"
+    )
+    assert not folder.is_dir()
 
 
 def test_other_files_of_the_folder_stay(folder: Path) -> None:

@@ -68,6 +68,17 @@ def test_the_python_is_linted_and_formatted(command: tuple[str, ...], projects: 
     assert done.returncode == 0, done.stdout
 
 
+def test_the_python_is_formatted_whatever_the_project_is_called(tmp_path: Path) -> None:
+    for choice, features in CHOICES:
+        for length in range(2, 64):
+            text = render(Choices(name="x" * length, features=features))["main.py"]
+            (tmp_path / f"{choice}-{length}.py").write_text(text)
+
+    done = run(tmp_path, "-m", "ruff", "format", "--diff", "--no-cache", "--config", "line-length=120", ".")
+
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_python_is_typed(projects: dict[str, Path]) -> None:
     parent = next(iter(projects.values())).parent
     roots = [{"root": name} for name in projects]

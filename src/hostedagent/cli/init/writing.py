@@ -22,6 +22,9 @@ def write(folder: Path, files: Mapping[str, str], *, reserved: Iterable[str] = (
         FilesInTheWay: One of the paths exists, or a file stands where a folder must be.
         OSError: The folder cannot be written.
     """
+    if _exists(folder) and not folder.is_dir():
+        what = "a file" if folder.exists() else "a link to what is not there"
+        raise FilesInTheWay(f"Nothing was written: {folder} is {what}, not a folder. Choose another folder.")
     if taken := sorted(set(_taken(folder, [*files, *reserved]))):
         raise FilesInTheWay(
             f"Nothing was written, for init overwrites nothing. In {folder} there is already: {', '.join(taken)}. "
@@ -36,9 +39,6 @@ def write(folder: Path, files: Mapping[str, str], *, reserved: Iterable[str] = (
 
 
 def _taken(folder: Path, names: Iterable[str]) -> Iterable[str]:
-    if _exists(folder) and not folder.is_dir():
-        yield "."
-        return
     for name in names:
         if _exists(folder / name):
             yield name

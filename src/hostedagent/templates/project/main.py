@@ -79,7 +79,10 @@ def build(client: SupportsChatGetResponse) -> WorkflowBuilder:
     )
     editor = Agent(client, name="editor", instructions="Make the last answer shorter and friendlier.")
     return WorkflowBuilder(
-        name="my-agent", start_executor=drafter, output_from=[editor], intermediate_output_from=[drafter]
+        name="my-agent",
+        start_executor=drafter,
+        output_from=[editor],
+        intermediate_output_from=[drafter],
     ).add_edge(drafter, editor)
 
 
