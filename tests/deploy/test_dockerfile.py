@@ -110,7 +110,11 @@ def test_the_two_dockerfiles_differ_in_what_they_serve_only() -> None:
     for here, there in (
         ("image of samples/foundry and samples/self_hosted", "image of my-agent"),
         ("COPY samples ./samples", "COPY . ./"),
-        ('CMD ["samples/foundry/agent.py"]', 'CMD ["main.py"]'),
+        (
+            'ENTRYPOINT ["hostedagent", "run", "--host", "0.0.0.0"]\nCMD ["samples/foundry/agent.py"]',
+            "# Serves main.py, agent.py or app.py, the first that is there; a CMD with a file's name serves another.\n"
+            'ENTRYPOINT ["hostedagent", "run", "--host", "0.0.0.0"]',
+        ),
     ):
         assert here in expected
         expected = expected.replace(here, there)

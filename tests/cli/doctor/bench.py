@@ -40,6 +40,8 @@ class Bench:
             project / LOCK, "hostedagent[foundry]==99.0 \\\n    --hash=sha256:00\naiohttp==3.14.5 --hash=sha256:00\n"
         )
         _write(tools / "azd", "#!/bin/sh\n").chmod(0o755)
+        # As if it came from an index, however these tests have it.
+        monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: None)
         _write(home / ".azd" / "auth.json", json.dumps({"auth": {"account": {"currentUser": {"homeAccountID": "1"}}}}))
         return cls(project, {"HOME": str(home), "PATH": str(tools)}, monkeypatch)
 

@@ -10,6 +10,8 @@ RELOCK = (
     "uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --output-file requirements.lock"
 )
 
+INIT = 'at=$(mktemp -d) && hostedagent init "$at" --yes --name my-agent'
+
 
 def yaml(old: str, new: str) -> partial[None]:
     return partial(Bench.edit, name="azure.yaml", old=old, new=new)
@@ -111,6 +113,12 @@ AGENT = [
     ),
     Case("agent.target", "agent", file("main.py", "nothing = 1\n"), "hostedagent run main.py"),
     Case("agent.raises", "agent", file("main.py", "raise RuntimeError('no key')\n"), "hostedagent run main.py"),
+    Case(
+        "agent.unset",
+        "agent",
+        file("main.py", "import os\nos.environ['SHOP_URL']\n"),
+        "export SHOP_URL=VALUE",
+    ),
     Case("agent.ends", "agent", file("main.py", "import os\nos._exit(3)\n"), "python main.py"),
     Case("agent.hangs", "agent", agent_hangs, "python -X importtime main.py"),
     Case("lock.missing", "lock", partial(Bench.remove, name="requirements.lock"), RELOCK),
@@ -123,7 +131,7 @@ WHOLE_YAML = [
         "yaml.missing",
         "azure.yaml",
         partial(Bench.remove, name="azure.yaml"),
-        "hostedagent init ../my-agent-azd --yes && cp -r ../my-agent-azd/azure.yaml ../my-agent-azd/infra .",
+        f'{INIT} && (cd "$at" && cp -r azure.yaml "$OLDPWD")',
     ),
     Case(
         "yaml.broken",
@@ -144,7 +152,7 @@ WHOLE_YAML = [
         "yaml.infra",
         "azure.yaml",
         yaml("path: ./infra", "path: ./deploy"),
-        "hostedagent init ../my-agent-azd --yes && cp -r ../my-agent-azd/infra ./deploy",
+        f'{INIT} && mkdir -p ./deploy && cp -r "$at"/infra/. ./deploy',
     ),
     Case(
         "yaml.uses",
@@ -189,6 +197,18 @@ AGENT_YAML = [
         "azure.yaml",
         yaml("path: ./Dockerfile", "path: ./docker/Dockerfile"),
         "In azure.yaml write: docker: {path: ./Dockerfile, context: ., platform: linux/amd64, remoteBuild: true}",
+    ),
+    Case(
+        "yaml.no_dockerfile",
+        "azure.yaml",
+        partial(Bench.remove, name="Dockerfile"),
+        f'{INIT} && (cd "$at" && cp -r Dockerfile "$OLDPWD")',
+    ),
+    Case(
+        "yaml.start",
+        "azure.yaml",
+        yaml("-m hostedagent run", "another.py"),
+        "In azure.yaml write: startupCommand: python -m hostedagent run main.py",
     ),
     Case(
         "yaml.platform", "azure.yaml", yaml("linux/amd64", "linux/arm64"), "In azure.yaml write: platform: linux/amd64"
@@ -271,7 +291,7 @@ ENVIRONMENT = [
         "env.model",
         "environment",
         local(FOUNDRY_PROJECT_ENDPOINT=ENDPOINT),
-        "echo AZURE_AI_MODEL_DEPLOYMENT_NAME=$(azd env get-value AZURE_AI_MODEL_DEPLOYMENT_NAME) >> .env",
+        "export AZURE_AI_MODEL_DEPLOYMENT_NAME=DEPLOYMENT",
     ),
     Case("env.hosted", "environment", local(FOUNDRY_HOSTING_ENVIRONMENT="1"), "unset FOUNDRY_HOSTING_ENVIRONMENT"),
     Case(

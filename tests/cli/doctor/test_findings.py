@@ -12,7 +12,7 @@ import pytest
 
 from hostedagent.cli.doctor.finding import Finding
 from hostedagent.cli.doctor.report import Report
-from tests.cli.doctor.bench import Bench, Case, rules
+from tests.cli.doctor.bench import ENDPOINT, Bench, Case, rules
 from tests.cli.doctor.cases import CASES, ONLINE
 
 LOCAL = ("agent", "port")
@@ -98,12 +98,47 @@ def test_an_agent_that_was_named_is_looked_at(bench: Bench) -> None:
 
 def test_the_agent_that_azure_yaml_starts_is_looked_at(bench: Bench) -> None:
     bench.write("agents/other.py", "raise RuntimeError('another')\n")
-    bench.edit("azure.yaml", "python main.py", "python agents/other.py")
+    bench.edit("azure.yaml", "python -m hostedagent run", "python agents/other.py")
 
     (found,) = bench.findings("agent")
 
     assert found.code == "agent.raises"
     assert found.message.startswith("agents/other.py ")
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        (
+            "raise ValueError('FOUNDRY_PROJECT_ENDPOINT is not set.')",
+            "export FOUNDRY_PROJECT_ENDPOINT=https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT"
+            " AZURE_AI_MODEL_DEPLOYMENT_NAME=DEPLOYMENT",
+        ),
+        ("raise ValueError('SHOP_URL is missing: say where it is.')", "export SHOP_URL=VALUE"),
+        ("raise ValueError('SHOP_KEY is not set.')", "echo SHOP_KEY=$(azd env get-value SHOP_KEY) >> .env"),
+        ("raise ValueError('SHOP_URL is odd')", "hostedagent run main.py"),
+        ("{}['SHOP_URL']", "hostedagent run main.py"),
+        ("raise ValueError('HOME is not set')", "hostedagent run main.py"),
+    ],
+)
+def test_a_variable_that_the_agent_lacks_is_to_be_set(code: str, fix: str, bench: Bench) -> None:
+    bench.azd(SHOP_KEY="s3cret")
+    bench.write("main.py", code)
+
+    (found,) = bench.findings("agent")
+
+    assert found.fix == fix
+
+
+def test_the_model_is_set_from_the_azd_environment_that_has_it(bench: Bench) -> None:
+    bench.azd(AZURE_AI_MODEL_DEPLOYMENT_NAME="gpt-deployed")
+    bench.process["FOUNDRY_PROJECT_ENDPOINT"] = ENDPOINT
+
+    (found,) = bench.findings("environment")
+
+    assert (
+        found.fix == "echo AZURE_AI_MODEL_DEPLOYMENT_NAME=$(azd env get-value AZURE_AI_MODEL_DEPLOYMENT_NAME) >> .env"
+    )
 
 
 def test_what_the_agent_prints_is_no_finding(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from hostedagent.cli.doctor.environment import setting
 from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping, sequence
 from hostedagent.cli.loader import USUAL_NAMES
@@ -26,6 +27,9 @@ TIMEOUT: Final = 60.0
 """Seconds in which an agent must be loaded."""
 
 _PIN: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_NAME: Final = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
+_LACKED: Final = re.compile(rf"\b({_NAME})\b.*\b(?:not set|missing|required)\b")
+_NO_KEY: Final = re.compile(rf"KeyError: '({_NAME})'")
 _RELOCK: Final = shlex.join(LOCK_COMMAND)
 
 AGENT_NONE: Final = Rule(
@@ -38,6 +42,7 @@ AGENT_TARGET: Final = Rule("agent.target", "error", "{message}", "hostedagent ru
 AGENT_RAISES: Final = Rule(
     "agent.raises", "error", "{target} raised while it was loaded: {message}", "hostedagent run {target}"
 )
+AGENT_UNSET: Final = Rule("agent.unset", AGENT_RAISES.level, AGENT_RAISES.says, "{command}")
 AGENT_ENDS: Final = Rule(
     "agent.ends", "error", "{target} ended the process with code {code} while it was loaded.", "python {file}"
 )
@@ -82,7 +87,11 @@ def loads(project: Project) -> Iterator[Finding]:
         case "target":
             yield AGENT_TARGET.found(message=said["message"], target=target)
         case "raises":
-            yield AGENT_RAISES.found(target=target, message=said["message"].splitlines()[-1])
+            message = said["message"].splitlines()[-1]
+            if name := _unset(said["message"], project):
+                yield AGENT_UNSET.found(target=target, message=message, command=setting(project, name))
+            else:
+                yield AGENT_RAISES.found(target=target, message=message)
         case _:
             return
 
@@ -102,6 +111,13 @@ def lock(project: Project) -> Iterator[Finding]:
         locked = pinned.get(canonicalize_name(requirement.name))
         if locked is None or not requirement.specifier.contains(locked, prereleases=True):
             yield LOCK_STALE.found(requirement=requirement, locked=locked or "nothing of that name")
+
+
+def _unset(traceback: str, project: Project) -> str | None:
+    """The variable that an error says is not set, where it is not."""
+    message = traceback.splitlines()[-1]
+    said = _LACKED.search(message) or (_NO_KEY.fullmatch(message) if "environ" in traceback else None)
+    return said[1] if said is not None and not project.local.get(said[1]) else None
 
 
 def _is_hashed(name: str, text: str) -> bool:

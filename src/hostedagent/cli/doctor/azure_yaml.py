@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
 from hostedagent.cli.doctor.finding import Finding, Rule
-from hostedagent.cli.doctor.project import Project, Service, mapping, sequence
+from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
 
 PROTOCOL: Final = "2.0.0"
 SIZES: Final = {"0.5": "1Gi", "1": "2Gi", "2": "4Gi"}
@@ -43,7 +44,7 @@ MISSING: Final = Rule(
     "yaml.missing",
     "warning",
     "There is no azure.yaml, so azd cannot deploy this.",
-    "hostedagent init ../{name}-azd --yes && cp -r ../{name}-azd/azure.yaml ../{name}-azd/infra .",
+    "{command}",
 )
 BROKEN: Final = Rule(
     "yaml.broken", "error", "azure.yaml cannot be read: {reason}.", "Correct azure.yaml at the place that is named."
@@ -64,7 +65,7 @@ INFRA: Final = Rule(
     "yaml.infra",
     "error",
     "azure.yaml: the infrastructure is to be in {path}, where there is no {module}.bicep.",
-    "hostedagent init ../{name}-azd --yes && cp -r ../{name}-azd/infra {path}",
+    "{command}",
 )
 USES: Final = Rule(
     "yaml.uses",
@@ -123,11 +124,20 @@ IDLE_LOW: Final = Rule(
     "azure.yaml: {path}.sessionConfiguration.idleTimeoutSeconds is {seconds}; azd's schema wants 300 at least.",
     "In azure.yaml write: idleTimeoutSeconds: 300",
 )
+NO_DOCKERFILE: Final = Rule(
+    "yaml.no_dockerfile", "error", "azure.yaml: {path} is built from {file}, which does not exist.", "{command}"
+)
 DOCKERFILE: Final = Rule(
     "yaml.dockerfile",
     "error",
     "azure.yaml: {path}.docker.path is {file}, which does not exist.",
     "In azure.yaml write: docker: {{path: ./Dockerfile, context: ., platform: linux/amd64, remoteBuild: true}}",
+)
+START: Final = Rule(
+    "yaml.start",
+    "error",
+    "azure.yaml: {path}.startupCommand starts {file}, which does not exist.",
+    "In azure.yaml write: startupCommand: python -m hostedagent run{target}",
 )
 PLATFORM: Final = Rule(
     "yaml.platform",
@@ -181,7 +191,8 @@ def azure_yaml(project: Project) -> Iterator[Finding]:
     if project.broken:
         yield BROKEN.found(reason=project.broken)
     elif project.config is None:
-        yield MISSING.found(name=project.folder.resolve().name)
+        files = [*DESCRIPTION, *image(project.folder)]
+        yield MISSING.found(command=bring(project.folder, files))
     else:
         yield from _whole(project, project.config)
         for service in project.agents:
@@ -198,7 +209,7 @@ def _whole(project: Project, config: Mapping[str, Any]) -> Iterator[Finding]:
     infra = mapping(config.get("infra"))
     path, module = str(infra.get("path") or "infra"), str(infra.get("module") or "main")
     if infra.get("provider", "bicep") == "bicep" and not (project.folder / path / f"{module}.bicep").is_file():
-        yield INFRA.found(path=path, module=module, name=project.folder.resolve().name)
+        yield INFRA.found(path=path, module=module, command=bring_infra(project.folder, path))
 
 
 def _uses(project: Project, service: Service) -> Iterator[Finding]:
@@ -271,12 +282,22 @@ def _idle(project: Project, service: Service) -> Iterator[Finding]:
 def _docker(project: Project, service: Service) -> Iterator[Finding]:
     if service.at("image") or service.at("codeConfiguration"):
         return
-    file = str(service.at("docker", "path") or "Dockerfile")
-    if not (project.folder / str(service.at("project") or ".") / file).is_file():
-        yield DOCKERFILE.found(path=service.path, file=file)
+    file, place = str(service.at("docker", "path") or "Dockerfile"), _place(service)
+    if not (project.folder / place / file).is_file():
+        if files := image(project.folder / place):
+            command = bring(project.folder, files, place)
+            yield NO_DOCKERFILE.found(path=service.path, file=file, command=command)
+        else:
+            yield DOCKERFILE.found(path=service.path, file=file)
     platform = str(service.at("docker", "platform") or "linux/amd64")
     if platform not in ("linux/amd64", "amd64"):
         yield PLATFORM.found(path=service.path, platform=platform)
+
+
+def _start(project: Project, service: Service) -> Iterator[Finding]:
+    files = started(service.at("startupCommand"))
+    if files and not any((project.folder / _place(service) / file).is_file() for file in files):
+        yield START.found(path=service.path, file=files[0], target=f" {project.target}" if project.target else "")
 
 
 def _names(project: Project, service: Service) -> Iterator[Finding]:
@@ -314,10 +335,15 @@ _OF_AN_AGENT: Final[tuple[Callable[[Project, Service], Iterator[Finding]], ...]]
     _size,
     _idle,
     _docker,
+    _start,
     _names,
     _values,
 )
 """The checks of one hosted agent."""
+
+
+def _place(service: Service) -> str:
+    return str(service.at("project") or ".")
 
 
 def _protocols(service: Service) -> list[Mapping[str, Any]]:

@@ -31,6 +31,9 @@ PLATFORM: Final[dict[str, str]] = {
 _READ: Final = (MODEL, CAPTURE, "OTEL_EXPORTER_OTLP_ENDPOINT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID")
 _MODEL_ALIASES: Final = (MODEL, "MICROSOFT_FOUNDRY_MODEL_DEPLOYMENT_NAME", "FOUNDRY_MODEL_NAME", "FOUNDRY_MODEL")
 
+_FORMS: Final = {ENDPOINT: "https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT", MODEL: "DEPLOYMENT"}
+"""What a value looks like."""
+
 _ENDPOINT: Final = re.compile(r"https://[\w.-]+/api/projects/[\w.-]+/?")
 _SECRET_NAME: Final = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|CONNECTION_STRING|SAS", re.IGNORECASE)
 _SECRET_VALUE: Final = re.compile(
@@ -40,14 +43,14 @@ _SECRET_VALUE: Final = re.compile(
 ENDPOINT_FORM: Final = Rule(
     "env.endpoint",
     "error",
-    ENDPOINT + " is {value!r} ({source}); it has the form https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT.",
+    ENDPOINT + " is {value!r} ({source}); it has the form " + _FORMS[ENDPOINT] + ".",
     "azd env get-value " + ENDPOINT,
 )
 MODEL_UNSET: Final = Rule(
     "env.model",
     "error",
     ENDPOINT + " is set ({source}), and no " + MODEL + ": the agent does not know its model.",
-    "echo " + MODEL + "=$(azd env get-value " + MODEL + ") >> .env",
+    "{command}",
 )
 HOSTED_HERE: Final = Rule(
     "env.hosted",
@@ -106,7 +109,7 @@ def environment(project: Project) -> Iterator[Finding]:
     if endpoint and not _ENDPOINT.fullmatch(endpoint):
         yield ENDPOINT_FORM.found(value=endpoint, source=_source(project, ENDPOINT))
     if endpoint and not any(local.get(name) for name in _MODEL_ALIASES):
-        yield MODEL_UNSET.found(source=_source(project, ENDPOINT))
+        yield MODEL_UNSET.found(source=_source(project, ENDPOINT), command=setting(project, MODEL))
     if local.get(HOSTED):
         yield HOSTED_HERE.found(source=_source(project, HOSTED))
     yield from _captured(project)
@@ -118,6 +121,15 @@ def environment(project: Project) -> Iterator[Finding]:
             )
     if (project.folder / ".env").is_file() and not _is_ignored(project):
         yield DOTENV_OPEN.found()
+
+
+def setting(project: Project, name: str) -> str:
+    """The command that sets a variable, from the azd environment if it is there; with the endpoint also the model."""
+    has_model = any(project.local.get(alias) for alias in _MODEL_ALIASES)
+    names = [ENDPOINT, MODEL] if name == ENDPOINT and not has_model else [name]
+    known = [f"echo {one}=$(azd env get-value {one}) >> .env" for one in names if project.azd.get(one)]
+    unknown = [f"{one}={_FORMS.get(one, 'VALUE')}" for one in names if not project.azd.get(one)]
+    return " && ".join([*known, *([f"export {' '.join(unknown)}"] if unknown else [])])
 
 
 def masked(name: str, value: str) -> str:

@@ -93,8 +93,8 @@ class Project:
     @property
     def target(self) -> str | None:
         """What to serve: as the user said, else as `azure.yaml` starts it, else the file with a usual name."""
-        started = [_served(service.at("startupCommand"), self.folder) for service in self.agents]
-        return self.wanted or next((name for name in started if name), None) or usual(self.folder)
+        served = [_served(service.at("startupCommand"), self.folder) for service in self.agents]
+        return self.wanted or next((name for name in served if name), None) or usual(self.folder)
 
     @property
     def agents(self) -> list[Service]:
@@ -121,9 +121,21 @@ def sequence(value: object) -> Sequence[Any]:
     return cast("Sequence[Any]", value) if isinstance(value, list) else ()
 
 
+def started(command: object) -> list[str]:
+    """The Python files that a command names."""
+    return [_file(word) for word in _words(command)]
+
+
 def _served(command: object, folder: Path) -> str | None:
-    words = re.findall(r"\S+\.py(?::\S+)?", command) if isinstance(command, str) else []
-    return next((word for word in words if (folder / re.sub(r":[^/\\]+$", "", word)).is_file()), None)
+    return next((word for word in _words(command) if (folder / _file(word)).is_file()), None)
+
+
+def _words(command: object) -> list[str]:
+    return re.findall(r"\S+\.py(?::\S+)?", command) if isinstance(command, str) else []
+
+
+def _file(word: str) -> str:
+    return re.sub(r":[^/\\]+$", "", word)
 
 
 def _variables(path: Path) -> dict[str, str]:
