@@ -19,6 +19,7 @@ from hostedagent.cli.invoke.answers import Asker
 from hostedagent.cli.invoke.conversation import Conversation
 from hostedagent.cli.invoke.endpoint import Endpoint, find
 from hostedagent.cli.invoke.files import message
+from hostedagent.cli.invoke.header import header, joined
 from hostedagent.cli.invoke.printing import Printer
 from tests.samples.server import served
 
@@ -100,6 +101,49 @@ def test_it_goes_on_in_a_conversation(invoke: Invoke, hello: str) -> None:
 
     assert "Ada" in invoke("What is my name?", "--url", hello, "--conversation", "conv_1")[1]
     assert "Ada" in invoke("What is my name?", "--url", hello, "--continue")[1]
+
+
+def test_headers_go_along(invoke: Invoke, hello: str) -> None:
+    as_ada = ("--header", "x-agent-user-id: ada", "-H", "x-client-name:ada")
+    assert invoke("My name is Ada.", "--url", hello, *as_ada)[0] == 0
+
+    assert invoke("What is my name?", "--url", hello, "--continue")[0] == 1
+    assert "Ada" in invoke("What is my name?", "--url", hello, "--continue", *as_ada)[1]
+
+
+@pytest.mark.parametrize("text", ["x-agent-user-id", "x-agent-user-id ada", ": ada", "x agent: ada", ""])
+def test_a_header_without_a_name_and_a_colon_is_a_wrong_command_line(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["invoke", "hi", "--header", text])
+
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(
+        f'error: argument -H/--header: {text!r} is no header: write "name: value"\n'
+    )
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\0"])
+def test_a_header_is_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["invoke", "hi", "--header", f"x-a: {value}"])
+
+    assert left.value.code == 2
+    assert "'x-a' has a line break" in capsys.readouterr().err
+
+
+def test_a_header_takes_the_place_of_one_of_its_own_and_may_be_there_twice() -> None:
+    own = {"authorization": "Bearer token-1", "x-b": "own"}
+    added = [header("Authorization: Basic me:word"), header("x-a: 1"), header("X-A:2"), header("x-empty:")]
+
+    assert sorted(joined(own, added).items()) == [
+        ("Authorization", "Basic me:word"),
+        ("X-A", "2"),
+        ("x-a", "1"),
+        ("x-b", "own"),
+        ("x-empty", ""),
+    ]
 
 
 def test_there_may_be_nothing_to_continue(invoke: Invoke, hello: str) -> None:

@@ -13,6 +13,8 @@ import asyncio
 import json
 import sys
 
+from hostedagent.cli.invoke.header import header
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `invoke`."""
@@ -25,6 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--project", metavar="ENDPOINT", help="its Foundry project (default: $FOUNDRY_PROJECT_ENDPOINT)")
     what = parser.add_argument_group("what is sent")
     what.add_argument("--file", action="append", default=[], metavar="PATH", help="send a file along; may be repeated")
+    what.add_argument(
+        "-H",
+        "--header",
+        dest="headers",
+        type=header,
+        action="append",
+        default=[],
+        metavar='"NAME: VALUE"',
+        help="send a header, in place of one of its own; may be repeated",
+    )
     goes_on = what.add_mutually_exclusive_group()
     goes_on.add_argument("--conversation", metavar="ID", help="say it in this conversation")
     goes_on.add_argument("--continue", dest="goes_on", action="store_true", help="go on where the last invoke ended")
@@ -51,7 +63,11 @@ def execute(arguments: argparse.Namespace) -> int:
         said = message(_text(arguments.text), arguments.file)
         endpoint = find(arguments.url, arguments.agent, arguments.project)
         conversation = Conversation(
-            endpoint, Printer() if arguments.json else show, Asker(verdict), conversation_id=arguments.conversation
+            endpoint,
+            Printer() if arguments.json else show,
+            Asker(verdict),
+            conversation_id=arguments.conversation,
+            headers=arguments.headers,
         )
         if arguments.goes_on:
             conversation.go_on()

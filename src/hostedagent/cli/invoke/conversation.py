@@ -12,6 +12,7 @@ import aiohttp
 
 from hostedagent.cli.invoke.answers import Asker, described, waiting
 from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
+from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
 from hostedagent.testing.sse import FrameReader
 from hostedagent.types import Event, Item
@@ -39,15 +40,23 @@ class Conversation:
         printer: Shows what comes.
         asker: Answers what is asked.
         conversation_id: The conversation; without it, turns are a chain of responses.
+        headers: What else is sent with each request.
     """
 
     def __init__(
-        self, endpoint: Endpoint, printer: Printer, asker: Asker, *, conversation_id: str | None = None
+        self,
+        endpoint: Endpoint,
+        printer: Printer,
+        asker: Asker,
+        *,
+        conversation_id: str | None = None,
+        headers: Sequence[Header] = (),
     ) -> None:
         self._endpoint = endpoint
         self._printer = printer
         self._asker = asker
         self._conversation_id = conversation_id
+        self._headers = headers
         self._previous: str | None = None
         self._session: str | None = None
         self.exit_code = 0
@@ -71,8 +80,8 @@ class Conversation:
             InvokeError: The agent could not be reached, or refused.
         """
         async with (
-            authorization(self._endpoint) as headers,
-            aiohttp.ClientSession(headers=headers, timeout=_NO_TIMEOUT) as http,
+            authorization(self._endpoint) as own,
+            aiohttp.ClientSession(headers=joined(own, self._headers), timeout=_NO_TIMEOUT) as http,
         ):
             response = await self._turn(http, said)
             while True:
