@@ -73,8 +73,8 @@ class OnOutcome(Protocol):
     def __call__(self, request: TurnRequest, outcome: Outcome, /) -> object:
         """Take note of `Completed`, `Incomplete`, `Failed` or `Cancelled`.
 
-        Called after the terminal event was sent. Until it returns the caller's connection stays open, and a caller who
-        does not stream waits.
+        The SDK holds the terminal event back until it has returned: until then a caller does not see the end of a
+        stream or gets no response, and a background response is in progress. Keep it short.
 
         Concurrency: called for many turns at a time, each in a task of its own.
         Exceptions: are logged, and change nothing.

@@ -245,6 +245,36 @@ async def test_a_turn_whose_caller_left_is_told() -> None:
     assert told.outcomes == [Cancelled("client")]
 
 
+async def test_a_background_response_is_in_progress_until_on_outcome_has_returned() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def waits(request: TurnRequest, outcome: Outcome) -> None:
+        begun.set()
+        await may_end.wait()
+
+    async with host(ScriptedAgent(["ok"]), on_outcome=waits) as client, asyncio.timeout(30):
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        await begun.wait()
+        during = (await client.get(f"/responses/{started['id']}")).json()["status"]
+        may_end.set()
+
+    assert during == "in_progress"
+
+
+async def test_a_stream_ends_once_on_outcome_has_returned() -> None:
+    has_returned: list[bool] = []
+
+    async def notes(request: TurnRequest, outcome: Outcome) -> None:
+        await asyncio.sleep(0)
+        has_returned.append(True)
+
+    async with host(ScriptedAgent(["ok"]), on_outcome=notes) as client:
+        async with client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
+            seen = [(event["type"], bool(has_returned)) async for event in events]
+
+    assert seen[-2:] == [("response.output_item.done", False), ("response.completed", True)]
+
+
 async def test_an_error_of_on_outcome_changes_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     log = await one_turn(ScriptedAgent(["ok"]), on_outcome=Told(error=ValueError(SECRET)))
 
