@@ -103,6 +103,10 @@ def test_no_policy_lets_the_developers_prompt_be_replaced(field: str) -> None:
         chat({field: {"id": "p"}}, LENIENT)
 
 
+def test_a_field_that_the_protocol_does_not_have_is_ignored() -> None:
+    assert parse_options({"zzz": 1, "temperature": 1}, LENIENT) == parse_options({"temperature": 1}, LENIENT)
+
+
 def test_a_message_that_quotes_megabytes_is_cut() -> None:
     with pytest.raises(InvalidRequest) as refused:
         chat({"truncation": "x" * 5_000_000})

@@ -1,4 +1,4 @@
-"""The options table: every field of a create-response body has one verdict, and forwarded ones an Agent Framework name.
+"""The options table: every field of the protocol has one verdict, and forwarded ones an Agent Framework name.
 
 Values are checked here, at the door, because the service would only refuse them in the middle of a stream.
 `client_options` then says which of them a chat client takes.
