@@ -37,6 +37,7 @@ from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ROOT, PLAN = Path(sys.argv[1]), json.loads(sys.argv[2])
 stops: dict[str, asyncio.Event] = {}
+lost = asyncio.Event()
 ended: dict[str, asyncio.Event] = {}
 
 
@@ -120,6 +121,8 @@ def make(request: TurnRequest) -> SupportsAgentRun:
 
 async def on_outcome(request: TurnRequest, outcome: Any) -> None:
     tell(outcome=type(outcome).__name__, name=request.metadata["name"])
+    if request.metadata["name"] == "lost":
+        lost.set()
     await at("in on_outcome", request.metadata)
     if request.response_id in ended:
         ended[request.response_id].set()
@@ -180,6 +183,8 @@ async def die(client: InProcessClient, stack: AsyncExitStack) -> None:
     begun = [asyncio.create_task(begin(client, turn)) for turn in PLAN.get("turns", ())]
     for stop in stops.values():
         await stop.wait()
+    if "lost" in PLAN:
+        await lost.wait()
     tell(stopped=True)
     if not PLAN.get("ends"):
         await asyncio.Event().wait()
