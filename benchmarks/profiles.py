@@ -33,7 +33,7 @@ class Profile:
     """
 
     load: Load
-    seconds: float = 2.0
+    seconds: float = 6.0
     systems: tuple[System, ...] = ("ours", "sdk", "peer")
     most_runs: int | None = None
     functions: dict[System, Counter[str]] = field(default_factory=dict[System, "Counter[str]"])

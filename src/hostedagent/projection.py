@@ -78,18 +78,25 @@ class Projection:
         self._ended: set[Key] = set()
         self._unnamed = 0
 
-    def update(self, update: AgentResponseUpdate) -> Iterator[Emission]:
-        """The events and effects of one update, in order."""
-        author, message_id = update.author_name or update.agent_id, update.message_id
+    def update(self, update: AgentResponseUpdate) -> Iterable[Emission]:
+        """The events and effects of one update, in order; to be taken before the next one is given."""
+        author, contents = update.author_name or update.agent_id, update.contents
         lane = self._lanes.get(author) or self._lane(author)
+        if len(contents) == 1 and update.finish_reason is None and update.merge_mode is None and not lane.snapshots:
+            content = contents[0]  # The way of nearly every update: keep it short.
+            replaces = content.merge_mode == "replace"
+            return self._add(Part(content, author, update.message_id, update.role or "assistant", replaces), lane)
+        return self._update(update, author, lane)
+
+    def _update(self, update: AgentResponseUpdate, author: str | None, lane: _Lane) -> Iterator[Emission]:
+        message_id = update.message_id
         if update.merge_mode == "replace":
             yield from self._snapshot(update, author, lane)
-        else:  # The way of nearly every update: keep it short.
-            if lane.snapshots:
-                lane.snapshots.pop(message_id, None)
-            role = update.role or "assistant"
+        else:
+            lane.snapshots.pop(message_id, None)
             for content in update.contents or left_out(update):
-                yield from self._add(Part(content, author, message_id, role, content.merge_mode == "replace"), lane)
+                replaces = content.merge_mode == "replace"
+                yield from self._add(Part(content, author, message_id, update.role or "assistant", replaces), lane)
         if update.finish_reason is not None:
             yield from self._finish(lane, message_id, INCOMPLETE if update.finish_reason in _CUT else COMPLETED)
 
@@ -110,20 +117,25 @@ class Projection:
         if update.finish_reason is None:
             lane.snapshots[message_id] = list(update.contents)
 
-    def part(self, part: Part) -> Iterator[Emission]:
+    def part(self, part: Part) -> Iterable[Emission]:
         """The events and effects of one part."""
         return self._add(part, self._lane(part.author))
 
-    def _add(self, part: Part, lane: _Lane) -> Iterator[Emission]:
+    def _add(self, part: Part, lane: _Lane) -> Iterable[Emission]:
         codec = self._codecs.get(part.content.type)
         if codec is None:
             logger.warning("Dropped a content of the unknown type %r.", part.content.type)
             count_left_out("dropped", part.content.type)
-            return
+            return ()
         if codec.effect is not None:
-            yield from codec.effect(part)
-            return
-        key = self._key(codec, part, lane)
+            return codec.effect(part)
+        key, items = self._key(codec, part, lane), lane.items
+        if codec.is_repeatable and len(items) == 1 and part.role != "tool" and (item := items.get(key)) is not None:
+            return item.append(part)  # More of what is being said.
+        return self._place(codec, key, part, lane)
+
+    def _place(self, codec: Codec, key: Key, part: Part, lane: _Lane) -> Iterator[Emission]:
+        """Close what the part ends, and open the item it belongs to where that is not open yet."""
         if not codec.is_repeatable and key in self._ended:
             return
         item = lane.items.get(key)

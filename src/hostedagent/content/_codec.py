@@ -212,7 +212,7 @@ class Codec:
         effect: Part to effects, for families that put nothing on the wire.
         key: Which open item a part belongs to; `None` for the one of the family that its author opened last.
         is_repeatable: Whether a key may come again after its item ended. Where it may not, what comes is a repeat of
-            what was sent and is dropped, unless the key names nothing.
+            what was sent and is dropped, unless the key names nothing. Where it may, no item ends by itself.
         absent: Direction (`read`, `emit` or `stream`) to the reason why the family does not have it.
         limits: Sentences for `docs/limitations.md`.
     """
