@@ -68,7 +68,7 @@ async def test_no_delta_waits_for_the_next_word(store: bool) -> None:
 
 async def test_a_citation_stays_where_it_was_said() -> None:
     cited = Content.from_text("two", annotations=[Annotation(type="citation", url="https://example.com")])
-    contents = [Content.from_text("one "), cited, Content.from_text(" three"), Content.from_text(" four")]
+    contents = [Content.from_text("one "), cited, *map(Content.from_text, (" three", " four", " five"))]
 
     async with hosting(Breathless(contents)) as client:
         log = await stream(client)
@@ -78,10 +78,11 @@ async def test_a_citation_stays_where_it_was_said() -> None:
         "one ",  # The first word leaves alone: whoever waits for it waits for no other.
         "two",
         "response.output_text.annotation.added",
-        " three four",
+        " three",  # It was read together with the citation, and what came later by itself.
+        " four five",
         "response.output_text.done",
     ]
-    assert inside[-1]["text"] == "one two three four"
+    assert inside[-1]["text"] == "one two three four five"
 
 
 async def test_a_hook_sees_every_update() -> None:

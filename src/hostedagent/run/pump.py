@@ -25,7 +25,7 @@ Work: TypeAlias = Callable[[], Awaitable[None]]
 Interrupt: TypeAlias = Callable[[StopCause], None]
 
 READ_AHEAD: Final = 16
-"""Updates pulled before the turn must take them."""
+"""Updates pulled, at most, before the turn must take them. Short steps at first: others may wait for their first."""
 
 STOP_SECONDS: Final = 5.0
 """How long a cancelled run may take to wind up before it is left alone."""
@@ -55,7 +55,8 @@ class Pump(Generic[T]):
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
         through: Makes the stream that is pulled of the run's own.
         instead: What the run says in place of an error that is no failure; `None` for an error that is one.
-        first: Values pulled before the first must be taken: one, where somebody waits for it.
+        first: Values pulled before the first must be taken: one, where somebody waits for it. Then twice as many each
+            time, up to `READ_AHEAD`.
 
     Attributes:
         is_stopped: Whether the run was told to end.
@@ -104,7 +105,7 @@ class Pump(Generic[T]):
                     await close_stream(stream)
                     break
                 if len(self._buffer) >= self._ahead:
-                    self._ahead = READ_AHEAD
+                    self._ahead = min(2 * self._ahead, READ_AHEAD)
                     await self._until_taken(stream)
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
             self._take_error(error)
