@@ -65,7 +65,7 @@ class _Talk:
 def _beyond(found: Round, system: System) -> float | None:
     """Growth without what the SDK's own reading of the history grows by, on the same store."""
     own, sdk = found[system], found.get("sdk")
-    if sdk is None or system == "sdk":
+    if sdk is None or system in ("sdk", "agent", "helpers"):  # None of them reads the history through the SDK's host.
         return None
     return (own["cpu_200"] - (sdk["cpu_200"] - sdk["cpu_20"])) / own["cpu_20"]
 
@@ -82,6 +82,7 @@ class Chain:
     rows: tuple[Row, ...] = (
         against_base("CPU of turn 20, ms", "cpu_20"),
         against_base("CPU of turn 200, ms", "cpu_200"),
+        against_base("CPU that turn 200 takes beyond turn 20, ms", "grown"),
         against_base("turn 20, ms", "wall_20"),
         against_base("turn 200, ms", "wall_200"),
         growth("CPU of the same system: turn 200 against turn 20", "cpu_200", "cpu_20"),
@@ -102,9 +103,11 @@ class Chain:
             (turns,) = chained(max(round(_TURNS * share), 2 * _WINDOW + 1), served)
         middle = round(len(turns) * 20 / _TURNS)
         early, late = turns[max(middle - _WINDOW, 0) : middle + _WINDOW + 1], turns[-2 * _WINDOW - 1 :]
+        cpu_20, cpu_200 = (statistics.mean(turn.cpu for turn in turns) * 1e3 for turns in (early, late))
         return {
-            "cpu_20": statistics.mean(turn.cpu for turn in early) * 1e3,
-            "cpu_200": statistics.mean(turn.cpu for turn in late) * 1e3,
+            "cpu_20": cpu_20,
+            "cpu_200": cpu_200,
+            "grown": cpu_200 - cpu_20,
             "wall_20": statistics.median(turn.seconds for turn in early) * 1e3,
             "wall_200": statistics.median(turn.seconds for turn in late) * 1e3,
         }
@@ -159,7 +162,7 @@ CHAINS: Final = (
         name="chain-memory",
         title="chain of 200 turns, in memory",
         store="memory",
-        systems=("ours", "sdk", "thin", "helpers", "peer"),
+        systems=("ours", "sdk", "thin", "agent", "helpers", "peer"),
     ),
     Chain(
         name="chain-file",

@@ -225,7 +225,6 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
         title="400 messages of input",
         body={"model": "words", "input": _exchange(400)},
         count=12,
-        systems=HTTP_SYSTEMS,
         rows=(CPU, PACE[0]),
     ),
     Load(

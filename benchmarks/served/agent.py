@@ -1,6 +1,7 @@
 """The agent alone: the same request to the same agent, in a server that does next to nothing else.
 
-Its few lines of HTTP cost some 0.1 ms a request; there is no protocol, no storage and nothing for each event.
+Its few lines of HTTP cost some 0.1 ms a request; there is no protocol, no storage and nothing for each event. What was
+said before is a list of messages.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from typing import Any
 
 import settings
 from agent_framework import Message
@@ -16,17 +18,25 @@ from told import last_text
 
 SERVED = agent()
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n" + b'{"status":"completed"}'
+_SAID: dict[str, list[Message]] = {}
 
 
-async def run(body: bytes) -> None:
+async def run(body: bytes) -> bytes:
     request = json.loads(body)
-    message = Message("user", [last_text(request)])
+    messages = [*_SAID.get(request.get("previous_response_id"), ()), *given(request["input"])]
     if request.get("stream"):
-        async for _ in SERVED.run([message], stream=True):
-            pass
+        said = "".join([update.text async for update in SERVED.run(messages, stream=True)])
     else:
-        await SERVED.run([message])
+        said = (await SERVED.run(messages)).text
+    response_id = f"resp_{len(_SAID)}"
+    _SAID[response_id] = [*messages, Message("assistant", [said])]
+    return json.dumps({"id": response_id, "status": "completed"}).encode()
+
+
+def given(value: Any) -> list[Message]:
+    """The messages of an input."""
+    rows = [{"role": "user", "content": value}] if isinstance(value, str) else value
+    return [Message(row["role"], [last_text({"input": [row]})]) for row in rows]
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,9 +44,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             length = _LENGTH.search(head)
-            if length is not None:
-                await run(await reader.readexactly(int(length[1])))
-            writer.write(_OK)
+            answer = await run(await reader.readexactly(int(length[1]))) if length is not None else b"{}"
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
