@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
+from hostedagent.json_codec import decode, encode
 from hostedagent.types import Item, Json
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _nothing(response_id: str) -> list[Item]:
 
 
 def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes:
-    value = json.loads(body)
+    value = decode(body)
     if not isinstance(value, dict):
         return body
     found = cast("dict[str, Json]", value)
@@ -170,7 +171,7 @@ def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes
     if found.get("status") == "in_progress":
         said = output_of(str(found.get("id")))
         found["output"] = said if len(said) >= len(found["output"]) else found["output"]
-    return json.dumps(complete(found), separators=(",", ":")).encode()
+    return encode(complete(found))
 
 
 class _Frames:
@@ -194,13 +195,13 @@ class _Frames:
         data, end, more = rest.partition(b"\n\n")
         if not marker or not end:
             return frame
-        data = self._snapshot(data) if is_snapshot else _dumped(complete_error(json.loads(data)))
+        data = self._snapshot(data) if is_snapshot else _dumped(complete_error(decode(data)))
         return b"".join((head, marker, data, end, more))
 
     def _snapshot(self, data: bytes) -> bytes:
         parts = _SNAPSHOT.fullmatch(data)
         if parts is None or parts["response"] != self._response:
-            event = json.loads(data)
+            event = decode(data)
             completed = complete(event["response"])
             if parts is None or len(event) > parts.re.groups:  # There is something between the two.
                 return _dumped({**event, "response": completed})
@@ -209,4 +210,5 @@ class _Frames:
 
 
 def _dumped(value: Json) -> bytes:
+    """As the SDK writes events, in ASCII: some clients take U+2028 for the end of a line."""
     return json.dumps(value).encode()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
+import codecs
 from collections.abc import Mapping
-from typing import Final, Never, cast
+from typing import Final, cast
+
+import msgspec
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.json_codec import encode
 from hostedagent.types import Json
 
 _MEMORY: Final = "internal_metadata"
 """The field of an item that the SDK stores and never shows."""
 
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_DECODER: Final = msgspec.json.Decoder()
 
 
 def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
@@ -25,36 +26,18 @@ def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
             deeper than `max_depth`.
     """
     try:
-        # Decoded here: given bytes, json guesses the encoding and lets surrogates pass.
-        payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
+        payload: Json = _DECODER.decode(body.removeprefix(codecs.BOM_UTF8))
     except RecursionError:
         raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.") from None
-    except ValueError:
-        raise InvalidRequest("The request body is not valid JSON in UTF-8.") from None
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidRequest(
+            "The request body is not valid JSON in UTF-8; NaN, infinity and lone surrogates are refused too."
+        ) from None
     if not isinstance(payload, dict):
         raise InvalidRequest("The request body must be a JSON object.")
-    if body.count(b"[") + body.count(b"{") > max_depth and _depth_exceeds(payload, max_depth):  # pyright: ignore[reportUnknownArgumentType]
+    if body.count(b"[") + body.count(b"{") > max_depth and _depth_exceeds(payload, max_depth):
         raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.")
-    if _SURROGATE.search(body):
-        _refuse_surrogates(payload)  # pyright: ignore[reportUnknownArgumentType]
     return cast("dict[str, Json]", payload)
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(name)
-
-
-def _finite(number: str) -> float:
-    if math.isinf(value := float(number)):
-        raise ValueError(number)
-    return value
-
-
-def _refuse_surrogates(payload: Json) -> None:
-    try:
-        json.dumps(payload, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest("The request body holds a lone surrogate, which is not a character.") from None
 
 
 def _depth_exceeds(value: Json, limit: int) -> bool:
@@ -104,7 +87,7 @@ def for_sdk(payload: Mapping[str, Json], body: bytes | None = None) -> bytes:
     wanted = {name: value for name, value in payload.items() if value is not None}
     if rows:
         wanted["input"] = [{**row, "type": "item_reference"} if is_bare_reference(row) else row for row in rows]
-    return json.dumps(wanted).encode()
+    return encode(wanted)
 
 
 def is_bare_reference(item: Mapping[str, Json]) -> bool:

@@ -7,6 +7,7 @@ without a result gets one that says so, and a result without a call becomes a te
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ def _check_answer(call_id: str, entry: Entry, found: Sequence[Content | None]) -
 
 @dataclass(slots=True)
 class Fold:
-    """Folds entries into messages.
+    """Folds entries into messages, each with an id: Agent Framework drops a repeat without one as a duplicate.
 
     Args:
         results: The results of the calls.
@@ -79,6 +80,7 @@ class Fold:
     new_calls: frozenset[str] = frozenset()
     resumes: frozenset[str] | None = None
     _seen: Counter[str] = field(default_factory=Counter[str])
+    _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{uuid.uuid4().hex}_{{}}".format, itertools.count()))
 
     def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
         """Join what one author says in a row, and put the results behind the calls."""
@@ -107,10 +109,10 @@ class Fold:
         said = _without_loose_end(said)
         if not said:
             return
-        yield _stamped(Message(role, list(said), author_name=first.author, message_id=first.item_id))
+        yield Message(role, list(said), author_name=first.author, message_id=first.item_id or next(self._ids))
         calls = [content for content in said if content.type == "function_call" and content.call_id]
         if calls and (outputs := list(self._outputs(calls, said))):
-            yield _stamped(Message("tool", outputs))
+            yield Message("tool", outputs, message_id=next(self._ids))
 
     def _outputs(self, calls: Sequence[Content], said: Sequence[Content]) -> Iterator[Content]:
         """The results of the calls in a message; what Agent Framework will run itself is left open."""
@@ -160,10 +162,3 @@ def _without_loose_end(said: Sequence[Content]) -> Sequence[Content]:
 
 def _tool(content: Content) -> str:
     return content.type.removesuffix("_tool_call").removesuffix("_tool_result")
-
-
-def _stamped(message: Message) -> Message:
-    """A message of its own: Agent Framework drops a repeat without an id as a duplicate of the earlier one."""
-    if not message.message_id:
-        message.message_id = f"msg_{uuid.uuid4().hex}"
-    return message

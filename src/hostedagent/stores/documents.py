@@ -8,15 +8,16 @@ failed is stepped over. What is deleted is gone, also for references to its item
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.identity import Scope
+from hostedagent.json_codec import decode, encode
 from hostedagent.types import Json
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class ScopedResponses:
             raise KeyError(response_id)
         await self._documents.remove([self._item_key(item_id) for item_id in _own_ids(record)])
         tombstone: dict[str, Json] = {**record, "response": None, "input_ids": [], "output_ids": []}
-        await self._documents.write({self._key(response_id): _dump(tombstone)})
+        await self._documents.write({self._key(response_id): encode(tombstone)})
         self._shared.remember(self._key(response_id), self._link_of(tombstone))
 
     async def get_input_items(
@@ -191,7 +192,7 @@ class ScopedResponses:
     async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> list[Any]:
         """Items by id, `None` for each that is not there."""
         found = await self._documents.read([self._item_key(item_id) for item_id in item_ids])
-        return [_load(document) if document is not None else None for document in found]
+        return [decode(document) if document is not None else None for document in found]
 
     async def get_history_item_ids(
         self,
@@ -237,31 +238,31 @@ class ScopedResponses:
 
     async def _record_at(self, key: str) -> dict[str, Json] | None:
         (document,) = await self._documents.read([key])
-        return _load(document) if document is not None else None
+        return decode(document) if document is not None else None
 
     async def _write(self, response: dict[str, Json], input_items: list[dict[str, Json]], input_ids: list[str]) -> None:
         output = cast("list[dict[str, Json]]", response.get("output") or [])
         record: dict[str, Json] = {
-            "response": {**response, "output": []},
+            "response": {**{name: _in_seconds(value) for name, value in response.items()}, "output": []},
             "previous": response.get("previous_response_id"),
             "input_ids": input_ids,
             "output_ids": [str(item["id"]) for item in output],
         }
         # Items first: a response never names an item that is not there.
-        documents = {self._item_key(str(item["id"])): _dump(item) for item in (*input_items, *output)}
+        documents = {self._item_key(str(item["id"])): encode(item) for item in (*input_items, *output)}
         key = self._key(str(response["id"]))
-        documents[key] = _dump(record)
+        documents[key] = encode(record)
         await self._documents.write(documents)
         self._shared.remember(key, self._link_of(record))
 
     async def _members(self, conversation_id: str) -> list[str]:
         (document,) = await self._documents.read([self._conversation_key(conversation_id)])
-        return _load(document) if document is not None else []
+        return decode(document) if document is not None else []
 
     async def _join(self, conversation_id: str, response_id: str) -> None:
         async with self._shared.conversations:
             members = await self._members(conversation_id)
-            await self._documents.write({self._conversation_key(conversation_id): _dump([*members, response_id])})
+            await self._documents.write({self._conversation_key(conversation_id): encode([*members, response_id])})
 
     def _key(self, response_id: str) -> str:
         return self._scope.key("response", response_id)
@@ -273,25 +274,9 @@ class ScopedResponses:
         return self._scope.key("conversation", conversation_id)
 
 
-def _seconds(value: Any) -> int:
-    return int(value.timestamp())
-
-
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=_seconds)
-_DECODER: Final = json.JSONDecoder()
-
-
-def _dump(value: Json) -> bytes:
-    return _ENCODER.encode(value).encode()
-
-
-def _load(document: bytes) -> Any:
-    """What `_dump` wrote; `json.loads` would guess its encoding and look for white space, for each item of a turn."""
-    text = document.decode()
-    value, end = _DECODER.raw_decode(text)
-    if end != len(text):
-        raise ValueError("A document has something behind its end.")
-    return value
+def _in_seconds(value: Json) -> Json:
+    """The SDK's event stream has its times as `datetime` until it emits them."""
+    return int(value.timestamp()) if isinstance(value, datetime) else value
 
 
 def _own_ids(record: Mapping[str, Json]) -> list[str]:
