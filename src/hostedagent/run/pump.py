@@ -24,7 +24,7 @@ Work: TypeAlias = Callable[[], Awaitable[None]]
 
 Interrupt: TypeAlias = Callable[[StopCause], None]
 
-READ_AHEAD: Final = 16
+READ_AHEAD: Final = 8
 """Updates pulled, at most, before the turn must take them. Short steps at first: others may wait for their first."""
 
 STOP_SECONDS: Final = 5.0
