@@ -179,7 +179,7 @@ LOADS: Final[tuple[Load | Deltas, ...]] = (
         systems=SYSTEMS,
         title="stream of 100 deltas, 5 ms apart, concurrency 16, not stored",
         body=says(100, pause=5, **STREAM),
-        count=48,
+        count=160,
         concurrency=16,
         words=100,
         rows=(CPU, *FIRST, EVENTS),
