@@ -157,6 +157,7 @@ async def test_text_of_any_language_survives() -> None:
 
     assert json.loads(sent[0])["metadata"] == said["metadata"]
     assert events(streamed[0])[0]["response"]["metadata"] == said["metadata"]
+    assert streamed[0].isascii(), "a client that takes U+2028 for the end of a line would cut the event"
 
 
 def test_what_is_there_stays_and_what_is_null_gets_its_default() -> None:

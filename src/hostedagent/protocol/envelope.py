@@ -210,5 +210,6 @@ class _Frames:
 
 
 def _dumped(value: Json) -> bytes:
-    """As the SDK writes events, in ASCII: some clients take U+2028 for the end of a line."""
-    return json.dumps(value).encode()
+    """In ASCII, as the SDK writes events: some clients take U+2028 for the end of a line."""
+    data = encode(value)
+    return data if data.isascii() else json.dumps(value).encode()

@@ -8,10 +8,10 @@ without a result gets one that says so, and a result without a call becomes a te
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_framework import Content, Message
@@ -80,7 +80,7 @@ class Fold:
     new_calls: frozenset[str] = frozenset()
     resumes: frozenset[str] | None = None
     _seen: Counter[str] = field(default_factory=Counter[str])
-    _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{uuid.uuid4().hex}_{{}}".format, itertools.count()))
+    _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{token_hex(16)}_{{}}".format, itertools.count()))
 
     def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
         """Join what one author says in a row, and put the results behind the calls."""

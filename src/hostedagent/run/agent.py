@@ -67,7 +67,8 @@ def check_tool_names(agent: object, request: TurnRequest) -> None:
     Raises:
         InvalidRequest: One does.
     """
-    if clash := sorted(request.options.tools.names & tool_names(agent)):
+    names = request.options.tools.names
+    if names and (clash := sorted(names & tool_names(agent))):
         raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
 
 
