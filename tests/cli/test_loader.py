@@ -85,7 +85,7 @@ def test_a_target_that_is_neither_is_refused(text: str) -> None:
         "def served() -> Awaitable[Agent]: ...",
         f"def served(turn) -> Workflow:\n    return {WORKFLOW}",
         f"def build_review_workflow():\n    return {WORKFLOW}\nserved = build_review_workflow",
-        f"workflow = {WORKFLOW}\nserved = one()",
+        f"def served() -> Workflow:\n    return {WORKFLOW}\nworkflow = served()",
         "writer = one()\nserved = AgentHost(writer)",
         "served = again = one()",
         "served = ScriptedAgent()",
@@ -143,6 +143,11 @@ def test_several_are_listed_and_one_must_be_named(write: Write) -> None:
     assert str(refused.value) == (
         "served.py has more than one to serve: writer (agent), create_agent (factory). Say which: served.py:writer"
     )
+
+
+def test_an_agent_beside_a_workflow_may_be_its_helper(write: Write) -> None:
+    with pytest.raises(TargetError, match=r"more than one to serve: helper \(agent\), workflow \(workflow\)\."):
+        load(write(f"helper = one()\nworkflow = {WORKFLOW}"))
 
 
 def test_a_named_one_is_served_whatever_else_there_is(write: Write) -> None:

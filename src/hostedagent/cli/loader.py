@@ -1,7 +1,8 @@
 """Finds what to serve: `MODULE_OR_FILE[:NAME]` to one agent, factory, workflow or host of the user's.
 
-With `NAME` it is what has that name. Without, it is the one candidate that the module has, by the first of these
-rules that finds any: `AgentHost` instances; agents, and factories; workflow instances (which the host then refuses).
+With `NAME` it is what has that name. Without, it is the one candidate that the module has: its `AgentHost`, else its
+agent, its factory or its workflow instance (which the host then refuses). Beside a factory, workflow instances do not
+count; beside an agent they do, because the agent may be a helper of the workflow.
 
 A factory is a public function defined in the module itself, which takes no argument or one `TurnRequest` (so
 annotated, or named `request` or `turn`), and says what it makes: its return annotation ends in `Agent`,
@@ -35,12 +36,6 @@ USUAL: Final = ("main.py", "agent.py", "app.py")
 USUAL_NAMES: Final = f"{', '.join(USUAL[:-1])} or {USUAL[-1]}"
 
 Kind: TypeAlias = Literal["host", "agent", "factory", "workflow"]
-
-_RANKS: Final[tuple[frozenset[Kind], ...]] = (
-    frozenset({"host"}),
-    frozenset({"agent", "factory"}),
-    frozenset({"workflow"}),
-)
 
 _MODULE_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MADE: Final = re.compile(
@@ -157,18 +152,22 @@ def choose(module: ModuleType, place: str) -> Candidate:
     """The one to serve.
 
     Raises:
-        TargetError: There is none, or more than one of the same rank.
+        TargetError: There is none, or more than one.
     """
     found = list(candidates(module))
-    for rank in _RANKS:
-        match [row for row in found if row.kind in rank]:
-            case []:
-                continue
-            case [only]:
-                return only
-            case several:
-                names = ", ".join(f"{row.name} ({row.kind})" for row in several)
-                raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{several[0].name}")
+    kinds = {row.kind for row in found}
+    if "host" in kinds:
+        found = [row for row in found if row.kind == "host"]
+    elif "factory" in kinds:
+        found = [row for row in found if row.kind != "workflow"]
+    match found:
+        case [only]:
+            return only
+        case [first, *_]:
+            names = ", ".join(f"{row.name} ({row.kind})" for row in found)
+            raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{first.name}")
+        case _:
+            pass
     why = next(_almost(module), "no agent, no AgentHost, and no function such as create_agent() that makes one.")
     raise TargetError(f"{place} has nothing to serve: {why}")
 
