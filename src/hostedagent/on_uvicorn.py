@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, Literal
@@ -26,6 +27,10 @@ DRAIN_SECONDS: Final = 30
 
 HANGING_SECONDS: Final = 6.0
 """How long the last answers may take to be sent, once the time of the turns is over: a run has 5 to wind up."""
+
+AGAIN_SECONDS: Final = 1.0
+"""After how long another Ctrl+C means that nothing is to be waited for. What comes sooner is the same one: a terminal
+sends it to `hostedagent run --reload` and to the server behind it, and the one passes it on to the other."""
 
 LAST_SECONDS: Final = 5.0
 """How long a coroutine may ignore its cancellation, once everything has ended."""
@@ -88,7 +93,7 @@ class _Ending(uvicorn.Server):
         self._on_listening = on_listening
         self._on_signal = on_signal
         self._over = over
-        self._is_told = False
+        self._told_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -97,11 +102,12 @@ class _Ending(uvicorn.Server):
             self._on_listening()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
-        if not self._is_told:
-            self._is_told = True
+        if self._told_at is None:
+            self._told_at = time.monotonic()
+            self.should_exit = True
             self._loop.call_soon_threadsafe(self._tell)
+        elif sig == signal.SIGINT and time.monotonic() - self._told_at > AGAIN_SECONDS:
+            self.force_exit = True
 
     def _tell(self) -> None:
         self._on_signal()

@@ -22,6 +22,7 @@ from hostedagent.run import pump
 from hostedagent.testing import ScriptedAgent
 
 on_uvicorn.HANGING_SECONDS, on_uvicorn.LAST_SECONDS, pump.STOP_SECONDS = 0.5, 0.5, 0.1
+on_uvicorn.AGAIN_SECONDS = 60.0
 
 never = asyncio.Event()
 
@@ -80,6 +81,14 @@ class Running:
         connection.close()
         return response["output"][0]["content"][0]["text"]
 
+    def listens(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=30).close()
+        except ConnectionError:
+            return False
+        return True
+
     def ended(self) -> tuple[int, str]:
         """Tell it to end: the exit code, and all that it printed."""
         self.process.send_signal(signal.SIGTERM)
@@ -123,6 +132,22 @@ def test_clients_that_hang_do_not_keep_the_process(store: bool) -> None:
         code, said = server.ended()
         half.close()
         deaf.close()
+
+    assert code == 0
+    assert said.endswith("ran\n")
+    assert "Traceback" not in said
+
+
+def test_one_ctrl_c_that_comes_twice_is_one() -> None:
+    with serving() as server:
+        connection = server.connect(server.ask("talks", stream=True), window=2048)
+        assert connection.recv(1)
+        server.process.send_signal(signal.SIGINT)
+        while server.listens():
+            pass
+        server.process.send_signal(signal.SIGINT)
+        code, said = server.ended()
+        connection.close()
 
     assert code == 0
     assert said.endswith("ran\n")
