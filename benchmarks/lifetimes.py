@@ -116,6 +116,6 @@ LIFETIMES: Final = (
         marks=(1_000, 10_000),
         store="file",
         systems=("ours", "sdk"),
-        most_runs=1,
+        most_runs=5,
     ),
 )
