@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from starlette.types import Message, Send
 
-YIELD_FROM: Final = 3
-"""After this event, the first delta of a plain answer, and each one that follows, the loop gets a turn: an agent that
-never waits must not starve the other requests, least of all those that have not said anything yet."""
+YIELD_EVERY: Final = 16
+"""Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
 
 MAX_AHEAD: Final = 32
 """Events that a turn may be ahead of its reader."""
@@ -56,7 +55,7 @@ class Delivery:
     async def give(self) -> None:
         """Count an event that was given; waits while the reader is too far behind."""
         self._given += 1
-        if self._given >= YIELD_FROM:
+        if self._given % YIELD_EVERY == 3:  # The third event is the first delta of a plain answer.
             await asyncio.sleep(0)
         if not self._is_bounded:
             return

@@ -236,6 +236,8 @@ class Turn:
                     await self._delivery.give()
                 else:
                     await self._perform(emission)
+            if len(batch) > 1:  # The agent does not wait, and other turns may wait for their first word.
+                await asyncio.sleep(0)
             if pump.is_held:
                 if self._feed is not None and isinstance(self._feed.run, CheckpointedRun):
                     for event in self._closing(Completed()):  # Whoever spoke has spoken: none of it is said again.
