@@ -16,7 +16,7 @@ _DECODER: Final = msgspec.json.Decoder()
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON in UTF-8; half a character as an escape.
+    """Compact JSON in UTF-8; half a character as an escape, NaN and infinity as null.
 
     Raises:
         TypeError: There is something in it that JSON does not have.
