@@ -28,12 +28,25 @@ def encode(value: object) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """The value of JSON in UTF-8.
+    """The value of JSON in UTF-8, also of what the standard library alone takes for it.
 
     Raises:
         ValueError: It is none.
     """
     try:
-        return _DECODER.decode(data)
-    except (ValueError, msgspec.DecodeError):  # Before msgspec 0.21 the one is not the other.
+        return decode_strictly(data)
+    except ValueError:
         return json.loads(data)
+
+
+def decode_strictly(data: bytes) -> Any:
+    """The value of JSON in UTF-8, without NaN, infinity and half characters.
+
+    Raises:
+        ValueError: It is none.
+        RecursionError: It is nested too deep.
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.DecodeError as error:  # No ValueError before msgspec 0.21.
+        raise ValueError(str(error)) from error

@@ -160,14 +160,11 @@ def choose(module: ModuleType, place: str) -> Candidate:
         found = [row for row in found if row.kind == "host"]
     elif "factory" in kinds:
         found = [row for row in found if row.kind != "workflow"]
-    match found:
-        case [only]:
-            return only
-        case [first, *_]:
-            names = ", ".join(f"{row.name} ({row.kind})" for row in found)
-            raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{first.name}")
-        case _:
-            pass
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(f"{row.name} ({row.kind})" for row in found)
+        raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{found[0].name}")
     why = next(_almost(module), "no agent, no AgentHost, and no function such as create_agent() that makes one.")
     raise TargetError(f"{place} has nothing to serve: {why}")
 

@@ -6,16 +6,12 @@ import codecs
 from collections.abc import Mapping
 from typing import Final, cast
 
-import msgspec
-
 from hostedagent.errors import InvalidRequest
-from hostedagent.json_codec import encode
+from hostedagent.json_codec import decode_strictly, encode
 from hostedagent.types import Json
 
 _MEMORY: Final = "internal_metadata"
 """The field of an item that the SDK stores and never shows."""
-
-_DECODER: Final = msgspec.json.Decoder()
 
 
 def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
@@ -26,10 +22,10 @@ def parse_body(body: bytes, *, max_depth: int) -> Mapping[str, Json]:
             deeper than `max_depth`.
     """
     try:
-        payload: Json = _DECODER.decode(body.removeprefix(codecs.BOM_UTF8))
+        payload: Json = decode_strictly(body.removeprefix(codecs.BOM_UTF8))
     except RecursionError:
         raise InvalidRequest(f"The request body is nested deeper than {max_depth} levels.") from None
-    except (ValueError, msgspec.DecodeError):
+    except ValueError:
         raise InvalidRequest(
             "The request body is not valid JSON in UTF-8; NaN, infinity and lone surrogates are refused too."
         ) from None
