@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from hostedagent.content import CODECS, NOT_ITEMS, Codec
+from hostedagent.protocol.content import CODECS, NOT_ITEMS, Codec
 
 _HERE: Final = Path(__file__).parent
-_CONTENT: Final = "the rows in src/hostedagent/content"
+_CONTENT: Final = "the rows in src/hostedagent/protocol/content"
 _LIFECYCLE: Final = "tests/lifecycle/table.py"
 _ROLES: Final = {
     "assistant": "the assistant's",
@@ -31,7 +31,7 @@ def content_types() -> str:
     return _document(
         "# Content types",
         "What an Agent Framework content becomes on the wire, and what an item becomes for the model. One row is one "
-        "family, one file in `src/hostedagent/content`. What each family does not do is in "
+        "family, one file in `src/hostedagent/protocol/content`. What each family does not do is in "
         "[limitations.md](limitations.md).",
         _table(("Family", "Agent Framework contents", "Responses items", "Read", "Sent", "Streams"), _overview()),
         *(_section(codec) for codec in CODECS),
@@ -83,7 +83,7 @@ def _overview() -> Iterator[tuple[str, ...]]:
 
 
 def _section(codec: Codec) -> str:
-    story = (import_module(f"hostedagent.content.{codec.family}").__doc__ or "").strip()
+    story = (import_module(f"hostedagent.protocol.content.{codec.family}").__doc__ or "").strip()
     parts = [f"## {_title(codec)}", story]
     if codec.item_types:
         rows = ((f"`{kind}`", _ROLES[role]) for kind, role in codec.item_types.items())

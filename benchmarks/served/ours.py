@@ -6,7 +6,7 @@ import settings
 from model import agent
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
+from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
 
 
 def stores() -> Stores:

@@ -14,9 +14,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hostedagent.conversation.history.foundry_provider import FoundryHistoryProvider
+    from hostedagent.engine.hooks import Hooks
     from hostedagent.errors import ConfigurationError, HostError, RequestError
-    from hostedagent.history.provider import FoundryHistoryProvider
-    from hostedagent.hooks import Hooks
     from hostedagent.host import AgentHost
     from hostedagent.identity import (
         HeaderScopeResolver,
@@ -28,41 +28,41 @@ if TYPE_CHECKING:
         set_current_isolation_keys,
     )
     from hostedagent.mcp.toolbox import FoundryToolbox
-    from hostedagent.mcp.tools import McpTools
-    from hostedagent.policy import CallerPolicy, HostOptions
-    from hostedagent.request.turn import TurnRequest, current_turn
-    from hostedagent.stores.choice import Stores, file_stores, foundry_stores, memory_stores
-    from hostedagent.types import Cancelled, Completed, Failed, Incomplete
+    from hostedagent.mcp.toolset import McpTools
+    from hostedagent.options import CallerPolicy, HostOptions
+    from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete
+    from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
+    from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
 
 # The SDK prints a line on standard error for each experimental name it loads itself. Read when it is imported.
 os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true")
 
 _HOME = {
     "AgentHost": "hostedagent.host",
-    "CallerPolicy": "hostedagent.policy",
-    "Cancelled": "hostedagent.types",
-    "Completed": "hostedagent.types",
+    "CallerPolicy": "hostedagent.options",
+    "Cancelled": "hostedagent.outcomes",
+    "Completed": "hostedagent.outcomes",
     "ConfigurationError": "hostedagent.errors",
-    "FoundryHistoryProvider": "hostedagent.history.provider",
+    "FoundryHistoryProvider": "hostedagent.conversation.history.foundry_provider",
     "FoundryToolbox": "hostedagent.mcp.toolbox",
-    "Failed": "hostedagent.types",
+    "Failed": "hostedagent.outcomes",
     "HeaderScopeResolver": "hostedagent.identity",
     "HostError": "hostedagent.errors",
-    "Hooks": "hostedagent.hooks",
-    "HostOptions": "hostedagent.policy",
-    "Incomplete": "hostedagent.types",
+    "Hooks": "hostedagent.engine.hooks",
+    "HostOptions": "hostedagent.options",
+    "Incomplete": "hostedagent.outcomes",
     "IsolationKeys": "hostedagent.identity",
-    "McpTools": "hostedagent.mcp.tools",
+    "McpTools": "hostedagent.mcp.toolset",
     "RequestError": "hostedagent.errors",
     "Scope": "hostedagent.identity",
     "ScopeResolver": "hostedagent.identity",
-    "Stores": "hostedagent.stores.choice",
-    "TurnRequest": "hostedagent.request.turn",
-    "current_turn": "hostedagent.request.turn",
-    "file_stores": "hostedagent.stores.choice",
-    "foundry_stores": "hostedagent.stores.choice",
+    "Stores": "hostedagent.stores.factory",
+    "TurnRequest": "hostedagent.protocol.request.turn_request",
+    "current_turn": "hostedagent.protocol.request.turn_request",
+    "file_stores": "hostedagent.stores.factory",
+    "foundry_stores": "hostedagent.stores.factory",
     "get_current_isolation_keys": "hostedagent.identity",
-    "memory_stores": "hostedagent.stores.choice",
+    "memory_stores": "hostedagent.stores.factory",
     "reset_current_isolation_keys": "hostedagent.identity",
     "set_current_isolation_keys": "hostedagent.identity",
 }

@@ -19,7 +19,7 @@ Only the message of a `RequestError` is written for callers. Errors of the model
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from agent_framework.exceptions import (
     AgentContentFilterException,
@@ -30,7 +30,7 @@ from agent_framework.exceptions import (
     ChatClientInvalidRequestException,
 )
 
-from hostedagent.types import ErrorCode, Failed, Json
+from hostedagent.outcomes import ErrorCode, Failed
 
 MAX_MESSAGE: Final = 500
 """The longest message for a caller, in characters."""
@@ -63,7 +63,7 @@ class RequestError(HostError):
         self.message = message
         self.param = param
 
-    def body(self) -> dict[str, Json]:
+    def body(self) -> dict[str, Any]:
         """The JSON error body in the protocol's shape."""
         return {
             "error": {

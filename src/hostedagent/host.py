@@ -17,42 +17,42 @@ from azure.ai.agentserver.responses import (
     ResponsesServerOptions,
 )
 
-from hostedagent import telemetry
-from hostedagent.admission import AdmissionMiddleware, Door
-from hostedagent.capacity import SLOT, Capacity
-from hostedagent.continuation import CONTINUATION, Continuation, Continuations
-from hostedagent.drain import MAX_GRACE, Drain
+from hostedagent.agents.run import tool_names
+from hostedagent.agents.source import AgentFactory, AgentSource
+from hostedagent.conversation.continuation import CONTINUATION, Continuation, Continuations
+from hostedagent.conversation.history.base import HistoryPolicy
+from hostedagent.conversation.history.replay import ReplayHistory
+from hostedagent.conversation.history.service import ServiceHistory
+from hostedagent.conversation.history.session import SessionHistory
+from hostedagent.conversation.history.workflow import WorkflowHistory
+from hostedagent.engine.concurrency import SLOT, Capacity
+from hostedagent.engine.context import Stage
+from hostedagent.engine.hooks import Hooks
+from hostedagent.engine.partial_output import Growing
+from hostedagent.engine.recovery import Recoveries, Recovery
+from hostedagent.engine.shutdown import MAX_GRACE, Drain
+from hostedagent.engine.turn import Turn
 from hostedagent.errors import ConfigurationError
-from hostedagent.history.policy import HistoryPolicy
-from hostedagent.history.replay import ReplayHistory
-from hostedagent.history.service import ServiceHistory
-from hostedagent.history.session import SessionHistory
-from hostedagent.history.workflow import WorkflowHistory
-from hostedagent.hooks import Hooks
 from hostedagent.identity import PlatformScopeResolver, ScopeResolver
-from hostedagent.ownership import EventBuffers
-from hostedagent.policy import CallerPolicy, HistoryOwner, HostOptions
-from hostedagent.protocol.envelope import EnvelopeMiddleware
-from hostedagent.protocol.growing import Growing
-from hostedagent.protocol.unknown import STATUSES, unknown_route
-from hostedagent.recovery import Recoveries, Recovery
-from hostedagent.request.turn import ADMITTED, TurnRequest
-from hostedagent.run.agent import tool_names
-from hostedagent.serving import App, Server, serve
-from hostedagent.source import AgentFactory, AgentSource
-from hostedagent.stage import Stage
+from hostedagent.observability import logging as telemetry
+from hostedagent.observability.logging import log_failure
+from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
+from hostedagent.protocol.request.turn_request import ADMITTED, TurnRequest
+from hostedagent.protocol.types import Event
+from hostedagent.server.agentserver.envelope import EnvelopeMiddleware
+from hostedagent.server.agentserver.middleware import AdmissionMiddleware, Door
+from hostedagent.server.agentserver.ownership import EventBuffers
+from hostedagent.server.errors import STATUSES, unknown_route
+from hostedagent.server.serve import App, Server, serve
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.choice import Stores, default_stores, is_hosted
+from hostedagent.stores.base import StateUnavailable
+from hostedagent.stores.factory import Stores, default_stores, is_hosted
+from hostedagent.stores.instrumentation import measured
 from hostedagent.stores.journals import Journals
-from hostedagent.stores.measured import measured
 from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
-from hostedagent.stores.state import StateUnavailable
-from hostedagent.telemetry import log_failure
-from hostedagent.turn import Turn
-from hostedagent.types import Event
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun

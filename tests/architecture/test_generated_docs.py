@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from hostedagent.content import BY_CONTENT, BY_ITEM, CODECS
+from hostedagent.protocol.content import BY_CONTENT, BY_ITEM, CODECS
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("content-types.md", "limitations.md", "internals/turn-lifecycle.md")

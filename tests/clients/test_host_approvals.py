@@ -13,7 +13,7 @@ from tests.host.world import assert_refusal
 from upstream import McpApprovalRequest, McpCall, Text, Upstream, responses_client, turn
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.policy import HistoryOwner
+from hostedagent.options import HistoryOwner
 from hostedagent.testing import InProcessClient, serve
 
 BATCH = turn(

@@ -13,11 +13,11 @@ from hosted import Hosted
 from upstream import Break, Gate, Text, ToolCall, Upstream, responses_client
 
 from hostedagent import AgentHost, HostOptions, memory_stores
+from hostedagent.agents import background
+from hostedagent.agents.background import BackgroundRun
 from hostedagent.identity import Scope
-from hostedagent.run import background
-from hostedagent.run.background import BackgroundRun
+from hostedagent.stores.base import Etag, Value
 from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.state import Etag, Value
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import serve
 

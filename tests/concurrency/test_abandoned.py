@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from hostedagent.stores.choice import Stores, memory_stores
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.factory import Stores, memory_stores
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from hostedagent.stores.choice import Stores, memory_stores
-from hostedagent.stores.state import StateUnavailable
+from hostedagent.stores.base import StateUnavailable
+from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Clock, Echo, WatchedState, processes, say, told
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hostedagent.stores.choice import memory_stores
+from hostedagent.stores.factory import memory_stores
 from tests.concurrency.world import Echo, processes, say, told
 
 CONVERSATIONS = 1_000

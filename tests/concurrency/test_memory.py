@@ -12,10 +12,10 @@ import pytest
 from agent_framework import AgentResponseUpdate, Message
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
 
-from hostedagent.ownership import EventBuffers
+from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.stores import documents, leases, responses
-from hostedagent.stores.choice import Stores
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.factory import Stores
 from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Echo, processes

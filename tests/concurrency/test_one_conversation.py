@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostedagent.stores.choice import Stores, file_stores, memory_stores
+from hostedagent.stores.factory import Stores, file_stores, memory_stores
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Echo, processes, say, told
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostedagent.stores.choice import memory_stores
+from hostedagent.stores.factory import memory_stores
 from hostedagent.testing import Gate
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
 

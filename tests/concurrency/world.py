@@ -10,9 +10,9 @@ from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Co
 
 from hostedagent import AgentHost
 from hostedagent.identity import Scope
-from hostedagent.stores.choice import Stores
+from hostedagent.stores.base import Etag, StateStore, Value, Versioned
+from hostedagent.stores.factory import Stores
 from hostedagent.stores.leases import Terms
-from hostedagent.stores.state import Etag, StateStore, Value, Versioned
 from hostedagent.testing import Gate, InProcessClient, serve
 
 

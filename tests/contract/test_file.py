@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hostedagent.identity import Scope
+from hostedagent.stores.base import ABSENT, StateUnavailable
 from hostedagent.stores.file import FileStateStore
-from hostedagent.stores.state import ABSENT, StateUnavailable
 
 SCOPE = Scope("user:ann")
 
@@ -19,7 +19,7 @@ INCREMENTER = """
 import asyncio, sys
 from hostedagent.identity import Scope
 from hostedagent.stores.file import FileStateStore
-from hostedagent.stores.state import ABSENT, StateConflict
+from hostedagent.stores.base import ABSENT, StateConflict
 
 async def increment(store):
     while True:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hostedagent.identity import Scope
+from hostedagent.stores.base import ABSENT, StateConflict
 from hostedagent.stores.file import FileStateStore
-from hostedagent.stores.state import ABSENT, StateConflict
 
 KILLS = 30
 SCOPE = Scope("user:ann")
@@ -20,7 +20,7 @@ WRITER = """
 import asyncio, json, sys
 from hostedagent.identity import Scope
 from hostedagent.stores.file import FileStateStore
-from hostedagent.stores.state import ABSENT
+from hostedagent.stores.base import ABSENT
 
 async def main(root):
     store, scope = FileStateStore(root), Scope("user:ann")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hostedagent.emulator import Emulator
+from hostedagent.stores.base import StateStore
 from hostedagent.stores.foundry import FoundryState
-from hostedagent.stores.state import StateStore
 from hostedagent.testing.store_contract import PassTime, StateStoreContract
 
 TTL = 100.0

@@ -12,8 +12,8 @@ from azure.ai.agentserver.core import FoundryAgentRequestContext, reset_request_
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Scope
+from hostedagent.stores.base import ABSENT, MAX_VALUE_BYTES, StateTooLarge, Value
 from hostedagent.stores.foundry import FoundryState
-from hostedagent.stores.state import ABSENT, MAX_VALUE_BYTES, StateTooLarge, Value
 
 SCOPE = Scope("user:ann")
 

@@ -9,8 +9,8 @@ import pytest
 from hostedagent.emulator import Emulator, Fault
 from hostedagent.emulator.faults import LEAKED_SECRETS
 from hostedagent.identity import Scope
+from hostedagent.stores.base import ABSENT, Etag, StateConflict, StateUnavailable, Value
 from hostedagent.stores.foundry import FoundryState
-from hostedagent.stores.state import ABSENT, Etag, StateConflict, StateUnavailable, Value
 
 SCOPE: Final = Scope("user:ann")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hostedagent.stores.base import StateStore
 from hostedagent.stores.file import FileStateStore
 from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.state import StateStore
 from hostedagent.testing.store_contract import PassTime, StateStoreContract
 
 TTL = 100.0

@@ -16,13 +16,13 @@ from agent_framework import Agent, SupportsAgentRun, tool
 from agent_framework.openai import OpenAIChatClient
 
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
-from hostedagent.hooks import Hooks
+from hostedagent.engine.hooks import Hooks
 from hostedagent.identity import Scope
-from hostedagent.stores.choice import file_stores
+from hostedagent.stores.base import Etag, Value
+from hostedagent.stores.factory import file_stores
 from hostedagent.stores.file import FileStateStore
 from hostedagent.stores.journals import Journals
 from hostedagent.stores.responses import ResponseStore
-from hostedagent.stores.state import Etag, Value
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import InProcessClient, serve
 

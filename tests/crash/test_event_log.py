@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from azure.ai.agentserver.core.streaming import EventStreamClosedError, EventStreamNotFoundError, streams
 
-from hostedagent.event_log import Sent, announce, discard, mend
+from hostedagent.server.agentserver.event_streams import Sent, announce, discard, mend
 
 NAME = "caresp_" + "e" * 50
 SENT: list[dict[str, Any]] = [

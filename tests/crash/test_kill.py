@@ -10,7 +10,7 @@ import pytest
 from agent_framework import Agent, tool
 
 from hostedagent import AgentHost
-from hostedagent.stores.choice import file_stores
+from hostedagent.stores.factory import file_stores
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
 from tests.crash.killing import kill_at
 

@@ -9,11 +9,12 @@ from typing import Any, cast
 import pytest
 from azure.ai.agentserver.responses import PlatformContext
 
-from hostedagent.continuation import Continuations
+from hostedagent.conversation.continuation import Continuations
+from hostedagent.engine.recovery import Recoveries
 from hostedagent.identity import IsolationKeys, Scope
-from hostedagent.policy import CallerPolicy
-from hostedagent.recovery import Recoveries
+from hostedagent.options import CallerPolicy
 from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.base import StateUnavailable, Versioned
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
 from hostedagent.stores.journals import JOURNAL, Journal, Journals
 from hostedagent.stores.leases import Terms
@@ -21,7 +22,6 @@ from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
-from hostedagent.stores.state import StateUnavailable, Versioned
 from tests.emulator.wire import message, response
 
 ADA = Scope("user:ada")

@@ -16,10 +16,10 @@ from agent_framework import Agent, Content, tool
 from hostedagent import AgentHost
 from hostedagent.identity import Scope
 from hostedagent.stores.atomic import write_atomically
-from hostedagent.stores.choice import file_stores
+from hostedagent.stores.base import Etag, Value
+from hostedagent.stores.factory import file_stores
 from hostedagent.stores.file import FileStateStore
 from hostedagent.stores.file_documents import FileDocuments
-from hostedagent.stores.state import Etag, Value
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ROOT, STOP, TURNS = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])

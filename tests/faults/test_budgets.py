@@ -11,10 +11,10 @@ import pytest
 from agent_framework import Agent
 
 from hostedagent import AgentHost
-from hostedagent.stores.choice import Stores, file_stores
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.factory import Stores, file_stores
 from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.patience import Patience
+from hostedagent.stores.retry import Patience
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 from tests.faults.world import DELIVERIES, Delivery, TurnKind, World, world
 

@@ -13,7 +13,7 @@ import pytest
 
 from hostedagent.emulator import Fault
 from hostedagent.emulator.faults import LEAKED_SECRETS
-from hostedagent.stores.patience import Patience
+from hostedagent.stores.retry import Patience
 from tests.faults.world import DELIVERIES, TURNS, Delivery, Told, TurnKind, World, world
 
 T = TypeVar("T")

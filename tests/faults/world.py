@@ -13,8 +13,8 @@ from agent_framework import Agent, Content, Message, tool
 
 from hostedagent import AgentHost
 from hostedagent.emulator import Emulator, call_id_for
-from hostedagent.stores.choice import foundry_stores
-from hostedagent.stores.patience import Patience
+from hostedagent.stores.factory import foundry_stores
+from hostedagent.stores.retry import Patience
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
 
 TurnKind: TypeAlias = Literal["first", "chained", "conversation", "asking", "answering"]

@@ -13,7 +13,7 @@ import openai
 from agent_framework import Agent, Content, tool
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.stores.choice import Stores
+from hostedagent.stores.factory import Stores
 from hostedagent.testing import EventLog, InProcessClient, OfflineChatClient, Reply, serve
 from tests.stores import opened
 

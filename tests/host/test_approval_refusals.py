@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from hostedagent import HostOptions
-from hostedagent.stores.choice import Stores, memory_stores
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.stores.memory import MemoryStateStore
 from hostedagent.testing import Reply
 from tests.host.approving import Desk, answer, asking, beginning, call, following, questions

@@ -10,7 +10,7 @@ from agent_framework import Content
 
 from hostedagent import AgentHost, Scope
 from hostedagent.stores.approvals import ANSWERED, ASKED
-from hostedagent.stores.choice import memory_stores
+from hostedagent.stores.factory import memory_stores
 from hostedagent.testing import ScriptedAgent, serve
 from tests.host.approving import (
     DELIVERIES,

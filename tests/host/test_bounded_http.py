@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from hostedagent.bounded_http import MAX_HEAD_BYTES, BoundedProtocol
+from hostedagent.server.httptools import MAX_HEAD_BYTES, BoundedProtocol
 
 Kind = Literal["h11", "httptools"]
 Seen = list[tuple[str, str, bytes]]

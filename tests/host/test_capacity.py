@@ -11,11 +11,11 @@ import pytest
 from agent_framework import SupportsAgentRun
 
 from hostedagent import AgentHost, Hooks, HostOptions, TurnRequest
-from hostedagent.capacity import Capacity
+from hostedagent.engine.concurrency import Capacity
 from hostedagent.errors import InvalidRequest, TooManyTurns
+from hostedagent.outcomes import Outcome
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
 from hostedagent.testing.client import Reply
-from hostedagent.types import Outcome
 from tests.host.world import Writes, hosting
 
 Delivery: TypeAlias = Literal["whole", "streamed", "background"]

@@ -17,8 +17,9 @@ from hostedagent.cli.run import free_port
 
 SERVER = """
 import asyncio, sys
-from hostedagent import AgentHost, HostOptions, on_uvicorn
-from hostedagent.run import pump
+from hostedagent import AgentHost, HostOptions
+from hostedagent.agents import pump
+from hostedagent.server import uvicorn as on_uvicorn
 from hostedagent.testing import ScriptedAgent
 
 on_uvicorn.HANGING_SECONDS, on_uvicorn.LAST_SECONDS, pump.STOP_SECONDS = 0.5, 0.5, 0.1

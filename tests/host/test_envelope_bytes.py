@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent.protocol.envelope import EnvelopeMiddleware, complete
+from hostedagent.server.agentserver.envelope import EnvelopeMiddleware, complete
 from tests.host.specification import assert_complete
 
 RESPONSE: dict[str, Any] = {

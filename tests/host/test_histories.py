@@ -11,7 +11,7 @@ from agent_framework import Agent, ContextProvider, HistoryProvider, Message
 from agent_framework.openai import OpenAIChatClient
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions, Scope, Stores, memory_stores
-from hostedagent.policy import HistoryOwner
+from hostedagent.options import HistoryOwner
 from hostedagent.stores.sessions import TURN
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
 from tests.host.world import hosting, stream

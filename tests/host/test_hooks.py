@@ -20,9 +20,9 @@ from hostedagent import (
     TurnRequest,
     current_turn,
 )
-from hostedagent.source import AgentFactory
+from hostedagent.agents.source import AgentFactory
+from hostedagent.outcomes import Outcome
 from hostedagent.testing import EventLog, Gate, ScriptedAgent, serve
-from hostedagent.types import Outcome
 from tests.host.world import stream
 
 SECRET = "secret-4711"
@@ -284,7 +284,7 @@ async def test_an_error_of_on_outcome_changes_nothing_and_is_logged(caplog: pyte
 
 
 async def test_an_on_outcome_that_never_returns_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostedagent.hooks.OUTCOME_SECONDS", 0.01)
+    monkeypatch.setattr("hostedagent.engine.hooks.OUTCOME_SECONDS", 0.01)
 
     async def for_ever(request: TurnRequest, outcome: Outcome) -> None:
         await asyncio.Event().wait()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent import telemetry
+from hostedagent.observability import logging as telemetry
 from hostedagent.testing import ScriptedAgent
 from tests.host.world import hosting
 

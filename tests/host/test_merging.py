@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostedagent import AgentHost, Hooks
-from hostedagent.merging import MERGED, Merge
+from hostedagent.protocol.stream.coalescing import MERGED, Merge
+from hostedagent.protocol.types import CountUsage, Emission, Event
 from hostedagent.testing import Gate, ScriptedAgent, serve
-from hostedagent.types import CountUsage, Emission, Event
-from tests.content.harness import project
 from tests.host.world import hosting, stream
+from tests.protocol.content.harness import project
 
 WORDS = [f"word{n} " for n in range(100)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.errors import ConfigurationError
-from hostedagent.stores.choice import memory_stores
+from hostedagent.stores.factory import memory_stores
 from hostedagent.testing import ScriptedAgent
 
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from hostedagent.serving import listening
+from hostedagent.server.serve import listening
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

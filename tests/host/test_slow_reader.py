@@ -15,7 +15,7 @@ from hypercorn.asyncio import serve  # pyright: ignore[reportUnknownVariableType
 from hypercorn.config import Config
 
 from hostedagent import AgentHost
-from hostedagent.delivery import MAX_AHEAD, Delivery
+from hostedagent.engine.flow_control import MAX_AHEAD, Delivery
 from hostedagent.testing import ScriptedAgent
 
 WORD = "x" * 4096

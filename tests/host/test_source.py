@@ -202,7 +202,7 @@ async def test_a_factory_that_is_stopped_may_clean_up() -> None:
 async def test_an_agent_that_is_made_after_its_turn_was_stopped_is_closed_and_never_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hostedagent.run.pump.STOP_SECONDS", 0)
+    monkeypatch.setattr("hostedagent.agents.pump.STOP_SECONDS", 0)
     reached, too_late = asyncio.Event(), asyncio.Event()
     ran: list[Any] = []
 

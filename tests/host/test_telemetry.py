@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hostedagent import telemetry
-from hostedagent.measures import Instruments
+from hostedagent.observability import logging as telemetry
+from hostedagent.observability.metrics import Instruments
 from hostedagent.stores.documents import ScopedResponses
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.world import hosting, stream
@@ -48,7 +48,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
     """The spans of the host, without touching the process's provider."""
     exporter, provider = Exported(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr("hostedagent.spans.TRACER", provider.get_tracer("test"))
+    monkeypatch.setattr("hostedagent.engine.tracing.TRACER", provider.get_tracer("test"))
     return exporter
 
 
@@ -57,7 +57,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
     """The measures of the host, without touching the process's provider."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    monkeypatch.setattr("hostedagent.measures.INSTRUMENTS", Instruments(provider.get_meter("test")))
+    monkeypatch.setattr("hostedagent.observability.metrics.INSTRUMENTS", Instruments(provider.get_meter("test")))
     yield reader
     provider.shutdown()
 
@@ -249,7 +249,7 @@ async def test_the_log_says_which_turn_it_is_about(
             await exported.has_one.wait()
 
     own = [record for record in caplog.records if record.name.startswith("hostedagent.")]
-    assert {record.name for record in own} >= {"hostedagent.turn", "hostedagent.projection"}
+    assert {record.name for record in own} >= {"hostedagent.engine.turn", "hostedagent.protocol.stream.builder"}
     assert {getattr(record, "response_id", None) for record in own} == {response_id}
     assert all(not hasattr(record, "response_id") for record in caplog.records if record not in own)
 
@@ -257,8 +257,8 @@ async def test_the_log_says_which_turn_it_is_about(
 def test_a_line_of_the_log_ends_with_its_turn() -> None:
     telemetry.configure_logging()
     formatter = telemetry.Lines("%(levelname)s %(message)s")
-    plain = logging.LogRecord("hostedagent.turn", logging.INFO, "", 1, "Done", (), None)
-    named = logging.LogRecord("hostedagent.turn", logging.INFO, "", 1, "Done", (), None)
+    plain = logging.LogRecord("hostedagent.engine.turn", logging.INFO, "", 1, "Done", (), None)
+    named = logging.LogRecord("hostedagent.engine.turn", logging.INFO, "", 1, "Done", (), None)
     named.__dict__.update(response_id="caresp_1", session_id="s1")
 
     assert formatter.format(plain) == "INFO Done"

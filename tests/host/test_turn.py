@@ -9,7 +9,7 @@ from agent_framework.exceptions import ChatClientContentFilterException, ChatCli
 from inline_snapshot import snapshot
 
 from hostedagent import HostOptions
-from hostedagent.history.replay import ReplayHistory
+from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
 from tests.host.world import hosting, stream
 

@@ -10,7 +10,7 @@ from agent_framework import SupportsAgentRun
 from azure.ai.agentserver.responses import FoundryStorageProvider
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.source import AgentFactory
+from hostedagent.agents.source import AgentFactory
 from hostedagent.stores.documents import ScopedResponses
 from hostedagent.testing import EventLog, Gate, InProcessClient, Reply, serve
 from tests.stores import opened

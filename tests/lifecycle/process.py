@@ -12,7 +12,7 @@ from typing import Any
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.cli.port import free_port
-from hostedagent.stores.choice import file_stores
+from hostedagent.stores.factory import file_stores
 from tests.lifecycle.subject import Gates, Subject
 
 ADDRESS = "127.0.0.1"

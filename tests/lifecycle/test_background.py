@@ -9,7 +9,7 @@ import pytest
 from agent_framework import Agent, Content, tool
 
 from hostedagent import AgentHost
-from hostedagent.stores.choice import Stores, memory_stores
+from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.testing import EventLog, Gate, InProcessClient, OfflineChatClient, serve
 
 CALL = Content.from_function_call("c1", "look_up", arguments='{"city": "Oslo"}')

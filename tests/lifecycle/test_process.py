@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostedagent import AgentHost
-from hostedagent.stores.choice import file_stores
+from hostedagent.stores.factory import file_stores
 from hostedagent.testing import serve
 from tests.lifecycle.observing import body_of, last_told, next_prompt, settled, shown
 from tests.lifecycle.running import Running, running, said_by

@@ -8,7 +8,7 @@ import pytest
 from agent_framework import Agent, Content, WorkflowBuilder, tool
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions
-from hostedagent.stores.choice import file_stores, memory_stores
+from hostedagent.stores.factory import file_stores, memory_stores
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
 from hostedagent.testing.lifespan import Lifespan
 from tests.lifecycle.observing import settled

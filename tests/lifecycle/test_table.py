@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hostedagent import AgentHost
-from hostedagent.stores.choice import memory_stores
+from hostedagent.stores.factory import memory_stores
 from hostedagent.testing import InProcessClient, Reply, serve
 from tests.lifecycle.observing import body_of, last_told, next_prompt, settled, shown
 from tests.lifecycle.subject import Gates, Subject

@@ -18,7 +18,7 @@ providers = [
     FoundryToolbox("research", project_endpoint="https://a.services.ai.azure.com/api/projects/p"),
 ]
 AgentHost(Agent(OfflineChatClient(), context_providers=providers)).app
-print(sorted({"mcp", "httpx2", "azure.identity", "hostedagent.mcp.transport"} & set(sys.modules)))
+print(sorted({"mcp", "httpx2", "azure.identity", "hostedagent.mcp.client"} & set(sys.modules)))
 """
 
 
@@ -27,8 +27,8 @@ def test_a_host_with_mcp_tools_loads_neither_mcp_nor_azure_identity_before_it_ne
     assert (ran.stdout.strip(), ran.returncode) == ("[]", 0), ran.stderr
 
 
-@pytest.mark.parametrize("module", ["hostedagent.host", "hostedagent.turn"])
+@pytest.mark.parametrize("module", ["hostedagent.host", "hostedagent.engine.turn"])
 def test_the_host_itself_does_not_load_them(module: str) -> None:
-    code = f"import sys, {module}; print('mcp' in sys.modules, 'hostedagent.mcp.tools' in sys.modules)"
+    code = f"import sys, {module}; print('mcp' in sys.modules, 'hostedagent.mcp.toolset' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert ran.stdout.split() == ["False", "False"], ran.stderr

@@ -13,8 +13,8 @@ from mcp import MCPError
 from mcp.types import INVALID_REQUEST
 
 from hostedagent import TurnRequest
-from hostedagent.mcp import transport
-from hostedagent.mcp.in_turn import ServerInTurn, TurnHeaders
+from hostedagent.mcp import client as transport
+from hostedagent.mcp.session import ServerInTurn, TurnHeaders
 
 
 async def test_a_call_that_fails_late_leaves_the_connection_that_another_one_made(

@@ -11,7 +11,7 @@ from typing import Any
 from agent_framework import Agent, Content, ContextProvider
 
 from hostedagent import AgentHost, HostOptions, McpTools, memory_stores
-from hostedagent.mcp.in_turn import HeaderFunction
+from hostedagent.mcp.session import HeaderFunction
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ORIGINS = frozenset({"https://login.example"})

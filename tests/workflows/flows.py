@@ -19,10 +19,10 @@ from agent_framework import (
 from pydantic import BaseModel
 
 from hostedagent import AgentHost, HostOptions, IsolationKeys, Scope
+from hostedagent.stores.base import Etag, Value
 from hostedagent.stores.checkpoints import PART
-from hostedagent.stores.choice import memory_stores
+from hostedagent.stores.factory import memory_stores
 from hostedagent.stores.sessions import TURN, Snapshot
-from hostedagent.stores.state import Etag, Value
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
 
 

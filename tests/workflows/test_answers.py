@@ -8,7 +8,7 @@ import pytest
 from agent_framework import Content, Message
 from agent_framework.orchestrations import AgentRequestInfoResponse
 
-from hostedagent.request.answers import answer_schema, coerce, describe, resolve
+from hostedagent.agents.workflow_types import answer_schema, coerce, describe, resolve
 from tests.workflows.flows import City, Point
 
 PARAM = "input[0].output"

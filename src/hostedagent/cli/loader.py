@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
-    from hostedagent.stores.choice import Stores
+    from hostedagent.stores.factory import Stores
 
 USUAL: Final = ("main.py", "agent.py", "app.py")
 """The usual files, in their order: what `run` serves and `doctor` looks at."""

@@ -23,7 +23,7 @@ from hostedagent.cli.starting import Clock, StartError, stay_unready
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
-    from hostedagent.stores.choice import Stores
+    from hostedagent.stores.factory import Stores
 
 FILE_STORE: Final = ".hostedagent"
 """The folder, below the current one, of `--store file`."""
@@ -127,7 +127,7 @@ def _host(target: Target, store: str | None, clock: Clock) -> AgentHost:
 
 
 def _stores(kind: str | None) -> Callable[[], Stores] | None:
-    from hostedagent.stores.choice import file_stores, foundry_stores, memory_stores
+    from hostedagent.stores.factory import file_stores, foundry_stores, memory_stores
 
     match kind:
         case "memory":

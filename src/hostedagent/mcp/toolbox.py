@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from hostedagent.errors import ConfigurationError
-from hostedagent.mcp.tools import McpTools
-from hostedagent.request.turn import TurnRequest
+from hostedagent.mcp.toolset import McpTools
+from hostedagent.protocol.request.turn_request import TurnRequest
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken

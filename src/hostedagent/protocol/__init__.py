@@ -1,1 +1,1 @@
-"""The wire, where the SDK leaves something to complete."""
+"""The Responses protocol, pure: no waiting, no I/O."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Scope
-from hostedagent.stores.state import ABSENT, DEFAULT_TTL, StateConflict, StateStore
+from hostedagent.stores.base import ABSENT, DEFAULT_TTL, StateConflict, StateStore
 
 ASKED: Final = "approval"
 ANSWERED: Final = "approval-answer"

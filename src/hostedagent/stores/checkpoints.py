@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, cast
 
 from hostedagent.identity import Scope
-from hostedagent.stores.state import StateStore
-from hostedagent.types import Json
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import StateStore
 
 PART: Final = "checkpoint"
 

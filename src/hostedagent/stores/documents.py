@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.identity import Scope
-from hostedagent.json_codec import decode, encode
-from hostedagent.types import Json
+from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext

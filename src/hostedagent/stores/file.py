@@ -24,8 +24,7 @@ from typing import Any, Final, Self, TypeVar, cast
 
 from hostedagent.identity import Scope
 from hostedagent.stores.atomic import flush_folder, make_folder, write_atomically
-from hostedagent.stores.file_lock import locked
-from hostedagent.stores.state import (
+from hostedagent.stores.base import (
     ABSENT,
     DEFAULT_TTL,
     Etag,
@@ -35,6 +34,7 @@ from hostedagent.stores.state import (
     Versioned,
     value_to_json,
 )
+from hostedagent.stores.file_lock import locked
 
 logger = logging.getLogger(__name__)
 

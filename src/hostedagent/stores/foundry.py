@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Scope
-from hostedagent.stores.state import (
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import (
     ABSENT,
     DEFAULT_TTL,
     Etag,
@@ -32,7 +33,6 @@ from hostedagent.stores.state import (
     Versioned,
     value_to_json,
 )
-from hostedagent.types import Json
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.core.storage import StateStoreItem, StateStoreItemKey
@@ -94,7 +94,7 @@ class FoundryState:
             )
         # Imported here: most processes never build this store.
         from hostedagent.stores.foundry_client import FoundryClient
-        from hostedagent.stores.patience import Patience
+        from hostedagent.stores.retry import Patience
 
         self._own_credential = None
         if credential is None:

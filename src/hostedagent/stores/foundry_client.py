@@ -30,9 +30,9 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
 
 from hostedagent.errors import ConfigurationError
-from hostedagent.stores.patience import Patience
-from hostedagent.stores.state import Etag, StateTooLarge, StateUnavailable
-from hostedagent.types import Json
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import Etag, StateTooLarge, StateUnavailable
+from hostedagent.stores.retry import Patience
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.core.storage import StateStoreItem, StateStoreItemKeyPage, StateStoreItemRef

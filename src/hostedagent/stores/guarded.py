@@ -21,8 +21,8 @@ from azure.ai.agentserver.responses import (
 )
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
-from hostedagent.stores.patience import Patience
-from hostedagent.telemetry import log_failure
+from hostedagent.observability.logging import log_failure
+from hostedagent.stores.retry import Patience
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Final, cast
 
 from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.approvals import Answer, Approval
+from hostedagent.stores.base import StateStore, StateTooLarge
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.sessions import Snapshot
-from hostedagent.stores.state import StateStore, StateTooLarge
-from hostedagent.telemetry import log_failure
-from hostedagent.types import Event, Json
 
 JOURNAL: Final = "recovery"
 

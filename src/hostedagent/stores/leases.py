@@ -19,8 +19,8 @@ from typing import Final, Protocol
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Scope
-from hostedagent.stores.state import ABSENT, Etag, StateConflict, StateStore, Value
-from hostedagent.telemetry import log_failure
+from hostedagent.observability.logging import log_failure
+from hostedagent.stores.base import ABSENT, Etag, StateConflict, StateStore, Value
 
 logger = logging.getLogger(__name__)
 

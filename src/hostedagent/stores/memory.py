@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from hostedagent.identity import Scope
-from hostedagent.stores.state import ABSENT, DEFAULT_TTL, Etag, StateConflict, Value, Versioned, value_to_json
+from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, StateConflict, Value, Versioned, value_to_json
 
 
 @dataclass(frozen=True, slots=True)

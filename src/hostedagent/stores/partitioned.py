@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from azure.ai.agentserver.core import get_request_context
 
 from hostedagent.identity import CALL_ID_HEADER, LOCAL_USER, USER_ID_HEADER, PlatformScopeResolver, Scope
-from hostedagent.stores.state import StateStore
+from hostedagent.stores.base import StateStore
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext, ResponseProviderProtocol

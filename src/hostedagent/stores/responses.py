@@ -24,8 +24,8 @@ from azure.ai.agentserver.responses import (
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.identity import Scope, current_scope, has_scope
+from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.running import DIED, Running
-from hostedagent.types import Item, Json
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext

@@ -11,10 +11,10 @@ import logging
 from typing import Final
 
 from hostedagent.identity import Scope
+from hostedagent.observability.logging import log_failure
+from hostedagent.outcomes import Failed
+from hostedagent.stores.base import StateStore, Value
 from hostedagent.stores.leases import CONVERSATION, Head, Terms
-from hostedagent.stores.state import StateStore, Value
-from hostedagent.telemetry import log_failure
-from hostedagent.types import Failed
 
 RUNNING: Final = "running"
 

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final, cast
 
 from hostedagent.identity import Scope
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import StateStore, Value, value_to_json
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.leases import Leases, Terms
-from hostedagent.stores.state import StateStore, Value, value_to_json
 from hostedagent.stores.tokens import ContinuationTokens
-from hostedagent.types import Json
 
 TURN: Final = "turn"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from hostedagent.identity import Scope
-from hostedagent.stores.state import StateStore
-from hostedagent.types import Item, Json
+from hostedagent.protocol.types import Item, Json
+from hostedagent.stores.base import StateStore
 
 TOKEN: Final = "continuation-token"
 

@@ -25,7 +25,8 @@ from typing import Final, TypeAlias, cast
 import pytest
 
 from hostedagent.identity import Scope
-from hostedagent.stores.state import (
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import (
     ABSENT,
     MAX_VALUE_BYTES,
     StateConflict,
@@ -33,7 +34,6 @@ from hostedagent.stores.state import (
     StateTooLarge,
     Versioned,
 )
-from hostedagent.types import Json
 
 PassTime: TypeAlias = Callable[[float], None]
 

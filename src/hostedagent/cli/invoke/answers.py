@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from hostedagent.types import Item
+from hostedagent.protocol.types import Item
 
 _YES: Final = ("y", "yes")
 _PLAIN: Final[Mapping[Any, str]] = {

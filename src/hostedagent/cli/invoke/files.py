@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hostedagent.cli.invoke.endpoint import InvokeError
-from hostedagent.types import Item
+from hostedagent.protocol.types import Item
 
 
 def message(text: str, files: Sequence[str]) -> list[Item]:

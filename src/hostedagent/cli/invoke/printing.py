@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from hostedagent.cli.invoke.answers import call
-from hostedagent.types import Event, Item
+from hostedagent.protocol.types import Event, Item
 
 
 class Printer:

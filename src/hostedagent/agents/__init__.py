@@ -1,0 +1,1 @@
+"""Agent Framework: creating agents, running them and reading their updates."""

@@ -1,0 +1,85 @@
+"""What an earlier process told of a service's work: it is left out when the service tells everything again.
+
+Texts and reasoning come again in their order, each from an item of the service; calls and results by their ids. The
+host's own items cannot be found by the service's ids, which are kept from callers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+from hostedagent.protocol.types import Item
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate, Content
+
+_SPOKEN: Final = {"message": "text", "reasoning": "text_reasoning"}
+_CALLED: Final = {
+    "function_call": "function_call",
+    "custom_tool_call": "function_call",
+    "function_call_output": "function_result",
+    "custom_tool_call_output": "function_result",
+}
+
+
+def can_be_left_out(item: Item) -> bool:
+    """Whether an item was finished, and is known again when it comes once more."""
+    return item["type"] in {*_SPOKEN, *_CALLED} and item.get("status", "completed") == "completed"
+
+
+class Told:
+    """The finished items of an earlier process that come again.
+
+    Args:
+        items: The items, as they were told.
+    """
+
+    def __init__(self, items: Sequence[Item] = ()) -> None:
+        self._spoken = {kind: deque[str]() for kind in _SPOKEN.values()}
+        self._called: set[tuple[str, str]] = set()
+        self._is_known: dict[str, bool] = {}
+        for item in items:
+            if (kind := _SPOKEN.get(item["type"])) is not None:
+                self._spoken[kind].append(_text(item))
+            else:
+                self._called.add((_CALLED[item["type"]], item["call_id"]))
+
+    def only_new(self, update: AgentResponseUpdate) -> AgentResponseUpdate | None:
+        """The update without what was told; `None` when nothing is left of it."""
+        ident = _item_id(update)
+        new = [content for content in update.contents if not self._was_told(content, ident)]
+        if len(new) == len(update.contents):
+            return update
+        if not new and update.finish_reason is None:
+            return None
+        rest = copy.copy(update)
+        rest.contents = new
+        return rest
+
+    def _was_told(self, content: Content, ident: str | None) -> bool:
+        if content.type in self._spoken:
+            return ident is not None and self._was_said(content, ident)
+        return (content.type, content.call_id) in self._called
+
+    def _was_said(self, content: Content, ident: str) -> bool:
+        if ident not in self._is_known:
+            told = self._spoken[content.type]
+            self._is_known[ident] = bool(told) and told[0].startswith(content.text or "")
+            if self._is_known[ident]:
+                told.popleft()
+        return self._is_known[ident]
+
+
+def _item_id(update: AgentResponseUpdate) -> str | None:
+    """The service's id of the item that the update is about."""
+    raw = getattr(update.raw_representation, "raw_representation", None)
+    ident = getattr(raw, "item_id", None) or getattr(getattr(raw, "item", None), "id", None)
+    return ident if isinstance(ident, str) else None
+
+
+def _text(item: Item) -> str:
+    parts = [*cast("Sequence[Item]", item.get("summary") or ()), *cast("Sequence[Item]", item.get("content") or ())]
+    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)

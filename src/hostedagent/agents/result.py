@@ -1,0 +1,71 @@
+"""How a run ended by what its updates say: the finish reason, the model that answered, a failure inside the stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostedagent.errors import provider_failure
+from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate
+
+
+class Ending:
+    """Watches the updates of one run.
+
+    A tool loop finishes several model calls; the last one counts.
+    """
+
+    def __init__(self) -> None:
+        self.model: str | None = None
+        self._finish_reason: str | None = None
+        self._failed: Failed | None = None
+
+    def see(self, update: AgentResponseUpdate) -> bool:
+        """Take note of one update, as it comes from the run; nearly all say nothing.
+
+        Returns:
+            Whether the model's service says with it that its answer has failed, so that nothing may follow.
+        """
+        if update.finish_reason is not None:
+            self._finish_reason = str(update.finish_reason)
+            self._see_model(update)
+        elif self.model is None and update.raw_representation is not None:
+            self._see_model(update)
+        if not reports_failure(update):
+            return False
+        error = getattr(getattr(_event(update), "response", None), "error", None)
+        self._failed = provider_failure(getattr(error, "code", None))
+        return True
+
+    def _see_model(self, update: AgentResponseUpdate) -> None:
+        model = getattr(update.raw_representation, "model", None)
+        if isinstance(model, str) and model:
+            self.model = model
+
+    def outcome(self) -> Outcome:
+        """The outcome of a run that came to its end without raising."""
+        if self._failed is not None:
+            return self._failed
+        match self._finish_reason:
+            case "length":
+                return Incomplete("max_output_tokens")
+            case "content_filter":
+                return Incomplete("content_filter")
+            case _:
+                return Completed()
+
+
+# The client of OpenAI's Responses API yields `response.failed` as an update without a finish reason or an error, and
+# the tool loop would go on to run the calls of the broken answer.
+# Can go when it raises or says so (no issue of it is known upstream).
+def reports_failure(update: AgentResponseUpdate) -> bool:
+    """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
+    may_end = not update.contents or update.contents[-1].type == "usage"
+    return may_end and getattr(_event(update), "type", None) == "response.failed"
+
+
+def _event(update: AgentResponseUpdate) -> object:
+    raw = update.raw_representation
+    return getattr(raw, "raw_representation", raw)

@@ -1,0 +1,167 @@
+"""The arguments of a run: options, tools and session reach only agents whose `run` takes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.request.options import client_options
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
+
+
+async def start_run(
+    agent: SupportsAgentRun,
+    messages: Sequence[Message],
+    request: TurnRequest,
+    *,
+    session: AgentSession | None,
+    keeps_history: bool,
+    continuation_token: Mapping[str, Json] | None = None,
+) -> AsyncIterable[AgentResponseUpdate]:
+    """Start a streaming run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
+
+    Args:
+        agent: Any `SupportsAgentRun`.
+        messages: The transcript.
+        request: The turn.
+        session: Passed to agents that take one; `None` leaves it out.
+        keeps_history: Whether the host keeps the conversation, so that the model's service should not.
+        continuation_token: Finds what the model's service already does for the turn, instead of asking it anew.
+    """
+    accepted = _accepted(type(agent))
+    arguments: dict[str, Any] = {"stream": True}
+    if session is not None and _takes(accepted, "session"):
+        arguments["session"] = session
+    tools = request.options.tools.for_run()
+    if tools and _takes(accepted, "tools"):
+        arguments["tools"] = tools
+    options = _chat_options(agent, request, keeps_history)
+    if continuation_token is not None:
+        options["continuation_token"] = dict(continuation_token)
+    if options and _takes(accepted, "options"):
+        arguments["options"] = options
+    made: Any = cast("Any", agent.run)(list(messages), **arguments)
+    if not inspect.iscoroutine(made):
+        return made
+    result: AsyncIterable[AgentResponseUpdate] | AgentResponse = await made
+    # An agent that cannot stream answers whole, whatever it was asked.
+    return result if isinstance(result, AsyncIterable) else _updates(result)
+
+
+async def _updates(response: AgentResponse) -> AsyncGenerator[AgentResponseUpdate]:
+    for update in response.to_updates():
+        yield update
+
+
+def check_tool_names(agent: object, request: TurnRequest) -> None:
+    """See that the caller's tools do not take the name of one of the agent's.
+
+    Raises:
+        InvalidRequest: One does.
+    """
+    names = request.options.tools.names
+    if names and (clash := sorted(names & tool_names(agent))):
+        raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
+
+
+def tool_names(agent: object) -> frozenset[str]:
+    """The names of the tools that the agent declares."""
+    return frozenset(name for tool in _tools(agent) if isinstance(name := getattr(tool, "name", None), str))
+
+
+def approval_tools(agent: object) -> frozenset[str]:
+    """The names of the agent's tools that always ask for approval."""
+    return frozenset(
+        name
+        for tool in _tools(agent)
+        if getattr(tool, "approval_mode", None) == "always_require"
+        and isinstance(name := getattr(tool, "name", None), str)
+    )
+
+
+def asking_tools(agent: object) -> Container[str]:
+    """The names of the tools that ask for approval, also of those that context providers bring to a run."""
+    names = approval_tools(agent)
+    asks = [row.asks_first for row in cast("Sequence[Any]", _providers(agent)) if hasattr(row, "asks_first")]
+    return _AskingTools(names, asks) if asks else names
+
+
+@dataclass(frozen=True, slots=True)
+class _AskingTools(Container[str]):
+    names: frozenset[str]
+    asks: Sequence[Callable[[str], bool]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names or any(asks(cast("str", name)) for asks in self.asks)
+
+
+def keeps_state(agent: object) -> bool:
+    """Whether a run of the agent can leave something in its session that a later run needs.
+
+    An Agent Framework agent whose tools never ask and that has no context providers leaves nothing. Of others it is
+    not known.
+    """
+    if not hasattr(agent, "default_options") or not hasattr(agent, "context_providers"):
+        return True
+    if getattr(agent, "context_providers", None) or getattr(agent, "mcp_tools", None):
+        return True
+    return any(getattr(tool, "approval_mode", None) not in (None, "never_require") for tool in _tools(agent))
+
+
+def model_name(agent: object) -> str | None:
+    """The model that the agent's chat client is set up for, where it says."""
+    name = getattr(getattr(agent, "client", None), "model", None)
+    return name if isinstance(name, str) and name else None
+
+
+def _tools(agent: object) -> Sequence[object]:
+    """The tools that the agent declares; a workflow's are those of the agents inside it."""
+    inner = _inside(getattr(agent, "workflow", None))
+    return [*_own_tools(agent), *(tool for one in inner for tool in _tools(one))]
+
+
+def _providers(agent: object) -> Sequence[object]:
+    own = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
+    return [*own, *(row for one in _inside(getattr(agent, "workflow", None)) for row in _providers(one))]
+
+
+def _inside(workflow: object) -> Sequence[object]:
+    executors = getattr(workflow, "get_executors_list", None)
+    if not callable(executors):
+        return ()
+    rows = cast("Sequence[object]", executors())
+    # An executor holds an agent, or, like an agent of a workflow, a workflow.
+    return [getattr(row, "agent", row) for row in rows if hasattr(row, "agent") or hasattr(row, "workflow")]
+
+
+def _own_tools(agent: object) -> Sequence[object]:
+    options = getattr(agent, "default_options", None)
+    tools = cast("Mapping[str, object]", options).get("tools") if isinstance(options, Mapping) else None
+    return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()
+
+
+def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> dict[str, Json]:
+    client = getattr(agent, "client", None)
+    options = client_options(client, request.options.chat)
+    if keeps_history and getattr(client, "STORES_BY_DEFAULT", False):
+        options["store"] = False  # One owner of the conversation: the service would keep a second copy.
+    return options
+
+
+@lru_cache(maxsize=256)
+def _accepted(kind: type) -> frozenset[str]:
+    parameters = inspect.signature(cast("Any", kind).run).parameters.values()
+    names = {row.name for row in parameters if row.kind in (row.KEYWORD_ONLY, row.POSITIONAL_OR_KEYWORD)}
+    return frozenset(names | {"**"}) if any(row.kind == row.VAR_KEYWORD for row in parameters) else frozenset(names)
+
+
+def _takes(accepted: frozenset[str], name: str) -> bool:
+    return name in accepted or "**" in accepted

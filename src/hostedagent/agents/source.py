@@ -1,0 +1,223 @@
+"""Where the agent of a turn comes from: one instance, or a factory that makes a fresh one for each turn.
+
+An instance is never changed: a turn gets a shallow copy with its own list of context providers, because a run may add
+to that list. What a factory makes belongs to the turn and is closed at its end; what has no `close` and is an async
+context manager, which may be the agent itself or a function of `@asynccontextmanager`, is entered and left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from agent_framework import SupportsAgentRun
+
+from hostedagent.agents.resources import begin_turn_resources
+from hostedagent.errors import ConfigurationError
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.request.turn_request import TurnRequest
+
+if TYPE_CHECKING:  # Workflows are a large part of Agent Framework, and most hosts have none.
+    from agent_framework import Workflow, WorkflowBuilder
+
+logger = logging.getLogger(__name__)
+
+Made: TypeAlias = "SupportsAgentRun | Workflow | WorkflowBuilder"
+Given: TypeAlias = "Made | Awaitable[Made] | AbstractAsyncContextManager[Made]"
+"""What a factory returns: what runs, or what gives it when it is awaited or entered."""
+
+AgentFactory: TypeAlias = Callable[[], Given] | Callable[[TurnRequest], Given]
+
+CLOSE_SECONDS: Final = 10.0
+"""How long an agent may take to close."""
+
+
+class AgentSource:
+    """Opens and closes the agent of each turn.
+
+    Args:
+        agent_or_factory: A `SupportsAgentRun`, or a function of no argument or of one `TurnRequest`, sync or async,
+            that returns a fresh agent, `Workflow` or `WorkflowBuilder`.
+
+    Raises:
+        ConfigurationError: It is neither, or a workflow instance, which can serve one run only.
+    """
+
+    def __init__(self, agent_or_factory: SupportsAgentRun | AgentFactory) -> None:
+        self.instance: SupportsAgentRun | None = None
+        self._factory: Callable[..., Any] | None = None
+        self._factory_takes_request = False
+        if _is_workflow(agent_or_factory):
+            raise ConfigurationError(
+                "A workflow keeps the state of its run, so one instance can't serve several turns. "
+                "Pass a function that builds a fresh one: AgentHost(lambda: build_workflow())."
+            )
+        if isinstance(agent_or_factory, SupportsAgentRun) and not inspect.isclass(agent_or_factory):
+            self.instance = agent_or_factory
+        elif callable(agent_or_factory):
+            self._factory = agent_or_factory
+            self._factory_takes_request = _arity(agent_or_factory) == 1
+        else:
+            raise ConfigurationError(
+                f"AgentHost takes an agent or a function that makes one, not {type(agent_or_factory).__name__!r}."
+            )
+
+    @asynccontextmanager
+    async def open(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
+        """The agent of one turn.
+
+        Exceptions: whatever the factory raises; `ConfigurationError` when it made something that cannot run.
+        Cancellation: closing is shielded and bounded, and its failure never hides an earlier error.
+        """
+        resources = begin_turn_resources()
+        try:
+            async with self._opened(request) as agent:
+                yield agent
+        finally:
+            if resources:
+                await close(resources)
+
+    @asynccontextmanager
+    async def _opened(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
+        if self.instance is not None:
+            yield _own_copy(self.instance)
+            return
+        made = await self._make(request)
+        if _must_be_entered(made):
+            held = Held(cast("AbstractAsyncContextManager[object]", made))
+            try:
+                yield _agent_of(await held.entered())
+            finally:
+                await close(held)
+            return
+        agent = _agent_of(made)
+        try:
+            yield agent
+        finally:
+            await close(agent)
+
+    async def _make(self, request: TurnRequest) -> object:
+        assert self._factory is not None
+        made = self._factory(request) if self._factory_takes_request else self._factory()
+        if inspect.isawaitable(made):
+            made = await made
+        return made
+
+    async def aclose(self) -> None:
+        """Close the instance, at the end of the process."""
+        if self.instance is not None:
+            await close(self.instance)
+
+
+def _agent_of(made: Any) -> SupportsAgentRun:
+    if callable(build := getattr(made, "build", None)):
+        made = build()
+    if callable(as_agent := getattr(made, "as_agent", None)) and not hasattr(made, "create_session"):
+        made = as_agent()
+    if not isinstance(made, SupportsAgentRun):
+        raise ConfigurationError(f"The agent factory returned {type(made).__name__!r}, which cannot run.")
+    return made
+
+
+def _must_be_entered(made: object) -> bool:
+    """Whether something has a beginning and an end and no `close`. What can be closed opens itself when it must."""
+    return hasattr(made, "__aenter__") and not callable(getattr(made, "close", None))
+
+
+class Held:
+    """Enters a context manager and leaves it, in one task of its own: a turn is driven by several.
+
+    Exceptions: what entering raises comes out of `entered`, what leaving raises out of `close`.
+    Cancellation: cancelling `close` cancels the leaving.
+    """
+
+    def __init__(self, manager: AbstractAsyncContextManager[object]) -> None:
+        self._value: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._is_over = asyncio.Event()
+        self._task = asyncio.create_task(self._hold(manager), name="hostedagent-agent")
+
+    async def _hold(self, manager: AbstractAsyncContextManager[object]) -> None:
+        async with manager as value:
+            self._value.set_result(manager if value is None else value)
+            await self._is_over.wait()
+
+    async def entered(self) -> object:
+        """What the manager gives."""
+        await asyncio.wait({self._task, self._value}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._value.done():
+            self._task.result()
+        return self._value.result()
+
+    async def close(self) -> None:
+        """Leave, or stop entering."""
+        self._is_over.set()
+        if self._task.done():  # It could not be entered, and that was told.
+            return
+        if not self._value.done():
+            self._task.cancel()
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        if not self._task.cancelled():
+            self._task.result()
+
+
+async def close(agent: object) -> None:
+    """Close an agent that has a `close`, shielded from cancellation and bounded in time."""
+    closer = getattr(agent, "close", None)
+    if not callable(closer):
+        return
+    try:
+        result = closer()
+        if inspect.isawaitable(result):
+            task = asyncio.ensure_future(cast("Awaitable[object]", result))
+            await asyncio.shield(asyncio.wait_for(task, CLOSE_SECONDS))
+    except Exception as error:  # noqa: BLE001 - the turn has ended, and stays as it ended
+        log_failure(logger, "Closing the agent failed", error)
+
+
+def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
+    providers = getattr(agent, "context_providers", None)
+    if not isinstance(providers, list):
+        return agent
+    own = cast("Any", copy.copy(agent))
+    own.context_providers = list(cast("list[object]", providers))
+    return own
+
+
+def is_workflow_agent(agent: object) -> bool:
+    """Whether an agent is a workflow's, which keeps its state in checkpoints."""
+    if not hasattr(agent, "workflow"):
+        return False
+    from agent_framework import WorkflowAgent  # Not at the top, see there.
+
+    return isinstance(agent, WorkflowAgent)
+
+
+def _is_workflow(value: object) -> bool:
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return False
+    is_workflow = hasattr(value, "as_agent") and hasattr(value, "run") and not hasattr(value, "create_session")
+    is_builder = hasattr(value, "add_edge") and hasattr(value, "build")
+    return is_workflow or is_builder or hasattr(value, "workflow")
+
+
+def _arity(factory: Callable[..., object]) -> int:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    given = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    required = [row for row in parameters if row.default is row.empty and row.kind not in given]
+    if len(required) > 1 or any(row.kind is Parameter.KEYWORD_ONLY for row in required):
+        names = ", ".join(row.name for row in required)
+        raise ConfigurationError(f"An agent factory takes no argument or one TurnRequest; this one takes {names}.")
+    return len(required)

@@ -1,0 +1,59 @@
+"""The tokens of a turn: counted from signals, written as the protocol's `usage`."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from agent_framework import UsageDetails, add_usage_details
+
+from hostedagent.protocol.types import CountUsage, Json
+
+_COUNTED_APART: Final = ("anthropic.cache_read_input_tokens", "anthropic.cache_creation_input_tokens")
+"""Input that Anthropic does not count as input; the protocol does."""
+
+
+class UsageCount:
+    """What a turn has used so far; `None` on the wire until something was counted.
+
+    Args:
+        before: What it used in an earlier process, as it is on the wire.
+    """
+
+    def __init__(self, before: Json = None) -> None:
+        self._usage: UsageDetails | None = None
+        self._before: Json = before
+
+    def count(self, effect: CountUsage) -> None:
+        """Add to the count, or take its place."""
+        replaces = effect.replaces or self._usage is None
+        self._usage = effect.usage if replaces else add_usage_details(self._usage, effect.usage)
+
+    def wire(self) -> Json:
+        """The response's `usage`."""
+        now = self._now()
+        return now if self._before is None else self._before if now is None else _sum(self._before, now)
+
+    def _now(self) -> Json:
+        usage = self._usage
+        if usage is None:
+            return None
+        read, written = usage.get("input_token_count") or 0, usage.get("output_token_count") or 0
+        read += sum(usage.get(name) or 0 for name in _COUNTED_APART)
+        return {
+            "input_tokens": read,
+            "input_tokens_details": {
+                "cached_tokens": usage.get("cache_read_input_token_count") or 0,
+                "cache_write_tokens": usage.get("cache_creation_input_token_count") or 0,
+            },
+            "output_tokens": written,
+            "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_output_token_count") or 0},
+            "total_tokens": max(usage.get("total_token_count") or 0, read + written),
+        }
+
+
+def _sum(before: Json, now: Json) -> Json:
+    """Two counts as one."""
+    return {
+        name: _sum(before[name], value) if isinstance(value, dict) else before[name] + value
+        for name, value in cast("dict[str, Json]", now).items()
+    }

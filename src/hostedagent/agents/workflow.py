@@ -1,0 +1,214 @@
+"""One run of a workflow: from where its checkpoint stands, with what is new, to updates like those of any agent.
+
+Outputs become what they are: updates pass through, so tokens stream as the inner agents make them; messages are sent
+whole; anything else is text, JSON where it is no text. What an executor asks becomes a function call that carries the
+JSON schema of the answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
+
+from agent_framework import AgentResponse, AgentResponseUpdate, Content, Message
+from pydantic import BaseModel
+
+from hostedagent.agents.checkpoints import LastCheckpoint
+from hostedagent.agents.workflow_types import answer_schema, describe
+from hostedagent.protocol.content import wire_json
+from hostedagent.protocol.types import Json
+from hostedagent.stores.checkpoints import OpenRequest
+
+if TYPE_CHECKING:
+    from agent_framework import Workflow, WorkflowEvent
+
+_OUTPUTS: Final = ("output", "intermediate", "data")
+_PLAIN_REQUEST: Final = "request_info"
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(slots=True)
+class WorkflowInput:
+    """What a run is given.
+
+    Args:
+        messages: What is said; used when nothing is answered.
+        responses: Answers to what the workflow asked, by request id.
+        storage: Where the run finds the checkpoint that it goes on from, and leaves the newest.
+        tools: The caller's own tools.
+        shows_intermediate: Whether outputs that the workflow calls intermediate are sent.
+        goes_on: Whether the checkpoint is one of this very turn, which an earlier process began.
+        has_ended: Whether the run came to its end.
+    """
+
+    messages: Sequence[Message]
+    responses: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    storage: LastCheckpoint = field(default_factory=LastCheckpoint)
+    tools: Sequence[Any] = ()
+    shows_intermediate: bool = True
+    goes_on: bool = False
+    has_ended: bool = False
+
+
+async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerator[AgentResponseUpdate]:
+    """Run a fresh workflow from its checkpoint until it is idle.
+
+    Cancellation: cancelling the task that pulls stops the executors. The workflow can't be run again then.
+    """
+    run, storage = cast("Any", workflow.run), given.storage
+    every: dict[str, Any] = {"stream": True, "checkpoint_storage": storage, "tools": list(given.tools) or None}
+    asked: set[str] = set()
+    if given.goes_on and storage.checkpoint is not None:
+        asked = set(storage.checkpoint.pending_request_info_events)
+    elif storage.checkpoint is not None:
+        # What it still waits for comes out again; the caller has it from the turn that asked.
+        async for _ in run(checkpoint_id=storage.checkpoint.checkpoint_id, **every):
+            pass
+    new = _start(given)
+    updates = _Updates(given.shows_intermediate)
+    async for event in run(**new, **every):
+        if event.type == "superstep_started":
+            storage.is_current = False  # Until the checkpoint at its end is there.
+        if event.type == "request_info" and event.request_id in asked:
+            continue
+        for update in updates.of(cast("WorkflowEvent[Any]", event)):
+            yield update
+    given.has_ended = True
+
+
+def _start(given: WorkflowInput) -> dict[str, Any]:
+    if given.goes_on and given.storage.checkpoint is not None:
+        return {"checkpoint_id": given.storage.checkpoint.checkpoint_id}
+    return {"responses": dict(given.responses)} if given.responses else {"message": [*given.messages]}
+
+
+def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:
+    """What the workflow waits for, by the id that a caller answers."""
+    pending = storage.checkpoint.pending_request_info_events if storage.checkpoint is not None else {}
+    requests: dict[str, OpenRequest] = {}
+    for request_id, event in pending.items():
+        asked: object = event.data
+        if _is_users(asked):
+            wire_id = asked.id if asked.type == "function_approval_request" else asked.call_id
+            kind = "approval" if asked.type == "function_approval_request" else "call"
+            name = (asked.function_call.name if asked.function_call is not None else asked.name) or asked.type
+            requests[wire_id or request_id] = OpenRequest(request_id, name, kind)
+        else:
+            requests[request_id] = OpenRequest(
+                request_id, _name(asked), "info", describe(event.response_type), describe(event.request_type)
+            )
+    return requests
+
+
+class _Updates:
+    """Makes updates of a run's events."""
+
+    def __init__(self, shows_intermediate: bool) -> None:
+        self._shows_intermediate = shows_intermediate
+        self._has_usage = False
+
+    def of(self, event: WorkflowEvent[Any]) -> Iterator[AgentResponseUpdate]:
+        """The updates of one event; of most there are none."""
+        if event.type == "request_info":
+            yield AgentResponseUpdate(
+                contents=[_question(event)], role="assistant", author_name=event.source_executor_id
+            )
+        elif event.type == "output" or (event.type in _OUTPUTS and self._shows_intermediate):
+            yield from self._output(event.data, event.executor_id)
+        elif event.type in _OUTPUTS:
+            # Hidden, not free: it counts in the usage.
+            for update in self._output(event.data, event.executor_id):
+                if usage := [content for content in update.contents if content.type == "usage"]:
+                    yield AgentResponseUpdate(contents=usage, role="assistant", author_name=update.author_name)
+
+    def _output(self, data: object, executor_id: str | None) -> Iterator[AgentResponseUpdate]:
+        match data:
+            case AgentResponseUpdate():
+                self._has_usage |= any(content.type == "usage" for content in data.contents)
+                update = copy.copy(data)  # The executor keeps its own.
+                update.author_name = data.author_name or executor_id
+                yield update
+            case AgentResponse():
+                response = cast("AgentResponse[Any]", data)
+                for message in response.messages:
+                    yield _said(message, executor_id)
+                if response.usage_details and not self._has_usage:
+                    usage = Content.from_usage(response.usage_details)
+                    yield AgentResponseUpdate(contents=[usage], role="assistant", author_name=executor_id)
+            case Message():
+                yield _said(data, executor_id)
+            case list() if data and all(isinstance(row, Message) for row in cast("list[object]", data)):
+                for message in cast("list[Message]", data):
+                    yield _said(message, executor_id)
+            case _:
+                if contents := _contents(data):
+                    yield AgentResponseUpdate(
+                        contents=contents, role="assistant", author_name=executor_id, message_id=_new_id()
+                    )
+
+
+def _new_id() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+def _said(message: Message, executor_id: str | None) -> AgentResponseUpdate:
+    return AgentResponseUpdate(
+        contents=list(message.contents),
+        role=message.role,
+        author_name=message.author_name or executor_id,
+        message_id=_new_id(),  # Its own would join it to what was streamed of it before.
+        raw_representation=message,
+    )
+
+
+def _contents(data: object) -> list[Content]:
+    if isinstance(data, Content):
+        return [data]
+    if isinstance(data, list) and data and all(isinstance(row, Content) for row in cast("list[object]", data)):
+        return cast("list[Content]", data)
+    text = data if isinstance(data, str) else wire_json(_plain(cast("object", data)))
+    return [Content.from_text(text)] if text and data is not None else []
+
+
+def _plain(value: object) -> Json:
+    """A value as JSON. Fields are taken one by one: copying a whole dataclass would copy what can't be copied."""
+    match value:
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case Message() | AgentResponse():
+            return cast("Message | AgentResponse[Any]", value).text  # The rest is not for callers.
+        case _ if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
+            return to_dict()
+        case Mapping():
+            return {str(key): _plain(row) for key, row in cast("Mapping[object, object]", value).items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(row) for row in cast("Sequence[object]", value)]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {row.name: _plain(getattr(value, row.name)) for row in fields(value)}
+        case _:
+            return value
+
+
+def _question(event: WorkflowEvent[Any]) -> Content:
+    asked: object = event.data
+    if _is_users(asked):
+        return asked
+    schema = answer_schema(event.response_type)
+    arguments = wire_json({"request": _plain(asked), "response_schema": schema})
+    return Content.from_function_call(event.request_id, _name(asked), arguments=arguments, id=event.request_id)
+
+
+def _is_users(asked: object) -> TypeGuard[Content]:
+    """Whether an agent asks its user, who already knows how to answer that."""
+    return isinstance(asked, Content) and bool(asked.user_input_request) and asked.type != "text"
+
+
+def _name(asked: object) -> str:
+    kind = type(asked)
+    if kind.__module__ == "builtins":
+        return _PLAIN_REQUEST
+    return _NOT_IN_NAMES.sub("_", kind.__name__)[:64]

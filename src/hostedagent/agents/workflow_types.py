@@ -1,0 +1,176 @@
+"""Answers to what a workflow asks: the type that an answer must have, on the wire, in a record, and as a value.
+
+A type is written down by module and name and found again among the modules that the process has loaded; nothing is
+imported for it. Agent Framework's messages are not pydantic types: on the wire they are texts.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
+
+from agent_framework import Content, Message
+from pydantic import (
+    BeforeValidator,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import from_json
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.types import Json
+
+TEXTS: Final = (str, Message, Content, list[Message])
+"""The types of answers for which a plain text will do."""
+
+
+def describe(kind: Any) -> Json:
+    """A type as JSON; `None` when it cannot be written down."""
+    if kind in (None, types.NoneType):
+        return {"type": "types:NoneType"}
+    if origin := get_origin(kind):
+        outer = {"type": "typing:Union"} if origin in (Union, types.UnionType) else describe(origin)
+        arguments = [describe(argument) for argument in get_args(kind)]
+        return None if outer is None or None in arguments else {**outer, "of": arguments}
+    if not isinstance(kind, type) or "<locals>" in kind.__qualname__:
+        return None
+    return {"type": f"{kind.__module__}:{kind.__qualname__}"}
+
+
+def resolve(description: Json) -> Any:
+    """The type that was described; `None` when this process does not know it."""
+    if not isinstance(description, Mapping):
+        return None
+    row = cast("Mapping[str, Json]", description)
+    arguments = [resolve(argument) for argument in row.get("of", ())]
+    if None in arguments:
+        return None
+    if row["type"] == "typing:Union":
+        return Union[tuple(arguments)]  # noqa: UP007
+    module, _, name = str(row["type"]).partition(":")
+    found: object = sys.modules.get(module)
+    for step in name.split("."):
+        found = getattr(found, step, None)
+    if not isinstance(found, type):
+        return None
+    return cast("Any", found)[tuple(arguments)] if arguments else found
+
+
+def answer_schema(kind: Any) -> Json:
+    """The JSON schema of an answer; an empty one, which allows anything, when there is none."""
+    adapter = _adapter(kind)
+    try:
+        return adapter.json_schema() if adapter is not None else {}
+    except PydanticUserError:
+        return {}
+
+
+def coerce(kind: Any, output: Json, param: str) -> Any:
+    """The value that an answer stands for.
+
+    Args:
+        kind: The type that it must have; `None` when that is not known, and any JSON or text will do.
+        output: The `output` of the item: a text, JSON as text, or parts with text.
+        param: The field that holds it, for error messages.
+
+    Raises:
+        InvalidRequest: It is not of the type; `param` says where.
+    """
+    text = _text(output, param)
+    if kind in (str, Message, Content):
+        return _shaped(kind, text, param)
+    value: object = _json(text)
+    if kind == list[Message] and not isinstance(value, list):
+        value = [text]
+    return cast("Json", value) if kind is None else _shaped(kind, cast("Json", value), param)
+
+
+def _json(text: str) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        return text
+
+
+def _text(output: Json, param: str) -> str:
+    if isinstance(output, str):
+        return output
+    parts = cast("list[Mapping[str, Json]]", output) if isinstance(output, list) else []
+    if not parts or any(not isinstance(part.get("text"), str) for part in parts):
+        raise InvalidRequest(f"{param} must be a text, or parts with text.", param=param)
+    return "".join(part["text"] for part in parts)
+
+
+def _shaped(kind: Any, value: Any, param: str) -> Any:
+    adapter = _adapter(kind)
+    if adapter is None:
+        return value
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+        raise InvalidRequest(f"{param}{path}: {first['msg']}.", param=f"{param}{path}") from None
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any] | None:
+    try:
+        return TypeAdapter(_readable(kind))
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError, TypeError):
+        return None
+
+
+def _readable(kind: Any) -> Any:
+    """The type with texts for messages, so that pydantic can read it."""
+    if kind is Message:
+        return Annotated[Any, BeforeValidator(_message), _TEXT]
+    if kind is Content:
+        return Annotated[Any, BeforeValidator(_content), _TEXT]
+    if origin := get_origin(kind):
+        arguments = tuple(_readable(argument) for argument in get_args(kind))
+        return Union[arguments] if origin in (Union, types.UnionType) else origin[arguments]  # noqa: UP007
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _readable_dataclass(kind)
+    return kind
+
+
+def _readable_dataclass(kind: type) -> Any:
+    hints = get_type_hints(kind, include_extras=True)
+    shapes = {name: _readable(hint) for name, hint in hints.items()}
+    if shapes == hints:
+        return kind
+    model: Any = create_model(
+        kind.__name__, **cast("Any", {row.name: (shapes[row.name], _default(row)) for row in fields(cast("Any", kind))})
+    )
+
+    def build(value: object) -> object:
+        read = model.model_validate(value)
+        return kind(**{name: getattr(read, name) for name in read.model_fields_set})
+
+    return Annotated[Any, BeforeValidator(build), WithJsonSchema(model.model_json_schema())]
+
+
+def _default(row: Any) -> Any:
+    return ... if row.default is MISSING and row.default_factory is MISSING else None
+
+
+def _message(value: object) -> Message:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return Message("user", [value])
+
+
+def _content(value: object) -> Content:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return Content.from_text(value)
+
+
+_TEXT: Final = WithJsonSchema({"type": "string"})

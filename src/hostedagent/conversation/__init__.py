@@ -1,0 +1,1 @@
+"""What a turn continues, and what later turns need of it."""

@@ -1,0 +1,241 @@
+"""What a turn continues, settled before the first byte: the snapshot, the lease of the conversation, the approvals.
+
+Everything here can be refused with a real status, and before a model is paid: a conversation that is busy, an approval
+that is unknown, foreign, expired or used. What was taken is given back when the turn never begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from hostedagent.conversation.workflow_responses import read_responses
+from hostedagent.errors import InvalidRequest
+from hostedagent.identity import Scope
+from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Item
+from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.checkpoints import WorkflowState
+from hostedagent.stores.leases import Head, Lease
+from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Sessions, Snapshot
+from hostedagent.stores.tokens import Place
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import PlatformContext
+
+
+@dataclass(slots=True)
+class Continuation:
+    """What one turn continues.
+
+    Args:
+        snapshot: What the response before left; empty for a first turn.
+        excluded: Items that this turn's prompt must not see.
+        lease: The hold on the conversation.
+        answers: The approvals that the input answers; used up.
+        responses: The input's answers to what a workflow waits for, by its request ids.
+        response_id: The response that the turn makes, once it has begun.
+        has_begun: Whether the turn runs, and gives the lease back itself.
+        close: Ends the turn that has begun.
+        made: What the turn did in an earlier process, up to where it is gone on with.
+        checkpoint: Where a workflow is gone on with.
+        place: Where the turn stands in the work of its model's service.
+        told: What was told of that work in an earlier process, and finished.
+        is_lost: Whether another turn had the conversation since.
+    """
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    excluded: frozenset[str] = frozenset()
+    lease: Lease | None = None
+    answers: tuple[Answer, ...] = ()
+    responses: dict[str, Any] = field(default_factory=dict[str, Any])
+    response_id: str | None = None
+    has_begun: bool = False
+    close: Callable[[], Awaitable[None]] | None = None
+    made: tuple[Item, ...] = ()
+    checkpoint: WorkflowState | None = None
+    place: Place | None = None
+    told: tuple[Item, ...] = ()
+    is_lost: bool = False
+
+    async def end(self) -> None:
+        """End a turn that the SDK has left: it does not close its handler, and the conversation would stay taken."""
+        if self.close is not None:
+            with suppress(RuntimeError):  # Somebody still drives it, to its end.
+                await self.close()
+
+
+CONTINUATION: ContextVar[Continuation | None] = ContextVar("hostedagent_continuation", default=None)
+"""What the turn of this context continues, on its way from admission to the handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """Opens and gives back continuations."""
+
+    sessions: Sessions
+    approvals: Approvals
+    store: ResponseStore
+
+    async def open(self, request: TurnRequest, scope: Scope, context: PlatformContext) -> Continuation:
+        """Find out what the turn continues, and take what it needs.
+
+        Raises:
+            Conflict: The conversation is busy, or an approval was used.
+            NotFound: An approval is unknown, or not one of this conversation.
+            InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
+        """
+        continuation = await self._resume(request, scope, context)
+        try:
+            continuation.answers = await self._answers(request, continuation.snapshot, scope)
+            if continuation.answers and _keeps_transcript(request):
+                continuation.snapshot = await self._asking(continuation.answers, scope)
+            first = _last_said(request) if _keeps_transcript(request) else 0
+            continuation.responses = read_responses(
+                request, continuation.snapshot.workflow, continuation.answers, first=first
+            )
+            await self.approvals.consume(scope, continuation.answers)
+        except BaseException:
+            if continuation.lease is not None:
+                await self.sessions.release(continuation.lease)
+            raise
+        return continuation
+
+    async def reopen(
+        self,
+        request: TurnRequest,
+        context: PlatformContext,
+        *,
+        lease: str | None,
+        answers: tuple[Answer, ...],
+        made: tuple[Item, ...],
+    ) -> Continuation:
+        """Find out again what a turn continues that was begun in an earlier process.
+
+        Args:
+            request: The turn.
+            context: The platform's identity of the request.
+            lease: Who held the conversation.
+            answers: The approvals that the turn answers, which it used up.
+            made: What it did.
+        """
+        scope = request.scope
+        continuation = Continuation(made=made, answers=answers)
+        if request.previous_response_id is not None:
+            continuation.snapshot = await self.sessions.resume(scope, request.previous_response_id)
+            continuation.excluded = frozenset(continuation.snapshot.excluded)
+        elif request.conversation_id is not None:
+            conversation = request.conversation_id
+            continuation.lease = held = await self.sessions.adopt(scope, conversation, lease) if lease else None
+            head = held.head if held is not None else await self.sessions.head(scope, conversation)
+            seen = await self._see(scope, head)
+            left = await self.store.orphans(conversation, head.response_id, context=context)
+            continuation.snapshot, continuation.excluded = seen.snapshot, seen.excluded | set(left)
+            continuation.is_lost = held is None and head.response_id != request.response_id
+        elif answers:
+            continuation.snapshot = await self._asking(answers, scope)
+        first = _last_said(request) if _keeps_transcript(request) else 0
+        continuation.responses = read_responses(request, continuation.snapshot.workflow, answers, first=first)
+        return _without_settled(continuation)
+
+    async def abandon(self, continuation: Continuation, scope: Scope) -> None:
+        """Give back what was taken for a turn that never began."""
+        if continuation.has_begun:
+            return
+        await self.approvals.restore(scope, continuation.answers)
+        if continuation.lease is not None:
+            await self.sessions.release(continuation.lease)
+
+    async def _resume(self, request: TurnRequest, scope: Scope, context: PlatformContext) -> Continuation:
+        if request.previous_response_id is not None:
+            snapshot = await self.sessions.resume(scope, request.previous_response_id)
+            return Continuation(snapshot, frozenset(snapshot.excluded))
+        if request.conversation_id is None:
+            return Continuation()
+        if not request.store:
+            return await self._see(scope, await self.sessions.head(scope, request.conversation_id))
+        lease = await self.sessions.acquire(scope, request.conversation_id)
+        try:
+            if lease.was_abandoned:
+                # Whoever held it died in the middle of a turn: what it put into the conversation counts for nothing.
+                left = await self.store.orphans(request.conversation_id, lease.head.response_id, context=context)
+                lease.head = replace(lease.head, excluded=lease.head.excluded + left)
+            return replace(await self._see(scope, lease.head), lease=lease)
+        except BaseException:
+            await self.sessions.release(lease)
+            raise
+
+    async def _see(self, scope: Scope, head: Head) -> Continuation:
+        snapshot = Snapshot()
+        if head.has_snapshot and head.response_id is not None:
+            snapshot = await self.sessions.resume(scope, head.response_id)
+        return Continuation(snapshot, frozenset(head.excluded))
+
+    async def _answers(self, request: TurnRequest, snapshot: Snapshot, scope: Scope) -> tuple[Answer, ...]:
+        answers: dict[str, Answer] = {}
+        said = _last_said(request) if _keeps_transcript(request) else 0
+        for n, item in enumerate(request.input):
+            if item.get("type") != "mcp_approval_response":
+                continue
+            param = f"input[{n}].approval_request_id"
+            item_id = cast("str", item["approval_request_id"])
+            if n < said and not await self.approvals.is_open(scope, item_id):
+                continue  # Part of the transcript: an earlier turn carried it out.
+            approval = await self.approvals.find(scope, item_id, partial(_belongs, request, snapshot), param=param)
+            if approval.request_id in answers:
+                raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
+            answers[approval.request_id] = Answer(approval, item.get("approve") is True, item.get("reason"), param)
+        return tuple(answers.values())
+
+    async def _asking(self, answers: Sequence[Answer], scope: Scope) -> Snapshot:
+        """What the turn left that asked, for a caller that names no response and no conversation."""
+        snapshot = await self.sessions.resume(scope, answers[-1].approval.response_id)
+        for answer in answers:
+            if answer.approval.item_id not in snapshot.open:
+                raise InvalidRequest(
+                    f"{answer.param}: {answer.approval.item_id!r} was not asked together with the last one that is "
+                    "answered, or is no longer kept. Answer the questions of one turn at a time.",
+                    param=answer.param,
+                )
+        return snapshot
+
+
+def _without_settled(continuation: Continuation) -> Continuation:
+    """Without the questions whose calls have run."""
+    done = {item.get("call_id") for item in continuation.made if str(item.get("type")).endswith("_call_output")}
+    questions = continuation.snapshot.open
+    still_open = {item_id: row for item_id, row in questions.items() if row.call_id not in done}
+    continuation.snapshot = replace(continuation.snapshot, open=still_open)
+    continuation.answers = tuple(row for row in continuation.answers if row.approval.call_id not in done)
+    return continuation
+
+
+def _keeps_transcript(request: TurnRequest) -> bool:
+    """Whether the caller keeps the conversation itself and sends it whole."""
+    return request.previous_response_id is None and request.conversation_id is None
+
+
+def _last_said(request: TurnRequest) -> int:
+    """The place of the last input item that an agent made; what stands behind it is new."""
+    return max((n for n, item in enumerate(request.input) if _is_said(item)), default=0)
+
+
+def _is_said(item: Item) -> bool:
+    codec = BY_ITEM.get(str(item.get("type")))
+    role = codec.item_types[str(item.get("type"))] if codec is not None else None
+    return role == "assistant" or (role == "own" and item.get("role") == "assistant")
+
+
+def _belongs(request: TurnRequest, snapshot: Snapshot, approval: Approval) -> bool:
+    """Whether a question is one of the conversation that the request continues."""
+    if not _keeps_transcript(request):
+        return approval.item_id in snapshot.open
+    # Whoever keeps the transcript sends the question back with the answer.
+    sent = (item for item in request.input if item.get("type") == "mcp_approval_request")
+    return any(item.get("id") == approval.item_id for item in sent)

@@ -1,0 +1,1 @@
+"""Who keeps the conversation: one policy for each owner."""

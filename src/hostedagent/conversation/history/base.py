@@ -1,0 +1,84 @@
+"""The contract of a history policy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from hostedagent.conversation.continuation import Continuation
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
+    from azure.ai.agentserver.responses import ResponseContext
+
+KeepCheckpoint: TypeAlias = Callable[[bytes, Mapping[str, OpenRequest]], Awaitable[None]]
+"""Keeps a checkpoint, and what the workflow waits for in it."""
+
+
+@dataclass(slots=True)
+class Feed:
+    """What a run is given.
+
+    Args:
+        messages: What is said.
+        session: For agents that have one.
+        run: How the agent is run, where not by its own `run` method.
+    """
+
+    messages: list[Message]
+    session: AgentSession | None = None
+    run: StatefulRun | None = None
+
+
+class StatefulRun(Protocol):
+    """The run of one turn that leaves a state of its own."""
+
+    def start(self) -> AsyncIterable[AgentResponseUpdate]:
+        """Start the run."""
+        ...
+
+    async def save(self) -> WorkflowState | None:
+        """Keep what the run leaves, before its response is stored.
+
+        Raises:
+            Exception: It cannot be kept; the turn has failed then.
+        """
+        ...
+
+    async def prune(self) -> None:
+        """Drop what is kept too long, once the turn is saved. Never raises."""
+        ...
+
+
+class HistoryPolicy(Protocol):
+    """Owns the conversation's state for a turn.
+
+    Concurrency: one policy serves all turns; the calls of one turn come in order, from one task.
+    Exceptions: a `RequestError` refuses the turn with its message; anything else fails it.
+    Cancellation: `before` may be cancelled at any point; it changes nothing that outlives the turn.
+    """
+
+    keeps_history: bool
+    """Whether the host keeps the conversation, so that the model's service should not."""
+
+    def check(self, agent: object) -> None:
+        """See that nobody else keeps the conversation of this agent.
+
+        Raises:
+            ConfigurationError: Somebody does.
+        """
+        ...
+
+    async def before(
+        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+    ) -> Feed:
+        """Decide what the agent is fed; called once, before the run."""
+        ...
+
+    def after(self, feed: Feed) -> Mapping[str, Json] | None:
+        """The session's state that later turns need, after a run that counts; `None` when there is none."""
+        ...

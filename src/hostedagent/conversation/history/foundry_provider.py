@@ -1,0 +1,229 @@
+"""`FoundryHistoryProvider`: the host's response store as an Agent Framework history provider.
+
+An agent that runs outside the host reads what the host stored and writes what the host will read: the same responses,
+items and scopes. `bind_request_context` says which response a run continues and which one it makes. In a host with
+`history="session"` nothing has to be bound: the turn says it, and the host stores the response itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_framework import HistoryProvider, Message
+from azure.ai.agentserver.core import get_request_context
+from azure.ai.agentserver.responses import FoundryResourceNotFoundError, PlatformContext
+from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
+
+from hostedagent.errors import Conflict, HostError, NotFound
+from hostedagent.identity import IsolationKeys, Scope, current_scope, reset_current_scope, scope_of, set_current_scope
+from hostedagent.protocol.content import approval
+from hostedagent.protocol.transcript.approvals import Answered
+from hostedagent.protocol.transcript.items import split, write_input, write_output
+from hostedagent.protocol.transcript.messages import to_messages
+from hostedagent.protocol.types import Item, MutableItem
+from hostedagent.stores.factory import Stores, default_stores
+from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.sessions import Sessions
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import ResponseProviderProtocol
+
+_WHOLE: Final = -1
+
+
+@dataclass(slots=True)
+class _Binding:
+    """What one run reads from and writes to."""
+
+    response_id: str
+    previous_response_id: str | None
+    is_saved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostedTurn:
+    """A turn of a host, which reads the history, and stores the response, itself."""
+
+    history: Callable[[], Awaitable[Sequence[Item]]]
+    trusts_roles: bool
+
+
+HOSTED_TURN: ContextVar[HostedTurn | None] = ContextVar("hostedagent_hosted_turn", default=None)
+"""Set by a host that leaves the conversation to the agent's own provider."""
+
+_bound: ContextVar[_Binding | None] = ContextVar("hostedagent_history_binding", default=None)
+
+
+class FoundryHistoryProvider(HistoryProvider):
+    """Keeps an agent's history in the response store.
+
+    Example:
+        ```python
+        history = FoundryHistoryProvider(foundry_stores(), scope=IsolationKeys(user))
+        agent = Agent(client, context_providers=[history])
+        with history.bind_request_context(response_id, previous_response_id):
+            await agent.run("Hello.")
+        ```
+
+    Args:
+        stores: Where the responses are; by default Foundry when hosted, else memory. Give a host the same ones.
+        scope: Whose responses; by default those of the request being served, else of the local user.
+        source_id: The provider's name in a session's state.
+    """
+
+    def __init__(
+        self,
+        stores: Stores | None = None,
+        *,
+        scope: Scope | IsolationKeys | None = None,
+        source_id: str = "foundry_history",
+    ) -> None:
+        super().__init__(source_id)
+        self._stores = stores or default_stores()
+        self._store = ResponseStore(self._stores.responses)
+        self._sessions = Sessions(self._stores.state)
+        self._scope = scope_of(scope) if isinstance(scope, IsolationKeys) else scope
+
+    @contextmanager
+    def bind_request_context(self, response_id: str, previous_response_id: str | None = None) -> Generator[None]:
+        """Say which response the runs inside the block make, and which one they continue.
+
+        The binding holds for this context and the tasks started from it, so that concurrent runs do not meet.
+
+        Args:
+            response_id: The response to be written.
+            previous_response_id: The response to be continued; `None` for a first turn.
+        """
+        token = _bound.set(_Binding(response_id, previous_response_id))
+        try:
+            yield
+        finally:
+            _bound.reset(token)
+
+    async def get_messages(
+        self, session_id: str | None, *, state: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Message]:
+        """The history of the response that the run continues.
+
+        Raises:
+            NotFound: It is not there, or it is somebody else's.
+            HostError: Nothing is bound.
+        """
+        if (turn := HOSTED_TURN.get()) is not None and _bound.get() is None:
+            items = await turn.history()
+            return to_messages(items, (), trusts_roles=turn.trusts_roles, answered=_waiting(items))
+        binding = _binding()
+        previous = binding.response_id if binding.is_saved else binding.previous_response_id
+        if previous is None:
+            return []
+        with self._in_scope():
+            items = await self._read(previous)
+        return to_messages(items, (), trusts_roles=True, answered=_waiting(items))
+
+    async def save_messages(
+        self, session_id: str | None, messages: Sequence[Message], *, state: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Write the response: the messages that the run was given as its input, and those that it made as its output.
+
+        Saved again in one binding, the messages are added to the output.
+
+        Raises:
+            Conflict: A response with this id was written before.
+            HostError: Nothing is bound.
+        """
+        if HOSTED_TURN.get() is not None and _bound.get() is None:
+            return
+        binding = _binding()
+        with self._in_scope():
+            if binding.is_saved:
+                await self._add(binding, messages)
+            else:
+                await self._create(binding, messages)
+        binding.is_saved = True
+
+    async def _read(self, previous: str) -> list[Item]:
+        context = _platform_context()
+        try:
+            ids = await self._store.get_history_item_ids(previous, None, _WHOLE, context=context)
+        except FoundryResourceNotFoundError:
+            raise NotFound(f"Response with id '{previous}' not found.", param="previous_response_id") from None
+        excluded = (await self._sessions.resume(current_scope(), previous)).excluded
+        kept = [item_id for item_id in ids if item_id not in excluded]
+        found = cast("Sequence[Item | None]", await self._store.get_items(kept, context=context))
+        return [item for item in found if item is not None]
+
+    async def _create(self, binding: _Binding, messages: Sequence[Message]) -> None:
+        given, said = split(messages)
+        context, provider, response_id = _platform_context(), self._provider(), binding.response_id
+        history = None
+        if binding.previous_response_id is not None:
+            history = await provider.get_history_item_ids(binding.previous_response_id, None, _WHOLE, context=context)
+        response = _response(binding, write_output(said, response_id))
+        inputs = write_input(given, response_id)
+        try:
+            await provider.create_response(cast("Any", response), cast("Any", inputs), history, context=context)
+        except ResponseAlreadyExistsError:
+            raise Conflict(f"Response with id '{response_id}' was written before.", param="response_id") from None
+
+    async def _add(self, binding: _Binding, messages: Sequence[Message]) -> None:
+        context, provider = _platform_context(), self._provider()
+        given, said = split(messages)
+        stored = cast("MutableItem", await provider.get_response(binding.response_id, context=context))
+        more = [*write_input(given, binding.response_id), *write_output(said, binding.response_id)]
+        await provider.update_response(cast("Any", {**stored, "output": [*stored["output"], *more]}), context=context)
+
+    def _provider(self) -> ResponseProviderProtocol:
+        return self._stores.responses(current_scope())
+
+    @contextmanager
+    def _in_scope(self) -> Generator[None]:
+        token = set_current_scope(self._scope or current_scope())
+        try:
+            yield
+        finally:
+            reset_current_scope(token)
+
+
+def _binding() -> _Binding:
+    binding = _bound.get()
+    if binding is None:
+        raise HostError(
+            "FoundryHistoryProvider does not know which response to read and write: "
+            "run the agent inside `with provider.bind_request_context(response_id, previous_response_id):`."
+        )
+    return binding
+
+
+def _platform_context() -> PlatformContext:
+    request = get_request_context()
+    return PlatformContext(user_id_key=request.user_id, call_id=request.call_id)
+
+
+def _response(binding: _Binding, output: list[MutableItem]) -> MutableItem:
+    response: MutableItem = {
+        "id": binding.response_id,
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "completed",
+        "model": "",
+        "output": output,
+    }
+    if binding.previous_response_id is not None:
+        response["previous_response_id"] = binding.previous_response_id
+    return response
+
+
+def _waiting(items: Sequence[Item]) -> Answered:
+    """Questions whose calls have not run: Agent Framework looks for them when their answer comes."""
+    settled = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    asked = [approval.read(item)[0] for item in items if item.get("type") == "mcp_approval_request"]
+    return Answered(
+        waiting=frozenset(
+            row.id for row in asked if row.id and row.function_call and row.function_call.call_id not in settled
+        )
+    )

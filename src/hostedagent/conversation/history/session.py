@@ -1,0 +1,165 @@
+"""Sessions around a run: the one a turn continues, and what of it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_framework import AgentSession, Content, HistoryProvider, Message
+
+from hostedagent.conversation.continuation import Continuation
+from hostedagent.conversation.history.base import Feed
+from hostedagent.conversation.history.foundry_provider import HOSTED_TURN, HostedTurn
+from hostedagent.errors import ConfigurationError
+from hostedagent.options import CallerPolicy
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.transcript.approvals import Answered
+from hostedagent.protocol.transcript.messages import to_messages
+from hostedagent.protocol.types import Item, Json
+from hostedagent.stores.approvals import Answer
+
+if TYPE_CHECKING:
+    from agent_framework import SupportsAgentRun
+    from azure.ai.agentserver.responses import ResponseContext
+
+HOST_SOURCE: Final = "hostedagent"
+"""The source id of the provider that stands for the host in a session's state."""
+
+
+class HostKeepsHistory(HistoryProvider):
+    """Tells Agent Framework that somebody keeps the history, so that it does not start to keep it itself."""
+
+    def __init__(self) -> None:
+        super().__init__(HOST_SOURCE)
+
+    async def get_messages(
+        self, session_id: str | None, *, state: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Message]:
+        """Nothing: the messages come with the run."""
+        return []
+
+    async def save_messages(
+        self, session_id: str | None, messages: Sequence[Message], *, state: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Nothing: the host stores the response."""
+
+
+def history_providers(agent: object) -> list[HistoryProvider]:
+    """The providers that load history into the agent's runs."""
+    providers = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
+    return [row for row in providers if isinstance(row, HistoryProvider) and row.load_messages]
+
+
+def stores_by_default(agent: object) -> bool:
+    """Whether the agent's chat client lets the model's service keep the conversation."""
+    return bool(getattr(getattr(agent, "client", None), "STORES_BY_DEFAULT", False))
+
+
+def open_session(request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun) -> AgentSession | None:
+    """The session that the turn continues, or a new one; `None` for a workflow, whose state is its checkpoints."""
+    if hasattr(agent, "workflow"):
+        return None
+    if continuation.snapshot.session is not None:
+        return AgentSession.from_dict(dict(continuation.snapshot.session))
+    anchor = request.conversation_id or request.response_id
+    return AgentSession(session_id=request.scope.key("session", anchor))
+
+
+def answered(continuation: Continuation) -> Answered:
+    """The approvals that the turn answers, from their records."""
+    if not continuation.answers:
+        return Answered()
+    batches = {
+        question.batch
+        for item_id, question in continuation.snapshot.open.items()
+        if any(answer.approval.item_id == item_id for answer in continuation.answers)
+    }
+    waiting = {row.request_id for row in continuation.snapshot.open.values() if row.batch in batches}
+    responses = {answer.approval.item_id: approval_response(answer) for answer in continuation.answers}
+    return Answered(responses, frozenset(waiting))
+
+
+def approval_response(answer: Answer) -> Content:
+    """An answer as Agent Framework takes it."""
+    approval = answer.approval
+    hosted = approval.hosted
+    call = Content.from_function_call(
+        approval.call_id or approval.request_id,
+        approval.name,
+        arguments=approval.arguments,
+        id=None if hosted else approval.request_id,
+        hosted=hosted or None,
+        server_name=approval.server,
+    )
+    properties = {"hostedagent": {"reason": answer.reason}} if answer.reason else None
+    return Content.from_function_approval_response(
+        answer.approved, approval.request_id, call, additional_properties=properties
+    )
+
+
+def kept_state(session: AgentSession | None, *, keeps_service_id: bool) -> Mapping[str, Json] | None:
+    """A session's stored form; `None` when it holds nothing that a later turn would miss."""
+    if session is None:
+        return None
+    stored = dict(session.to_dict())
+    state = {key: value for key, value in stored["state"].items() if key != HOST_SOURCE and value}
+    if not keeps_service_id:
+        stored["service_session_id"] = None
+    if not state and stored["service_session_id"] is None:
+        return None
+    return {**stored, "state": state}
+
+
+class SessionHistory:
+    """`session`: the agent's own history provider keeps the conversation; only what is new is sent.
+
+    Providers know a conversation by its session id, so a branch of a response chain joins the conversation it
+    branches from.
+    """
+
+    keeps_history = True
+
+    def __init__(self, caller: CallerPolicy) -> None:
+        self._trusts_roles = caller.allow_instructions
+
+    def check(self, agent: object) -> None:
+        """Refuse an agent whose model service would keep the conversation too."""
+        if not history_providers(agent) and stores_by_default(agent):
+            raise ConfigurationError(
+                "history='session' needs an agent with a history provider: the chat client of this one leaves the "
+                "conversation to the model's service. Add a provider, or choose history='service'."
+            )
+
+    async def before(
+        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+    ) -> Feed:
+        """Send what is new, with the session."""
+        continues = request.previous_response_id is not None or request.conversation_id is not None
+        HOSTED_TURN.set(HostedTurn(context.get_history if continues else _no_history, self._trusts_roles))
+        return new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+
+    def after(self, feed: Feed) -> Mapping[str, Json] | None:
+        """The session, with its id: the provider finds the conversation by it."""
+        return kept_session(feed)
+
+
+async def _no_history() -> Sequence[Item]:
+    return ()
+
+
+def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, *, trusts_roles: bool) -> Feed:
+    """The new input alone, with the session."""
+    messages = to_messages(
+        (),
+        request.input,
+        trusts_roles=trusts_roles,
+        answered=answered(continuation),
+        is_whole=False,
+        made=continuation.made,
+    )
+    return Feed(messages, open_session(request, continuation, agent))
+
+
+def kept_session(feed: Feed) -> Mapping[str, Json] | None:
+    """The whole session."""
+    return dict(feed.session.to_dict()) if feed.session is not None else None

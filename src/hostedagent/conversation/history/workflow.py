@@ -1,0 +1,230 @@
+"""Workflows: the checkpoint is the conversation's state, and the transcript stands in where there is none.
+
+Each turn is a fresh workflow. It is put back to where the response that is continued left it, and gets what is new; on
+a first turn, or when the checkpoint is lost or the workflow has changed, it gets the transcript. Only the checkpoint
+at the end of a turn is kept. A conversation keeps that of its head, a chain of responses those of the latest few.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_framework.exceptions import WorkflowCheckpointException
+
+from hostedagent.agents.checkpoints import LastCheckpoint, declared, decode, encode
+from hostedagent.agents.workflow import WorkflowInput, open_requests, run_workflow
+from hostedagent.agents.workflow_types import resolve
+from hostedagent.conversation.continuation import Continuation
+from hostedagent.conversation.history.base import Feed, KeepCheckpoint
+from hostedagent.conversation.history.replay import ReplayHistory
+from hostedagent.conversation.history.session import approval_response, new_only
+from hostedagent.errors import ConfigurationError, InvalidRequest
+from hostedagent.observability.logging import log_failure
+from hostedagent.options import CallerPolicy, HistoryOwner
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
+from hostedagent.stores.sessions import Sessions
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate, SupportsAgentRun, Workflow, WorkflowAgent, WorkflowCheckpoint
+    from azure.ai.agentserver.responses import ResponseContext
+
+logger = logging.getLogger(__name__)
+
+CHAIN_CHECKPOINTS: Final = 8
+"""How many responses of a chain, counted from the latest, can be continued from their checkpoints."""
+
+_UNNAMED: Final = re.compile(r"WorkflowBuilder-[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
+class WorkflowHistory:
+    """The policy for agents that are workflows.
+
+    Args:
+        caller: What requests may set.
+        sessions: Where snapshots and checkpoints are.
+        owner: Who keeps the conversations of the host's other agents.
+        shows_intermediate: Whether outputs that the workflow calls intermediate are sent.
+    """
+
+    keeps_history = True
+
+    def __init__(
+        self, caller: CallerPolicy, sessions: Sessions, *, owner: HistoryOwner, shows_intermediate: bool
+    ) -> None:
+        self._replay = ReplayHistory(caller)
+        self._trusts_roles = caller.allow_instructions
+        self._sessions = sessions
+        self._owner = owner
+        self._shows_intermediate = shows_intermediate
+
+    def check(self, agent: object) -> None:
+        """Refuse a workflow whose checkpoints could not be found again, or that somebody else feeds."""
+        given = cast("WorkflowAgent", agent)
+        if not given.workflow.name or _UNNAMED.fullmatch(given.workflow.name):
+            raise ConfigurationError(
+                "A workflow's checkpoints belong to its name, and this one has none of its own: "
+                'WorkflowBuilder(name="...", start_executor=...).'
+            )
+        if self._owner != "replay":
+            raise ConfigurationError(
+                f"A workflow's checkpoints keep its conversation, and history={self._owner!r} says that somebody else "
+                "does. Leave HostOptions(history=...) out."
+            )
+        if given.context_providers:
+            raise ConfigurationError(
+                "The context providers of a workflow's agent have no place to keep their state. Give them to the "
+                "agents inside the workflow."
+            )
+
+    async def before(
+        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+    ) -> Feed:
+        """Restore the workflow, or tell it everything."""
+        workflow, state = cast("WorkflowAgent", agent).workflow, continuation.snapshot.workflow
+        if continuation.checkpoint is not None:
+            checkpoint = await self._restore(request, continuation.checkpoint, workflow)
+            if checkpoint is not None:
+                return self._going_on(checkpoint, workflow, request, continuation)
+        checkpoint = await self._restore(request, state, workflow) if state is not None else None
+        responses = dict(continuation.responses)
+        if checkpoint is None:
+            if responses or (state is not None and continuation.answers):
+                raise InvalidRequest(
+                    "The workflow that asked is no longer kept, or has been changed since. Start again.", param="input"
+                )
+            feed = await self._replay.before(request, continuation, context, agent)
+        else:
+            feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+            responses |= {row.approval.request_id: approval_response(row) for row in continuation.answers}
+        given = WorkflowInput(
+            feed.messages,
+            responses,
+            LastCheckpoint(checkpoint),
+            request.options.tools.for_run(),
+            self._shows_intermediate,
+        )
+        feed.run = WorkflowRun(workflow, given, request, continuation, self._sessions)
+        return feed
+
+    def _going_on(
+        self, checkpoint: WorkflowCheckpoint, workflow: Workflow, request: TurnRequest, continuation: Continuation
+    ) -> Feed:
+        given = WorkflowInput(
+            [],
+            storage=LastCheckpoint(checkpoint),
+            tools=request.options.tools.for_run(),
+            shows_intermediate=self._shows_intermediate,
+            goes_on=True,
+        )
+        return Feed([], run=WorkflowRun(workflow, given, request, continuation, self._sessions))
+
+    def after(self, feed: Feed) -> Mapping[str, Json] | None:
+        """No session."""
+        return None
+
+    async def _restore(
+        self, request: TurnRequest, state: WorkflowState, workflow: Workflow
+    ) -> WorkflowCheckpoint | None:
+        data = await self._sessions.checkpoints.load(request.scope, state.checkpoint)
+        if data is None:
+            logger.warning("A checkpoint is gone; workflow %r gets the transcript instead.", workflow.name)
+            return None
+        try:
+            found = {row.request_id: resolve(row.answer) for row in state.requests.values()}
+            answers = {request_id: kind for request_id, kind in found.items() if kind is not None}
+            checkpoint = await decode(data, [*declared(workflow), *_recorded(state.requests)], answers)
+        except Exception as error:  # noqa: BLE001 - the transcript is there too
+            log_failure(logger, f"A checkpoint of workflow {workflow.name!r} cannot be read", error)
+            return None
+        if checkpoint.graph_signature_hash != workflow.graph_signature_hash:
+            logger.warning(
+                "Workflow %r is not built as it was when its checkpoint was made (are the ids of its executors "
+                "stable?); it gets the transcript instead.",
+                workflow.name,
+            )
+            return None
+        return checkpoint
+
+
+@dataclass(slots=True)
+class WorkflowRun:
+    """The run of one turn, and what it leaves."""
+
+    workflow: Workflow
+    given: WorkflowInput
+    request: TurnRequest
+    continuation: Continuation
+    sessions: Sessions
+
+    def start(self) -> AsyncIterable[AgentResponseUpdate]:
+        """Start the run."""
+        return run_workflow(self.workflow, self.given)
+
+    def keep_each(self, keep: KeepCheckpoint) -> None:
+        """Have every checkpoint of the run kept before the run goes on."""
+        storage = self.given.storage
+
+        async def after_save(checkpoint: WorkflowCheckpoint) -> None:
+            requests = open_requests(storage)
+            try:
+                data = await encode(checkpoint, [*declared(self.workflow), *_recorded(requests)])
+            except Exception as error:  # noqa: BLE001 - the last one decides, and that is told
+                log_failure(logger, f"A checkpoint of workflow {self.workflow.name!r} cannot be kept", error)
+            else:
+                await keep(data, requests)
+
+        storage.after_save = after_save
+
+    async def save(self) -> WorkflowState | None:
+        """Keep the checkpoint at the end of the run; of one that was cut short, the checkpoint before it counts.
+
+        Raises:
+            Exception: It could not be made, or could not be read back later.
+        """
+        storage, before = self.given.storage, self.continuation.snapshot.workflow
+        if not self.given.has_ended:
+            return before.named() if before is not None else None
+        if storage.checkpoint is None or not storage.is_current:
+            raise WorkflowCheckpointException("The workflow made no checkpoint at its end; its own log says why.")
+        requests = open_requests(storage)
+        kinds = [*declared(self.workflow), *_recorded(requests)]
+        data = await encode(storage.checkpoint, kinds)
+        saved = await self.sessions.checkpoints.save(self.request.scope, self.request.response_id, data)
+        return WorkflowState(saved, requests, self._earlier()[-self._bound :] if self._bound else ())
+
+    async def prune(self) -> None:
+        """Drop the checkpoints that are one too many, once the turn is saved. A failure costs space only."""
+        earlier = self._earlier() if self.given.has_ended else ()
+        for response_id in earlier[: max(0, len(earlier) - self._bound)]:
+            try:
+                await self._drop(response_id)
+            except Exception as error:  # noqa: BLE001 - the turn is done
+                log_failure(logger, "Dropping an old checkpoint failed", error)
+
+    @property
+    def _bound(self) -> int:
+        """How many earlier responses keep their checkpoints."""
+        return 0 if self.request.conversation_id is not None else CHAIN_CHECKPOINTS - 1
+
+    def _earlier(self) -> tuple[str, ...]:
+        state = self.continuation.snapshot.workflow
+        return (*state.earlier, state.checkpoint.response_id) if state is not None else ()
+
+    async def _drop(self, response_id: str) -> None:
+        snapshot = self.continuation.snapshot
+        if snapshot.workflow is None or snapshot.workflow.checkpoint.response_id != response_id:
+            snapshot = await self.sessions.resume(self.request.scope, response_id)
+        if snapshot.workflow is not None:
+            await self.sessions.drop_checkpoint(self.request.scope, response_id, snapshot)
+
+
+def _recorded(requests: Mapping[str, OpenRequest]) -> list[Any]:
+    """The types of what is asked and answered. Executors do not declare these."""
+    kinds = (resolve(kind) for row in requests.values() for kind in (row.asked, row.answer))
+    return [kind for kind in kinds if kind is not None]

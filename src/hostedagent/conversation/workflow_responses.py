@@ -1,0 +1,91 @@
+"""What a workflow waits for, and what a request says to it: settled before the first byte.
+
+A workflow that has asked takes answers, not new input. So a request that answers nothing is refused, with the names of
+what is open, and so is an answer of the wrong type; neither uses anything up. One exception: where a single question
+takes a text, a plain message answers it, as in any chat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from hostedagent.agents.workflow_types import TEXTS, coerce, resolve
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.request.turn_request import TurnRequest, read_item
+from hostedagent.protocol.types import Item
+from hostedagent.stores.approvals import Answer
+from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
+
+
+def read_responses(
+    request: TurnRequest, state: WorkflowState | None, answers: Sequence[Answer], *, first: int = 0
+) -> dict[str, Any]:
+    """The answers in a request, by the id that the workflow knows each request by; approvals excepted.
+
+    Args:
+        request: The request.
+        state: What the workflow was left in; `None` when the turn continues no workflow.
+        answers: The approvals that the request answers.
+        first: The first input item that is new.
+
+    Raises:
+        InvalidRequest: Something else is said than what the workflow waits for; `param` names the field.
+    """
+    if state is None or not state.requests:
+        return {}
+    items = list(enumerate(request.input))[first:]
+    responses: dict[str, Any] = {}
+    for n, item in items:
+        if "call_id" not in item or not str(item.get("type")).endswith("_output"):
+            continue
+        open_request = state.requests.get(str(item["call_id"]))
+        param = f"input[{n}].call_id"
+        if open_request is None:
+            raise InvalidRequest(
+                f"{param} {item['call_id']!r} answers nothing that is open. {_open(state)}", param=param
+            )
+        if open_request.request_id in responses:
+            raise InvalidRequest(f"{param} {item['call_id']!r} is answered twice.", param=param)
+        responses[open_request.request_id] = _response(open_request, item, f"input[{n}]")
+    said = [(n, item) for n, item in items if item.get("type") == "message" and item.get("role") != "assistant"]
+    if not responses and not answers:
+        return _plain_answer(state.requests, said, state)
+    if said:
+        param = f"input[{said[0][0]}]"
+        raise InvalidRequest(f"{param}: the workflow waits for answers; send them without messages.", param=param)
+    return responses
+
+
+def _response(request: OpenRequest, item: Item, param: str) -> Any:
+    if request.kind == "info":
+        return coerce(resolve(request.answer), item.get("output"), f"{param}.output")
+    return read_item(item, param)[0]
+
+
+def _plain_answer(
+    requests: Mapping[str, OpenRequest], said: Sequence[tuple[int, Item]], state: WorkflowState
+) -> dict[str, Any]:
+    only = next(iter(requests.values()))
+    kind = resolve(only.answer)
+    if len(requests) > 1 or only.kind != "info" or kind not in TEXTS or not said:
+        raise InvalidRequest(f"input: the workflow waits for answers. {_open(state)}", param="input")
+    texts = [_text(item.get("content"), f"input[{n}].content") for n, item in said]
+    return {only.request_id: coerce(kind, "\n".join(texts), f"input[{said[0][0]}].content")}
+
+
+def _text(content: Any, param: str) -> str:
+    if isinstance(content, str):
+        return content
+    parts = cast("Sequence[Item]", content)
+    if any(not isinstance(part.get("text"), str) for part in parts):
+        raise InvalidRequest(f"{param}: the workflow waits for a text.", param=param)
+    return "".join(part["text"] for part in parts)
+
+
+def _open(state: WorkflowState) -> str:
+    names = ", ".join(
+        f"{request.name} ({'approval_request_id' if request.kind == 'approval' else 'call_id'} {wire_id!r})"
+        for wire_id, request in state.requests.items()
+    )
+    return f"Open: {names}."

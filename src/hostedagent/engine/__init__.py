@@ -1,0 +1,1 @@
+"""One turn, from an accepted request to its outcome."""

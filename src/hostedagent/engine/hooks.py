@@ -1,0 +1,183 @@
+"""Hooks: what an application may do before a run, to every update, and when a turn has ended.
+
+A hook is a function, sync or async. A sync one runs on the event loop and must not block. What a hook raises never
+reaches a caller, save the message of a `RequestError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from agent_framework import AgentResponseUpdate
+
+from hostedagent.agents.pump import close_stream
+from hostedagent.agents.result import reports_failure
+from hostedagent.errors import ConfigurationError
+from hostedagent.observability.logging import log_failure
+from hostedagent.outcomes import Outcome
+from hostedagent.protocol.request.turn_request import TurnRequest, set_current_turn
+
+logger = logging.getLogger(__name__)
+
+OUTCOME_SECONDS: Final = 10.0
+"""How long `on_outcome` may take."""
+
+CHANGEABLE: Final = frozenset({"options", "metadata", "user", "client_headers"})
+"""The fields of a request that `before_run` may change."""
+
+Updates: TypeAlias = AgentResponseUpdate | Iterable[AgentResponseUpdate] | None
+"""What stands for an update: another one, several, or none."""
+
+
+class BeforeRun(Protocol):
+    """Looks at a request, and may return another one. Called once a turn, before the agent is made."""
+
+    def __call__(self, request: TurnRequest, /) -> TurnRequest | Awaitable[TurnRequest | None] | None:
+        """Return the request to go on with (`dataclasses.replace`), or `None` for this one.
+
+        Only `options`, `metadata`, `user` and `client_headers` may differ: the rest names what is stored already.
+
+        Concurrency: called for many turns at a time. `current_turn()` is the request as it was sent.
+        Exceptions: a `RequestError` fails the turn as `invalid_prompt`, with its message; anything else fails it as
+        `server_error`, and its text is not told. The agent is then not made.
+        Cancellation: cancelled with the turn.
+        """
+        ...
+
+
+class TransformUpdate(Protocol):
+    """Changes what a run says before anything is made of it: the events, the stored items, what later turns see."""
+
+    def __call__(self, update: AgentResponseUpdate, /) -> Updates | Awaitable[Updates]:
+        """Return what takes the update's place: an update, several, or `None` to drop it.
+
+        Return a copy rather than change the update: the agent's own history keeps the object. Dropping an update
+        drops what it says; how the run ended and what it cost still count. An update in which the model's service
+        reports a failure is not shown to the hook.
+
+        Concurrency: one update of a run at a time, in order, in the task that pulls the run; many runs at a time.
+        Exceptions: fail the turn like an error of the run; what came before is kept.
+        Cancellation: cancelled with the run.
+        """
+        ...
+
+
+class OnOutcome(Protocol):
+    """Is told how a turn ended. Called once for each turn that has begun, whatever its end, after it was saved."""
+
+    def __call__(self, request: TurnRequest, outcome: Outcome, /) -> object:
+        """Take note of `Completed`, `Incomplete`, `Failed` or `Cancelled`.
+
+        The SDK holds the terminal event back until it has returned: until then a caller does not see the end of a
+        stream or gets no response, and a background response is in progress. Keep it short.
+
+        Concurrency: called for many turns at a time, each in a task of its own.
+        Exceptions: are logged, and change nothing.
+        Cancellation: ends after `OUTCOME_SECONDS`; a caller who goes does not end it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The hooks of a host: `AgentHost(agent, hooks=Hooks(...))`.
+
+    Args:
+        before_run: See `BeforeRun`.
+        transform_update: See `TransformUpdate`.
+        on_outcome: See `OnOutcome`.
+    """
+
+    before_run: BeforeRun | None = None
+    transform_update: TransformUpdate | None = None
+    on_outcome: OnOutcome | None = None
+
+
+async def prepare(hook: BeforeRun, request: TurnRequest) -> TurnRequest:
+    """The request that a turn goes on with.
+
+    Raises:
+        ConfigurationError: The hook returned something else, or changed what must stay.
+        Exception: The hook's.
+    """
+    made = hook(request)
+    if inspect.isawaitable(made):
+        made = await made
+    if made is None:
+        return request
+    if not isinstance(cast("object", made), TurnRequest):
+        raise ConfigurationError(f"before_run returned {type(made).__name__!r}, not a TurnRequest or None.")
+    names = [field.name for field in fields(TurnRequest) if field.name not in CHANGEABLE]
+    if changed := [name for name in names if getattr(made, name) != getattr(request, name)]:
+        raise ConfigurationError(f"before_run must not change {', '.join(changed)}: that much is settled already.")
+    return made
+
+
+async def transformed(
+    hook: TransformUpdate, stream: AsyncIterable[AgentResponseUpdate]
+) -> AsyncGenerator[AgentResponseUpdate]:
+    """The updates of a run as the hook returns them."""
+    try:
+        async for update in stream:
+            if reports_failure(update):
+                yield update
+                continue
+            try:
+                made = hook(update)
+                if inspect.isawaitable(made):
+                    made = await made
+                updates = [made] if isinstance(made, AgentResponseUpdate) else list(made or ())
+            except Exception:
+                await close_stream(stream)
+                raise
+            for one in updates or _rest(update):
+                yield one
+    except GeneratorExit:
+        await close_stream(stream)
+        raise
+
+
+def _rest(dropped: AgentResponseUpdate) -> Iterable[AgentResponseUpdate]:
+    """What stays of a dropped update: the tokens it counts, and that a model call has finished."""
+    usage = [content for content in dropped.contents if content.type == "usage"]
+    if not usage and dropped.finish_reason is None:
+        return ()
+    raw = dropped.raw_representation if dropped.finish_reason is not None else None
+    rest = AgentResponseUpdate(
+        contents=usage,
+        role=dropped.role,
+        author_name=dropped.author_name,
+        agent_id=dropped.agent_id,
+        message_id=dropped.message_id,
+        finish_reason=cast("Any", dropped.finish_reason),  # Typed wider where it is read than where it is given.
+        raw_representation=raw,
+    )
+    return (rest,)
+
+
+async def tell(hook: OnOutcome, request: TurnRequest, outcome: Outcome) -> None:
+    """Tell how a turn ended. Raises nothing of the hook's; the hook goes on when the one who waits is cancelled."""
+    task = asyncio.create_task(_tell(hook, request, outcome), name="hostedagent-outcome")
+    _telling.add(task)
+    task.add_done_callback(_telling.discard)
+    await asyncio.wait({task})
+
+
+_telling: Final[set[asyncio.Task[None]]] = set()
+"""The loop holds its tasks weakly."""
+
+
+async def _tell(hook: OnOutcome, request: TurnRequest, outcome: Outcome) -> None:
+    set_current_turn(request)
+    try:
+        async with asyncio.timeout(OUTCOME_SECONDS):
+            told = hook(request, outcome)
+            if inspect.isawaitable(told):
+                await told
+    except Exception as error:  # noqa: BLE001 - the turn has ended, and stays as it ended
+        log_failure(logger, f"on_outcome of {request.response_id} failed", error)

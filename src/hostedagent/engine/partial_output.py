@@ -1,0 +1,57 @@
+"""The output of a response while its turn runs, for whoever asks in between: what is done, and what was said so far."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final, cast
+
+from hostedagent.protocol.types import Event, Item, Json
+
+_PRIVATE: Final = "internal_metadata"
+"""What an item carries for the host alone; the SDK takes it off what it sends itself."""
+
+
+class Growing:
+    """Collects from the events of a turn what its response would say now.
+
+    Args:
+        response: The response, in which the turn puts each item that is done.
+    """
+
+    def __init__(self, response: Mapping[str, Json]) -> None:
+        self._response = response
+        self._open: dict[int, Item] = {}
+        self._said: dict[int, list[str]] = {}
+
+    async def watch(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+        """The same events, seen."""
+        async with aclosing(events):
+            async for event in events:
+                self._see(event)
+                yield event
+
+    def output(self) -> list[Item]:
+        """The items that are done, and those that are not: of a message the text so far."""
+        done = cast("Sequence[Item | None]", self._response["output"])
+        items = {index: item for index, item in enumerate(done) if item is not None}
+        items |= {index: self._with_text(index) for index in self._open}
+        return [{key: value for key, value in items[index].items() if key != _PRIVATE} for index in sorted(items)]
+
+    def _see(self, event: Event) -> None:
+        match event["type"]:
+            case "response.output_text.delta":
+                self._said.setdefault(event["output_index"], []).append(event["delta"])
+            case "response.output_item.added":
+                self._open[event["output_index"]] = event["item"]
+            case "response.output_item.done":
+                self._open.pop(event["output_index"], None)
+                self._said.pop(event["output_index"], None)
+            case _:
+                pass
+
+    def _with_text(self, index: int) -> Item:
+        if (said := self._said.get(index)) is None:
+            return self._open[index]
+        text: Json = {"type": "output_text", "text": "".join(said), "annotations": [], "logprobs": []}
+        return {**self._open[index], "content": [text]}

@@ -1,0 +1,233 @@
+"""One MCP server in one turn: the turn's headers, its own connection, and calls that never break the turn.
+
+The connection is made for the first thing that needs it and lives in a task of its own, because a turn is driven by
+several. A server that cannot be reached costs its patience once; every call then says so at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from agent_framework import Content
+from agent_framework.exceptions import UserInputRequiredException
+
+from hostedagent.agents.source import Held
+from hostedagent.errors import RequestError
+from hostedagent.mcp.consent import consent_requests, is_consent_error
+from hostedagent.protocol.request.turn_request import TurnRequest
+
+if TYPE_CHECKING:
+    from mcp import Client, StdioServerParameters
+    from mcp.server.mcpserver import MCPServer
+
+    from hostedagent.mcp.client import RemoteTool
+
+logger = logging.getLogger(__name__)
+
+HeaderFunction: TypeAlias = Callable[[TurnRequest], Mapping[str, str] | Awaitable[Mapping[str, str]]]
+
+LEAVE_SECONDS: Final = 2.0
+"""How long taking leave of a server may take; then the connection is cut."""
+
+MAX_WORDS: Final = 2000
+"""The longest message of a server's error that the model is shown, in characters."""
+
+
+class Unreachable(Exception):
+    """The server did not answer when the turn needed it."""
+
+
+class TurnHeaders:
+    """The headers of one turn, made once, and again when the server refuses them."""
+
+    def __init__(self, make: HeaderFunction | None, request: TurnRequest) -> None:
+        self._make = make
+        self._request = request
+        self._made: Mapping[str, str] | None = None
+
+    async def get(self, *, refused: bool = False) -> Mapping[str, str]:
+        """The headers."""
+        if self._made is None or refused:
+            self._made = await self._make_them()
+        return self._made
+
+    async def _make_them(self) -> Mapping[str, str]:
+        if self._make is None:
+            return {}
+        made = self._make(self._request)
+        return dict(await made if inspect.isawaitable(made) else made)
+
+
+class ServerInTurn:
+    """What one turn has of a server.
+
+    Concurrency: used from any task of the turn; a connection is made once.
+
+    Args:
+        label: What the server is called.
+        server: Where it is.
+        headers: The turn's.
+        patience: Seconds to connect and to list the tools.
+        timeout: Seconds for a call.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        server: str | StdioServerParameters | MCPServer,
+        headers: TurnHeaders,
+        *,
+        patience: float,
+        timeout: float,
+    ) -> None:
+        self.is_silent = False
+        self.listing = asyncio.Lock()
+        self._label = label
+        self._server = server
+        self._headers = headers
+        self._patience = patience
+        self._timeout = timeout
+        self._connecting = asyncio.Lock()
+        self._held: Held | None = None
+        self._client: Client | None = None
+        self._failure: Exception | None = None
+
+    async def headers(self) -> Mapping[str, str]:
+        """The turn's headers.
+
+        Raises:
+            RequestError: The application says what the caller must mend.
+            Unreachable: They could not be made.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._headers.get()
+        except RequestError:
+            raise
+        except Exception as error:
+            raise Unreachable from error
+
+    async def tools(self) -> Sequence[RemoteTool]:
+        """List the server's tools.
+
+        Raises:
+            UserInputRequiredException: The user must agree first.
+            Unreachable: It did not answer, or not with a listing.
+        """
+        transport = await _transport()
+        try:
+            client = await self._connected(transport)
+            async with asyncio.timeout(self._patience):
+                return await transport.list_tools(client)
+        except (UserInputRequiredException, Unreachable):
+            raise
+        except Exception as error:
+            self._ask_for_consent(error)
+            self._failure = error
+            self.is_silent = transport.is_silent(error)
+            raise Unreachable from error
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> list[Content]:
+        """Call a tool. Whatever goes wrong is said to the model, save that the user must agree first.
+
+        Raises:
+            UserInputRequiredException: The user must agree first.
+        """
+        transport = await _transport()
+        try:
+            try:
+                return await self._call(transport, name, arguments)
+            except Exception as error:
+                if not transport.is_forgotten(error):
+                    raise
+                return await self._call(transport, name, arguments)
+        except (UserInputRequiredException, RequestError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a broken tool must not take the turn with it
+            self._ask_for_consent(error)
+            words = None if is_consent_error(error) else transport.words(error)
+            if words is None:
+                warn(f"A call of the tool {name!r} of the MCP server {self._label!r} failed", error)
+            return [Content.from_text(f"Error: {words[:MAX_WORDS] if words is not None else self._told(error)}")]
+
+    async def _call(self, transport: Any, name: str, arguments: Mapping[str, Any]) -> list[Content]:
+        client = await self._connected(transport)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await transport.call_tool(client, name, arguments)
+        except Exception as error:
+            is_lost = transport.is_silent(error) and not isinstance(error, TimeoutError)
+            # The next call connects anew; another one may have done so already.
+            if (is_lost or transport.is_forgotten(error)) and client is self._client:
+                await self._drop()
+            raise
+
+    def _told(self, error: Exception) -> str:
+        if is_consent_error(error):
+            return f"the MCP server {self._label!r} needs the user's consent, and does not say how to get it."
+        if isinstance(error, TimeoutError):
+            return f"the MCP server {self._label!r} did not answer in time."
+        return f"the MCP server {self._label!r} cannot be reached. Go on without it, or try again later."
+
+    def _ask_for_consent(self, error: Exception) -> None:
+        if requests := consent_requests(error, self._label):
+            raise UserInputRequiredException(requests, "The tool needs the user's consent.") from error
+
+    async def _connected(self, transport: Any) -> Client:
+        async with self._connecting:
+            if self._failure is not None:
+                raise Unreachable from self._failure
+            if self._client is None:
+                await self.headers()  # What making them raises must not come out of the connection.
+                self._client = await self._connect(transport)
+            return self._client
+
+    async def _connect(self, transport: Any) -> Client:
+        self._held = Held(transport.connected(self._server, self._headers, patience=self._patience))
+        try:
+            async with asyncio.timeout(self._patience):
+                return cast("Client", await self._held.entered())
+        except BaseException as error:
+            await self._drop()
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and not (task is not None and task.cancelling()):
+                raise ConnectionError("The connection cancelled itself.") from error
+            raise
+
+    async def _drop(self) -> None:
+        held, self._held, self._client = self._held, None, None
+        if held is not None:
+            try:
+                await asyncio.wait_for(held.close(), LEAVE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the turn has what it needs
+                logger.debug("Leaving the MCP server %r failed: %s.", self._label, type(error).__qualname__)
+
+    async def close(self) -> None:
+        """Take leave of the server."""
+        self._failure = self._failure or Unreachable("The turn has ended.")
+        await self._drop()
+
+
+def warn(what: str, error: BaseException) -> None:
+    """Warn, with the kinds of an error and never its text, which may hold an address or a token."""
+    kinds: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(kinds) < 6:
+        kinds.append(type(link).__qualname__)
+        if isinstance(link, BaseExceptionGroup):
+            link = cast("BaseExceptionGroup[BaseException]", link).exceptions[0]
+        else:
+            link = link.__cause__
+    logger.warning("%s: %s.", what, " from ".join(kinds))
+
+
+async def _transport() -> Any:
+    """The module that loads `mcp`: a second of work, off the loop."""
+    module: ModuleType = await asyncio.to_thread(importlib.import_module, "hostedagent.mcp.client")
+    return module

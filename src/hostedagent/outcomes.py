@@ -1,0 +1,51 @@
+"""How a turn ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ErrorCode = Literal[
+    "rate_limit_exceeded",
+    "content_filter",
+    "invalid_prompt",
+    "authentication_error",
+    "timeout",
+    "server_error",
+]
+"""The codes that a failed turn can carry in `response.error.code`."""
+
+IncompleteReason = Literal["max_output_tokens", "content_filter", "consent_required"]
+
+StopCause = Literal["client", "steered", "shutdown", "lost"]
+"""Why a turn was stopped: the caller left or cancelled, a newer input came, the process ends, another turn took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The run ended by itself and everything was saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """The run ended before its work was done; what it made is kept."""
+
+    reason: IncompleteReason
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run broke; `message` is written for the caller and never holds an exception's text."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The turn was stopped from outside."""
+
+    cause: StopCause
+
+
+Outcome: TypeAlias = Completed | Incomplete | Failed | Cancelled

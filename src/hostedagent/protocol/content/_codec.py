@@ -1,0 +1,278 @@
+"""What a content family is: one `Codec` row with its three directions, and what the codecs are given to work with.
+
+`read` turns an item (of the input or of the history, they are the same) into Agent Framework contents. `open` starts
+an output item from the first part that belongs to it; the `OpenItem` takes the later parts and closes the item.
+`effect` serves the families that put nothing on the wire. Everything here is synchronous and does no I/O: what must be
+done is yielded as an effect, and the turn driver does it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+
+from pydantic import BaseModel
+
+from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
+
+if TYPE_CHECKING:
+    from agent_framework import Content
+    from azure.ai.agentserver.responses import ResponseEventStream
+
+Key: TypeAlias = tuple[str, ...]
+"""Which open item a part belongs to: the family's name first, then what tells its items apart.
+
+A key whose last element is empty names nothing: after its item has ended, it may come again and opens the next item.
+"""
+
+ItemRole = Literal["assistant", "tool", "user", "own"]
+"""The role of the Agent Framework message that an item becomes part of; `own` when the item itself says."""
+
+
+class Part(NamedTuple):
+    """One content of an update, with what the update says about it. A tuple, because there is one for each token.
+
+    `author` is the agent that speaks, `message_id` the provider's message, both `None` when unknown. `replaces` means
+    that the content is a snapshot of everything so far, `position` its place among the contents of its type in an
+    update that is a snapshot as a whole.
+    """
+
+    content: Content
+    author: str | None = None
+    message_id: str | None = None
+    role: str = "assistant"
+    replaces: bool = False
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why an item is closed: the part that ends it, if one does, and whether what it holds is all there was."""
+
+    before: Part | None = None
+    status: Literal["completed", "incomplete"] = "completed"
+
+
+COMPLETED = End()
+INCOMPLETE = End(status="incomplete")
+
+
+class OpenItem(Protocol):
+    """An output item that has begun and not ended."""
+
+    def ends_before(self, part: Part) -> bool:
+        """Whether the item must be closed before `part`, which is another item's, comes out."""
+        ...
+
+    def append(self, part: Part) -> Iterable[Emission]:
+        """Take a part that has the item's key; honours `part.replaces`."""
+        ...
+
+    def ends_at_finish(self, message_id: str | None) -> bool:
+        """Whether the item must be closed when the model call that speaks as `message_id` has finished."""
+        ...
+
+    def close(self, end: End) -> Iterable[Emission]:
+        """End the item; called once, nothing follows."""
+        ...
+
+    @property
+    def outlasts(self) -> frozenset[str] | None:
+        """Content types for which `ends_before` need not be asked, because it is false; `None` for all of them."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the item has ended by itself (its last part said so); it is then forgotten, not closed."""
+        ...
+
+
+class BaseItem:
+    """What most open items do: end when their author does something else, and when the model call finishes.
+
+    Args:
+        part: The first part; `append` gets it too.
+        output: Where the item is begun, once there is something to say.
+    """
+
+    is_closed = False
+    outlasts: frozenset[str] | None = frozenset()
+
+    def __init__(self, part: Part, output: Output) -> None:
+        self.first = part
+        self.output = output
+        self.item: OutputItem | None = None
+
+    def ends_before(self, part: Part) -> bool:
+        """Whether `part` comes from the same author, in the same message as far as is known."""
+        same_message = part.message_id is None or part.message_id == self.first.message_id
+        return same_message and part.author == self.first.author
+
+    def ends_at_finish(self, message_id: str | None) -> bool:
+        """Whether the model call that finished is the one that makes this item, as far as is known."""
+        return message_id is None or self.first.message_id in (None, message_id)
+
+
+class WholeItem(BaseItem):
+    """An item that one part says everything about: it opens and closes at once."""
+
+    def __init__(self, prefix: str, write: Callable[[Part], MutableItem], part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self._prefix = prefix
+        self._write = write
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Emit the item."""
+        item = self._write(part)
+        opened = self.output.item(self._prefix, part)
+        yield opened.added(dict(item, status="in_progress") if "status" in item else dict(item))
+        yield opened.done(item)
+        self.is_closed = True
+
+    def close(self, end: End) -> Iterable[Emission]:
+        """Nothing is left to do."""
+        return ()
+
+
+def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, Output], OpenItem]:
+    """An `open` for a family whose items come whole: `write` builds the finished item, without its id."""
+
+    def open_whole(part: Part, output: Output) -> OpenItem:
+        return WholeItem(prefix, write, part, output)
+
+    return open_whole
+
+
+class OutputItem:
+    """One item on the wire: its id, its place, and the events that every item has."""
+
+    __slots__ = ("_author", "_builder", "id", "index")
+
+    def __init__(self, stream: ResponseEventStream, item_id: str, author: str | None) -> None:
+        self._builder = stream.add_output_item(item_id)
+        self._author = author
+        self.id = item_id
+        self.index = self._builder.output_index
+
+    def remember(self, **values: Json) -> None:
+        """Keep values with the stored item that clients never see; `recall` reads them back from the history."""
+        self._builder.internal_metadata["hostedagent"] = values
+
+    def added(self, item: MutableItem) -> Event:
+        """The `response.output_item.added` event; `item` without its id."""
+        return _event(self._builder.emit_added(self._complete(item)))
+
+    def event(self, kind: str, **fields: Json) -> Event:
+        """An event inside the item. Plain, not built: the SDK only copies it and stamps the sequence number anew."""
+        return {"type": kind, "item_id": self.id, "output_index": self.index, **fields}
+
+    def done(self, item: MutableItem) -> Event:
+        """The `response.output_item.done` event, which also puts the item into the response; `item` without its id."""
+        return _event(self._builder.emit_done(self._complete(item)))
+
+    def _complete(self, item: MutableItem) -> Json:
+        item["id"] = self.id
+        if self._author is not None:
+            item["agent_reference"] = {"type": "agent_reference", "name": self._author}
+        return item
+
+
+@dataclass(slots=True)
+class Output:
+    """Where codecs open items: one response's event stream and what the turn knows about it.
+
+    `held_calls` are the names of tools that ask for approval: their calls are kept back until it is known whether
+    the caller sees a question or a call. `consent_origins` are the origins that a consent link may have, `None` for
+    any.
+    """
+
+    stream: ResponseEventStream
+    response_id: str
+    held_calls: Container[str] = frozenset[str]()
+    consent_origins: frozenset[str] | None = None
+
+    def item(self, prefix: str, part: Part) -> OutputItem:
+        """Begin an item. Nothing else may begin one before its `added` event has been yielded."""
+        return OutputItem(self.stream, new_item_id(prefix, self.response_id), part.author)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One content family: what Agent Framework calls it, what Responses calls it, and the directions between them.
+
+    Args:
+        family: The family's name, also the first element of its keys.
+        content_types: Agent Framework content types that the family emits.
+        item_types: Responses item types that the family reads, with the role each has in a transcript.
+        read: Item to contents. Raises `InvalidRequest` when the item cannot be understood.
+        open: First part of an item to the open item; emits nothing yet, `append` is called with the same part next.
+        effect: Part to effects, for families that put nothing on the wire.
+        key: Which open item a part belongs to; `None` for the one of the family that its author opened last.
+        is_repeatable: Whether a key may come again after its item ended. Where it may not, what comes is a repeat of
+            what was sent and is dropped, unless the key names nothing. Where it may, no item ends by itself.
+        absent: Direction (`read`, `emit` or `stream`) to the reason why the family does not have it.
+        limits: Sentences for `docs/limitations.md`.
+    """
+
+    family: str
+    content_types: tuple[str, ...] = ()
+    item_types: Mapping[str, ItemRole] = field(default_factory=dict[str, ItemRole])
+    read: Callable[[Item], Sequence[Content]] | None = None
+    open: Callable[[Part, Output], OpenItem] | None = None
+    effect: Callable[[Part], Iterable[Effect]] | None = None
+    key: Callable[[Part], Key | None] | None = None
+    is_repeatable: bool = False
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    limits: tuple[str, ...] = ()
+
+
+def new_item_id(prefix: str, response_id: str) -> str:
+    """An item id in the SDK's format: the prefix, the response's partition key, 32 random characters.
+
+    The service routes an item by the partition key inside its id, so a provider's own id can't be used.
+    """
+    partition = response_id.partition("_")[2][:18]
+    if len(partition) < 18:
+        partition = f"{secrets.token_hex(8)}00"
+    return f"{prefix}_{partition}{secrets.token_hex(16)}"
+
+
+def recall(item: Item) -> Mapping[str, Json]:
+    """What `OutputItem.remember` kept with a stored item; empty for items that came from a caller."""
+    metadata = item.get("internal_metadata")
+    if metadata is None:
+        return {}
+    values = metadata.get("hostedagent") if isinstance(metadata, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _event(event: object) -> Event:
+    assert isinstance(event, dict)
+    return event  # pyright: ignore[reportUnknownVariableType]
+
+
+def wire_json(value: Json) -> str:
+    """`value` as JSON text. Dataclasses and pydantic models are written by their fields, other objects as text."""
+    return wire_text(json.dumps(value, default=_jsonable, ensure_ascii=False))
+
+
+def _jsonable(value: object) -> Json:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)
+
+
+def wire_text(text: str) -> str:
+    """`text` with lone surrogates replaced: they have no UTF-8 form, and one would break the whole answer."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

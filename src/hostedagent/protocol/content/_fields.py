@@ -1,0 +1,77 @@
+"""Fields of items that callers send: what a family demands of them, said in the caller's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.types import Item, Json
+
+
+def required_text(item: Item, name: str, *, may_be_empty: bool = False) -> str:
+    """A text field.
+
+    Raises:
+        InvalidRequest: It is missing, not a string, or empty where that says nothing.
+    """
+    value = item.get(name)
+    if not isinstance(value, str) or not (value or may_be_empty):
+        kind = "a string" if may_be_empty else "a non-empty string"
+        raise InvalidRequest(f"{item.get('type')} needs {name}, {kind}.", param=name)
+    return value
+
+
+def required_object(item: Item, name: str) -> Mapping[str, Json]:
+    """A field that is an object.
+
+    Raises:
+        InvalidRequest: It is missing or something else.
+    """
+    return as_object(item.get(name), name)
+
+
+def required_texts(item: Mapping[str, Json], name: str, param: str) -> list[str]:
+    """A field that is an array of strings, with at least one.
+
+    Raises:
+        InvalidRequest: It is missing, empty, or holds something else.
+    """
+    rows = [row for row in as_array(item.get(name), param) if isinstance(row, str)]
+    if not rows or len(rows) != len(cast("Sequence[object]", item[name])):
+        raise InvalidRequest(f"{param} must be a non-empty array of strings.", param=param)
+    return rows
+
+
+def optional_number(item: Mapping[str, Json], name: str, param: str) -> int | None:
+    """A whole number, or nothing.
+
+    Raises:
+        InvalidRequest: It is something else.
+    """
+    value = item.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise InvalidRequest(f"{param} must be a whole number.", param=param)
+    return value
+
+
+def as_object(value: object, param: str) -> Mapping[str, Json]:
+    """`value`, if it is an object.
+
+    Raises:
+        InvalidRequest: It is not; the message names `param`.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"{param} must be an object.", param=param)
+    return cast("Mapping[str, Json]", value)
+
+
+def as_array(value: object, param: str) -> Sequence[Json]:
+    """`value`, if it is an array.
+
+    Raises:
+        InvalidRequest: It is not; the message names `param`.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise InvalidRequest(f"{param} must be an array.", param=param)
+    return cast("Sequence[Json]", value)

@@ -1,0 +1,154 @@
+"""Approvals: the agent asks before it runs a tool, and the caller answers in a later request.
+
+The question is one `mcp_approval_request`, whatever the tool is: clients know how to answer that. It is recorded
+before it leaves. The answer names the item on the wire; the stores know which question of Agent Framework that is, who
+may answer it, and that it is answered once. This family only reads and writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from agent_framework import Content
+
+from hostedagent.errors import InvalidRequest, failed
+from hostedagent.protocol.content._calls import read_text
+from hostedagent.protocol.content._codec import (
+    BaseItem,
+    Codec,
+    End,
+    Key,
+    OpenItem,
+    Output,
+    OutputItem,
+    Part,
+    new_item_id,
+    recall,
+    whole,
+    wire_json,
+    wire_text,
+)
+from hostedagent.protocol.content._fields import required_text
+from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableItem, SaveApproval
+
+LOCAL_SERVER: Final = "agent"
+"""The `server_label` of questions about the agent's own tools; a tool of the provider has its server's label."""
+
+HOSTED_SERVER: Final = "provider"
+"""The `server_label` of questions about a provider's tool when the provider does not say which server runs it."""
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Read a question or an answer."""
+    return [_read_answer(item) if item.get("type") == "mcp_approval_response" else _read_question(item)]
+
+
+def _read_question(item: Item) -> Content:
+    memory = recall(item)
+    label = required_text(item, "server_label")
+    is_hosted = bool(memory.get("hosted", label != LOCAL_SERVER))
+    request_id = str(memory.get("request_id") or required_text(item, "id"))
+    call = Content.from_function_call(
+        str(memory.get("call_id") or request_id),
+        required_text(item, "name"),
+        arguments=required_text(item, "arguments", may_be_empty=True),
+        id=None if is_hosted else request_id,
+        hosted=is_hosted or None,
+        server_name=label if is_hosted else None,
+    )
+    return Content.from_function_approval_request(request_id, call)
+
+
+def _read_answer(item: Item) -> Content:
+    approve: object = item.get("approve")
+    if not isinstance(approve, bool):
+        raise InvalidRequest("mcp_approval_response needs approve, true or false.", param="approve")
+    reason = read_text(item, "reason")
+    return Content(
+        "function_approval_response",
+        approved=approve,
+        id=required_text(item, "approval_request_id"),
+        additional_properties={"hostedagent": {"reason": reason}} if reason else None,
+    )
+
+
+def key(part: Part) -> Key:
+    """A question is asked once in a response."""
+    return ("approval", part.content.type, part.content.id or "")
+
+
+class OpenQuestion(BaseItem):
+    """A question, which comes whole."""
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Record the question, then ask it. One that could not be answered fails the turn instead."""
+        content, call = part.content, part.content.function_call
+        self.is_closed = True
+        if call is None or not call.name or not content.id:
+            yield EndTurn(failed("server_error"))
+            return
+        item_id = new_item_id("mcpr", self.output.response_id)
+        arguments = _arguments(call)
+        # Recorded before the item begins: when that fails, the response must not miss an item that was counted.
+        yield SaveApproval(item_id, content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
+        item = OutputItem(self.output.stream, item_id, part.author)
+        item.remember(request_id=content.id, call_id=call.call_id, hosted=bool(call.hosted))
+        wire: MutableItem = {
+            "type": "mcp_approval_request",
+            "server_label": (call.server_name or HOSTED_SERVER) if call.hosted else LOCAL_SERVER,
+            "name": call.name,
+            "arguments": arguments,
+        }
+        yield item.added(dict(wire))
+        yield item.done(wire)
+
+    def close(self, end: End) -> Sequence[Emission]:
+        """Nothing is left to do."""
+        return ()
+
+
+def _arguments(call: Content) -> str:
+    arguments: str | Mapping[str, Json] | None = call.arguments
+    if isinstance(arguments, str):
+        return wire_text(arguments)
+    return wire_json(arguments or {})
+
+
+def _write_answer(part: Part) -> MutableItem:
+    content = part.content
+    item: MutableItem = {
+        "type": "mcp_approval_response",
+        "approval_request_id": content.id or "",
+        "approve": content.approved is True,
+    }
+    kept: object = content.additional_properties.get("hostedagent")
+    reason: Json = kept.get("reason") if isinstance(kept, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return {**item, "reason": reason} if isinstance(reason, str) else item
+
+
+_open_answer = whole("mcpa", _write_answer)
+
+
+def open_approval(part: Part, output: Output) -> OpenItem:
+    """A question is recorded; an answer, which only an agent that plays back a transcript emits, is not."""
+    return (
+        _open_answer(part, output) if part.content.type == "function_approval_response" else OpenQuestion(part, output)
+    )
+
+
+APPROVAL = Codec(
+    family="approval",
+    content_types=("function_approval_request", "function_approval_response"),
+    item_types={"mcp_approval_request": "assistant", "mcp_approval_response": "user"},
+    read=read,
+    open=open_approval,
+    key=key,
+    absent={"stream": "A question is asked when its arguments are known; nothing of it comes in pieces."},
+    limits=(
+        "A question about the agent's own tool is an `mcp_approval_request` with the server label `agent`: the "
+        "Responses protocol has no other item for a question.",
+        "The reason that comes with an answer is kept for the agent, but Agent Framework does not tell it to the "
+        "model.",
+    ),
+)

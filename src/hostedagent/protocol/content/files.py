@@ -1,0 +1,169 @@
+"""Files that an agent gives: images and documents as data, by URL, or by the id of an uploaded file.
+
+An image that comes as data is an `image_generation_call`, which clients know how to show. For anything else the
+protocol has no output item: the file is a message that names it, with a citation that leads to it. Callers' files are
+parts of messages and are read there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from mimetypes import guess_extension
+from typing import Final, Literal
+from urllib.parse import unquote_to_bytes
+
+from agent_framework import Annotation, Content
+
+from hostedagent.observability.metrics import count_left_out
+from hostedagent.protocol.content._calls import raw_text
+from hostedagent.protocol.content._codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part, wire_text
+from hostedagent.protocol.content.image import OpenImage
+from hostedagent.protocol.content.text import OpenText
+from hostedagent.protocol.types import Emission
+
+logger = logging.getLogger(__name__)
+
+MAX_DATA_BYTES: Final = 8 * 1024 * 1024
+"""The largest file that is sent as data: a stream repeats it in four events, and every reader of a response gets it."""
+
+_SCHEMES: Final = ("http://", "https://")
+
+_Refusal = Literal["is too large to send", "cannot be sent", "is at a place that callers cannot reach"]
+
+
+def key(part: Part) -> Key:
+    """What an author gives again is a repeat: a snapshot of a whole message names its files once more."""
+    content = part.content
+    place = content.uri or content.file_id or content.vector_store_id or ""
+    # Data may be megabytes long, and keys are kept until the response ends.
+    digest = hashlib.sha256(place.encode("utf-8", "replace")).hexdigest() if place else ""
+    return ("files", content.type, part.author or "", content.name or "", digest)
+
+
+class OpenFile(BaseItem):
+    """A file, which comes whole."""
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Send the file as an image or as a message that names it."""
+        self.is_closed = True
+        content = part.content
+        if content.type == "data" and _media_type(content).startswith("image/") and (image := _inline(content)):
+            result = Content.from_image_generation_tool_result(outputs=image)
+            yield from OpenImage(part, self.output).append(part._replace(content=result))
+            return
+        text = Content.from_text(_text(content), annotations=list(_citations(content)))
+        message = OpenText(part._replace(content=text, replaces=False, position=None), self.output)
+        yield from message.append(message.first)
+        yield from message.close(COMPLETED)
+
+    def close(self, end: End) -> Iterable[Emission]:
+        """Nothing is left to do."""
+        return ()
+
+
+class _NoItem(BaseItem):
+    is_closed = True
+
+    def append(self, part: Part) -> Iterable[Emission]:
+        logger.debug("A vector store was named; no item tells of it.")
+        count_left_out("dropped", part.content.type)
+        return ()
+
+    def close(self, end: End) -> Iterable[Emission]:
+        return ()
+
+
+def _inline(content: Content) -> Content | None:
+    """The same data as base64, which not every data URL is; `None` when it cannot be sent."""
+    if _refusal(content) is not None:
+        return None
+    head, _, body = (content.uri or "").partition(",")
+    if not head.endswith(";base64"):
+        body = base64.b64encode(unquote_to_bytes(body)).decode()
+    media_type = _media_type(content)
+    return Content.from_uri(f"data:{media_type};base64,{body}", media_type=media_type)
+
+
+def _media_type(content: Content) -> str:
+    """The declared media type, which a content may leave to its data URL."""
+    head = (content.uri or "").partition(",")[0].removeprefix("data:")
+    return content.media_type or head.partition(";")[0] or "application/octet-stream"
+
+
+def _refusal(content: Content) -> _Refusal | None:
+    """Why a file is named only, if it is."""
+    match content.type:
+        case "data":
+            _, comma, body = (content.uri or "").partition(",")
+            if not comma:
+                return "cannot be sent"
+            return "is too large to send" if len(body) * 3 // 4 > MAX_DATA_BYTES else None
+        case "uri":
+            is_reachable = (content.uri or "").lower().startswith(_SCHEMES)
+            return None if is_reachable else "is at a place that callers cannot reach"
+        case _:
+            return None if content.file_id else "cannot be sent"
+
+
+def _label(content: Content) -> str:
+    """The file's name; without one, what there is instead of it."""
+    if content.type == "hosted_file":
+        return wire_text(content.name or content.file_id or "file")
+    return wire_text(content.name or f"file{guess_extension(_media_type(content).partition(';')[0]) or '.bin'}")
+
+
+def _text(content: Content) -> str:
+    label, refusal = _label(content), _refusal(content)
+    if refusal is not None:
+        return f"[{label} {refusal}]"
+    if content.type != "uri":
+        return label
+    return wire_text(f"{content.name}: {content.uri}" if content.name else content.uri or "")
+
+
+def _citations(content: Content) -> Iterator[Annotation]:
+    if _refusal(content) is not None:
+        return
+    citation = Annotation(type="citation")
+    if content.type == "hosted_file":
+        citation["file_id"] = content.file_id or ""
+        if container := content.additional_properties.get("container_id") or raw_text(content, "container_id"):
+            citation["additional_properties"] = {"container_id": container}
+        if content.name:
+            citation["url"] = wire_text(content.name)
+    else:
+        inline = _inline(content) if content.type == "data" else content
+        citation["url"] = (inline.uri if inline else None) or ""
+        citation["title"] = _label(content)
+    yield citation
+
+
+def open_file(part: Part, output: Output) -> OpenItem:
+    """A file is sent; a vector store is only where a provider searches, and nothing to send."""
+    return _NoItem(part, output) if part.content.type == "hosted_vector_store" else OpenFile(part, output)
+
+
+FILES = Codec(
+    family="files",
+    content_types=("data", "uri", "hosted_file", "hosted_vector_store"),
+    open=open_file,
+    key=key,
+    absent={
+        "read": "A caller's files are parts of messages and of outputs, which read them; so are the messages that "
+        "name a file. Model providers take no file in what an assistant said: the next turn's model sees the name.",
+        "stream": "A file is sent when it is complete.",
+    },
+    limits=(
+        "An image that an agent gives as data is an `image_generation_call`. Any other file is a message with its "
+        "name and one citation: `url_citation` with the URL (a data URL when the agent gave data), "
+        "`container_file_citation`, `file_citation` or `file_path` with the file's id.",
+        f"Data of more than {MAX_DATA_BYTES // 1024**2} MiB is named but not sent; so is a file whose URL is not http "
+        "or https.",
+        "The model sees the name and the link of a file it gave in an earlier turn, not its bytes.",
+        "A file that an agent gives twice in one response is sent once.",
+        "A vector store that an agent names is not sent: a caller can do nothing with it.",
+    ),
+)

@@ -1,0 +1,197 @@
+"""MCP tools that the model's service calls itself: `mcp_call`, and the `mcp_list_tools` that goes before.
+
+Arguments that the call does not know yet are taken from the provider's own object that comes with the result. An MCP
+server that the agent itself connects to is no matter of this family: its tools are functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, cast
+
+from agent_framework import Content, get_namespaced_value
+from pydantic import BaseModel
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content._calls import (
+    CallItem,
+    CallStatus,
+    raw_text,
+    raw_value,
+    read_call_id,
+    read_list,
+    read_status,
+    read_text,
+)
+from hostedagent.protocol.content._codec import Codec, Key, Output, Part, wire_json, wire_text
+from hostedagent.protocol.content.parts import write_part
+from hostedagent.protocol.types import Event, Item, Json, MutableItem
+
+_ERROR_TYPES: Final = ("mcp_protocol_error", "mcp_tool_execution_error", "http_error")
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Read a call, with its result where it has one, or a list of tools."""
+    if item.get("type") == "mcp_list_tools":
+        return [_read_tools(item)]
+    call_id, name = read_call_id(item), read_text(item, "name")
+    if not name:
+        raise InvalidRequest("mcp_call needs name, a non-empty string.", param="name")
+    approval = read_text(item, "approval_request_id")
+    contents = [
+        Content.from_mcp_server_tool_call(
+            call_id,
+            name,
+            server_name=read_text(item, "server_label"),
+            arguments=read_text(item, "arguments") or "",
+            additional_properties={"openai": {"approval_request_id": approval}} if approval else None,
+        )
+    ]
+    output, error, status = read_text(item, "output"), item.get("error"), read_status(item)
+    if output is not None or error is not None or status is not None:
+        properties: dict[str, Json] = {"status": status} if status else {}
+        if error is not None:
+            properties["error"] = error
+        if error is not None and output is None:  # Clients send the output alone, and the model must hear of this.
+            output = error if isinstance(error, str) else wire_json(error)
+            properties["output_is_error"] = True
+        contents.append(
+            # A string is the one form that every client can send on.
+            Content.from_mcp_server_tool_result(
+                call_id, output=output, additional_properties={"mcp": properties} if properties else None
+            )
+        )
+    return contents
+
+
+def _read_tools(item: Item) -> Content:
+    tools = cast("Sequence[object]", read_list(item, "tools") or ())
+    names = [str(cast("Mapping[str, object]", tool).get("name")) for tool in tools if isinstance(tool, Mapping)]
+    return Content.from_text(f"[tools of the MCP server {item.get('server_label')}: {', '.join(names) or 'none'}]")
+
+
+def key(part: Part) -> Key:
+    """A call and its result are one item."""
+    return ("mcp", part.content.call_id or "")
+
+
+class OpenMcpCall(CallItem):
+    """A call of a tool on an MCP server."""
+
+    prefix: ClassVar[str] = "mcp"
+    item_type: ClassVar[str] = "mcp_call"
+
+    def __init__(self, part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self._server = self._name = ""
+        self._waiting = self._arguments = ""
+        self._approval: object = None
+        self._output: str | None = None
+        self._error: Json = None
+
+    def take(self, part: Part) -> Iterator[Event]:
+        """Take the call or its result; each may know what the other does not."""
+        content = part.content
+        self._server = self._server or content.server_name or raw_text(content, "server_label")
+        self._name = self._name or content.tool_name or raw_text(content, "name")
+        self._approval = self._approval or get_namespaced_value(
+            content.additional_properties, "openai", "approval_request_id"
+        )
+        if arguments := _arguments(content):
+            self._waiting = wire_text(arguments)
+        if content.type == "mcp_server_tool_call":
+            yield from self.begin()
+            if self._waiting:
+                yield from self._say_arguments()
+            return
+        self._output = None if _mark(content, "output_is_error") else _output(content)
+        self._error = _error(content, self._output)
+        if self._error is not None:
+            self.failed_with = "failed"
+        elif raw_text(content, "status") == "incomplete" or _mark(content, "status") == "incomplete":
+            self.failed_with = "incomplete"
+        elif "failed" in (raw_text(content, "status"), _mark(content, "status")):
+            self.failed_with = "failed"
+        self.has_result = True
+
+    def _say_arguments(self) -> Iterator[Event]:
+        if self._waiting and not self._arguments:
+            self._arguments = self._waiting
+            yield self.opened.event("response.mcp_call_arguments.delta", delta=self._arguments)
+            yield self.opened.event("response.mcp_call_arguments.done", arguments=self._arguments)
+
+    def finish(self, status: CallStatus) -> Iterator[Event]:
+        """The arguments, where only the result knew them; a failure is a step of its own."""
+        yield from self._say_arguments()
+        if status == "failed":
+            yield self.step("failed")
+
+    def wire(self, status: CallStatus) -> MutableItem:
+        """The item, with what came back."""
+        item: MutableItem = {
+            "type": "mcp_call",
+            "server_label": self._server,
+            "name": self._name,
+            "arguments": self._arguments,
+            "output": self._output,
+            "status": status,
+        }
+        if self._error is not None:
+            item["error"] = self._error
+        if isinstance(self._approval, str):
+            item["approval_request_id"] = self._approval
+        return item
+
+
+def _arguments(content: Content) -> str:
+    """The arguments as JSON; an empty mapping says nothing, since a provider may send the real ones later."""
+    if content.arguments:
+        return content.arguments if isinstance(content.arguments, str) else wire_json(content.arguments)
+    return raw_text(content, "arguments")
+
+
+def _output(content: Content) -> str | None:
+    output: object = content.output
+    if output is None or isinstance(output, str):
+        return output if output is None else wire_text(output)
+    if not isinstance(output, Sequence):
+        return wire_json(output)
+    entries = cast("Sequence[object]", output)
+    if all(isinstance(entry, Content) and entry.type == "text" for entry in entries):
+        return wire_text("".join(cast("Content", entry).text or "" for entry in entries))
+    return wire_json([write_part(entry) if isinstance(entry, Content) else entry for entry in entries])
+
+
+def _mark(content: Content, name: str) -> Any:
+    return get_namespaced_value(content.additional_properties, "mcp", name)
+
+
+def _error(content: Content, output: str | None) -> Json:
+    """What went wrong as the provider says it, in a shape that clients know."""
+    error = _mark(content, "error")
+    if error is None:
+        error = raw_value(content, "error")
+    if isinstance(error, BaseModel):
+        error = error.model_dump(mode="json")
+    if isinstance(error, Mapping) and cast("Mapping[str, object]", error).get("type") in _ERROR_TYPES:
+        return dict(cast("Mapping[str, Json]", error))
+    if error is not None or raw_value(content, "is_error") is True:
+        what = cast("Json", error) if isinstance(error, (str, Mapping)) else output
+        return {"type": "mcp_tool_execution_error", "content": what}
+    return None
+
+
+MCP = Codec(
+    family="mcp",
+    content_types=("mcp_server_tool_call", "mcp_server_tool_result"),
+    item_types={"mcp_call": "assistant", "mcp_list_tools": "assistant"},
+    read=read,
+    open=OpenMcpCall,
+    key=key,
+    limits=(
+        "Agent Framework has no content for a list of MCP tools: the model reads an `mcp_list_tools` item as a line "
+        "of text that names them, and agents never send one.",
+        "Anthropic's client does not stream the arguments of a hosted MCP call: they are empty on the wire.",
+        "What an MCP tool returns besides text is written into `output` as JSON.",
+    ),
+)

@@ -1,0 +1,137 @@
+"""Consent: a tool needs the user to sign in somewhere first. The link goes out, and the turn ends until that is done.
+
+A link that is not safe to show is never sent: the turn fails instead, and says nothing of the link.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from agent_framework import Content
+
+from hostedagent.errors import failed
+from hostedagent.outcomes import Incomplete
+from hostedagent.protocol.content._calls import raw_text
+from hostedagent.protocol.content._codec import BaseItem, Codec, End, Key, Output, Part
+from hostedagent.protocol.content._fields import required_text
+from hostedagent.protocol.types import Emission, EndTurn, Item, MutableItem
+
+logger = logging.getLogger(__name__)
+
+_Origin: TypeAlias = tuple[str, str | None, int | None]
+
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Tell the model that the user was asked. Not the link: it may carry a secret, and it is spent."""
+    label = required_text(item, "server_label", may_be_empty=True)
+    return [Content.from_text(f"[oauth_consent_request: the user was asked for consent to use {label or 'a tool'}]")]
+
+
+def key(part: Part) -> Key:
+    """Each request for consent is its own."""
+    return ("oauth", part.content.consent_link or "")
+
+
+def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
+    """Whether a client may offer `link` to its user.
+
+    Args:
+        link: What the provider asks to show.
+        origins: The only origins allowed, as `scheme://host[:port]`, where a host that begins with `*.` stands for
+            every host below it; `None` allows every one.
+    """
+    if not link.isascii() or not link.isprintable() or " " in link or "\\" in link:
+        return False
+    try:
+        parts = urlsplit(link)
+        origin = _origin(parts)
+        is_allowed = origins is None or any(_covers(_origin(urlsplit(allowed)), origin) for allowed in origins)
+        has_credentials = parts.username is not None or parts.password is not None
+        is_trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)
+        return is_allowed and is_trusted and bool(parts.hostname) and not has_credentials
+    except ValueError:
+        return False
+
+
+def _covers(allowed: _Origin, origin: _Origin) -> bool:
+    (scheme, host, port), (its_scheme, its_host, its_port) = allowed, origin
+    if (scheme, port) != (its_scheme, its_port) or host is None or its_host is None:
+        return False
+    return its_host.endswith(host[1:]) and len(its_host) >= len(host) if host.startswith("*.") else host == its_host
+
+
+def _origin(parts: SplitResult) -> _Origin:
+    return (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
+
+
+class OpenConsent(BaseItem):
+    """A request for consent, which comes whole."""
+
+    def __init__(self, part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self.is_closed = True
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Send the link and end the turn."""
+        content = part.content
+        link = content.consent_link or ""
+        if not is_safe_link(link, self.output.consent_origins):
+            logger.error(
+                "A tool asked to send the user to %s, which is not allowed, so the turn fails. Safe are https links "
+                "whose origin is one of HostOptions.consent_origins.",
+                _shown_origin(link),
+            )
+            yield EndTurn(failed("server_error"))
+            return
+        item = self.output.item("oauth", part)
+        wire: MutableItem = {
+            "type": "oauth_consent_request",
+            "consent_link": link,
+            "server_label": _server_label(content),
+        }
+        yield item.added(dict(wire))
+        yield item.done(wire)
+        yield EndTurn(Incomplete("consent_required"))
+
+    def close(self, end: End) -> Sequence[Emission]:
+        """Nothing is left to do."""
+        return ()
+
+
+def _shown_origin(link: str) -> str:
+    """The part of a link that holds no secret."""
+    try:
+        scheme, host, port = _origin(urlsplit(link))
+    except ValueError:
+        return "a link that cannot be read"
+    return ascii(f"{scheme}://{host}:{port}")[1:-1]
+
+
+def _server_label(content: Content) -> str:
+    label: object = content.additional_properties.get("server_label") or content.server_name
+    return label if isinstance(label, str) else raw_text(content, "server_label")
+
+
+OAUTH = Codec(
+    family="oauth",
+    content_types=("oauth_consent_request",),
+    item_types={"oauth_consent_request": "assistant"},
+    read=read,
+    open=OpenConsent,
+    key=key,
+    absent={"stream": "A link is of use only when it is whole."},
+    limits=(
+        "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller continues "
+        "it when the user has agreed, and the agent tries the tool again.",
+        "Only https links are sent, and http links to this machine, whose origin is one of "
+        "`HostOptions.consent_origins`; any other fails the turn.",
+        "A turn asks for one consent at a time.",
+        "The model sees that consent was asked for, not the link.",
+    ),
+)

@@ -1,0 +1,204 @@
+"""The parts inside items: `input_text`, `input_image`, `input_file`, `output_text`, `refusal` and their kin.
+
+Messages hold them, and so do the outputs of functions; both read them here. `read_parts` and `write_part` are
+inverses for everything that a function may return.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from agent_framework import Content, detect_media_type_from_base64, with_namespaced_value
+from agent_framework.exceptions import ContentError
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content._codec import wire_text
+from hostedagent.protocol.content.annotations import read_annotations
+from hostedagent.protocol.types import Json
+
+WirePart = Mapping[str, Json]
+
+REFUSAL = {"core": {"model_output_kind": "refusal"}}
+"""What Agent Framework marks a text content with when the model refused."""
+
+
+def read_parts(parts: object, param: str) -> list[Content]:
+    """Read an item's `content` or `output`: a string, or a sequence of parts.
+
+    Args:
+        parts: The wire value.
+        param: Its path inside the item, for error messages.
+
+    Raises:
+        InvalidRequest: A part is not an object, lacks what its type needs, or its data cannot be decoded.
+    """
+    if isinstance(parts, str):
+        return [Content.from_text(parts)]
+    if not isinstance(parts, list | Sequence):
+        raise InvalidRequest(f"{param} must be a string or an array of content parts.", param=param)
+    return [read_part(part, f"{param}[{n}]") for n, part in enumerate(cast("Sequence[object]", parts))]
+
+
+def read_part(part: object, param: str) -> Content:
+    """Read one part; a type that is not known becomes a text that names it, so that nothing vanishes silently."""
+    if not isinstance(part, dict | Mapping):  # What it nearly always is comes first: asking an ABC takes longer.
+        raise InvalidRequest(f"{param} must be an object with a type.", param=param)
+    wire = cast("WirePart", part)
+    reader = _READERS.get(str(wire.get("type")))
+    if reader is None:
+        return Content.from_text(f"[{wire.get('type', 'untyped')} content that this agent cannot read]")
+    return reader(wire, param)
+
+
+def write_part(content: Content) -> dict[str, Json]:
+    """Write a content as an input part, as the outputs of functions hold them."""
+    match content.type:
+        case "data" | "uri" if (content.media_type or "").startswith("image"):
+            return {"type": "input_image", "image_url": content.uri, "detail": _detail(content)}
+        case "data":
+            return {"type": "input_file", "file_data": content.uri, "filename": filename(content)}
+        case "uri":
+            return {"type": "input_file", "file_url": content.uri, "filename": filename(content)}
+        case "hosted_file" if (content.media_type or "").startswith("image/"):
+            return {"type": "input_image", "file_id": content.file_id, "image_url": None, "detail": _detail(content)}
+        case "hosted_file":
+            return {"type": "input_file", "file_id": content.file_id}
+        case "text" | "text_reasoning":
+            return {"type": "input_text", "text": wire_text(content.text or "")}
+        case _:
+            return {"type": "input_text", "text": f"[{content.type}]"}
+
+
+def filename(content: Content) -> str:
+    """The content's file name, or one made from its media type."""
+    name = getattr(content, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    return f"file{mimetypes.guess_extension((content.media_type or '').partition(';')[0]) or '.bin'}"
+
+
+def read_image(wire: WirePart, param: str) -> Content:
+    """Read an `input_image`: a URL, a data URL, raw base64, or the id of an uploaded file."""
+    detail = wire.get("detail")
+    properties = with_namespaced_value(None, "openai", "image_detail", detail) if detail else None
+    url, file_id = wire.get("image_url"), wire.get("file_id")
+    if isinstance(url, str) and url:
+        return _from_url(url, "image/*", param=f"{param}.image_url", properties=properties)
+    if isinstance(file_id, str) and file_id:
+        return Content.from_hosted_file(file_id, media_type="image/*", additional_properties=properties)
+    raise InvalidRequest(f"{param} needs image_url or file_id.", param=param)
+
+
+def read_file(wire: WirePart, param: str) -> Content:
+    """Read an `input_file`: data (raw base64 or a data URL), a URL, or the id of an uploaded file."""
+    name = _optional_text(wire, "filename", param)
+    data, url, file_id = wire.get("file_data"), wire.get("file_url"), wire.get("file_id")
+    properties = {"openai": {"content_type": "input_file"}}
+    if isinstance(data, str) and data:
+        media_type = mimetypes.guess_type(name or "")[0]
+        return _from_data(data, media_type, param=f"{param}.file_data", name=name, properties=properties)
+    if isinstance(url, str) and url:
+        return _from_url(url, "application/octet-stream", param=f"{param}.file_url", name=name, properties=properties)
+    if isinstance(file_id, str) and file_id:
+        return Content.from_hosted_file(file_id, name=name)
+    raise InvalidRequest(f"{param} needs file_data, file_url or file_id.", param=param)
+
+
+def _from_url(
+    url: str, fallback: str, *, param: str, name: str | None = None, properties: dict[str, Json] | None = None
+) -> Content:
+    if url.startswith("data:"):
+        return _from_data(url, None, param=param, name=name, properties=properties)
+    if "://" not in url:
+        if ":" not in url and len(url) % 4 == 0:
+            return _from_data(url, None, param=param, name=name, properties=properties)
+        raise InvalidRequest(f"{param} must be an http(s) URL, a data URL or base64.", param=param)
+    if not url.lower().startswith(("http://", "https://")):
+        raise InvalidRequest(f"{param} must use http or https.", param=param)
+    media_type = mimetypes.guess_type(url.partition("?")[0])[0] or fallback
+    return Content.from_uri(url, media_type=media_type, name=name, additional_properties=properties)
+
+
+def _from_data(
+    data: str, media_type: str | None, *, param: str, name: str | None, properties: dict[str, Json] | None
+) -> Content:
+    head, comma, body = data.partition(",") if data.startswith("data:") else ("", "", data)
+    if head and not comma:
+        raise InvalidRequest(f"{param} is not a data URL: it has no comma.", param=param)
+    try:
+        if comma and not head.endswith(";base64"):
+            return Content.from_uri(data, name=name, additional_properties=properties)
+        base64.b64decode(body, validate=True)
+    except (binascii.Error, ContentError, ValueError):
+        raise InvalidRequest(f"{param} is not valid base64.", param=param) from None
+    declared = head.removeprefix("data:").partition(";")[0]
+    kind = declared or media_type or detect_media_type_from_base64(data_str=body) or "application/octet-stream"
+    return Content.from_uri(f"data:{kind};base64,{body}", media_type=kind, name=name, additional_properties=properties)
+
+
+def _read_text(wire: WirePart, param: str) -> Content:
+    return Content.from_text(_text(wire, "text", param))
+
+
+def _read_output_text(wire: WirePart, param: str) -> Content:
+    logprobs = wire.get("logprobs")
+    return Content.from_text(
+        _text(wire, "text", param),
+        annotations=read_annotations(wire.get("annotations")),
+        additional_properties={"openai": {"logprobs": logprobs}} if logprobs else None,
+    )
+
+
+def _read_refusal(wire: WirePart, param: str) -> Content:
+    return Content.from_text(_text(wire, "refusal", param), additional_properties=dict(REFUSAL))
+
+
+def _read_audio(wire: WirePart, param: str) -> Content:
+    audio = wire.get("input_audio")
+    if not isinstance(audio, Mapping):
+        raise InvalidRequest(
+            f"{param}.input_audio must be an object with data and format.", param=f"{param}.input_audio"
+        )
+    fields = cast("WirePart", audio)
+    data = _text(fields, "data", f"{param}.input_audio")
+    media_type = f"audio/{fields.get('format', 'wav')}"
+    return _from_data(data, media_type, param=f"{param}.input_audio", name=None, properties=None)
+
+
+def _read_video(wire: WirePart, param: str) -> Content:
+    return _from_url(_text(wire, "video_url", param), "video/*", param=f"{param}.video_url")
+
+
+def _text(wire: WirePart, key: str, param: str) -> str:
+    value = wire.get(key)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{param}.{key} must be a string.", param=f"{param}.{key}")
+    return value
+
+
+def _optional_text(wire: WirePart, key: str, param: str) -> str | None:
+    return None if wire.get(key) is None else _text(wire, key, param)
+
+
+def _detail(content: Content) -> str:
+    openai = content.additional_properties.get("openai")
+    detail = cast("WirePart", openai).get("image_detail") if isinstance(openai, Mapping) else None
+    return detail if isinstance(detail, str) else "auto"
+
+
+_READERS: Mapping[str, Callable[[WirePart, str], Content]] = {
+    "input_text": _read_text,
+    "text": _read_text,
+    "summary_text": _read_text,
+    "reasoning_text": _read_text,
+    "output_text": _read_output_text,
+    "refusal": _read_refusal,
+    "input_image": read_image,
+    "input_file": read_file,
+    "input_audio": _read_audio,
+    "input_video": _read_video,
+}

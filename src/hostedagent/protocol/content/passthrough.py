@@ -1,0 +1,86 @@
+"""Items that Agent Framework has no content for: tools that Foundry runs, programs, compaction, workflow steps.
+
+They stay in the store and on the wire as they are. The model is told that they happened, in one line of bounded length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from agent_framework import Content
+
+from hostedagent.protocol.content._codec import Codec, wire_json, wire_text
+from hostedagent.protocol.types import Item, Json
+
+MAX_DESCRIPTION: Final = 2_000
+"""How many characters of an item the model sees."""
+
+_TOOLS: Final = (
+    "a2a_preview",
+    "azure_ai_search",
+    "azure_function",
+    "bing_custom_search_preview",
+    "bing_grounding",
+    "browser_automation_preview",
+    "fabric_dataagent_preview",
+    "openapi",
+    "sharepoint_grounding_preview",
+)
+
+_OTHERS: Final = (
+    "additional_tools",
+    "compaction",
+    "memory_search_call",
+    "program",
+    "program_output",
+    "structured_outputs",
+    "workflow_action",
+)
+
+NOT_ITEMS: Final[Mapping[str, str]] = {
+    "item_reference": "It stands for a stored item, which is looked up before anything is read.",
+}
+"""Item types of the SDK that no family has, and why."""
+
+_TOLD: Final = ("name", "kind", "action_id", "arguments", "code", "output", "result", "results")
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Say in one line what the item is, with the fields that tell something."""
+    kind = str(item.get("type"))
+    told = [_told(item[name]) for name in _TOLD if item.get(name) is not None]
+    text = " ".join(part for part in told if part)
+    if len(text) > MAX_DESCRIPTION:
+        text = f"{text[:MAX_DESCRIPTION]}…"
+    return [Content.from_text(f"[{kind}: {text}]" if text else f"[{kind}]")]
+
+
+def _told(value: Json) -> str:
+    if isinstance(value, str):
+        return wire_text(value)
+    parts = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else ()
+    texts = [cast("Mapping[str, Json]", part).get("text") for part in parts if isinstance(part, Mapping)]
+    if texts and all(isinstance(text, str) for text in texts):
+        return wire_text(" ".join(cast("list[str]", texts)))
+    return wire_json(value)
+
+
+PASSTHROUGH = Codec(
+    family="passthrough",
+    item_types={
+        **{f"{tool}_call": "assistant" for tool in _TOOLS},
+        **{f"{tool}_call_output": "assistant" for tool in _TOOLS},
+        **dict.fromkeys(_OTHERS, "assistant"),
+    },
+    read=read,
+    absent={
+        "emit": "Agent Framework has no content for these items, so no agent gives one.",
+        "stream": "Agent Framework has no content for these items, so no agent gives one.",
+    },
+    limits=(
+        f"Of an item that Agent Framework does not know, the model sees its type and at most {MAX_DESCRIPTION:,} "
+        "characters of what it says.",
+        "A `compaction` item is kept, but its encrypted summary reaches no model: Agent Framework cannot send it.",
+    ),
+)

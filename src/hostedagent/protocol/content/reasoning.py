@@ -1,0 +1,216 @@
+"""Reasoning: what a model thinks, as a summary, as raw text, or encrypted.
+
+One item for each reasoning id of the provider, with as many parts as it has. A snapshot seals a part and the next
+delta begins the next one, as in messages. The encrypted form may come before, after or without any text; the last one
+counts. A provider that gives no id signs each thought by itself, so text that follows a signature is the next item.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, cast
+
+from agent_framework import Content, get_namespaced_value
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content._codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall, wire_text
+from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
+
+logger = logging.getLogger(__name__)
+
+_PartKind = Literal["summary_text", "reasoning_text"]
+_LIST: Final[dict[_PartKind, str]] = {"summary_text": "summary", "reasoning_text": "content"}
+_INDEX: Final[dict[_PartKind, str]] = {"summary_text": "summary_index", "reasoning_text": "content_index"}
+_PART_EVENT: Final[dict[_PartKind, str]] = {
+    "summary_text": "response.reasoning_summary_part",
+    "reasoning_text": "response.content_part",
+}
+_TEXT_EVENT: Final[dict[_PartKind, str]] = {
+    "summary_text": "response.reasoning_summary_text",
+    "reasoning_text": "response.reasoning_text",
+}
+_RAW_TEXT: Final = {"openai": {"reasoning_text": True}}
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Read a `reasoning` item: its summary, then its raw text; the last content carries the encrypted form."""
+    memory = recall(item)
+    ident = memory["provider_id"] if "provider_id" in memory else _optional_text(item, "id")
+    encrypted = _optional_text(item, "encrypted_content")
+    texts = [(text, None) for text in _texts(item, "summary_text")]
+    texts += [(text, _RAW_TEXT) for text in _texts(item, "reasoning_text")]
+    last = max(len(texts) - 1, 0)
+    return [
+        Content.from_text_reasoning(
+            id=ident,
+            text=text,
+            protected_data=encrypted if n == last else None,
+            additional_properties=cast("dict[str, Json]", dict(properties)) if properties else None,
+        )
+        for n, (text, properties) in enumerate(texts or [("", None)])
+    ]
+
+
+def _texts(item: Item, kind: _PartKind) -> Iterator[str]:
+    name = _LIST[kind]
+    parts = item.get(name) or ()
+    if not isinstance(parts, (list, tuple)):
+        raise InvalidRequest(f"reasoning.{name} must be an array.", param=name)
+    for n, part in enumerate(cast("Sequence[object]", parts)):
+        text = cast("Mapping[str, object]", part).get("text") if isinstance(part, Mapping) else None
+        if not isinstance(text, str):
+            raise InvalidRequest(f"{name}[{n}] must be an object with a text.", param=f"{name}[{n}].text")
+        yield text
+
+
+def _optional_text(item: Item, name: str) -> str | None:
+    value = item.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"reasoning.{name} must be a string.", param=name)
+    return value
+
+
+def key(part: Part) -> Key:
+    """An item is told apart by who thinks and by the provider's id."""
+    return ("reasoning", part.author or "", part.content.id or "")
+
+
+class _ReasoningPart:
+    """One part while it grows."""
+
+    __slots__ = ("chunks", "index", "is_sealed", "kind")
+
+    def __init__(self, kind: _PartKind, index: int) -> None:
+        self.kind: _PartKind = kind
+        self.index = index
+        self.chunks: list[str] = []
+        self.is_sealed = False
+
+    def wire(self) -> MutableItem:
+        if len(self.chunks) > 1:
+            self.chunks = ["".join(self.chunks)]
+        return {"type": self.kind, "text": self.chunks[0] if self.chunks else ""}
+
+
+class OpenReasoning(BaseItem):
+    """A reasoning item that is being thought."""
+
+    def __init__(self, part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self._done: dict[_PartKind, list[MutableItem]] = {"summary_text": [], "reasoning_text": []}
+        self._part: _ReasoningPart | None = None
+        self._encrypted: str | None = None
+        self._base = part.position or 0
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Take a delta, a snapshot, or the encrypted form."""
+        content = part.content
+        if content.text:
+            if self._encrypted and not content.id and not part.replaces:
+                yield from self._restart()
+            kind: _PartKind = "reasoning_text" if _is_raw(content) else "summary_text"
+            text = self._missing(part, kind) if part.replaces else content.text
+            if text:
+                yield from self._begin(kind)
+                yield self._delta(wire_text(text))
+            if part.replaces and self._part is not None:
+                self._part.is_sealed = True
+        if content.protected_data:
+            self._encrypted = wire_text(content.protected_data)
+            yield from self._open()
+
+    def _missing(self, part: Part, kind: _PartKind) -> str:
+        """What of a snapshot has not been said yet."""
+        snapshot = part.content.text or ""
+        current = self._part
+        if part.position is not None:
+            place, done = part.position - self._base, sum(map(len, self._done.values()))
+            if place < done:
+                return ""
+            if place > done:
+                return snapshot
+        if current is None or current.kind != kind:
+            return snapshot
+        said = current.wire()["text"]
+        if snapshot.startswith(said):
+            rest = snapshot[len(said) :]
+            current.is_sealed = current.is_sealed and not rest
+            return rest
+        if current.is_sealed:
+            return snapshot
+        logger.warning("A reasoning snapshot contradicts the text already sent; what was sent stands.")
+        return ""
+
+    def _open(self) -> Iterator[Event]:
+        if self.item is None:
+            self.item = self.output.item("rs", self.first)
+            self.item.remember(provider_id=self.first.content.id or None)
+            yield self.item.added({"type": "reasoning", "summary": [], "status": "in_progress"})
+
+    def _begin(self, kind: _PartKind) -> Iterator[Event]:
+        """Make sure an unsealed part of this kind is open."""
+        if self._part is not None and not self._part.is_sealed and self._part.kind == kind:
+            return
+        yield from self._end_part()
+        yield from self._open()
+        self._part = _ReasoningPart(kind, len(self._done[kind]))
+        yield self._event(f"{_PART_EVENT[kind]}.added", part=self._part.wire())
+
+    def _delta(self, text: str) -> Event:
+        assert self._part is not None
+        self._part.chunks.append(text)
+        return self._event(f"{_TEXT_EVENT[self._part.kind]}.delta", delta=text)
+
+    def _event(self, event_type: str, **fields: Json) -> Event:
+        assert self.item is not None and self._part is not None
+        return self.item.event(event_type, **{_INDEX[self._part.kind]: self._part.index}, **fields)
+
+    def _end_part(self) -> Iterator[Event]:
+        part = self._part
+        if part is None:
+            return
+        yield self._event(f"{_TEXT_EVENT[part.kind]}.done", text=part.wire()["text"])
+        yield self._event(f"{_PART_EVENT[part.kind]}.done", part=part.wire())
+        self._done[part.kind].append(part.wire())
+        self._part = None
+
+    def _restart(self) -> Iterator[Emission]:
+        yield from self.close(COMPLETED)
+        self.item, self._encrypted = None, None
+        self._done = {"summary_text": [], "reasoning_text": []}
+
+    def close(self, end: End) -> Iterable[Emission]:
+        """End the part and the item; an item of which nothing was seen leaves none."""
+        yield from self._end_part()
+        if self.item is None:
+            return
+        item: MutableItem = {"type": "reasoning", "summary": self._done["summary_text"]}
+        if self._done["reasoning_text"]:
+            item["content"] = self._done["reasoning_text"]
+        if self._encrypted:
+            item["encrypted_content"] = self._encrypted
+        yield self.item.done({**item, "status": end.status})
+
+
+def _is_raw(content: Content) -> bool:
+    properties = content.additional_properties
+    if not properties:
+        return False
+    # Before Agent Framework had namespaces, the mark was a property of its own; text there is not a mark.
+    return (get_namespaced_value(properties, "openai", "reasoning_text") or properties.get("reasoning_text")) is True
+
+
+REASONING = Codec(
+    family="reasoning",
+    content_types=("text_reasoning",),
+    item_types={"reasoning": "assistant"},
+    read=read,
+    open=OpenReasoning,
+    key=key,
+    limits=(
+        "A reasoning item that has neither text nor an encrypted form is not sent.",
+        "The provider's own id of a reasoning item is kept with the stored item. A caller that sends reasoning items "
+        "back itself sends this host's id, which a provider that ties the encrypted form to its id may refuse.",
+    ),
+)

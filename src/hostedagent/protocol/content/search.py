@@ -1,0 +1,260 @@
+"""Searches that the model's service makes: `web_search_call`, `file_search_call`, and the search for tools.
+
+Which item a search becomes is read off the tool's name. A search of an unknown kind is written as a file search, the
+item that is nearest to it: it has queries and results, and no client takes it for something it must run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Final, cast
+
+from agent_framework import Content, get_namespaced_value
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content._calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
+from hostedagent.protocol.content._codec import Codec, Key, OpenItem, Output, Part, recall, whole, wire_json, wire_text
+from hostedagent.protocol.types import Event, Item, Json, MutableItem
+
+_TOOLS: Final = "tool_search"
+_WEB_ACTIONS: Final = ("search", "open_page", "find_in_page")
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Read a search and what it found."""
+    call_id, status = read_call_id(item), read_status(item)
+    match item.get("type"):
+        case "tool_search_call":
+            return [_call(_pair_id(item), _TOOLS, item.get("arguments"), status, _execution(item))]
+        case "tool_search_output":
+            found = {"tools": list(read_list(item, "tools") or ())}
+            return [_result(_pair_id(item), _TOOLS, found, status, _execution(item))]
+        case "web_search_call":
+            name = str(recall(item).get("tool_name") or "web_search")
+            action: object = item.get("action")
+            if action is not None and not isinstance(action, Mapping):
+                raise InvalidRequest("web_search_call.action must be an object.", param="action")
+            return [_call(call_id, name, action, status), _result(call_id, name, {"action": action}, status)]
+        case _:
+            name = str(recall(item).get("tool_name") or "file_search")
+            queries, results = read_list(item, "queries"), read_list(item, "results")
+            arguments = {"queries": list(queries or ())}
+            return [_call(call_id, name, arguments, status), _result(call_id, name, {"results": results}, status)]
+
+
+def _call(
+    call_id: str, name: str, arguments: Json, status: str | None, properties: dict[str, Json] | None = None
+) -> Content:
+    return Content.from_search_tool_call(
+        call_id, tool_name=name, arguments=arguments, status=status, additional_properties=properties
+    )
+
+
+def _result(
+    call_id: str, name: str, result: Json, status: str | None, properties: dict[str, Json] | None = None
+) -> Content:
+    return Content.from_search_tool_result(
+        call_id, tool_name=name, result=result, status=status, additional_properties=properties
+    )
+
+
+def _pair_id(item: Item) -> str:
+    call_id = item.get("call_id")
+    return call_id if isinstance(call_id, str) and call_id else read_call_id(item)
+
+
+def _execution(item: Item) -> dict[str, Json]:
+    return {"openai": {"execution": "client" if item.get("execution") == "client" else "server"}}
+
+
+def key(part: Part) -> Key:
+    """A search and its result are one item; a search for tools and what it found are two."""
+    content = part.content
+    if content.tool_name == _TOOLS:
+        return ("search", content.type, content.call_id or "")
+    return ("search", content.call_id or "")
+
+
+class _OpenSearch(CallItem):
+    """A search that is running."""
+
+    def __init__(self, part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self.arguments: dict[str, Json] = {}
+        self.found: dict[str, Json] = {}
+        self.queries: Json = None
+
+    def memory(self) -> Mapping[str, Json]:
+        """The tool's own name: the item type may stand for several."""
+        return {"tool_name": self.first.content.tool_name}
+
+    def take(self, part: Part) -> Iterator[Event]:
+        """Take the search or what it found."""
+        content = part.content
+        if content.type == "search_tool_call":
+            self.arguments = _mapping(content.arguments, "query")
+        else:
+            self.queries = raw_value(content, "queries")
+            self.found = _found(content)
+            self.has_result = True
+        if self.item is None:
+            yield from self.begin()
+            yield self.step("searching")
+
+
+class OpenWebSearch(_OpenSearch):
+    """A search of the web, or a page that is opened or searched."""
+
+    prefix: ClassVar[str] = "ws"
+    item_type: ClassVar[str] = "web_search_call"
+
+    def wire(self, status: CallStatus) -> MutableItem:
+        """The item; `action` holds what was searched and the sources."""
+        action = {**self.arguments, **_mapping(self.found.get("action"), "query")}
+        if action.get("type") not in _WEB_ACTIONS:
+            action = {**action, "type": "search"}
+        sources = [{"type": "url", "url": url} for url in _urls(self.found.get("results"))]
+        if sources and not action.get("sources"):
+            action["sources"] = sources
+        return {"type": "web_search_call", "status": status, "action": action}
+
+
+class OpenFileSearch(_OpenSearch):
+    """A search in documents."""
+
+    prefix: ClassVar[str] = "fs"
+    item_type: ClassVar[str] = "file_search_call"
+
+    def wire(self, status: CallStatus) -> MutableItem:
+        """The item, with what was found where the provider tells."""
+        # OpenAI's client sees the call before its queries are known; only what the result was made from has them.
+        queries = self.arguments.get("queries") if self.queries is None else self.queries
+        if not isinstance(queries, (list, tuple)):
+            query = self.arguments.get("query")
+            queries = [query] if isinstance(query, str) else [wire_json(self.arguments)] if self.arguments else []
+        return {
+            "type": "file_search_call",
+            "status": status,
+            "queries": list(cast("Sequence[Json]", queries)),
+            "results": self.found.get("results"),
+        }
+
+
+def _mapping(value: Json, name: str) -> dict[str, Json]:
+    """Arguments as an object: JSON text is read, other text becomes the field `name`."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {name: wire_text(value)} if value else {}
+    return json.loads(wire_json(value)) if isinstance(value, Mapping) else {}
+
+
+def _found(content: Content) -> dict[str, Json]:
+    """What a search found: `action` or `results` as OpenAI has them, else one result for each entry."""
+    result: Json = content.result
+    if isinstance(result, str):
+        try:
+            result = json.loads(result)
+        except ValueError:
+            result = [result] if result else []
+    if isinstance(result, Mapping) and ("action" in result or "results" in result):
+        known = cast("Mapping[str, Json]", result)
+        return {**known, "results": _rows(known["results"]) if known.get("results") is not None else None}
+    entries: list[Json] = [*_entries(result), *(_entry(item) for item in content.items or ())]
+    return {"results": _rows(entries)} if entries else {}
+
+
+def _entries(result: Json) -> Sequence[Json]:
+    if result is None:
+        return ()
+    return cast("Sequence[Json]", result) if isinstance(result, (list, tuple)) else (result,)
+
+
+def _entry(item: Content) -> MutableItem:
+    match item.type:
+        case "uri":
+            return {"url": item.uri}
+        case "hosted_file":
+            return {"file_id": item.file_id}
+        case _:
+            return {"text": item.text or f"[{item.type}]"}
+
+
+def _rows(entries: Iterable[Json]) -> list[MutableItem]:
+    """Each entry in the shape of a file search result; what that has no field for is kept as JSON text."""
+    rows: list[MutableItem] = []
+    for entry in entries:
+        plain: Json = json.loads(wire_json(entry))
+        if isinstance(plain, dict):
+            row = cast("MutableItem", plain)
+            rows.append(row if row.keys() & {"text", "file_id", "filename", "url"} else {"text": wire_json(row)})
+        else:
+            rows.append({"text": plain if isinstance(plain, str) else wire_json(plain)})
+    return rows
+
+
+def _urls(rows: Json) -> list[str]:
+    if not isinstance(rows, list):
+        return []
+    return [url for row in cast("list[MutableItem]", rows) if isinstance(url := row.get("url"), str)]
+
+
+def _write_tool_search(part: Part) -> MutableItem:
+    content = part.content
+    item: MutableItem = {
+        "call_id": content.call_id,
+        "execution": get_namespaced_value(content.additional_properties, "openai", "execution", "server"),
+        "status": content.status if content.status == "incomplete" else "completed",
+    }
+    if content.type == "search_tool_result":
+        return {"type": "tool_search_output", **item, "tools": _tools(content)}
+    return {"type": "tool_search_call", **item, "arguments": _mapping(content.arguments, "query")}
+
+
+def _tools(content: Content) -> list[Json]:
+    result = _mapping(content.result, "text")
+    tools = result.get("tools")
+    return cast("list[Json]", tools) if isinstance(tools, list) else []
+
+
+open_tool_search = whole("ts", _write_tool_search)
+"""Opens the search for tools, whether it comes as a search or, from OpenAI's client, as a function call."""
+
+_open_tool_search_output = whole("tso", _write_tool_search)
+
+
+def open_search(part: Part, output: Output) -> OpenItem:
+    """Choose the item by the tool's name."""
+    content, name = part.content, (part.content.tool_name or "").lower()
+    if name == _TOOLS:
+        opens = _open_tool_search_output if content.type == "search_tool_result" else open_tool_search
+        return opens(part, output)
+    if "web" in name or name.startswith("bing"):
+        return OpenWebSearch(part, output)
+    return OpenFileSearch(part, output)
+
+
+SEARCH = Codec(
+    family="search",
+    content_types=("search_tool_call", "search_tool_result"),
+    item_types={
+        "web_search_call": "assistant",
+        "file_search_call": "assistant",
+        "tool_search_call": "assistant",
+        "tool_search_output": "assistant",
+    },
+    read=read,
+    open=open_search,
+    key=key,
+    limits=(
+        "A search whose tool is neither a web search nor a file search is sent as a `file_search_call`, since that "
+        "has queries and results and no client runs it; the tool's own name is kept with the stored item.",
+        "A web search call has no place for results: of what a web search returns, the URLs are sent as sources.",
+        "Anthropic's client gives web searches as function calls, so they are function calls on the wire.",
+        "Model clients do not send searches back to the model. A search for tools is read as a search, not as the "
+        "function call that OpenAI's client makes of it: that one would be sent back without its output.",
+        "OpenAI's client does not read what a search for tools found.",
+    ),
+)

@@ -1,0 +1,238 @@
+"""Text: what an agent says, with its citations and its refusals.
+
+One message item may have several content parts. A snapshot (`replaces`) emits what is still missing and seals the
+part; text that comes after a seal begins the next part. Citations may come on an empty text after the seal, so a part
+is done only when the next one begins or the message closes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
+
+from agent_framework import Annotation, Content, get_namespaced_value
+
+from hostedagent.protocol.content._codec import BaseItem, Codec, End, Key, Output, Part, wire_text
+from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
+from hostedagent.protocol.content.parts import filename, read_parts
+from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
+
+logger = logging.getLogger(__name__)
+
+_PartKind = Literal["output_text", "refusal"]
+_FIELD: Final[dict[_PartKind, str]] = {"output_text": "text", "refusal": "refusal"}
+
+
+def read(item: Item) -> Sequence[Content]:
+    """Read a `message`; its role and author are read by the request, which builds the Agent Framework message."""
+    contents = read_parts(item.get("content"), "content")
+    if item.get("role") != "assistant":
+        return contents
+    return [content if content.type == "text" else _named(content) for content in contents]
+
+
+def _named(content: Content) -> Content:
+    """A file that an assistant gave: model providers take none in what it said."""
+    return Content.from_text(f"[{content.file_id or filename(content)}]")
+
+
+def key(part: Part) -> Key:
+    """A message is told apart by who speaks and by the provider's id of the item, else of the message."""
+    return ("text", part.author or "", _item_id(part.content) or part.message_id or "")
+
+
+# OpenAI's client puts several messages of one answer into one, and leaves their ids in its events only.
+# Can go when it sets a message id (no issue of it is known upstream).
+def _item_id(content: Content) -> str:
+    if (raw := content.raw_representation) is None:
+        return ""
+    ident = getattr(raw, "item_id", None)
+    if ident is None and not content.text:  # Late citations come with the whole item.
+        ident = getattr(getattr(raw, "item", None), "id", None)
+    return ident if isinstance(ident, str) else ""
+
+
+class _TextPart:
+    """One content part while it grows. Deltas are collected, not concatenated."""
+
+    __slots__ = ("annotations", "chunks", "index", "is_sealed", "kind", "length", "logprobs")
+
+    def __init__(self, kind: _PartKind, index: int) -> None:
+        self.kind: _PartKind = kind
+        self.index = index
+        self.chunks: list[str] = []
+        self.length = 0
+        self.annotations: list[WireAnnotation] = []
+        self.logprobs: list[Json] = []
+        self.is_sealed = False
+
+    def text(self) -> str:
+        if len(self.chunks) > 1:
+            self.chunks = ["".join(self.chunks)]
+        return self.chunks[0] if self.chunks else ""
+
+    def wire(self, text: str) -> MutableItem:
+        if self.kind == "refusal":
+            return {"type": "refusal", "refusal": text}
+        part: MutableItem = {"type": "output_text", "text": text, "annotations": list(self.annotations)}
+        if self.logprobs:
+            part["logprobs"] = self.logprobs
+        return part
+
+
+class OpenText(BaseItem):
+    """A message item that is being spoken."""
+
+    def __init__(self, part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self._done: list[MutableItem] = []
+        self._part: _TextPart | None = None
+        self._base = part.position or 0
+
+    def ends_before(self, part: Part) -> bool:
+        """Anything but text ends the message, and so does text of the next one; not what another message makes."""
+        is_same = part.content.type == "text" and _item_id(part.content) in ("", _item_id(self.first.content))
+        return not is_same and super().ends_before(part)
+
+    def append(self, part: Part) -> Iterable[Emission]:
+        """Take a delta, a snapshot, or citations that came late."""
+        content = part.content
+        current = self._part
+        if current is not None and not part.replaces and not content.additional_properties and not content.annotations:
+            if content.text and not current.is_sealed and current.kind == "output_text":
+                return (self._delta(current, content.text, None),)  # The way of nearly every event: keep it short.
+            if not content.text:
+                return ()
+        return self._append(part)
+
+    def _append(self, part: Part) -> Iterator[Emission]:
+        content = part.content
+        kind: _PartKind = "refusal" if _is_refusal(content) else "output_text"
+        text = self._missing(part, kind) if part.replaces else content.text or ""
+        if text:
+            yield from self._begin(kind)
+            assert self._part is not None
+            logprobs = get_namespaced_value(content.additional_properties, "openai", "logprobs")
+            yield self._delta(self._part, text, logprobs)
+        if content.annotations and kind == "output_text":
+            yield from self._begin_for_annotations(kind)
+            yield from self._annotate(content.annotations)
+        if part.replaces and self._part is not None:
+            self._part.is_sealed = True
+
+    def _missing(self, part: Part, kind: _PartKind) -> str:
+        """What of a snapshot has not been said yet."""
+        snapshot = part.content.text or ""
+        current = self._part
+        if part.position is not None:
+            place = part.position - self._base
+            if place < len(self._done):
+                return ""  # A snapshot of the whole message names its earlier parts again; those are done.
+            if current is not None and place > current.index:
+                return snapshot
+        if current is None or current.kind != kind:
+            return snapshot
+        said = current.text()
+        if snapshot.startswith(said):
+            rest = snapshot[len(said) :]
+            if rest:
+                current.is_sealed = False
+            return rest
+        if current.is_sealed:
+            return snapshot
+        logger.warning("A text snapshot contradicts the text already sent; what was sent stands.")
+        return ""
+
+    def _begin(self, kind: _PartKind) -> Iterator[Event]:
+        """Make sure an unsealed part of this kind is open."""
+        if self._part is not None and not self._part.is_sealed and self._part.kind == kind:
+            return
+        yield from self._end_part()
+        if self.item is None:
+            self.item = self.output.item("msg", self.first)
+            yield self.item.added(_message([], "in_progress"))
+        self._part = _TextPart(kind, len(self._done))
+        empty: MutableItem = {"type": kind, _FIELD[kind]: ""}
+        if kind == "output_text":
+            empty["annotations"] = []
+        yield self.item.event("response.content_part.added", content_index=self._part.index, part=empty)
+
+    def _begin_for_annotations(self, kind: _PartKind) -> Iterator[Event]:
+        """Citations may follow a sealed part, but not a refusal."""
+        if self._part is None or self._part.kind != kind:
+            yield from self._begin(kind)
+
+    def _delta(self, current: _TextPart, text: str, logprobs: list[Json] | None) -> Event:
+        text = wire_text(text)
+        current.chunks.append(text)
+        current.length += len(text)
+        item = self.item
+        assert item is not None
+        event: Event = {
+            "type": "response.output_text.delta" if current.kind == "output_text" else "response.refusal.delta",
+            "item_id": item.id,
+            "output_index": item.index,
+            "content_index": current.index,
+            "delta": text,
+        }
+        if current.kind == "output_text":
+            event["logprobs"] = logprobs or []
+            if logprobs:
+                current.logprobs.extend(logprobs)
+        return event
+
+    def _annotate(self, annotations: Sequence[Annotation]) -> Iterator[Event]:
+        part, item = self._part, self.item
+        assert part is not None and item is not None
+        for annotation in wire_annotations(annotations, part.length):
+            yield item.event(
+                "response.output_text.annotation.added",
+                content_index=part.index,
+                annotation_index=len(part.annotations),
+                annotation=annotation,
+            )
+            part.annotations.append(annotation)
+
+    def _end_part(self) -> Iterator[Event]:
+        part, item = self._part, self.item
+        if part is None or item is None:
+            return
+        text = part.text()
+        if part.kind == "refusal":
+            yield item.event("response.refusal.done", content_index=part.index, refusal=text)
+        else:
+            yield item.event(
+                "response.output_text.done", content_index=part.index, text=text, logprobs=list(part.logprobs)
+            )
+        yield item.event("response.content_part.done", content_index=part.index, part=part.wire(text))
+        self._done.append(part.wire(text))
+        self._part = None
+
+    def close(self, end: End) -> Iterator[Emission]:
+        """End the part and the message; a message that never said anything leaves no item."""
+        yield from self._end_part()
+        if self.item is not None:
+            yield self.item.done(_message(self._done, end.status))
+
+
+def _message(content: list[MutableItem], status: str) -> MutableItem:
+    return {"type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def _is_refusal(content: Content) -> bool:
+    if not content.additional_properties:
+        return False
+    kind = get_namespaced_value(content.additional_properties, "core", "model_output_kind")
+    return (kind or content.additional_properties.get("model_output_kind")) == "refusal"
+
+
+TEXT = Codec(
+    family="text",
+    content_types=("text",),
+    item_types={"message": "own", "output_message": "own"},
+    read=read,
+    open=OpenText,
+    key=key,
+    is_repeatable=True,
+)

@@ -1,0 +1,1 @@
+"""A request body, parsed and validated once."""

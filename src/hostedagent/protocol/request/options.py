@@ -1,0 +1,305 @@
+"""The options table: every field of the protocol has one verdict, and forwarded ones an Agent Framework name.
+
+Values are checked here, at the door, because the service would only refuse them in the middle of a stream.
+`client_options` then says which of them a chat client takes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+from hostedagent.errors import InvalidRequest, UnsupportedOption
+from hostedagent.options import CallerPolicy
+from hostedagent.protocol.request.tools import CallerTools, parse_tool_choice, parse_tools
+from hostedagent.protocol.types import Json
+
+Verdict = Literal["forwarded", "fixed", "refused", "protocol"]
+"""Forwarded to the run, fixed by the host (accepted without effect on the run), refused with 400, or read elsewhere."""
+
+Check = Callable[[Json, str], Json]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a request says about the run.
+
+    Args:
+        chat: Agent Framework chat options, by their names in `ChatOptions` and its extensions.
+        tools: The caller's tools.
+        echo: Response fields that repeat what was asked for.
+    """
+
+    chat: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    tools: CallerTools = field(default_factory=CallerTools)
+    echo: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """One field: its verdict, its name for Agent Framework, how it is checked, and why."""
+
+    verdict: Verdict
+    option: str | None = None
+    check: Check | None = None
+    why: str = ""
+
+
+def number(low: float, high: float) -> Check:
+    """A finite number in a closed range."""
+
+    def check(value: Json, param: str) -> Json:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise InvalidRequest(f"{param} must be a number from {low:g} to {high:g}, not {value!r}.", param=param)
+        return value
+
+    return check
+
+
+def integer(low: int, high: int | None = None) -> Check:
+    """An integer in a closed range."""
+
+    def check(value: Json, param: str) -> Json:
+        too_high = high is not None and isinstance(value, int) and value > high
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or too_high:
+            end = f" to {high}" if high is not None else " or more"
+            raise InvalidRequest(f"{param} must be an integer of {low}{end}, not {value!r}.", param=param)
+        return value
+
+    return check
+
+
+def flag(value: Json, param: str) -> Json:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{param} must be true or false.", param=param)
+    return value
+
+
+def text(value: Json, param: str) -> Json:
+    """A string."""
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{param} must be a string.", param=param)
+    return value
+
+
+def one_of(*values: str) -> Check:
+    """One of these strings."""
+
+    def check(value: Json, param: str) -> Json:
+        if value not in values:
+            raise InvalidRequest(f"{param} must be one of {', '.join(values)}, not {value!r}.", param=param)
+        return value
+
+    return check
+
+
+def texts(value: Json, param: str) -> Json:
+    """An array of strings."""
+    if not isinstance(value, list) or not all(isinstance(row, str) for row in cast("list[Json]", value)):
+        raise InvalidRequest(f"{param} must be an array of strings.", param=param)
+    return cast("list[Json]", value)
+
+
+def mapping(value: Json, param: str) -> Json:
+    """An object."""
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{param} must be an object.", param=param)
+    return cast("dict[str, Json]", value)
+
+
+def _reasoning(value: Json, param: str) -> Json:
+    fields = {key: row for key, row in mapping(value, param).items() if row is not None}
+    efforts = one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
+    if "effort" in fields:
+        efforts(fields["effort"], f"{param}.effort")
+    if "summary" in fields:
+        one_of("auto", "concise", "detailed")(fields["summary"], f"{param}.summary")
+    return fields
+
+
+_MOST: Final = 2**31 - 1
+_POLICY: Final = "allow it with CallerPolicy"
+
+OPTIONS: Final[Mapping[str, OptionRow]] = {
+    "temperature": OptionRow("forwarded", "temperature", number(0, 2)),
+    "top_p": OptionRow("forwarded", "top_p", number(0, 1)),
+    "presence_penalty": OptionRow("forwarded", "presence_penalty", number(-2, 2)),
+    "frequency_penalty": OptionRow("forwarded", "frequency_penalty", number(-2, 2)),
+    "max_output_tokens": OptionRow("forwarded", "max_tokens", integer(1, _MOST)),
+    "parallel_tool_calls": OptionRow("forwarded", "allow_multiple_tool_calls", flag),
+    "reasoning": OptionRow("forwarded", "reasoning", _reasoning),
+    "truncation": OptionRow("forwarded", "truncation", one_of("auto", "disabled")),
+    "include": OptionRow("forwarded", "include", texts),
+    "max_tool_calls": OptionRow("forwarded", "max_tool_calls", integer(1, _MOST)),
+    "top_logprobs": OptionRow("forwarded", "top_logprobs", integer(0, 20)),
+    "prompt_cache_key": OptionRow("forwarded", "prompt_cache_key", text),
+    "safety_identifier": OptionRow("forwarded", "safety_identifier", text),
+    "user": OptionRow("forwarded", "user", text),
+    "tools": OptionRow("forwarded", "tools", why="see CallerPolicy.allow_function_tools and allow_server_tools"),
+    "tool_choice": OptionRow("forwarded", "tool_choice"),
+    "text": OptionRow("forwarded", "response_format", why="text.format; text.verbosity becomes verbosity"),
+    "model": OptionRow("fixed", "model", text, why=f"the developer chooses the model; {_POLICY}"),
+    "instructions": OptionRow("refused", "instructions", text, why=f"the developer writes them; {_POLICY}"),
+    "service_tier": OptionRow(
+        "fixed", None, one_of("auto", "default", "flex", "scale", "priority"), why="it decides what a turn costs"
+    ),
+    "metadata": OptionRow("fixed", why="kept on the response and in current_turn(), not sent to the model's service"),
+    "stream_options": OptionRow("fixed", None, mapping, why="about the wire between caller and host"),
+    "moderation": OptionRow("fixed", why="the developer decides what the model's service checks"),
+    "prompt_cache_options": OptionRow("fixed", why="it decides what a turn costs; prompt_cache_key is forwarded"),
+    "prompt_cache_retention": OptionRow("fixed", why="it decides what a turn costs; prompt_cache_key is forwarded"),
+    "structured_inputs": OptionRow("fixed", why="they fill in a stored prompt, and the developer writes the prompt"),
+    "prompt": OptionRow("refused", why="a stored prompt would replace the developer's instructions"),
+    "context_management": OptionRow("refused", why="the host owns the conversation"),
+    "input": OptionRow("protocol"),
+    "stream": OptionRow("protocol"),
+    "store": OptionRow("protocol"),
+    "background": OptionRow("protocol"),
+    "previous_response_id": OptionRow("protocol"),
+    "conversation": OptionRow("protocol"),
+    "response_id": OptionRow("refused", why="the host names its responses; one who could would meet others' names"),
+    "agent": OptionRow("protocol"),
+    "agent_reference": OptionRow("protocol"),
+    "agent_session_id": OptionRow("protocol"),
+}
+"""Request field to its row. Fields that are not here are ignored and never reach a client of a model."""
+
+_ECHOED: Final = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "max_output_tokens",
+    "max_tool_calls",
+    "parallel_tool_calls",
+    "reasoning",
+    "truncation",
+    "top_logprobs",
+    "prompt_cache_key",
+    "safety_identifier",
+    "user",
+    "store",
+)
+
+
+def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
+    """Apply the table to a request body.
+
+    Raises:
+        InvalidRequest: A value has the wrong type or is out of range.
+        UnsupportedOption: A refused field is set.
+    """
+    chat: dict[str, Json] = {}
+    for name, row in OPTIONS.items():
+        value = body.get(name)
+        if value is None or row.verdict == "protocol":
+            continue
+        allowed = _allowed(name, policy)
+        if row.verdict == "refused" and not allowed:
+            raise UnsupportedOption(f"{name} is not accepted: {row.why}.", param=name)
+        if row.check is not None:
+            value = row.check(value, name)
+            if row.option is not None and (row.verdict == "forwarded" or allowed):
+                chat[row.option] = value
+    tools = parse_tools(body.get("tools"), policy)
+    echo: dict[str, Json] = {name: body[name] for name in _ECHOED if body.get(name) is not None}
+    echo["tools"] = list(tools.echo)
+    if (choice := body.get("tool_choice")) is not None:
+        chat["tool_choice"] = parse_tool_choice(choice)
+        echo["tool_choice"] = choice
+    if (wanted := body.get("text")) is not None:
+        chat.update(_text_options(mapping(wanted, "text")))
+        echo["text"] = {key: value for key, value in wanted.items() if value is not None}
+    if "instructions" in chat:
+        echo["instructions"] = chat["instructions"]
+    return RunOptions(chat, tools, echo)
+
+
+def _allowed(name: str, policy: CallerPolicy) -> bool:
+    return (name == "model" and policy.allow_model) or (name == "instructions" and policy.allow_instructions)
+
+
+def _text_options(wanted: Mapping[str, Json]) -> dict[str, Json]:
+    options: dict[str, Json] = {}
+    if (verbosity := wanted.get("verbosity")) is not None:
+        options["verbosity"] = one_of("low", "medium", "high")(verbosity, "text.verbosity")
+    wire = wanted.get("format")
+    if wire is None:
+        return options
+    wire = mapping(wire, "text.format")
+    match wire.get("type"):
+        case "text":
+            pass
+        case "json_object":
+            options["response_format"] = {"type": "json_object"}
+        case "json_schema":
+            options["response_format"] = {"type": "json_schema", "json_schema": _json_schema(wire)}
+        case kind:
+            raise InvalidRequest(
+                f"text.format.type must be text, json_object or json_schema, not {kind!r}.", param="text.format.type"
+            )
+    return options
+
+
+def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
+    schema = mapping(wire.get("schema"), "text.format.schema")
+    name = text(wire.get("name"), "text.format.name")
+    optional = {key: wire[key] for key in ("description", "strict") if wire.get(key) is not None}
+    return {"name": name, "schema": schema, **optional}
+
+
+def client_options(client: object, wanted: Mapping[str, Json]) -> dict[str, Json]:
+    """What of a request's options a chat client takes, in the form its provider wants.
+
+    Read off the options `TypedDict` that the client's class declares as the default of its type parameter; an option
+    typed as `None` there is one the provider does not have. A client that declares none is given everything.
+    """
+    declared = _declared_options(type(client))
+    if declared is None:
+        return dict(wanted)
+    name, known = declared
+    options = {
+        option: value
+        for option, value in wanted.items()
+        if known.get(option) not in _ABSENT and not _is_untaken(name, option, value)
+    }
+    if options.get("top_logprobs") and "logprobs" in known:
+        options["logprobs"] = True  # Chat Completions refuses the number without the switch.
+    return options
+
+
+_ABSENT: Final = (None, type(None), "None")
+
+
+def _is_untaken(client: str, option: str, value: Json) -> bool:
+    check = _UNTAKEN.get(client, {}).get(option)
+    return check is not None and check(value)
+
+
+# The client documents `user` as metadata.user_id but passes it on as it is, and the service's SDK raises TypeError. Of
+# a response format it makes a JSON schema, even of one that has none, and the service refuses that.
+# Can go when AnthropicClient translates them (no issue of it is known upstream).
+_UNTAKEN: Final[Mapping[str, Mapping[str, Callable[[Json], bool]]]] = {
+    "AnthropicChatOptions": {
+        "user": lambda value: True,
+        "response_format": lambda value: value == {"type": "json_object"},
+    }
+}
+
+
+def _declared_options(kind: type) -> tuple[str, Mapping[str, Any]] | None:
+    for base in kind.__mro__:
+        parameters = cast("tuple[Any, ...]", getattr(base, "__parameters__", ()))
+        default = getattr(parameters[0], "__default__", None) if parameters else None
+        if not isinstance(default, str) or default.startswith("ChatOptions"):
+            continue
+        name = default.partition("[")[0]
+        options = getattr(sys.modules.get(base.__module__), name, None)
+        if isinstance(options, type):
+            annotations = inspect.get_annotations(options)
+            return name, {key: getattr(value, "__forward_arg__", value) for key, value in annotations.items()}
+    return None

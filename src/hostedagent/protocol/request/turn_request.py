@@ -1,0 +1,242 @@
+"""`TurnRequest`: a create-response body, parsed once at the door. Nothing deeper asks the body anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, cast
+
+from azure.ai.agentserver.core import get_request_context
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.identity import IsolationKeys, Scope, current_scope, get_current_isolation_keys
+from hostedagent.options import CallerPolicy
+from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.request.body import is_bare_reference
+from hostedagent.protocol.request.options import RunOptions, parse_options
+from hostedagent.protocol.transcript.tool_pairing import is_empty
+from hostedagent.protocol.types import Item, Json
+
+if TYPE_CHECKING:
+    from agent_framework import Content
+    from azure.ai.agentserver.responses import ResponseContext
+
+
+_LONGEST_ID: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest:
+    """One turn: what the caller sent, and who and where it is.
+
+    Factories, middleware and tools get it too (`hostedagent.current_turn()`).
+
+    Args:
+        input: The input items, never empty. A text input is one user message.
+        options: What the request says about the run, by its verdicts.
+        metadata: The caller's metadata, at most 16 pairs of strings.
+        user: The caller's own name for its end user; a claim, not an identity (see `isolation`).
+        previous_response_id: The response this turn continues.
+        conversation_id: The conversation this turn belongs to.
+        history: The conversation's items so far, where admission had to read them; `None` where it had not.
+        stream: Whether the caller reads events.
+        store: Whether the response is stored.
+        background: Whether the turn outlives the request.
+        response_id: The id of the response being made.
+        sandbox_session_id: `agent_session_id`: the platform's sandbox session.
+        isolation: What the platform said about the user.
+        scope: Whose data this turn may touch.
+        client_headers: The request's `x-client-*` headers, names in lower case.
+    """
+
+    input: tuple[Item, ...]
+    options: RunOptions = field(default_factory=RunOptions)
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    user: str | None = None
+    previous_response_id: str | None = None
+    conversation_id: str | None = None
+    history: tuple[Item, ...] | None = None
+    stream: bool = False
+    store: bool = True
+    background: bool = False
+    response_id: str = ""
+    sandbox_session_id: str | None = None
+    isolation: IsolationKeys = field(default_factory=IsolationKeys)
+    scope: Scope = field(default_factory=current_scope)
+    client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Json], policy: CallerPolicy) -> TurnRequest:
+        """Parse a create-response body.
+
+        Raises:
+            InvalidRequest: A value is malformed, out of range or contradicts another; `param` names it.
+            UnsupportedOption: The policy does not allow a field; `param` names it.
+        """
+        previous, conversation = _text(body, "previous_response_id"), _conversation(body)
+        if previous is not None and conversation is not None:
+            raise InvalidRequest(
+                "previous_response_id and conversation exclude each other: send one of them.",
+                param="previous_response_id",
+            )
+        request = cls(
+            input=_input(body.get("input")),
+            options=parse_options(body, policy),
+            metadata=_metadata(body.get("metadata")),
+            user=_text(body, "user"),
+            previous_response_id=previous,
+            conversation_id=conversation,
+            stream=_flag(body, "stream", False),
+            store=_flag(body, "store", True),
+            background=_flag(body, "background", False),
+        )
+        request.check_input()
+        return request
+
+    def bound(self, context: ResponseContext) -> TurnRequest:
+        """The same request, with the ids that the SDK gave it and the identity it came with."""
+        return replace(
+            self,
+            response_id=context.response_id,
+            conversation_id=context.conversation_id,
+            sandbox_session_id=get_request_context().session_id,
+            isolation=get_current_isolation_keys(),
+            scope=current_scope(),
+            client_headers=dict(context.client_headers),
+        )
+
+    def check_input(self) -> None:
+        """Read every input item once, so that one that cannot be read is refused before anything is stored.
+
+        Raises:
+            InvalidRequest: An item is of an unknown type, or lacks what its type needs; or all of them say nothing.
+        """
+        says = [self.has_references()]
+        for n, item in enumerate(self.input):
+            says += [_says_something(content) for content in read_item(item, f"input[{n}]")]
+        if not any(says):
+            raise InvalidRequest("input says nothing: it needs words, a file, or an answer.", param="input")
+
+    def has_references(self) -> bool:
+        """Whether the input names stored items that must be looked up."""
+        return any(item.get("type") == "item_reference" for item in self.input)
+
+    def platform_headers(self) -> dict[str, str]:
+        """Headers that every call to Foundry on behalf of this request must carry."""
+        return get_request_context().platform_headers()
+
+
+def read_item(item: Item, param: str) -> Sequence[Content]:
+    """Read one input item's contents.
+
+    Raises:
+        InvalidRequest: `param` is the path from the body's root.
+    """
+    kind = item.get("type")
+    if kind == "item_reference":
+        if not isinstance(item.get("id"), str):
+            raise InvalidRequest(f"{param}.id must be the id of a stored item.", param=f"{param}.id")
+        return ()
+    codec = BY_ITEM.get(str(kind))
+    if codec is None or codec.read is None:
+        raise InvalidRequest(f"{param}.type {kind!r} is not an input item type.", param=f"{param}.type")
+    try:
+        return codec.read(item)
+    except InvalidRequest as error:
+        path = f"{param}.{error.param}" if error.param else param
+        raise InvalidRequest(f"{param}: {error.message}", param=path) from None
+
+
+def _says_something(content: Content) -> bool:
+    return content.type != "text_reasoning" and not is_empty(content)
+
+
+ADMITTED: ContextVar[TurnRequest | None] = ContextVar("hostedagent_admitted", default=None)
+"""The request that admission has parsed, on its way through the SDK to the handler."""
+
+_current: ContextVar[TurnRequest] = ContextVar("hostedagent_turn")
+
+
+def current_turn() -> TurnRequest:
+    """The turn being served, inside the agent, its middleware and its tools.
+
+    Raises:
+        LookupError: Called outside a turn.
+    """
+    return _current.get()
+
+
+def set_current_turn(request: TurnRequest) -> None:
+    """Make `request` the current turn of this context and of every task started from it."""
+    _current.set(request)
+
+
+_MESSAGE_ROLES = ("user", "assistant", "system", "developer")
+
+
+def _input(value: Json) -> tuple[Item, ...]:
+    if isinstance(value, str) and value:
+        part = {"type": "input_text", "text": value}
+        return ({"type": "message", "role": "user", "content": [part]},)
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest("input must be a non-empty string or a non-empty array of items.", param="input")
+    return tuple(_item(item, f"input[{n}]") for n, item in enumerate(cast("list[Json]", value)))
+
+
+def _item(value: Json, param: str) -> Item:
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{param} must be an object.", param=param)
+    item = cast("dict[str, Json]", value)
+    if "type" not in item and "role" in item:
+        item = {**item, "type": "message"}
+    elif is_bare_reference(item):
+        item = {**item, "type": "item_reference"}
+    if item.get("type") == "message" and item.get("role") not in _MESSAGE_ROLES:
+        raise InvalidRequest(f"{param}.role must be one of {', '.join(_MESSAGE_ROLES)}.", param=f"{param}.role")
+    return item
+
+
+def _conversation(body: Mapping[str, Json]) -> str | None:
+    value = body.get("conversation")
+    if isinstance(value, dict):
+        value = cast("dict[str, Json]", value).get("id")
+        if not isinstance(value, str):
+            raise InvalidRequest("conversation.id must be a string.", param="conversation.id")
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InvalidRequest("conversation must be a conversation id or an object with one.", param="conversation")
+    if value is not None and (len(value) > _LONGEST_ID or not value.isprintable()):
+        raise InvalidRequest(f"A conversation id has at most {_LONGEST_ID} printable characters.", param="conversation")
+    return value
+
+
+def _text(body: Mapping[str, Json], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InvalidRequest(f"{name} must be a non-empty string.", param=name)
+    return value
+
+
+def _flag(body: Mapping[str, Json], name: str, default: bool) -> bool:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name} must be true or false.", param=name)
+    return value
+
+
+def _metadata(value: Json) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequest("metadata must be an object of strings.", param="metadata")
+    pairs = cast("dict[str, Json]", value)
+    if len(pairs) > 16:
+        raise InvalidRequest("metadata has more than 16 pairs.", param="metadata")
+    for key, text in pairs.items():
+        if not isinstance(text, str) or len(text) > 512 or len(key) > 64:
+            raise InvalidRequest(
+                "metadata keys have at most 64 characters, values are strings of at most 512.", param="metadata"
+            )
+    return dict(cast("dict[str, str]", pairs))

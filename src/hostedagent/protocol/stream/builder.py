@@ -1,0 +1,210 @@
+"""From updates to events: every part finds its codec, and the items it belongs to are opened, grown and closed.
+
+Items are kept by key, so two agents or two calls that stream at the same time stay two items. Within what one author
+does, an item is closed when its codec says that the next part ends it. Pure: nothing here waits, stores or knows the
+request; what must be done comes out as an effect between the events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hostedagent.observability.metrics import count_left_out
+from hostedagent.protocol.content import BY_CONTENT, COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
+from hostedagent.protocol.stream.upstream_gaps import left_out
+from hostedagent.protocol.types import Emission
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate, Content
+
+    from hostedagent.protocol.content._codec import Key
+
+logger = logging.getLogger(__name__)
+
+_MERGEABLE = frozenset({"text", "text_reasoning"})
+_CUT = ("length", "content_filter")
+"""Finish reasons of a model call that was stopped before it had said all."""
+
+
+class _Lane:
+    """The open items of one author, in the order in which they began."""
+
+    __slots__ = ("begun", "groups", "items", "latest", "snapshots")
+
+    def __init__(self) -> None:
+        self.items: dict[Key, OpenItem] = {}
+        self.groups: dict[frozenset[str] | None, dict[Key, int]] = {}
+        self.begun = 0
+        self.latest: dict[str, Key] = {}
+        self.snapshots: dict[str | None, Sequence[Content]] = {}
+
+    def add(self, key: Key, item: OpenItem) -> None:
+        self.items[key] = item
+        self.begun += 1
+        self.groups.setdefault(item.outlasts, {})[key] = self.begun
+
+    def remove(self, key: Key) -> OpenItem:
+        item = self.items.pop(key)
+        del self.groups[item.outlasts][key]
+        return item
+
+    def ended_by(self, part: Part, key: Key) -> Sequence[Key]:
+        """The items that `part`, which belongs to `key`, ends; oldest first."""
+        kind, items = part.content.type, self.items
+        ended = [
+            (number, other)
+            for outlasts, group in self.groups.items()
+            if outlasts is not None and kind not in outlasts
+            for other, number in group.items()
+            if other != key and items[other].ends_before(part)
+        ]
+        return [other for _, other in sorted(ended)]
+
+
+class Projection:
+    """The open items of one response.
+
+    Args:
+        output: Where items are opened.
+        codecs: Content type to codec; the product's table unless a host adds rows.
+    """
+
+    def __init__(self, output: Output, codecs: Mapping[str, Codec] = BY_CONTENT) -> None:
+        self._output = output
+        self._codecs = codecs
+        self._lanes: dict[str | None, _Lane] = {}
+        self._ended: set[Key] = set()
+        self._unnamed = 0
+
+    def update(self, update: AgentResponseUpdate) -> Iterable[Emission]:
+        """The events and effects of one update, in order; to be taken before the next one is given."""
+        author, contents = update.author_name or update.agent_id, update.contents
+        lane = self._lanes.get(author) or self._lane(author)
+        if len(contents) == 1 and update.finish_reason is None and update.merge_mode is None and not lane.snapshots:
+            content = contents[0]  # The way of nearly every update: keep it short.
+            replaces = content.merge_mode == "replace"
+            return self._add(Part(content, author, update.message_id, update.role or "assistant", replaces), lane)
+        return self._update(update, author, lane)
+
+    def _update(self, update: AgentResponseUpdate, author: str | None, lane: _Lane) -> Iterator[Emission]:
+        message_id = update.message_id
+        if update.merge_mode == "replace":
+            yield from self._snapshot(update, author, lane)
+        else:
+            lane.snapshots.pop(message_id, None)
+            for content in update.contents or left_out(update):
+                replaces = content.merge_mode == "replace"
+                yield from self._add(Part(content, author, message_id, update.role or "assistant", replaces), lane)
+        if update.finish_reason is not None:
+            yield from self._finish(lane, message_id, INCOMPLETE if update.finish_reason in _CUT else COMPLETED)
+
+    def _snapshot(self, update: AgentResponseUpdate, author: str | None, lane: _Lane) -> Iterator[Emission]:
+        """An update that says all of a message so far, in contents that are each a snapshot."""
+        message_id = update.message_id
+        earlier = lane.snapshots.pop(message_id, ())
+        if not _grows(earlier, update.contents):
+            earlier = ()
+        positions = dict.fromkeys(_MERGEABLE, 0)
+        for place, content in enumerate(update.contents or left_out(update)):
+            position = positions.get(content.type)
+            if position is not None:
+                positions[content.type] += 1
+            if place < len(earlier) and _same(earlier[place], content):
+                continue  # An earlier snapshot said exactly this, and something else may have been said since.
+            yield from self._add(Part(content, author, message_id, update.role or "assistant", True, position), lane)
+        if update.finish_reason is None:
+            lane.snapshots[message_id] = list(update.contents)
+
+    def part(self, part: Part) -> Iterable[Emission]:
+        """The events and effects of one part."""
+        return self._add(part, self._lane(part.author))
+
+    def _add(self, part: Part, lane: _Lane) -> Iterable[Emission]:
+        codec = self._codecs.get(part.content.type)
+        if codec is None:
+            logger.warning("Dropped a content of the unknown type %r.", part.content.type)
+            count_left_out("dropped", part.content.type)
+            return ()
+        if codec.effect is not None:
+            return codec.effect(part)
+        key, items = self._key(codec, part, lane), lane.items
+        if codec.is_repeatable and len(items) == 1 and part.role != "tool" and (item := items.get(key)) is not None:
+            return item.append(part)  # More of what is being said.
+        return self._place(codec, key, part, lane)
+
+    def _place(self, codec: Codec, key: Key, part: Part, lane: _Lane) -> Iterator[Emission]:
+        """Close what the part ends, and open the item it belongs to where that is not open yet."""
+        if not codec.is_repeatable and key in self._ended:
+            return
+        item = lane.items.get(key)
+        if item is None:
+            # A tool's result may come without the author who called it.
+            lane = next((other for other in self._lanes.values() if key in other.items), lane)
+            item = lane.items.get(key)
+        if part.role == "tool":
+            yield from self._end_others(self._lanes.values(), key, part)
+        elif item is None or len(lane.items) > 1:
+            yield from self._end_others((lane,), key, part)
+        if item is None:
+            assert codec.open is not None, f"the {codec.family} codec neither opens items nor has effects"
+            item = codec.open(part, self._output)
+            lane.add(key, item)
+            lane.latest[codec.family] = key
+        yield from item.append(part)
+        if item.is_closed:
+            self._forget(lane, key)
+
+    def _lane(self, author: str | None) -> _Lane:
+        lane = self._lanes.get(author)
+        if lane is None:
+            lane = self._lanes[author] = _Lane()
+        return lane
+
+    def _key(self, codec: Codec, part: Part, lane: _Lane) -> Key:
+        if codec.key is None:
+            self._unnamed += 1
+            return (codec.family, str(self._unnamed), "")
+        key = codec.key(part)
+        return key if key is not None else lane.latest.get(codec.family, (codec.family,))
+
+    def _end_others(self, lanes: Iterable[_Lane], key: Key, part: Part) -> Iterator[Emission]:
+        """Close what `part` ends: its author's items, and the call that a tool's result answers, whoever made it."""
+        for lane in lanes:
+            for other in lane.ended_by(part, key):
+                yield from self._end(lane, other, End(before=part))
+
+    def _finish(self, lane: _Lane, message_id: str | None, end: End) -> Iterator[Emission]:
+        for key, item in list(lane.items.items()):
+            if item.ends_at_finish(message_id):
+                yield from self._end(lane, key, end)
+
+    def _end(self, lane: _Lane, key: Key, end: End) -> Iterator[Emission]:
+        yield from self._forget(lane, key).close(end)
+
+    def _forget(self, lane: _Lane, key: Key) -> OpenItem:
+        if key[-1]:
+            self._ended.add(key)
+        return lane.remove(key)
+
+    def close(self, end: End = COMPLETED) -> Iterator[Emission]:
+        """End every open item, oldest first; called once, before the terminal event."""
+        for lane in self._lanes.values():
+            for key in list(lane.items):
+                yield from self._end(lane, key, end)
+
+
+def _grows(earlier: Sequence[Content], later: Sequence[Content]) -> bool:
+    """Whether a snapshot continues the one before it, rather than starting the next message."""
+    return bool(earlier) and len(later) >= len(earlier) and all(map(_continues, earlier, later))
+
+
+def _continues(earlier: Content, later: Content) -> bool:
+    if earlier.type not in _MERGEABLE:
+        return _same(earlier, later)
+    return earlier.type == later.type and (later.text or "").startswith(earlier.text or "")
+
+
+def _same(earlier: Content, later: Content) -> bool:
+    return earlier.type == later.type and earlier.to_dict() == later.to_dict()

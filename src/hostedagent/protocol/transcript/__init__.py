@@ -1,0 +1,1 @@
+"""Items to Agent Framework messages, and back."""

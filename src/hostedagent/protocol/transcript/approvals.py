@@ -1,0 +1,106 @@
+"""Approvals in a transcript: what of the questions and answers the model's service, and Agent Framework, should see.
+
+A question that this turn answers stays beside its answer, which Agent Framework then carries out. One that was settled
+in an earlier turn becomes the call that it was; one that nobody answered is hidden, as if it had not been asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent_framework import Content
+
+from hostedagent.protocol.transcript.tool_pairing import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The approvals that a turn answers.
+
+    Args:
+        responses: The answers, by the id of the question on the wire, as Agent Framework takes them.
+        waiting: The request ids of the questions that were asked together with them, answered or not.
+    """
+
+    responses: Mapping[str, Content] = field(default_factory=dict[str, Content])
+    waiting: frozenset[str] = frozenset()
+
+
+NO_ANSWERS = Answered()
+
+_APPROVALS: Final = ("function_approval_request", "function_approval_response")
+
+
+def settle_questions(entries: Sequence[Entry], answered: Answered) -> list[Entry]:
+    """Keep the questions that this turn answers; settled ones become the calls they were, others are hidden.
+
+    A provider's own questions and their answers stay: the provider knows them by the ids that it gave.
+    """
+    contents = [content for entry in entries for content in entry.contents]
+    if not any(content.type in _APPROVALS for content in contents):
+        return list(entries)
+    calls = {content.call_id for content in contents if content.type == "function_call"}
+    settled = {content.call_id for content in contents if content.type == "function_result"} - calls
+    questions = _Questions(answered, settled)
+    return [
+        entry._replace(contents=[row for c in entry.contents for row in questions.settle(c, entry)])
+        for entry in entries
+    ]
+
+
+class _Questions:
+    """Decides what of approvals the model's transcript shows."""
+
+    def __init__(self, answered: Answered, settled: set[str | None]) -> None:
+        self._answered = answered
+        self._settled = settled
+        self._shown: set[str | None] = set()
+        self._hosted: dict[str | None, Content] = {}
+
+    def settle(self, content: Content, entry: Entry) -> Iterator[Content]:
+        match content.type:
+            case "function_approval_request" if content.function_call is not None:
+                yield from self._question(content, content.function_call, entry)
+            case "function_approval_response":
+                yield from self._answer(content, entry)
+            case _:
+                yield content
+
+    def _question(self, content: Content, call: Content, entry: Entry) -> Iterator[Content]:
+        if call.hosted:
+            yield from self._hosted_question(content, entry)
+        elif content.id in self._shown:
+            return
+        elif content.id in self._answered.waiting:
+            self._shown.add(content.id)
+            yield content
+        elif call.call_id in self._settled:
+            self._shown.add(content.id)
+            yield call
+
+    def _hosted_question(self, content: Content, entry: Entry) -> Iterator[Content]:
+        """What the provider asked goes back under its own id, which the host remembers or has on record.
+
+        A question that has the id on the wire only was made by a caller: the provider must not act on it.
+        """
+        response = self._answered.responses.get(entry.item_id or "")
+        if response is not None and response.id is not None and response.function_call is not None:
+            content = Content.from_function_approval_request(response.id, response.function_call)
+        elif content.id == entry.item_id:
+            return
+        self._hosted[entry.item_id] = content
+        yield content
+
+    def _answer(self, content: Content, entry: Entry) -> Iterator[Content]:
+        response = self._answered.responses.get(content.id or "")
+        if entry.param is not None and response is not None:
+            yield response
+        elif (asked := self._hosted.get(content.id)) is not None:
+            yield Content(
+                "function_approval_response",
+                approved=content.approved,
+                id=asked.id,
+                function_call=asked.function_call,  # Says that it is the provider's; others want a session.
+            )

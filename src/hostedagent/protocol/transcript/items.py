@@ -1,0 +1,80 @@
+"""Messages to items: what a run was given and what it said, as the response store holds it.
+
+What an agent says becomes items by the very projection that a served turn uses, so that both read back the same. What a
+user says becomes a message of input parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from agent_framework import AgentResponseUpdate, Content, Message
+from azure.ai.agentserver.responses import ResponseEventStream
+
+from hostedagent.protocol.content import COMPLETED, Output
+from hostedagent.protocol.content._codec import new_item_id
+from hostedagent.protocol.content.parts import write_part
+from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.types import Json, MutableItem
+
+_ITEMS: Final = frozenset({"function_result", "function_approval_response"})
+"""What is an item of its own, whoever says it."""
+
+
+def split(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
+    """Part what a run was given from what it said: the output begins with the first thing said after the last input."""
+    end = max((n + 1 for n, message in enumerate(messages) if message.role not in ("assistant", "tool")), default=0)
+    while end < len(messages) and messages[end].role == "tool":
+        end += 1
+    return messages[:end], messages[end:]
+
+
+def write_input(messages: Sequence[Message], response_id: str) -> list[MutableItem]:
+    """Input items, each with an id."""
+    items: list[MutableItem] = []
+    for message in messages:
+        if message.role in ("assistant", "tool"):
+            items.extend(write_output([message], response_id))
+            continue
+        said = [content for content in message.contents if content.type not in _ITEMS]
+        if said:
+            parts: list[Json] = [write_part(content) for content in said]
+            item_id = new_item_id("msg", response_id)
+            items.append(
+                {"type": "message", "id": item_id, "status": "completed", "role": message.role, "content": parts}
+            )
+        if own := [content for content in message.contents if content.type in _ITEMS]:
+            items.extend(write_output([Message("tool", own)], response_id))
+    return items
+
+
+def write_output(messages: Sequence[Message], response_id: str) -> list[MutableItem]:
+    """Output items, as a served turn would have made them."""
+    stream = ResponseEventStream(response_id=response_id, model="")
+    for _ in (stream.emit_created(), stream.emit_in_progress()):
+        pass
+    projection = Projection(Output(stream, response_id))
+    asked = {
+        content.function_call.call_id
+        for message in messages
+        for content in message.contents
+        if content.type == "function_approval_request" and content.function_call is not None
+    }
+    for n, message in enumerate(messages):
+        # A question stands for the call that it asks about.
+        contents = [row for row in message.contents if row.type != "function_call" or row.call_id not in asked]
+        for _ in projection.update(_update(message, contents, n)):
+            pass
+    for _ in projection.close(COMPLETED):
+        pass
+    return [dict(item) for item in cast("Sequence[MutableItem]", stream.response["output"])]
+
+
+def _update(message: Message, contents: Sequence[Content], place: int) -> AgentResponseUpdate:
+    return AgentResponseUpdate(
+        contents=list(contents),
+        role=message.role,
+        author_name=message.author_name,
+        message_id=message.message_id or f"message-{place}",
+    )

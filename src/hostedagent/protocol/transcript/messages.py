@@ -1,0 +1,129 @@
+"""Items to messages: history and input are read item by item and become one transcript.
+
+Input was checked at the door and is read again here with its history beside it; a stored item that cannot be read
+stands as a placeholder. See `questions.py` for approvals and `transcript.py` for the rules of providers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from agent_framework import Content, Message
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.observability.metrics import count_left_out
+from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.request.turn_request import read_item
+from hostedagent.protocol.stream.interrupted import is_cut_off
+from hostedagent.protocol.transcript.approvals import NO_ANSWERS, Answered, settle_questions
+from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Results, pair
+from hostedagent.protocol.types import Item
+
+logger = logging.getLogger(__name__)
+
+
+def to_messages(
+    history: Sequence[Item],
+    new: Sequence[Item],
+    *,
+    trusts_roles: bool,
+    answered: Answered = NO_ANSWERS,
+    is_whole: bool = True,
+    resumes: frozenset[str] | None = None,
+    made: Sequence[Item] = (),
+) -> list[Message]:
+    """Build the transcript of a turn.
+
+    Args:
+        history: The conversation so far, oldest first.
+        new: The input items of this turn; already checked, but a result must find its call here or in the history.
+        trusts_roles: Whether system and developer messages of callers keep their role; otherwise they become the
+            caller's own words.
+        answered: The approvals that the input answers.
+        is_whole: Whether the transcript holds all calls; where another keeps the conversation, results stand alone.
+        resumes: The names of the caller's tools, when a session is resumed: Agent Framework then runs the agent's own
+            calls that were made together with a call that the input answers. `None` when there is none to resume.
+        made: What this turn did before it was interrupted.
+
+    Returns:
+        Messages, each with a `message_id` of its own.
+
+    Raises:
+        InvalidRequest: An input item answers a call that does not exist, or that was answered before.
+    """
+    entries = settle_questions(_read(history, new, trusts_roles, made), answered)
+    results: Results = pair(entries) if is_whole else {}
+    fold = Fold(results, is_whole, _answered_calls(entries), resumes)
+    return list(fold.messages(entries))
+
+
+def _answered_calls(entries: Sequence[Entry]) -> frozenset[str]:
+    new = (content for entry in entries if entry.param is not None for content in entry.contents)
+    return frozenset(content.call_id or "" for content in new if content.type == "function_result")
+
+
+def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
+    """See that each result in the input answers a call that has no answer yet.
+
+    Raises:
+        InvalidRequest: One does not.
+    """
+    pair(settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS))
+
+
+def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = ()) -> list[Entry]:
+    items = (*history, *new, *made)
+    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+
+    def stored(items: Sequence[Item]) -> list[Entry]:
+        return [
+            _read_history(item, trusts_roles)
+            for item in items
+            if not is_cut_off(item) and (not _is_half_a_call(item) or item.get("call_id") in answered)
+        ]
+
+    entries = stored(history)
+    for n, item in enumerate(new):
+        param = f"input[{n}]"
+        entries.append(_entry(item, read_item(item, param), trusts_roles, param))
+    return [*entries, *stored(made)]
+
+
+def _is_half_a_call(item: Item) -> bool:
+    """Whether a call was cut off while its arguments came in: the model would have to answer for half a call."""
+    return item.get("status") == "incomplete" and item.get("type") in ("function_call", "custom_tool_call")
+
+
+def _read_history(item: Item, trusts_roles: bool) -> Entry:
+    """Read a stored item; one that cannot be read stands as a text that names it, and poisons nothing."""
+    kind = str(item.get("type"))
+    codec = BY_ITEM.get(kind)
+    try:
+        contents = codec.read(item) if codec is not None and codec.read is not None else None
+    except InvalidRequest:
+        contents = None
+    if contents is None:
+        logger.warning("A stored item of type %r cannot be read; the model sees a placeholder.", kind)
+        count_left_out("placeholder", kind)
+        contents = [Content.from_text(f"[{kind} that this agent cannot read]")]
+    return _entry(item, contents, trusts_roles, None)
+
+
+def _entry(item: Item, contents: Sequence[Content], trusts_roles: bool, param: str | None) -> Entry:
+    kind = str(item.get("type"))
+    codec = BY_ITEM.get(kind)
+    role = codec.item_types[kind] if codec is not None else "assistant"
+    if role == "own":
+        role = _own_role(str(item.get("role", "assistant")), trusts_roles)
+    author = item.get("agent_reference") if role == "assistant" else None
+    name = cast("Item", author).get("name") if isinstance(author, dict) else None
+    item_id = item.get("id")
+    return Entry(role, contents, name, item_id if isinstance(item_id, str) else None, param)
+
+
+def _own_role(role: str, trusts_roles: bool) -> str:
+    if role in ("system", "developer"):
+        return "system" if trusts_roles else "user"
+    return role

@@ -1,0 +1,65 @@
+"""Wire values and effects, which every stage shares.
+
+The SDK's wire payloads are plain dictionaries. They are named here once, so that `Any` stops at this file and nothing
+deeper has to guess whether a dictionary is an item or an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hostedagent.outcomes import Failed, Incomplete
+
+if TYPE_CHECKING:
+    from agent_framework import UsageDetails
+
+Json: TypeAlias = Any
+"""A JSON value: `None`, `bool`, `int`, `float`, `str`, or a list or mapping of these."""
+
+Event: TypeAlias = dict[str, Any]
+"""One wire event of a Responses stream; has a `type`."""
+
+Item: TypeAlias = Mapping[str, Any]
+"""One input or output item of the Responses protocol; has a `type`."""
+
+MutableItem: TypeAlias = dict[str, Any]
+"""An item that is still being built by its codec."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountUsage:
+    """Add `usage` to the turn's count, or put it in place of the count when `replaces`."""
+
+    usage: UsageDetails
+    replaces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaveApproval:
+    """Record what the caller is about to be asked, before the question leaves.
+
+    `item_id` names the `mcp_approval_request` on the wire; `request_id` is the id that Agent Framework waits for.
+    """
+
+    item_id: str
+    request_id: str
+    call_id: str | None
+    name: str
+    arguments: str
+    hosted: bool = False
+    server: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """The run cannot go on after this part; the turn ends with `outcome`."""
+
+    outcome: Incomplete | Failed
+
+
+Effect: TypeAlias = CountUsage | SaveApproval | EndTurn
+"""Something the turn driver must do before the next event leaves."""
+
+Emission: TypeAlias = Event | Effect

@@ -1,1 +1,0 @@
-"""The request: parsed once, read deep, turned into the arguments of a run."""

@@ -1,1 +1,0 @@
-"""The run: what drives an agent, from its arguments to the end of its updates."""

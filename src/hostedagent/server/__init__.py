@@ -1,0 +1,1 @@
+"""All that knows HTTP, ASGI or the SDK's host."""

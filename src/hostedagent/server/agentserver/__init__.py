@@ -1,0 +1,1 @@
+"""Driver: the routes of `ResponsesAgentServerHost`."""

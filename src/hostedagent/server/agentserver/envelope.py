@@ -1,0 +1,215 @@
+"""The response object, complete: every field that the Open Responses specification requires, nullable ones as null.
+
+The SDK leaves out what a handler does not set and strips nulls from what it stores, so the object is completed as it
+leaves: in JSON answers and in the few events that carry a snapshot. Other events pass through untouched.
+Specification: https://www.openresponses.org/specification, schema `ResponseResource`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.types import Item, Json
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DEFAULTS: Final[Mapping[str, Json]] = {
+    "completed_at": None,
+    "incomplete_details": None,
+    "model": "",
+    "previous_response_id": None,
+    "instructions": None,
+    "error": None,
+    "tools": [],
+    "tool_choice": "auto",
+    "truncation": "disabled",
+    "parallel_tool_calls": True,
+    "text": {"format": {"type": "text"}},
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_logprobs": 0,
+    "temperature": 1.0,
+    "reasoning": None,
+    "usage": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "store": True,
+    "background": False,
+    "service_tier": "default",
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+"""Required field to the value that stands when the turn says nothing."""
+
+SNAPSHOT_EVENTS: Final = ("created", "queued", "in_progress", "completed", "incomplete", "failed")
+
+_SNAPSHOT_FRAMES: Final = tuple(f"event: response.{name}\n".encode() for name in SNAPSHOT_EVENTS)
+_SNAPSHOT: Final = re.compile(
+    rb'(?P<head>\{"type": "response\.\w+", "response": )(?P<response>.*)(?P<tail>, "sequence_number": \d+\})', re.DOTALL
+)
+"""How the SDK writes an event that carries a snapshot."""
+
+_PLAIN_FRAME: Final = b"event: response.output"
+_NEXT_FRAME: Final = b"\n\nevent: "
+_ERROR_FRAME: Final = b"event: error\n"
+
+
+def complete(response: Mapping[str, Json]) -> dict[str, Json]:
+    """The response with every required field; what is there and not null stays."""
+    full = dict(response)
+    for name, default in DEFAULTS.items():
+        if full.get(name) is None:
+            full[name] = default
+    if full["reasoning"]:
+        full["reasoning"] = {"effort": None, "summary": None, **full["reasoning"]}
+    if full["tools"]:
+        full["tools"] = [_complete_tool(tool) for tool in full["tools"]]
+    wanted = {"format": {"type": "text"}, **full["text"]}
+    if wanted["format"].get("type") == "json_schema":
+        wanted["format"] = {"description": None, "strict": False, **wanted["format"]}
+    full["text"] = wanted
+    return full
+
+
+def _complete_tool(tool: Mapping[str, Json]) -> Mapping[str, Json]:
+    if tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": None, **tool}
+
+
+def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
+    """An `error` event with the specification's nested error beside the flat fields that OpenAI's clients read."""
+    if "error" in event:
+        return dict(event)
+    error = {key: event.get(key) for key in ("code", "message", "param")}
+    return {**event, "error": {"type": "server_error", **error}}
+
+
+class EnvelopeMiddleware:
+    """Completes response objects on their way out of an ASGI app.
+
+    Args:
+        app: The app.
+        output_of: What a response that is in progress has in its output so far; the SDK shows little of it.
+    """
+
+    def __init__(self, app: ASGIApp, *, output_of: Callable[[str], list[Item]] | None = None) -> None:
+        self._app = app
+        self._output_of = output_of or _nothing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or "/responses" not in scope["path"]:
+            await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, _Completer(send, self._output_of))
+
+
+class _Completer:
+    """Rewrites one HTTP answer. JSON is held until it is whole; the SDK sends a stream in chunks of whole frames."""
+
+    def __init__(self, send: Send, output_of: Callable[[str], list[Item]]) -> None:
+        self._send = send
+        self._output_of = output_of
+        self._start: Message | None = None
+        self._body: list[bytes] = []
+        self._is_stream = False
+        self._frames = _Frames()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kind = _content_type(message)
+            self._is_stream = kind.startswith(b"text/event-stream")
+            if kind.startswith(b"application/json") and message["status"] == 200:
+                self._start = message
+                return
+        elif message["type"] == "http.response.body":
+            if self._is_stream:
+                body = message.get("body", b"")
+                if not body.startswith(_PLAIN_FRAME) or _NEXT_FRAME in body:
+                    message = {**message, "body": self._frames.completed(body)}
+            elif self._start is not None:
+                await self._json(message)
+                return
+        await self._send(message)
+
+    async def _json(self, message: Message) -> None:
+        assert self._start is not None
+        self._body.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        body = _complete_body(b"".join(self._body), self._output_of)
+        headers = [(key, value) for key, value in self._start["headers"] if key.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self._send({**self._start, "headers": headers})
+        await self._send({**message, "body": body})
+
+
+def _content_type(message: Message) -> bytes:
+    return next((value for key, value in message["headers"] if key.lower() == b"content-type"), b"")
+
+
+def _nothing(response_id: str) -> list[Item]:
+    return []
+
+
+def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes:
+    value = decode(body)
+    if not isinstance(value, dict):
+        return body
+    found = cast("dict[str, Json]", value)
+    # The answer to a DELETE calls itself a response too.
+    if found.get("object") != "response" or "output" not in found:
+        return body
+    if found.get("status") == "in_progress":
+        said = output_of(str(found.get("id")))
+        found["output"] = said if len(said) >= len(found["output"]) else found["output"]
+    return encode(complete(found))
+
+
+class _Frames:
+    """Completes the snapshots of one stream. The first ones show the same response, which is completed once."""
+
+    def __init__(self) -> None:
+        self._response = b""
+        self._completed = b""
+
+    def completed(self, chunk: bytes) -> bytes:
+        """A chunk of whole frames, which are nearly always one."""
+        if _NEXT_FRAME not in chunk:
+            return self._frame(chunk)
+        return b"".join(self._frame(frame + b"\n\n") for frame in chunk.split(b"\n\n") if frame)
+
+    def _frame(self, frame: bytes) -> bytes:
+        is_snapshot = frame.startswith(_SNAPSHOT_FRAMES)
+        if not is_snapshot and not frame.startswith(_ERROR_FRAME):
+            return frame
+        head, marker, rest = frame.partition(b"\ndata: ")
+        data, end, more = rest.partition(b"\n\n")
+        if not marker or not end:
+            return frame
+        data = self._snapshot(data) if is_snapshot else _dumped(complete_error(decode(data)))
+        return b"".join((head, marker, data, end, more))
+
+    def _snapshot(self, data: bytes) -> bytes:
+        parts = _SNAPSHOT.fullmatch(data)
+        if parts is None or parts["response"] != self._response:
+            event = decode(data)
+            completed = complete(event["response"])
+            if parts is None or len(event) > parts.re.groups:  # There is something between the two.
+                return _dumped({**event, "response": completed})
+            self._response, self._completed = parts["response"], _dumped(completed)
+        return b"".join((parts["head"], self._completed, parts["tail"]))
+
+
+def _dumped(value: Json) -> bytes:
+    """In ASCII, as the SDK writes events: some clients take U+2028 for the end of a line."""
+    data = encode(value)
+    return data if data.isascii() else json.dumps(value).encode()

@@ -1,0 +1,113 @@
+"""The log of events that the SDK keeps of a background stream, made ready for a turn that is taken up again.
+
+Whoever was cut off reads on where he stopped, so nothing in the log is changed: what was open is closed as incomplete,
+and what comes is numbered on. The SDK numbers by the log before it asks for the first event, so this comes before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, cast
+
+from azure.ai.agentserver.core.streaming import streams
+
+from hostedagent.protocol.stream.interrupted import closing_events
+from hostedagent.protocol.types import Event, Item
+from hostedagent.server.agentserver.ownership import private_id
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.core.streaming import EventStream
+
+_TERMINAL: Final = ("response.completed", "response.failed", "response.incomplete", "error")
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a log says was sent.
+
+    Args:
+        items: The items, by their place.
+        name: The name of the log; empty when nothing was sent.
+        has_ended: Whether the terminal event was sent: nothing may follow.
+    """
+
+    items: dict[int, Item] = field(default_factory=dict[int, Item])
+    name: str = ""
+    has_ended: bool = False
+
+
+async def mend(response_id: str, user: str | None) -> Sent:
+    """Make the log of a turn ready to be written on, and tell what is in it.
+
+    Args:
+        response_id: The response of the turn.
+        user: The user that the platform named; newer SDKs keep the log under a name of his.
+    """
+    for stream_id in (response_id, private_id(response_id, user)):
+        stream = await streams.get_or_create(stream_id)
+        events, is_closed = await _read(stream)
+        if events:
+            break
+        await streams.delete(stream_id)  # Looking made it.
+    else:
+        return Sent()
+    sent = Sent(name=stream_id, has_ended=any(event["type"] in _TERMINAL for event in events))
+    if sent.has_ended:
+        await stream.close()  # The SDK begins anew all the same; nothing of that may be added.
+    else:
+        if is_closed:  # By the end of the process, when that was an orderly one; nothing can be added then.
+            stream = await _again(stream_id, events)
+        number = events[-1]["sequence_number"]
+        for closing in closing_events(events):
+            number += 1
+            events.append({**closing, "sequence_number": number})
+            await stream.emit(events[-1])
+    for event in events:
+        if event["type"] == "response.output_item.done":
+            sent.items[event["output_index"]] = event["item"]
+    return sent
+
+
+async def announce(sent: Sent, event: Event) -> None:
+    """Tell whoever reads on that the turn goes on.
+
+    The event takes the number of `response.created`, which the SDK counts again and does not send again.
+    """
+    if not sent.name or sent.has_ended:
+        return
+    stream = await streams.get_or_create(sent.name)
+    number = await stream.last_cursor()
+    await stream.emit({**event, "sequence_number": 0 if number is None else number + 1})
+
+
+async def _read(stream: EventStream) -> tuple[list[Event], bool]:
+    """The events so far, and whether the stream is closed: then it ends where another one would wait for more."""
+    events: list[Event] = []
+    reader = stream.subscribe()
+    while True:
+        next_one = asyncio.ensure_future(anext(reader, None))
+        await asyncio.wait({next_one}, timeout=0)  # What is there already comes without waiting.
+        if not next_one.done():
+            next_one.cancel()
+            await asyncio.wait({next_one})
+            return events, False
+        event = cast("Event | None", next_one.result())
+        if event is None:
+            return events, True
+        events.append(event)
+
+
+async def _again(stream_id: str, events: list[Event]) -> EventStream:
+    await streams.delete(stream_id)
+    stream = await streams.get_or_create(stream_id)
+    for event in events:
+        await stream.emit(event)
+    return stream
+
+
+async def discard(response_id: str, user: str | None) -> None:
+    """Delete the log of a response, also one that an earlier process left on the disk."""
+    for stream_id in (response_id, private_id(response_id, user)):
+        await streams.get_or_create(stream_id)
+        await streams.delete(stream_id)

@@ -1,0 +1,120 @@
+"""Routes that name a response: whose it is, before the SDK looks.
+
+The SDK finds a running or just finished response by its id alone on some of its versions. So an id that is not the
+caller's gets the same answer as one that does not exist, from here, on every route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
+
+from hostedagent.conversation.continuation import Continuations
+from hostedagent.errors import NotFound
+from hostedagent.identity import Scope
+from hostedagent.stores.responses import ResponseStore
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import PlatformContext
+
+RESPONSE_ID: Final = re.compile(r"caresp_.{48}(..)?", re.DOTALL)
+"""Ids that the SDK looks up, whatever characters they have; it refuses others by itself."""
+
+REPLAY_SECONDS: Final = 600.0
+"""How long the SDK lets a background response's events be read again."""
+
+
+async def check_owner(response_id: str, store: ResponseStore, context: PlatformContext) -> None:
+    """See that a response is the caller's.
+
+    Raises:
+        NotFound: It is not there, or it is somebody else's.
+    """
+    if RESPONSE_ID.fullmatch(response_id) and not await store.owns(response_id, context=context):
+        raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
+
+
+async def forget(response_id: str, scope: Scope, continuations: Continuations) -> None:
+    """Delete what belongs to a response that was deleted: its snapshot and its open approvals."""
+    snapshot = await continuations.sessions.forget(scope, response_id)
+    await continuations.approvals.forget(scope, snapshot.approvals)
+
+
+class EventBuffers:
+    """Lets go of the event buffers that the SDK keeps for ever, once nobody may read them again.
+
+    https://github.com/Azure/azure-sdk-for-python/pull/46393 (review). Can go when the SDK sweeps its registry.
+
+    Args:
+        are_on_disk: Whether the SDK keeps the events of background responses for the next process.
+    """
+
+    def __init__(self, *, are_on_disk: bool = False) -> None:
+        self._are_on_disk = are_on_disk
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def find(self, response_id: str, store: ResponseStore, context: PlatformContext) -> None:
+        """Have the SDK read again the events of a response that ended in an earlier process; it only knows its own."""
+        names = (response_id, private_id(response_id, context.user_id_key))
+        if not self._are_on_disk or any([await _is_known(name) for name in names]):
+            return
+        if (await store.get_response(response_id, context=context)).get("status") in ("in_progress", "queued"):
+            return  # Its turn is about to be taken up again, and finds them itself.
+        for name in names:
+            stream = await streams.get_or_create(name)
+            try:
+                is_empty = await stream.last_cursor() is None
+            except EventStreamNotFoundError:
+                is_empty = True
+            if not is_empty:
+                await stream.close()
+                self.release_later(response_id, context.user_id_key)
+                return
+            await streams.delete(name)
+
+    async def release(self, response_id: str, user: str | None) -> None:
+        """Delete the buffer of a response now."""
+        for stream_id in (response_id, private_id(response_id, user)):
+            try:
+                await streams.get(stream_id)
+            except EventStreamNotFoundError:
+                continue  # Deleting what is not there would leave a marker behind.
+            await streams.delete(stream_id)
+
+    def release_later(self, response_id: str, user: str | None, *, delay: float = REPLAY_SECONDS) -> None:
+        """Delete the buffer of a background response when its replay window is over."""
+
+        def due() -> None:
+            self._timers.discard(timer)
+            task = asyncio.get_running_loop().create_task(self.release(response_id, user))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        timer = asyncio.get_running_loop().call_later(delay, due)
+        self._timers.add(timer)
+
+    def close(self) -> None:
+        """Forget what was to be released later: the process ends."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+
+async def _is_known(stream_id: str) -> bool:
+    try:
+        await streams.get(stream_id)
+    except EventStreamNotFoundError:
+        return False
+    return True
+
+
+def private_id(response_id: str, user: str | None) -> str:
+    """The id under which newer SDKs keep the buffer of an identified user's response."""
+    text = json.dumps([user, response_id], separators=(",", ":"))
+    return f"lifecycle-{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,0 +1,103 @@
+"""The server behind `AgentHost.run`, and how it ends: told by a signal, it refuses what is new and lets what runs end.
+
+uvicorn by default: it starts sooner, is smaller and spends less on a request than Hypercorn, which the SDK brings and
+which stays a choice. Either way the callbacks that were registered with the SDK run when the signal comes.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+from azure.ai.agentserver.responses import ResponsesAgentServerHost
+
+Server: TypeAlias = Literal["uvicorn", "hypercorn"]
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG: Final = 2048
+_HYPERCORN_LISTENS: Final = "Running on "
+
+
+class App(ResponsesAgentServerHost):
+    """The SDK's app, which tells what is to be called when the process is told to end."""
+
+    _told: tuple[Callable[[], None], ...] = ()
+
+    def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
+        """Call `fn` when the signal comes, before requests are drained."""
+        self._told = (*self._told, fn)
+        super().register_pre_shutdown_callback(fn)
+
+    def tell(self) -> None:
+        """The signal has come."""
+        for callback in self._told:
+            try:
+                callback()
+            except Exception:
+                logger.exception("A callback for the end of the process raised.")
+
+
+def serve(
+    app: App,
+    *,
+    host: str,
+    port: int | None,
+    server: Server,
+    grace: float,
+    on_listening: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    port = app.config.port if port is None else port
+    gc.freeze()  # What is loaded by now stays until the end: no collection need go through it again.
+    if server == "hypercorn":
+        _with_hypercorn(app, host, port, on_listening)
+    else:
+        from hostedagent.server.uvicorn import serve_with_uvicorn
+
+        with listening(host, port) as listener:
+            serve_with_uvicorn(app, listener, grace=grace, on_listening=on_listening, on_signal=app.tell)
+
+
+def _with_hypercorn(app: App, host: str, port: int, on_listening: Callable[[], None] | None) -> None:
+    def told(record: logging.LogRecord) -> bool:
+        if on_listening is None or not record.getMessage().startswith(_HYPERCORN_LISTENS):
+            return True
+        on_listening()
+        return False
+
+    errors = logging.getLogger("hypercorn.error")
+    errors.addFilter(told)
+    try:
+        app.run(host=host, port=port)
+    finally:
+        errors.removeFilter(told)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    It says that it speaks TCP, which `socket.create_server` leaves open: asyncio sends small writes at once only then.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,139 @@
+"""uvicorn, and how it ends here: told by a signal, it waits for what still runs, and for nothing that only hangs.
+
+A client that stopped sending or reading is hung up on soon after the turns had their time. A coroutine that does not
+let itself be cancelled does not keep the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Final, Literal
+
+import uvicorn
+from azure.ai.agentserver.responses import ResponsesAgentServerHost
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 30
+"""How long requests may take to end once the process was told to, as the SDK's own server does it."""
+
+HANGING_SECONDS: Final = 6.0
+"""How long the last answers may take to be sent, once the time of the turns is over: a run has 5 to wind up."""
+
+AGAIN_SECONDS: Final = 1.0
+"""After how long another Ctrl+C means that nothing is to be waited for. What comes sooner is the same one: a terminal
+sends it to `hostedagent run --reload` and to the server behind it, and the one passes it on to the other."""
+
+LAST_SECONDS: Final = 5.0
+"""How long a coroutine may ignore its cancellation, once everything has ended."""
+
+
+def serve_with_uvicorn(
+    app: ResponsesAgentServerHost,
+    listener: socket.socket,
+    *,
+    grace: float,
+    on_listening: Callable[[], None] | None,
+    on_signal: Callable[[], None],
+) -> None:
+    """Serve on a socket until SIGTERM or SIGINT.
+
+    Args:
+        app: The application.
+        listener: The socket.
+        grace: Seconds that turns have once the process is told to end.
+        on_listening: Called once connections are accepted.
+        on_signal: Called when the process is told to end.
+
+    Raises:
+        RuntimeError: The application did not start.
+    """
+    config = uvicorn.Config(
+        app,
+        http=_http(),
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # The SDK's middleware logs every request.
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    over = threading.Event()
+    server = _Ending(config, grace, on_listening, on_signal, over)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        over.set()
+    if not server.started:
+        raise RuntimeError("The application did not start. What went wrong was logged before this.")
+
+
+class _Ending(uvicorn.Server):
+    """Calls what is to be called at the signal, and ends with it as the SDK's server does: without an error."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        grace: float,
+        on_listening: Callable[[], None] | None,
+        on_signal: Callable[[], None],
+        over: threading.Event,
+    ) -> None:
+        super().__init__(config)
+        self._grace = grace
+        self._on_listening = on_listening
+        self._on_signal = on_signal
+        self._over = over
+        self._told_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if self.started and self._on_listening is not None:
+            self._on_listening()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._told_at is None:
+            self._told_at = time.monotonic()
+            self.should_exit = True
+            self._loop.call_soon_threadsafe(self._tell)
+        elif sig == signal.SIGINT and time.monotonic() - self._told_at > AGAIN_SECONDS:
+            self.force_exit = True
+
+    def _tell(self) -> None:
+        self._on_signal()
+        self._loop.call_later(self._grace + HANGING_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if connections := list(self.server_state.connections):
+            logger.warning("%d connections did not end in time and were closed.", len(connections))
+        for connection in connections:
+            connection.transport.abort()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        threading.Thread(target=_end, args=(self._over,), name="hostedagent-end", daemon=True).start()
+
+
+def _end(over: threading.Event) -> None:
+    if not over.wait(LAST_SECONDS):
+        logger.error("Something ignored its cancellation; the process was ended without it.")
+        logging.shutdown()
+        os._exit(1)
+
+
+def _http() -> type[asyncio.Protocol] | Literal["h11"]:
+    try:
+        from hostedagent.server.httptools import BoundedProtocol
+    except ImportError:  # There is no httptools for this Python.
+        return "h11"
+    return BoundedProtocol

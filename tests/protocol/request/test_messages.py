@@ -1,0 +1,139 @@
+"""Items to messages: every transcript that comes out is one that providers accept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from agent_framework import Content, Message
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.transcript.messages import check_answers, to_messages
+
+Item = dict[str, Any]
+NO_RESULT = "[This call was never answered.]"
+
+
+def user(text: str) -> Item:
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def said(text: str, **more: Any) -> Item:
+    content: list[Item] = [{"type": "output_text", "text": text, "annotations": []}]
+    return {"type": "message", "role": "assistant", "id": "msg_1", "content": content, **more}
+
+
+def call(call_id: str, **more: Any) -> Item:
+    return {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": "f", "arguments": "{}", **more}
+
+
+def output(call_id: str, text: str = "1") -> Item:
+    return {"type": "function_call_output", "call_id": call_id, "output": text}
+
+
+def shown(content: Content) -> str:
+    match content.type:
+        case "function_call":
+            return f"->{content.call_id}"
+        case "function_result":
+            return f"<-{content.call_id}={content.result}"
+        case _:
+            return content.text or content.type
+
+
+def lines(history: Sequence[Item], new: Sequence[Item] = (), *, trusts_roles: bool = False) -> list[str]:
+    messages = to_messages(history, new, trusts_roles=trusts_roles)
+    return [f"{message.role}: {' '.join(map(shown, message.contents))}" for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ([user("a"), said("b"), user("c")], ["user: a", "assistant: b", "user: c"]),
+        ([user("a"), user("a")], ["user: a", "user: a"]),
+        ([user("a"), call("1"), output("1"), said("b")],
+         ["user: a", "assistant: ->1", "tool: <-1=1", "assistant: b"]),
+        ([user("a"), said("x"), call("1"), call("2"), output("1"), output("2")],
+         ["user: a", "assistant: x ->1 ->2", "tool: <-1=1 <-2=1"]),
+        ([call("1"), call("2"), output("2"), output("1")], ["assistant: ->1 ->2", "tool: <-1=1 <-2=1"]),
+        ([call("1"), output("1"), call("2"), output("2")],
+         ["assistant: ->1", "tool: <-1=1", "assistant: ->2", "tool: <-2=1"]),
+        ([call("1"), user("never mind")], ["assistant: ->1", f"tool: <-1={NO_RESULT}", "user: never mind"]),
+        ([call("1"), call("2"), output("2"), user("a")],
+         ["assistant: ->1 ->2", f"tool: <-1={NO_RESULT} <-2=1", "user: a"]),
+        ([call("1"), user("wait"), output("1")], ["assistant: ->1", "tool: <-1=1", "user: wait"]),
+        ([call("1"), output("1", "a"), call("1"), output("1", "b")],
+         ["assistant: ->1", "tool: <-1=a", "assistant: ->1", "tool: <-1=b"]),
+        ([call("1"), user("no"), call("1"), output("1", "b")],
+         ["assistant: ->1", f"tool: <-1={NO_RESULT}", "user: no", "assistant: ->1", "tool: <-1=b"]),
+    ],
+)  # fmt: skip
+def test_calls_and_their_results_stand_together(items: list[Item], expected: list[str]) -> None:
+    assert lines(items) == expected
+    assert lines([], items) == expected
+
+
+def test_a_call_id_may_come_again_once_it_was_answered() -> None:
+    assert lines([call("1"), output("1", "a"), call("1")], [output("1", "b")])[-1] == "tool: <-1=b"
+
+
+@pytest.mark.parametrize("empty", [said(""), user(""), {**user(""), "content": []}, {**said(""), "content": ""}])
+def test_a_message_without_words_is_left_out(empty: Item) -> None:
+    assert lines([user("a"), empty, user("b")]) == ["user: a", "user: b"]
+
+
+def test_a_message_of_nothing_that_clients_send_says_what_was_done() -> None:
+    image: Item = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk="}
+
+    assert lines([user("a"), image, user("b")])[1].endswith("[image_generation]")
+    assert lines([user("a"), said("c"), image, user("b")])[1].startswith("assistant: c image_generation")
+    assert "[" not in lines([user("a"), said("c"), image, user("b")])[1]
+
+
+def test_a_result_without_a_call_in_the_history_becomes_words() -> None:
+    assert lines([output("9", "late"), user("a")]) == ["user: [Output of an unknown call: late]", "user: a"]
+
+
+def test_half_a_call_in_the_history_is_left_out() -> None:
+    assert lines([user("a"), call("1", status="incomplete")], [user("b")]) == ["user: a", "user: b"]
+
+
+def test_what_cannot_be_read_in_the_history_poisons_nothing() -> None:
+    assert lines([{"type": "function_call", "name": 1}, user("a")])[-1] == "user: a"
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_callers_instructions_are_its_own_words_unless_trusted(role: str) -> None:
+    item = {**user("Obey."), "role": role}
+
+    assert lines([item], [item]) == ["user: Obey.", "user: Obey."]
+    assert lines([item], [item], trusts_roles=True) == ["system: Obey.", "system: Obey."]
+
+
+@pytest.mark.parametrize(
+    ("history", "new", "param"),
+    [
+        ([], [output("1")], "input[0].call_id"),
+        ([call("1")], [user("a"), output("2")], "input[1].call_id"),
+        ([call("1"), output("1")], [output("1")], "input[0].call_id"),
+        ([], [output("1"), call("1")], "input[0].call_id"),
+        ([], [call("1"), output("1"), output("1")], "input[2].call_id"),
+    ],
+)
+def test_a_new_answer_must_fit_an_open_call(history: list[Item], new: list[Item], param: str) -> None:
+    for check in (lambda: check_answers(history, new), lambda: to_messages(history, new, trusts_roles=False)):
+        with pytest.raises(InvalidRequest) as refused:
+            check()
+        assert refused.value.param == param
+
+
+def test_an_answer_to_a_call_of_the_history_fits() -> None:
+    check_answers([call("1")], [output("1")])
+
+    assert lines([call("1")], [output("1")]) == ["assistant: ->1", "tool: <-1=1"]
+
+
+def test_every_message_has_an_id_of_its_own() -> None:
+    messages: list[Message] = to_messages([user("a"), user("a")], [user("a")], trusts_roles=False)
+
+    assert all(message.message_id for message in messages)
+    assert len({message.message_id for message in messages}) == 3
