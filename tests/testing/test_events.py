@@ -7,8 +7,8 @@ import pytest
 from inline_snapshot import snapshot
 from openai.types.responses import ResponseStreamEvent
 
+from hostedagent.protocol.stream.grammar import EVENTS
 from hostedagent.testing import EventLog, serve
-from hostedagent.testing.grammar import EVENTS
 
 from .bare_host import BareHost, body
 from .full_log import full_log

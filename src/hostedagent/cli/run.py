@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
-from hostedagent.cli.starting import Clock, StartError, stay_unready
+from hostedagent.cli.startup import Clock, StartError, stay_unready
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
         with clock.step("port"):
             port = _port(arguments)
         if arguments.reload:
-            from hostedagent.cli.reloading import run_again
+            from hostedagent.cli.reload import run_again
 
             for name in added:  # Each server reads the file as it is then.
                 del os.environ[name]

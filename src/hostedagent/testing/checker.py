@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
-from .grammar import EVENTS, TERMINAL_STATUSES, Event, Kind, Rule
+from hostedagent.protocol.stream.grammar import EVENTS, TERMINAL_STATUSES, Event, Kind, Rule
 
 UNFINISHED = ("in_progress", "searching", "interpreting", "generating")
 SNAPSHOT_STATUSES = {

@@ -23,8 +23,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
+from hostedagent.protocol.sse import FrameReader
+
+from .events import event_of
 from .exchange import QUEUE_LIMIT, ASGIApp, Exchange, HeaderPairs
-from .sse import FrameReader
 
 if TYPE_CHECKING:
     import openai
@@ -87,7 +89,7 @@ class EventStream:
                 if frame.comment is not None:
                     self.comments.append(frame.comment)
                 elif frame.data != "[DONE]":
-                    self._ready.append(frame.json())
+                    self._ready.append(event_of(frame))
         event = self._ready.pop(0)
         self.seen.append(event)
         return event

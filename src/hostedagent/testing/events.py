@@ -12,13 +12,15 @@ Example:
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping
 from typing import Any, cast, overload
 
+from hostedagent.protocol.sse import Frame, FrameReader
+from hostedagent.protocol.stream.grammar import Event
+from hostedagent.protocol.stream.rendering import Renderer
+
 from .checker import Grammar
-from .grammar import Event
-from .rendering import Renderer
-from .sse import FrameReader
 
 
 class EventLog:
@@ -146,4 +148,22 @@ def _parse(chunks: Iterable[bytes], *, complete: bool) -> list[Event]:
     frames = [frame for chunk in chunks for frame in reader.feed(chunk)]
     if complete and reader.unfinished:
         raise AssertionError(f"the stream ended inside a frame: {reader.unfinished!r}")
-    return [frame.json() for frame in frames if frame.comment is None and frame.data != "[DONE]"]
+    return [event_of(frame) for frame in frames if frame.comment is None and frame.data != "[DONE]"]
+
+
+def event_of(frame: Frame) -> dict[str, Any]:
+    """The event object in a frame.
+
+    Raises:
+        AssertionError: The data is no JSON object, or the `event:` line contradicts the `type` in it.
+    """
+    try:
+        value: Any = json.loads(frame.data)
+    except ValueError as error:
+        raise AssertionError(f"an SSE frame is not JSON: {frame.data!r}") from error
+    if not isinstance(value, dict):
+        raise AssertionError(f"an SSE frame must carry a JSON object, not {frame.data!r}")
+    found = cast("dict[str, Any]", value)
+    if frame.event is not None and "type" in found and found["type"] != frame.event:
+        raise AssertionError(f"the SSE line says event: {frame.event!r}, the data says type {found['type']!r}")
+    return found

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from hostedagent.cli.doctor import checks
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.report import Report
+from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.templates import LOCK, Choices, render
 
 ENDPOINT = "https://contoso.services.ai.azure.com/api/projects/shop"

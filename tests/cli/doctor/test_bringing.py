@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hostedagent.cli.doctor.bringing import image
-from hostedagent.cli.doctor.finding import Finding
+from hostedagent.cli.doctor.rules import Finding
 from tests.cli.doctor.bench import Bench
 
 CHECKS = ("azure.yaml", "Dockerfile", "lock")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hostedagent.cli.doctor.finding import Finding
 from hostedagent.cli.doctor.report import Report
+from hostedagent.cli.doctor.rules import Finding
 from tests.cli.doctor.bench import ENDPOINT, Bench, Case, rules
 from tests.cli.doctor.cases import CASES, ONLINE
 

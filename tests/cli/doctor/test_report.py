@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hostedagent.cli import main
-from hostedagent.cli.doctor.finding import Finding
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.report import Report
+from hostedagent.cli.doctor.rules import Finding
 from tests.cli.doctor.bench import Bench
 
 ERROR = Finding("a.broken", "error", "It is broken.", "mend it")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from hostedagent.cli.loader import USUAL_NAMES
 
 if TYPE_CHECKING:
-    from hostedagent.cli.doctor.finding import Finding
     from hostedagent.cli.doctor.project import Project
     from hostedagent.cli.doctor.report import Report
+    from hostedagent.cli.doctor.rules import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from hostedagent.cli.doctor.environment import ENDPOINT
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping
+from hostedagent.cli.doctor.rules import Finding, Rule
 
 PROJECT_ID: Final = "AZURE_AI_PROJECT_ID"
 

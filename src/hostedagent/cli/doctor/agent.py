@@ -17,8 +17,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from hostedagent.cli.doctor.environment import setting
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.loader import USUAL_NAMES
 from hostedagent.cli.port import DEFAULT_PORT
 from hostedagent.templates import LOCK, LOCK_COMMAND

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
+from hostedagent.cli.doctor.rules import Finding, Rule
 
 PROTOCOL: Final = "2.0.0"
 SIZES: Final = {"0.5": "1Gi", "1": "2Gi", "2": "4Gi"}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.doctor.rules import Finding, Rule
 
 _CONTINUED: Final = re.compile(r"\\[ \t]*$")
 _HEREDOC: Final = re.compile(r"<<-?[\"']?[A-Za-z_]\w*")

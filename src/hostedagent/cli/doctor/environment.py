@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from hostedagent.cli.doctor.azure_yaml import REFERENCE, RESERVED
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.doctor.rules import Finding, Rule
 
 ENDPOINT: Final = "FOUNDRY_PROJECT_ENDPOINT"
 MODEL: Final = "AZURE_AI_MODEL_DEPLOYMENT_NAME"

@@ -17,8 +17,8 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.loader import USUAL
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, is_port
 

@@ -13,8 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
 from hostedagent.cli.doctor.access import ASSIGN, PROJECT_ID, ROLES
-from hostedagent.cli.doctor.finding import Finding, Rule
 from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.cli.doctor.rules import Finding, Rule
 
 PATIENCE: Final = 30.0
 ARM: Final = "https://management.azure.com"

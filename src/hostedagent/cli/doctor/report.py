@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from hostedagent.cli.doctor.environment import Place, Variable
-from hostedagent.cli.doctor.finding import Finding, Level
 from hostedagent.cli.doctor.machine import Package
+from hostedagent.cli.doctor.rules import Finding, Level
 
 _SIGNS: Final[Mapping[Level, str]] = {"error": "ERROR", "warning": "warning", "note": "note"}
 _RANK: Final[tuple[Level, ...]] = ("error", "warning", "note")

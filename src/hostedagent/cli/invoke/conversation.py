@@ -14,8 +14,8 @@ from hostedagent.cli.invoke.answers import Asker, described, waiting
 from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
 from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
+from hostedagent.protocol.sse import FrameReader
 from hostedagent.protocol.types import Event, Item
-from hostedagent.testing.sse import FrameReader
 
 WAITS: Final = 3
 """The exit code when the agent waits for an answer."""

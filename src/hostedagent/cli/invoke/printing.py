@@ -59,7 +59,7 @@ class EventLines(Printer):
     streams = True
 
     def __init__(self) -> None:
-        from hostedagent.testing.rendering import Renderer
+        from hostedagent.protocol.stream.rendering import Renderer
 
         self._renderer = Renderer()
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from hostedagent.cli.loader import Target
-from hostedagent.cli.starting import StartError
+from hostedagent.cli.startup import StartError
 
 
 def run_again(arguments: argparse.Namespace, target: Target, port: int) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from .grammar import EVENTS, Event, Kind, Rule
+from hostedagent.protocol.stream.grammar import EVENTS, Event, Kind, Rule
 
 SHORT = {"output_text": "text", "arguments": "args", "reasoning_text": "thought", "summary_text": "summary"}
 MARKS = {"open": "+", "delta": "", "done": "="}

@@ -1,47 +1,28 @@
-"""Server-sent events, read incrementally: bytes in, frames out. No input or output of its own."""
+"""Reads server-sent events incrementally: bytes in, frames out. Performs no input or output."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame of an event stream; a comment (`: keep-alive`) has no data."""
+    """One frame of an event stream; a comment such as `: keep-alive` has no data."""
 
     event: str | None
     data: str
     comment: str | None = None
 
-    def json(self) -> dict[str, Any]:
-        """The data as an event object.
-
-        Raises:
-            AssertionError: the data is no JSON object, or the `event:` line contradicts the `type` in it.
-        """
-        try:
-            value: Any = json.loads(self.data)
-        except ValueError as error:
-            raise AssertionError(f"not JSON in an SSE frame: {self.data!r}") from error
-        if not isinstance(value, dict):
-            raise AssertionError(f"an SSE frame must carry a JSON object, not {self.data!r}")
-        found = cast("dict[str, Any]", value)
-        if self.event is not None and "type" in found and found["type"] != self.event:
-            raise AssertionError(f"the SSE line says event: {self.event!r}, the data says type {found['type']!r}")
-        return found
-
 
 class FrameReader:
-    """Cuts a byte stream into frames, wherever the chunks happen to be cut."""
+    """Splits a byte stream into frames, wherever its chunks begin and end."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Add a chunk; yields the frames it completes."""
+        """Add a chunk; yields the frames that it completes."""
         # A chunk may end between CR and LF, so line ends are normalised on whole buffers, minus a trailing CR.
         buffer = self._rest + chunk
         held = b"\r" if buffer.endswith(b"\r") else b""
@@ -53,7 +34,7 @@ class FrameReader:
 
     @property
     def unfinished(self) -> bytes:
-        """What is left when the stream ended inside a frame; `b""` for a clean end."""
+        """The bytes of a frame that the stream did not finish; `b""` after a clean end."""
         return self._rest.strip()
 
 
