@@ -1,0 +1,323 @@
+// The page: conversations on the left, the chosen one in the middle, what goes over the wire on the right.
+
+import { Api, eventsOf } from "./api.js";
+import { Attachments } from "./attachments.js";
+import { button, h } from "./dom.js";
+import { Inspector } from "./inspector.js";
+import { requestsView } from "./requests.js";
+import { branchesAt, conversationsOf, newConversation, pathTo, remove, save, tipOf } from "./store.js";
+import { apply, isOver, newTurn, openRequests, take } from "./turn.js";
+import { TurnView } from "./turn-view.js";
+
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const $ = (id) => document.getElementById(id);
+
+const settings = await (await fetch("playground/settings.json")).json();
+const inspector = new Inspector($("inspector"), settings);
+const attachments = new Attachments($("attachments"));
+const logs = new Map(); // turn id -> what went over the wire, while the page is open
+const running = new Map(); // turn id -> its AbortController
+
+let user = localStorage.getItem("hostedagent.user") ?? "";
+let api = new Api(settings.root, user);
+let conversations = [];
+let current = null;
+let views = new Map();
+let editing = null; // the turn whose message is being edited
+
+function announce(text) {
+  $("status").textContent = text;
+}
+
+// Conversations
+
+async function loadConversations(wanted = null) {
+  conversations = await conversationsOf(user);
+  if (conversations.length === 0) conversations = [newConversation(user)];
+  open(conversations.find((one) => one.id === wanted) ?? conversations[0]);
+}
+
+function drawList() {
+  $("conversations").replaceChildren(...conversations.map((one) =>
+    h("li", {}, button(one.title, () => open(one), { class: "name", "aria-current": one === current ? "true" : null }),
+      button("Rename", () => rename(one), { "aria-label": `Rename ${one.title}` }),
+      button("Delete", () => erase(one), { "aria-label": `Delete ${one.title}` })),
+  ));
+}
+
+function open(conversation) {
+  current = conversation;
+  editing = null;
+  sessionStorage.setItem("hostedagent.conversation", conversation.id);
+  drawList();
+  drawTurns();
+  for (const turn of Object.values(conversation.turns)) {
+    if (!isOver(turn) && turn.responseId && !running.has(turn.id)) resume(conversation, turn);
+  }
+}
+
+async function rename(conversation) {
+  const title = prompt("Name of the conversation", conversation.title)?.trim();
+  if (!title) return;
+  conversation.title = title;
+  await save(conversation);
+  drawList();
+}
+
+async function erase(conversation) {
+  if (!confirm(`Delete “${conversation.title}” and its responses on the server?`)) return;
+  for (const turn of Object.values(conversation.turns)) {
+    running.get(turn.id)?.abort();
+    if (turn.responseId) await api.delete(turn.responseId).catch(() => {});
+  }
+  await remove(conversation);
+  await loadConversations();
+}
+
+// Turns
+
+function drawTurns() {
+  views = new Map();
+  const path = current.leaf === null ? [] : pathTo(current, current.leaf);
+  $("turns").replaceChildren(...path.map((turn) => viewOf(turn).element));
+  $("empty").hidden = path.length > 0;
+  const last = path.at(-1);
+  if (last) {
+    drawRequests(last);
+    showInInspector(last);
+  }
+  drawComposer();
+  scrollToEnd(true);
+}
+
+function viewOf(turn) {
+  const view = new TurnView(turn, {
+    branches: branchesAt(current, turn),
+    onBranch: (other) => {
+      current.leaf = tipOf(current, other).id;
+      save(current);
+      drawTurns();
+    },
+    onEdit: () => edit(turn),
+    onRetry: () => send(turn.input, turn.parent),
+    onFork: () => {
+      current.leaf = turn.id;
+      drawTurns();
+      $("message").focus();
+    },
+    onInspect: () => {
+      document.body.classList.add("inspecting");
+      $("toggle-inspector").setAttribute("aria-expanded", "true");
+      showInInspector(turn);
+    },
+  });
+  views.set(turn.id, view);
+  return view;
+}
+
+function drawRequests(turn) {
+  const requests = isOver(turn) && turn.status !== "failed" ? openRequests(turn) : [];
+  const conversation = current;
+  views.get(turn.id)?.showRequests(requests.length === 0 ? null : requestsView(requests, {
+    allowed: conversation.allowed,
+    allow: (name) => conversation.allowed.push(name),
+    answer: (items) => send(items, turn.id),
+  }));
+}
+
+function showInInspector(turn) {
+  inspector.show(logs.get(turn.id) ?? { ...requestOf(turn), events: [], response: turn.responseId ? turn : null });
+}
+
+function requestOf(turn) {
+  const previous = turn.parent === null ? undefined : current.turns[turn.parent].responseId;
+  const body = { input: turn.input, ...(previous ? { previous_response_id: previous } : {}), stream: true, background: true };
+  return { body, url: `${location.origin}${settings.root}/responses`, headers: api.headers() };
+}
+
+async function send(input, parent) {
+  const conversation = current;
+  const turn = newTurn(parent, input);
+  conversation.turns[turn.id] = turn;
+  conversation.leaf = turn.id;
+  if (conversation.title === "New conversation") conversation.title = titleOf(input);
+  await save(conversation);
+  drawList();
+  drawTurns();
+  const log = { ...requestOf(turn), events: [], response: null, started: performance.now() };
+  await follow(conversation, turn, log, (signal) => api.create(log.body, signal));
+}
+
+async function resume(conversation, turn) {
+  const log = { ...requestOf(turn), events: [], response: null, started: performance.now() };
+  await follow(conversation, turn, log, (signal) => api.follow(turn.responseId, turn.sequence, signal));
+}
+
+function titleOf(input) {
+  const text = input.flatMap((item) => item.content ?? []).find((part) => part.type === "input_text")?.text ?? "New conversation";
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+// Reads the events of a turn to its end, over as many connections as it takes.
+async function follow(conversation, turn, log, connect) {
+  logs.set(turn.id, log);
+  if (conversation === current) inspector.show(log);
+  const controller = new AbortController();
+  running.set(turn.id, controller);
+  drawComposer();
+  try {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await read(conversation, turn, log, await connect(controller.signal));
+        if (isOver(turn)) break;
+      } catch (error) {
+        if (controller.signal.aborted) return;
+        if (error.status || !turn.responseId || attempt >= RETRY_MS.length) {
+          fail(turn, error);
+          break;
+        }
+      }
+      announce("The connection was lost. Trying again.");
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]));
+      connect = (signal) => api.follow(turn.responseId, turn.sequence, signal);
+    }
+  } finally {
+    running.delete(turn.id);
+    await save(conversation);
+    if (conversation === current) finish(turn);
+  }
+}
+
+async function read(conversation, turn, log, response) {
+  let saved = performance.now();
+  for await (const { event, size } of eventsOf(response)) {
+    log.events.push({ event, size, at: performance.now() - log.started });
+    if (event.response) log.response = event.response;
+    const changed = apply(turn, event);
+    if (conversation === current) {
+      views.get(turn.id)?.update(changed);
+      inspector.update(log);
+      scrollToEnd();
+    }
+    // Kept now and then, so that a reload resumes where the page was.
+    if (event.type === "response.created" || performance.now() - saved > 1000) {
+      saved = performance.now();
+      await save(conversation);
+    }
+  }
+}
+
+function fail(turn, error) {
+  turn.status = "failed";
+  const where = error.param ? ` (${error.param})` : "";
+  turn.error = { code: error.status ? String(error.status) : "network", message: `${error.message}${where}` };
+}
+
+function finish(turn) {
+  views.get(turn.id)?.update(null);
+  drawRequests(turn);
+  drawComposer();
+  scrollToEnd();
+  announce(turn.status === "completed" ? "The answer is complete." : `The turn ended: ${turn.status}.`);
+}
+
+async function stop() {
+  for (const [id, controller] of running) {
+    const turn = current.turns[id];
+    if (!turn) continue;
+    if (!turn.responseId) controller.abort();
+    else await api.cancel(turn.responseId).catch((error) => announce(error.message));
+    take(turn, await api.retrieve(turn.responseId).catch(() => ({ ...turn, id: turn.responseId, status: "cancelled" })));
+  }
+}
+
+// The composer
+
+function edit(turn) {
+  editing = turn;
+  const parts = turn.input.flatMap((item) => item.content ?? []);
+  $("message").value = parts.filter((part) => part.type === "input_text").map((part) => part.text).join("\n");
+  $("message").focus();
+  drawComposer();
+}
+
+function drawComposer() {
+  const isRunning = current !== null && [...running.keys()].some((id) => id in current.turns);
+  $("stop").hidden = !isRunning;
+  $("send").hidden = isRunning;
+  $("editing").hidden = editing === null;
+}
+
+async function submit(event) {
+  event.preventDefault();
+  const text = $("message").value.trim();
+  if ((text === "" && attachments.isEmpty) || !$("stop").hidden) return;
+  const content = [...(text ? [{ type: "input_text", text }] : []), ...attachments.take()];
+  const parent = editing === null ? current.leaf : editing.parent;
+  editing = null;
+  $("message").value = "";
+  await send([{ type: "message", role: "user", content }], parent);
+}
+
+let followsEnd = true;
+$("scroller").addEventListener("scroll", () => {
+  const view = $("scroller");
+  followsEnd = view.scrollHeight - view.scrollTop - view.clientHeight < 80;
+});
+
+function scrollToEnd(always = false) {
+  if (always || followsEnd) requestAnimationFrame(() => $("scroller").scrollTo({ top: $("scroller").scrollHeight }));
+}
+
+// Users: each sees only its own responses, as on the platform.
+
+function switchUser() {
+  user = $("user").value.trim();
+  localStorage.setItem("hostedagent.user", user);
+  api = new Api(settings.root, user);
+  running.forEach((controller) => controller.abort());
+  loadConversations();
+}
+
+$("composer").addEventListener("submit", submit);
+$("message").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+  if (event.key === "Escape" && editing) {
+    editing = null;
+    drawComposer();
+  }
+});
+$("message").addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length > 0) {
+    event.preventDefault();
+    attachments.add(event.clipboardData.files);
+  }
+});
+$("attach").addEventListener("click", () => $("files").click());
+$("files").addEventListener("change", () => attachments.add($("files").files).then(() => ($("files").value = "")));
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  attachments.add(event.dataTransfer.files);
+});
+$("stop").addEventListener("click", stop);
+$("new").addEventListener("click", () => {
+  const conversation = newConversation(user);
+  conversations.unshift(conversation);
+  open(conversation);
+  $("message").focus();
+});
+$("user").value = user;
+$("user").addEventListener("change", switchUser);
+for (const [control, name] of [["toggle-list", "listing"], ["toggle-inspector", "inspecting"]]) {
+  $(control).addEventListener("click", () => {
+    const isOpen = document.body.classList.toggle(name);
+    $(control).setAttribute("aria-expanded", String(isOpen));
+  });
+}
+addEventListener("online", () => announce("You are online again."));
+
+document.title = `${settings.agent} · hostedagent`;
+$("agent").textContent = settings.agent;
+$("facts").textContent = [settings.model, `${settings.store} store`].filter(Boolean).join(" · ");
+await loadConversations(sessionStorage.getItem("hostedagent.conversation"));

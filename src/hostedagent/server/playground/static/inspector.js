@@ -1,0 +1,132 @@
+// What goes over the wire: events with their time and size, the request as code, the response object, the settings.
+
+import { button, copy, h } from "./dom.js";
+import { block } from "./items.js";
+
+const TABS = ["Events", "Request", "Response", "Host"];
+const SHOWN = 2000; // Older events of a long turn are counted, not shown.
+
+export class Inspector {
+  #log = null;
+  #tab = "Events";
+  #filter = "";
+  #drawn = 0;
+
+  constructor(root, settings) {
+    this.settings = settings;
+    this.body = h("div", { class: "inspector-body", role: "tabpanel" });
+    this.tabs = TABS.map((name) => h("button", { type: "button", role: "tab", onclick: () => this.#select(name) }, name));
+    root.append(h("div", { role: "tablist", "aria-label": "Inspector", onkeydown: (event) => this.#move(event) }, this.tabs), this.body);
+    this.#select("Events");
+  }
+
+  // Shows a turn: `log` is `{ body, url, headers, events, response }`.
+  show(log) {
+    this.#log = log;
+    this.#draw();
+  }
+
+  // Something was added to the log that is shown.
+  update(log) {
+    if (log !== this.#log) return;
+    if (this.#tab === "Events") this.#appendEvents();
+    else if (this.#tab === "Response") this.#draw();
+  }
+
+  #select(name) {
+    this.#tab = name;
+    this.tabs.forEach((tab) => {
+      tab.setAttribute("aria-selected", String(tab.textContent === name));
+      tab.tabIndex = tab.textContent === name ? 0 : -1;
+    });
+    this.#draw();
+  }
+
+  #move(event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    const next = (TABS.indexOf(this.#tab) + step + TABS.length) % TABS.length;
+    this.#select(TABS[next]);
+    this.tabs[next].focus();
+  }
+
+  #draw() {
+    if (this.#tab === "Host") return this.body.replaceChildren(block(this.settings));
+    if (!this.#log) return this.body.replaceChildren(h("p", { class: "hint" }, "Send a message, or choose “Inspect” at a turn."));
+    if (this.#tab === "Events") return this.#drawEvents();
+    if (this.#tab === "Response") return this.body.replaceChildren(block(this.#log.response ?? "No response yet."));
+    const codes = Object.entries(asCode(this.#log));
+    this.body.replaceChildren(...codes.map(([name, text]) => {
+      const control = button("Copy", () => copy(text, control), { "aria-label": `Copy as ${name}` });
+      return h("section", {}, h("div", { class: "row" }, h("h3", {}, name), control), h("pre", { tabindex: "0" }, h("code", {}, text)));
+    }));
+  }
+
+  #drawEvents() {
+    const filter = h("input", { type: "search", placeholder: "Filter by type or text", "aria-label": "Filter events", value: this.#filter });
+    filter.addEventListener("input", () => {
+      this.#filter = filter.value;
+      this.list.replaceChildren();
+      this.#drawn = 0;
+      this.#appendEvents();
+    });
+    this.count = h("p", { class: "hint" });
+    this.list = h("ol", { class: "events" });
+    this.#drawn = 0;
+    this.body.replaceChildren(filter, this.count, this.list);
+    this.#appendEvents();
+  }
+
+  #appendEvents() {
+    const { events } = this.#log;
+    const wanted = this.#filter.toLowerCase();
+    for (; this.#drawn < events.length; this.#drawn++) {
+      const row = events[this.#drawn];
+      if (wanted && !row.event.type.includes(wanted) && !JSON.stringify(row.event).toLowerCase().includes(wanted)) continue;
+      this.list.append(eventView(row));
+      if (this.list.childElementCount > SHOWN) this.list.firstElementChild.remove();
+    }
+    const size = events.reduce((sum, { size: bytes }) => sum + bytes, 0);
+    this.count.textContent = `${events.length} events, ${(size / 1024).toFixed(1)} kB`;
+  }
+}
+
+// The body is made when the row is opened: a long turn has thousands of events.
+function eventView({ event, at, size }) {
+  const row = h("details", { ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(event)) },
+    h("summary", {}, h("code", {}, event.type), h("span", { class: "note" }, `${Math.round(at)} ms · ${size} B`)));
+  return h("li", {}, row);
+}
+
+function asCode({ body, url, headers }) {
+  const json = JSON.stringify(body, null, 2);
+  const extra = Object.entries(headers);
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const base = url.replace(/\/responses$/, "");
+  return {
+    curl: ["curl -N " + url, ...extra.map(([name, value]) => `  -H ${quoted(`${name}: ${value}`)}`), "  -H 'content-type: application/json'", `  -d ${quoted(json)}`].join(" \\\n"),
+    Python: [
+      "from openai import OpenAI\n",
+      `client = OpenAI(base_url=${JSON.stringify(base)}, api_key="unused"${extra.length ? `, default_headers=${JSON.stringify(headers)}` : ""})`,
+      `for event in client.responses.create(${python(body)}):`,
+      "    print(event)",
+    ].join("\n"),
+    JavaScript: [
+      'import OpenAI from "openai";\n',
+      `const client = new OpenAI({ baseURL: ${JSON.stringify(base)}, apiKey: "unused"${extra.length ? `, defaultHeaders: ${JSON.stringify(headers)}` : ""} });`,
+      `for await (const event of await client.responses.create(${json})) console.log(event);`,
+    ].join("\n"),
+  };
+}
+
+function python(body) {
+  return Object.entries(body).map(([name, value]) => `${name}=${pythonValue(value)}`).join(", ");
+}
+
+function pythonValue(value) {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return `[${value.map(pythonValue).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([name, inner]) => `${JSON.stringify(name)}: ${pythonValue(inner)}`).join(", ")}}`;
+  return JSON.stringify(value);
+}

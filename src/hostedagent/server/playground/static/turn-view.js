@@ -1,0 +1,101 @@
+// One turn on the page: what the caller sent, and the items of the answer as they arrive.
+
+import { button, h } from "./dom.js";
+import { itemView, partView } from "./items.js";
+import { isOver } from "./turn.js";
+
+const REASONS = {
+  max_output_tokens: "The answer reached the limit of its length.",
+  content_filter: "A content filter ended the answer.",
+  consent_required: "A tool needs your consent.",
+};
+
+export class TurnView {
+  #dirty = new Set();
+  #frame = null;
+  #items = [];
+
+  constructor(turn, actions) {
+    this.turn = turn;
+    this.answer = h("div", { class: "answer" });
+    this.ending = h("div", { class: "ending" });
+    this.requests = h("div", {});
+    this.element = h("article", { class: "turn" }, inputView(turn, actions), this.answer, this.requests, this.ending);
+    this.actions = actions;
+    this.#drawAll();
+  }
+
+  // An item changed, or with null the turn as a whole. Drawn once a frame, however many events arrive.
+  update(index) {
+    this.#dirty.add(index);
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      const dirty = this.#dirty;
+      this.#dirty = new Set();
+      if (dirty.has(null)) this.#drawAll();
+      else dirty.forEach((one) => this.#drawItem(one));
+    });
+  }
+
+  showRequests(view) {
+    this.requests.replaceChildren(...(view ? [view] : []));
+  }
+
+  #drawAll() {
+    this.turn.output.forEach((_, index) => this.#drawItem(index));
+    this.#items.splice(this.turn.output.length).forEach((slot) => slot.remove());
+    this.#drawEnding();
+  }
+
+  #drawItem(index) {
+    const { turn } = this;
+    const item = turn.output[index];
+    if (!item) return;
+    const slot = (this.#items[index] ??= this.answer.appendChild(h("div", { class: "item" })));
+    const before = slot.querySelector(":scope > details");
+    const outputs = new Map(turn.output.filter((one) => one?.call_id && one.type.endsWith("_output")).map((one) => [one.call_id, one]));
+    const view = itemView(item, { outputs, duration: turn.durations[index]?.ms, open: before?.open ?? false });
+    const author = item.agent_reference?.name;
+    const previous = turn.output[index - 1]?.agent_reference?.name;
+    slot.replaceChildren(...[view && author && author !== previous ? h("h3", { class: "author" }, author) : null, view].filter(Boolean));
+    if (item.type.endsWith("_output")) this.#redrawCallOf(item);
+  }
+
+  #redrawCallOf(output) {
+    const index = this.turn.output.findIndex((one) => one?.call_id === output.call_id && !one.type.endsWith("_output"));
+    if (index >= 0) this.#drawItem(index);
+  }
+
+  #drawEnding() {
+    const { turn, actions } = this;
+    const lines = [];
+    if (!isOver(turn)) lines.push(h("p", { class: "busy" }, "Working …"));
+    if (turn.status === "failed") lines.push(h("p", { class: "problem" }, `${turn.error?.code ?? "failed"}: ${turn.error?.message ?? "The turn failed."}`));
+    if (turn.status === "cancelled") lines.push(h("p", { class: "note" }, "Stopped."));
+    if (turn.status === "incomplete") lines.push(h("p", { class: "note" }, REASONS[turn.reason] ?? `Incomplete: ${turn.reason}`));
+    if (isOver(turn)) {
+      const used = turn.usage ? `${turn.usage.input_tokens} + ${turn.usage.output_tokens} tokens` : null;
+      lines.push(h("div", { class: "row tools" }, button("Inspect", actions.onInspect), button("Try again", actions.onRetry),
+        button("Continue from here", actions.onFork), h("span", { class: "note" }, [turn.model, used].filter(Boolean).join(" · "))));
+    }
+    this.ending.replaceChildren(...lines);
+  }
+}
+
+function inputView(turn, { branches, onBranch, onEdit }) {
+  const parts = turn.input.flatMap((item) => (item.type === "message" ? contentOf(item) : [answerView(item)]));
+  const isMessage = turn.input.some((item) => item.type === "message");
+  const at = branches.indexOf(turn);
+  const switcher = branches.length < 2 ? null : h("span", { class: "branches" },
+    button("‹", () => onBranch(branches[at - 1]), { "aria-label": "Previous branch", disabled: at === 0 }),
+    ` ${at + 1} / ${branches.length} `,
+    button("›", () => onBranch(branches[at + 1]), { "aria-label": "Next branch", disabled: at === branches.length - 1 }));
+  return h("div", { class: "input" }, parts, h("div", { class: "row tools" }, isMessage ? button("Edit", onEdit) : null, switcher));
+}
+
+const contentOf = (item) => (typeof item.content === "string" ? [h("p", { class: "plain" }, item.content)] : item.content.map(partView));
+
+function answerView(item) {
+  if (item.type === "mcp_approval_response") return h("p", { class: "note" }, item.approve ? "Approved" : `Rejected${item.reason ? `: ${item.reason}` : ""}`);
+  return h("p", { class: "plain" }, item.output ?? item.type);
+}
