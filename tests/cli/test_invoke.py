@@ -115,21 +115,15 @@ def test_headers_go_along(invoke: Invoke, hello: str) -> None:
 def test_a_header_without_a_name_and_a_colon_is_a_wrong_command_line(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["invoke", "hi", "--header", text])
+    assert main(["invoke", "hi", "--header", text]) == 2
 
-    assert left.value.code == 2
-    assert capsys.readouterr().err.endswith(
-        f'error: argument -H/--header: {text!r} is no header: write "name: value"\n'
-    )
+    assert f"'--header': {text!r} is not a header: write \"name: value\".\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\0"])
 def test_a_header_is_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["invoke", "hi", "--header", f"x-a: {value}"])
+    assert main(["invoke", "hi", "--header", f"x-a: {value}"]) == 2
 
-    assert left.value.code == 2
     assert "'x-a' has a line break" in capsys.readouterr().err
 
 
@@ -137,7 +131,7 @@ def test_a_header_takes_the_place_of_one_of_its_own_and_may_be_there_twice() -> 
     own = {"authorization": "Bearer token-1", "x-b": "own"}
     added = [header("Authorization: Basic me:word"), header("x-a: 1"), header("X-A:2"), header("x-empty:")]
 
-    assert sorted(joined(own, added).items()) == [
+    assert sorted(joined(own, added)) == [
         ("Authorization", "Basic me:word"),
         ("X-A", "2"),
         ("x-a", "1"),

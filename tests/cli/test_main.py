@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hostedagent.cli import main
+from hostedagent.cli import COMMANDS, main
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.port import PortError, free_port, wanted_port
 
@@ -22,7 +23,7 @@ def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
 
 def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert "serve an agent or a workflow" in capsys.readouterr().err
+    assert "Serve an agent or a workflow" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,10 +65,9 @@ def test_a_folder_with_none_of_the_usual_files_has_nothing_to_run(
 
 @pytest.mark.parametrize("command", ["run", "doctor"])
 def test_the_help_names_the_usual_files(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
+    assert main([command, "--help"]) == 0
 
-    assert "main.py, agent.py or app.py, the first that is there)" in " ".join(capsys.readouterr().out.split())
+    assert "main.py, agent.py or app.py, the first that exists" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_error_of_the_users_module_is_exit_code_1(
@@ -119,12 +119,11 @@ def test_a_variable_that_is_no_port_is_a_wrong_command_line(
 def test_an_option_that_is_no_port_is_a_wrong_command_line(
     text: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as left:
-        main([*command, "--port", text])
+    assert main([*command, "--port", text]) == 2
 
-    assert left.value.code == 2
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith(f"error: argument --port: {text!r} is not a port: it must be 0 to 65535")
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message == f"hostedagent: Invalid value for '--port': {text!r} is not a port: it must be 0 to 65535."
+    assert hint == f"Try 'hostedagent {command[0]} --help'."
 
 
 def test_a_hosted_process_that_has_no_port_ends_with_what_failed_first(
@@ -143,15 +142,16 @@ def test_an_address_of_another_machine_cannot_be_bound() -> None:
         free_port("192.0.2.1", 0)
 
 
-def test_the_parser_loads_nothing_slow() -> None:
+def test_the_help_loads_nothing_slow() -> None:
     code = (
-        "import sys; from hostedagent.cli import build_parser; build_parser()\n"
-        "print([name for name in ('agent_framework', 'azure', 'starlette', 'openai') if name in sys.modules])"
+        "import sys; from hostedagent.cli import main; main(['--help'])\n"
+        "slow = ('agent_framework', 'azure', 'starlette', 'openai', 'rich', 'hostedagent.cli.doctor')\n"
+        "print([name for name in slow if name in sys.modules])"
     )
 
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
-    assert shown.stdout == "[]\n"
+    assert shown.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_missing_env_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,3 +173,51 @@ def test_a_module_that_chooses_its_stores_takes_no_other_ones(
 
     assert main(["run", str(tmp_path / "own_host.py"), "--port", "0", "--store", "file"]) == 2
     assert "leave --store out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"), [(["rnu"], "'run'"), (["doctr"], "'doctor'"), (["run", "--stroe", "memory"], "'--store'")]
+)
+def test_a_typo_is_answered_with_what_may_have_been_meant(
+    typed: list[str], suggested: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == 2
+
+    told = capsys.readouterr().err
+    assert "Did you mean" in told and suggested in told
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_the_help_fits_a_terminal_of_80_columns(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) < 80
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+)
+def test_colours_follow_the_variables_of_the_user(
+    variables: dict[str, str], is_coloured: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    main(["--help"])
+    main(["run", "--port", "no"])
+
+    shown = capsys.readouterr()
+    assert ("\x1b[" in shown.out, "\x1b[" in shown.err) == (is_coloured, is_coloured)
+
+
+def test_a_broken_pipe_is_not_a_traceback() -> None:
+    command = [sys.executable, "-m", "hostedagent", "--help"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+
+    assert (ended.stderr, ended.returncode) == ("", 1)

@@ -337,5 +337,5 @@ def test_headers_for_what_is_no_url_are_refused() -> None:
 
 def test_a_missing_package_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-    with pytest.raises(ConfigurationError, match=r"hostedagent\[mcp\]"):
+    with pytest.raises(ConfigurationError, match="pip install mcp httpx2"):
         mcp("weather", "http://127.0.0.1/mcp")

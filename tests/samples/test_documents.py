@@ -10,9 +10,11 @@ import sys
 from dataclasses import dataclass
 from types import CodeType
 
+import click
 import pytest
 
-from hostedagent.cli import build_parser
+from hostedagent.cli import COMMANDS as SUBCOMMANDS
+from hostedagent.cli.group import Commands
 from tests.samples.server import ROOT
 
 DOCUMENTS = sorted(
@@ -93,10 +95,13 @@ async def test_other_python_of_a_document_runs(block: Block) -> None:
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
 def test_a_command_of_a_document_exists(document: str, line: str) -> None:
     words = shlex.split(line, comments=True)
-    arguments = build_parser().parse_args(words[words.index("hostedagent") + 1 :])
+    name, *arguments = words[words.index("hostedagent") + 1 :]
 
-    if arguments.command == "run" and "/" in (arguments.target or ""):
-        assert (ROOT / arguments.target).is_file()
+    command = Commands(SUBCOMMANDS).get_command(click.Context(Commands(SUBCOMMANDS)), name)
+    assert command is not None
+    given = command.make_context(name, arguments).params
+    if name == "run" and "/" in (given["target"] or ""):
+        assert (ROOT / given["target"]).is_file()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,47 +1,63 @@
-"""Serve the Foundry storage API on this machine, over HTTPS, in memory, until Ctrl+C.
-
-Export the lines it prints before `hostedagent run`, and the agent keeps responses and state there, as it would when
-hosted. The call id of a request names the user: everything before its first dot.
-"""
+"""`hostedagent emulator`: serves the Foundry storage API on loopback, over HTTPS, in memory."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import math
 import shlex
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import click
+
+from hostedagent.cli.group import fail
 from hostedagent.cli.port import port_number
+from hostedagent.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from hostedagent.emulator import Emulator
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `emulator`."""
-    parser.add_argument("--port", type=port_number, default=0, help="the port on loopback (default: any free one)")
-    parser.add_argument(
-        "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="how long every request takes (default: 0)"
-    )
-    parser.add_argument("--require-user", action="store_true", help="answer requests without a call id with 401")
+def _seconds(text: str) -> float:
+    """Parse a duration.
+
+    Raises:
+        click.BadParameter: It is not a number of seconds.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise click.BadParameter(f"{text!r} is not a number of seconds: write, for example, 0.2.")
+    return seconds
 
 
-def execute(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl+C or SIGTERM."""
+@click.command()
+@click.option(
+    "--port", type=port_number, default="0", metavar="PORT", help="The port on loopback.  [default: any free port]"
+)
+@click.option(
+    "--latency", type=_seconds, default="0", metavar="SECONDS", help="The time that every request takes.  [default: 0]"
+)
+@click.option("--require-user", is_flag=True, help="Answer requests without a call id with 401.")
+def command(port: int, latency: float, require_user: bool) -> int:
+    """Serve the Foundry storage API on this machine, over HTTPS, in memory, until Ctrl+C.
+
+    Export the lines that it prints before `hostedagent run`: the agent then stores responses and state there, as it
+    does when hosted. The call id of a request names the user: everything before its first dot.
+    """
     from hostedagent.emulator import Emulator
 
-    emulator = Emulator(
-        port=arguments.port,
-        latency=arguments.latency,
-        anonymous="refuse" if arguments.require_user else "allow",
-    )
+    emulator = Emulator(port=port, latency=latency, anonymous="refuse" if require_user else "allow")
     try:
         asyncio.run(_serve(emulator))
+    except ConfigurationError as error:
+        fail(str(error))
+        return 1
     except OSError as error:
-        print(f"hostedagent: cannot listen on port {arguments.port}: {error}", file=sys.stderr)
+        fail(f"Cannot listen on port {port}: {error}")
         return 1
     return 0
 
@@ -50,7 +66,7 @@ async def _serve(emulator: Emulator) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Not on Windows; there the interrupt ends asyncio.run, and the files go with it as well.
+        # Windows has no such handlers; there Ctrl+C ends asyncio.run, which also removes the files.
         with suppress(NotImplementedError):
             loop.add_signal_handler(number, stopped.set)
     async with emulator:
@@ -58,10 +74,3 @@ async def _serve(emulator: Emulator) -> None:
             print(f"export {name}={shlex.quote(value)}")
         print(f"# Serving {emulator.endpoint}. Stop with Ctrl+C.", flush=True)
         await stopped.wait()
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return seconds

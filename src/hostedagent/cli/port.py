@@ -1,12 +1,13 @@
-"""The port of a server: what was said, whether it can be one, and whether it is free."""
+"""The port of a server: parses it, and checks that it is free."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import socket
 from typing import Final
+
+import click
 
 DEFAULT_PORT: Final = 8088
 
@@ -15,7 +16,7 @@ _MOST: Final = 65535
 
 
 class PortError(Exception):
-    """The port is no port, or cannot be bound; the message is one line for the user.
+    """The port is invalid or cannot be bound; the message is one line for the user.
 
     Args:
         message: The line.
@@ -28,13 +29,13 @@ class PortError(Exception):
 
 
 def port_number(text: str) -> int:
-    """The type of an option `--port`, where 0 is any free one.
+    """Parse the value of an option `--port`; 0 is any free port.
 
     Raises:
-        argparse.ArgumentTypeError: It is no port.
+        click.BadParameter: The value is not a port.
     """
     if not is_port(text, least=0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: it must be 0 to {_MOST}")
+        raise click.BadParameter(f"{text!r} is not a port: it must be 0 to {_MOST}.")
     return int(text)
 
 
@@ -74,5 +75,5 @@ def free_port(host: str, port: int) -> int:
 
 
 def in_use(host: str, port: int) -> str:
-    """What to tell of a port that somebody else has."""
+    """The message for a port that another process uses."""
     return f"Port {port} of {host} is in use. Stop what uses it, or choose another with --port."

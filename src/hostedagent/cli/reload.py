@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shlex
 import sys
@@ -13,8 +12,12 @@ from hostedagent.cli.loader import Target
 from hostedagent.cli.startup import StartError
 
 
-def run_again(arguments: argparse.Namespace, target: Target, port: int) -> int:
+def run_again(arguments: list[str], target: Target) -> int:
     """Serve, and serve again after each change, until Ctrl+C or SIGTERM.
+
+    Args:
+        arguments: The command line of one server.
+        target: What is served.
 
     Raises:
         StartError: watchfiles is not installed.
@@ -22,21 +25,16 @@ def run_again(arguments: argparse.Namespace, target: Target, port: int) -> int:
     try:
         from watchfiles import PythonFilter, run_process
     except ImportError as error:
-        raise StartError("packages", '--reload needs watchfiles: uv add --dev "hostedagent[reload]"', code=2) from error
-    command = [sys.executable, "-m", "hostedagent", "run", target.text]
-    command += ["--host", arguments.host, "--port", str(port)]
-    if arguments.store is not None:
-        command += ["--store", arguments.store]
-    if arguments.env_file is not None:
-        command += ["--env-file", arguments.env_file]
+        raise StartError("packages", "--reload needs watchfiles: pip install watchfiles", code=2) from error
+    command = [sys.executable, "-m", "hostedagent", *arguments]
     folders = {Path.cwd(), Path(target.place).resolve().parent} if target.is_file else {Path.cwd()}
-    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # It tells of signals that are meant.
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # It would report signals that are intended.
     run_process(
         *_outermost(folders),
         target=shlex.join(command),
         target_type="command",
         watch_filter=PythonFilter(extra_extensions=(".env",)),
-        callback=lambda changes: print(_told(changes), flush=True),
+        callback=lambda changes: print(_changed(changes), flush=True),
     )
     return 0
 
@@ -45,7 +43,7 @@ def _outermost(folders: Collection[Path]) -> list[Path]:
     return [folder for folder in folders if not any(other in folder.parents for other in folders)]
 
 
-def _told(changes: Collection[tuple[object, str]]) -> str:
+def _changed(changes: Collection[tuple[object, str]]) -> str:
     names = sorted({Path(path).name for _, path in changes})
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"Changed: {', '.join(names[:3])}{more}. Starting again."

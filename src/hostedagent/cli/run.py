@@ -1,22 +1,19 @@
-"""Serve an agent or a workflow over the Responses protocol.
-
-MODULE_OR_FILE is a path to a Python file or a dotted module; without it, main.py, agent.py or app.py, the first that is
-there. NAME is an agent, an AgentHost, or a function that makes an agent or a workflow; without it, the one that the
-module has.
-"""
+"""`hostedagent run`: serves an agent, a workflow or a host from a file or a module."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import click
+
+from hostedagent.cli.group import fail
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.startup import Clock, StartError, stay_unready
@@ -29,52 +26,86 @@ FILE_STORE: Final = ".hostedagent"
 """The folder, below the current one, of `--store file`."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `run`."""
-    parser.add_argument(
-        "target",
-        metavar="MODULE_OR_FILE[:NAME]",
-        nargs="?",
-        help=f"what to serve (default: {USUAL_NAMES}, the first that is there)",
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to bind (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=port_number, help=f"0 to 65535; 0 for any free one (default: $PORT, else {DEFAULT_PORT})"
-    )
-    parser.add_argument(
-        "--store",
-        choices=("memory", "file", "foundry"),
-        help=f"where responses and state are kept; file: in ./{FILE_STORE} (default: foundry if hosted, else memory)",
-    )
-    parser.add_argument("--env-file", metavar="FILE", help="set variables from a file; those that are set stay")
-    parser.add_argument("--reload", action="store_true", help="start again when a Python file changes")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of `run`.
+
+    Args:
+        target: `MODULE_OR_FILE[:NAME]`; `None` for the first of the usual files.
+        host: The address to bind.
+        port: The port; `None` for `PORT`, else 8088.
+        store: The kind of stores; `None` for the default.
+        env_file: A file of variables.
+        reload: Whether to restart when a Python file changes.
+    """
+
+    target: str | None
+    host: str
+    port: int | None
+    store: str | None
+    env_file: str | None
+    reload: bool
+
+    def arguments(self, target: Target, port: int) -> list[str]:
+        """The command line of one server of `--reload`."""
+        given = ["run", target.text, "--host", self.host, "--port", str(port)]
+        for name, value in (("--store", self.store), ("--env-file", self.env_file)):
+            given += [name, value] if value is not None else []
+        return given
 
 
-def execute(arguments: argparse.Namespace) -> int:
+@click.command(
+    help=f"""Serve an agent or a workflow over the Responses protocol.
+
+    MODULE_OR_FILE is a path to a Python file or a dotted module name. Without it, the command serves {USUAL_NAMES},
+    the first that exists. NAME is an agent, an AgentHost, or a function that creates an agent or a workflow; it can be
+    omitted where the module has only one."""
+)
+@click.argument("target", metavar="[MODULE_OR_FILE[:NAME]]", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to bind.")
+@click.option(
+    "--port",
+    type=port_number,
+    metavar="PORT",
+    help=f"0 to 65535; 0 for any free port.  [default: $PORT, else {DEFAULT_PORT}]",
+)
+@click.option(
+    "--store",
+    type=click.Choice(["memory", "file", "foundry"]),
+    help=f"Where responses and state are stored; file: in ./{FILE_STORE}.  [default: foundry if hosted, else memory]",
+)
+@click.option("--env-file", metavar="FILE", help="Set variables from a file; variables that are set already win.")
+@click.option("--reload", is_flag=True, help="Restart when a Python file changes.")
+def command(**options: Any) -> int:
     """Serve until Ctrl+C or SIGTERM."""
+    return serve(RunOptions(**options))
+
+
+def serve(options: RunOptions) -> int:
+    """Serve until Ctrl+C or SIGTERM; returns the exit code."""
     clock = Clock()
     port = 0
     try:
-        target = _parsed(arguments.target)
-        if not arguments.reload:
+        target = _parsed(options.target)
+        if not options.reload:
             _say(f"Loading {target.place} ...")
         with clock.step("environment"):
-            added = _read_env_file(arguments.env_file)
+            added = _read_env_file(options.env_file)
         with clock.step("port"):
-            port = _port(arguments)
-        if arguments.reload:
+            port = _port(options)
+        if options.reload:
             from hostedagent.cli.reload import run_again
 
             for name in added:  # Each server reads the file as it is then.
                 del os.environ[name]
-            return run_again(arguments, target, port)
-        host = _host(target, arguments.store, clock)
-        _serve(host, arguments.host, port, clock)
+            return run_again(options.arguments(target, port), target)
+        host = _host(target, options.store, clock)
+        _serve(host, options.host, port, clock)
     except StartError as error:
-        _fail(error)
+        fail(error.message)
         if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") and error.step != "port":
             with suppress(PortError):
-                stay_unready(arguments.host, port or wanted_port(arguments.port), error.step)
+                stay_unready(options.host, port or wanted_port(options.port), error.step)
         return error.code
     return 0
 
@@ -106,9 +137,9 @@ def _read_env_file(path: str | None) -> list[str]:
     return added
 
 
-def _port(arguments: argparse.Namespace) -> int:
+def _port(options: RunOptions) -> int:
     try:
-        return free_port(arguments.host, wanted_port(arguments.port))
+        return free_port(options.host, wanted_port(options.port))
     except PortError as error:
         raise StartError("port", str(error), code=error.code) from error
 
@@ -163,7 +194,3 @@ def _shown(host: str) -> str:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _fail(error: StartError) -> None:
-    print(f"hostedagent: {error.message}", file=sys.stderr, flush=True)

@@ -90,7 +90,7 @@ class McpTools(ContextProvider):
     ) -> None:
         super().__init__(f"mcp:{label}")
         if importlib.util.find_spec("mcp") is None:
-            raise ConfigurationError('McpTools needs the package mcp: pip install "hostedagent[mcp]".')
+            raise ConfigurationError("McpTools needs the packages mcp and httpx2: pip install mcp httpx2")
         if headers is not None and not isinstance(server, str):
             raise ConfigurationError("McpTools(headers=...) is for a server that is named by its URL.")
         self.label = label

@@ -98,7 +98,7 @@ MACHINE = [
     Case("python.untested", "python", untested_python, "uv venv --clear --python 3.98 && uv sync"),
     Case("packages.missing", "packages", missing_package, "uv pip install 'not-there>=2,<3'"),
     Case("packages.range", "packages", old_package, "uv pip install 'not-new>=2,<3'"),
-    Case("packages.foundry", "packages", foundry_missing, "uv pip install 'hostedagent[foundry]'"),
+    Case("packages.foundry", "packages", foundry_missing, "uv pip install agent-framework-foundry"),
     Case("port.wrong", "port", local(PORT="many"), "export PORT=8088"),
     Case("port.taken", "port", port_taken, "hostedagent run main.py --port 0"),
     Case("home.closed", "home", home_is_a_file, "export HOME=$(mktemp -d)"),

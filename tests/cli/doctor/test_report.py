@@ -107,4 +107,4 @@ def test_a_project_that_is_not_there_is_a_wrong_command_line(
 ) -> None:
     assert main(["doctor", str(tmp_path / "missing")]) == 2
 
-    assert capsys.readouterr().err == f"hostedagent: {tmp_path / 'missing'} is no folder.\n"
+    assert capsys.readouterr().err == f"hostedagent: {tmp_path / 'missing'} is not a folder.\n"

@@ -1,17 +1,14 @@
-"""Check this machine and a project, and print what repairs each finding.
-
-Nothing is changed, and nothing is asked of Azure unless --online is given. The exit code is 0 when everything is fine
-or there are only warnings, 1 when there is an error, and 2 when the command line is wrong.
-"""
+"""`hostedagent doctor`: checks this machine and a project, and prints what repairs each finding."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from hostedagent.cli.group import fail
 from hostedagent.cli.loader import USUAL_NAMES
 
 if TYPE_CHECKING:
@@ -20,28 +17,29 @@ if TYPE_CHECKING:
     from hostedagent.cli.doctor.rules import Finding
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `doctor`."""
-    parser.add_argument("project", metavar="PROJECT", nargs="?", default=".", help="its folder (default: this one)")
-    parser.add_argument(
-        "--agent",
-        metavar="MODULE_OR_FILE[:NAME]",
-        help=f"what is served (default: what azure.yaml starts, else {USUAL_NAMES}, the first that is there)",
-    )
-    parser.add_argument("--online", action="store_true", help="ask Azure for a token and for the roles")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+@click.command()
+@click.argument("project", metavar="[PROJECT]", default=".")
+@click.option(
+    "--agent",
+    metavar="MODULE_OR_FILE[:NAME]",
+    help=f"What is served.  [default: what azure.yaml starts, else {USUAL_NAMES}, the first that exists]",
+)
+@click.option("--online", "is_online", is_flag=True, help="Ask Azure for a token and for the roles.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+def command(project: str, agent: str | None, is_online: bool, is_json: bool) -> int:
+    """Check this machine and a project, and print what repairs each finding.
 
-
-def execute(arguments: argparse.Namespace) -> int:
-    """Check, and print; 1 when something is wrong."""
+    PROJECT is its folder, by default the current one. Nothing is changed, and Azure is not asked unless --online is
+    given. The exit code is 0 without errors, 1 with an error, and 2 when the command line is wrong.
+    """
     from hostedagent.cli.doctor.project import Project
 
-    folder = Path(arguments.project)
+    folder = Path(project)
     if not folder.is_dir():
-        print(f"hostedagent: {folder} is no folder.", file=sys.stderr)
+        fail(f"{folder} is not a folder.")
         return 2
-    report = examine(Project.read(folder, wanted=arguments.agent), is_online=arguments.online)
-    print(report.json() if arguments.json else report.text())
+    report = examine(Project.read(folder, wanted=agent), is_online=is_online)
+    print(report.json() if is_json else report.text())
     return report.exit_code
 
 

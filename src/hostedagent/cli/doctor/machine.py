@@ -49,7 +49,7 @@ FOUNDRY_MISSING: Final = Rule(
     "packages.foundry",
     "error",
     "FOUNDRY_PROJECT_ENDPOINT is set, and agent-framework-foundry, which talks to models there, is not installed.",
-    "uv pip install 'hostedagent[foundry]'",
+    "uv pip install agent-framework-foundry",
 )
 PORT_WRONG: Final = Rule("port.wrong", "error", "PORT is {port!r}, which is no port.", "export PORT=8088")
 PORT_TAKEN: Final = Rule(

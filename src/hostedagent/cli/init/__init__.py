@@ -1,19 +1,18 @@
-"""Write a project that runs here at once, without a model or a network, and deploys with `azd up`.
-
-Nothing that exists is overwritten: if one of the files is there, nothing is written at all.
-"""
+"""`hostedagent init`: creates a project that runs at once and deploys with `azd up`."""
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
+import click
+
+from hostedagent.cli.group import fail
 from hostedagent.templates import DEFAULT_MODEL, FEATURES, Choices, Feature
 
 T = TypeVar("T")
@@ -26,27 +25,49 @@ class WrongChoice(ValueError):
     """A name, a model or a feature that cannot be; the message is one line for the user."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `init`."""
-    features = "; ".join(f"{name}: {what}" for name, what in FEATURES.items())
-    parser.add_argument("folder", metavar="DIR", nargs="?", default=".", help="where (default: the current folder)")
-    parser.add_argument("--name", help="the agent's name (default: made from the folder's)")
-    parser.add_argument("--model", help=f"the model and the name of its deployment (default: {DEFAULT_MODEL})")
-    parser.add_argument("--features", help=f"a list with commas, or none (default: tools). {features}")
-    parser.add_argument("--yes", action="store_true", help="ask nothing; take the default of what is not said")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitOptions:
+    """The options of `init`; `None` for what was not given."""
+
+    folder: str
+    name: str | None
+    model: str | None
+    features: str | None
+    yes: bool
 
 
-def execute(arguments: argparse.Namespace) -> int:
-    """Write the project; 1 when a file is in the way, 2 when a choice cannot be."""
+@click.command()
+@click.argument("folder", metavar="[DIR]", default=".")
+@click.option("--name", help="The agent's name.  [default: made from the folder's]")
+@click.option("--model", help=f"The model, and the name of its deployment.  [default: {DEFAULT_MODEL}]")
+@click.option(
+    "--features",
+    metavar="LIST",
+    help="Separated by commas, or none. "
+    + "; ".join(f"{name}: {what}" for name, what in FEATURES.items())
+    + ".  [default: tools]",
+)
+@click.option("--yes", is_flag=True, help="Ask nothing; take the default of what is not given.")
+def command(**options: Any) -> int:
+    """Create a project that runs here at once, without a model or a network, and deploys with `azd up`.
+
+    DIR is its folder, by default the current one. Nothing that exists is overwritten: if one of the files exists,
+    nothing is written at all.
+    """
+    return create(InitOptions(**options))
+
+
+def create(options: InitOptions) -> int:
+    """Write the project; 1 when a file is in the way, 2 when a choice is invalid."""
     from hostedagent.cli.init.lock import make_lock
     from hostedagent.cli.init.origin import WHEELS, bring_wheel, installed_from
     from hostedagent.cli.init.writing import FilesInTheWay, write
     from hostedagent.templates import LOCK, render
 
-    folder = Path(arguments.folder)
+    folder = Path(options.folder)
     origin = installed_from()
     try:
-        files = render(replace(choose(arguments, folder), brings_wheel=origin is not None))
+        files = render(replace(choose(options, folder), brings_wheel=origin is not None))
     except WrongChoice as error:
         return _fail(str(error), 2)
     except FileNotFoundError as error:
@@ -66,15 +87,15 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def choose(arguments: argparse.Namespace, folder: Path) -> Choices:
+def choose(options: InitOptions, folder: Path) -> Choices:
     """What the user wants: by flag, by default, or by asking.
 
     Raises:
         WrongChoice: It cannot be, or there is nobody to ask.
     """
-    said = {key: cast("str | None", getattr(arguments, key)) for key in ("name", "model", "features")}
+    said = {"name": options.name, "model": options.model, "features": options.features}
     missing = [f"--{key}" for key, value in said.items() if value is None]
-    asks = not arguments.yes and bool(missing)
+    asks = not options.yes and bool(missing)
     if asks and not sys.stdin.isatty():
         raise WrongChoice(
             f"There is nobody to ask, for the standard input is no terminal: add --yes to take the default of "
@@ -147,5 +168,5 @@ def _answer(said: str | None, question: str, default: str, parse: Callable[[str]
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"hostedagent: {message}", file=sys.stderr)
+    fail(message)
     return code

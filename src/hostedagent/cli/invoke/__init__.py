@@ -1,81 +1,112 @@
-"""Ask an agent, on this machine or deployed, and print what it answers.
-
-What the agent asks back (approvals, questions of a workflow, calls of client-side tools) is asked at the terminal, and
-the answer is sent. Without a terminal the command ends with exit code 3 and says what waits.
-
-Exit codes: 0 completed, 1 failed or not reachable, 2 the command line is wrong, 3 the agent waits for an answer.
-"""
+"""`hostedagent invoke`: sends one message to an agent, here or deployed, and prints what it answers."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
+from dataclasses import dataclass
+from typing import Any
 
-from hostedagent.cli.invoke.header import header
+import click
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `invoke`."""
-    parser.add_argument("text", nargs="?", help="what to say; read from standard input when it is left out or -")
-    where = parser.add_argument_group("where the agent is")
-    where.add_argument("--url", help="the agent's address (default: http://127.0.0.1:8088)")
-    where.add_argument(
-        "--agent", metavar="NAME", help="a deployed agent, with the credentials of azd, az or the machine"
-    )
-    where.add_argument("--project", metavar="ENDPOINT", help="its Foundry project (default: $FOUNDRY_PROJECT_ENDPOINT)")
-    what = parser.add_argument_group("what is sent")
-    what.add_argument("--file", action="append", default=[], metavar="PATH", help="send a file along; may be repeated")
-    what.add_argument(
-        "-H",
-        "--header",
-        dest="headers",
-        type=header,
-        action="append",
-        default=[],
-        metavar='"NAME: VALUE"',
-        help="send a header, in place of one of its own; may be repeated",
-    )
-    goes_on = what.add_mutually_exclusive_group()
-    goes_on.add_argument("--conversation", metavar="ID", help="say it in this conversation")
-    goes_on.add_argument("--continue", dest="goes_on", action="store_true", help="go on where the last invoke ended")
-    shown = parser.add_argument_group("what is shown").add_mutually_exclusive_group()
-    shown.add_argument("--stream", action="store_true", help="print the text as it comes")
-    shown.add_argument("--events", action="store_true", help="print every event as one line")
-    shown.add_argument("--json", action="store_true", help="print the response as JSON")
-    answers = parser.add_mutually_exclusive_group()
-    answers.add_argument("--approve", action="store_true", help="approve every call that the agent asks about")
-    answers.add_argument("--reject", action="store_true", help="reject every call that the agent asks about")
+from hostedagent.cli.group import fail
+from hostedagent.cli.invoke.header import Header, header
 
 
-def execute(arguments: argparse.Namespace) -> int:
-    """Ask, answer what is asked back, and print."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvokeOptions:
+    """The options of `invoke`.
+
+    Args:
+        text: The message; `None` or `-` for standard input.
+        url: The agent's address.
+        agent: The name of a deployed agent.
+        project: Its Foundry project.
+        files: Paths of files to attach.
+        headers: Headers to add.
+        conversation: The id of a conversation.
+        continues: Whether to continue after the last `invoke` of the same address.
+        shown: How the answer is printed.
+        verdict: The answer to every approval; `None` to ask.
+    """
+
+    text: str | None
+    url: str | None
+    agent: str | None
+    project: str | None
+    files: tuple[str, ...]
+    headers: tuple[Header, ...]
+    conversation: str | None
+    continues: bool
+    shown: str
+    verdict: bool | None
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--url", help="The agent's address.  [default: http://127.0.0.1:8088]")
+@click.option("--agent", metavar="NAME", help="A deployed agent, with the credentials of azd, az or the machine.")
+@click.option("--project", metavar="ENDPOINT", help="Its Foundry project.  [default: $FOUNDRY_PROJECT_ENDPOINT]")
+@click.option("--file", "files", multiple=True, metavar="PATH", help="Attach a file; may be repeated.")
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    type=header,
+    multiple=True,
+    metavar='"NAME: VALUE"',
+    help="Send a header, in place of one with the same name; may be repeated.",
+)
+@click.option("--conversation", metavar="ID", help="Send it in this conversation.")
+@click.option("--continue", "continues", is_flag=True, help="Continue where the last invoke ended.")
+@click.option("--stream", "shown", flag_value="stream", help="Print the text as it arrives.")
+@click.option("--events", "shown", flag_value="events", help="Print every event as one line.")
+@click.option("--json", "shown", flag_value="json", help="Print the response as JSON.")
+@click.option("--approve", is_flag=True, help="Approve every call that the agent asks about.")
+@click.option("--reject", is_flag=True, help="Reject every call that the agent asks about.")
+def command(shown: str | None, approve: bool, reject: bool, **options: Any) -> int:
+    """Send one message to an agent, on this machine or deployed, and print the answer.
+
+    TEXT is the message; it is read from standard input when it is omitted or -. What the agent asks back (approvals,
+    questions of a workflow, calls of client-side tools) is asked at the terminal, and the answer is sent. Without a
+    terminal the command ends with exit code 3 and names what waits.
+
+    Exit codes: 0 completed, 1 failed or not reachable, 2 the command line is wrong, 3 the agent waits for an answer.
+    """
+    if options["conversation"] is not None and options["continues"]:
+        raise click.UsageError("--conversation and --continue exclude each other.")
+    if approve and reject:
+        raise click.UsageError("--approve and --reject exclude each other.")
+    verdict = approve if approve or reject else None
+    return ask(InvokeOptions(**options, shown=shown or "text", verdict=verdict))
+
+
+def ask(options: InvokeOptions) -> int:
+    """Send the message, answer what is asked back, and print; returns the exit code."""
     from hostedagent.cli.invoke.answers import Asker
     from hostedagent.cli.invoke.conversation import Conversation
     from hostedagent.cli.invoke.endpoint import InvokeError, find
     from hostedagent.cli.invoke.files import message
-    from hostedagent.cli.invoke.printing import EventLines, Printer, TextAsItComes, WholeText
+    from hostedagent.cli.invoke.printing import PRINTERS
 
-    show: Printer = EventLines() if arguments.events else TextAsItComes() if arguments.stream else WholeText()
-    verdict = True if arguments.approve else False if arguments.reject else None
     try:
-        said = message(_text(arguments.text), arguments.file)
-        endpoint = find(arguments.url, arguments.agent, arguments.project)
+        said = message(_text(options.text), options.files)
+        endpoint = find(options.url, options.agent, options.project)
         conversation = Conversation(
             endpoint,
-            Printer() if arguments.json else show,
-            Asker(verdict),
-            conversation_id=arguments.conversation,
-            headers=arguments.headers,
+            PRINTERS[options.shown](),
+            Asker(options.verdict),
+            conversation_id=options.conversation,
+            headers=options.headers,
         )
-        if arguments.goes_on:
+        if options.continues:
             conversation.go_on()
         response = asyncio.run(conversation.say(said))
     except InvokeError as error:
-        print(f"hostedagent: {error}", file=sys.stderr)
+        fail(str(error))
         return error.code
-    if arguments.json:
+    if options.shown == "json":
         print(json.dumps(response, indent=2, ensure_ascii=False))
     return conversation.exit_code
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import aiohttp
+from filelock import FileLock
 
 from hostedagent.cli.invoke.answers import Asker, described, waiting
 from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
@@ -162,7 +163,8 @@ class Conversation:
         last = {"response_id": response["id"], "session_id": self._session, "conversation_id": self._conversation_id}
         path = _last_path()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_text(json.dumps({**_read_last(), self._endpoint.url: last}))
+        with FileLock(path.with_suffix(".lock")):  # Another invoke may write at the same time.
+            path.write_text(json.dumps({**_read_last(), self._endpoint.url: last}))
 
 
 def _refusal(status: int, body: bytes) -> str:

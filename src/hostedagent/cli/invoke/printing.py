@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from hostedagent.cli.invoke.answers import call
 from hostedagent.protocol.types import Event, Item
@@ -66,6 +66,15 @@ class EventLines(Printer):
     def event(self, event: Event) -> None:
         """Print the line."""
         print(self._renderer.line(event), flush=True)
+
+
+PRINTERS: Final[Mapping[str, type[Printer]]] = {
+    "text": WholeText,
+    "stream": TextAsItComes,
+    "events": EventLines,
+    "json": Printer,
+}
+"""The way an answer is shown to what prints it."""
 
 
 def note(item: Item) -> None:
