@@ -81,6 +81,23 @@ def _framed(part: str) -> bytes:
     return len(raw).to_bytes(8, "big") + raw
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call of a store or a service: passed explicitly, never read from the context below the drivers.
+
+    Args:
+        scope: Whose data the call reaches.
+        isolation: The isolation keys that the platform sent.
+        platform_user: The user that the platform named to its services; `None` where it named none.
+        call_id: The platform's handle of the request, which its services ask for; `None` outside the platform.
+    """
+
+    scope: Scope
+    isolation: IsolationKeys = IsolationKeys()
+    platform_user: str | None = None
+    call_id: str | None = None
+
+
 def scope_of(keys: IsolationKeys) -> Scope:
     """The scope of what the platform sent; without a user, the local one."""
     if not keys.user:

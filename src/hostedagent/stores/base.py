@@ -1,39 +1,312 @@
-"""The contract of a state store: small JSON values, every call scoped, every write a compare-and-set."""
+"""The storage contracts: `Store` for records, `EventLog` for events, `Signals` between processes, `ResponseRepository`.
+
+A backend (memory, sqlite, postgres, foundry) implements the first three; what is stored, and under which keys, is
+decided by the typed repositories, which are written once over `Store`. Every call names its caller, and a record is
+reachable only through an equal scope. `hostedagent.testing` has these contracts as test suites.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from hostedagent.errors import HostError
-from hostedagent.identity import Scope
-from hostedagent.protocol.types import Json
+from hostedagent.identity import Caller, Scope
+from hostedagent.protocol.types import Item, Json
 
 Etag: TypeAlias = str
 Value: TypeAlias = Mapping[str, Json]
 
 ABSENT: Final[Etag] = ""
-"""The etag of a key that has no value: `put(..., expect=ABSENT)` creates."""
+"""The etag of a key that has no value: a write that expects it creates the record."""
 
 MAX_VALUE_BYTES: Final = 990_000
-"""The largest value, as compact JSON in UTF-8: Foundry's state stores take 1 MB, and what we add to it fits too."""
+"""The largest state value, as compact JSON in UTF-8: Foundry's state stores accept 1 MB including our envelope."""
 
 DEFAULT_TTL: Final = 30 * 86400.0
-"""Seconds that a value lives after its last write."""
+"""Seconds that a record lives after its last write."""
 
 
-class StateConflict(HostError):
-    """The value changed since it was read."""
+class StoreError(HostError):
+    """A call of a store failed."""
 
 
-class StateTooLarge(HostError):
-    """The value is larger than `MAX_VALUE_BYTES`."""
+class StoreNotFound(StoreError):
+    """The response does not exist, or belongs to another scope."""
 
 
-class StateUnavailable(HostError):
-    """The store did not answer, or not in time, or refused. A write that ends so may or may not have happened."""
+class StoreConflict(StoreError):
+    """The record changed since it was read, or exists already."""
+
+
+class StoreRejected(StoreError):
+    """The store refused the request itself; the same call will fail again."""
+
+
+class StoreTooLarge(StoreRejected):
+    """The value is larger than the store accepts."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer in time or failed. A write that ends so may or may not have happened."""
+
+
+class Key(NamedTuple):
+    """The key of a record within its scope. Both parts are any strings.
+
+    Args:
+        kind: What the record is: a session, a lease, an item.
+        name: Which one.
+    """
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored value, and the etag that a write of its successor must expect."""
+
+    value: bytes
+    etag: Etag
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One record to write.
+
+    Args:
+        key: Its key.
+        value: Its content, any bytes.
+        expect: The etag that must be current, `ABSENT` for a record that must not exist, `None` for no condition.
+        ttl: Seconds that the record lives; by default as long as the store's retention.
+    """
+
+    key: Key
+    value: bytes
+    expect: Etag | None = None
+    ttl: float | None = None
+
+
+class Store(Protocol):
+    """Keeps records of bytes.
+
+    Concurrency: calls may come from many tasks; a write with `expect` is atomic.
+    Exceptions: `StoreConflict`, `StoreTooLarge`, `StoreRejected`; everything else is `StoreUnavailable`.
+    Cancellation: a cancelled write or delete either happened or did not.
+    Isolation: a record is reachable only through an equal `Scope`; of the caller, only the scope decides.
+    An etag is never used twice for one key, not even after a delete.
+    `hostedagent.testing.StoreContract` is this text as a test suite.
+    """
+
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        """The records in the order of the keys, `None` for each that does not exist or has expired.
+
+        Raises:
+            StoreUnavailable: The store cannot be read.
+        """
+        ...
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        """Write the records and return their new etags.
+
+        All or nothing where the backend has transactions; otherwise in order, stopping at the first failure.
+
+        Raises:
+            StoreConflict: An `expect` does not match.
+            StoreTooLarge: A value is larger than the store accepts.
+            StoreUnavailable: The store cannot be written.
+        """
+        ...
+
+    async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
+        """Erase the records; keys without a record are skipped.
+
+        Args:
+            caller: Whose records.
+            keys: Which; exactly one when `expect` is given.
+            expect: The etag that must be current.
+
+        Raises:
+            StoreConflict: `expect` does not match.
+            StoreUnavailable: The store cannot be written.
+        """
+        ...
+
+
+class LoggedEvent(NamedTuple):
+    """One event of a response as it goes over the wire.
+
+    Args:
+        number: Its `sequence_number`.
+        data: The event as JSON.
+    """
+
+    number: int
+    data: bytes
+
+
+class EventLog(Protocol):
+    """Keeps the events of responses, so that a client can resume a stream after its last event.
+
+    Concurrency: one writer for each response, any number of readers. Numbers of a response only grow.
+    Exceptions: `StoreNotFound` where there is no log of that response in the caller's scope; `StoreUnavailable`.
+    Cancellation: a cancelled `append` either happened or did not; an abandoned subscriber costs nobody anything.
+    """
+
+    async def append(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Add events and wake the subscribers; the first call creates the log. Numbers already present are skipped."""
+        ...
+
+    async def read(self, caller: Caller, response_id: str, *, after: int = -1) -> list[LoggedEvent]:
+        """The events with a higher number than `after`, in order."""
+        ...
+
+    def subscribe(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
+        """Batches of the events after `after`, those that exist and those that follow, until the log is finished."""
+        ...
+
+    async def finish(self, caller: Caller, response_id: str) -> None:
+        """Mark the log complete: subscribers end after its last event. A second call changes nothing."""
+        ...
+
+    async def delete(self, caller: Caller, response_id: str) -> None:
+        """Erase the log and end its subscribers; nothing happens when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A short message to every process that shares the store.
+
+    Args:
+        kind: `cancel` or `steer` a response, or a turn `ended`.
+        scope: `Scope.key()` of whose it is.
+        subject: The response id, or the conversation id of an ended turn.
+        value: What a steering message contains; at most 4,000 bytes.
+    """
+
+    kind: Literal["cancel", "steer", "ended"]
+    scope: str
+    subject: str
+    value: str = ""
+
+
+class Liveness(Protocol):
+    """Knows which of the processes that share a store are alive."""
+
+    async def name(self) -> str:
+        """The name of this process, unique for all time; `""` where the store cannot track processes."""
+        ...
+
+    async def is_dead(self, name: str) -> bool:
+        """Whether the process of that name has certainly ended."""
+        ...
+
+
+class Signals(Liveness, Protocol):
+    """Delivers signals between processes and tracks which of them are alive.
+
+    Delivery is at most once and only to those who listen: whoever needs certainty reads the store after a signal.
+    """
+
+    async def publish(self, signal: Signal) -> None:
+        """Send a signal to every listener, those of this process included.
+
+        Raises:
+            StoreUnavailable: It could not be sent.
+        """
+        ...
+
+    def receive(self) -> AsyncIterator[Signal]:
+        """The signals published from now on, until the iterator is closed."""
+        ...
+
+
+class ResponseRepository(Protocol):
+    """Keeps responses, their items, and the order of conversations.
+
+    A response names its predecessor; only completed and incomplete turns appear in the history of later ones.
+    Exceptions: `StoreNotFound`, `StoreConflict`, `StoreRejected`; everything else is `StoreUnavailable`.
+    """
+
+    async def create(
+        self,
+        caller: Caller,
+        response: Mapping[str, Json],
+        input_items: Iterable[Item],
+        history_ids: Sequence[str] | None = None,
+    ) -> None:
+        """Store a new response and its input items.
+
+        Args:
+            caller: Whose response.
+            response: The response object; `previous_response_id` and `conversation` place it.
+            input_items: The items of its input, each with an id.
+            history_ids: The ids of the items before it, for a service that keeps them with each response.
+
+        Raises:
+            StoreConflict: A response with this id exists.
+        """
+        ...
+
+    async def update(self, caller: Caller, response: Mapping[str, Json]) -> None:
+        """Replace a stored response and its output.
+
+        Raises:
+            StoreNotFound: There is none.
+        """
+        ...
+
+    async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """The response with its output.
+
+        Raises:
+            StoreNotFound: There is none.
+        """
+        ...
+
+    async def delete(self, caller: Caller, response_id: str) -> None:
+        """Erase the response and its items. Responses that continue it keep their place, without its items.
+
+        Raises:
+            StoreNotFound: There is none.
+        """
+        ...
+
+    async def input_items(
+        self,
+        caller: Caller,
+        response_id: str,
+        *,
+        limit: int = 20,
+        ascending: bool = False,
+        after: str | None = None,
+        before: str | None = None,
+    ) -> list[Item]:
+        """A page of the input items, the history before the response included.
+
+        Raises:
+            StoreNotFound: There is no such response.
+        """
+        ...
+
+    async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
+        """Items by id, `None` for each that does not exist."""
+        ...
+
+    async def history_ids(
+        self, caller: Caller, previous_response_id: str | None, conversation_id: str | None, limit: int
+    ) -> list[str]:
+        """The ids of the conversation's items, oldest first; with a positive limit only the newest ones."""
+        ...
+
+
+StateConflict = StoreConflict
+StateTooLarge = StoreTooLarge
+StateUnavailable = StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +351,15 @@ def value_to_json(kind: str, value: Value) -> str:
     """The compact JSON text of a value, in ASCII so that half a surrogate pair survives.
 
     Raises:
-        StateTooLarge: It is larger than `MAX_VALUE_BYTES`.
-        ValueError: It is not JSON: an object of another type, or a number that JSON cannot say.
+        StoreTooLarge: It is larger than `MAX_VALUE_BYTES`.
+        ValueError: It is not JSON: an object of another type, or a number that JSON cannot represent.
     """
     try:
         text = json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"The value of {kind!r} is not JSON: {error}") from None
     if len(text) > MAX_VALUE_BYTES and _utf8_bytes(value) > MAX_VALUE_BYTES:
-        raise StateTooLarge(f"The value of {kind!r} has more than {MAX_VALUE_BYTES} bytes.")
+        raise StoreTooLarge(f"The value of {kind!r} has more than {MAX_VALUE_BYTES} bytes.")
     return text
 
 
