@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostedagent.protocol.content import BY_CONTENT, CODECS, Codec, Output, Part
-from hostedagent.protocol.content._calls import CallItem
-from hostedagent.protocol.content._codec import BaseItem, whole
+from hostedagent.protocol.content.calls import CallItem
+from hostedagent.protocol.content.codec import BaseItem, whole
 from hostedagent.protocol.content.function import OpenCall
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.types import MutableItem

@@ -1,8 +1,8 @@
 """The content table: one row for each family, and the two ways to look a row up."""
 
-from hostedagent.protocol.content._codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part, wire_json
 from hostedagent.protocol.content.approval import APPROVAL
 from hostedagent.protocol.content.code_interpreter import CODE_INTERPRETER
+from hostedagent.protocol.content.codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part, wire_json
 from hostedagent.protocol.content.computer import COMPUTER
 from hostedagent.protocol.content.files import FILES
 from hostedagent.protocol.content.function import FUNCTION

@@ -13,8 +13,8 @@ from typing import Final
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest, failed
-from hostedagent.protocol.content._calls import read_text
-from hostedagent.protocol.content._codec import (
+from hostedagent.protocol.content.calls import read_text
+from hostedagent.protocol.content.codec import (
     BaseItem,
     Codec,
     End,
@@ -29,7 +29,7 @@ from hostedagent.protocol.content._codec import (
     wire_json,
     wire_text,
 )
-from hostedagent.protocol.content._fields import required_text
+from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableItem, SaveApproval
 
 LOCAL_SERVER: Final = "agent"

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, cast
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._calls import (
+from hostedagent.protocol.content.calls import (
     CallItem,
     CallStatus,
     raw_text,
@@ -22,7 +22,7 @@ from hostedagent.protocol.content._calls import (
     read_status,
     read_text,
 )
-from hostedagent.protocol.content._codec import BaseItem, Codec, Key, Output, Part, wire_text
+from hostedagent.protocol.content.codec import BaseItem, Codec, Key, Output, Part, wire_text
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, MutableItem
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from agent_framework import Content, get_namespaced_value, with_namespaced_value
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._calls import read_text
-from hostedagent.protocol.content._codec import Codec, Key, OpenItem, Output, Part
-from hostedagent.protocol.content._fields import as_array, as_object, required_object, required_text
-from hostedagent.protocol.content._provider import call_status, provider_id, whole_from_provider
+from hostedagent.protocol.content.calls import read_text
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
+from hostedagent.protocol.content.fields import as_array, as_object, required_object, required_text
 from hostedagent.protocol.content.parts import read_image
+from hostedagent.protocol.content.provider_items import call_status, provider_id, whole_from_provider
 from hostedagent.protocol.types import Item, Json, MutableItem
 
 

@@ -18,8 +18,8 @@ from urllib.parse import unquote_to_bytes
 from agent_framework import Annotation, Content
 
 from hostedagent.observability.metrics import count_left_out
-from hostedagent.protocol.content._calls import raw_text
-from hostedagent.protocol.content._codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part, wire_text
+from hostedagent.protocol.content.calls import raw_text
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part, wire_text
 from hostedagent.protocol.content.image import OpenImage
 from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission

@@ -14,8 +14,8 @@ from typing import Final, Literal, cast
 
 from agent_framework import Content, get_namespaced_value
 
-from hostedagent.protocol.content._calls import raw_text, raw_value
-from hostedagent.protocol.content._codec import (
+from hostedagent.protocol.content.calls import raw_text, raw_value
+from hostedagent.protocol.content.codec import (
     COMPLETED,
     BaseItem,
     Codec,
@@ -28,7 +28,7 @@ from hostedagent.protocol.content._codec import (
     wire_json,
     wire_text,
 )
-from hostedagent.protocol.content._fields import required_text
+from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.parts import read_parts, write_part
 from hostedagent.protocol.content.search import open_tool_search
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem

@@ -12,8 +12,8 @@ from agent_framework import Content, detect_media_type_from_base64
 from agent_framework.exceptions import ContentError
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._calls import CallItem, CallStatus, raw_text, read_call_id, read_text
-from hostedagent.protocol.content._codec import Codec, Key, Output, Part
+from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_text, read_call_id, read_text
+from hostedagent.protocol.content.codec import Codec, Key, Output, Part
 from hostedagent.protocol.types import Event, Item, MutableItem
 
 _FORMATS: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg", "image/gif": "gif"}

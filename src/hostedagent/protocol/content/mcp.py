@@ -13,7 +13,7 @@ from agent_framework import Content, get_namespaced_value
 from pydantic import BaseModel
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._calls import (
+from hostedagent.protocol.content.calls import (
     CallItem,
     CallStatus,
     raw_text,
@@ -23,7 +23,7 @@ from hostedagent.protocol.content._calls import (
     read_status,
     read_text,
 )
-from hostedagent.protocol.content._codec import Codec, Key, Output, Part, wire_json, wire_text
+from hostedagent.protocol.content.codec import Codec, Key, Output, Part, wire_json, wire_text
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 

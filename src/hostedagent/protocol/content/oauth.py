@@ -14,9 +14,9 @@ from agent_framework import Content
 
 from hostedagent.errors import failed
 from hostedagent.outcomes import Incomplete
-from hostedagent.protocol.content._calls import raw_text
-from hostedagent.protocol.content._codec import BaseItem, Codec, End, Key, Output, Part
-from hostedagent.protocol.content._fields import required_text
+from hostedagent.protocol.content.calls import raw_text
+from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part
+from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.types import Emission, EndTurn, Item, MutableItem
 
 logger = logging.getLogger(__name__)

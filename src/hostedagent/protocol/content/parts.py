@@ -16,8 +16,8 @@ from agent_framework import Content, detect_media_type_from_base64, with_namespa
 from agent_framework.exceptions import ContentError
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._codec import wire_text
 from hostedagent.protocol.content.annotations import read_annotations
+from hostedagent.protocol.content.codec import wire_text
 from hostedagent.protocol.types import Json
 
 WirePart = Mapping[str, Json]

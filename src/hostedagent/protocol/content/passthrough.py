@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from agent_framework import Content
 
-from hostedagent.protocol.content._codec import Codec, wire_json, wire_text
+from hostedagent.protocol.content.codec import Codec, wire_json, wire_text
 from hostedagent.protocol.types import Item, Json
 
 MAX_DESCRIPTION: Final = 2_000

@@ -14,7 +14,7 @@ from typing import Final, Literal, cast
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall, wire_text
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall, wire_text
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 
 logger = logging.getLogger(__name__)

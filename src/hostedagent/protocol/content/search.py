@@ -13,8 +13,8 @@ from typing import ClassVar, Final, cast
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
-from hostedagent.protocol.content._codec import Codec, Key, OpenItem, Output, Part, recall, whole, wire_json, wire_text
+from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole, wire_json, wire_text
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 
 _TOOLS: Final = "tool_search"

@@ -16,9 +16,9 @@ from typing import Final, cast
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._calls import read_text
-from hostedagent.protocol.content._codec import Codec, Key, OpenItem, Output, Part, wire_json, wire_text
-from hostedagent.protocol.content._fields import (
+from hostedagent.protocol.content.calls import read_text
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, wire_json, wire_text
+from hostedagent.protocol.content.fields import (
     as_array,
     as_object,
     optional_number,
@@ -26,8 +26,8 @@ from hostedagent.protocol.content._fields import (
     required_text,
     required_texts,
 )
-from hostedagent.protocol.content._provider import call_status, provider_id, provider_item, whole_from_provider
 from hostedagent.protocol.content.parts import write_part
+from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
 from hostedagent.protocol.types import Item, Json, MutableItem
 
 _LOCAL_OUTPUT: Final = "local_shell_call_output"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from agent_framework import UsageDetails
 
 from hostedagent.errors import provider_failure
-from hostedagent.protocol.content._codec import Codec, Part
+from hostedagent.protocol.content.codec import Codec, Part
 from hostedagent.protocol.types import CountUsage, Effect, EndTurn
 
 

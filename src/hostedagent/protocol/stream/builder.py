@@ -19,7 +19,7 @@ from hostedagent.protocol.types import Emission
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, Content
 
-    from hostedagent.protocol.content._codec import Key
+    from hostedagent.protocol.content.codec import Key
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hostedagent.protocol.content._codec import recall
+from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 
 _MARK: Final = "cut_off"

@@ -13,7 +13,7 @@ from agent_framework import AgentResponseUpdate, Content, Message
 from azure.ai.agentserver.responses import ResponseEventStream
 
 from hostedagent.protocol.content import COMPLETED, Output
-from hostedagent.protocol.content._codec import new_item_id
+from hostedagent.protocol.content.codec import new_item_id
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.types import Json, MutableItem

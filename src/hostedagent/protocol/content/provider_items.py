@@ -8,7 +8,7 @@ from typing import cast
 from agent_framework import Content
 from pydantic import BaseModel
 
-from hostedagent.protocol.content._codec import OpenItem, Output, Part, WholeItem, recall
+from hostedagent.protocol.content.codec import OpenItem, Output, Part, WholeItem, recall
 from hostedagent.protocol.types import Emission, Item, Json, MutableItem
 
 _UNKNOWN: Mapping[str, Json] = {}

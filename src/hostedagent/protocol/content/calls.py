@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, cast
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content._codec import COMPLETED, BaseItem, End, Output, OutputItem, Part, recall
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output, OutputItem, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 
 CallStatus = Literal["in_progress", "completed", "incomplete", "failed"]
