@@ -37,6 +37,7 @@ from hostedagent.identity import PlatformScopeResolver, ScopeResolver
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
+from hostedagent.platform import is_hosted
 from hostedagent.protocol.request.turn_request import ADMITTED, TurnRequest
 from hostedagent.protocol.types import Event
 from hostedagent.server.agentserver.envelope import EnvelopeMiddleware
@@ -46,7 +47,7 @@ from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.serve import App, Server, serve
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import StateUnavailable
-from hostedagent.stores.factory import Stores, default_stores, is_hosted
+from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import measured
 from hostedagent.stores.journals import Journals
 from hostedagent.stores.memory import MemoryStateStore

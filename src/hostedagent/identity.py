@@ -15,18 +15,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from hostedagent.errors import Unauthenticated
-
-USER_ID_HEADER: Final = "x-agent-user-id"
-"""Protocol 2.0.0: the user's partition key."""
-
-CALL_ID_HEADER: Final = "x-agent-foundry-call-id"
-"""Protocol 2.0.0: the credential handle of this one request; never a key."""
-
-USER_ISOLATION_HEADER: Final = "x-agent-user-isolation-key"
-"""Protocol 1.0.0: the user's partition key."""
-
-CHAT_ISOLATION_HEADER: Final = "x-agent-chat-isolation-key"
-"""Protocol 1.0.0: the chat's partition key."""
+from hostedagent.platform import CALL_ID_HEADER, CHAT_ISOLATION_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
 
 
 @dataclass(frozen=True, slots=True)

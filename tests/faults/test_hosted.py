@@ -14,7 +14,7 @@ import pytest
 from openai.types.responses import Response
 
 from hostedagent.emulator import Emulator, call_id_for
-from hostedagent.identity import CALL_ID_HEADER, USER_ID_HEADER
+from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER
 from tests.samples.server import served
 
 

@@ -12,7 +12,8 @@ from azure.core.credentials import AccessToken
 from azure.identity import DefaultAzureCredential
 
 from hostedagent import ConfigurationError, FoundryToolbox
-from hostedagent.mcp.toolbox import TOOLBOX_SCOPE, BearerTokens, toolbox_url
+from hostedagent.mcp.toolbox import BearerTokens, toolbox_url
+from hostedagent.platform import DATA_SCOPE
 from tests.mcp.server import Served, serving
 from tests.mcp.turns import call, outputs, text, world
 
@@ -63,7 +64,7 @@ async def test_each_request_carries_the_agents_token_and_the_call_id_of_its_turn
         assert outputs(await it.turn("bob")) == ["rain in Oslo"]
 
     assert {one.headers.get("authorization") for one in foundry.seen} == {"Bearer token-1"}
-    assert credential.scopes == [TOOLBOX_SCOPE] == ["https://ai.azure.com/.default"]
+    assert credential.scopes == [DATA_SCOPE] == ["https://ai.azure.com/.default"]
     assert {one.query for one in foundry.seen} == {"api-version=v1"}
     found = {(one.session, one.headers[CALL_ID]) for one in foundry.seen if one.session is not None}
     assert sorted(call_id for _, call_id in found) == ["call-of-ann", "call-of-bob"]

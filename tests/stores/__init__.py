@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from hostedagent.emulator import Emulator, call_id_for
-from hostedagent.identity import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
+from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
 from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from hostedagent.cli.group import fail
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.startup import Clock, StartError, stay_unready
+from hostedagent.platform import is_hosted
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
@@ -103,7 +104,7 @@ def serve(options: RunOptions) -> int:
         _serve(host, options.host, port, clock)
     except StartError as error:
         fail(error.message)
-        if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") and error.step != "port":
+        if is_hosted() and error.step != "port":
             with suppress(PortError):
                 stay_unready(options.host, port or wanted_port(options.port), error.step)
         return error.code

@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias, assert_never
 
 from aiohttp import web
 
+from hostedagent.platform import CALL_ID_HEADER, DELEGATED_USER_HEADER
+
 from .credential import LIFETIME_SECONDS, TOKEN
 from .faults import LEAKED_SECRETS, Fault, Faults
 from .refusal import Refusal, bad_request, not_found
@@ -24,8 +26,6 @@ from .routes import ROUTES, Call, Route, Storage
 PROJECT_PATH = "/api/projects/p"
 IDENTITY_PATH = "/identity/token"
 API_VERSION = "v1"
-CALL_ID_HEADER = "x-agent-foundry-call-id"
-DELEGATED_USER_HEADER = "x-ms-user-id"
 IDENTITY_HEADER = "X-IDENTITY-HEADER"
 MAX_BODY_BYTES = 256 * 1024 * 1024
 

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from hostedagent.platform import ENDPOINT_VARIABLE, HOSTING_VARIABLE
+
 from .app import IDENTITY_PATH, PROJECT_PATH, Anonymous, Api
 from .callers import user_of
 from .certificate import Certificate, issue
@@ -93,8 +95,8 @@ class Emulator:
         `DefaultAzureCredential` finds a managed identity there, so that the process needs no credential either.
         """
         return {
-            "FOUNDRY_HOSTING_ENVIRONMENT": "emulator",
-            "FOUNDRY_PROJECT_ENDPOINT": self.endpoint,
+            HOSTING_VARIABLE: "emulator",
+            ENDPOINT_VARIABLE: self.endpoint,
             "SSL_CERT_FILE": str(self._running.bundle_file),
             "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
             "IDENTITY_ENDPOINT": f"{self._origin}{IDENTITY_PATH}",

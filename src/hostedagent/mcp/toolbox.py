@@ -17,17 +17,14 @@ from urllib.parse import quote, urlsplit
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.mcp.toolset import McpTools
+from hostedagent.platform import DATA_SCOPE, ENDPOINT_VARIABLE
 from hostedagent.protocol.request.turn_request import TurnRequest
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
 
-TOOLBOX_SCOPE: Final = "https://ai.azure.com/.default"
-"""The scope of the token that a toolbox takes."""
-
 _API_VERSION: Final = "v1"
-_ENDPOINT: Final = "FOUNDRY_PROJECT_ENDPOINT"
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 EARLY_SECONDS: Final = 300.0
@@ -46,7 +43,7 @@ class FoundryToolbox(McpTools):
         name: The toolbox's name.
         version: A version of it; by default the one that the project serves.
         project_endpoint: `https://<account>.services.ai.azure.com/api/projects/<project>`; by default the variable
-            `FOUNDRY_PROJECT_ENDPOINT`, which Foundry sets.
+            `FOUNDRY_PROJECTENDPOINT_VARIABLE`, which Foundry sets.
         credential: A credential of `azure.identity.aio`, which stays the caller's to close; by default a
             `DefaultAzureCredential` that is opened for each new token.
         scope: What the token is for.
@@ -69,7 +66,7 @@ class FoundryToolbox(McpTools):
         version: str | None = None,
         project_endpoint: str | None = None,
         credential: AsyncTokenCredential | None = None,
-        scope: str = TOOLBOX_SCOPE,
+        scope: str = DATA_SCOPE,
         allowed_tools: frozenset[str] | None = None,
         needs_approval: bool | frozenset[str] = False,
         prefix: str | None = None,
@@ -81,7 +78,7 @@ class FoundryToolbox(McpTools):
         self._tokens = BearerTokens(credential, scope)
         super().__init__(
             name,
-            toolbox_url(name, version, project_endpoint or os.environ.get(_ENDPOINT, "")),
+            toolbox_url(name, version, project_endpoint or os.environ.get(ENDPOINT_VARIABLE, "")),
             headers=self._make_headers,
             allowed_tools=allowed_tools,
             needs_approval=needs_approval,
@@ -114,8 +111,8 @@ def toolbox_url(name: str, version: str | None, project_endpoint: str) -> str:
         is_usable = is_secret = False
     if not (is_usable and is_secret):
         raise ConfigurationError(
-            f"FoundryToolbox({name!r}) needs the project's https endpoint, not {project_endpoint!r}: set {_ENDPOINT}, "
-            "or pass project_endpoint."
+            f"FoundryToolbox({name!r}) needs the project's https endpoint, not {project_endpoint!r}: "
+            f"set {ENDPOINT_VARIABLE}, or pass project_endpoint."
         )
     part = f"/versions/{quote(version, safe='')}" if version is not None else ""
     path = f"/toolboxes/{quote(name, safe='')}{part}/mcp?api-version={_API_VERSION}"

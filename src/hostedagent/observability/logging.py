@@ -19,12 +19,13 @@ from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.platform import INSIGHTS_VARIABLE
 
 CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """OpenTelemetry's switch for prompts and answers in telemetry; off unless set."""
 
 _EXPORTER_VARIABLES: Final = (
-    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    INSIGHTS_VARIABLE,
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",

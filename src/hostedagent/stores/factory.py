@@ -6,10 +6,11 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Scope
+from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
 from hostedagent.stores.base import DEFAULT_TTL, StateStore
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
 from hostedagent.stores.leases import Terms
@@ -19,12 +20,6 @@ from hostedagent.stores.retry import Patience
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import ResponseProviderProtocol
     from azure.core.credentials_async import AsyncTokenCredential
-
-HOSTING_VARIABLE: Final = "FOUNDRY_HOSTING_ENVIRONMENT"
-"""Set by the platform inside a hosted-agent container."""
-
-ENDPOINT_VARIABLE: Final = "FOUNDRY_PROJECT_ENDPOINT"
-"""The endpoint of the Foundry project."""
 
 
 async def _nothing() -> None:
@@ -46,11 +41,6 @@ class Stores:
     state: StateStore
     terms: Terms = field(default_factory=Terms)
     aclose: Callable[[], Awaitable[None]] = _nothing
-
-
-def is_hosted() -> bool:
-    """Whether the process runs as a Foundry hosted agent."""
-    return bool(os.environ.get(HOSTING_VARIABLE))
 
 
 def default_stores(retention: float = DEFAULT_TTL) -> Stores:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Scope
+from hostedagent.platform import is_hosted
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import (
     ABSENT,
@@ -87,7 +88,7 @@ class FoundryState:
         pause: float = 0.2,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") and (endpoint is None or credential is None):
+        if not is_hosted() and (endpoint is None or credential is None):
             raise ConfigurationError(
                 "FoundryState needs an endpoint and a credential when the process is not hosted; "
                 "use FileStateStore or MemoryStateStore to keep state on this machine."

@@ -30,6 +30,7 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.platform import HOSTING_VARIABLE, is_hosted
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Etag, StateTooLarge, StateUnavailable
 from hostedagent.stores.retry import Patience
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 100
-_HOSTING: Final = "FOUNDRY_HOSTING_ENVIRONMENT"
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _T = TypeVar("_T")
 
@@ -275,11 +275,11 @@ def _log(error: Exception) -> None:
 
 @contextmanager
 def _as_hosted() -> Generator[None]:
-    if os.environ.get(_HOSTING):
+    if is_hosted():
         yield
         return
-    os.environ[_HOSTING] = "explicit"
+    os.environ[HOSTING_VARIABLE] = "explicit"
     try:
         yield
     finally:
-        del os.environ[_HOSTING]
+        del os.environ[HOSTING_VARIABLE]

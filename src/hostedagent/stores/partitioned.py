@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from azure.ai.agentserver.core import get_request_context
 
-from hostedagent.identity import CALL_ID_HEADER, LOCAL_USER, USER_ID_HEADER, PlatformScopeResolver, Scope
+from hostedagent.identity import LOCAL_USER, PlatformScopeResolver, Scope
+from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER
 from hostedagent.stores.base import StateStore
 
 if TYPE_CHECKING:

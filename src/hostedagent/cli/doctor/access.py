@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from hostedagent.cli.doctor.environment import ENDPOINT
 from hostedagent.cli.doctor.project import Project, mapping
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.platform import ENDPOINT_VARIABLE as ENDPOINT
 
 PROJECT_ID: Final = "AZURE_AI_PROJECT_ID"
 

@@ -12,12 +12,11 @@ from typing import Any, Final
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
 from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.platform import RESERVED_PREFIXES
 
 PROTOCOL: Final = "2.0.0"
 SIZES: Final = {"0.5": "1Gi", "1": "2Gi", "2": "4Gi"}
 """The sandboxes that there are: cores to memory."""
-RESERVED: Final = ("FOUNDRY_", "AGENT_")
-"""Prefixes of the platform's own variables."""
 AZD_OWN: Final = frozenset(
     {
         "AZURE_ENV_NAME",
@@ -305,7 +304,7 @@ def _names(project: Project, service: Service) -> Iterator[Finding]:
     for name in map(str, service.env):
         if not _VARIABLE.fullmatch(name):
             yield VARIABLE_NAME.found(path=service.path, name=name, wanted=re.sub(r"\W", "_", name))
-        elif name.upper().startswith(RESERVED):
+        elif name.upper().startswith(RESERVED_PREFIXES):
             yield RESERVED_NAME.found(path=service.path, name=name)
 
 

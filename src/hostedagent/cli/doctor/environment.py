@@ -11,25 +11,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hostedagent.cli.doctor.azure_yaml import REFERENCE, RESERVED
+from hostedagent.cli.doctor.azure_yaml import REFERENCE
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.platform import ENDPOINT_VARIABLE as ENDPOINT
+from hostedagent.platform import HOSTING_VARIABLE as HOSTED
+from hostedagent.platform import INSIGHTS_VARIABLE, MODEL_VARIABLES, RESERVED_PREFIXES
+from hostedagent.platform import MODEL_VARIABLE as MODEL
 
-ENDPOINT: Final = "FOUNDRY_PROJECT_ENDPOINT"
-MODEL: Final = "AZURE_AI_MODEL_DEPLOYMENT_NAME"
 CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-HOSTED: Final = "FOUNDRY_HOSTING_ENVIRONMENT"
 
 PLATFORM: Final[dict[str, str]] = {
     ENDPOINT: "the project's endpoint",
     HOSTED: "not empty",
-    "APPLICATIONINSIGHTS_CONNECTION_STRING": "if the project has the connection",
+    INSIGHTS_VARIABLE: "if the project has the connection",
     "PORT": "8088",
     "HOME": "/home/session",
 }
 """What the platform sets in the container, to what."""
 _READ: Final = (MODEL, CAPTURE, "OTEL_EXPORTER_OTLP_ENDPOINT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID")
-_MODEL_ALIASES: Final = (MODEL, "MICROSOFT_FOUNDRY_MODEL_DEPLOYMENT_NAME", "FOUNDRY_MODEL_NAME", "FOUNDRY_MODEL")
 
 _FORMS: Final = {ENDPOINT: "https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT", MODEL: "DEPLOYMENT"}
 """What a value looks like."""
@@ -108,7 +108,7 @@ def environment(project: Project) -> Iterator[Finding]:
     endpoint = local.get(ENDPOINT, "")
     if endpoint and not _ENDPOINT.fullmatch(endpoint):
         yield ENDPOINT_FORM.found(value=endpoint, source=_source(project, ENDPOINT))
-    if endpoint and not any(local.get(name) for name in _MODEL_ALIASES):
+    if endpoint and not any(local.get(name) for name in MODEL_VARIABLES):
         yield MODEL_UNSET.found(source=_source(project, ENDPOINT), command=setting(project, MODEL))
     if local.get(HOSTED):
         yield HOSTED_HERE.found(source=_source(project, HOSTED))
@@ -125,7 +125,7 @@ def environment(project: Project) -> Iterator[Finding]:
 
 def setting(project: Project, name: str) -> str:
     """The command that sets a variable, from the azd environment if it is there; with the endpoint also the model."""
-    has_model = any(project.local.get(alias) for alias in _MODEL_ALIASES)
+    has_model = any(project.local.get(alias) for alias in MODEL_VARIABLES)
     names = [ENDPOINT, MODEL] if name == ENDPOINT and not has_model else [name]
     known = [f"echo {one}=$(azd env get-value {one}) >> .env" for one in names if project.azd.get(one)]
     unknown = [f"{one}={_FORMS.get(one, 'VALUE')}" for one in names if not project.azd.get(one)]
@@ -161,7 +161,7 @@ def _source(project: Project, name: str) -> str:
 
 
 def _deployed(project: Project, name: str, declared: Mapping[str, object]) -> Place | None:
-    if name in PLATFORM or name.startswith(RESERVED):
+    if name in PLATFORM or name.startswith(RESERVED_PREFIXES):
         return Place(PLATFORM.get(name, ""), "platform")
     if name not in declared:
         return None

@@ -21,6 +21,7 @@ from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.loader import USUAL
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, is_port
+from hostedagent.platform import ENDPOINT_VARIABLE
 
 _CLASSIFIER: Final = "Programming Language :: Python :: 3."
 
@@ -48,7 +49,7 @@ PACKAGE_RANGE: Final = Rule(
 FOUNDRY_MISSING: Final = Rule(
     "packages.foundry",
     "error",
-    "FOUNDRY_PROJECT_ENDPOINT is set, and agent-framework-foundry, which talks to models there, is not installed.",
+    f"{ENDPOINT_VARIABLE} is set, and agent-framework-foundry, which talks to models there, is not installed.",
     "uv pip install agent-framework-foundry",
 )
 PORT_WRONG: Final = Rule("port.wrong", "error", "PORT is {port!r}, which is no port.", "export PORT=8088")
@@ -116,7 +117,7 @@ def packages(project: Project) -> Iterator[Finding]:
             yield PACKAGE_MISSING.found(name=name, requirement=f"{name}{wanted}")
         elif not row.is_tested:
             yield PACKAGE_RANGE.found(name=name, installed=row.installed, wanted=wanted, requirement=f"{name}{wanted}")
-    if project.local.get("FOUNDRY_PROJECT_ENDPOINT") and _installed("agent-framework-foundry") is None:
+    if project.local.get(ENDPOINT_VARIABLE) and _installed("agent-framework-foundry") is None:
         yield FOUNDRY_MISSING.found()
 
 

@@ -15,10 +15,10 @@ from typing import Any, Final, Protocol
 from hostedagent.cli.doctor.access import ASSIGN, PROJECT_ID, ROLES
 from hostedagent.cli.doctor.project import Project, mapping, sequence
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.platform import DATA_SCOPE
 
 PATIENCE: Final = 30.0
 ARM: Final = "https://management.azure.com"
-AUDIENCE: Final = "https://ai.azure.com/.default"
 
 ALSO: Final[dict[str, frozenset[str]]] = {
     "eadc314b-1a2d-4efa-be10-5d325db5065e": frozenset({"c883944f-8b7b-4483-af10-35834be79c4a"}),
@@ -28,7 +28,7 @@ ALSO: Final[dict[str, frozenset[str]]] = {
 }
 """Role to the roles that hold it as well: Foundry Owner, and Foundry Project Manager for Foundry User."""
 
-NO_TOKEN: Final = Rule("credentials.token", "error", "There is no token for " + AUDIENCE + ": {reason}.", "az login")
+NO_TOKEN: Final = Rule("credentials.token", "error", "There is no token for " + DATA_SCOPE + ": {reason}.", "az login")
 MISSING: Final = Rule(
     "roles.missing", "error", "{principal} lacks the role {name} on the project, which whoever {who} needs.", ASSIGN
 )
@@ -62,7 +62,7 @@ def token(project: Project, open_credential: OpenCredential = default_credential
     """Whether a token for Foundry can be had."""
     del project
     try:
-        asyncio.run(_token(open_credential, AUDIENCE))
+        asyncio.run(_token(open_credential, DATA_SCOPE))
     except Exception as error:  # noqa: BLE001  # Whatever the chain of credentials raises is the finding.
         yield NO_TOKEN.found(reason=_reason(error))
 

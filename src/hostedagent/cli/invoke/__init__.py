@@ -12,6 +12,7 @@ import click
 
 from hostedagent.cli.group import fail
 from hostedagent.cli.invoke.header import Header, header
+from hostedagent.platform import ENDPOINT_VARIABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class InvokeOptions:
 @click.argument("text", required=False)
 @click.option("--url", help="The agent's address.  [default: http://127.0.0.1:8088]")
 @click.option("--agent", metavar="NAME", help="A deployed agent, with the credentials of azd, az or the machine.")
-@click.option("--project", metavar="ENDPOINT", help="Its Foundry project.  [default: $FOUNDRY_PROJECT_ENDPOINT]")
+@click.option("--project", metavar="ENDPOINT", help=f"Its Foundry project.  [default: ${ENDPOINT_VARIABLE}]")
 @click.option("--file", "files", multiple=True, metavar="PATH", help="Attach a file; may be repeated.")
 @click.option(
     "-H",

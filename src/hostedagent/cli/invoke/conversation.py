@@ -15,6 +15,7 @@ from hostedagent.cli.invoke.answers import Asker, described, waiting
 from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
 from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
+from hostedagent.platform import SESSION_ID_HEADER
 from hostedagent.protocol.sse import FrameReader
 from hostedagent.protocol.types import Event, Item
 
@@ -119,7 +120,7 @@ class Conversation:
                 if reply.status != 200:
                     raise RefusedError(reply.status, _refusal(reply.status, await reply.read()))
                 if self._endpoint.is_deployed:  # The next turn finds the same sandbox.
-                    self._session = reply.headers.get("x-agent-session-id") or self._session
+                    self._session = reply.headers.get(SESSION_ID_HEADER) or self._session
                 return await self._streamed(reply) if self._printer.streams else await reply.json()
         except aiohttp.ClientConnectorError as error:
             hint = "" if self._endpoint.is_deployed else " Start it with: hostedagent run FILE"

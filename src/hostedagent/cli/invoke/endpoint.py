@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from hostedagent.platform import DATA_SCOPE, ENDPOINT_VARIABLE
+
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 LOCAL: Final = "http://127.0.0.1:8088"
-PROJECT_VARIABLE: Final = "FOUNDRY_PROJECT_ENDPOINT"
-TOKEN_SCOPE: Final = "https://ai.azure.com/.default"
-"""The audience of Foundry's data plane."""
 
 
 class InvokeError(Exception):
@@ -51,9 +50,9 @@ def find(url: str | None, agent: str | None, project: str | None) -> Endpoint:
         return Endpoint(_responses(url or LOCAL))
     if url is not None:
         raise InvokeError("--url and --agent each say where the agent is: leave one of them out.", code=2)
-    project = project or os.environ.get(PROJECT_VARIABLE)
+    project = project or os.environ.get(ENDPOINT_VARIABLE)
     if not project:
-        raise InvokeError(f"--agent needs its Foundry project: --project, or {PROJECT_VARIABLE}.", code=2)
+        raise InvokeError(f"--agent needs its Foundry project: --project, or {ENDPOINT_VARIABLE}.", code=2)
     if urlsplit(project).scheme != "https":
         raise InvokeError(f"{project!r} is no project endpoint: it begins with https://.", code=2)
     path = f"{project.rstrip('/')}/agents/{agent}/endpoint/protocols/openai/responses"
@@ -93,7 +92,7 @@ async def authorization(
 
     async with (credential or default_credential)() as signed_in:
         try:
-            token = await signed_in.get_token(TOKEN_SCOPE)
+            token = await signed_in.get_token(DATA_SCOPE)
         except ClientAuthenticationError as error:
             raise InvokeError("There are no Azure credentials. Sign in with: azd auth login") from error
         yield {"authorization": f"Bearer {token.token}"}

@@ -36,10 +36,6 @@ from hostedagent.errors import (
     UnsupportedMediaType,
 )
 from hostedagent.identity import (
-    CALL_ID_HEADER,
-    CHAT_ISOLATION_HEADER,
-    USER_ID_HEADER,
-    USER_ISOLATION_HEADER,
     ScopeResolver,
     current_scope,
     set_current_isolation_keys,
@@ -47,6 +43,13 @@ from hostedagent.identity import (
 )
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
+from hostedagent.platform import (
+    CALL_ID_HEADER,
+    CHAT_ISOLATION_HEADER,
+    RESPONSE_ID_HEADER,
+    USER_ID_HEADER,
+    USER_ISOLATION_HEADER,
+)
 from hostedagent.protocol.request.body import for_sdk, parse_body, without_memory
 from hostedagent.protocol.request.turn_request import ADMITTED, TurnRequest
 from hostedagent.protocol.types import Json
@@ -59,10 +62,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RESPONSE_ID_HEADER: Final = "x-agent-response-id"
 _ONCE: Final = frozenset(
     name.encode()
-    for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, _RESPONSE_ID_HEADER)
+    for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, RESPONSE_ID_HEADER)
 )
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
 
@@ -158,7 +160,7 @@ class AdmissionMiddleware:
             if method == "POST":
                 self._refuse_when_stopping()
                 _refuse_media(headers)
-                await self._create_named(scope, headers.get(_RESPONSE_ID_HEADER, "").strip(), receive, answer, context)
+                await self._create_named(scope, headers.get(RESPONSE_ID_HEADER, "").strip(), receive, answer, context)
             else:
                 await self._app(scope, receive, answer)
             return
@@ -176,7 +178,7 @@ class AdmissionMiddleware:
     ) -> None:
         """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
         if not response_id or not self._door.trusts_response_id:
-            await self._create(_without(scope, _RESPONSE_ID_HEADER), receive, answer, context)
+            await self._create(_without(scope, RESPONSE_ID_HEADER), receive, answer, context)
             return
         if not self._door.store.claim(response_id):
             raise Conflict(f"There is a response with the id {response_id!r}.")
