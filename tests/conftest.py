@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from typing import cast
+from importlib.util import find_spec
+from typing import Final, cast
 
 import pytest
 from hypothesis import settings
@@ -14,9 +15,35 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+WHOLE_SUITE: Final = "about 8 minutes on two cores"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stores", choices=KINDS, default="memory", help="the stores of the hosts that tests serve")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     CHOSEN.kind = cast("StoreKind", config.getoption("--stores"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in parallel; what is named on the command line runs as it says."""
+    is_chosen = config.getoption("numprocesses", None) is not None
+    if is_whole(config) and not is_chosen and find_spec("xdist") is not None:
+        config.option.numprocesses = min(os.cpu_count() or 1, 4)
+        config.option.dist = "worksteal"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if is_whole(session.config) and not hasattr(session.config, "workerinput"):
+        writer = session.config.get_terminal_writer()
+        many = session.config.getoption("numprocesses", None)
+        how = f"in {many} processes" if many else "in one process, because pytest-xdist is not installed or not wanted"
+        writer.line(f"The whole suite, {how}. It takes {WHOLE_SUITE} in parallel; name files or folders to run less.")
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether nothing was selected: no file, no folder, no expression."""
+    is_selected = any(config.getoption(name, None) for name in ("usepdb", "collectonly", "lf", "keyword"))
+    return config.args_source is not pytest.Config.ArgsSource.ARGS and not is_selected

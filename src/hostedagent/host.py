@@ -30,7 +30,7 @@ from hostedagent.engine.context import Stage
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.partial_output import Growing
 from hostedagent.engine.recovery import Recoveries, Recovery
-from hostedagent.engine.shutdown import MAX_GRACE, Drain
+from hostedagent.engine.shutdown import Drain
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import PlatformScopeResolver, ScopeResolver
@@ -107,8 +107,6 @@ class AgentHost:
         self._stores = measured(chosen)
         self._source = AgentSource(agent_or_factory)
         self._buffers = EventBuffers(are_on_disk=options.resilient_background)
-        if not 0 <= self._options.shutdown_grace <= MAX_GRACE:
-            raise ConfigurationError(f"shutdown_grace is 0 to {MAX_GRACE:g} seconds, because the SDK waits no longer.")
         self._drain = Drain(self._options.shutdown_grace)
         self._capacity = Capacity(options.max_turns, options.max_waiting)
         state = self._stores.state

@@ -13,6 +13,9 @@ FOUNDRY_CONSENT_ORIGINS: Final = frozenset(
 )
 """Where Foundry's connections ask users for consent."""
 
+MAX_SHUTDOWN_GRACE: Final = 8.0
+"""Seconds: the SDK cuts off what still runs after ten, and the outcome of a turn must be stored before that."""
+
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
 
 
@@ -79,7 +82,7 @@ class HostOptions:
     run_timeout: float | None = None
     keep_alive: float = 0
     resilient_background: bool = False
-    shutdown_grace: float = 8.0
+    shutdown_grace: float = MAX_SHUTDOWN_GRACE
 
     def __post_init__(self) -> None:
         if self.history not in get_args(HistoryOwner):
@@ -88,11 +91,15 @@ class HostOptions:
             wanted.check(name, getattr(self, name))
 
 
+_INFINITE: Final = float("inf")
+
+
 @dataclass(frozen=True, slots=True)
 class _Number:
     """What a number may be."""
 
     least: float = 0
+    most: float = _INFINITE
     is_whole: bool = False
     may_be_none: bool = False
     may_be_zero: bool = False
@@ -101,10 +108,14 @@ class _Number:
         if (value is None and self.may_be_none) or (value == 0 and self.may_be_zero and not isinstance(value, bool)):
             return
         kind = int if self.is_whole else int | float
-        if isinstance(value, bool) or not isinstance(value, kind) or not self.least <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, kind) or not self._allows(value):
             also = (", or None" if self.may_be_none else "") + (", or 0" if self.may_be_zero else "")
             what = "a whole number" if self.is_whole else "a number"
-            raise ConfigurationError(f"{name} is {what} of {self.least:g} or more{also}, not {value!r}.")
+            limits = f"of {self.least:g} or more" if self.most == _INFINITE else f"from {self.least:g} to {self.most:g}"
+            raise ConfigurationError(f"{name} is {what} {limits}{also}, not {value!r}.")
+
+    def _allows(self, value: float) -> bool:
+        return self.least <= value <= self.most and value != _INFINITE
 
 
 _NUMBERS: Final[Mapping[str, _Number]] = {
@@ -116,6 +127,6 @@ _NUMBERS: Final[Mapping[str, _Number]] = {
     "max_waiting": _Number(is_whole=True),
     "run_timeout": _Number(0.001, may_be_none=True),
     "keep_alive": _Number(1, may_be_zero=True),  # The SDK counts whole seconds.
-    "shutdown_grace": _Number(),
+    "shutdown_grace": _Number(most=MAX_SHUTDOWN_GRACE),
 }
 """Every number of `HostOptions`."""

@@ -12,8 +12,10 @@ ARM_TYPES = DATA / "arm-types"
 AZD_SCHEMAS = DATA / "azd-schemas"
 
 needs_arm_types = pytest.mark.skipif(
-    not ARM_TYPES.is_dir(), reason="the types of Azure's resources are not at ../shared/data/arm-types"
+    not ARM_TYPES.is_dir(),
+    reason="needs ../shared/data/arm-types, the types of Azure's resources, from github.com/Azure/bicep-types-az",
 )
 needs_azd_schemas = pytest.mark.skipif(
-    not AZD_SCHEMAS.is_dir(), reason="azd's schemas are not at ../shared/data/azd-schemas"
+    not AZD_SCHEMAS.is_dir(),
+    reason="needs ../shared/data/azd-schemas, the schemas of azure.yaml, from github.com/Azure/azure-dev",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostedagent.cli import build_parser
+from hostedagent.cli import run
 from hostedagent.templates import Choices, render
 from tests.deploy.azure_yaml import house_errors, schema_errors
 from tests.deploy.bicep.declarations import read
@@ -44,7 +44,7 @@ def test_the_command_for_a_local_run_serves_the_sample() -> None:
     words = shlex.split(yaml.safe_load(TEXT)["services"]["agent"]["startupCommand"])
 
     assert words[:3] == ["python", "-m", "hostedagent"]
-    assert build_parser().parse_args(words[3:]).target == "samples/foundry/agent.py"
+    assert run.command.make_context("run", words[4:]).params["target"] == "samples/foundry/agent.py"
 
 
 SCHEMA_MISTAKES = {

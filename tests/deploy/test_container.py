@@ -62,7 +62,10 @@ print(json.dumps({
 """
 
 pytestmark = [
-    pytest.mark.skipif(not IMAGES, reason="there are no images; .ci/container builds them and runs these tests"),
+    pytest.mark.skipif(
+        not IMAGES,
+        reason="needs images: .ci/container builds them and runs these tests; it needs buildah, podman and mmdebstrap",
+    ),
     pytest.mark.timeout(240),
 ]
 both = pytest.mark.parametrize("name", ["root", "project"])

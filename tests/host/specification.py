@@ -113,5 +113,7 @@ def specification() -> Specification:
     """The specification's schemas; skips where the file is missing."""
     found = _specification()
     if found is None:
-        pytest.skip(f"the specification is not at {FILE.name} beside the repository")
+        pytest.skip(
+            "needs ../shared/data/open-responses, the OpenAPI document, from github.com/openresponses/openresponses"
+        )
     return found

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
-MAX_GRACE: Final = 8.0
-"""The SDK cuts off what still runs ten seconds after it told it to end, and how a turn ended must be stored first."""
-
 TAKING_SECONDS: Final = 0.5
 """How long the SDK gets from there to the shutdown of its tasks. It tells nobody of that, and waits for them then."""
 
