@@ -1,0 +1,82 @@
+"""A real browser: Chromium from the system, driven by Playwright. Without either, these tests are skipped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Page
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+
+def chromium() -> str:
+    """The path of the browser."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium: install it (Debian: apt-get install chromium)")
+    return found
+
+@pytest.fixture
+async def browser() -> AsyncGenerator[Browser]:
+    api = pytest.importorskip("playwright.async_api", reason="no Playwright: uv sync --group browser")
+    async with api.async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        yield browser
+        await browser.close()
+
+class Chat:
+    """The page as its user sees it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.problems.append(error.message))
+
+    async def open(self, url: str) -> None:
+        await self.page.goto(f"{url}/")
+        await self.page.locator("#conversations li").first.wait_for(state="attached")
+
+    async def ask(self, text: str) -> None:
+        """Sends a message and waits until its turn has ended."""
+        await self.page.fill("#message", text)
+        await self.page.press("#message", "Enter")
+        await self.ended()
+
+    async def ended(self) -> None:
+        await self.page.locator(".turn").last.get_by_role("button", name="Inspect").wait_for()
+
+    def last(self) -> Any:
+        """The latest turn."""
+        return self.page.locator(".turn").last
+
+    async def picture(self, name: str) -> None:
+        """Keeps a screenshot, light and dark, as an artefact of the run."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        for scheme in ("light", "dark"):
+            await self.page.emulate_media(color_scheme=scheme)
+            await self.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}.png")
+
+@pytest.fixture
+async def chat(browser: Browser) -> AsyncGenerator[Chat]:
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(30_000)
+    chat = Chat(page)
+    yield chat
+    assert chat.problems == []
+
+OpenChat = Callable[[], Chat]
