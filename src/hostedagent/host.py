@@ -102,6 +102,7 @@ class AgentHost:
         prefix: str = "",
     ) -> None:
         self._options = options = options or HostOptions()
+        self._prefix = prefix.rstrip("/")
         self._hooks = hooks or Hooks()
         chosen = stores or default_stores(options.retention)
         self._stores = measured(chosen)
@@ -134,7 +135,7 @@ class AgentHost:
             buffers=self._buffers,
             drain=self._drain,
             capacity=self._capacity,
-            prefix=prefix.rstrip("/"),
+            prefix=self._prefix,
             reserved_tools=tool_names(self._source.instance),
             trusts_response_id=is_hosted(),
             trusts_platform_headers=is_hosted() or resolve_scope is None,
@@ -201,6 +202,21 @@ class AgentHost:
     def app(self) -> ResponsesAgentServerHost:
         """The ASGI application: a Starlette app, for routes, middleware and any ASGI server."""
         return self._app
+
+    @property
+    def options(self) -> HostOptions:
+        """The options in force."""
+        return self._options
+
+    @property
+    def agent(self) -> SupportsAgentRun | None:
+        """The agent that all turns share; `None` where a factory creates one for each turn."""
+        return self._source.instance
+
+    @property
+    def prefix(self) -> str:
+        """The path below which the routes are served, without a slash at its end."""
+        return self._prefix
 
     def run(
         self,

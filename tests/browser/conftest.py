@@ -23,6 +23,7 @@ FLAGS = (
 )
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
+
 def chromium() -> str:
     """The path of the browser."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -30,13 +31,15 @@ def chromium() -> str:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium)")
     return found
 
+
 @pytest.fixture
 async def browser() -> AsyncGenerator[Browser]:
-    api = pytest.importorskip("playwright.async_api", reason="no Playwright: uv sync --group browser")
+    api = pytest.importorskip("playwright.async_api", reason="no Playwright: uv sync")
     async with api.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         yield browser
         await browser.close()
+
 
 class Chat:
     """The page as its user sees it."""
@@ -55,6 +58,7 @@ class Chat:
         """Sends a message and waits until its turn has ended."""
         await self.page.fill("#message", text)
         await self.page.press("#message", "Enter")
+        await self.page.locator(".turn:last-child .input", has_text=text).wait_for()
         await self.ended()
 
     async def ended(self) -> None:
@@ -71,6 +75,7 @@ class Chat:
             await self.page.emulate_media(color_scheme=scheme)
             await self.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}.png")
 
+
 @pytest.fixture
 async def chat(browser: Browser) -> AsyncGenerator[Chat]:
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
@@ -78,5 +83,6 @@ async def chat(browser: Browser) -> AsyncGenerator[Chat]:
     chat = Chat(page)
     yield chat
     assert chat.problems == []
+
 
 OpenChat = Callable[[], Chat]

@@ -38,6 +38,8 @@ class RunOptions:
         store: The kind of stores; `None` for the default.
         env_file: A file of variables.
         reload: Whether to restart when a Python file changes.
+        page: Whether the local page is served.
+        page_token: Required to open the page; `None` for none.
     """
 
     target: str | None
@@ -46,13 +48,15 @@ class RunOptions:
     store: str | None
     env_file: str | None
     reload: bool
+    page: bool = True
+    page_token: str | None = None
 
     def arguments(self, target: Target, port: int) -> list[str]:
         """The command line of one server of `--reload`."""
         given = ["run", target.text, "--host", self.host, "--port", str(port)]
-        for name, value in (("--store", self.store), ("--env-file", self.env_file)):
+        for name, value in (("--store", self.store), ("--env-file", self.env_file), ("--page-token", self.page_token)):
             given += [name, value] if value is not None else []
-        return given
+        return given if self.page else [*given, "--no-page"]
 
 
 @click.command(
@@ -77,6 +81,13 @@ class RunOptions:
 )
 @click.option("--env-file", metavar="FILE", help="Set variables from a file; variables that are set already win.")
 @click.option("--reload", is_flag=True, help="Restart when a Python file changes.")
+@click.option("--page/--no-page", default=True, help="Serve the local page at /. Never when hosted.  [default: page]")
+@click.option(
+    "--page-token",
+    metavar="TOKEN",
+    envvar="HOSTEDAGENT_PAGE_TOKEN",
+    help="Required to open the page; without it, only a loopback --host serves the page.",
+)
 def command(**options: Any) -> int:
     """Serve until Ctrl+C or SIGTERM."""
     return serve(RunOptions(**options))
@@ -101,7 +112,7 @@ def serve(options: RunOptions) -> int:
                 del os.environ[name]
             return run_again(options.arguments(target, port), target)
         host = _host(target, options.store, clock)
-        _serve(host, options.host, port, clock)
+        _serve(host, options, target, port, clock)
     except StartError as error:
         fail(error.message)
         if is_hosted() and error.step != "port":
@@ -172,12 +183,16 @@ def _stores(kind: str | None) -> Callable[[], Stores] | None:
             return None
 
 
-def _serve(host: AgentHost, address: str, port: int, clock: Clock) -> None:
+def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, clock: Clock) -> None:
+    address = options.host
     url = f"http://{_shown(address)}:{port}"
+    page = _page(host, options, target, url) if options.page else None
 
     def ready() -> None:
         clock.end("server")
-        _say(f"Ready at {url}/responses after {clock}. Stop with Ctrl+C.")
+        _say(f"Ready at {url}{host.prefix}/responses after {clock}. Stop with Ctrl+C.")
+        if page is not None:
+            _say(f"Chat with it at {page}")
 
     try:
         host.run(host=address, port=port, on_listening=ready)
@@ -185,6 +200,14 @@ def _serve(host: AgentHost, address: str, port: int, clock: Clock) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         raise StartError("port", in_use(address, port)) from error
+
+
+def _page(host: AgentHost, options: RunOptions, target: Target, url: str) -> str | None:
+    from hostedagent.cli.page import page_url
+
+    store = options.store or ("foundry" if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") else "memory")
+    name = target.place.rpartition("/")[2].removesuffix(".py")
+    return page_url(host, url=url, address=options.host, name=name, store=store, token=options.page_token)
 
 
 def _shown(host: str) -> str:

@@ -1,0 +1,67 @@
+"""The local page of `hostedagent run`: when it is served, and what it shows of the host."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from hostedagent.agents.run import model_name
+
+if TYPE_CHECKING:
+    from hostedagent.host import AgentHost
+
+
+def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, token: str | None) -> str | None:
+    """Adds the page to a host, where it may be served.
+
+    It never is in a hosted process. Where other machines reach the host, it takes a token.
+
+    Args:
+        host: The host.
+        url: The address of the server, without a path.
+        address: The address that the server binds.
+        name: What to call an agent without a name.
+        store: The kind of stores.
+        token: Required to open the page; `None` for no token.
+
+    Returns:
+        The address of the page; `None` when it is not served.
+    """
+    if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") or (token is None and not is_loopback(address)):
+        return None
+    from hostedagent.server.playground import add_page
+
+    add_page(host.app, _settings(host, name, store), prefix=host.prefix, token=token)
+    return f"{url}{host.prefix}/" + (f"?token={token}" if token is not None else "")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches a server that binds this address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _settings(host: AgentHost, name: str, store: str) -> dict[str, Any]:
+    return {
+        "agent": getattr(host.agent, "name", None) or name,
+        "model": model_name(host.agent),
+        "store": store,
+        "version": version("hostedagent"),
+        "root": host.prefix,
+        "options": _json(asdict(host.options)),
+    }
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _json(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, set | frozenset | tuple | list):
+        return [_json(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+    return value

@@ -1,0 +1,61 @@
+"""Where `hostedagent run` serves the local page, and where it does not."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_run import AGENT, running
+
+HOSTED = {
+    "FOUNDRY_HOSTING_ENVIRONMENT": "local",
+    "FOUNDRY_PROJECT_ENDPOINT": "https://localhost:1/api/projects/p",
+    "FOUNDRY_AGENT_NAME": "a",
+    "FOUNDRY_AGENT_VERSION": "1",
+}
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_page_is_served_on_this_machine_and_named_when_ready(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+
+    with running(tmp_path) as server:
+        line = server.until("Chat with it at ")
+        assert line == f"Chat with it at http://127.0.0.1:{server.port}/\n"
+        assert status(line.split()[-1]) == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (("--no-page",), {}),
+        (("--host", "0.0.0.0"), {}),
+        (("--store", "memory"), HOSTED),
+        (("--store", "memory", "--page-token", "t0ken"), HOSTED),
+    ],
+)
+def test_the_page_is_not_served(tmp_path: Path, arguments: tuple[str, ...], env: dict[str, str]) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+
+    with running(tmp_path, *arguments, env=env) as server:
+        server.until("Ready at ")
+        assert status(f"http://127.0.0.1:{server.port}/") == 404
+        assert status(f"http://127.0.0.1:{server.port}/playground/app.js") == 404
+
+
+def test_other_machines_need_the_token(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+
+    with running(tmp_path, "--host", "0.0.0.0", "--page-token", "t0ken") as server:
+        assert server.until("Chat with it at ").endswith("/?token=t0ken\n")
+        assert status(f"http://127.0.0.1:{server.port}/") == 401
