@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
-from azure.ai.agentserver.responses import ResponseEventStream
-
 from hostedagent.agents.deduplication import can_be_left_out
 from hostedagent.agents.pump import Pump, Work
 from hostedagent.agents.usage import UsageCount
@@ -28,6 +26,7 @@ from hostedagent.options import CallerPolicy
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.stream.interrupted import cut_off
+from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 from hostedagent.server.agentserver.event_streams import Sent, announce, discard, mend
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
@@ -329,11 +328,11 @@ class Recoveries:
         return Recovery(self._journals, self._store, self._continuations.sessions, response_id, journal, context)
 
 
-def open_stream(context: ResponseContext, recovery: Recovery | None) -> ResponseEventStream:
-    """The event stream of a turn, with what an earlier process put into its response."""
+def open_response(request: TurnRequest, recovery: Recovery | None) -> ResponseBuilder:
+    """The builder of a turn's response, with the output of an earlier process."""
     if recovery is not None and recovery.response is not None:
-        return ResponseEventStream(response_id=context.response_id, response=cast("Any", recovery.response))
-    return ResponseEventStream(response_id=context.response_id, request=context.request)
+        return ResponseBuilder.resumed(recovery.response)
+    return ResponseBuilder(request.response_id, request.echo())
 
 
 def _so_far(response: Mapping[str, Json], usage: UsageCount) -> dict[str, Json]:
@@ -342,12 +341,8 @@ def _so_far(response: Mapping[str, Json], usage: UsageCount) -> dict[str, Json]:
 
 
 def _plain(response: Mapping[str, Json]) -> dict[str, Json]:
-    """A response as JSON: the SDK's has a time in it."""
-    return {
-        name: int(value.timestamp()) if hasattr(value, "timestamp") else value
-        for name, value in response.items()
-        if value is not None
-    }
+    """A response without the fields that have no value."""
+    return {name: value for name, value in response.items() if value is not None}
 
 
 def _joined(sent: Mapping[int, Item], stored: Iterable[Item]) -> list[Item]:

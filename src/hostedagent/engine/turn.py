@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final, assert_never, cast
+from typing import TYPE_CHECKING, Final, assert_never
 
 from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
 from hostedagent.agents.result import Ending
@@ -27,7 +27,7 @@ from hostedagent.engine.commit import Saving
 from hostedagent.engine.context import Stage
 from hostedagent.engine.flow_control import DELIVERY, Delivery
 from hostedagent.engine.hooks import prepare, tell, transformed
-from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_stream
+from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, RequestError, failed, failure
 from hostedagent.mcp.consent import asking_instead
@@ -80,8 +80,8 @@ class Turn:
         self._context = context
         self._signal = cancellation_signal
         self._recovery = recovery
-        self._stream = open_stream(context, recovery)
-        self._output = Output(self._stream, request.response_id, consent_origins=stage.consent_origins)
+        self._builder = open_response(request, recovery)
+        self._output = Output(self._builder, consent_origins=stage.consent_origins)
         self._projection = Projection(self._output)
         self._is_watched = request.stream or request.background
         self._merge = Merge(is_watched=self._is_watched)
@@ -101,14 +101,14 @@ class Turn:
     @property
     def response(self) -> Mapping[str, Json]:
         """The response, which grows with each item that is done."""
-        return self._stream.response
+        return self._builder.response
 
     async def drive(self) -> AsyncGenerator[Event]:
         """The events of the turn. `created` leaves before anything is read or run."""
         self._begin()
         try:
-            yield cast("Event", self._stream.emit_created())
-            in_progress = cast("Event", self._stream.emit_in_progress())
+            yield self._builder.created()
+            in_progress = self._builder.in_progress()
             if self._recovery is None or not await self._recovery.announce(in_progress):
                 yield in_progress
             async with AsyncExitStack() as resources, self._pump(resources) as pump:
@@ -146,7 +146,7 @@ class Turn:
         self._fill_response()
 
     def _fill_response(self) -> None:
-        response = self._stream.response
+        response = self._builder.response
         response["parallel_tool_calls"] = True  # The protocol's default; the SDK's stream starts with false.
         response.update(self._request.options.echo)
         instance = self._stage.source.instance
@@ -161,7 +161,7 @@ class Turn:
         if (hook := self._stage.hooks.before_run) is not None:
             self._request = await prepare(hook, self._request)
             set_current_turn(self._request)
-            self._stream.response.update(self._request.options.echo)
+            self._builder.response.update(self._request.options.echo)
         agent = await resources.enter_async_context(self._stage.source.open(self._request))
         self._meet(agent)
         return agent, await self._history.before(self._request, self._continuation, self._context, agent)
@@ -176,7 +176,7 @@ class Turn:
         self._output.held_calls = asking_tools(agent)
         self._ending.model = None
         if (model := model_name(agent)) is not None:
-            self._stream.response["model"] = model
+            self._builder.response["model"] = model
 
     def _pump(self, resources: AsyncExitStack) -> Pump[AgentResponseUpdate]:
         """Open the agent, feed it and run it, in one task: what its maker sets in the context, the run finds there."""
@@ -188,7 +188,7 @@ class Turn:
                 raise asyncio.CancelledError
             self._feed = feed
             if self._recovery is not None:
-                self._recovery.follow(pump, feed.run, self._stream.response, self._usage)
+                self._recovery.follow(pump, feed.run, self._builder.response, self._usage)
             self._has_run = True
             if feed.run is not None:
                 return feed.run.start()
@@ -334,7 +334,7 @@ class Turn:
                 return
         if feed is None or terminal is None or not isinstance(outcome, Completed | Incomplete):
             response = terminal["response"] if terminal is not None else None
-            made = self._stream.response["output"]
+            made = self._builder.response["output"]
             await self._saving.leave(self._request, response, made=made, has_run=self._has_run)
             return
         snapshot = Snapshot(self._history.after(feed), tuple(self._asking.asked), self._asking.open)
@@ -342,22 +342,21 @@ class Turn:
 
     def _terminal(self, outcome: Outcome) -> Event | None:
         """The one terminal event; none after a stop for the client's sake, which the SDK tells."""
-        stream, usage = self._stream, self._usage.wire()
+        builder, usage = self._builder, self._usage.wire()
         if self._recovery is not None and (ended := self._recovery.repeats(outcome)) is not None:
             return ended.event()
         if (model := self._ending.model) is not None:
-            stream.response["model"] = model
+            builder.response["model"] = model
         match outcome:
             case Completed():
-                event = stream.emit_completed(usage=usage)
+                return builder.completed(usage)
             case Incomplete(reason):
-                event = stream.emit_incomplete(reason=reason, usage=usage)
-            case Failed(code, message):
-                event = stream.emit_failed(code=code, message=message, usage=usage)
+                return builder.incomplete(reason, usage)
+            case Failed():
+                return builder.failed(outcome, usage)
             case Cancelled("shutdown"):
-                event = stream.emit_failed(code=SHUT_DOWN.code, message=SHUT_DOWN.message, usage=usage)
+                return builder.failed(SHUT_DOWN, usage)
             case Cancelled():
                 return None
             case _:
                 assert_never(outcome)
-        return cast("Event", event)

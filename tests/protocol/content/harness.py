@@ -1,4 +1,4 @@
-"""Runs updates through the projection on a real `ResponseEventStream`, and items back through the readers."""
+"""Runs updates through the projection, and items back through the readers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agent_framework import AgentResponseUpdate, Content
-from azure.ai.agentserver.responses import ResponseEventStream
 
 from hostedagent.protocol.content import BY_ITEM, COMPLETED, End, Output
 from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Effect
 
 RESPONSE_ID = "caresp_" + "0123456789abcdef00" + "r" * 32
@@ -38,10 +38,8 @@ def project(
     updates: Iterable[AgentResponseUpdate | Content], *, held_calls: frozenset[str] = frozenset(), end: End = COMPLETED
 ) -> Projected:
     """Project updates as the turn driver does; a bare content is an update of its own."""
-    stream = ResponseEventStream(response_id=RESPONSE_ID)
-    stream.emit_created()
-    stream.emit_in_progress()
-    projection = Projection(Output(stream, RESPONSE_ID, held_calls))
+    builder = ResponseBuilder(RESPONSE_ID)
+    projection = Projection(Output(builder, held_calls))
     result = Projected()
 
     def take(emissions: Iterable[Any]) -> None:
@@ -54,7 +52,7 @@ def project(
     for step in updates:
         take(projection.update(step if isinstance(step, AgentResponseUpdate) else update(step)))
     take(projection.close(end))
-    result.items = stream.emit_completed()["response"]["output"]  # pyright: ignore[reportGeneralTypeIssues, reportTypedDictNotRequiredAccess, reportAttributeAccessIssue, reportAssignmentType]
+    result.items = builder.response["output"]
     return result
 
 

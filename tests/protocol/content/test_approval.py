@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from agent_framework import Content, Message
-from azure.ai.agentserver.responses import ResponseEventStream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.outcomes import Failed
 from hostedagent.protocol.content import Output
 from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import EndTurn, SaveApproval
 from tests.clients.upstream import Text, Upstream, responses_client
 from tests.protocol.content.harness import RESPONSE_ID, project, read, update
@@ -110,9 +110,8 @@ def test_questions_and_answers_are_items(content: Content, expected: dict[str, A
 
 
 def test_a_question_is_recorded_before_anything_of_it_leaves() -> None:
-    stream = ResponseEventStream(response_id=RESPONSE_ID)
-    stream.emit_created()
-    emissions = list(Projection(Output(stream, RESPONSE_ID)).update(update(question())))
+    builder = ResponseBuilder(RESPONSE_ID)
+    emissions = list(Projection(Output(builder)).update(update(question())))
     record, added, done = emissions
     assert isinstance(record, SaveApproval) and isinstance(added, dict) and isinstance(done, dict)
     assert record == SaveApproval(added["item"]["id"], "af-call-1", "call_1", "pay", '{"n":1}')

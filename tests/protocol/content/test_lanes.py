@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 from agent_framework import AgentResponseUpdate, Annotation, Content
-from azure.ai.agentserver.responses import ResponseEventStream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from hostedagent.protocol.content.calls import CallItem
 from hostedagent.protocol.content.codec import BaseItem, whole
 from hostedagent.protocol.content.function import OpenCall
 from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import MutableItem
 from tests.protocol.content.harness import RESPONSE_ID, project, update
 from tests.protocol.content.wire import lines, log
@@ -182,9 +182,8 @@ def test_items_without_a_key_are_never_taken_for_repeats() -> None:
         return {"type": "note", "text": part.content.text}
 
     notes = Codec(family="note", content_types=("text",), open=whole("no", write))
-    stream = ResponseEventStream(response_id=RESPONSE_ID)
-    stream.emit_created()
-    projection = Projection(Output(stream, RESPONSE_ID), {"text": notes})
+    builder = ResponseBuilder(RESPONSE_ID)
+    projection = Projection(Output(builder), {"text": notes})
     # Each content is gone before the next is made, so that the next may get its address.
     events = [event for number in range(20) for event in projection.update(update(Content.from_text(str(number))))]
     assert len(events) == 40
@@ -246,7 +245,7 @@ def test_no_item_ends_before_a_content_that_it_outlasts(codec: Codec) -> None:
     for kind in codec.content_types:
         item = codec.open(
             Part(Content(cast("Any", kind), call_id="1", name="f")),
-            Output(ResponseEventStream(response_id=RESPONSE_ID), RESPONSE_ID),
+            Output(ResponseBuilder(RESPONSE_ID)),
         )
         for other in item.outlasts if item.outlasts is not None else BY_CONTENT:
             assert not item.ends_before(Part(Content(cast("Any", other), call_id="2", name="f")))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from agent_framework import Content
-from azure.ai.agentserver.responses import ResponseEventStream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from hostedagent.outcomes import Incomplete
 from hostedagent.protocol.content import Output
 from hostedagent.protocol.content.oauth import is_safe_link
 from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Emission, EndTurn
 from tests.protocol.content.harness import RESPONSE_ID, project, read, update
 from tests.protocol.content.wire import bare
@@ -34,9 +34,8 @@ def labelled() -> Content:
 
 
 def emissions(content: Content, origins: frozenset[str] | None = None) -> list[Emission]:
-    stream = ResponseEventStream(response_id=RESPONSE_ID)
-    stream.emit_created()
-    return list(Projection(Output(stream, RESPONSE_ID, consent_origins=origins)).update(update(content)))
+    builder = ResponseBuilder(RESPONSE_ID)
+    return list(Projection(Output(builder, consent_origins=origins)).update(update(content)))
 
 
 def test_what_is_read_tells_the_model_of_the_question_and_not_the_link() -> None:

@@ -21,9 +21,7 @@ from hostedagent.protocol.content.codec import (
     Key,
     OpenItem,
     Output,
-    OutputItem,
     Part,
-    new_item_id,
     recall,
     whole,
     wire_json,
@@ -88,11 +86,11 @@ class OpenQuestion(BaseItem):
         if call is None or not call.name or not content.id:
             yield EndTurn(failed("server_error"))
             return
-        item_id = new_item_id("mcpr", self.output.response_id)
+        item_id = self.output.new_id("mcpr")
         arguments = _arguments(call)
         # Recorded before the item begins: when that fails, the response must not miss an item that was counted.
         yield SaveApproval(item_id, content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
-        item = OutputItem(self.output.stream, item_id, part.author)
+        item = self.output.response.open_item(item_id, part.author)
         item.remember(request_id=content.id, call_id=call.call_id, hosted=bool(call.hosted))
         wire: MutableItem = {
             "type": "mcp_approval_request",

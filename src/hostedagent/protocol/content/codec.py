@@ -9,18 +9,18 @@ done is yielded as an effect, and the turn driver does it.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
-from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.stream.response import OutputItem, ResponseBuilder
+from hostedagent.protocol.types import Effect, Emission, Item, Json, MutableItem
 
 if TYPE_CHECKING:
     from agent_framework import Content
-    from azure.ai.agentserver.responses import ResponseEventStream
 
 Key: TypeAlias = tuple[str, ...]
 """Which open item a part belongs to: the family's name first, then what tells its items apart.
@@ -146,57 +146,26 @@ def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, 
     return open_whole
 
 
-class OutputItem:
-    """One item on the wire: its id, its place, and the events that every item has."""
-
-    __slots__ = ("_author", "_builder", "id", "index")
-
-    def __init__(self, stream: ResponseEventStream, item_id: str, author: str | None) -> None:
-        self._builder = stream.add_output_item(item_id)
-        self._author = author
-        self.id = item_id
-        self.index = self._builder.output_index
-
-    def remember(self, **values: Json) -> None:
-        """Keep values with the stored item that clients never see; `recall` reads them back from the history."""
-        self._builder.internal_metadata["hostedagent"] = values
-
-    def added(self, item: MutableItem) -> Event:
-        """The `response.output_item.added` event; `item` without its id."""
-        return _event(self._builder.emit_added(self._complete(item)))
-
-    def event(self, kind: str, **fields: Json) -> Event:
-        """An event inside the item. Plain, not built: the SDK only copies it and stamps the sequence number anew."""
-        return {"type": kind, "item_id": self.id, "output_index": self.index, **fields}
-
-    def done(self, item: MutableItem) -> Event:
-        """The `response.output_item.done` event, which also puts the item into the response; `item` without its id."""
-        return _event(self._builder.emit_done(self._complete(item)))
-
-    def _complete(self, item: MutableItem) -> Json:
-        item["id"] = self.id
-        if self._author is not None:
-            item["agent_reference"] = {"type": "agent_reference", "name": self._author}
-        return item
-
-
 @dataclass(slots=True)
 class Output:
-    """Where codecs open items: one response's event stream and what the turn knows about it.
+    """Where codecs open items: the response being built, and what the turn knows about it.
 
     `held_calls` are the names of tools that ask for approval: their calls are kept back until it is known whether
     the caller sees a question or a call. `consent_origins` are the origins that a consent link may have, `None` for
     any.
     """
 
-    stream: ResponseEventStream
-    response_id: str
+    response: ResponseBuilder
     held_calls: Container[str] = frozenset[str]()
     consent_origins: frozenset[str] | None = None
 
     def item(self, prefix: str, part: Part) -> OutputItem:
         """Begin an item. Nothing else may begin one before its `added` event has been yielded."""
-        return OutputItem(self.stream, new_item_id(prefix, self.response_id), part.author)
+        return self.response.open_item(self.new_id(prefix), part.author)
+
+    def new_id(self, prefix: str) -> str:
+        """An id for an item of this response."""
+        return new_item_id(prefix, self.response.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +198,6 @@ class Codec:
     limits: tuple[str, ...] = ()
 
 
-def new_item_id(prefix: str, response_id: str) -> str:
-    """An item id in the SDK's format: the prefix, the response's partition key, 32 random characters.
-
-    The service routes an item by the partition key inside its id, so a provider's own id can't be used.
-    """
-    partition = response_id.partition("_")[2][:18]
-    if len(partition) < 18:
-        partition = f"{secrets.token_hex(8)}00"
-    return f"{prefix}_{partition}{secrets.token_hex(16)}"
-
-
 def recall(item: Item) -> Mapping[str, Json]:
     """What `OutputItem.remember` kept with a stored item; empty for items that came from a caller."""
     metadata = item.get("internal_metadata")
@@ -247,11 +205,6 @@ def recall(item: Item) -> Mapping[str, Json]:
         return {}
     values = metadata.get("hostedagent") if isinstance(metadata, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
-
-
-def _event(event: object) -> Event:
-    assert isinstance(event, dict)
-    return event  # pyright: ignore[reportUnknownVariableType]
 
 
 def wire_json(value: Json) -> str:

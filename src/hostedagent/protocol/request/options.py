@@ -169,6 +169,7 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
 """Request field to its row. Fields that are not here are ignored and never reach a client of a model."""
 
 _ECHOED: Final = (
+    "model",
     "temperature",
     "top_p",
     "presence_penalty",
@@ -207,6 +208,8 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
                 chat[row.option] = value
     tools = parse_tools(body.get("tools"), policy)
     echo: dict[str, Json] = {name: body[name] for name in _ECHOED if body.get(name) is not None}
+    if isinstance(agent := body.get("agent_reference"), Mapping):
+        echo["agent_reference"] = agent
     echo["tools"] = list(tools.echo)
     if (choice := body.get("tool_choice")) is not None:
         chat["tool_choice"] = parse_tool_choice(choice)

@@ -106,6 +106,17 @@ class TurnRequest:
             client_headers=dict(context.client_headers),
         )
 
+    def echo(self) -> dict[str, Json]:
+        """The fields that the response repeats."""
+        fields: dict[str, Json] = {
+            "metadata": self.metadata or None,
+            "background": self.background,
+            "previous_response_id": self.previous_response_id,
+            "conversation": {"id": self.conversation_id} if self.conversation_id else None,
+            **self.options.echo,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
     def check_input(self) -> None:
         """Read every input item once, so that one that cannot be read is refused before anything is stored.
 

@@ -7,15 +7,15 @@ user says becomes a message of input parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 from agent_framework import AgentResponseUpdate, Content, Message
-from azure.ai.agentserver.responses import ResponseEventStream
 
 from hostedagent.protocol.content import COMPLETED, Output
-from hostedagent.protocol.content.codec import new_item_id
 from hostedagent.protocol.content.parts import write_part
+from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Json, MutableItem
 
 _ITEMS: Final = frozenset({"function_result", "function_approval_response"})
@@ -51,10 +51,8 @@ def write_input(messages: Sequence[Message], response_id: str) -> list[MutableIt
 
 def write_output(messages: Sequence[Message], response_id: str) -> list[MutableItem]:
     """Output items, as a served turn would have made them."""
-    stream = ResponseEventStream(response_id=response_id, model="")
-    for _ in (stream.emit_created(), stream.emit_in_progress()):
-        pass
-    projection = Projection(Output(stream, response_id))
+    builder = ResponseBuilder(response_id)
+    projection = Projection(Output(builder))
     asked = {
         content.function_call.call_id
         for message in messages
@@ -68,7 +66,7 @@ def write_output(messages: Sequence[Message], response_id: str) -> list[MutableI
             pass
     for _ in projection.close(COMPLETED):
         pass
-    return [dict(item) for item in cast("Sequence[MutableItem]", stream.response["output"])]
+    return builder.response["output"]
 
 
 def _update(message: Message, contents: Sequence[Content], place: int) -> AgentResponseUpdate:

@@ -7,6 +7,7 @@ and what comes is numbered on. The SDK numbers by the log before it asks for the
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
@@ -78,7 +79,8 @@ async def announce(sent: Sent, event: Event) -> None:
         return
     stream = await streams.get_or_create(sent.name)
     number = await stream.last_cursor()
-    await stream.emit({**event, "sequence_number": 0 if number is None else number + 1})
+    # A copy, because the SDK takes what clients must not see off the event itself, and the turn keeps its items.
+    await stream.emit({**deepcopy(event), "sequence_number": 0 if number is None else number + 1})
 
 
 async def _read(stream: EventStream) -> tuple[list[Event], bool]:

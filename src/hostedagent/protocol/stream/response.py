@@ -1,0 +1,151 @@
+"""The response that a turn builds, and the events that report its beginning, its items and its end.
+
+Nothing is copied. The item of an `output_item.done` event is the item in `response["output"]`, and the snapshot in a
+response event shares its items. So an event belongs to the turn: whoever sends it may read it, and must copy it before
+writing into it. Two writers are exempt, because they own what they change: `coalescing` joins deltas that it has not
+passed on yet, and the turn sets fields of `response` itself, which no event shows directly.
+
+Events have no sequence numbers: the driver that sends them numbers them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from hostedagent.outcomes import Failed
+from hostedagent.protocol.types import Event, Item, Json, MutableItem
+
+
+class ResponseBuilder:
+    """Builds one response.
+
+    Args:
+        response_id: The id of the response.
+        fields: What the response repeats from its request.
+    """
+
+    def __init__(self, response_id: str, fields: Mapping[str, Json] | None = None) -> None:
+        self.response: dict[str, Json] = {
+            "id": response_id,
+            "object": "response",
+            "output": [],
+            "created_at": int(time.time()),
+            "error": None,
+            "incomplete_details": None,
+            "instructions": None,
+            **(fields or {}),
+        }
+        self._next_index = 0
+
+    @classmethod
+    def resumed(cls, response: Mapping[str, Json]) -> ResponseBuilder:
+        """A builder that continues a response which an earlier process began, behind the items that it has."""
+        builder = cls(response["id"], response)
+        builder.response["output"] = list(response.get("output") or ())
+        builder._next_index = len(builder.response["output"])
+        return builder
+
+    @property
+    def id(self) -> str:
+        """The id of the response."""
+        return self.response["id"]
+
+    def open_item(self, item_id: str, author: str | None) -> OutputItem:
+        """Reserve the next place in the output. The item's `added` event must be sent before another item opens."""
+        index, self._next_index = self._next_index, self._next_index + 1
+        return OutputItem(self, item_id, index, author)
+
+    def put(self, index: int, item: Item) -> None:
+        """Place a finished item in the output. Items that began earlier and are still open leave a gap."""
+        output = self.response["output"]
+        output.extend([None] * (index + 1 - len(output)))
+        output[index] = item
+
+    def created(self) -> Event:
+        """The `response.created` event."""
+        return self._event("response.created", "in_progress")
+
+    def in_progress(self) -> Event:
+        """The `response.in_progress` event."""
+        return self._event("response.in_progress", "in_progress")
+
+    def completed(self, usage: Json) -> Event:
+        """The terminal event of a response that is complete."""
+        return self._event(
+            "response.completed",
+            "completed",
+            error=None,
+            incomplete_details=None,
+            completed_at=int(time.time()),
+            usage=usage,
+        )
+
+    def incomplete(self, reason: str, usage: Json) -> Event:
+        """The terminal event of a response that was cut short."""
+        return self._event(
+            "response.incomplete",
+            "incomplete",
+            error=None,
+            incomplete_details={"reason": reason},
+            completed_at=None,
+            usage=usage,
+        )
+
+    def failed(self, failure: Failed, usage: Json) -> Event:
+        """The terminal event of a response that failed."""
+        return self._event(
+            "response.failed",
+            "failed",
+            error={"code": failure.code, "message": failure.message},
+            incomplete_details=None,
+            completed_at=None,
+            usage=usage,
+        )
+
+    def _event(self, kind: str, status: str, **fields: Json) -> Event:
+        self.response.update(status=status, **fields)
+        return {"type": kind, "response": {**self.response, "output": list(self.response["output"])}}
+
+
+class OutputItem:
+    """One item on the wire: its id, its place, and the events that every item has."""
+
+    __slots__ = ("_author", "_builder", "_memory", "id", "index")
+
+    def __init__(self, builder: ResponseBuilder, item_id: str, index: int, author: str | None) -> None:
+        self._builder = builder
+        self._author = author
+        self._memory: dict[str, Json] = {}
+        self.id = item_id
+        self.index = index
+
+    def remember(self, **values: Json) -> None:
+        """Keep values with the stored item that clients never see; `recall` reads them back from the history."""
+        self._memory = values
+
+    def added(self, item: MutableItem) -> Event:
+        """The `response.output_item.added` event; `item` without its id."""
+        return {"type": "response.output_item.added", "output_index": self.index, "item": self._complete(item)}
+
+    def event(self, kind: str, **fields: Json) -> Event:
+        """An event inside the item."""
+        return {"type": kind, "item_id": self.id, "output_index": self.index, **fields}
+
+    def done(self, item: MutableItem) -> Event:
+        """The `response.output_item.done` event, which also puts the item into the response; `item` without its id."""
+        whole = self._complete(item)
+        self._builder.put(self.index, whole)
+        return {"type": "response.output_item.done", "output_index": self.index, "item": whole}
+
+    def _complete(self, item: MutableItem) -> MutableItem:
+        response = self._builder.response
+        item["id"] = self.id
+        item["response_id"] = response["id"]
+        if self._author is not None:
+            item["agent_reference"] = {"type": "agent_reference", "name": self._author}
+        else:
+            item["agent_reference"] = response.get("agent_reference")
+        if self._memory:
+            item["internal_metadata"] = {"hostedagent": self._memory}
+        return item
