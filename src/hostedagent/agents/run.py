@@ -103,19 +103,6 @@ class _AskingTools(Container[str]):
         return name in self.names or any(asks(cast("str", name)) for asks in self.asks)
 
 
-def keeps_state(agent: object) -> bool:
-    """Whether a run of the agent can leave something in its session that a later run needs.
-
-    An Agent Framework agent whose tools never ask and that has no context providers leaves nothing. Of others it is
-    not known.
-    """
-    if not hasattr(agent, "default_options") or not hasattr(agent, "context_providers"):
-        return True
-    if getattr(agent, "context_providers", None) or getattr(agent, "mcp_tools", None):
-        return True
-    return any(getattr(tool, "approval_mode", None) not in (None, "never_require") for tool in _tools(agent))
-
-
 def model_name(agent: object) -> str | None:
     """The model that the agent's chat client is set up for, where it says."""
     name = getattr(getattr(agent, "client", None), "model", None)
@@ -125,7 +112,7 @@ def model_name(agent: object) -> str | None:
 def _tools(agent: object) -> Sequence[object]:
     """The tools that the agent declares; a workflow's are those of the agents inside it."""
     inner = _inside(getattr(agent, "workflow", None))
-    return [*_own_tools(agent), *(tool for one in inner for tool in _tools(one))]
+    return [*own_tools(agent), *(tool for one in inner for tool in _tools(one))]
 
 
 def _providers(agent: object) -> Sequence[object]:
@@ -142,16 +129,22 @@ def _inside(workflow: object) -> Sequence[object]:
     return [getattr(row, "agent", row) for row in rows if hasattr(row, "agent") or hasattr(row, "workflow")]
 
 
-def _own_tools(agent: object) -> Sequence[object]:
+def default_option(agent: object, name: str) -> object:
+    """A chat option that the developer set on the agent; `None` when it is not set."""
     options = getattr(agent, "default_options", None)
-    tools = cast("Mapping[str, object]", options).get("tools") if isinstance(options, Mapping) else None
+    return cast("Mapping[str, object]", options).get(name) if isinstance(options, Mapping) else None
+
+
+def own_tools(agent: object) -> Sequence[object]:
+    """The tools that the agent itself declares, without those of agents inside it."""
+    tools = default_option(agent, "tools")
     return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()
 
 
 def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> dict[str, Json]:
     client = getattr(agent, "client", None)
     options = client_options(client, request.options.chat)
-    if keeps_history and getattr(client, "STORES_BY_DEFAULT", False):
+    if keeps_history and (getattr(client, "STORES_BY_DEFAULT", False) or default_option(agent, "store")):
         options["store"] = False  # One owner of the conversation: the service would keep a second copy.
     return options
 

@@ -226,6 +226,13 @@ def _last_said(request: TurnRequest) -> int:
     return max((n for n, item in enumerate(request.input) if _is_said(item)), default=0)
 
 
+def first_new_item(request: TurnRequest) -> int:
+    """The place of the first input item that this turn adds; items before it are the caller's copy of the history."""
+    if not _keeps_transcript(request):
+        return 0
+    return max((n + 1 for n, item in enumerate(request.input) if _is_said(item)), default=0)
+
+
 def _is_said(item: Item) -> bool:
     codec = BY_ITEM.get(str(item.get("type")))
     role = codec.item_types[str(item.get("type"))] if codec is not None else None

@@ -21,17 +21,19 @@ KeepCheckpoint: TypeAlias = Callable[[bytes, Mapping[str, OpenRequest]], Awaitab
 
 @dataclass(slots=True)
 class Feed:
-    """What a run is given.
+    """The input of a run.
 
     Args:
-        messages: What is said.
-        session: For agents that have one.
+        messages: The messages that are passed to the run.
+        session: The session that is passed to the run.
         run: How the agent is run, where not by its own `run` method.
+        history_source: The key of the session's state that holds a copy of the host's transcript.
     """
 
     messages: list[Message]
     session: AgentSession | None = None
     run: StatefulRun | None = None
+    history_source: str | None = None
 
 
 class StatefulRun(Protocol):

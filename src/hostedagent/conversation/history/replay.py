@@ -1,29 +1,33 @@
-"""`replay`: the response store's transcript is the conversation, and every turn sends it whole."""
+"""`replay`: the response store's transcript is the conversation, and every turn reads it whole.
+
+An agent of Agent Framework finds what earlier turns left in its session's history, and its run receives only what is
+new. An agent without a session receives the whole transcript as the messages of its run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-from hostedagent.agents.run import keeps_state
-from hostedagent.conversation.continuation import Continuation
+from agent_framework import InMemoryHistoryProvider
+
+from hostedagent.agents.run import default_option
+from hostedagent.agents.session_use import history_providers, history_source, needs_session, reads_session
+from hostedagent.conversation.continuation import Continuation, first_new_item
 from hostedagent.conversation.history.base import Feed
-from hostedagent.conversation.history.session import (
-    HostKeepsHistory,
-    answered,
-    history_providers,
-    kept_state,
-    open_session,
-)
+from hostedagent.conversation.history.session import answered, kept_state, open_session
 from hostedagent.errors import ConfigurationError
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.transcript.messages import to_messages
+from hostedagent.protocol.transcript.messages import split_messages, to_messages
 from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import SupportsAgentRun
+    from agent_framework import AgentSession, Message, SupportsAgentRun
     from azure.ai.agentserver.responses import ResponseContext
+
+_MESSAGES = "messages"
+"""Where the in-memory history provider keeps its messages, in its part of a session's state."""
 
 
 class ReplayHistory:
@@ -35,37 +39,68 @@ class ReplayHistory:
         self._trusts_roles = caller.allow_instructions
 
     def check(self, agent: object) -> None:
-        """Refuse an agent that loads a history of its own: every turn would come twice."""
-        providers = [row for row in history_providers(agent) if not isinstance(row, HostKeepsHistory)]
-        if providers:
+        """Refuse an agent that loads a history of its own from elsewhere: every turn would come twice."""
+        providers = history_providers(agent)
+        own = [row for row in providers if not isinstance(row, InMemoryHistoryProvider)]
+        if own:
             raise ConfigurationError(
-                f"The host replays the conversation, and the agent's {type(providers[0]).__name__} would load it too. "
-                "Choose HostOptions(history='session'), or take the provider away."
+                f"The host replays the conversation, and the agent's {type(own[0]).__name__} would load it too. "
+                "Choose HostOptions(history='session'), or remove the provider."
+            )
+        if len(providers) > 1:
+            names = ", ".join(repr(row.source_id) for row in providers)
+            raise ConfigurationError(
+                f"The agent has {len(providers)} history providers that load messages ({names}), so every message "
+                "would come twice. Keep one, or set load_messages=False on the others."
+            )
+        if default_option(agent, "conversation_id") is not None:
+            raise ConfigurationError(
+                "The agent's default_options set conversation_id, so all callers would share one conversation. "
+                "Remove it: the host keeps conversations apart."
             )
 
     async def before(
         self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
     ) -> Feed:
-        """Read the history once and join the input to it."""
+        """Read the history once, and give it to the session or to the run."""
         continues = request.previous_response_id is not None or request.conversation_id is not None
         history = request.history
         if history is None:
             history = await context.get_history() if continues else ()
         new = await context.get_input_items() if request.has_references() else request.input
-        messages = to_messages(
-            history,
-            new,
-            trusts_roles=self._trusts_roles,
-            answered=answered(continuation),
-            resumes=request.options.tools.names if continuation.snapshot.session is not None else None,
-            made=continuation.made,
-        )
-        needed = continuation.snapshot.session is not None or keeps_state(agent)
+        needed = continuation.snapshot.session is not None or needs_session(agent)
         session = open_session(request, continuation, agent) if needed else None
-        if session is not None and isinstance(providers := getattr(agent, "context_providers", None), list):
-            cast("list[object]", providers).append(HostKeepsHistory())
-        return Feed(messages, session)
+        given: dict[str, Any] = {
+            "trusts_roles": self._trusts_roles,
+            "answered": answered(continuation),
+            "resumes": request.options.tools.names if continuation.snapshot.session is not None else None,
+            "made": continuation.made,
+        }
+        if session is None or not reads_session(agent):
+            return Feed(to_messages(history, new, **given), session)
+        transcript = split_messages(history, new, first_new=first_new_item(request), **given)
+        await _load(session, agent, transcript.history)
+        return Feed(transcript.input, session, history_source=history_source(agent))
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session without the transcript, when there is anything else in it."""
+        if feed.session is not None and feed.history_source is not None:
+            _state(feed.session, feed.history_source).pop(_MESSAGES, None)
         return kept_state(feed.session, keeps_service_id=False)
+
+
+async def _load(session: AgentSession, agent: SupportsAgentRun, history: Sequence[Message]) -> None:
+    """Put the history into the session, as the run before would have left it there."""
+    source = history_source(agent)
+    _state(session, source)[_MESSAGES] = list(history)
+    if not history:
+        return
+    for provider in cast("Sequence[Any]", getattr(agent, "context_providers", ())):
+        # What compacts a stored history after each run has not seen this one.
+        if getattr(provider, "after_strategy", None) is not None and provider.history_source_id == source:
+            state = session.state.setdefault(provider.source_id, {})
+            await provider.after_run(agent=agent, session=session, context=None, state=state)
+
+
+def _state(session: AgentSession, source: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", session.state.setdefault(source, {}))

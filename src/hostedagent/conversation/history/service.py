@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hostedagent.agents.background import BackgroundRun, works_in_background
 from hostedagent.agents.deduplication import Told
 from hostedagent.agents.run import start_run
+from hostedagent.agents.session_use import history_providers
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
-from hostedagent.conversation.history.session import history_providers, kept_session, new_only, stores_by_default
+from hostedagent.conversation.history.session import kept_session, new_only, stores_by_default
 from hostedagent.errors import ConfigurationError
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING
 
-from agent_framework import AgentSession, Content, HistoryProvider, Message
+from agent_framework import AgentSession, Content
 
+from hostedagent.agents.session_use import history_providers
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
 from hostedagent.conversation.history.foundry_provider import HOSTED_TURN, HostedTurn
@@ -21,33 +22,6 @@ from hostedagent.stores.approvals import Answer
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
     from azure.ai.agentserver.responses import ResponseContext
-
-HOST_SOURCE: Final = "hostedagent"
-"""The source id of the provider that stands for the host in a session's state."""
-
-
-class HostKeepsHistory(HistoryProvider):
-    """Tells Agent Framework that somebody keeps the history, so that it does not start to keep it itself."""
-
-    def __init__(self) -> None:
-        super().__init__(HOST_SOURCE)
-
-    async def get_messages(
-        self, session_id: str | None, *, state: dict[str, Any] | None = None, **kwargs: Any
-    ) -> list[Message]:
-        """Nothing: the messages come with the run."""
-        return []
-
-    async def save_messages(
-        self, session_id: str | None, messages: Sequence[Message], *, state: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
-        """Nothing: the host stores the response."""
-
-
-def history_providers(agent: object) -> list[HistoryProvider]:
-    """The providers that load history into the agent's runs."""
-    providers = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
-    return [row for row in providers if isinstance(row, HistoryProvider) and row.load_messages]
 
 
 def stores_by_default(agent: object) -> bool:
@@ -102,7 +76,7 @@ def kept_state(session: AgentSession | None, *, keeps_service_id: bool) -> Mappi
     if session is None:
         return None
     stored = dict(session.to_dict())
-    state = {key: value for key, value in stored["state"].items() if key != HOST_SOURCE and value}
+    state = {key: value for key, value in stored["state"].items() if value}
     if not keeps_service_id:
         stored["service_session_id"] = None
     if not state and stored["service_session_id"] is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from agent_framework import Content, Message
 
@@ -22,6 +22,18 @@ from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Results, p
 from hostedagent.protocol.types import Item
 
 logger = logging.getLogger(__name__)
+
+
+class Transcript(NamedTuple):
+    """A conversation in two parts.
+
+    Args:
+        history: The messages of earlier turns.
+        input: The messages that this turn adds.
+    """
+
+    history: list[Message]
+    input: list[Message]
 
 
 def to_messages(
@@ -59,6 +71,52 @@ def to_messages(
     return list(fold.messages(entries))
 
 
+def split_messages(
+    history: Sequence[Item],
+    new: Sequence[Item],
+    *,
+    trusts_roles: bool,
+    answered: Answered = NO_ANSWERS,
+    resumes: frozenset[str] | None = None,
+    made: Sequence[Item] = (),
+    first_new: int = 0,
+) -> Transcript:
+    """Build the transcript of a turn, divided into what earlier turns left and what this turn adds.
+
+    A result that must stand behind a call in the middle of the history belongs to the history.
+
+    Args:
+        history: As for `to_messages`.
+        new: As for `to_messages`.
+        trusts_roles: As for `to_messages`.
+        answered: As for `to_messages`.
+        resumes: As for `to_messages`.
+        made: As for `to_messages`; part of this turn.
+        first_new: The first item of `new` that this turn adds; those before it are the caller's copy of the history.
+
+    Raises:
+        InvalidRequest: As for `to_messages`.
+    """
+    entries = settle_questions(_read(history, new, trusts_roles, made, first_new), answered)
+    results = pair(entries)
+    fold = Fold(results, True, _answered_calls(entries), resumes, is_split=True)
+    messages = list(fold.messages(entries))
+    start = _first_new(messages, entries)
+    return Transcript(messages[:start], messages[start:])
+
+
+def _first_new(messages: Sequence[Message], entries: Sequence[Entry]) -> int:
+    """Where the messages begin that hold nothing but what this turn adds."""
+    origins = {id(content): entry.is_new for entry in entries for content in entry.contents}
+    start, is_new = 0, False
+    for n, message in enumerate(messages):
+        found = [origins[id(content)] for content in message.contents if id(content) in origins]
+        is_new = any(found) if found else is_new  # A placeholder belongs to the message before it.
+        if not is_new:
+            start = n + 1
+    return start
+
+
 def _answered_calls(entries: Sequence[Entry]) -> frozenset[str]:
     new = (content for entry in entries if entry.param is not None for content in entry.contents)
     return frozenset(content.call_id or "" for content in new if content.type == "function_result")
@@ -73,7 +131,9 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
     pair(settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS))
 
 
-def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = ()) -> list[Entry]:
+def _read(
+    history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = (), first_new: int = 0
+) -> list[Entry]:
     items = (*history, *new, *made)
     answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
 
@@ -87,8 +147,8 @@ def _read(history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made
     entries = stored(history)
     for n, item in enumerate(new):
         param = f"input[{n}]"
-        entries.append(_entry(item, read_item(item, param), trusts_roles, param))
-    return [*entries, *stored(made)]
+        entries.append(_entry(item, read_item(item, param), trusts_roles, param, is_new=n >= first_new))
+    return [*entries, *(entry._replace(is_new=True) for entry in stored(made))]
 
 
 def _is_half_a_call(item: Item) -> bool:
@@ -111,7 +171,9 @@ def _read_history(item: Item, trusts_roles: bool) -> Entry:
     return _entry(item, contents, trusts_roles, None)
 
 
-def _entry(item: Item, contents: Sequence[Content], trusts_roles: bool, param: str | None) -> Entry:
+def _entry(
+    item: Item, contents: Sequence[Content], trusts_roles: bool, param: str | None, *, is_new: bool = False
+) -> Entry:
     kind = str(item.get("type"))
     codec = BY_ITEM.get(kind)
     role = codec.item_types[kind] if codec is not None else "assistant"
@@ -120,7 +182,7 @@ def _entry(item: Item, contents: Sequence[Content], trusts_roles: bool, param: s
     author = item.get("agent_reference") if role == "assistant" else None
     name = cast("Item", author).get("name") if isinstance(author, dict) else None
     item_id = item.get("id")
-    return Entry(role, contents, name, item_id if isinstance(item_id, str) else None, param)
+    return Entry(role, contents, name, item_id if isinstance(item_id, str) else None, param, is_new)
 
 
 def _own_role(role: str, trusts_roles: bool) -> str:

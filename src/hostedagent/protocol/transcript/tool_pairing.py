@@ -22,13 +22,14 @@ NO_RESULT: Final = "[This call was never answered.]"
 
 
 class Entry(NamedTuple):
-    """One item, read: who says it, and what. A tuple, because a long conversation has many, in every turn."""
+    """One item, read: its role, contents and origin. A tuple, because every turn reads a long conversation whole."""
 
     role: str
     contents: Sequence[Content]
     author: str | None
     item_id: str | None
     param: str | None
+    is_new: bool = False
 
 
 Results: TypeAlias = Mapping[str, Sequence[Content | None]]
@@ -73,12 +74,14 @@ class Fold:
         new_calls: The ids of the calls that the input answers.
         resumes: The names of the caller's tools, when Agent Framework runs the agent's own calls that were made
             together with a call that the input answers; `None` when it does not.
+        is_split: Whether no message joins an item of this turn to one of an earlier turn.
     """
 
     results: Results
     is_whole: bool = True
     new_calls: frozenset[str] = frozenset()
     resumes: frozenset[str] | None = None
+    is_split: bool = False
     _seen: Counter[str] = field(default_factory=Counter[str])
     _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{token_hex(16)}_{{}}".format, itertools.count()))
 
@@ -90,7 +93,7 @@ class Fold:
             contents = [content for content in entry.contents if not self._is_placed(content) and not is_empty(content)]
             # A result stands behind its call. What comes next is said after it, in a message of its own.
             ends = not contents and entry.role == "tool"
-            if first is not None and (ends or (contents and not _continues(first, entry))):
+            if first is not None and (ends or (contents and not self._continues(first, entry))):
                 yield from self._flush(first, said)
                 said, first = [], None
             if contents:
@@ -98,6 +101,11 @@ class Fold:
                 said.extend(contents)
         if first is not None:
             yield from self._flush(first, said)
+
+    def _continues(self, first: Entry, entry: Entry) -> bool:
+        if self.is_split and entry.is_new != first.is_new:
+            return False
+        return entry.role == first.role == "assistant" and entry.author == first.author
 
     def _is_placed(self, content: Content) -> bool:
         return content.type == "function_result" and content.call_id in self.results
@@ -131,10 +139,6 @@ class Fold:
 def is_empty(content: Content) -> bool:
     """Whether a content is a text without words, which providers refuse."""
     return content.type == "text" and not content.text
-
-
-def _continues(first: Entry, entry: Entry) -> bool:
-    return entry.role == first.role == "assistant" and entry.author == first.author
 
 
 _UNSENT: Final = frozenset(
