@@ -158,3 +158,18 @@ async def test_what_a_model_writes_cannot_run_as_code(chat: Chat) -> None:
         assert not [link for link in links if re.match(r"(?i)javascript:|data:", link)]
         assert await chat.last().locator(".message :is(script, iframe, form, style)").count() == 0
         chat.problems.clear()  # The browser reports what the policy refused.
+
+
+async def test_the_inspector_shows_the_spans_of_a_turn_and_what_the_model_was_sent(chat: Chat) -> None:
+    with served(f"{SAMPLES}/tools/agent.py") as url:
+        await chat.open(url)
+        await chat.page.click("#toggle-inspector")
+        await chat.ask("Please add_numbers 2 and 40.5")
+        await chat.page.get_by_role("tab", name="Trace").click()
+        names = await chat.page.locator(".span-name").all_inner_texts()
+        assert "execute_tool add_numbers" in names
+        assert sum(name.startswith("chat") for name in names) == 2
+        await chat.picture("trace")
+        await chat.page.get_by_role("tab", name="Model").click()
+        shown = await chat.page.locator("#inspector").inner_text()
+        assert "Please add_numbers 2 and 40.5" in shown and "Call 2" in shown

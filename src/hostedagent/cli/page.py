@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,19 @@ def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, 
         return None
     from hostedagent.server.playground import add_page
 
-    add_page(host.app, _settings(host, name, store), prefix=host.prefix, token=token)
+    spans_of = _record_spans()
+    add_page(host.app, _settings(host, name, store), prefix=host.prefix, token=token, spans_of=spans_of)
     return f"{url}{host.prefix}/" + (f"?token={token}" if token is not None else "")
+
+
+def _record_spans() -> Callable[[str], list[dict[str, Any]]]:
+    from hostedagent.server.playground.traces import exports_spans, install
+
+    if not exports_spans():  # Prompts and answers stay on the page: they must not reach a collector unasked.
+        from agent_framework.observability import enable_sensitive_telemetry
+
+        enable_sensitive_telemetry()
+    return install().spans_of
 
 
 def is_loopback(address: str) -> bool:

@@ -1,13 +1,14 @@
 """The local page: a chat with the agent, with everything that goes over the wire.
 
 Static files without a build step and without anything from the network. The page speaks only the public Responses
-protocol of the host that serves it; the one route of its own says what is served. It is never part of a hosted process.
+protocol of the host that serves it; its own routes only describe the host and the spans of a turn. A hosted process
+never serves it.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -55,7 +56,14 @@ def assets() -> Mapping[str, bytes]:
     return found
 
 
-def add_page(app: Starlette, settings: Mapping[str, Any], *, prefix: str = "", token: str | None = None) -> None:
+def add_page(
+    app: Starlette,
+    settings: Mapping[str, Any],
+    *,
+    prefix: str = "",
+    token: str | None = None,
+    spans_of: Callable[[str], list[dict[str, Any]]] | None = None,
+) -> None:
     """Serves the page at `/` of an application.
 
     Args:
@@ -63,6 +71,7 @@ def add_page(app: Starlette, settings: Mapping[str, Any], *, prefix: str = "", t
         settings: What the page shows of the host, as JSON: `agent`, `model`, `store`, `version`, `root` and `options`.
         prefix: The path below which the page is served.
         token: Required to open the page, as `?token=...`; `None` for a host that only this machine reaches.
+        spans_of: Returns the spans of a response's turn (`traces.TraceRecorder`); `None` when spans are not recorded.
     """
 
     async def index(request: Request) -> Response:
@@ -78,6 +87,10 @@ def add_page(app: Starlette, settings: Mapping[str, Any], *, prefix: str = "", t
     async def describe(request: Request) -> Response:
         return _allowed(request) or JSONResponse(dict(settings), headers=HEADERS)
 
+    async def traces(request: Request) -> Response:
+        spans = spans_of(request.path_params["response_id"]) if spans_of is not None else []
+        return _allowed(request) or JSONResponse({"spans": spans}, headers=HEADERS)
+
     def _allowed(request: Request) -> Response | None:
         if token is None or _matches(request.cookies.get(_COOKIE), token):
             return None
@@ -87,6 +100,7 @@ def add_page(app: Starlette, settings: Mapping[str, Any], *, prefix: str = "", t
         (
             Route(f"{prefix}/", index),
             Route(f"{prefix}/playground/settings.json", describe),
+            Route(f"{prefix}/playground/traces/{{response_id}}", traces),
             Route(f"{prefix}/playground/{{name:path}}", asset),
         )
     )

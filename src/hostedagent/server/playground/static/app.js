@@ -184,6 +184,7 @@ async function follow(conversation, turn, log, connect) {
   } finally {
     running.delete(turn.id);
     await save(conversation);
+    inspector.ended(log);
     if (conversation === current) finish(turn);
   }
 }

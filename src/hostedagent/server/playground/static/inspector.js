@@ -2,8 +2,9 @@
 
 import { button, copy, h } from "./dom.js";
 import { block } from "./items.js";
+import { messagesView, waterfall } from "./trace.js";
 
-const TABS = ["Events", "Request", "Response", "Host"];
+const TABS = ["Events", "Request", "Response", "Trace", "Model", "Host"];
 const SHOWN = 2000; // Older events of a long turn are counted, not shown.
 
 export class Inspector {
@@ -33,6 +34,11 @@ export class Inspector {
     else if (this.#tab === "Response") this.#draw();
   }
 
+  // The turn of this log has ended.
+  ended(log) {
+    if (log === this.#log) this.#draw();
+  }
+
   #select(name) {
     this.#tab = name;
     this.tabs.forEach((tab) => {
@@ -54,12 +60,23 @@ export class Inspector {
     if (this.#tab === "Host") return this.body.replaceChildren(block(this.settings));
     if (!this.#log) return this.body.replaceChildren(h("p", { class: "hint" }, "Send a message, or choose “Inspect” at a turn."));
     if (this.#tab === "Events") return this.#drawEvents();
+    if (this.#tab === "Trace" || this.#tab === "Model") return this.#drawTrace(this.#tab);
     if (this.#tab === "Response") return this.body.replaceChildren(block(this.#log.response ?? "No response yet."));
     const codes = Object.entries(asCode(this.#log));
     this.body.replaceChildren(...codes.map(([name, text]) => {
       const control = button("Copy", () => copy(text, control), { "aria-label": `Copy as ${name}` });
       return h("section", {}, h("div", { class: "row" }, h("h3", {}, name), control), h("pre", { tabindex: "0" }, h("code", {}, text)));
     }));
+  }
+
+  // The spans are those of the process: they are complete once the turn has ended.
+  async #drawTrace(tab) {
+    const log = this.#log;
+    const id = log.response?.id ?? log.response?.responseId;
+    const spans = id ? (await (await fetch(`playground/traces/${encodeURIComponent(id)}`)).json()).spans : [];
+    if (this.#log !== log || this.#tab !== tab) return;
+    const view = tab === "Trace" ? waterfall(spans) : messagesView(spans);
+    this.body.replaceChildren(view ?? h("p", { class: "hint" }, "There is nothing to show. The spans of a turn are kept while the server runs."));
   }
 
   #drawEvents() {
