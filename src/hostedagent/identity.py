@@ -70,21 +70,29 @@ def _framed(part: str) -> bytes:
     return len(raw).to_bytes(8, "big") + raw
 
 
+LOCAL_USER: Final = "local"
+"""The user of a host that is not hosted and gets no identity."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call of a store or a service: passed explicitly, never read from the context below the drivers.
+    """Who makes a call: passed to every repository method, so that nothing below the drivers reads ambient identity.
 
     Args:
-        scope: Whose data the call reaches.
-        isolation: The isolation keys that the platform sent.
-        platform_user: The user that the platform named to its services; `None` where it named none.
-        call_id: The platform's handle of the request, which its services ask for; `None` outside the platform.
+        scope: Whose data the call may reach.
+        isolation: The identity keys that the platform sent.
+        platform_user: `x-agent-user-id`; `None` when the header was absent.
+        call_id: `x-agent-foundry-call-id`: the credential handle of this one request, never a key.
     """
 
-    scope: Scope
+    scope: Scope = Scope(LOCAL_USER)
     isolation: IsolationKeys = IsolationKeys()
     platform_user: str | None = None
     call_id: str | None = None
+
+    def platform_headers(self) -> dict[str, str]:
+        """Headers that every call to Foundry on behalf of this caller must carry."""
+        return {CALL_ID_HEADER: self.call_id} if self.call_id is not None else {}
 
 
 def scope_of(keys: IsolationKeys) -> Scope:
@@ -92,10 +100,6 @@ def scope_of(keys: IsolationKeys) -> Scope:
     if not keys.user:
         return Scope(LOCAL_USER if keys.user is None else "", keys.chat)
     return Scope(f"user:{keys.user}", keys.chat)
-
-
-LOCAL_USER: Final = "local"
-"""The user of a host that is not hosted and gets no identity."""
 
 
 class ScopeResolver(Protocol):
