@@ -7,11 +7,13 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from azure.ai.agentserver.core import get_request_context
 from azure.ai.agentserver.responses import (
     CreateResponse,
-    FoundryStorageError,
+    PlatformContext,
     ResponseContext,
     ResponsesAgentServerHost,
     ResponsesServerOptions,
@@ -19,39 +21,50 @@ from azure.ai.agentserver.responses import (
 
 from hostedagent.agents.run import tool_names
 from hostedagent.agents.source import AgentFactory, AgentSource
-from hostedagent.conversation.continuation import CONTINUATION, Continuation, Continuations
+from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.history.base import HistoryPolicy
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.history.service import ServiceHistory
 from hostedagent.conversation.history.session import SessionHistory
 from hostedagent.conversation.history.workflow import WorkflowHistory
-from hostedagent.engine.concurrency import SLOT, Capacity
-from hostedagent.engine.context import Stage
+from hostedagent.engine.concurrency import Capacity
+from hostedagent.engine.context import Stage, TurnContext
+from hostedagent.engine.flow_control import Delivery
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.partial_output import Growing
 from hostedagent.engine.recovery import Recoveries, Recovery
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.shutdown import Drain
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import ConfigurationError
-from hostedagent.identity import PlatformScopeResolver, ScopeResolver
+from hostedagent.identity import (
+    Caller,
+    PlatformScopeResolver,
+    RequestContext,
+    ScopeResolver,
+    current_caller,
+    current_context,
+    enter_context,
+)
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.platform import is_hosted
-from hostedagent.protocol.request.turn_request import ADMITTED, TurnRequest
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event
 from hostedagent.server.agentserver.envelope import EnvelopeMiddleware
 from hostedagent.server.agentserver.middleware import AdmissionMiddleware, Door
 from hostedagent.server.agentserver.ownership import EventBuffers
+from hostedagent.server.agentserver.provider import Provider
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.serve import App, Server, serve
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.base import StateUnavailable
+from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import measured
 from hostedagent.stores.journals import Journals
 from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.providers import ProviderResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 
@@ -112,7 +125,7 @@ class AgentHost:
         self._capacity = Capacity(options.max_turns, options.max_waiting)
         state = self._stores.state
         self._running = Running(state, self._stores.terms)
-        self._store = ResponseStore(self._stores.responses, running=self._running)
+        self._store = ResponseStore(ProviderResponses(self._stores.responses), running=self._running)
         self._continuations = Continuations(
             Sessions(state, self._stores.terms), Approvals(state, ttl=options.retention), self._store
         )
@@ -170,7 +183,12 @@ class AgentHost:
         options = ResponsesServerOptions(
             sse_keep_alive_interval_seconds=keep_alive, resilient_background=self._options.resilient_background
         )
-        app = App(prefix=prefix, options=options, store=self._store, configure_observability=telemetry.configure)
+        app = App(
+            prefix=prefix,
+            options=options,
+            store=Provider(self._store, self._recall),
+            configure_observability=telemetry.configure,
+        )
         if keep_alive is None and not os.environ.get(_KEEP_ALIVE_VARIABLE):
             options.sse_keep_alive_interval_seconds = None  # Newer versions of the SDK put a default of theirs there.
         app.response_handler(self._handle)
@@ -240,33 +258,50 @@ class AgentHost:
         grace = self._options.shutdown_grace
         serve(self._app, host=host, port=port, server=server, grace=grace, on_listening=on_listening)
 
-    async def _begin(
-        self, request: CreateResponse, context: ResponseContext
-    ) -> tuple[TurnRequest, Continuation, Recovery | None]:
-        platform = context.platform_context
-        if context.is_recovery and self._options.resilient_background:
-            try:
-                return await self._recoveries.resume(dict(request), context, self._options.caller)
-            except (StateUnavailable, FoundryStorageError) as error:
-                log_failure(logger, f"The turn {context.response_id} cannot be gone on with now", error)
-                self._recoveries.began(context.response_id)
-                await context.exit_for_recovery()
-        admitted = ADMITTED.get() or TurnRequest.parse(dict(request), self._options.caller)
-        bound = admitted.bound(context)
-        continuation = CONTINUATION.get() or await self._continuations.open(bound, bound.scope, platform)
-        return bound, continuation, await self._recoveries.begin(bound, continuation, platform)
+    async def _recall(self, response_id: str, context: PlatformContext | None) -> Caller | None:
+        user, call_id = (context.user_id_key, context.call_id) if context is not None else (None, None)
+        if not self._options.resilient_background:
+            return Caller(platform_user=user, call_id=call_id)
+        return await self._recoveries.recall(response_id, user, call_id)
+
+    async def _begin(self, request: CreateResponse, context: ResponseContext) -> tuple[TurnContext, Recovery | None]:
+        turn = current_context()
+        if not isinstance(turn, TurnContext):
+            return await self._resume(request, context)
+        turn.request = _bound(turn.request, context)
+        return turn, await self._recoveries.begin(turn.request, turn.continuation)
+
+    async def _resume(self, body: CreateResponse, context: ResponseContext) -> tuple[TurnContext, Recovery]:
+        platform, response_id = context.platform_context, context.response_id
+        try:
+            if current_context() is None:  # The SDK continues although reading the response failed.
+                caller = await self._recall(response_id, platform)
+                enter_context(RequestContext(caller or Caller()))
+            caller = current_caller()
+            found: Any = context.persisted_response or await self._store.get(caller, response_id)
+            request = replace(TurnRequest.parse(dict(body), self._options.caller), caller=caller)
+            request, continuation, recovery = await self._recoveries.resume(_bound(request, context), found)
+        except StoreUnavailable as error:
+            log_failure(logger, f"The turn {response_id} cannot be resumed now", error)
+            self._recoveries.began(response_id)
+            await context.exit_for_recovery()
+        flow = Delivery(is_bounded=False)
+        permit = self._capacity.enter()
+        return TurnContext(
+            caller=caller, request=request, continuation=continuation, permit=permit, flow=flow
+        ), recovery
 
     async def _handle(
         self, request: CreateResponse, context: ResponseContext, cancellation_signal: asyncio.Event
     ) -> AsyncGenerator[Event]:
-        bound, continuation, recovery = await self._begin(request, context)
-        turn = Turn(self._stage, bound, continuation, context, cancellation_signal, recovery)
+        accepted, recovery = await self._begin(request, context)
+        bound = accepted.request
+        turn = Turn(self._stage, accepted, context, cancellation_signal, recovery)
         events, growing = turn.drive(), Growing(turn.response)
-        continuation.close = events.aclose
-        slot = SLOT.get() or self._capacity.enter()
-        slot.begin()
+        accepted.continuation.close = events.aclose
+        accepted.permit.begin()
         try:
-            with self._store.following(bound.response_id, growing.output, refused=continuation.end):
+            with self._store.following(bound.response_id, growing.output, refused=accepted.continuation.end):
                 # Others are not shown before they have ended.
                 seen = growing.watch(events) if bound.background else events
                 async with aclosing(seen):
@@ -276,6 +311,17 @@ class AgentHost:
                 await self._drain.taken_back(context.shutdown)
                 await context.exit_for_recovery()
         finally:
-            slot.release()
+            accepted.permit.release()
             if bound.background and bound.store:
-                self._buffers.release_later(bound.response_id, context.platform_context.user_id_key)
+                self._buffers.release_later(bound.response_id, bound.caller.platform_user)
+
+
+def _bound(request: TurnRequest, context: ResponseContext) -> TurnRequest:
+    """The request with the ids that the SDK gave it."""
+    return replace(
+        request,
+        response_id=context.response_id,
+        conversation_id=context.conversation_id,
+        sandbox_session_id=get_request_context().session_id,
+        client_headers=dict(context.client_headers),
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -176,43 +176,62 @@ class HeaderScopeResolver:
         return IsolationKeys(user), Scope(f"{self.header.lower()}:{user}")
 
 
-_keys: ContextVar[IsolationKeys] = ContextVar("hostedagent_isolation_keys")
-_scope: ContextVar[Scope] = ContextVar("hostedagent_scope")
+@dataclass(slots=True)
+class RequestContext:
+    """What is known of the request being served: the value of the host's one context variable.
 
-_NO_KEYS = IsolationKeys()
-_LOCAL = Scope(LOCAL_USER)
+    The getters below and in other modules read it. Only the drivers and the engine set it.
+
+    Args:
+        caller: Who sent the request.
+        turn: The `TurnRequest`, once a turn runs.
+        resources: The `TurnResources` of its agent, while that is open.
+        hosted_history: The `HostedTurn` of `history="session"`.
+        log_ids: Ids that the records of this package carry.
+    """
+
+    caller: Caller = Caller()
+    turn: object = None
+    resources: object = None
+    hosted_history: object = None
+    log_ids: Mapping[str, str] | None = None
+
+
+_context: ContextVar[RequestContext] = ContextVar("hostedagent_request")
+_NO_REQUEST: Final = RequestContext()
+
+
+def current_context() -> RequestContext | None:
+    """The context of the request being served; `None` outside a request."""
+    return _context.get(None)
+
+
+def enter_context(context: RequestContext) -> Token[RequestContext]:
+    """Set the context of the current task and of every task started from it."""
+    return _context.set(context)
+
+
+def leave_context(token: Token[RequestContext]) -> None:
+    """Undo `enter_context`."""
+    _context.reset(token)
+
+
+def current_caller() -> Caller:
+    """The caller of the request being served; the local one outside a request."""
+    return _context.get(_NO_REQUEST).caller
 
 
 def get_current_isolation_keys() -> IsolationKeys:
     """The isolation keys of the request being served; empty outside a request."""
-    return _keys.get(_NO_KEYS)
+    return current_caller().isolation
 
 
-def set_current_isolation_keys(keys: IsolationKeys) -> Token[IsolationKeys]:
-    """Set the isolation keys of the current context; give the token to `reset_current_isolation_keys`."""
-    return _keys.set(keys)
+def set_current_isolation_keys(keys: IsolationKeys) -> Token[RequestContext]:
+    """Set the isolation keys of the current context; pass the token to `reset_current_isolation_keys`."""
+    context = _context.get(_NO_REQUEST)
+    return _context.set(replace(context, caller=replace(context.caller, isolation=keys)))
 
 
-def reset_current_isolation_keys(token: Token[IsolationKeys]) -> None:
+def reset_current_isolation_keys(token: Token[RequestContext]) -> None:
     """Undo `set_current_isolation_keys`."""
-    _keys.reset(token)
-
-
-def current_scope() -> Scope:
-    """The scope of the request being served; the local scope outside a request."""
-    return _scope.get(_LOCAL)
-
-
-def has_scope() -> bool:
-    """Whether a request is being served, or was when the current task began."""
-    return _scope.get(None) is not None
-
-
-def set_current_scope(scope: Scope) -> Token[Scope]:
-    """Set the scope of the current context and of every task started from it."""
-    return _scope.set(scope)
-
-
-def reset_current_scope(token: Token[Scope]) -> None:
-    """Undo `set_current_scope`."""
-    _scope.reset(token)
+    _context.reset(token)

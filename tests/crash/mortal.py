@@ -29,10 +29,10 @@ from agent_framework import (
 
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.engine.hooks import Hooks
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import HeaderScopeResolver, Scope
 from hostedagent.platform import is_hosted
 from hostedagent.stores.factory import Stores, file_stores
-from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 

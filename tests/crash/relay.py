@@ -17,12 +17,12 @@ from agent_framework.openai import OpenAIChatClient
 
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.engine.hooks import Hooks
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Scope
 from hostedagent.stores.base import Etag, Value
 from hostedagent.stores.factory import file_stores
 from hostedagent.stores.file import FileStateStore
 from hostedagent.stores.journals import Journals
-from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import InProcessClient, serve
 

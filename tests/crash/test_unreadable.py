@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,15 +11,17 @@ from azure.ai.agentserver.responses import PlatformContext
 
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.engine.recovery import Recoveries
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import IsolationKeys, Scope
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import StateUnavailable, Versioned
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
 from hostedagent.stores.journals import JOURNAL, Journal, Journals
 from hostedagent.stores.leases import Terms
 from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.providers import ProviderResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from tests.emulator.wire import message, response
@@ -46,22 +48,19 @@ async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     begun = response("resp_1", status="in_progress", background=True)
     await provider(ADA).create_response(begun, [message("msg_1")], None, context=CONTEXT)
     await journals.write("resp_1", Journal(ADA, IsolationKeys("ada")))
-    store = ResponseStore(provider, running=Running(state, terms))
+    store = ResponseStore(ProviderResponses(provider), running=Running(state, terms))
     continuations = Continuations(Sessions(state, terms), Approvals(state), store)
     store.journaled = recoveries = Recoveries(journals, continuations, store, is_on=True)
     return store, recoveries
 
 
-async def taken_up(recoveries: Recoveries) -> tuple[Scope, bool, str | None]:
-    """Whose the turn is, whether it is lost, and how its response stands, when the SDK could not read it."""
-    context: Any = SimpleNamespace(
-        response_id="resp_1",
-        conversation_id=None,
-        client_headers={},
-        persisted_response=None,
-        platform_context=CONTEXT,
-    )
-    request, continuation, recovery = await recoveries.resume({"input": "hi"}, context, CallerPolicy())
+async def taken_up(store: ResponseStore, recoveries: Recoveries) -> tuple[Scope, bool, str | None]:
+    """Whose the turn is, whether it is lost, and the status of its response."""
+    caller = await recoveries.recall("resp_1", "ada", "call")
+    assert caller is not None
+    request = replace(TurnRequest.parse({"input": "hi"}, CallerPolicy()), response_id="resp_1", caller=caller)
+    found = await store.get(caller, "resp_1")
+    request, continuation, recovery = await recoveries.resume(request, found)
     return request.scope, continuation.is_lost, cast("dict[str, Any]", recovery.response)["status"]
 
 
@@ -72,18 +71,18 @@ async def test_a_turn_that_could_not_be_read_at_first_goes_on_as_its_users() -> 
     async def next_process() -> tuple[Scope, bool, str | None]:
         state.times = 1
         with pytest.raises(StateUnavailable):  # The SDK only logs that.
-            await store.get_response("resp_1", context=CONTEXT)
-        return await taken_up(recoveries)
+            await recoveries.recall("resp_1", "ada", "call")
+        return await taken_up(store, recoveries)
 
     assert await asyncio.create_task(next_process()) == (ADA, False, "in_progress")
 
 
 async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_it() -> None:
     state = Away()
-    _, recoveries = await left_by_a_process(state)
+    store, recoveries = await left_by_a_process(state)
     state.times = 1
 
     with pytest.raises(StateUnavailable):
-        await asyncio.create_task(taken_up(recoveries))
+        await asyncio.create_task(taken_up(store, recoveries))
     async with asyncio.timeout(5):
         await recoveries.beginning("resp_1")

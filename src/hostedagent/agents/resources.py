@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Protocol, TypeVar
+
+from hostedagent.identity import RequestContext, current_context, enter_context
 
 
 class Closeable(Protocol):
@@ -58,20 +59,24 @@ class TurnResources:
                 raise outcome
 
 
-_current: ContextVar[TurnResources] = ContextVar("hostedagent_turn_resources")
-
-
 def turn_resources() -> TurnResources:
     """The resources of the turn being served.
 
     Raises:
         LookupError: Called outside a turn.
     """
-    return _current.get()
+    context = current_context()
+    if context is None or not isinstance(context.resources, TurnResources):
+        raise LookupError("There is no turn.")
+    return context.resources
 
 
 def begin_turn_resources() -> TurnResources:
     """Give this context, and every task started from it, resources of its own."""
     resources = TurnResources()
-    _current.set(resources)
+    context = current_context()
+    if context is None:
+        enter_context(RequestContext(resources=resources))
+    else:
+        context.resources = resources
     return resources

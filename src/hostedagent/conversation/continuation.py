@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.conversation.workflow_responses import read_responses
 from hostedagent.errors import InvalidRequest
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item
 from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.leases import Head, Lease
-from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.stores.tokens import Place
-
-if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import PlatformContext
 
 
 @dataclass(slots=True)
@@ -37,6 +34,7 @@ class Continuation:
     Args:
         snapshot: What the response before left; empty for a first turn.
         excluded: Items that this turn's prompt must not see.
+        history_ids: The items before the turn, without the excluded ones.
         lease: The hold on the conversation.
         answers: The approvals that the input answers; used up.
         responses: The input's answers to what a workflow waits for, by its request ids.
@@ -63,6 +61,12 @@ class Continuation:
     place: Place | None = None
     told: tuple[Item, ...] = ()
     is_lost: bool = False
+    history_ids: tuple[str, ...] = ()
+
+    def exclude(self, ids: Sequence[str]) -> None:
+        """Keep further items out of the prompt."""
+        self.excluded |= set(ids)
+        self.history_ids = tuple(item_id for item_id in self.history_ids if item_id not in self.excluded)
 
     async def end(self) -> None:
         """End a turn that the SDK has left: it does not close its handler, and the conversation would stay taken."""
@@ -71,28 +75,26 @@ class Continuation:
                 await self.close()
 
 
-CONTINUATION: ContextVar[Continuation | None] = ContextVar("hostedagent_continuation", default=None)
-"""What the turn of this context continues, on its way from admission to the handler."""
-
-
 @dataclass(frozen=True, slots=True)
 class Continuations:
     """Opens and gives back continuations."""
 
     sessions: Sessions
     approvals: Approvals
-    store: ResponseStore
+    store: ResponseRepository
 
-    async def open(self, request: TurnRequest, scope: Scope, context: PlatformContext) -> Continuation:
+    async def open(self, request: TurnRequest, caller: Caller) -> Continuation:
         """Find out what the turn continues, and take what it needs.
 
         Raises:
             Conflict: The conversation is busy, or an approval was used.
-            NotFound: An approval is unknown, or not one of this conversation.
+            NotFound: The previous response, or an approval, is unknown, or not one of this conversation.
             InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
-        continuation = await self._resume(request, scope, context)
+        scope = caller.scope
+        continuation = await self._resume(request, caller)
         try:
+            continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
             continuation.answers = await self._answers(request, continuation.snapshot, scope)
             if continuation.answers and _keeps_transcript(request):
                 continuation.snapshot = await self._asking(continuation.answers, scope)
@@ -110,7 +112,7 @@ class Continuations:
     async def reopen(
         self,
         request: TurnRequest,
-        context: PlatformContext,
+        caller: Caller,
         *,
         lease: str | None,
         answers: tuple[Answer, ...],
@@ -120,12 +122,12 @@ class Continuations:
 
         Args:
             request: The turn.
-            context: The platform's identity of the request.
+            caller: Whose turn it is.
             lease: Who held the conversation.
             answers: The approvals that the turn answers, which it used up.
             made: What it did.
         """
-        scope = request.scope
+        scope = caller.scope
         continuation = Continuation(made=made, answers=answers)
         if request.previous_response_id is not None:
             continuation.snapshot = await self.sessions.resume(scope, request.previous_response_id)
@@ -135,13 +137,14 @@ class Continuations:
             continuation.lease = held = await self.sessions.adopt(scope, conversation, lease) if lease else None
             head = held.head if held is not None else await self.sessions.head(scope, conversation)
             seen = await self._see(scope, head)
-            left = await self.store.orphans(conversation, head.response_id, context=context)
+            left = await orphans(self.store, caller, conversation, head.response_id)
             continuation.snapshot, continuation.excluded = seen.snapshot, seen.excluded | set(left)
             continuation.is_lost = held is None and head.response_id != request.response_id
         elif answers:
             continuation.snapshot = await self._asking(answers, scope)
         first = _last_said(request) if _keeps_transcript(request) else 0
         continuation.responses = read_responses(request, continuation.snapshot.workflow, answers, first=first)
+        continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
         return _without_settled(continuation)
 
     async def abandon(self, continuation: Continuation, scope: Scope) -> None:
@@ -152,7 +155,8 @@ class Continuations:
         if continuation.lease is not None:
             await self.sessions.release(continuation.lease)
 
-    async def _resume(self, request: TurnRequest, scope: Scope, context: PlatformContext) -> Continuation:
+    async def _resume(self, request: TurnRequest, caller: Caller) -> Continuation:
+        scope = caller.scope
         if request.previous_response_id is not None:
             snapshot = await self.sessions.resume(scope, request.previous_response_id)
             return Continuation(snapshot, frozenset(snapshot.excluded))
@@ -164,7 +168,7 @@ class Continuations:
         try:
             if lease.was_abandoned:
                 # Whoever held it died in the middle of a turn: what it put into the conversation counts for nothing.
-                left = await self.store.orphans(request.conversation_id, lease.head.response_id, context=context)
+                left = await orphans(self.store, caller, request.conversation_id, lease.head.response_id)
                 lease.head = replace(lease.head, excluded=lease.head.excluded + left)
             return replace(await self._see(scope, lease.head), lease=lease)
         except BaseException:

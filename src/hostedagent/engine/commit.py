@@ -5,20 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import StatefulRun
 from hostedagent.engine.recovery import Recovery
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.responses import ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
-
-if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import PlatformContext
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +28,12 @@ class Saving:
         approvals: The questions that the turn answers.
         store: The response store.
         continuation: What the turn continues.
-        context: The platform's identity of the request.
     """
 
     sessions: Sessions
     approvals: Approvals
     store: ResponseStore
     continuation: Continuation
-    context: PlatformContext
 
     async def keep(
         self,
@@ -63,7 +57,7 @@ class Saving:
         snapshot.check()  # What cannot be kept fails the turn before it is stored as completed.
         if recovery is not None:
             await recovery.run_ended(response, snapshot)
-        await self.store.commit(response, context=self.context)
+        await self.store.commit(response)
         if leaves:
             await sessions.save(request.scope, request.response_id, snapshot)
         if lease is not None:
@@ -100,7 +94,7 @@ class Saving:
         if request.store:
             steps.append(sessions.save(request.scope, request.response_id, snapshot))
         if response is not None:
-            steps.append(self.store.commit(response, context=self.context))
+            steps.append(self.store.commit(response))
         if not has_run:
             steps.append(self.approvals.restore(request.scope, self.continuation.answers))
         for step in steps:

@@ -10,7 +10,6 @@ import asyncio
 import math
 import time
 from collections import deque
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.errors import InvalidRequest, TooManyTurns
@@ -50,9 +49,6 @@ class Slot:
         if self._is_taken:
             self._is_taken = False
             self._capacity.free(time.monotonic() - self._since if self._has_begun else None)
-
-
-SLOT: ContextVar[Slot | None] = ContextVar("hostedagent_slot", default=None)
 
 
 class Capacity:

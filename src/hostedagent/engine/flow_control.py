@@ -8,7 +8,6 @@ none; what they say is kept anyway.
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -72,6 +71,3 @@ class Delivery:
         """Nobody reads any more, or the turn must end: it waits no longer."""
         self._is_over = True
         self._room.set()
-
-
-DELIVERY: ContextVar[Delivery | None] = ContextVar("hostedagent_delivery", default=None)

@@ -13,16 +13,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from hostedagent.agents.deduplication import can_be_left_out
 from hostedagent.agents.pump import Pump, Work
 from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.history.base import KeepCheckpoint
-from hostedagent.identity import set_current_isolation_keys, set_current_scope
+from hostedagent.conversation.references import resolve_references
+from hostedagent.conversation.transcript import stored_by
+from hostedagent.engine.responses import ResponseStore
+from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.options import CallerPolicy
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.stream.interrupted import cut_off
@@ -31,13 +33,11 @@ from hostedagent.protocol.types import Event, Item, Json, MutableItem
 from hostedagent.server.agentserver.event_streams import Sent, announce, discard, mend
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
-from hostedagent.stores.responses import EXCLUDED, ResponseStore
 from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.stores.tokens import Place
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
-    from azure.ai.agentserver.responses import PlatformContext, ResponseContext
 
 BEGIN_SECONDS: Final = 10.0
 """How long whoever asks for a response waits until its turn is taken up again."""
@@ -66,7 +66,6 @@ class Recovery:
         sessions: Where checkpoints of workflows are.
         response_id: The turn.
         journal: What is written; `None` when it is lost.
-        context: The platform's identity of the request.
         response: The response as the process before left it; `None` when the turn begins here.
         sent: What was sent of it.
     """
@@ -76,7 +75,6 @@ class Recovery:
     sessions: Sessions
     response_id: str
     journal: Journal | None
-    context: PlatformContext
     response: MutableItem | None = None
     sent: Sent = field(default_factory=Sent)
     _checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
@@ -152,7 +150,7 @@ class Recovery:
     async def reached(self, response: Mapping[str, Json], usage: UsageCount) -> None:
         """Tools have given their results: they count, and are not run again."""
         try:
-            await self.store.checkpoint(_so_far(response, usage), context=self.context)
+            await self.store.checkpoint(_so_far(response, usage))
         except Exception as error:  # noqa: BLE001 - the turn itself does not need it
             log_failure(logger, f"Writing down how far {self.response_id} has come failed", error)
 
@@ -164,7 +162,7 @@ class Recovery:
             return
         try:
             so_far = _so_far(response, usage)
-            await self.store.checkpoint(so_far, context=self.context)
+            await self.store.checkpoint(so_far)
             # The one before stays whole until this one is: a large one is written in parts.
             before = self.journal.checkpoint
             is_first = before is not None and before.checkpoint.response_id.endswith(":0")
@@ -232,9 +230,7 @@ class Recoveries:
         self._recalled: dict[str, _Recalled] = {}
         self._beginning: dict[str, asyncio.Event] = {}
 
-    async def begin(
-        self, request: TurnRequest, continuation: Continuation, context: PlatformContext
-    ) -> Recovery | None:
+    async def begin(self, request: TurnRequest, continuation: Continuation) -> Recovery | None:
         """Write down that a turn begins, before anybody is told. A turn in the foreground ends with its process."""
         if not (self._is_on and request.store and request.background):
             return None
@@ -246,7 +242,7 @@ class Recoveries:
             answers=continuation.answers,
         )
         await self._journals.write(request.response_id, journal)
-        return self._recovery(request.response_id, journal, context)
+        return self._recovery(request.response_id, journal)
 
     async def goes_on(self, response_id: str) -> bool:
         """Whether a turn will end, although no process may have it now."""
@@ -263,69 +259,66 @@ class Recoveries:
             with suppress(TimeoutError):
                 await asyncio.wait_for(beginning.wait(), BEGIN_SECONDS)
 
-    async def discard(self, response_id: str, context: PlatformContext | None) -> None:
+    async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the events of a turn; the response is gone."""
         try:
-            await discard(response_id, context.user_id_key if context is not None else None)
+            await discard(response_id, caller.platform_user)
         except Exception as error:  # noqa: BLE001 - the response itself is gone
             log_failure(logger, f"The events of {response_id} are left behind", error)
 
-    async def recall(self, response_id: str, context: PlatformContext | None) -> bool:
-        """Find out whose a turn was, and make its events ready to be gone on with; `False` when it is not known."""
+    async def recall(self, response_id: str, user: str | None, call_id: str | None) -> Caller | None:
+        """Find out whose a turn was, and prepare its events; `None` when that is not known."""
         self._beginning[response_id] = asyncio.Event()
         try:
             journal = await self._journals.find(response_id)
             if journal is None:
                 self.began(response_id)
-                return False
-            user = context.user_id_key if context is not None else None
+                return None
             sent = await mend(response_id, user) if journal.is_streamed else Sent()
         except BaseException:
             self.began(response_id)  # It does not begin now: whoever asks for the response must not wait for it.
             raise
-        set_current_isolation_keys(journal.isolation)
-        set_current_scope(journal.scope)
         self._recalled[response_id] = _Recalled(journal, sent)
-        return True
+        return Caller(journal.scope, journal.isolation, user, call_id)
 
     async def resume(
-        self, body: Mapping[str, Json], context: ResponseContext, policy: CallerPolicy
+        self, request: TurnRequest, found: Mapping[str, Json]
     ) -> tuple[TurnRequest, Continuation, Recovery]:
-        """Take a turn up again.
+        """Resume a turn of an earlier process.
+
+        Args:
+            request: The turn.
+            found: Its response as it is stored.
 
         Raises:
             Exception: What it continues cannot be read.
         """
-        platform = context.platform_context
-        found: Any = context.persisted_response
-        if found is None:  # The SDK goes on also when reading failed. Whose the turn is, is not known then.
-            found = await self._store.get_response(context.response_id, context=platform)
-        recalled = self._recalled.pop(context.response_id, None) or _Recalled(None, Sent())
+        caller = request.caller
+        recalled = self._recalled.pop(request.response_id, None) or _Recalled(None, Sent())
         journal, sent = recalled.journal, recalled.sent
-        request = TurnRequest.parse(body, policy).bound(context)
+        request = await resolve_references(request, self._store, caller)
         items, made, told, place = _joined(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in _OVER:
             place = await self._continuations.sessions.tokens.load(request.scope, request.response_id)
             items, made, told = _divide(items, journal, place)
-        recovery = self._recovery(context.response_id, journal, platform)
-        recovery.response = {**found, "id": context.response_id, "output": items}
+        recovery = self._recovery(request.response_id, journal)
+        recovery.response = {**found, "id": request.response_id, "output": items}
         recovery.sent = sent
         answers = journal.answers if journal is not None else ()
         continuation = await self._continuations.reopen(
-            request, platform, lease=journal.lease if journal is not None else None, answers=answers, made=made
+            request, caller, lease=journal.lease if journal is not None else None, answers=answers, made=made
         )
         continuation.is_lost |= journal is None
         if journal is not None:
             continuation.checkpoint = journal.checkpoint
         continuation.place, continuation.told = place, told
-        left = await self._store.left_by(request.response_id, request.previous_response_id, context=platform)
-        own = (*left, *continuation.excluded)
-        EXCLUDED.set(frozenset(own))
-        self._store.resume(request.response_id, left)
+        stored = await stored_by(self._store, caller, request.response_id, request.previous_response_id)
+        continuation.exclude(stored)
+        self._store.resume(request.response_id, stored)
         return request, continuation, recovery
 
-    def _recovery(self, response_id: str, journal: Journal | None, context: PlatformContext) -> Recovery:
-        return Recovery(self._journals, self._store, self._continuations.sessions, response_id, journal, context)
+    def _recovery(self, response_id: str, journal: Journal | None) -> Recovery:
+        return Recovery(self._journals, self._store, self._continuations.sessions, response_id, journal)
 
 
 def open_response(request: TurnRequest, recovery: Recovery | None) -> ResponseBuilder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
@@ -20,24 +20,24 @@ from hostedagent.agents.run import asking_tools, check_tool_names, model_name, s
 from hostedagent.agents.source import is_workflow_agent
 from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.approvals import Asking
-from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
+from hostedagent.conversation.transcript import read_items
 from hostedagent.engine.cancellation import Watch
 from hostedagent.engine.commit import Saving
-from hostedagent.engine.context import Stage
-from hostedagent.engine.flow_control import DELIVERY, Delivery
+from hostedagent.engine.context import Stage, TurnContext
 from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, RequestError, failed, failure
+from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
-from hostedagent.protocol.request.turn_request import TurnRequest, set_current_turn
+from hostedagent.protocol.request.turn_request import set_current_turn
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.coalescing import Merge
-from hostedagent.protocol.types import CountUsage, Effect, Emission, EndTurn, Event, Json, SaveApproval
+from hostedagent.protocol.types import CountUsage, Effect, Emission, EndTurn, Event, Item, Json, SaveApproval
 from hostedagent.stores.sessions import Snapshot
 
 if TYPE_CHECKING:
@@ -68,15 +68,15 @@ class Turn:
     def __init__(
         self,
         stage: Stage,
-        request: TurnRequest,
-        continuation: Continuation,
+        turn: TurnContext,
         context: ResponseContext,
         cancellation_signal: asyncio.Event,
         recovery: Recovery | None = None,
     ) -> None:
         self._stage = stage
-        self._request = request
-        self._continuation = continuation
+        self._turn = turn
+        self._request = request = turn.request
+        self._continuation = continuation = turn.continuation
         self._context = context
         self._signal = cancellation_signal
         self._recovery = recovery
@@ -87,9 +87,9 @@ class Turn:
         self._merge = Merge(is_watched=self._is_watched)
         self._ending = Ending()
         self._usage = UsageCount(recovery.usage if recovery is not None else None)
-        self._delivery = DELIVERY.get() or Delivery(is_bounded=False)
+        self._delivery = turn.flow
         self._asking = Asking(stage.approvals, request, continuation.snapshot.open)
-        self._saving = Saving(stage.sessions, stage.approvals, stage.store, continuation, context.platform_context)
+        self._saving = Saving(stage.sessions, stage.approvals, stage.store, continuation)
         self._history = stage.history
         self._feed: Feed | None = None
         self._has_run = False
@@ -141,6 +141,7 @@ class Turn:
         self._continuation.response_id = self._request.response_id
         if self._continuation.lease is not None:
             self._stage.sessions.keep(self._continuation.lease)
+        enter_context(self._turn)
         self._span.begin(self._request)
         set_log_ids(self._request.response_id, self._request.sandbox_session_id)
         self._fill_response()
@@ -164,7 +165,10 @@ class Turn:
             self._builder.response.update(self._request.options.echo)
         agent = await resources.enter_async_context(self._stage.source.open(self._request))
         self._meet(agent)
-        return agent, await self._history.before(self._request, self._continuation, self._context, agent)
+        return agent, await self._history.before(self._request, self._continuation, self._read_history, agent)
+
+    async def _read_history(self) -> Sequence[Item]:
+        return await read_items(self._stage.store, self._turn.caller, self._continuation.history_ids)
 
     def _meet(self, agent: SupportsAgentRun) -> None:
         if is_workflow_agent(agent):

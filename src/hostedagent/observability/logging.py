@@ -12,13 +12,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.identity import RequestContext, current_context, enter_context
 from hostedagent.platform import INSIGHTS_VARIABLE
 
 CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -47,8 +47,6 @@ _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 
 """Characters that end a line or move a terminal's cursor, written out."""
 
 _OWN: Final = __name__.partition(".")[0]
-
-_log_ids: ContextVar[dict[str, str]] = ContextVar("hostedagent_log_ids")
 
 _NOISY: Final = {
     "agent_framework": logging.WARNING,
@@ -155,7 +153,12 @@ def configure_logging(level: str | None = None) -> None:
 
 def set_log_ids(response_id: str, session_id: str | None) -> None:
     """Say which turn the records of this package are about, in this context and every task started from it."""
-    _log_ids.set({"response_id": response_id, "session_id": session_id} if session_id else {"response_id": response_id})
+    ids = {"response_id": response_id, "session_id": session_id} if session_id else {"response_id": response_id}
+    context = current_context()
+    if context is None:
+        enter_context(RequestContext(log_ids=ids))
+    else:
+        context.log_ids = ids
 
 
 def _naming_turns(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
@@ -166,8 +169,9 @@ def _naming_turns(make: Callable[..., logging.LogRecord]) -> Callable[..., loggi
 
     def make_named(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        if record.name.startswith(_OWN) and (ids := _log_ids.get(None)) is not None:
-            record.__dict__.update(ids)
+        context = current_context()
+        if context is not None and context.log_ids is not None and record.name.startswith(_OWN):
+            record.__dict__.update(context.log_ids)
         return record
 
     setattr(make_named, _OWN, True)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Json
+from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
-    from azure.ai.agentserver.responses import ResponseContext
 
 KeepCheckpoint: TypeAlias = Callable[[bytes, Mapping[str, OpenRequest]], Awaitable[None]]
 """Keeps a checkpoint, and what the workflow waits for in it."""
+
+ReadHistory: TypeAlias = Callable[[], Awaitable[Sequence[Item]]]
+"""Reads the items before the turn."""
 
 
 @dataclass(slots=True)
@@ -76,9 +78,9 @@ class HistoryPolicy(Protocol):
         ...
 
     async def before(
-        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+        self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
-        """Decide what the agent is fed; called once, before the run."""
+        """Decide what the agent receives; called once, before the run. `history` reads the items before the turn."""
         ...
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:

@@ -11,29 +11,24 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 from agent_framework import HistoryProvider, Message
-from azure.ai.agentserver.core import get_request_context
-from azure.ai.agentserver.responses import FoundryResourceNotFoundError, PlatformContext
-from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
-from hostedagent.errors import Conflict, HostError, NotFound
-from hostedagent.identity import IsolationKeys, Scope, current_scope, reset_current_scope, scope_of, set_current_scope
+from hostedagent.conversation.transcript import WHOLE, history_ids, read_items
+from hostedagent.errors import Conflict, HostError
+from hostedagent.identity import Caller, IsolationKeys, Scope, current_caller, current_context, scope_of
 from hostedagent.protocol.content import approval
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
 from hostedagent.protocol.transcript.items import split, write_input, write_output
 from hostedagent.protocol.transcript.messages import to_messages
 from hostedagent.protocol.types import Item, MutableItem
+from hostedagent.stores.base import StoreConflict
 from hostedagent.stores.factory import Stores, default_stores
-from hostedagent.stores.responses import ResponseStore
+from hostedagent.stores.providers import ProviderResponses
 from hostedagent.stores.sessions import Sessions
-
-if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import ResponseProviderProtocol
-
-_WHOLE: Final = -1
 
 
 @dataclass(slots=True)
@@ -52,9 +47,6 @@ class HostedTurn:
     history: Callable[[], Awaitable[Sequence[Item]]]
     trusts_roles: bool
 
-
-HOSTED_TURN: ContextVar[HostedTurn | None] = ContextVar("hostedagent_hosted_turn", default=None)
-"""Set by a host that leaves the conversation to the agent's own provider."""
 
 _bound: ContextVar[_Binding | None] = ContextVar("hostedagent_history_binding", default=None)
 
@@ -85,7 +77,7 @@ class FoundryHistoryProvider(HistoryProvider):
     ) -> None:
         super().__init__(source_id)
         self._stores = stores or default_stores()
-        self._store = ResponseStore(self._stores.responses)
+        self._repository = ProviderResponses(self._stores.responses)
         self._sessions = Sessions(self._stores.state)
         self._scope = scope_of(scope) if isinstance(scope, IsolationKeys) else scope
 
@@ -114,15 +106,14 @@ class FoundryHistoryProvider(HistoryProvider):
             NotFound: It is not there, or it is somebody else's.
             HostError: Nothing is bound.
         """
-        if (turn := HOSTED_TURN.get()) is not None and _bound.get() is None:
+        if (turn := _hosted()) is not None:
             items = await turn.history()
             return to_messages(items, (), trusts_roles=turn.trusts_roles, answered=_waiting(items))
         binding = _binding()
         previous = binding.response_id if binding.is_saved else binding.previous_response_id
         if previous is None:
             return []
-        with self._in_scope():
-            items = await self._read(previous)
+        items = await self._read(previous)
         return to_messages(items, (), trusts_roles=True, answered=_waiting(items))
 
     async def save_messages(
@@ -136,57 +127,51 @@ class FoundryHistoryProvider(HistoryProvider):
             Conflict: A response with this id was written before.
             HostError: Nothing is bound.
         """
-        if HOSTED_TURN.get() is not None and _bound.get() is None:
+        if _hosted() is not None:
             return
         binding = _binding()
-        with self._in_scope():
-            if binding.is_saved:
-                await self._add(binding, messages)
-            else:
-                await self._create(binding, messages)
+        if binding.is_saved:
+            await self._add(binding, messages)
+        else:
+            await self._create(binding, messages)
         binding.is_saved = True
 
-    async def _read(self, previous: str) -> list[Item]:
-        context = _platform_context()
-        try:
-            ids = await self._store.get_history_item_ids(previous, None, _WHOLE, context=context)
-        except FoundryResourceNotFoundError:
-            raise NotFound(f"Response with id '{previous}' not found.", param="previous_response_id") from None
-        excluded = (await self._sessions.resume(current_scope(), previous)).excluded
-        kept = [item_id for item_id in ids if item_id not in excluded]
-        found = cast("Sequence[Item | None]", await self._store.get_items(kept, context=context))
-        return [item for item in found if item is not None]
+    async def _read(self, previous: str) -> tuple[Item, ...]:
+        caller = self._caller()
+        excluded = (await self._sessions.resume(caller.scope, previous)).excluded
+        request = TurnRequest(input=(), previous_response_id=previous)
+        ids = await history_ids(self._repository, caller, request, excluded)
+        return await read_items(self._repository, caller, ids)
 
     async def _create(self, binding: _Binding, messages: Sequence[Message]) -> None:
         given, said = split(messages)
-        context, provider, response_id = _platform_context(), self._provider(), binding.response_id
+        caller, repository, response_id = self._caller(), self._repository, binding.response_id
         history = None
         if binding.previous_response_id is not None:
-            history = await provider.get_history_item_ids(binding.previous_response_id, None, _WHOLE, context=context)
+            history = await repository.history_ids(caller, binding.previous_response_id, None, WHOLE)
         response = _response(binding, write_output(said, response_id))
-        inputs = write_input(given, response_id)
         try:
-            await provider.create_response(cast("Any", response), cast("Any", inputs), history, context=context)
-        except ResponseAlreadyExistsError:
+            await repository.create(caller, response, write_input(given, response_id), history)
+        except StoreConflict:
             raise Conflict(f"Response with id '{response_id}' was written before.", param="response_id") from None
 
     async def _add(self, binding: _Binding, messages: Sequence[Message]) -> None:
-        context, provider = _platform_context(), self._provider()
+        caller = self._caller()
         given, said = split(messages)
-        stored = cast("MutableItem", await provider.get_response(binding.response_id, context=context))
+        stored = await self._repository.get(caller, binding.response_id)
         more = [*write_input(given, binding.response_id), *write_output(said, binding.response_id)]
-        await provider.update_response(cast("Any", {**stored, "output": [*stored["output"], *more]}), context=context)
+        await self._repository.update(caller, {**stored, "output": [*stored["output"], *more]})
 
-    def _provider(self) -> ResponseProviderProtocol:
-        return self._stores.responses(current_scope())
+    def _caller(self) -> Caller:
+        caller = current_caller()
+        return replace(caller, scope=self._scope) if self._scope is not None else caller
 
-    @contextmanager
-    def _in_scope(self) -> Generator[None]:
-        token = set_current_scope(self._scope or current_scope())
-        try:
-            yield
-        finally:
-            reset_current_scope(token)
+
+def _hosted() -> HostedTurn | None:
+    """The turn of a host with `history="session"`; a binding of the agent's own comes first."""
+    context = current_context()
+    hosted = context.hosted_history if context is not None and _bound.get() is None else None
+    return hosted if isinstance(hosted, HostedTurn) else None
 
 
 def _binding() -> _Binding:
@@ -197,11 +182,6 @@ def _binding() -> _Binding:
             "run the agent inside `with provider.bind_request_context(response_id, previous_response_id):`."
         )
     return binding
-
-
-def _platform_context() -> PlatformContext:
-    request = get_request_context()
-    return PlatformContext(user_id_key=request.user_id, call_id=request.call_id)
 
 
 def _response(binding: _Binding, output: list[MutableItem]) -> MutableItem:

@@ -14,7 +14,7 @@ from agent_framework import InMemoryHistoryProvider
 from hostedagent.agents.run import default_option
 from hostedagent.agents.session_use import history_providers, history_source, needs_session, reads_session
 from hostedagent.conversation.continuation import Continuation, first_new_item
-from hostedagent.conversation.history.base import Feed
+from hostedagent.conversation.history.base import Feed, ReadHistory
 from hostedagent.conversation.history.session import answered, kept_state, open_session
 from hostedagent.errors import ConfigurationError
 from hostedagent.options import CallerPolicy
@@ -24,7 +24,6 @@ from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
     from agent_framework import AgentSession, Message, SupportsAgentRun
-    from azure.ai.agentserver.responses import ResponseContext
 
 _MESSAGES = "messages"
 """Where the in-memory history provider keeps its messages, in its part of a session's state."""
@@ -60,14 +59,10 @@ class ReplayHistory:
             )
 
     async def before(
-        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+        self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
         """Read the history once, and give it to the session or to the run."""
-        continues = request.previous_response_id is not None or request.conversation_id is not None
-        history = request.history
-        if history is None:
-            history = await context.get_history() if continues else ()
-        new = await context.get_input_items() if request.has_references() else request.input
+        items = request.history if request.history is not None else await history()
         needed = continuation.snapshot.session is not None or needs_session(agent)
         session = open_session(request, continuation, agent) if needed else None
         given: dict[str, Any] = {
@@ -77,8 +72,8 @@ class ReplayHistory:
             "made": continuation.made,
         }
         if session is None or not reads_session(agent):
-            return Feed(to_messages(history, new, **given), session)
-        transcript = split_messages(history, new, first_new=first_new_item(request), **given)
+            return Feed(to_messages(items, request.input, **given), session)
+        transcript = split_messages(items, request.input, first_new=first_new_item(request), **given)
         await _load(session, agent, transcript.history)
         return Feed(transcript.input, session, history_source=history_source(agent))
 

@@ -10,7 +10,7 @@ from hostedagent.agents.deduplication import Told
 from hostedagent.agents.run import start_run
 from hostedagent.agents.session_use import history_providers
 from hostedagent.conversation.continuation import Continuation
-from hostedagent.conversation.history.base import Feed
+from hostedagent.conversation.history.base import Feed, ReadHistory
 from hostedagent.conversation.history.session import kept_session, new_only, stores_by_default
 from hostedagent.errors import ConfigurationError
 from hostedagent.options import CallerPolicy
@@ -21,7 +21,6 @@ from hostedagent.stores.tokens import ContinuationTokens, Token
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
-    from azure.ai.agentserver.responses import ResponseContext
 
 
 class ServiceHistory:
@@ -47,7 +46,7 @@ class ServiceHistory:
             )
 
     async def before(
-        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+        self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
         """Send what is new, with the session."""
         feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agent_framework import AgentSession, Content
 
 from hostedagent.agents.session_use import history_providers
 from hostedagent.conversation.continuation import Continuation
-from hostedagent.conversation.history.base import Feed
-from hostedagent.conversation.history.foundry_provider import HOSTED_TURN, HostedTurn
+from hostedagent.conversation.history.base import Feed, ReadHistory
+from hostedagent.conversation.history.foundry_provider import HostedTurn
 from hostedagent.errors import ConfigurationError
+from hostedagent.identity import current_context
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
 from hostedagent.protocol.transcript.messages import to_messages
-from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.types import Json
 from hostedagent.stores.approvals import Answer
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
-    from azure.ai.agentserver.responses import ResponseContext
 
 
 def stores_by_default(agent: object) -> bool:
@@ -105,20 +105,16 @@ class SessionHistory:
             )
 
     async def before(
-        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+        self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
         """Send what is new, with the session."""
-        continues = request.previous_response_id is not None or request.conversation_id is not None
-        HOSTED_TURN.set(HostedTurn(context.get_history if continues else _no_history, self._trusts_roles))
+        if (context := current_context()) is not None:
+            context.hosted_history = HostedTurn(history, self._trusts_roles)
         return new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session, with its id: the provider finds the conversation by it."""
         return kept_session(feed)
-
-
-async def _no_history() -> Sequence[Item]:
-    return ()
 
 
 def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, *, trusts_roles: bool) -> Feed:

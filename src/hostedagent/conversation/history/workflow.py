@@ -19,7 +19,7 @@ from hostedagent.agents.checkpoints import LastCheckpoint, declared, decode, enc
 from hostedagent.agents.workflow import WorkflowInput, open_requests, run_workflow
 from hostedagent.agents.workflow_types import resolve
 from hostedagent.conversation.continuation import Continuation
-from hostedagent.conversation.history.base import Feed, KeepCheckpoint
+from hostedagent.conversation.history.base import Feed, KeepCheckpoint, ReadHistory
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.history.session import approval_response, new_only
 from hostedagent.errors import ConfigurationError, InvalidRequest
@@ -32,7 +32,6 @@ from hostedagent.stores.sessions import Sessions
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, SupportsAgentRun, Workflow, WorkflowAgent, WorkflowCheckpoint
-    from azure.ai.agentserver.responses import ResponseContext
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class WorkflowHistory:
             )
 
     async def before(
-        self, request: TurnRequest, continuation: Continuation, context: ResponseContext, agent: SupportsAgentRun
+        self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
         """Restore the workflow, or tell it everything."""
         workflow, state = cast("WorkflowAgent", agent).workflow, continuation.snapshot.workflow
@@ -98,7 +97,7 @@ class WorkflowHistory:
                 raise InvalidRequest(
                     "The workflow that asked is no longer kept, or has been changed since. Start again.", param="input"
                 )
-            feed = await self._replay.before(request, continuation, context, agent)
+            feed = await self._replay.before(request, continuation, history, agent)
         else:
             feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
             responses |= {row.approval.request_id: approval_response(row) for row in continuation.answers}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
-from azure.ai.agentserver.core import get_request_context
-
 from hostedagent.errors import InvalidRequest
-from hostedagent.identity import IsolationKeys, Scope, current_scope, get_current_isolation_keys
+from hostedagent.identity import (
+    Caller,
+    IsolationKeys,
+    RequestContext,
+    Scope,
+    current_context,
+    enter_context,
+)
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.body import is_bare_reference
@@ -20,8 +24,6 @@ from hostedagent.protocol.types import Item, Json
 
 if TYPE_CHECKING:
     from agent_framework import Content
-    from azure.ai.agentserver.responses import ResponseContext
-
 
 _LONGEST_ID: Final = 256
 
@@ -45,8 +47,7 @@ class TurnRequest:
         background: Whether the turn outlives the request.
         response_id: The id of the response being made.
         sandbox_session_id: `agent_session_id`: the platform's sandbox session.
-        isolation: What the platform said about the user.
-        scope: Whose data this turn may touch.
+        caller: Whose turn it is.
         client_headers: The request's `x-client-*` headers, names in lower case.
     """
 
@@ -62,8 +63,7 @@ class TurnRequest:
     background: bool = False
     response_id: str = ""
     sandbox_session_id: str | None = None
-    isolation: IsolationKeys = field(default_factory=IsolationKeys)
-    scope: Scope = field(default_factory=current_scope)
+    caller: Caller = field(default_factory=Caller)
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
@@ -94,17 +94,15 @@ class TurnRequest:
         request.check_input()
         return request
 
-    def bound(self, context: ResponseContext) -> TurnRequest:
-        """The same request, with the ids that the SDK gave it and the identity it came with."""
-        return replace(
-            self,
-            response_id=context.response_id,
-            conversation_id=context.conversation_id,
-            sandbox_session_id=get_request_context().session_id,
-            isolation=get_current_isolation_keys(),
-            scope=current_scope(),
-            client_headers=dict(context.client_headers),
-        )
+    @property
+    def isolation(self) -> IsolationKeys:
+        """The identity keys that the platform sent."""
+        return self.caller.isolation
+
+    @property
+    def scope(self) -> Scope:
+        """Whose data this turn may touch."""
+        return self.caller.scope
 
     def echo(self) -> dict[str, Json]:
         """The fields that the response repeats."""
@@ -135,7 +133,7 @@ class TurnRequest:
 
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this request must carry."""
-        return get_request_context().platform_headers()
+        return self.caller.platform_headers()
 
 
 def read_item(item: Item, param: str) -> Sequence[Content]:
@@ -163,24 +161,25 @@ def _says_something(content: Content) -> bool:
     return content.type != "text_reasoning" and not is_empty(content)
 
 
-ADMITTED: ContextVar[TurnRequest | None] = ContextVar("hostedagent_admitted", default=None)
-"""The request that admission has parsed, on its way through the SDK to the handler."""
-
-_current: ContextVar[TurnRequest] = ContextVar("hostedagent_turn")
-
-
 def current_turn() -> TurnRequest:
     """The turn being served, inside the agent, its middleware and its tools.
 
     Raises:
         LookupError: Called outside a turn.
     """
-    return _current.get()
+    context = current_context()
+    if context is None or not isinstance(context.turn, TurnRequest):
+        raise LookupError("There is no turn: current_turn() works inside the agent, its middleware and its tools.")
+    return context.turn
 
 
 def set_current_turn(request: TurnRequest) -> None:
     """Make `request` the current turn of this context and of every task started from it."""
-    _current.set(request)
+    context = current_context()
+    if context is None:
+        enter_context(RequestContext(request.caller, request))
+    else:
+        context.turn = request
 
 
 _MESSAGE_ROLES = ("user", "assistant", "system", "developer")

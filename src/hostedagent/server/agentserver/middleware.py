@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from azure.ai.agentserver.core import (
@@ -18,12 +18,14 @@ from azure.ai.agentserver.core import (
     reset_request_context,
     set_request_context,
 )
-from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError, PlatformContext
+from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError
 
-from hostedagent.conversation.continuation import CONTINUATION, Continuation, Continuations
+from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.references import resolve_named
-from hostedagent.engine.concurrency import SLOT, Capacity
-from hostedagent.engine.flow_control import DELIVERY, Delivery
+from hostedagent.engine.concurrency import Capacity, Slot
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.flow_control import Delivery
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.shutdown import Drain
 from hostedagent.errors import (
     Conflict,
@@ -36,10 +38,11 @@ from hostedagent.errors import (
     UnsupportedMediaType,
 )
 from hostedagent.identity import (
+    Caller,
+    RequestContext,
     ScopeResolver,
-    current_scope,
-    set_current_isolation_keys,
-    set_current_scope,
+    enter_context,
+    leave_context,
 )
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
@@ -51,11 +54,10 @@ from hostedagent.platform import (
     USER_ISOLATION_HEADER,
 )
 from hostedagent.protocol.request.body import for_sdk, parse_body, without_memory
-from hostedagent.protocol.request.turn_request import ADMITTED, TurnRequest
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.server.agentserver.ownership import EventBuffers, check_owner, forget
-from hostedagent.stores.base import StateUnavailable
-from hostedagent.stores.responses import EXCLUDED, ResponseStore
+from hostedagent.stores.base import StoreError, StoreRejected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -137,53 +139,54 @@ class AdmissionMiddleware:
         try:
             _refuse_repeated(scope)
             keys, whose = self._door.resolve_scope(headers)
-            set_current_isolation_keys(keys)
-            set_current_scope(whose)
-            await self._route(scope, headers, receive, answer, PlatformContext(user_id_key=user, call_id=call))
+            caller = Caller(whose, keys, user, call)
+            entered = enter_context(RequestContext(caller))
+            try:
+                await self._route(scope, headers, receive, answer, caller)
+            finally:
+                leave_context(entered)
         except RequestError as error:
             await answer.refuse(error, scope)
-        except StateUnavailable as error:
-            log_failure(logger, "The state store is not available", error)
-            await answer.refuse(Unavailable(_AWAY), scope)
-        except FoundryBadRequestError:
+        except (StoreRejected, FoundryBadRequestError):
             await answer.refuse(InvalidRequest("The request names something that cannot be stored or read."), scope)
-        except FoundryStorageError:  # Logged where it was raised; its words are the host's own.
+        except (StoreError, FoundryStorageError) as error:
+            log_failure(logger, "A store is not available", error)
             await answer.refuse(Unavailable(_AWAY), scope)
         finally:
             reset_request_context(token)
 
     async def _route(
-        self, scope: Scope, headers: Mapping[str, str], receive: Receive, answer: _Answer, context: PlatformContext
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, answer: _Answer, caller: Caller
     ) -> None:
         path, method = _path(scope), scope["method"]
         if path == self._root:
             if method == "POST":
                 self._refuse_when_stopping()
                 _refuse_media(headers)
-                await self._create_named(scope, headers.get(RESPONSE_ID_HEADER, "").strip(), receive, answer, context)
+                await self._create_named(scope, headers.get(RESPONSE_ID_HEADER, "").strip(), receive, answer, caller)
             else:
                 await self._app(scope, receive, answer)
             return
         response_id = path[len(self._root) + 1 :].partition("/")[0]
-        await check_owner(response_id, self._door.store, context)
+        await check_owner(response_id, self._door.store, caller)
         if method == "DELETE":  # First: whoever is told that it is gone finds nothing, and what failed is tried again.
-            await forget(response_id, current_scope(), self._door.continuations)
+            await forget(response_id, caller.scope, self._door.continuations)
         elif b"stream=true" in scope.get("query_string", b"").lower():
-            await self._door.buffers.find(response_id, self._door.store, context)
+            await self._door.buffers.find(response_id, self._door.store, caller)
             receive = self._until_over(receive)
         await self._app(scope, receive, answer)
 
     async def _create_named(
-        self, scope: Scope, response_id: str, receive: Receive, answer: _Answer, context: PlatformContext
+        self, scope: Scope, response_id: str, receive: Receive, answer: _Answer, caller: Caller
     ) -> None:
         """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
         if not response_id or not self._door.trusts_response_id:
-            await self._create(_without(scope, RESPONSE_ID_HEADER), receive, answer, context)
+            await self._create(_without(scope, RESPONSE_ID_HEADER), receive, answer, caller)
             return
         if not self._door.store.claim(response_id):
             raise Conflict(f"There is a response with the id {response_id!r}.")
         try:
-            await self._create(scope, receive, answer, context)
+            await self._create(scope, receive, answer, caller)
         finally:
             self._door.store.release_claim(response_id)
 
@@ -194,7 +197,7 @@ class AdmissionMiddleware:
         if self._door.drain.has_begun:
             raise Unavailable(_STOPPING)
 
-    async def _create(self, scope: Scope, receive: Receive, answer: _Answer, context: PlatformContext) -> None:
+    async def _create(self, scope: Scope, receive: Receive, answer: _Answer, caller: Caller) -> None:
         body = await self._read(receive)
         parsed = parse_body(body, max_depth=self._door.options.max_depth)
         self._refuse_many(parsed.get("input"))
@@ -204,13 +207,11 @@ class AdmissionMiddleware:
             raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
         slot = await self._door.capacity.take(receive)
         answer.delivery = Delivery() if request.stream and request.store and not request.background else None
-        SLOT.set(slot)
-        DELIVERY.set(answer.delivery)
         try:
             self._refuse_when_stopping()
             sent = for_sdk(payload, body if payload is parsed else None)
             receive = self._until_over(receive) if request.background else receive
-            await self._serve(scope, _replay(sent, receive), answer, request, context)
+            await self._serve(scope, _replay(sent, receive), answer, replace(request, caller=caller), slot)
         finally:
             slot.abandon()
             if answer.delivery is not None:
@@ -222,15 +223,16 @@ class AdmissionMiddleware:
             says = f"input has {count} items; this host takes at most {most} in a request."
             raise InvalidRequest(says, param="input")
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, answer: _Answer, request: TurnRequest, context: PlatformContext
-    ) -> None:
-        whose = current_scope()
-        continuation = await self._door.continuations.open(request, whose, context)
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer, request: TurnRequest, slot: Slot) -> None:
+        caller, store = request.caller, self._door.store
+        store.check_has_ended(caller, request.previous_response_id)
+        continuation = await self._door.continuations.open(request, caller)
         try:
-            CONTINUATION.set(continuation)
-            EXCLUDED.set(continuation.excluded)
-            ADMITTED.set(await resolve_named(request, self._door.store, context))
+            request = await resolve_named(request, store, caller, continuation.history_ids)
+            flow = answer.delivery or Delivery(is_bounded=False)
+            enter_context(
+                TurnContext(caller=caller, request=request, continuation=continuation, permit=slot, flow=flow)
+            )
             await self._app(scope, receive, answer)
         except asyncio.CancelledError:
             if _is_cancelled() or answer.status is not None:
@@ -240,8 +242,8 @@ class AdmissionMiddleware:
             if self._door.drain.has_begun:
                 await self._tell_ended(scope, answer, continuation.response_id)
         finally:
-            await self._door.continuations.abandon(continuation, whose)
-            await self._release(request, continuation, context)
+            await self._door.continuations.abandon(continuation, caller.scope)
+            await self._release(request, continuation)
 
     async def _tell_ended(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
         """Answer with how the turn ended, as GET would."""
@@ -258,11 +260,11 @@ class AdmissionMiddleware:
         for message in messages:
             await answer(message)
 
-    async def _release(self, request: TurnRequest, continuation: Continuation, context: PlatformContext) -> None:
+    async def _release(self, request: TurnRequest, continuation: Continuation) -> None:
         # A turn in the background outlives this request; its end lets go of its events.
         is_buffered = request.stream and request.store and not request.background
         if is_buffered and continuation.response_id is not None:
-            await self._door.buffers.release(continuation.response_id, context.user_id_key)
+            await self._door.buffers.release(continuation.response_id, request.caller.platform_user)
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []

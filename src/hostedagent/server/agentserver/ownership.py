@@ -10,17 +10,14 @@ import asyncio
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
 
 from hostedagent.conversation.continuation import Continuations
+from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import NotFound
-from hostedagent.identity import Scope
-from hostedagent.stores.responses import ResponseStore
-
-if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import PlatformContext
+from hostedagent.identity import Caller, Scope
 
 RESPONSE_ID: Final = re.compile(r"caresp_.{48}(..)?", re.DOTALL)
 """Ids that the SDK looks up, whatever characters they have; it refuses others by itself."""
@@ -29,13 +26,13 @@ REPLAY_SECONDS: Final = 600.0
 """How long the SDK lets a background response's events be read again."""
 
 
-async def check_owner(response_id: str, store: ResponseStore, context: PlatformContext) -> None:
+async def check_owner(response_id: str, store: ResponseStore, caller: Caller) -> None:
     """See that a response is the caller's.
 
     Raises:
         NotFound: It is not there, or it is somebody else's.
     """
-    if RESPONSE_ID.fullmatch(response_id) and not await store.owns(response_id, context=context):
+    if RESPONSE_ID.fullmatch(response_id) and not await store.owns(caller, response_id):
         raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
 
 
@@ -59,12 +56,12 @@ class EventBuffers:
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def find(self, response_id: str, store: ResponseStore, context: PlatformContext) -> None:
+    async def find(self, response_id: str, store: ResponseStore, caller: Caller) -> None:
         """Have the SDK read again the events of a response that ended in an earlier process; it only knows its own."""
-        names = (response_id, private_id(response_id, context.user_id_key))
+        names = (response_id, private_id(response_id, caller.platform_user))
         if not self._are_on_disk or any([await _is_known(name) for name in names]):
             return
-        if (await store.get_response(response_id, context=context)).get("status") in ("in_progress", "queued"):
+        if (await store.get(caller, response_id)).get("status") in ("in_progress", "queued"):
             return  # Its turn is about to be taken up again, and finds them itself.
         for name in names:
             stream = await streams.get_or_create(name)
@@ -74,7 +71,7 @@ class EventBuffers:
                 is_empty = True
             if not is_empty:
                 await stream.close()
-                self.release_later(response_id, context.user_id_key)
+                self.release_later(response_id, caller.platform_user)
                 return
             await streams.delete(name)
 

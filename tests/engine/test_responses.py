@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryResourceNotFoundError
 
-from hostedagent.identity import Scope, reset_current_scope, set_current_scope
-from hostedagent.stores import responses
+from hostedagent.conversation.transcript import history_ids, orphans
+from hostedagent.engine import responses
+from hostedagent.engine.responses import ResponseStore
+from hostedagent.errors import InvalidRequest, NotFound
+from hostedagent.identity import Caller, Scope
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments, ScopedResponses
-from hostedagent.stores.responses import EXCLUDED, ResponseStore
+from hostedagent.stores.providers import ProviderResponses
 from tests.emulator.wire import message, response
 
-ADA, BOB = Scope("user:ada"), Scope("user:bob")
+ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
 
 
-@contextmanager
-def serving(scope: Scope) -> Generator[None]:
-    token = set_current_scope(scope)
-    try:
-        yield
-    finally:
-        reset_current_scope(token)
-
-
 @pytest.fixture
-def store() -> Generator[ResponseStore]:
-    with serving(ADA):
-        yield ResponseStore(DocumentResponses(MemoryDocuments()))
+def store() -> ResponseStore:
+    return ResponseStore(ProviderResponses(DocumentResponses(MemoryDocuments())))
 
 
 @pytest.fixture
@@ -53,11 +44,15 @@ def done(name: str, status: str = "completed", **more: Any) -> Any:
 
 
 async def begin(store: ResponseStore, name: str, **more: Any) -> None:
-    await store.create_response(response(name, **more), [message(f"{name}-in")], None)
+    await store.create(ADA, response(name, **more), [message(f"{name}-in")])
 
 
-async def history(store: ResponseStore, name: str) -> list[str]:
-    return await store.get_history_item_ids(name, None, -1)
+async def history(
+    store: ResponseStore, name: str, *, caller: Caller = ADA, excluded: tuple[str, ...] = ()
+) -> list[str]:
+    store.check_has_ended(caller, name)
+    request = TurnRequest(input=(), previous_response_id=name)
+    return list(await history_ids(store, caller, request, excluded))
 
 
 async def test_a_committed_end_is_read_at_once_and_written_once(store: ResponseStore, updates: list[str]) -> None:
@@ -65,24 +60,24 @@ async def test_a_committed_end_is_read_at_once_and_written_once(store: ResponseS
     await store.commit(done("a"))
 
     assert await history(store, "a") == ["a-in", "a-out"]
-    await store.update_response(done("a"))
+    await store.update(ADA, done("a"))
     assert updates == ["completed"]
 
 
 async def test_an_end_that_differs_from_the_committed_one_is_written(store: ResponseStore, updates: list[str]) -> None:
     await begin(store, "a")
     await store.commit(done("a"))
-    await store.update_response(done("a", "failed"))
+    await store.update(ADA, done("a", "failed"))
 
     assert updates == ["completed", "failed"]
-    assert (await store.get_response("a"))["status"] == "failed"
+    assert (await store.get(ADA, "a"))["status"] == "failed"
 
 
 async def test_a_commit_keeps_what_the_response_was_created_with(store: ResponseStore) -> None:
     await begin(store, "a", metadata={"k": "v"}, **CONVERSATION)
     await store.commit({**done("a"), "conversation": None})
 
-    kept = await store.get_response("a")
+    kept = await store.get(ADA, "a")
     assert (kept["metadata"], kept["conversation"]) == ({"k": "v"}, {"id": "conv_1"})
 
 
@@ -94,9 +89,9 @@ async def test_a_turn_that_is_not_stored_commits_nothing(store: ResponseStore, u
 
 async def test_a_running_response_cannot_be_continued_and_an_ended_one_can(store: ResponseStore) -> None:
     await begin(store, "a")
-    with pytest.raises(FoundryBadRequestError, match="running"):
+    with pytest.raises(InvalidRequest, match="running"):
         await history(store, "a")
-    await store.update_response(done("a"))
+    await store.update(ADA, done("a"))
 
     assert await history(store, "a") == ["a-in", "a-out"]
 
@@ -106,8 +101,8 @@ async def test_a_running_response_of_somebody_else_is_as_unknown_as_any(store: R
     told: list[str] = []
 
     for name in ("a", "z"):
-        with serving(BOB), pytest.raises(FoundryResourceNotFoundError) as error:
-            await history(store, name)
+        with pytest.raises(NotFound) as error:
+            await history(store, name, caller=BOB)
         told.append(str(error.value).replace(f"'{name}'", ""))
 
     assert told[0] == told[1]
@@ -116,10 +111,9 @@ async def test_a_running_response_of_somebody_else_is_as_unknown_as_any(store: R
 async def test_a_response_belongs_to_whom_it_was_made_for(store: ResponseStore) -> None:
     await begin(store, "a")
 
-    assert await store.owns("a")
-    assert not await store.owns("z")
-    with serving(BOB):
-        assert not await store.owns("a")
+    assert await store.owns(ADA, "a")
+    assert not await store.owns(ADA, "z")
+    assert not await store.owns(BOB, "a")
 
 
 async def test_whose_a_response_is_is_known_without_being_remembered(
@@ -128,45 +122,40 @@ async def test_whose_a_response_is_is_known_without_being_remembered(
     monkeypatch.setattr(responses, "MAX_OWNERS", 2)
     for name in ("a", "b", "c"):
         await begin(store, name)
-        await store.update_response(done(name))
+        await store.update(ADA, done(name))
 
-    assert [await store.owns(name) for name in ("a", "b", "c")] == [True] * 3
-    with serving(BOB):
-        assert [await store.owns(name) for name in ("a", "b", "c")] == [False] * 3
+    assert [await store.owns(ADA, name) for name in ("a", "b", "c")] == [True] * 3
+    assert [await store.owns(BOB, name) for name in ("a", "b", "c")] == [False] * 3
 
 
 async def test_an_end_is_stored_for_its_owner_whoever_is_served_meanwhile(store: ResponseStore) -> None:
     await begin(store, "a")
-    with serving(BOB):
-        await store.commit(done("a"))
-        await store.update_response(done("a"))
+    await store.commit(done("a"))
+    await store.update(BOB, done("a"))
 
-    assert (await store.get_response("a"))["status"] == "completed"
+    assert (await store.get(ADA, "a"))["status"] == "completed"
 
 
 async def test_the_input_of_a_turn_is_known_while_it_runs(store: ResponseStore) -> None:
     await begin(store, "a")
     assert store.input_ids("a") == ("a-in",)
-    await store.update_response(done("a"))
+    await store.update(ADA, done("a"))
 
     assert store.input_ids("a") == ()
 
 
 async def test_what_failed_turns_left_is_kept_out_of_a_prompt(store: ResponseStore) -> None:
     await begin(store, "a")
-    await store.update_response(done("a"))
-    token = EXCLUDED.set(frozenset({"a-out"}))
-    try:
-        assert await history(store, "a") == ["a-in"]
-    finally:
-        EXCLUDED.reset(token)
+    await store.update(ADA, done("a"))
+
+    assert await history(store, "a", excluded=("a-out",)) == ["a-in"]
 
 
 async def test_orphans_are_what_stands_behind_the_head_of_a_conversation(store: ResponseStore) -> None:
     for name in ("a", "b"):
         await begin(store, name, **CONVERSATION)
-        await store.update_response(done(name, **CONVERSATION))
+        await store.update(ADA, done(name, **CONVERSATION))
 
-    assert await store.orphans("conv_1", "a") == ("b-in", "b-out")
-    assert await store.orphans("conv_1", "b") == ()
-    assert await store.orphans("conv_1", None) == ("a-in", "a-out", "b-in", "b-out")
+    assert await orphans(store, ADA, "conv_1", "a") == ("b-in", "b-out")
+    assert await orphans(store, ADA, "conv_1", "b") == ()
+    assert await orphans(store, ADA, "conv_1", None) == ("a-in", "a-out", "b-in", "b-out")

@@ -1,0 +1,62 @@
+"""The stored items of a conversation: which ones a turn may see, and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from hostedagent.errors import NotFound
+from hostedagent.identity import Caller
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Item
+from hostedagent.stores.base import ResponseRepository, StoreNotFound
+
+WHOLE: Final = -1
+"""The history limit that means none."""
+
+
+async def history_ids(
+    repository: ResponseRepository, caller: Caller, request: TurnRequest, excluded: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The ids of the items before a turn, oldest first, without those that failed turns left.
+
+    Raises:
+        NotFound: `previous_response_id` does not exist, or belongs to another scope.
+    """
+    previous, conversation = request.previous_response_id, request.conversation_id
+    if previous is None and conversation is None:
+        return ()
+    ids: Sequence[str] = ()
+    try:
+        ids = await repository.history_ids(caller, previous, conversation, WHOLE)
+        if previous is not None and not ids:
+            await repository.get(caller, previous)
+    except StoreNotFound:
+        raise NotFound(f"Response with id '{previous}' not found.", param="previous_response_id") from None
+    return tuple(item_id for item_id in ids if item_id not in excluded)
+
+
+async def read_items(repository: ResponseRepository, caller: Caller, ids: Sequence[str]) -> tuple[Item, ...]:
+    """The items of a conversation; deleted ones are skipped."""
+    if not ids:
+        return ()
+    return tuple(item for item in await repository.items(caller, ids) if item is not None)
+
+
+async def orphans(
+    repository: ResponseRepository, caller: Caller, conversation_id: str, head: str | None
+) -> tuple[str, ...]:
+    """The items behind the head of a conversation: a turn that died stored them."""
+    ids = await repository.history_ids(caller, None, conversation_id, WHOLE)
+    own = await repository.history_ids(caller, head, None, WHOLE) if head is not None else ()
+    last = max((n for n, item_id in enumerate(ids) if item_id in set(own)), default=-1)
+    return tuple(ids[last + 1 :])
+
+
+async def stored_by(
+    repository: ResponseRepository, caller: Caller, response_id: str, previous: str | None
+) -> tuple[str, ...]:
+    """The items that a response whose turn has not ended added to what came before it."""
+    ids = await repository.history_ids(caller, response_id, None, WHOLE)
+    before = await repository.history_ids(caller, previous, None, WHOLE) if previous else ()
+    return tuple(item_id for item_id in ids if item_id not in set(before))

@@ -1,0 +1,129 @@
+"""The SDK's provider protocol over the host's response store: identity and errors translated, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from azure.ai.agentserver.responses import FoundryApiError, FoundryBadRequestError, FoundryResourceNotFoundError
+from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.responses import ResponseStore
+from hostedagent.identity import Caller, RequestContext, current_context, enter_context
+from hostedagent.stores.base import StoreConflict, StoreError, StoreNotFound, StoreRejected
+
+if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import PlatformContext
+
+_NOT_FOUND: Final = "Not found."
+_UNAVAILABLE: Final = "The response store is not available. Try again later."
+_REJECTED: Final = "The response store refused the request."
+
+Recall = Callable[[str, "PlatformContext | None"], Awaitable["Caller | None"]]
+"""Finds whose a response is that the SDK resumes without a request."""
+
+
+class Provider:
+    """A `ResponseProviderProtocol` for the SDK.
+
+    Args:
+        store: The host's response store.
+        recall: Finds whose a response is that the SDK resumes without a request.
+    """
+
+    def __init__(self, store: ResponseStore, recall: Recall) -> None:
+        self._store = store
+        self._recall = recall
+
+    async def create_response(
+        self,
+        response: Any,
+        input_items: Iterable[Any] | None,
+        history_item_ids: Iterable[str] | None,
+        *,
+        context: PlatformContext | None = None,
+    ) -> None:
+        """Store a new response and its input."""
+        ids = list(history_item_ids) if history_item_ids is not None else None
+        async with _translated():
+            await self._store.create(_caller(context), response, input_items or (), ids)
+
+    async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
+        """Store the response anew."""
+        async with _translated():
+            await self._store.update(_caller(context), response)
+
+    async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
+        """The stored response."""
+        if current_context() is None:
+            caller = await self._recall(response_id, context)
+            if caller is None:
+                # The SDK gives up a turn of an earlier process, and cannot say whose it was: its reader learns that.
+                return {"id": response_id, "status": "failed", "output": []}
+            enter_context(RequestContext(caller))
+        async with _translated():
+            return await self._store.get(_caller(context), response_id)
+
+    async def delete_response(self, response_id: str, *, context: PlatformContext | None = None) -> None:
+        """Delete the response."""
+        async with _translated():
+            await self._store.delete(_caller(context), response_id)
+
+    async def get_input_items(
+        self,
+        response_id: str,
+        limit: int = 20,
+        ascending: bool = False,
+        after: str | None = None,
+        before: str | None = None,
+        *,
+        context: PlatformContext | None = None,
+    ) -> Any:
+        """A page of the input items of a response."""
+        async with _translated():
+            return await self._store.input_items(
+                _caller(context), response_id, limit=limit, ascending=ascending, after=after, before=before
+            )
+
+    async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> Any:
+        """Items by id, `None` for each that does not exist."""
+        async with _translated():
+            return await self._store.items(_caller(context), list(item_ids))
+
+    async def get_history_item_ids(
+        self,
+        previous_response_id: str | None,
+        conversation_id: str | None,
+        limit: int,
+        *,
+        context: PlatformContext | None = None,
+    ) -> list[str]:
+        """The ids of the conversation's items, oldest first; those of an accepted turn were read already."""
+        turn = current_context()
+        if isinstance(turn, TurnContext):
+            return list(turn.continuation.history_ids)
+        async with _translated():
+            return await self._store.history_ids(_caller(context), previous_response_id, conversation_id, limit)
+
+
+def _caller(context: PlatformContext | None) -> Caller:
+    current = current_context()
+    if current is not None:
+        return current.caller
+    return Caller(platform_user=context.user_id_key, call_id=context.call_id) if context is not None else Caller()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncGenerator[None]:
+    try:
+        yield
+    except StoreNotFound:
+        raise FoundryResourceNotFoundError(_NOT_FOUND) from None
+    except StoreConflict as error:
+        raise ResponseAlreadyExistsError(str(error)) from None
+    except StoreRejected:
+        raise FoundryBadRequestError(_REJECTED) from None
+    except StoreError as error:
+        raise FoundryApiError(_UNAVAILABLE) from error
