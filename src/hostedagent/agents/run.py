@@ -111,17 +111,17 @@ def model_name(agent: object) -> str | None:
 
 def _tools(agent: object) -> Sequence[object]:
     """The tools that the agent declares; a workflow's are those of the agents inside it."""
-    inner = _inside(getattr(agent, "workflow", None))
-    return [*own_tools(agent), *(tool for one in inner for tool in _tools(one))]
+    return [*own_tools(agent), *(tool for inner in inner_agents(agent) for tool in _tools(inner))]
 
 
 def _providers(agent: object) -> Sequence[object]:
     own = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
-    return [*own, *(row for one in _inside(getattr(agent, "workflow", None)) for row in _providers(one))]
+    return [*own, *(row for inner in inner_agents(agent) for row in _providers(inner))]
 
 
-def _inside(workflow: object) -> Sequence[object]:
-    executors = getattr(workflow, "get_executors_list", None)
+def inner_agents(agent: object) -> Sequence[object]:
+    """The agents and workflows inside a workflow's agent; none for other agents."""
+    executors = getattr(getattr(agent, "workflow", None), "get_executors_list", None)
     if not callable(executors):
         return ()
     rows = cast("Sequence[object]", executors())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agent_framework import Content
 
-from hostedagent.protocol.content import Part
+from hostedagent.protocol.content import Part, wire_json
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import SaveApproval
 from hostedagent.stores.approvals import Approval, Approvals
@@ -56,6 +56,30 @@ class Asking:
         self.open[effect.item_id] = Question(
             effect.request_id, effect.call_id, effect.name, effect.arguments, effect.hosted, batch
         )
+
+    def defer(self, questions: Sequence[Content]) -> frozenset[str]:
+        """Keep the questions that the run left for later turns, so that their calls are shown once they have run.
+
+        Returns:
+            The ids of their calls, which this turn must not show.
+        """
+        known = {question.request_id for question in self.open.values()}
+        hidden: set[str] = set()
+        for content in questions:
+            call, request_id = content.function_call, content.id
+            if call is None or request_id is None:
+                continue
+            hidden |= {ident for ident in (call.id, call.call_id) if ident}
+            if request_id not in known:
+                self.open[request_id] = Question(
+                    request_id,
+                    call.call_id,
+                    call.name or "",
+                    wire_json(call.parse_arguments() or {}),
+                    bool(call.hosted),
+                    self._request.response_id,
+                )
+        return frozenset(hidden)
 
     def settled_calls(self, update: AgentResponseUpdate) -> Iterator[Part]:
         """The calls whose results come now that they were approved; until now the caller saw questions only."""

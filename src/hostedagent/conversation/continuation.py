@@ -194,7 +194,9 @@ class Continuations:
             approval = await self.approvals.find(scope, item_id, partial(_belongs, request, snapshot), param=param)
             if approval.request_id in answers:
                 raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
-            answers[approval.request_id] = Answer(approval, item.get("approve") is True, item.get("reason"), param)
+            answers[approval.request_id] = Answer(
+                approval, item.get("approve") is True, item.get("reason"), param, item.get("always_approve")
+            )
         return tuple(answers.values())
 
     async def _asking(self, answers: Sequence[Answer], scope: Scope) -> Snapshot:

@@ -235,6 +235,8 @@ class Turn:
                     for event in self._closing(Completed()):  # Whoever spoke has spoken: none of it is said again.
                         yield event
                 await pump.let_go()
+        if self._feed is not None:
+            self._output.deferred_calls = self._asking.defer(self._feed.deferred_questions())
 
     def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
         for update in updates:

@@ -50,12 +50,21 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the caller said to a question; `param` is where."""
+    """A caller's answer to a question.
+
+    Args:
+        approval: The question.
+        approved: Whether the call may run.
+        reason: The caller's reason.
+        param: The field of the request that holds the answer, for error messages.
+        standing_rule: What the answer also allows from now on, `"tool"` or `"tool_with_arguments"`.
+    """
 
     approval: Approval
     approved: bool
     reason: str | None
     param: str
+    standing_rule: str | None = None
 
 
 class Approvals:

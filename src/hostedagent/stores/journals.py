@@ -108,7 +108,7 @@ class Journal:
 
 
 def _answer(row: Mapping[str, Json]) -> Answer:
-    return Answer(Approval(**row["approval"]), row["approved"], row["reason"], row["param"])
+    return Answer(Approval(**row["approval"]), row["approved"], row["reason"], row["param"], row.get("standing_rule"))
 
 
 class Journals:

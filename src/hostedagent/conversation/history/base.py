@@ -6,13 +6,14 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from hostedagent.agents.standing_rules import deferred_questions
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
+    from agent_framework import AgentResponseUpdate, AgentSession, Content, Message, SupportsAgentRun
 
 KeepCheckpoint: TypeAlias = Callable[[bytes, Mapping[str, OpenRequest]], Awaitable[None]]
 """Keeps a checkpoint, and what the workflow waits for in it."""
@@ -30,12 +31,18 @@ class Feed:
         session: The session that is passed to the run.
         run: How the agent is run, where not by its own `run` method.
         history_source: The key of the session's state that holds a copy of the host's transcript.
+        agent: The agent that is run.
     """
 
     messages: list[Message]
     session: AgentSession | None = None
     run: StatefulRun | None = None
     history_source: str | None = None
+    agent: object = None
+
+    def deferred_questions(self) -> Sequence[Content]:
+        """The questions that the run left in its session, to be asked or answered by a later run."""
+        return deferred_questions(self.agent, self.session)
 
 
 class StatefulRun(Protocol):

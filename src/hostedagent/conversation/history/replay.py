@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from agent_framework import InMemoryHistoryProvider
+from agent_framework import InMemoryHistoryProvider, Message
 
 from hostedagent.agents.run import default_option
 from hostedagent.agents.session_use import history_providers, history_source, needs_session, reads_session
 from hostedagent.conversation.continuation import Continuation, first_new_item
 from hostedagent.conversation.history.base import Feed, ReadHistory
-from hostedagent.conversation.history.session import answered, kept_state, open_session
+from hostedagent.conversation.history.session import answered, kept_state, open_session, unasked_questions
 from hostedagent.errors import ConfigurationError
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -23,7 +23,7 @@ from hostedagent.protocol.transcript.messages import split_messages, to_messages
 from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import AgentSession, Message, SupportsAgentRun
+    from agent_framework import AgentSession, SupportsAgentRun
 
 _MESSAGES = "messages"
 """Where the in-memory history provider keeps its messages, in its part of a session's state."""
@@ -67,15 +67,17 @@ class ReplayHistory:
         session = open_session(request, continuation, agent) if needed else None
         given: dict[str, Any] = {
             "trusts_roles": self._trusts_roles,
-            "answered": answered(continuation),
+            "answered": answered(continuation, agent),
             "resumes": request.options.tools.names if continuation.snapshot.session is not None else None,
             "made": continuation.made,
         }
         if session is None or not reads_session(agent):
             return Feed(to_messages(items, request.input, **given), session)
         transcript = split_messages(items, request.input, first_new=first_new_item(request), **given)
+        if unasked := unasked_questions(continuation):
+            transcript.history.append(Message("assistant", unasked))
         await _load(session, agent, transcript.history)
-        return Feed(transcript.input, session, history_source=history_source(agent))
+        return Feed(transcript.input, session, history_source=history_source(agent), agent=agent)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session without the transcript, when there is anything else in it."""

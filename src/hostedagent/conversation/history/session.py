@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from agent_framework import AgentSession, Content
 
 from hostedagent.agents.session_use import history_providers
+from hostedagent.agents.standing_rules import keeps_rules, standing_response
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed, ReadHistory
 from hostedagent.conversation.history.foundry_provider import HostedTurn
-from hostedagent.errors import ConfigurationError
+from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.identity import current_context
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -39,10 +40,15 @@ def open_session(request: TurnRequest, continuation: Continuation, agent: Suppor
     return AgentSession(session_id=request.scope.key("session", anchor))
 
 
-def answered(continuation: Continuation) -> Answered:
-    """The approvals that the turn answers, from their records."""
+def answered(continuation: Continuation, agent: object) -> Answered:
+    """The approvals that the turn answers, from their records.
+
+    Raises:
+        InvalidRequest: An answer makes a standing rule, and the agent keeps none.
+    """
     if not continuation.answers:
         return Answered()
+    check_rules(continuation, agent)
     batches = {
         question.batch
         for item_id, question in continuation.snapshot.open.items()
@@ -51,6 +57,39 @@ def answered(continuation: Continuation) -> Answered:
     waiting = {row.request_id for row in continuation.snapshot.open.values() if row.batch in batches}
     responses = {answer.approval.item_id: approval_response(answer) for answer in continuation.answers}
     return Answered(responses, frozenset(waiting))
+
+
+def check_rules(continuation: Continuation, agent: object) -> None:
+    """See that the agent keeps the standing rules that the answers make.
+
+    Raises:
+        InvalidRequest: It has no `ToolApprovalMiddleware`.
+    """
+    for answer in continuation.answers:
+        if answer.standing_rule is not None and not keeps_rules(agent):
+            param = answer.param.replace("approval_request_id", "always_approve")
+            raise InvalidRequest(
+                f"{param}: this agent keeps no standing approvals. Approve each call, or give the agent a "
+                "ToolApprovalMiddleware.",
+                param=param,
+            )
+
+
+def unasked_questions(continuation: Continuation) -> list[Content]:
+    """The questions that wait in the session beside those that are answered, and that no caller was ever asked."""
+    batches = {
+        continuation.snapshot.open[answer.approval.item_id].batch
+        for answer in continuation.answers
+        if answer.approval.item_id in continuation.snapshot.open
+    }
+    return [
+        Content.from_function_approval_request(
+            row.request_id,
+            Content.from_function_call(row.call_id or "", row.name, arguments=row.arguments, id=row.request_id),
+        )
+        for item_id, row in continuation.snapshot.open.items()
+        if item_id == row.request_id and row.batch in batches
+    ]
 
 
 def approval_response(answer: Answer) -> Content:
@@ -65,6 +104,9 @@ def approval_response(answer: Answer) -> Content:
         hosted=hosted or None,
         server_name=approval.server,
     )
+    if answer.standing_rule is not None:
+        request = Content.from_function_approval_request(approval.request_id, call)
+        return standing_response(request, answer.standing_rule)
     properties = {"hostedagent": {"reason": answer.reason}} if answer.reason else None
     return Content.from_function_approval_response(
         answer.approved, approval.request_id, call, additional_properties=properties
@@ -123,11 +165,11 @@ def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAg
         (),
         request.input,
         trusts_roles=trusts_roles,
-        answered=answered(continuation),
+        answered=answered(continuation, agent),
         is_whole=False,
         made=continuation.made,
     )
-    return Feed(messages, open_session(request, continuation, agent))
+    return Feed(messages, open_session(request, continuation, agent), agent=agent)
 
 
 def kept_session(feed: Feed) -> Mapping[str, Json] | None:

@@ -21,7 +21,7 @@ from hostedagent.agents.workflow_types import resolve
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed, KeepCheckpoint, ReadHistory
 from hostedagent.conversation.history.replay import ReplayHistory
-from hostedagent.conversation.history.session import approval_response, new_only
+from hostedagent.conversation.history.session import approval_response, check_rules, new_only
 from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import CallerPolicy, HistoryOwner
@@ -100,6 +100,7 @@ class WorkflowHistory:
             feed = await self._replay.before(request, continuation, history, agent)
         else:
             feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+            check_rules(continuation, agent)
             responses |= {row.approval.request_id: approval_response(row) for row in continuation.answers}
         given = WorkflowInput(
             feed.messages,

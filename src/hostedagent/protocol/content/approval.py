@@ -33,6 +33,9 @@ from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableIte
 LOCAL_SERVER: Final = "agent"
 """The `server_label` of questions about the agent's own tools; a tool of the provider has its server's label."""
 
+STANDING_RULES: Final = ("tool", "tool_with_arguments")
+"""What an answer may also allow from now on, in its field `always_approve`, which is this host's own."""
+
 HOSTED_SERVER: Final = "provider"
 """The `server_label` of questions about a provider's tool when the provider does not say which server runs it."""
 
@@ -62,6 +65,12 @@ def _read_answer(item: Item) -> Content:
     approve: object = item.get("approve")
     if not isinstance(approve, bool):
         raise InvalidRequest("mcp_approval_response needs approve, true or false.", param="approve")
+    rule = item.get("always_approve")
+    if rule is not None and (rule not in STANDING_RULES or not approve):
+        raise InvalidRequest(
+            f"always_approve must be one of {', '.join(STANDING_RULES)}, beside approve: true; not {rule!r}.",
+            param="always_approve",
+        )
     reason = read_text(item, "reason")
     return Content(
         "function_approval_response",

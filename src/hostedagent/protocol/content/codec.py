@@ -151,12 +151,13 @@ class Output:
     """Where codecs open items: the response being built, and what the turn knows about it.
 
     `held_calls` are the names of tools that ask for approval: their calls are kept back until it is known whether
-    the caller sees a question or a call. `consent_origins` are the origins that a consent link may have, `None` for
-    any.
+    the caller sees a question or a call. `deferred_calls` are the ids of calls that a later turn asks about or runs.
+    `consent_origins` are the origins that a consent link may have, `None` for any.
     """
 
     response: ResponseBuilder
     held_calls: Container[str] = frozenset[str]()
+    deferred_calls: Container[str] = frozenset[str]()
     consent_origins: frozenset[str] | None = None
 
     def item(self, prefix: str, part: Part) -> OutputItem:

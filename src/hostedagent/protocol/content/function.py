@@ -153,8 +153,10 @@ class OpenCall(BaseItem):
         return item if self._kind == "custom_tool_call" else {**item, "status": status}
 
     def close(self, end: End) -> Iterator[Emission]:
-        """End the call; a held call that became a question leaves no item."""
+        """End the call; a held call that became a question, or waits for a later turn, leaves no item."""
         if self._is_held and end.before is not None and end.before.content.type == "function_approval_request":
+            return
+        if self._is_held and (call_key(self.first.content) or "") in self.output.deferred_calls:
             return
         if self._is_held:
             self._is_held = False
