@@ -186,7 +186,7 @@ def test_an_approval_is_asked_for_at_the_terminal(invoke: Invoke, approvals: str
     code, shown, said = invoke(ASKS, "--url", approvals, typed=typed)
 
     assert code == 0
-    assert said.count("? [y/N] ") == 1
+    assert said.count("? [y/N/always] ") == 1
     assert (DONE in shown) is ran
 
 
@@ -195,8 +195,40 @@ def test_approvals_may_be_answered_beforehand(invoke: Invoke, approvals: str, fl
     code, shown, said = invoke(ASKS, "--url", approvals, "--stream", flag)
 
     assert code == 0
-    assert "[y/N]" not in said
+    assert "[y/N" not in said
     assert (DONE in shown) is ran
+
+
+ASKS_ONCE = """
+from agent_framework import Agent, Content, ToolApprovalMiddleware, tool
+from hostedagent.testing import OfflineChatClient
+
+@tool(approval_mode="always_require")
+def send(to: str) -> str:
+    "Send something."
+    return f"sent to {to}"
+
+def call(n):
+    return [Content.from_function_call(f"call-{n}", "send", arguments='{"to": "Ada"}')]
+
+model = OfflineChatClient(script=[call(1), "Done.", call(2), "Done again."])
+agent = Agent(model, tools=[send], middleware=[ToolApprovalMiddleware()])
+"""
+
+
+@pytest.mark.parametrize(("typed", "flags"), [("always\n", ()), (None, ("--always-approve",))])
+def test_an_approval_may_hold_from_now_on(
+    invoke: Invoke, tmp_path: Path, typed: str | None, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "agent.py").write_text(ASKS_ONCE)
+    with served(str(tmp_path / "agent.py")) as url:
+        code, shown, _ = invoke("Send it.", "--url", url, "--conversation", "c1", *flags, typed=typed)
+        assert (code, shown) == (0, "Done.\n")
+
+        code, shown, said = invoke("Once more.", "--url", url, "--conversation", "c1")
+
+    assert (code, shown) == (0, "Done again.\n")
+    assert "waits for approval" not in said
 
 
 def test_without_a_terminal_an_approval_waits(invoke: Invoke, approvals: str) -> None:

@@ -6,13 +6,16 @@ import asyncio
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hostedagent.cli.group import fail
 from hostedagent.cli.invoke.header import Header, header
 from hostedagent.platform import ENDPOINT_VARIABLE
+
+if TYPE_CHECKING:
+    from hostedagent.cli.invoke.answers import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class InvokeOptions:
     conversation: str | None
     continues: bool
     shown: str
-    verdict: bool | None
+    verdict: Verdict | None
 
 
 @click.command()
@@ -65,8 +68,9 @@ class InvokeOptions:
 @click.option("--events", "shown", flag_value="events", help="Print every event as one line.")
 @click.option("--json", "shown", flag_value="json", help="Print the response as JSON.")
 @click.option("--approve", is_flag=True, help="Approve every call that the agent asks about.")
+@click.option("--always-approve", is_flag=True, help="Approve them, and later calls of the same tools.")
 @click.option("--reject", is_flag=True, help="Reject every call that the agent asks about.")
-def command(shown: str | None, approve: bool, reject: bool, **options: Any) -> int:
+def command(shown: str | None, approve: bool, always_approve: bool, reject: bool, **options: Any) -> int:
     """Send one message to an agent, on this machine or deployed, and print the answer.
 
     TEXT is the message; it is read from standard input when it is omitted or -. What the agent asks back (approvals,
@@ -77,9 +81,11 @@ def command(shown: str | None, approve: bool, reject: bool, **options: Any) -> i
     """
     if options["conversation"] is not None and options["continues"]:
         raise click.UsageError("--conversation and --continue exclude each other.")
-    if approve and reject:
-        raise click.UsageError("--approve and --reject exclude each other.")
-    verdict = approve if approve or reject else None
+    flags: dict[Verdict, bool] = {"approve": approve, "always": always_approve, "reject": reject}
+    chosen = [verdict for verdict, is_set in flags.items() if is_set]
+    if len(chosen) > 1:
+        raise click.UsageError("--approve, --always-approve and --reject exclude each other.")
+    verdict = chosen[0] if chosen else None
     return ask(InvokeOptions(**options, shown=shown or "text", verdict=verdict))
 
 

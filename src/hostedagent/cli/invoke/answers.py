@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from hostedagent.protocol.types import Item
 
-_YES: Final = ("y", "yes")
+Verdict: TypeAlias = Literal["approve", "always", "reject"]
+"""An answer to a question; `always` approves the call and every later call of the same tool."""
+
+_TYPED: Final[Mapping[str, Verdict]] = {
+    **dict.fromkeys(("y", "yes"), "approve"),
+    **dict.fromkeys(("a", "always"), "always"),
+}
 _PLAIN: Final[Mapping[Any, str]] = {
     "string": "a text",
     "integer": "an integer",
@@ -34,10 +40,10 @@ class Asker:
     """Answers what an agent asks.
 
     Args:
-        verdict: What every approval is answered with; `None` to ask.
+        verdict: The answer to every approval; `None` to ask.
     """
 
-    def __init__(self, verdict: bool | None) -> None:
+    def __init__(self, verdict: Verdict | None) -> None:
         self._verdict = verdict
 
     @property
@@ -60,12 +66,13 @@ class Asker:
                 return None
 
     def _approval(self, item: Item) -> Item | None:
-        approve = self._verdict
-        if approve is None:
+        verdict = self._verdict
+        if verdict is None:
             if not sys.stdin.isatty():
                 return None
-            approve = _asked(f"Run {call(item)}? [y/N] ").strip().lower() in _YES
-        return {"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": approve}
+            verdict = _TYPED.get(_asked(f"Run {call(item)}? [y/N/always] ").strip().lower(), "reject")
+        answer = {"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": verdict != "reject"}
+        return {**answer, "always_approve": "tool"} if verdict == "always" else answer
 
 
 def described(item: Item) -> str:
