@@ -12,10 +12,7 @@ from hostedagent.protocol.types import Item
 Verdict: TypeAlias = Literal["approve", "always", "reject"]
 """An answer to a question; `always` approves the call and every later call of the same tool."""
 
-_TYPED: Final[Mapping[str, Verdict]] = {
-    **dict.fromkeys(("y", "yes"), "approve"),
-    **dict.fromkeys(("a", "always"), "always"),
-}
+_TYPED: Final[Mapping[str, Verdict]] = {"y": "approve", "yes": "approve", "a": "always", "always": "always"}
 _PLAIN: Final[Mapping[Any, str]] = {
     "string": "a text",
     "integer": "an integer",
