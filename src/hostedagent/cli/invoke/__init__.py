@@ -81,11 +81,9 @@ def command(shown: str | None, approve: bool, always_approve: bool, reject: bool
     """
     if options["conversation"] is not None and options["continues"]:
         raise click.UsageError("--conversation and --continue exclude each other.")
-    flags: dict[Verdict, bool] = {"approve": approve, "always": always_approve, "reject": reject}
-    chosen = [verdict for verdict, is_set in flags.items() if is_set]
-    if len(chosen) > 1:
+    if approve + always_approve + reject > 1:
         raise click.UsageError("--approve, --always-approve and --reject exclude each other.")
-    verdict = chosen[0] if chosen else None
+    verdict: Verdict | None = "approve" if approve else "always" if always_approve else "reject" if reject else None
     return ask(InvokeOptions(**options, shown=shown or "text", verdict=verdict))
 
 
