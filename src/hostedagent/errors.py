@@ -19,7 +19,7 @@ Only the message of a `RequestError` is written for callers. Errors of the model
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from agent_framework.exceptions import (
     AgentContentFilterException,
@@ -199,17 +199,19 @@ def failed(code: ErrorCode) -> Failed:
 
 
 def failure(error: BaseException) -> Failed:
-    """Tell what a caller may know of an error that a run raised.
+    """What a caller may know of an error that a run raised.
 
     Looks along the chain of causes for a provider error code, an Agent Framework exception class, an HTTP status, then
     the class for invalid requests; anything else is `server_error`. No text of the exception is ever used.
     """
-    chain = list(_causes(error))
+    chain = list(causes(error))
     for lookup in (_provider_code, _class_code, _status_code):
         for link in chain:
             if (code := lookup(link)) is not None:
                 return failed(code)
-    return failed("invalid_prompt" if any(isinstance(link, _INVALID_REQUEST) for link in chain) else "server_error")
+    return failed(
+        "invalid_prompt" if any(issubclass(type(link), _INVALID_REQUEST) for link in chain) else "server_error"
+    )
 
 
 def provider_failure(code: str | None) -> Failed:
@@ -217,27 +219,38 @@ def provider_failure(code: str | None) -> Failed:
     return failed(_BY_PROVIDER_CODE.get(code or "", "server_error"))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def foreign_attribute(value: object, name: str) -> object:
+    """An attribute of an object from other people's code; `None` where it is absent or looking at it raises."""
+    try:
+        return getattr(value, name, None)
+    except BaseException:  # noqa: BLE001 - a property may raise anything, and what is looked at is a failure already
+        return None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from or while, each once: such chains may be cyclic."""
     seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
+    link: object = error
+    while issubclass(type(link), BaseException) and id(link) not in seen:
         seen.add(id(link))
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        yield cast("BaseException", link)
+        cause = foreign_attribute(link, "__cause__")
+        is_hidden = foreign_attribute(link, "__suppress_context__") is True
+        link = cause or (None if is_hidden else foreign_attribute(link, "__context__"))
 
 
 def _provider_code(error: BaseException) -> ErrorCode | None:
     """OpenAI's errors have a `code`, Anthropic's only a `type`, and one inside a stream comes with status 200."""
-    for code in (getattr(error, "code", None), getattr(error, "type", None)):
-        if isinstance(code, str) and code in _BY_PROVIDER_CODE:
+    for code in (foreign_attribute(error, "code"), foreign_attribute(error, "type")):
+        if type(code) is str and code in _BY_PROVIDER_CODE:
             return _BY_PROVIDER_CODE[code]
     return None
 
 
 def _class_code(error: BaseException) -> ErrorCode | None:
-    return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), None)
+    return next((code for kind, code in _BY_CLASS if issubclass(type(error), kind)), None)
 
 
 def _status_code(error: BaseException) -> ErrorCode | None:
-    status = getattr(error, "status_code", None)
-    return _BY_STATUS.get(status) if isinstance(status, int) else None
+    status = foreign_attribute(error, "status_code")
+    return _BY_STATUS.get(status) if type(status) is int else None

@@ -57,6 +57,7 @@ from hostedagent.server.agentserver.middleware import AdmissionMiddleware, Door
 from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.server.agentserver.provider import Provider
 from hostedagent.server.errors import STATUSES, unknown_route
+from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.serve import App, Server, serve
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import StoreUnavailable
@@ -155,6 +156,7 @@ class AgentHost:
         )
         self._app.add_middleware(AdmissionMiddleware, door=door)
         self._app.add_middleware(EnvelopeMiddleware, output_of=self._store.output_of)
+        self._app.add_middleware(ExitMiddleware)
 
     def _set(self) -> Stage:
         history = _HISTORIES[self._options.history](self._options.caller, self._continuations.sessions)

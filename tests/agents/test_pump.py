@@ -100,7 +100,13 @@ async def test_a_start_that_raises_raises_at_the_first_batch() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [asyncio.CancelledError(), GeneratorExit(), SystemExit(3), BaseExceptionGroup("", [asyncio.CancelledError()])],
+    [
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        BaseExceptionGroup("", [asyncio.CancelledError()]),
+    ],
 )
 async def test_a_run_that_cancels_itself_or_exits_is_an_error_and_ends_nothing_else(error: BaseException) -> None:
     pump: Pump[int] = Pump(at_once(Source(0, error=error)))

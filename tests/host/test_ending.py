@@ -177,5 +177,5 @@ def test_an_agent_that_exits_fails_its_turn_and_ends_nothing_else() -> None:
         code, said = server.ended()
 
     assert code == 0
-    assert "RuntimeError from SystemExit" in said
+    assert "ExitInTurn from SystemExit" in said
     assert "secret-1" not in said

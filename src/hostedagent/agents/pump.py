@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Generic, Self, TypeAlias, TypeVar
 
+from hostedagent.agents.exits import ExitInTurn, exits_as_errors
+from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import StopCause
 
 logger = logging.getLogger(__name__)
@@ -108,7 +111,8 @@ class Pump(Generic[T]):
                     self._ahead = min(2 * self._ahead, READ_AHEAD)
                     await self._until_taken(stream)
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, which is another task
-            self._take_error(error)
+            with suppress(Exception):
+                self._take_error(error)
         finally:
             self._ended = True
             self._has_stream.set()
@@ -123,11 +127,13 @@ class Pump(Generic[T]):
             raise
 
     def _take_error(self, error: BaseException) -> None:
-        value = self._instead(error) if self._instead is not None and isinstance(error, Exception) else None
-        if value is None:
-            self._error = error
-        else:
-            self._buffer.append(value)
+        self._error = error  # It stands until there is a value instead: looking at an error may raise.
+        if self._instead is not None and isinstance(error, Exception):
+            with exits_as_errors():
+                value = self._instead(error)
+            if value is not None:
+                self._error = None
+                self._buffer.append(value)
 
     async def batch(self, patience: float | None = None) -> list[T] | None:
         """What has arrived; nothing when the run is held; `None` when the stream has ended.
@@ -160,7 +166,8 @@ class Pump(Generic[T]):
 
     async def _wait(self, patience: float) -> None:
         try:
-            await asyncio.wait_for(self._arrived.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._arrived.wait()
         except TimeoutError:
             raise Silent from None
 
@@ -173,10 +180,10 @@ class Pump(Generic[T]):
         error, self._error = self._error, None
         if error is None:
             return
-        if isinstance(error, Exception | KeyboardInterrupt):
+        if isinstance(error, Exception):
             raise error
         # Raised here, a cancellation would stop the turn itself, and an exit the process with all other turns.
-        raise RuntimeError("The agent's run cancelled itself, or would have ended the process.") from error
+        raise ExitInTurn("The agent's run cancelled itself, or would have ended the process.") from error
 
     async def settled(self, work: Work) -> None:
         """Hold the run until everything that it said so far was dealt with, and `work` is done. Called by the run."""
@@ -228,7 +235,14 @@ class Pump(Generic[T]):
 
 
 async def close_stream(stream: object) -> None:
-    """Close a stream that is left before its end: Agent Framework's have `close`, generators `aclose`."""
-    close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
-    if close is not None:
-        await close()
+    """Close a stream before its end: Agent Framework's have `close`, generators `aclose`.
+
+    What closing raises is logged and hides nothing: neither why the stream is closed, nor how the run ended.
+    """
+    try:
+        close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
+        if close is not None:
+            with exits_as_errors():
+                await close()
+    except Exception as error:  # noqa: BLE001 - the run has ended, and stays as it ended
+        log_failure(logger, "Closing the stream of a run failed", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostedagent.errors import provider_failure
+from hostedagent.errors import foreign_attribute, provider_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.model: str | None = None
-        self._finish_reason: str | None = None
+        self._finish_reason: object = None
         self._failed: Failed | None = None
 
     def see(self, update: AgentResponseUpdate) -> bool:
@@ -29,18 +29,19 @@ class Ending:
             Whether the model's service says with it that its answer has failed, so that nothing may follow.
         """
         if update.finish_reason is not None:
-            self._finish_reason = str(update.finish_reason)
+            self._finish_reason = update.finish_reason
             self._see_model(update)
         elif self.model is None and update.raw_representation is not None:
             self._see_model(update)
         if not reports_failure(update):
             return False
-        error = getattr(getattr(_event(update), "response", None), "error", None)
-        self._failed = provider_failure(getattr(error, "code", None))
+        error = foreign_attribute(foreign_attribute(_event(update), "response"), "error")
+        code = foreign_attribute(error, "code")
+        self._failed = provider_failure(code if isinstance(code, str) else None)
         return True
 
     def _see_model(self, update: AgentResponseUpdate) -> None:
-        model = getattr(update.raw_representation, "model", None)
+        model = foreign_attribute(update.raw_representation, "model")
         if isinstance(model, str) and model:
             self.model = model
 
@@ -63,9 +64,10 @@ class Ending:
 def reports_failure(update: AgentResponseUpdate) -> bool:
     """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
     may_end = not update.contents or update.contents[-1].type == "usage"
-    return may_end and getattr(_event(update), "type", None) == "response.failed"
+    kind = foreign_attribute(_event(update), "type") if may_end else None
+    return isinstance(kind, str) and kind == "response.failed"
 
 
 def _event(update: AgentResponseUpdate) -> object:
     raw = update.raw_representation
-    return getattr(raw, "raw_representation", raw)
+    return foreign_attribute(raw, "raw_representation") or raw

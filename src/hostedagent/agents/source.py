@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from agent_framework import SupportsAgentRun
 
+from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.resources import begin_turn_resources
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability.logging import log_failure
@@ -176,12 +177,22 @@ async def close(agent: object) -> None:
     if not callable(closer):
         return
     try:
-        result = closer()
-        if inspect.isawaitable(result):
-            task = asyncio.ensure_future(cast("Awaitable[object]", result))
-            await asyncio.shield(asyncio.wait_for(task, CLOSE_SECONDS))
+        with exits_as_errors():
+            result = closer()
+            if inspect.isawaitable(result):
+                closing = asyncio.ensure_future(cast("Awaitable[object]", result))
+                await asyncio.shield(asyncio.ensure_future(_bounded(closing)))
+                closing.result()
     except Exception as error:  # noqa: BLE001 - the turn has ended, and stays as it ended
         log_failure(logger, "Closing the agent failed", error)
+
+
+async def _bounded(closing: asyncio.Future[object]) -> None:
+    done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+    if not done:
+        closing.cancel()
+        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        raise TimeoutError
 
 
 def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Mapping
+from typing import Final, TypeGuard, cast
 
 from agent_framework import UsageDetails, add_usage_details
 
@@ -10,6 +11,10 @@ from hostedagent.protocol.types import CountUsage, Json
 
 _COUNTED_APART: Final = ("anthropic.cache_read_input_tokens", "anthropic.cache_creation_input_tokens")
 """Input that Anthropic does not count as input; the protocol does."""
+
+
+MOST: Final = 2**53 - 1
+"""The largest count: readers of JSON may hold numbers as floats."""
 
 
 class UsageCount:
@@ -25,8 +30,9 @@ class UsageCount:
 
     def count(self, effect: CountUsage) -> None:
         """Add to the count, or take its place."""
+        usage = _counts(effect.usage)
         replaces = effect.replaces or self._usage is None
-        self._usage = effect.usage if replaces else add_usage_details(self._usage, effect.usage)
+        self._usage = usage if replaces else add_usage_details(self._usage, usage)
 
     def wire(self) -> Json:
         """The response's `usage`."""
@@ -49,6 +55,17 @@ class UsageCount:
             "output_tokens_details": {"reasoning_tokens": usage.get("reasoning_output_token_count") or 0},
             "total_tokens": max(usage.get("total_token_count") or 0, read + written),
         }
+
+
+def _counts(usage: object) -> UsageDetails:
+    """The counts of a model client that are counts; clients pass on whatever their service sends."""
+    rows = cast("Mapping[object, object]", usage).items() if isinstance(usage, Mapping) else ()
+    counts = {name: int(value) for name, value in rows if _is_number(value) and 0 <= value <= MOST}
+    return cast("UsageDetails", counts)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sum(before: Json, now: Json) -> Json:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from agent_framework import AgentResponseUpdate
 
+from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.pump import close_stream
 from hostedagent.agents.result import reports_failure
 from hostedagent.errors import ConfigurationError
@@ -128,9 +129,10 @@ async def transformed(
                 yield update
                 continue
             try:
-                made = hook(update)
-                if inspect.isawaitable(made):
-                    made = await made
+                with exits_as_errors():
+                    made = hook(update)
+                    if inspect.isawaitable(made):
+                        made = await made
                 updates = [made] if isinstance(made, AgentResponseUpdate) else list(made or ())
             except Exception:
                 await close_stream(stream)
@@ -175,9 +177,10 @@ _telling: Final[set[asyncio.Task[None]]] = set()
 async def _tell(hook: OnOutcome, request: TurnRequest, outcome: Outcome) -> None:
     set_current_turn(request)
     try:
-        async with asyncio.timeout(OUTCOME_SECONDS):
-            told = hook(request, outcome)
-            if inspect.isawaitable(told):
-                await told
+        with exits_as_errors():
+            async with asyncio.timeout(OUTCOME_SECONDS):
+                told = hook(request, outcome)
+                if inspect.isawaitable(told):
+                    await told
     except Exception as error:  # noqa: BLE001 - the turn has ended, and stays as it ended
         log_failure(logger, f"on_outcome of {request.response_id} failed", error)

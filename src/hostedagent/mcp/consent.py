@@ -24,6 +24,8 @@ from agent_framework import (
 )
 from agent_framework.exceptions import UserInputRequiredException
 
+from hostedagent.errors import foreign_attribute
+
 _TOOLBOX_CODES: Final = frozenset({-32006, -32007})
 _URL_ELICITATION: Final = -32042
 _SCHEMES: Final = ("https://", "http://")
@@ -52,7 +54,8 @@ def consent_request(link: str, label: str) -> Content:
 
 def is_consent_error(error: BaseException) -> bool:
     """Whether this very error, not its cause, asks for consent. Its message may hold a link: it is not for models."""
-    return _code(error) in _TOOLBOX_CODES | {_URL_ELICITATION}
+    code = _code(error)
+    return type(code) is int and code in _TOOLBOX_CODES | {_URL_ELICITATION}
 
 
 def asking_instead(error: BaseException) -> AgentResponseUpdate | None:
@@ -69,28 +72,33 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        if isinstance(link, BaseExceptionGroup):
-            waiting.extend(cast("BaseExceptionGroup[BaseException]", link).exceptions)
-        waiting.extend(cause for cause in (link.__cause__, link.__context__) if cause is not None)
+        waiting.extend(cast("BaseExceptionGroup[BaseException]", link).exceptions if _is_group(link) else ())
+        linked = (foreign_attribute(link, "__cause__"), foreign_attribute(link, "__context__"))
+        waiting.extend(cause for cause in linked if isinstance(cause, BaseException))
+
+
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
 
 
 def _data(error: BaseException) -> object:
-    return getattr(error, "error", None)
+    return foreign_attribute(error, "error")
 
 
 def _code(error: BaseException) -> object:
-    return getattr(_data(error), "code", None)
+    return foreign_attribute(_data(error), "code")
 
 
 def _links(error: BaseException) -> Iterator[tuple[str, str]]:
     """Every link with the name of what asks, which may be empty."""
     data = _data(error)
-    if _code(error) == _URL_ELICITATION:
-        for row in _rows(getattr(data, "data", None), "elicitations"):
+    code = _code(error)
+    if type(code) is int and code == _URL_ELICITATION:
+        for row in _rows(foreign_attribute(data, "data"), "elicitations"):
             if isinstance(url := row.get("url"), str) and row.get("mode", "url") == "url":
                 yield url, ""
         return
-    message: object = getattr(data, "message", None)
+    message = foreign_attribute(data, "message")
     if not isinstance(message, str):
         return
     if message.strip().startswith(_SCHEMES):

@@ -20,6 +20,7 @@ from agent_framework.exceptions import UserInputRequiredException
 from hostedagent.agents.source import Held
 from hostedagent.errors import RequestError
 from hostedagent.mcp.consent import consent_requests, is_consent_error
+from hostedagent.observability.logging import kinds_of
 from hostedagent.protocol.request.turn_request import TurnRequest
 
 if TYPE_CHECKING:
@@ -216,15 +217,7 @@ class ServerInTurn:
 
 def warn(what: str, error: BaseException) -> None:
     """Warn, with the kinds of an error and never its text, which may hold an address or a token."""
-    kinds: list[str] = []
-    link: BaseException | None = error
-    while link is not None and len(kinds) < 6:
-        kinds.append(type(link).__qualname__)
-        if isinstance(link, BaseExceptionGroup):
-            link = cast("BaseExceptionGroup[BaseException]", link).exceptions[0]
-        else:
-            link = link.__cause__
-    logger.warning("%s: %s.", what, " from ".join(kinds))
+    logger.warning("%s: %s.", what, kinds_of(error))
 
 
 async def _transport() -> Any:

@@ -12,12 +12,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 
-from hostedagent.errors import ConfigurationError
+from hostedagent.errors import ConfigurationError, foreign_attribute
 from hostedagent.identity import RequestContext, current_context, enter_context
 from hostedagent.platform import INSIGHTS_VARIABLE
 
@@ -45,6 +45,9 @@ _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 """Characters that end a line or move a terminal's cursor, written out."""
+
+_MAX_KINDS: Final = 8
+_MAX_NAME: Final = 80
 
 _OWN: Final = __name__.partition(".")[0]
 
@@ -210,13 +213,33 @@ def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None
     if logger.isEnabledFor(logging.DEBUG):
         logger.error("%s.", what, exc_info=error)
         return
-    kinds: list[str] = []
-    link: BaseException | None = error
-    while link is not None and len(kinds) < 8:
-        kinds.append(type(link).__qualname__)
-        link = link.__cause__
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
-    # What is wrong with the developer's own code is said in words of this package.
+    # The message of a mistake in the developer's own set-up is written by this package.
     text = str(error) if isinstance(error, ConfigurationError) else "the text of the error is logged at LOG_LEVEL=DEBUG"
-    logger.error("%s: %s at %s (%s).", what, " from ".join(kinds), place, text)
+    logger.error("%s: %s at %s (%s).", what, kinds_of(error), place, text)
+
+
+def kinds_of(error: BaseException) -> str:
+    """The class names of an error and of what it was raised from, as `RuntimeError from KeyError`."""
+    kinds: list[str] = []
+    seen: set[int] = set()
+    link: object = error
+    while issubclass(type(link), BaseException) and id(link) not in seen and len(kinds) < _MAX_KINDS:
+        seen.add(id(link))
+        kinds.append(_class_name(type(link)))
+        link = _cause(link)
+    return " from ".join(kinds)
+
+
+def _cause(link: object) -> object:
+    if issubclass(type(link), BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", link).exceptions[0]
+    return foreign_attribute(link, "__cause__")
+
+
+def _class_name(kind: type) -> str:
+    """The name of a class, where it is a name: code that builds classes may put anything there."""
+    name = kind.__qualname__.rpartition(">.")[2]
+    parts = name.split(".")
+    return name if len(name) <= _MAX_NAME and all(part.isidentifier() for part in parts) else "an unnamed error"

@@ -15,6 +15,8 @@ from typing import Final, Literal, TypeAlias
 
 from azure.ai.agentserver.responses import ResponsesAgentServerHost
 
+from hostedagent.agents.exits import exits_as_errors
+
 Server: TypeAlias = Literal["uvicorn", "hypercorn"]
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ class App(ResponsesAgentServerHost):
         """The signal has come."""
         for callback in self._told:
             try:
-                callback()
+                with exits_as_errors():
+                    callback()
             except Exception:
                 logger.exception("A callback for the end of the process raised.")
 

@@ -20,6 +20,9 @@ from typing import Final, Literal
 import uvicorn
 from azure.ai.agentserver.responses import ResponsesAgentServerHost
 
+from hostedagent.agents.exits import EXITS
+from hostedagent.observability.logging import log_failure
+
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 30
@@ -70,11 +73,30 @@ def serve_with_uvicorn(
     over = threading.Event()
     server = _Ending(config, grace, on_listening, on_signal, over)
     try:
-        server.run(sockets=[listener])
+        _run(server, listener)
     finally:
         over.set()
     if not server.started:
         raise RuntimeError("The application did not start. What went wrong was logged before this.")
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run the server to its end, whatever a callback on its loop raises.
+
+    Tasks of a turn cannot exit the process (`agents.exits`), but `loop.call_later(1, sys.exit)` raises out of the loop.
+    The loop goes on from there: what was scheduled still is.
+    """
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        loop = runner.get_loop()
+        asyncio.set_event_loop(loop)
+        serving = loop.create_task(server.serve(sockets=[listener]), name="hostedagent-server")
+        while not serving.done():
+            try:
+                loop.run_until_complete(serving)
+            except EXITS as error:
+                if not serving.done():
+                    log_failure(logger, "A callback on the event loop would have ended the process", error)
+        serving.result()
 
 
 class _Ending(uvicorn.Server):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content import BY_CONTENT, COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
@@ -159,6 +159,8 @@ class Projection:
     def _lane(self, author: str | None) -> _Lane:
         lane = self._lanes.get(author)
         if lane is None:
+            if not isinstance(cast("object", author), str | None):
+                raise TypeError(f"The author of an update is a text or None, not {type(author).__name__!r}.")
             lane = self._lanes[author] = _Lane()
         return lane
 

@@ -1,0 +1,138 @@
+"""Keeps `SystemExit` and `KeyboardInterrupt` that user code raises from ending the process.
+
+asyncio raises both out of the event loop, from whichever task they come, and Agent Framework runs tools and workflow
+executors in tasks of its own: one `sys.exit` in a tool would end the turns of every user. Within a request all tasks
+are therefore created with a guard that turns them into `ExitInTurn`, an ordinary error of the turn. Signals are not
+affected: the servers handle them without raising.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
+from typing import Any, Final, TypeAlias, cast
+
+from hostedagent.observability.logging import log_failure
+
+logger = logging.getLogger(__name__)
+
+Factory: TypeAlias = Callable[..., "asyncio.Future[Any]"]
+
+EXITS: Final = (SystemExit, KeyboardInterrupt)
+"""What asyncio lets out of its event loop."""
+
+
+_NOT_AWAITABLE: Final = (*EXITS, GeneratorExit)
+"""What a task must not end with: awaiting a `GeneratorExit` closes the coroutine that awaits."""
+
+
+class ExitInTurn(RuntimeError):
+    """Code that a turn runs would have ended the process."""
+
+
+_IS_CONTAINED: ContextVar[bool] = ContextVar("hostedagent_exits_are_contained", default=False)
+
+
+def contain_exits() -> None:
+    """Guard every task that is created in the current context from now on, and in the contexts copied from it."""
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+    if not isinstance(factory, _ContainingFactory):
+        loop.set_task_factory(cast("Any", _ContainingFactory(factory)))
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(_log_unhandled)
+    _IS_CONTAINED.set(True)
+
+
+@contextmanager
+def exits_as_errors() -> Generator[None]:
+    """Turn everything that user code in the block raises, and that is no error, into one.
+
+    A cancellation of the current task from outside passes through; one that the block raised by itself does not.
+
+    Raises:
+        ExitInTurn: The block raised `SystemExit`, `KeyboardInterrupt` or another `BaseException`.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        raise _contained(error) from error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _contained(error: BaseException) -> ExitInTurn:
+    return ExitInTurn(f"Code that the turn runs raised {type(error).__name__}.")
+
+
+def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a callback or a forgotten task raised, without the text, which asyncio's own handler would log."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        log_failure(logger, "A callback, or a task that nobody awaits, failed", error)
+    else:
+        loop.default_exception_handler(context)
+
+
+class _ContainingFactory:
+    """Creates tasks as the loop's own factory does, guarded where the context asks for it."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = cast("Factory", inner or _create_task)
+
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: Context | None = None, **kwargs: Any
+    ) -> asyncio.Future[Any]:
+        is_contained = _IS_CONTAINED.get() if context is None else context.get(_IS_CONTAINED, False)
+        if context is not None:
+            kwargs["context"] = context
+        return self._inner(loop, _Guarded(coroutine) if is_contained else coroutine, **kwargs)
+
+
+def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+
+class _Guarded(Coroutine[Any, Any, Any]):
+    """A coroutine that fails where the one inside it would exit.
+
+    Not an `async def` around it: that would leave the inner one unawaited when its task is cancelled before it begins.
+    """
+
+    def __init__(self, inner: Coroutine[Any, Any, Any] | AsyncGenerator[Any, Any]) -> None:
+        self._inner = cast("Any", inner)
+
+    def send(self, value: Any, /) -> Any:
+        try:
+            return self._inner.send(value)
+        except _NOT_AWAITABLE as error:
+            raise _contained(error) from error
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        try:
+            return self._inner.throw(typ) if val is None and tb is None else self._inner.throw(typ, val, tb)
+        except _NOT_AWAITABLE as error:
+            raise _contained(error) from error
+
+    def close(self) -> None:
+        try:
+            self._inner.close()
+        except EXITS as error:
+            raise _contained(error) from error
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._inner.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        """What debuggers and anyio look at: `cr_frame`, `cr_running`, the name."""
+        return getattr(self._inner, name)

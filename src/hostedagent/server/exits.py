@@ -1,0 +1,26 @@
+"""The ASGI side of `agents.exits`: a request that would end the process is a request that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostedagent.agents.exits import contain_exits, exits_as_errors
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class ExitMiddleware:
+    """Contains exits of everything that a request runs, and of turns that the lifespan resumes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, connection or lifespan."""
+        contain_exits()
+        if scope["type"] == "lifespan":  # An application that exits at its start is one that does not start.
+            await self._app(scope, receive, send)
+            return
+        with exits_as_errors():
+            await self._app(scope, receive, send)

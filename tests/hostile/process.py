@@ -1,0 +1,37 @@
+"""A process that serves hostile agents: `python -m tests.hostile.process` prints where it listens, then its log."""
+
+from typing import Any
+
+from hostedagent import AgentHost, HostOptions, TurnRequest
+from hostedagent.agents import pump, source
+from hostedagent.cli.port import free_port
+from hostedagent.testing import ScriptedAgent
+from tests.hostile import raising, shapes
+
+ADDRESS = "127.0.0.1"
+
+RUN_TIMEOUT = 5.0
+"""Long enough for every agent that is only slow because the machine is."""
+
+pump.STOP_SECONDS = source.CLOSE_SECONDS = 0.2  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def factory(request: TurnRequest) -> Any:
+    """The agent that a request asks for; by default one that answers."""
+    if "place" in request.metadata:
+        return raising.agent(request)
+    if "shape" in request.metadata:
+        return shapes.SHAPES[request.metadata["shape"]]()
+    return ScriptedAgent(["ok"])
+
+
+def main() -> None:
+    options = HostOptions(shutdown_grace=0, run_timeout=RUN_TIMEOUT)
+    host = AgentHost(factory, options=options, hooks=raising.hooks())
+    port = free_port(ADDRESS, 0)
+    host.run(host=ADDRESS, port=port, on_listening=lambda: print(f"http://{ADDRESS}:{port}", flush=True))
+    print("ended", flush=True)
+
+
+if __name__ == "__main__":
+    main()
