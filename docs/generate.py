@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import runpy
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hostedagent.protocol.content import CODECS, NOT_ITEMS, Codec
 
 _HERE: Final = Path(__file__).parent
 _CONTENT: Final = "the rows in src/hostedagent/protocol/content"
 _LIFECYCLE: Final = "tests/lifecycle/table.py"
+_CLIENTS: Final = "tests/clients_matrix/results.json"
 _ROLES: Final = {
     "assistant": "the assistant's",
     "tool": "a tool's",
@@ -65,10 +67,52 @@ def turn_lifecycle() -> str:
     return _document(*parts, source=_LIFECYCLE)
 
 
+def clients() -> str:
+    """The document that says which clients work, and what each needs."""
+    table = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for row in table["clients"].values():
+        versions = ", ".join(f"`{name}` {version}" for name, version in row["versions"].items())
+        cells = [_cell(row["cells"][feature]) for feature in table["features"]]
+        rows.append((row["title"], row["setting"], *cells))
+        reasons = dict.fromkeys(_reasons(row, table))
+        notes.append(f"- {row['title']}: {versions}." + "".join(f" {reason}." for reason in reasons))
+    head = ("Client", "Setting needed", *(feature["title"] for feature in table["features"].values()))
+    return _document(
+        "# Clients",
+        "Which clients work with a hosted agent, as `tests/clients_matrix` tries them: each in an environment of its "
+        "own, with the newest version, against an agent that has instructions, a tool, and a tool that needs approval. "
+        "The client's result and the requests that reach the model are both checked. `yes` means plain and streamed.",
+        _table(head, rows),
+        "## Features",
+        "\n".join(f"- **{feature['title']}**: {feature['about']}" for feature in table["features"].values()),
+        "## Versions, and what a client does not have",
+        "\n".join(notes),
+        source=_CLIENTS,
+    )
+
+
+def _cell(modes: Mapping[str, str]) -> str:
+    verdicts = [value if value in ("yes", "no") else "-" for value in modes.values()]
+    if len({*verdicts}) == 1:
+        return verdicts[0]
+    return ", ".join(f"{mode}: {verdict}" for mode, verdict in zip(modes, verdicts, strict=True) if verdict != "-")
+
+
+def _reasons(row: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
+    for name, modes in row["cells"].items():
+        absent = {mode: why for mode, why in modes.items() if why not in ("yes", "no")}
+        title = table["features"][name]["title"]
+        for mode, why in absent.items():
+            yield f"{title}{'' if len(absent) > 1 else f', {mode}'}: {why}"
+
+
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "content-types.md": content_types,
     "limitations.md": limitations,
     "internals/turn-lifecycle.md": turn_lifecycle,
+    "clients.md": clients,
 }
 
 

@@ -1,0 +1,128 @@
+"""The features of the matrix with agents of Agent Framework whose model is the hosted agent."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from agent_framework import Content, Message, tool
+from driver import NOTES, PIXEL, TURNS, Case, failing_async
+from pydantic import BaseModel
+
+Build = Callable[..., Any]
+"""Gives an agent for a case, from the arguments of `Agent`."""
+STATELESS = {"store": False, "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}
+
+
+class Report(BaseModel):
+    """The weather in a city."""
+
+    city: str
+    degrees: int
+
+
+@tool
+def clock(city: Annotated[str, "Name of the city"]) -> str:
+    """Tell the time."""
+    return "noon" if city == "Paris" else "unknown"
+
+
+class Features:
+    """The features, with agents that `build` makes."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+
+    def table(self) -> Mapping[str, Callable[[Case], Any]]:
+        """The function of each feature."""
+        return {
+            "text": lambda case: self.ask(case, "My name is Ada."),
+            "instructions": lambda case: self.ask(case, "Say hello.", instructions="Answer in French."),
+            "own_tools": lambda case: self.ask(case, "How is the weather in Paris?"),
+            "client_tools": lambda case: self.ask(case, "What time is it in Paris?", tools=[clock]),
+            "both_tools": lambda case: self.ask(case, "How is the weather in Paris?", tools=[clock]),
+            "structured": self.structured,
+            "chain": self.chain,
+            "history": lambda case: self.conversation(case, TURNS),
+            "dumped": lambda case: self.conversation(case, TURNS, self.through_json),
+            "approve": lambda case: self.deciding(case, approve=True),
+            "reject": lambda case: self.deciding(case, approve=False),
+            "reasoning": lambda case: self.conversation(
+                case, ["How is the weather in Paris?", "Who am I?"], default_options=STATELESS
+            ),
+            "image": lambda case: self.ask(
+                case,
+                Message("user", [Content.from_text("What is this?"), self.data(base64.b64decode(PIXEL), "image/png")]),
+            ),
+            "text_file": lambda case: self.ask(
+                case,
+                Message(
+                    "user",
+                    [
+                        self.data(NOTES.encode(), "text/plain", filename="notes.txt"),
+                        Content.from_text("Where does Ada live?"),
+                    ],
+                ),
+            ),
+            "failure": self.failure,
+            "refusal": lambda case: failing_async(self.ask(case, "Hi.", default_options={"temperature": 9})),
+        }
+
+    async def run(self, case: Case, agent: Any, given: Any, **options: Any) -> Any:
+        if not case.streamed:
+            return await agent.run(given, **options)
+        stream = agent.run(given, stream=True, **options)
+        async for _ in stream:
+            pass
+        return await stream.get_final_response()
+
+    async def ask(self, case: Case, given: Any, **fields: Any) -> Any:
+        return (await self.run(case, self.build(case, **fields), given)).text
+
+    async def structured(self, case: Case) -> Any:
+        options = {"response_format": Report}
+        response = await self.run(case, self.build(case), "How is the weather in Paris?", options=options)
+        return response.value.model_dump()
+
+    async def chain(self, case: Case) -> Any:
+        agent = self.build(case)
+        session = agent.create_session()
+        return [(await self.run(case, agent, question, session=session)).text for question in TURNS]
+
+    async def conversation(
+        self, case: Case, questions: Any, kept: Callable[[Any], Any] = lambda messages: messages, **fields: Any
+    ) -> Any:
+        agent = self.build(case, **fields)
+        messages: list[Any] = []
+        texts = []
+        for question in questions:
+            messages.append(Message("user", [question]))
+            response = await self.run(case, agent, messages)
+            messages = kept([*messages, *response.messages])
+            texts.append(response.text)
+        return texts
+
+    async def failure(self, case: Case) -> Any:
+        """The client does not raise for a failed response; it only hands it on."""
+        raw: Any = await self.run(case, self.build(case), "Hi.")
+        while not hasattr(raw, "error"):
+            raw = raw[-1] if isinstance(raw, list) else getattr(raw, "response", None) or raw.raw_representation
+        return raw.error.code
+
+    async def deciding(self, case: Case, *, approve: bool) -> Any:
+        agent = self.build(case)
+        session = agent.create_session()
+        first = await self.run(case, agent, "Delete a.txt.", session=session)
+        requests = first.user_input_requests
+        answers = Message("user", [request.to_function_approval_response(approve) for request in requests])
+        final = await self.run(case, agent, answers, session=session)
+        asked = [[request.function_call.name, request.function_call.parse_arguments()] for request in requests]
+        return {"asked": asked, "text": final.text}
+
+    @staticmethod
+    def through_json(messages: Any) -> Any:
+        return [Message.from_dict(row) for row in json.loads(json.dumps([message.to_dict() for message in messages]))]
+
+    @staticmethod
+    def data(content: bytes, media_type: str, **properties: Any) -> Any:
+        return Content.from_data(content, media_type, additional_properties=properties)

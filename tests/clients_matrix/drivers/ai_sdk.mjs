@@ -1,0 +1,124 @@
+// The AI SDK with `@ai-sdk/openai`: `generateText` and `streamText`, objects, tools and approvals.
+
+import { createOpenAI } from "@ai-sdk/openai";
+import { Output, generateText, isStepCount, streamText, tool } from "ai";
+import { z } from "zod";
+
+import { PIXEL, TURNS, absent, failing, main } from "./driver.mjs";
+
+const WEATHER = "How is the weather in Paris?";
+const clock = tool({
+  description: "Tell the time.",
+  inputSchema: z.object({ city: z.string() }),
+  execute: async ({ city }) => (city === "Paris" ? "noon" : "unknown"),
+});
+
+async function play({ url, streamed }, options) {
+  const model = createOpenAI({ baseURL: url, apiKey: "k" }).responses("any");
+  const settings = { model, maxRetries: 0, stopWhen: isStepCount(5), ...options };
+  if (!streamed) {
+    const result = await generateText(settings);
+    const { text, output, content, response, providerMetadata, warnings } = result;
+    return { text, output: options.output && output, content, messages: result.responseMessages ?? response.messages,
+      id: providerMetadata.openai.responseId, warnings };
+  }
+  let failed;
+  const result = streamText({ ...settings, onError: ({ error }) => { failed ??= error; } });
+  try {
+    await result.consumeStream();
+    const response = await result.response;
+    return {
+      text: await result.text,
+      output: options.output && (await result.output),
+      content: await result.content,
+      messages: (await result.responseMessages) ?? response.messages,
+      id: (await result.providerMetadata).openai.responseId,
+    };
+  } catch (error) {
+    throw failed ?? error;
+  } finally {
+    if (failed) throw failed;
+  }
+}
+
+async function chain(given) {
+  const texts = [];
+  let previousResponseId;
+  for (const prompt of TURNS) {
+    const { text, id } = await play(given, { prompt, providerOptions: { openai: { previousResponseId } } });
+    texts.push(text);
+    previousResponseId = id;
+  }
+  return texts;
+}
+
+async function conversation(given, questions, kept, openai = {}) {
+  let messages = [];
+  const texts = [];
+  for (const content of questions) {
+    messages.push({ role: "user", content });
+    const { text, messages: added } = await play(given, { messages, providerOptions: { openai } });
+    messages = kept([...messages, ...added]);
+    texts.push(text);
+  }
+  return texts;
+}
+
+async function deciding(given, approved) {
+  const messages = [{ role: "user", content: "Delete a.txt." }];
+  const first = await play(given, { messages });
+  const requests = first.content.filter((part) => part.type === "tool-approval-request");
+  const asked = requests.map(({ toolCall }) => [toolCall.toolName.replace("mcp.", ""), toolCall.input]);
+  messages.push(...first.messages, {
+    role: "tool",
+    // As `convertToModelMessages` writes the answer of a user interface.
+    content: requests.map(({ approvalId }) => ({
+      type: "tool-approval-response",
+      approvalId,
+      approved,
+      providerExecuted: true,
+    })),
+  });
+  return { asked, text: (await play(given, { messages })).text };
+}
+
+async function asking(given, ...content) {
+  return (await play(given, { messages: [{ role: "user", content }] })).text;
+}
+
+const whole = (messages) => messages;
+const stateless = {
+  store: false,
+  include: ["reasoning.encrypted_content"],
+  reasoningSummary: "auto",
+  forceReasoning: true,
+};
+
+await main({
+  text: async (given) => (await play(given, { prompt: "My name is Ada." })).text,
+  instructions: async (given) =>
+    (await play(given, { instructions: "Answer in French.", prompt: "Say hello." })).text,
+  own_tools: async (given) => (await play(given, { prompt: WEATHER })).text,
+  client_tools: async (given) =>
+    (await play(given, { prompt: "What time is it in Paris?", tools: { clock } })).text,
+  both_tools: async (given) => (await play(given, { prompt: WEATHER, tools: { clock } })).text,
+  structured: async (given) => {
+    const schema = z.object({ city: z.string(), degrees: z.number() });
+    return (await play(given, { prompt: WEATHER, output: Output.object({ schema }) })).output;
+  },
+  chain,
+  history: (given) => conversation(given, TURNS, whole),
+  dumped: (given) => conversation(given, TURNS, (messages) => JSON.parse(JSON.stringify(messages))),
+  approve: (given) => deciding(given, true),
+  reject: (given) => deciding(given, false),
+  reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], whole, stateless),
+  image: (given) =>
+    asking(
+      given,
+      { type: "text", text: "What is this?" },
+      { type: "file", data: PIXEL, mediaType: "image/png" },
+    ),
+  text_file: absent("it sends images and PDFs only"),
+  failure: (given) => failing(() => play(given, { prompt: "Hi." })),
+  refusal: (given) => failing(() => play(given, { prompt: "Hi.", temperature: 9 })),
+});

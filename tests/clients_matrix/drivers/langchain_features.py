@@ -1,0 +1,122 @@
+"""What LangChain's agents and LangGraph's graphs have in common: the model, the tool and the features."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from driver import NOTES, PIXEL, TURNS, Case, failing
+from langchain_core.messages import messages_from_dict, messages_to_dict
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel
+
+Build = Callable[..., Any]
+"""Gives a runnable of `{"messages": [...]}` from a model, tools and a system prompt."""
+
+
+class Report(BaseModel):
+    """The weather in a city."""
+
+    city: str
+    degrees: int
+
+
+@tool
+def clock(city: str) -> str:
+    """Tell the time."""
+    return "noon" if city == "Paris" else "unknown"
+
+
+def model(case: Case, **fields: Any) -> ChatOpenAI:
+    return ChatOpenAI(model="any", base_url=case.url, api_key="k", max_retries=0, use_responses_api=True, **fields)
+
+
+class Features:
+    """The features of the matrix, with agents that `build` makes."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+
+    def table(self) -> Mapping[str, Callable[[Case], Any]]:
+        """The function of each feature."""
+        stateless = {"store": False, "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}
+        encoded = base64.b64encode(NOTES.encode()).decode()
+        return {
+            "text": lambda case: self.ask(case, "My name is Ada."),
+            "instructions": lambda case: self.ask(case, "Say hello.", system_prompt="Answer in French."),
+            "own_tools": lambda case: self.ask(case, "How is the weather in Paris?"),
+            "client_tools": lambda case: self.ask(case, "What time is it in Paris?", tools=[clock]),
+            "both_tools": lambda case: self.ask(case, "How is the weather in Paris?", tools=[clock]),
+            "structured": self.structured,
+            "chain": lambda case: self.conversation(case, TURNS, {"use_previous_response_id": True}),
+            "history": lambda case: self.conversation(case, TURNS),
+            "dumped": lambda case: self.conversation(case, TURNS, kept=self.through_json),
+            "approve": lambda case: self.deciding(case, approve=True),
+            "reject": lambda case: self.deciding(case, approve=False),
+            "reasoning": lambda case: self.conversation(case, ["How is the weather in Paris?", "Who am I?"], stateless),
+            "image": lambda case: self.ask(
+                case,
+                [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image", "base64": PIXEL, "mime_type": "image/png"},
+                ],
+            ),
+            "text_file": lambda case: self.ask(
+                case,
+                [
+                    {"type": "file", "base64": encoded, "mime_type": "text/plain", "filename": "notes.txt"},
+                    {"type": "text", "text": "Where does Ada live?"},
+                ],
+            ),
+            "failure": lambda case: failing(lambda: self.ask(case, "Hi.")),
+            "refusal": lambda case: failing(lambda: self.ask(case, "Hi.", fields={"temperature": 9})),
+        }
+
+    def invoke(
+        self, case: Case, messages: list[Any], *, fields: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        runnable = self.build(model(case, streaming=case.streamed, **(fields or {})), **options)
+        if not case.streamed:
+            return runnable.invoke({"messages": messages}, {"recursion_limit": 10})["messages"]
+        final: Any = None
+        for mode, chunk in runnable.stream(
+            {"messages": messages}, {"recursion_limit": 10}, stream_mode=["messages", "values"]
+        ):
+            final = chunk["messages"] if mode == "values" else final
+        return final
+
+    def ask(self, case: Case, question: Any, **options: Any) -> Any:
+        return self.invoke(case, [{"role": "user", "content": question}], **options)[-1].text
+
+    def conversation(
+        self,
+        case: Case,
+        questions: Any,
+        fields: Mapping[str, Any] | None = None,
+        kept: Callable[[Any], Any] = lambda m: m,
+    ) -> Any:
+        messages: list[Any] = []
+        texts = []
+        for question in questions:
+            messages = kept(self.invoke(case, [*messages, {"role": "user", "content": question}], fields=fields))
+            texts.append(messages[-1].text)
+        return texts
+
+    def through_json(self, messages: Any) -> Any:
+        return messages_from_dict(json.loads(json.dumps(messages_to_dict(messages))))
+
+    def structured(self, case: Case) -> Any:
+        bound = model(case, streaming=case.streamed).with_structured_output(Report, method="json_schema")
+        return bound.invoke("How is the weather in Paris?").model_dump()
+
+    def deciding(self, case: Case, *, approve: bool) -> Any:
+        # LangChain has no tool for this: its documents show the request and the answer as content blocks.
+        first = self.invoke(case, [{"role": "user", "content": "Delete a.txt."}])[-1]
+        asked = [block for block in first.content if block["type"] == "mcp_approval_request"]
+        answers = [
+            {"type": "mcp_approval_response", "approval_request_id": block["id"], "approve": approve} for block in asked
+        ]
+        fields = {"model_kwargs": {"previous_response_id": first.response_metadata["id"]}}
+        text = self.ask(case, answers, fields=fields)
+        return {"asked": [[block["name"], json.loads(block["arguments"])] for block in asked], "text": text}

@@ -1,0 +1,324 @@
+"""What every client is tried with: the agent, what its model answers, and what client and model must see in the end.
+
+A feature is tried plain and streamed where the client has both, each on a host of its own. What a client must return
+is the same for all of them, and so is what the model must have been asked, so no driver can be right on its own terms.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from agent_framework import Agent, tool
+
+from tests.clients.upstream import (
+    RATE_LIMITED,
+    Part,
+    Reasoning,
+    Reply,
+    Text,
+    ToolCall,
+    Upstream,
+    responses_client,
+    turn,
+)
+
+INSTRUCTIONS: Final = "You report the weather."
+PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+NOTES: Final = "Ada lives in Paris."
+CLIENT_INSTRUCTIONS: Final = "Answer in French."
+
+_PARIS: Final = ToolCall("weather", {"city": "Paris"})
+_SUNNY: Final = Text("It is sunny in Paris.")
+_NOON: Final = Text("It is noon in Paris.")
+_HELLO: Final = Text("Hello, Ada.")
+_YOU: Final = Text("You are Ada.")
+_SYSTEM: Final = f"system: {INSTRUCTIONS}"
+_ASKED: Final = [
+    _SYSTEM,
+    "user: How is the weather in Paris?",
+    'call weather {"city": "Paris"}',
+    "result sunny in Paris",
+]
+_THREE_TURNS: Final = [
+    _SYSTEM,
+    "user: My name is Ada.",
+    "assistant: Hello, Ada.",
+    *_ASKED[1:],
+    "assistant: It is sunny in Paris.",
+    "user: Who am I?",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """Expects a text with this in it."""
+
+    text: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.text in other
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one host saw while a client used it: the model's requests, and the files that the agent deleted."""
+
+    upstream: Upstream
+    deleted: list[str] = field(default_factory=list[str])
+
+
+Check = Callable[[Observed], Iterator[str]]
+"""Yields a sentence for each thing that is not as it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One row of the table: what happens, and what must be seen of it."""
+
+    title: str
+    about: str
+    script: tuple[Reply | Part, ...]
+    result: Any
+    asked: list[str]
+    """The newest request of the model, as the lines of its transcript."""
+    check: Check | None = None
+    needs_call: bool = True
+    """Whether the model is called at all."""
+
+
+def _deleted(*paths: str) -> Check:
+    def check(observed: Observed) -> Iterator[str]:
+        if observed.deleted != list(paths):
+            yield f"the agent deleted {observed.deleted}, not {list(paths)}"
+
+    return check
+
+
+def _items(observed: Observed) -> list[Mapping[str, Any]]:
+    return observed.upstream.requests[-1]["input"]
+
+
+def _reasoning_came_back(observed: Observed) -> Iterator[str]:
+    """The provider gets its own ciphertext under its own id."""
+    sent = [(item.get("id"), item.get("encrypted_content")) for item in _items(observed) if item["type"] == "reasoning"]
+    made = [("rs_1_0", "cipher-1"), ("rs_2_0", "cipher-2")]
+    if sent != made:
+        yield f"the model's service got the reasoning {sent}, not {made}"
+
+
+def _image_came(observed: Observed) -> Iterator[str]:
+    if f"data:image/png;base64,{PIXEL}" not in str(observed.upstream.requests[-1]):
+        yield "the image did not reach the model"
+
+
+def _notes_came(observed: Observed) -> Iterator[str]:
+    sent = str(observed.upstream.requests[-1])
+    if NOTES not in sent or "notes.txt" not in sent:
+        encoded = base64.b64encode(NOTES.encode()).decode()
+        how = "as an encoded file, which not every model reads" if encoded in sent else "not at all"
+        yield f"the file's text and name did not reach the model as text: {how}"
+
+
+def _schema_came(observed: Observed) -> Iterator[str]:
+    wanted = observed.upstream.requests[-1].get("text", {}).get("format", {}).get("type")
+    if wanted != "json_schema":
+        yield f"the model was asked for {wanted!r}, not for JSON of a schema"
+
+
+def _instructions_came(observed: Observed) -> Iterator[str]:
+    lines = observed.upstream.transcripts[-1]
+    wanted = [_SYSTEM, CLIENT_INSTRUCTIONS, "user: Say hello."]
+    if not all(any(text in line for line in lines) for text in wanted):
+        yield f"the model saw {lines}"
+
+
+FEATURES: Final[Mapping[str, Feature]] = {
+    "text": Feature("Text", "A question and its answer.", (_HELLO,), "Hello, Ada.", [_SYSTEM, "user: My name is Ada."]),
+    "instructions": Feature(
+        "Instructions",
+        "Instructions of the client reach the model beside the agent's own.",
+        (Text("Bonjour."),),
+        "Bonjour.",
+        [],
+        check=_instructions_came,
+    ),
+    "own_tools": Feature(
+        "Agent's tools",
+        "The agent calls its own tool; the client gets the answer and runs nothing.",
+        (_PARIS, _SUNNY),
+        "It is sunny in Paris.",
+        _ASKED,
+    ),
+    "client_tools": Feature(
+        "Client's tools",
+        "The model calls a tool of the client, which runs it and sends the result.",
+        (ToolCall("clock", {"city": "Paris"}), _NOON),
+        "It is noon in Paris.",
+        [_SYSTEM, "user: What time is it in Paris?", 'call clock {"city": "Paris"}', "result noon"],
+    ),
+    "both_tools": Feature(
+        "Both tools",
+        "The agent's own tool and then the client's, in one conversation.",
+        (_PARIS, ToolCall("clock", {"city": "Paris"}), _NOON),
+        "It is noon in Paris.",
+        [*_ASKED, 'call clock {"city": "Paris"}', "result noon"],
+    ),
+    "structured": Feature(
+        "Structured",
+        "JSON of a schema, as the client's own type, after a call of the agent's tool.",
+        (_PARIS, Text('{"city": "Paris", "degrees": 21}')),
+        {"city": "Paris", "degrees": 21},
+        _ASKED,
+        check=_schema_came,
+    ),
+    "chain": Feature(
+        "By id",
+        "Three turns, each continuing the one before by its id. The second calls the agent's tool.",
+        (_HELLO, _PARIS, _SUNNY, _YOU),
+        ["Hello, Ada.", "It is sunny in Paris.", "You are Ada."],
+        _THREE_TURNS,
+    ),
+    "history": Feature(
+        "History",
+        "The same three turns, with the client's own history objects sent back.",
+        (_HELLO, _PARIS, _SUNNY, _YOU),
+        ["Hello, Ada.", "It is sunny in Paris.", "You are Ada."],
+        _THREE_TURNS,
+    ),
+    "dumped": Feature(
+        "Saved history",
+        "The same, with the history saved as JSON and loaded between turns.",
+        (_HELLO, _PARIS, _SUNNY, _YOU),
+        ["Hello, Ada.", "It is sunny in Paris.", "You are Ada."],
+        _THREE_TURNS,
+    ),
+    "approve": Feature(
+        "Approval",
+        "The agent asks before it runs a tool, the client agrees, and the tool runs once.",
+        (ToolCall("delete_file", {"path": "a.txt"}), Text("It is deleted.")),
+        {"asked": [["delete_file", {"path": "a.txt"}]], "text": "It is deleted."},
+        [_SYSTEM, "user: Delete a.txt.", 'call delete_file {"path": "a.txt"}', "result deleted a.txt"],
+        check=_deleted("a.txt"),
+    ),
+    "reject": Feature(
+        "Rejection",
+        "The agent asks before it runs a tool, the client refuses, and the tool does not run.",
+        (ToolCall("delete_file", {"path": "a.txt"}), Text("I did not delete it.")),
+        {"asked": [["delete_file", {"path": "a.txt"}]], "text": "I did not delete it."},
+        [
+            _SYSTEM,
+            "user: Delete a.txt.",
+            'call delete_file {"path": "a.txt"}',
+            "result Error: Tool call invocation was rejected by user.",
+        ],
+        check=_deleted(),
+    ),
+    "reasoning": Feature(
+        "Reasoning",
+        "With `store=false`, the model's encrypted reasoning comes back to it, whole and under its own id.",
+        (
+            turn(Reasoning(("Look outside.",), encrypted="cipher-1"), _PARIS),
+            turn(Reasoning(("Say it.",), encrypted="cipher-2"), _SUNNY),
+            _YOU,
+        ),
+        ["It is sunny in Paris.", "You are Ada."],
+        [
+            *_ASKED[:2],
+            "reasoning Look outside.",
+            *_ASKED[2:],
+            "reasoning Say it.",
+            "assistant: It is sunny in Paris.",
+            "user: Who am I?",
+        ],
+        check=_reasoning_came_back,
+    ),
+    "image": Feature(
+        "Image",
+        "An image reaches the model.",
+        (Text("A pixel."),),
+        "A pixel.",
+        [_SYSTEM, "user: What is this?", "user: [input_image]"],
+        check=_image_came,
+    ),
+    "text_file": Feature(
+        "Text file",
+        "A text file reaches the model as text, with its name.",
+        (Text("In Paris."),),
+        "In Paris.",
+        [],
+        check=_notes_came,
+    ),
+    "failure": Feature(
+        "Failure",
+        "The model's service fails, and the client shows the error's code.",
+        (RATE_LIMITED,),
+        Contains("rate_limit_exceeded"),
+        [_SYSTEM, "user: Hi."],
+    ),
+    "refusal": Feature(
+        "Refusal",
+        "A wrong value is refused, and the client shows which.",
+        (),
+        Contains("temperature"),
+        [],
+        needs_call=False,
+    ),
+}
+
+
+@tool
+def weather(city: Annotated[str, "Name of the city"]) -> str:
+    """Tell the weather."""
+    return f"sunny in {city}"
+
+
+def agent(observed: Observed) -> Any:
+    """The agent that every client talks to: instructions, a tool, and a tool that needs approval."""
+
+    @tool(approval_mode="always_require")
+    def delete_file(path: str) -> str:
+        """Delete a file."""
+        observed.deleted.append(path)
+        return f"deleted {path}"
+
+    return Agent(
+        client=responses_client(observed.upstream),
+        instructions=INSTRUCTIONS,
+        name="weather-agent",
+        tools=[weather, delete_file],
+    )
+
+
+def problems(feature: Feature, observed: Observed, *, is_exact: bool) -> Iterator[str]:
+    """What the model should have been asked but was not."""
+    yield from observed.upstream.problems
+    if not observed.upstream.requests:
+        if feature.needs_call:
+            yield "the model was never called"
+        return
+    if not feature.needs_call:
+        yield "the model was called for a request that should have been refused"
+        return
+    lines = [_in_one_form(line) for line in observed.upstream.transcripts[-1]]
+    if feature.asked and (lines != feature.asked if is_exact else not _are_in_order(feature.asked, lines)):
+        yield f"the model was asked {lines}, not {feature.asked}"
+    if feature.check is not None:
+        yield from feature.check(observed)
+
+
+def _in_one_form(line: str) -> str:
+    """The line with a call's arguments in the form of `json.dumps`: clients parse them and write them in their own."""
+    call = re.fullmatch(r"(call \S+ )(\{.*\})", line)
+    return line if call is None else call[1] + json.dumps(json.loads(call[2]))
+
+
+def _are_in_order(wanted: list[str], lines: list[str]) -> bool:
+    rest = iter(lines)
+    return all(line in rest for line in wanted)

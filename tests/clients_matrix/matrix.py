@@ -1,0 +1,134 @@
+"""Runs one client: serves its hosts, starts its driver, and compares what both sides saw with what they must see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
+
+from .clients import DRIVERS, Client
+from .environments import Environment
+from .features import FEATURES, Contains, Observed, problems
+from .served import path, serving
+
+Mode = Literal["plain", "streamed"]
+MODES: Final[tuple[Mode, ...]] = ("plain", "streamed")
+Verdict = Literal["yes", "no", "absent"]
+PATIENCE: Final = 240.0
+"""Seconds that a driver may take for all of its cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one case. `absent`: the client has no such thing, and `why` says so."""
+
+    feature: str
+    mode: str
+    verdict: Verdict
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.feature} {self.mode}: {self.verdict}" + (f": {self.why}" if self.why else "")
+
+
+async def play(client: Client, features: Sequence[str] = ()) -> list[Outcome]:
+    """Try every feature, or only those named, with a client that is installed."""
+    cases = [(feature, mode) for feature in features or FEATURES for mode in MODES]
+    async with serving(cases, client.options) as (url, observed):
+        asked = [
+            {"feature": feature, "streamed": mode == "streamed", "url": url + path(feature, mode)}
+            for feature, mode in cases
+        ]
+        reports = await _drive(client, asked)
+        return [_judge(client, *case, reports.get(case), observed[case]) for case in cases]
+
+
+def _judge(client: Client, feature: str, mode: str, report: Any, observed: Observed) -> Outcome:
+    wanted = FEATURES[feature]
+    if report is None:
+        return Outcome(feature, mode, "no", "the driver reported nothing")
+    if "absent" in report:
+        return Outcome(feature, mode, "absent", report["absent"])
+    if "error" in report:
+        found = [report["error"], *observed.upstream.failures]
+    elif report["result"] != (result := _result(client, feature)):
+        found = [f"the client got {report['result']!r}, not {result!r}", *observed.upstream.failures]
+    else:
+        found = [*problems(wanted, observed, is_exact=not client.adds_to_prompt)]
+    return Outcome(feature, mode, "no" if found else "yes", "; ".join(found))
+
+
+def _result(client: Client, feature: str) -> Any:
+    """What the client must return."""
+    if feature == "failure" and client.hides_error_codes:
+        return Contains("failed")
+    return FEATURES[feature].result
+
+
+async def _drive(client: Client, cases: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+    """Run the driver and read a line of JSON for each case."""
+    async with _started(client) as process:
+        try:
+            out, err = await asyncio.wait_for(process.communicate(json.dumps(cases).encode()), PATIENCE)
+        except TimeoutError:
+            process.kill()
+            out, err = await process.communicate()
+            err += f"\nThe driver was killed after {PATIENCE:g} s.".encode()
+    reports: dict[tuple[str, str], Any] = {}
+    for line in out.decode().splitlines():
+        if line.startswith('{"feature"'):
+            report = json.loads(line)
+            reports[report["feature"], "streamed" if report["streamed"] else "plain"] = report
+    if len(reports) < len(cases):
+        print(f"{client.title}: {err.decode()[-4000:]}", file=sys.stderr)
+    return reports
+
+
+@asynccontextmanager
+async def _started(client: Client) -> AsyncGenerator[asyncio.subprocess.Process]:
+    environment = client.environment
+    # Node resolves packages from where a script is, so the drivers are copied into the environment while they run.
+    with TemporaryDirectory(prefix="drivers-", dir=environment.path) as folder:
+        shutil.copytree(DRIVERS, folder, dirs_exist_ok=True)
+        script = Path(folder) / client.driver
+        runtime = _runtime(environment, script)
+        yield await asyncio.create_subprocess_exec(
+            str(runtime),
+            str(script),
+            cwd=folder,
+            env=_variables(environment.binaries, folder),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+
+def _runtime(environment: Environment, script: Path) -> Path:
+    if script.suffix == ".mjs":
+        return environment.binaries / "node"
+    # A command of npm is driven by the Python of the tests, which needs nothing for it.
+    return environment.binaries / "python" if environment.python else Path(sys.executable)
+
+
+def _variables(binaries: Path, home: str) -> dict[str, str]:
+    """An environment without this user's settings, in which every call that leaves the machine fails at once."""
+    kept = {name: os.environ[name] for name in ("LANG", "SYSTEMROOT", "TMPDIR") if name in os.environ}
+    nowhere = "http://127.0.0.1:9"
+    return {
+        **kept,
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "HOME": home,
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "OPENAI_API_KEY": "k",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

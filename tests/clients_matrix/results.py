@@ -1,0 +1,53 @@
+"""The recorded table: what came of every case when it was last recorded. `docs/clients.md` is generated from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .clients import CLIENTS
+from .features import FEATURES
+from .matrix import MODES, Outcome
+
+FILE: Final = Path(__file__).with_name("results.json")
+
+
+def read() -> dict[str, Any]:
+    """The recorded clients, by name."""
+    return json.loads(FILE.read_text(encoding="utf-8"))["clients"] if FILE.exists() else {}
+
+
+def recorded(outcomes: Sequence[Outcome]) -> dict[str, dict[str, str]]:
+    """The outcomes of one client in the form in which they are recorded."""
+    cells: dict[str, dict[str, str]] = {feature: {} for feature in FEATURES}
+    for outcome in outcomes:
+        is_absent = outcome.verdict == "absent"
+        cells[outcome.feature][outcome.mode] = outcome.why if is_absent else outcome.verdict
+    return cells
+
+
+def described(name: str) -> dict[str, Any]:
+    """What the table says of a client beside its outcomes."""
+    client = CLIENTS[name]
+    versions = {package: version for package, version in client.environment.versions.items() if package != "node"}
+    return {"title": client.title, "setting": client.setting, "versions": versions}
+
+
+def features() -> dict[str, Any]:
+    """What the table says of each feature."""
+    return {name: {"title": feature.title, "about": feature.about} for name, feature in FEATURES.items()}
+
+
+def write(played: Mapping[str, Sequence[Outcome]]) -> None:
+    """Record the clients that were played, beside those that were recorded before."""
+    known = read()
+    for name, outcomes in played.items():
+        known[name] = {**described(name), "cells": recorded(outcomes)}
+    table = {
+        "modes": MODES,
+        "features": features(),
+        "clients": {name: known[name] for name in CLIENTS if name in known},
+    }
+    FILE.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
