@@ -30,7 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite in parallel; what is named on the command line runs as it says."""
     is_chosen = config.getoption("numprocesses", None) is not None
-    if is_whole(config) and not is_chosen and find_spec("xdist") is not None:
+    # A worker process is configured like its parent: without the check, each would start workers of its own.
+    if is_whole(config) and not is_chosen and not hasattr(config, "workerinput") and find_spec("xdist") is not None:
         config.option.numprocesses = min(os.cpu_count() or 1, 4)
         config.option.dist = "worksteal"
 
