@@ -84,6 +84,24 @@ _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], Histo
 }
 
 
+_ARGUMENTS: Final[Mapping[str, tuple[type, str]]] = {
+    "options": (HostOptions, "HostOptions(...)"),
+    "stores": (Stores, "the result of memory_stores(), file_stores() or foundry_stores()"),
+    "hooks": (Hooks, "Hooks(...)"),
+    "prefix": (str, "a path such as '/agents/writer'"),
+}
+"""The keyword arguments of `AgentHost`, and what to pass."""
+
+
+def _check_arguments(*, resolve_scope: object, **arguments: object) -> None:
+    for name, value in arguments.items():
+        kind, wanted = _ARGUMENTS[name]
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"AgentHost({name}=...) takes {wanted}, not {value!r:.80}.")
+    if resolve_scope is not None and not callable(resolve_scope):
+        raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
+
+
 class AgentHost:
     """Serves an agent over the Responses protocol.
 
@@ -115,6 +133,7 @@ class AgentHost:
         resolve_scope: ScopeResolver | None = None,
         prefix: str = "",
     ) -> None:
+        _check_arguments(options=options, stores=stores, hooks=hooks, resolve_scope=resolve_scope, prefix=prefix)
         self._options = options = options or HostOptions()
         self._prefix = prefix.rstrip("/")
         self._hooks = hooks or Hooks()

@@ -89,6 +89,15 @@ class HostOptions:
             raise ConfigurationError(f"history is one of {', '.join(get_args(HistoryOwner))}, not {self.history!r}.")
         for name, wanted in _NUMBERS.items():
             wanted.check(name, getattr(self, name))
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}.")
+        if not isinstance(self.caller, CallerPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - not typed code
+            raise ConfigurationError(f"caller is a CallerPolicy(...), not {self.caller!r}.")
+        if isinstance(self.consent_origins, str):
+            raise ConfigurationError(
+                f"consent_origins is a set of origins: frozenset({{{self.consent_origins!r}}}), not one text."
+            )
 
 
 _INFINITE: Final = float("inf")
@@ -130,3 +139,6 @@ _NUMBERS: Final[Mapping[str, _Number]] = {
     "shutdown_grace": _Number(most=MAX_SHUTDOWN_GRACE),
 }
 """Every number of `HostOptions`."""
+
+_FLAGS: Final = ("allow_snapshots", "accepts_protocol_1", "show_intermediate", "resilient_background")
+"""Every option of `HostOptions` that is true or false."""

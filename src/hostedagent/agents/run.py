@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.protocol.request.options import client_options
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
@@ -36,7 +36,7 @@ async def start_run(
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
         continuation_token: Finds what the model's service already does for the turn, instead of asking it anew.
     """
-    accepted = _accepted(type(agent))
+    accepted = _accepted(agent)
     arguments: dict[str, Any] = {"stream": True}
     if session is not None and _takes(accepted, "session"):
         arguments["session"] = session
@@ -49,11 +49,21 @@ async def start_run(
     if options and _takes(accepted, "options"):
         arguments["options"] = options
     made: Any = cast("Any", agent.run)(list(messages), **arguments)
-    if not inspect.iscoroutine(made):
+    if not hasattr(made, "__aiter__") and inspect.isawaitable(made):
+        made = await made
+    return _stream(made, agent)
+
+
+def _stream(made: Any, agent: object) -> AsyncIterable[AgentResponseUpdate]:
+    """The updates of a run; an agent that cannot stream returns a response, whatever it was asked for."""
+    if hasattr(made, "__aiter__"):
         return made
-    result: AsyncIterable[AgentResponseUpdate] | AgentResponse = await made
-    # An agent that cannot stream answers whole, whatever it was asked.
-    return result if isinstance(result, AsyncIterable) else _updates(result)
+    if callable(getattr(made, "to_updates", None)) and hasattr(made, "messages"):
+        return _updates(made)
+    raise ConfigurationError(
+        f"run of {type(agent).__name__!r} returned {type(made).__name__!r}. It must return a ResponseStream, an async "
+        "iterator of AgentResponseUpdate, an AgentResponse, or an awaitable of one of these."
+    )
 
 
 async def _updates(response: AgentResponse) -> AsyncGenerator[AgentResponseUpdate]:
@@ -149,9 +159,18 @@ def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> d
     return options
 
 
+def _accepted(agent: object) -> frozenset[str]:
+    """The keywords that an agent's `run` takes, `**` for any. It may be a method or bound on the instance."""
+    run: Any = cast("Any", agent).run
+    return _keywords(getattr(run, "__func__", run))
+
+
 @lru_cache(maxsize=256)
-def _accepted(kind: type) -> frozenset[str]:
-    parameters = inspect.signature(cast("Any", kind).run).parameters.values()
+def _keywords(run: Callable[..., Any]) -> frozenset[str]:
+    try:
+        parameters = inspect.signature(run).parameters.values()
+    except (TypeError, ValueError):  # It does not say; anything else than the protocol's minimum may be too much.
+        return frozenset({"stream", "session"})
     names = {row.name for row in parameters if row.kind in (row.KEYWORD_ONLY, row.POSITIONAL_OR_KEYWORD)}
     return frozenset(names | {"**"}) if any(row.kind == row.VAR_KEYWORD for row in parameters) else frozenset(names)
 

@@ -13,11 +13,9 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from agent_framework import SupportsAgentRun
-
+from hostedagent.agents.candidates import check_factory, is_agent, refuse_made, takes_request
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.resources import begin_turn_resources
 from hostedagent.errors import ConfigurationError
@@ -25,7 +23,7 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 
 if TYPE_CHECKING:  # Workflows are a large part of Agent Framework, and most hosts have none.
-    from agent_framework import Workflow, WorkflowBuilder
+    from agent_framework import SupportsAgentRun, Workflow, WorkflowBuilder
 
 logger = logging.getLogger(__name__)
 
@@ -59,15 +57,11 @@ class AgentSource:
                 "A workflow keeps the state of its run, so one instance can't serve several turns. "
                 "Pass a function that builds a fresh one: AgentHost(lambda: build_workflow())."
             )
-        if isinstance(agent_or_factory, SupportsAgentRun) and not inspect.isclass(agent_or_factory):
+        if is_agent(agent_or_factory):
             self.instance = agent_or_factory
-        elif callable(agent_or_factory):
+        elif check_factory(agent_or_factory):
             self._factory = agent_or_factory
-            self._factory_takes_request = _arity(agent_or_factory) == 1
-        else:
-            raise ConfigurationError(
-                f"AgentHost takes an agent or a function that makes one, not {type(agent_or_factory).__name__!r}."
-            )
+            self._factory_takes_request = takes_request(agent_or_factory)
 
     @asynccontextmanager
     async def open(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
@@ -121,8 +115,8 @@ def _agent_of(made: Any) -> SupportsAgentRun:
         made = build()
     if callable(as_agent := getattr(made, "as_agent", None)) and not hasattr(made, "create_session"):
         made = as_agent()
-    if not isinstance(made, SupportsAgentRun):
-        raise ConfigurationError(f"The agent factory returned {type(made).__name__!r}, which cannot run.")
+    if not is_agent(made):
+        raise refuse_made(made)
     return made
 
 
@@ -196,8 +190,8 @@ async def _bounded(closing: asyncio.Future[object]) -> None:
 
 
 def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
-    providers = getattr(agent, "context_providers", None)
-    if not isinstance(providers, list):
+    providers = getattr(agent, "__dict__", {}).get("context_providers")
+    if not isinstance(providers, list):  # An agent of another make, or a proxy, whose copy would not be its own.
         return agent
     own = cast("Any", copy.copy(agent))
     own.context_providers = list(cast("list[object]", providers))
@@ -219,16 +213,3 @@ def _is_workflow(value: object) -> bool:
     is_workflow = hasattr(value, "as_agent") and hasattr(value, "run") and not hasattr(value, "create_session")
     is_builder = hasattr(value, "add_edge") and hasattr(value, "build")
     return is_workflow or is_builder or hasattr(value, "workflow")
-
-
-def _arity(factory: Callable[..., object]) -> int:
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):
-        return 0
-    given = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    required = [row for row in parameters if row.default is row.empty and row.kind not in given]
-    if len(required) > 1 or any(row.kind is Parameter.KEYWORD_ONLY for row in required):
-        names = ", ".join(row.name for row in required)
-        raise ConfigurationError(f"An agent factory takes no argument or one TurnRequest; this one takes {names}.")
-    return len(required)

@@ -1,0 +1,134 @@
+"""What can be served: agents of any make, and functions that create them.
+
+Anything else is refused when the host is built, with a sentence that says what to write. An agent is recognised by its
+members, as `SupportsAgentRun` describes them. A proxy for another object has them too, which the protocol's own
+`isinstance` does not see in every version of Python.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any, Final, TypeGuard
+
+from agent_framework import BaseAgent, SupportsAgentRun
+
+from hostedagent.errors import ConfigurationError
+
+_MEMBERS: Final = ("id", "name", "description", "run", "create_session", "get_session")
+
+
+def is_agent(value: object) -> TypeGuard[SupportsAgentRun]:
+    """Whether a value has the members of an agent. A mock of one lacks those that its class does not declare."""
+    if inspect.isclass(value) or not callable(getattr(value, "run", None)):
+        return False
+    return isinstance(value, BaseAgent) or not _missing(value)
+
+
+def _missing(value: object) -> list[str]:
+    return [name for name in _MEMBERS if not hasattr(value, name)]
+
+
+def check_factory(factory: object) -> TypeGuard[Callable[..., Any]]:
+    """See that a value is a function that creates agents.
+
+    Raises:
+        ConfigurationError: It is not; the message says what to write instead.
+    """
+    if inspect.isclass(factory):
+        _check_class(factory)
+    else:
+        _check_function(factory)
+    return True
+
+
+def _check_class(kind: type) -> None:
+    """See that a class is a factory: it creates agents, or what builds or opens them, from nothing or the request."""
+    may_create = any(callable(getattr(kind, name, None)) for name in ("run", "build", "__aenter__"))
+    required = _required(kind)
+    is_simple = not required or (len(required) == 1 and "TurnRequest" in str(required[0].annotation))
+    if not may_create or not is_simple:
+        name = kind.__name__
+        raise ConfigurationError(
+            f"AgentHost got the class {name}. Pass an agent, AgentHost({name}(...)), or a function that creates one "
+            f"for each turn, AgentHost(lambda: {name}(...))."
+        )
+
+
+def _check_function(factory: object) -> None:
+    if inspect.iscoroutine(factory) or inspect.isawaitable(factory):
+        raise ConfigurationError(
+            f"AgentHost got {_kind(factory)}, the result of calling an async function. Pass the function itself: "
+            "AgentHost(create_agent), not AgentHost(create_agent())."
+        )
+    if callable(getattr(factory, "get_response", None)):
+        raise ConfigurationError(
+            f"AgentHost got the chat client {_kind(factory)}. Give it to an agent: "
+            "AgentHost(Agent(client, instructions=...))."
+        )
+    if callable(getattr(factory, "run", None)):
+        raise ConfigurationError(
+            f"{_kind(factory)} has run, but an agent also needs {', '.join(_missing(factory))}. Derive it from "
+            "agent_framework.BaseAgent."
+        )
+    if not callable(factory):
+        raise ConfigurationError(
+            f"AgentHost takes an agent or a function that creates one, not {_kind(factory)}: {factory!r:.80}."
+        )
+    _check_yields(factory)
+
+
+def _required(factory: Callable[..., object]) -> list[Parameter]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    given = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return [row for row in parameters if row.default is row.empty and row.kind not in given]
+
+
+def _check_yields(factory: Callable[..., Any]) -> None:
+    name = getattr(factory, "__name__", _kind(factory))
+    call: object = getattr(factory, "__call__", None)  # noqa: B004 - of an object whose class has the method
+    if any(inspect.isasyncgenfunction(row) or inspect.isgeneratorfunction(row) for row in (factory, call)):
+        raise ConfigurationError(
+            f"{name} yields, and a factory returns an agent. Write return instead of yield; to close the agent after "
+            "each turn, decorate the async function with contextlib.asynccontextmanager."
+        )
+    if inspect.isgeneratorfunction(getattr(factory, "__wrapped__", None)):
+        raise ConfigurationError(
+            f"{name} is a context manager that is not async. Make it an async function and decorate it with "
+            "contextlib.asynccontextmanager."
+        )
+
+
+def takes_request(factory: Callable[..., object]) -> bool:
+    """Whether a factory takes the turn's request.
+
+    Raises:
+        ConfigurationError: It takes something else.
+    """
+    required = _required(factory)
+    if len(required) > 1 or any(row.kind is Parameter.KEYWORD_ONLY for row in required):
+        names = ", ".join(row.name for row in required)
+        raise ConfigurationError(f"An agent factory takes no argument or one TurnRequest; this one takes {names}.")
+    return len(required) == 1
+
+
+def refuse_made(made: object) -> ConfigurationError:
+    """The error for something that a factory returned and that is no agent."""
+    if made is None:
+        return ConfigurationError("The agent factory returned None. Does it end with return agent?")
+    if inspect.isasyncgen(made) or inspect.isgenerator(made):
+        return ConfigurationError(
+            f"The agent factory returned {_kind(made)}. A factory returns an agent, and does not yield the answer."
+        )
+    if inspect.isclass(made):
+        return ConfigurationError(f"The agent factory returned the class {made.__name__}, not an agent.")
+    missing = ", ".join(_missing(made))
+    return ConfigurationError(f"The agent factory returned {_kind(made)}, which is no agent: it has no {missing}.")
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__!r}"
