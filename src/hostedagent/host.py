@@ -19,7 +19,7 @@ from azure.ai.agentserver.responses import (
     ResponsesServerOptions,
 )
 
-from hostedagent.agents.run import tool_names
+from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.agents.source import AgentFactory, AgentSource
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.history.base import HistoryPolicy
@@ -170,6 +170,7 @@ class AgentHost:
             capacity=self._capacity,
             prefix=self._prefix,
             reserved_tools=tool_names(self._source.instance),
+            known_tools=known_tools(self._source.instance) if self._source.instance is not None else None,
             trusts_response_id=is_hosted(),
             trusts_platform_headers=is_hosted() or resolve_scope is None,
         )

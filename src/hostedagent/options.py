@@ -18,6 +18,10 @@ MAX_SHUTDOWN_GRACE: Final = 8.0
 
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
 
+Instructions: TypeAlias = Literal["forward", "append", "refuse"]
+
+UnknownTools: TypeAlias = Literal["refuse", "drop"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerPolicy:
@@ -26,17 +30,33 @@ class CallerPolicy:
     Args:
         allow_model: Whether `model` chooses the model. Otherwise it is accepted and ignored, and the response names
             the model that answered.
-        allow_instructions: Whether `instructions` are added to the agent's own. Otherwise they are refused, and
-            system and developer messages in the input reach the model as what they are: the caller's words.
+        instructions: How a request's `instructions` reach the agent. `forward`: as the caller's words in front of the
+            conversation, exactly like a system message in the input. `append`: added to the agent's own instructions;
+            system and developer messages of the input keep their role too. `refuse`: answered with 400.
         allow_function_tools: Whether the caller may bring function tools, which the caller runs itself.
         allow_server_tools: The types of server-side tools that a caller may add (for example `"web_search"`). A
             remote MCP server (`"mcp"`) lets a caller make the agent's network talk to any host: think twice.
+        unknown_tools: What happens to tools of every other type. `refuse`: answered with 400. `drop`: the request is
+            served without them, as for clients that always offer tools of their own service.
+
+    Raises:
+        ConfigurationError: A value is not one of those listed.
     """
 
     allow_model: bool = False
-    allow_instructions: bool = False
+    instructions: Instructions = "forward"
     allow_function_tools: bool = True
     allow_server_tools: frozenset[str] = field(default_factory=frozenset[str])
+    unknown_tools: UnknownTools = "refuse"
+
+    def __post_init__(self) -> None:
+        _check_choice("CallerPolicy.instructions", self.instructions, get_args(Instructions))
+        _check_choice("CallerPolicy.unknown_tools", self.unknown_tools, get_args(UnknownTools))
+
+    @property
+    def trusts_roles(self) -> bool:
+        """Whether system and developer messages of callers keep their role."""
+        return self.instructions == "append"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +68,14 @@ class HostOptions:
         history: Who keeps the conversation. `replay`: the host's response store; `service`: the model's service;
             `session`: the agent's own history provider.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
-        max_items: The most items of an input; more get 400. Each of them is work that nothing else can run beside.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
+        max_values: The most JSON values in a request body, keys not counted; more get 400.
+        max_items: The most input items; more get 400.
+        max_parts: The most content parts of all input items together; more get 400.
+        max_tools: The most tools that a caller may bring; more get 400.
+        max_include: The most entries of `include`; more get 400.
+        max_schema_depth: The deepest nesting of a tool's `parameters` or of a `text.format.schema`; deeper ones get
+            400.
         retention: Seconds that sessions, approvals and leases are kept after their last change.
         allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, can be reached.
         accepts_protocol_1: Whether a hosted process honours the isolation headers of container protocol 1.0.0.
@@ -70,8 +96,13 @@ class HostOptions:
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
     max_body_bytes: int = 32 * 1024 * 1024
-    max_items: int = 10_000
     max_depth: int = 100
+    max_values: int = 250_000
+    max_items: int = 10_000
+    max_parts: int = 10_000
+    max_tools: int = 128
+    max_include: int = 64
+    max_schema_depth: int = 50
     retention: float = 30 * 86400.0
     allow_snapshots: bool = False
     accepts_protocol_1: bool = False
@@ -85,8 +116,7 @@ class HostOptions:
     shutdown_grace: float = MAX_SHUTDOWN_GRACE
 
     def __post_init__(self) -> None:
-        if self.history not in get_args(HistoryOwner):
-            raise ConfigurationError(f"history is one of {', '.join(get_args(HistoryOwner))}, not {self.history!r}.")
+        _check_choice("history", self.history, get_args(HistoryOwner))
         for name, wanted in _NUMBERS.items():
             wanted.check(name, getattr(self, name))
         for name in _FLAGS:
@@ -101,6 +131,11 @@ class HostOptions:
 
 
 _INFINITE: Final = float("inf")
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"{name} is one of {', '.join(choices)}, not {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +164,13 @@ class _Number:
 
 _NUMBERS: Final[Mapping[str, _Number]] = {
     "max_body_bytes": _Number(1, is_whole=True),
-    "max_items": _Number(1, is_whole=True),
     "max_depth": _Number(1, is_whole=True),
+    "max_values": _Number(1, is_whole=True),
+    "max_items": _Number(1, is_whole=True),
+    "max_parts": _Number(1, is_whole=True),
+    "max_tools": _Number(is_whole=True),
+    "max_include": _Number(is_whole=True),
+    "max_schema_depth": _Number(1, is_whole=True),
     "retention": _Number(),
     "max_turns": _Number(1, is_whole=True, may_be_none=True),
     "max_waiting": _Number(is_whole=True),

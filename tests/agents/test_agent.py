@@ -6,7 +6,7 @@ import pytest
 from agent_framework import Agent, AgentSession, Message, tool
 
 from hostedagent import CallerPolicy, TurnRequest
-from hostedagent.agents.run import approval_tools, check_tool_names, model_name, start_run, tool_names
+from hostedagent.agents.run import approval_tools, check_tools, model_name, start_run, tool_names
 from hostedagent.errors import InvalidRequest
 from hostedagent.testing import OfflineChatClient, ScriptedAgent
 
@@ -95,8 +95,8 @@ def test_a_callers_tool_must_not_take_the_name_of_the_agents() -> None:
     assert tool_names(agent) == {"mine", "guarded"}
     assert approval_tools(agent) == {"guarded"}
     with pytest.raises(InvalidRequest, match="'mine'"):
-        check_tool_names(agent, REQUEST)
-    check_tool_names(agent, PLAIN)
+        check_tools(agent, REQUEST)
+    check_tools(agent, PLAIN)
 
 
 def test_the_model_is_known_where_the_client_says_it() -> None:

@@ -60,7 +60,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
     },
 }
-OPTIONS = HostOptions(caller=CallerPolicy(allow_instructions=True))
+OPTIONS = HostOptions(caller=CallerPolicy(instructions="append"))
 
 
 async def answers(client: InProcessClient, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from hostedagent.errors import ConfigurationError, InvalidRequest
+from hostedagent.errors import ConfigurationError
 from hostedagent.protocol.request.options import client_options
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
@@ -71,15 +71,24 @@ async def _updates(response: AgentResponse) -> AsyncGenerator[AgentResponseUpdat
         yield update
 
 
-def check_tool_names(agent: object, request: TurnRequest) -> None:
-    """See that the caller's tools do not take the name of one of the agent's.
+def check_tools(agent: object, request: TurnRequest) -> None:
+    """Check the caller's tools and `tool_choice` against the tools of the agent.
 
     Raises:
-        InvalidRequest: One does.
+        InvalidRequest: A tool has the name of one of the agent's, or `tool_choice` names a tool that does not exist.
     """
-    names = request.options.tools.names
-    if names and (clash := sorted(names & tool_names(agent))):
-        raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
+    request.options.tools.check_names(tool_names(agent))
+    if (known := known_tools(agent)) is not None:
+        request.options.tools.check_choice(known)
+
+
+def known_tools(agent: object) -> frozenset[str] | None:
+    """The names of all tools that the agent can have in a run; `None` where providers or MCP servers bring more."""
+    if not hasattr(agent, "default_options") or hasattr(agent, "workflow"):
+        return None
+    if getattr(agent, "context_providers", None) or getattr(agent, "mcp_tools", None):
+        return None
+    return tool_names(agent)
 
 
 def tool_names(agent: object) -> frozenset[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
 from hostedagent.agents.result import Ending
-from hostedagent.agents.run import asking_tools, check_tool_names, model_name, start_run
+from hostedagent.agents.run import asking_tools, check_tools, model_name, start_run
 from hostedagent.agents.source import is_workflow_agent
 from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.approvals import Asking
@@ -176,7 +176,7 @@ class Turn:
         if self._stage.source.instance is None:  # An instance was checked when the host was built.
             self._history.check(agent)
         self._span.meet(agent)
-        check_tool_names(agent, self._request)
+        check_tools(agent, self._request)
         self._output.held_calls = asking_tools(agent)
         self._ending.model = None
         if (model := model_name(agent)) is not None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content import End
+from hostedagent.protocol.content.reasoning import seal, unseal
 from tests.protocol.content.harness import project, read, update
 from tests.protocol.content.wire import again, emit, lines, log
 
@@ -43,8 +44,12 @@ def item(*summary: str, raw: tuple[str, ...] = (), encrypted: str | None = None)
     return {**found, "status": "completed"}
 
 
+def sent(*summary: str, encrypted: str, provider_id: str | None = "rs_p") -> dict[str, Any]:
+    return item(*summary, encrypted=seal(encrypted, provider_id))
+
+
 READ = [
-    pytest.param(item("a"), [("rs_1", "a", None, PLAIN)], id="summary"),
+    pytest.param(item("a"), [], id="without an encrypted form"),
     pytest.param(
         item("a", "b", encrypted="x"),
         [("rs_1", "a", None, PLAIN), ("rs_1", "b", "x", PLAIN)],
@@ -82,14 +87,20 @@ def test_a_malformed_item_is_refused_with_the_place(wire: dict[str, Any], param:
 
 EMIT = [
     pytest.param([thought("a")], item("a"), id="summary"),
-    pytest.param([thought("a", protected_data="x")], item("a", encrypted="x"), id="text with signature"),
+    pytest.param([thought("a", protected_data="x")], sent("a", encrypted="x"), id="text with signature"),
     pytest.param([thought("r", additional_properties=RAW)], item(raw=("r",)), id="raw text"),
     pytest.param([thought("r", additional_properties={"reasoning_text": True})], item(raw=("r",)), id="legacy mark"),
-    pytest.param([sealed("x")], item(encrypted="x"), id="only encrypted"),
-    pytest.param([sealed("x"), delta("a")], item("a", encrypted="x"), id="encrypted first"),
-    pytest.param([sealed("x"), delta("a"), sealed("y")], item("a", encrypted="y"), id="the last encrypted form wins"),
-    pytest.param([thought(None, None, protected_data="[1]")], item(encrypted="[1]"), id="reasoning details"),
-    pytest.param([delta("a", None), thought(None, None, protected_data="s")], item("a", encrypted="s"), id="anthropic"),
+    pytest.param([sealed("x")], sent(encrypted="x"), id="only encrypted"),
+    pytest.param([sealed("x"), delta("a")], sent("a", encrypted="x"), id="encrypted first"),
+    pytest.param([sealed("x"), delta("a"), sealed("y")], sent("a", encrypted="y"), id="the last encrypted form wins"),
+    pytest.param(
+        [thought(None, None, protected_data="[1]")], sent(encrypted="[1]", provider_id=None), id="reasoning details"
+    ),
+    pytest.param(
+        [delta("a", None), thought(None, None, protected_data="s")],
+        sent("a", encrypted="s", provider_id=None),
+        id="anthropic",
+    ),
     pytest.param([thought("\ud800")], item("?"), id="lone surrogate"),
 ]
 
@@ -173,7 +184,10 @@ def test_each_reasoning_id_of_the_provider_is_an_item() -> None:
 def test_each_signed_thought_without_an_id_is_an_item() -> None:
     projected = project([delta("a", None), sealed("s1", None), delta("b", None), sealed("s2", None)])
     log(projected)
-    assert [(i["summary"][0]["text"], i["encrypted_content"]) for i in projected.items] == [("a", "s1"), ("b", "s2")]
+    assert [(i["summary"][0]["text"], unseal(i["encrypted_content"])) for i in projected.items] == [
+        ("a", ("s1", None)),
+        ("b", ("s2", None)),
+    ]
 
 
 def test_a_thought_without_an_id_may_come_again_after_other_things() -> None:
@@ -221,13 +235,14 @@ def test_the_name_the_provider_gave_is_not_shown() -> None:
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=3)
 
 
-@given(TEXTS, TEXTS, st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)))
-def test_an_item_that_was_read_and_sent_is_the_same(summary: list[str], raw: list[str], encrypted: str | None) -> None:
-    wire = item("".join(summary), raw=("".join(raw),) if raw else (), encrypted=encrypted)
+@given(TEXTS, TEXTS, st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.none() | st.text("ab_: %"))
+def test_an_item_that_was_read_and_sent_is_the_same(
+    summary: list[str], raw: list[str], encrypted: str, provider_id: str | None
+) -> None:
+    wire = item("".join(summary), raw=("".join(raw),) if raw else (), encrypted=seal(encrypted, provider_id))
     if not summary:
         wire["summary"] = []
-    if summary or raw or encrypted:
-        assert again({**wire, "id": "rs_1"}) == wire
+    assert again({**wire, "id": "rs_1"}) == wire
 
 
 @given(st.lists(st.lists(st.text("ab", min_size=1), min_size=1), min_size=1, max_size=4))

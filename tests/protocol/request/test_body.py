@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hostedagent import HostOptions
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.request.body import parse_body
@@ -42,9 +43,10 @@ def strictly(text: str) -> Any:
 
 @given(VALUES, st.booleans())
 def test_what_json_has_comes_as_it_is(value: Any, is_ascii: bool) -> None:
-    body = json.dumps({"value": value}, ensure_ascii=is_ascii).encode()
+    fields = {"metadata": {"value": value}}  # A null in there is a value.
+    body = json.dumps(fields, ensure_ascii=is_ascii).encode()
 
-    assert parse_body(body, max_depth=100) == {"value": value}
+    assert parse_body(body, HostOptions()).fields == fields
 
 
 @given(NEARLY_JSON)
@@ -56,14 +58,14 @@ def test_what_json_has_comes_as_it_is(value: Any, is_ascii: bool) -> None:
 @example("123456789012345678901234567890")
 @example('"\\ud800"')
 def test_what_is_no_json_does_not_pass(text: str) -> None:
-    body = f'{{"value": {text}}}'
+    body = f'{{"metadata": {{"value": {text}}}}}'
     try:
         expected = strictly(body)
     except ValueError:
         with pytest.raises(InvalidRequest, match="not valid JSON"):
-            parse_body(body.encode(), max_depth=100)
+            parse_body(body.encode(), HostOptions())
     else:
-        assert parse_body(body.encode(), max_depth=100) == expected
+        assert parse_body(body.encode(), HostOptions()).fields == expected
 
 
 @given(VALUES | st.text())

@@ -9,7 +9,7 @@ from hostedagent import CallerPolicy
 from hostedagent.errors import InvalidRequest, RequestError, UnsupportedOption
 from hostedagent.protocol.request.options import OPTIONS, parse_options
 
-LENIENT = CallerPolicy(allow_model=True, allow_instructions=True)
+LENIENT = CallerPolicy(allow_model=True, instructions="append")
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
@@ -82,9 +82,7 @@ def test_what_the_host_fixes_never_reaches_the_run(field: str, value: Any) -> No
     assert chat({field: value}) == {}
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("instructions", "x"), ("prompt", {"id": "p"}), ("context_management", [{"type": "x"}])]
-)
+@pytest.mark.parametrize(("field", "value"), [("prompt", {"id": "p"}), ("context_management", [{"type": "x"}])])
 def test_what_the_host_refuses_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedOption) as refused:
         chat({field: value})

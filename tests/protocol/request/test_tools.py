@@ -15,7 +15,7 @@ TOOL: dict[str, Any] = {"type": "function", "name": "look_up", "description": "L
 def test_a_function_is_declared_and_not_run_here() -> None:
     tools = parse_tools([TOOL], CallerPolicy())
 
-    (function,) = tools.functions
+    (function,) = tools.functions.values()
     assert (function.name, function.description, function.func) == ("look_up", "Look up.", None)
     assert function.parameters() == SCHEMA
     assert tools.names == {"look_up"}
@@ -24,7 +24,7 @@ def test_a_function_is_declared_and_not_run_here() -> None:
 
 @pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}])
 def test_a_function_needs_no_parameters(parameters: Any) -> None:
-    (function,) = parse_tools([{**TOOL, "parameters": parameters}], CallerPolicy()).functions
+    (function,) = parse_tools([{**TOOL, "parameters": parameters}], CallerPolicy()).functions.values()
 
     assert function.parameters().get("properties", {}) == {}
 

@@ -43,17 +43,6 @@ def test_null_is_as_good_as_nothing(name: str) -> None:
     assert parse(**{name: None}) == parse()
 
 
-def test_a_message_needs_no_type() -> None:
-    assert parse(input=[{"role": "user", "content": "hi"}]).input[0]["type"] == "message"
-
-
-def test_an_id_alone_is_a_reference() -> None:
-    request = parse(input=[{"id": "msg_1"}])
-
-    assert request.input[0]["type"] == "item_reference"
-    assert request.has_references()
-
-
 def test_a_caller_cannot_continue_two_things() -> None:
     with pytest.raises(InvalidRequest, match="exclude each other"):
         parse(previous_response_id="caresp_1", conversation="conv_1")
@@ -66,7 +55,7 @@ def test_metadata_at_its_limits_is_taken() -> None:
 
 
 def test_the_body_is_not_changed() -> None:
-    body: dict[str, Any] = {"input": [{"role": "user", "content": "hi"}, {"id": "x"}], "tools": [], "text": {}}
+    body: dict[str, Any] = {"input": [{"type": "message", "role": "user", "content": "hi"}], "tools": [], "text": {}}
     before = repr(body)
 
     TurnRequest.parse(body, CallerPolicy())

@@ -35,7 +35,7 @@ class ReplayHistory:
     keeps_history = True
 
     def __init__(self, caller: CallerPolicy) -> None:
-        self._trusts_roles = caller.allow_instructions
+        self._trusts_roles = caller.trusts_roles
 
     def check(self, agent: object) -> None:
         """Refuse an agent that loads a history of its own from elsewhere: every turn would come twice."""
@@ -70,6 +70,7 @@ class ReplayHistory:
             "answered": answered(continuation, agent),
             "resumes": request.options.tools.names if continuation.snapshot.session is not None else None,
             "made": continuation.made,
+            "instructions": request.options.instructions,
         }
         if session is None or not reads_session(agent):
             return Feed(to_messages(items, request.input, **given), session)

@@ -29,7 +29,7 @@ class ServiceHistory:
     keeps_history = False
 
     def __init__(self, caller: CallerPolicy, tokens: ContinuationTokens) -> None:
-        self._trusts_roles = caller.allow_instructions
+        self._trusts_roles = caller.trusts_roles
         self._tokens = tokens
 
     def check(self, agent: object) -> None:

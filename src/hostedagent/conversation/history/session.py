@@ -136,7 +136,7 @@ class SessionHistory:
     keeps_history = True
 
     def __init__(self, caller: CallerPolicy) -> None:
-        self._trusts_roles = caller.allow_instructions
+        self._trusts_roles = caller.trusts_roles
 
     def check(self, agent: object) -> None:
         """Refuse an agent whose model service would keep the conversation too."""
@@ -168,6 +168,7 @@ def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAg
         answered=answered(continuation, agent),
         is_whole=False,
         made=continuation.made,
+        instructions=request.options.instructions,
     )
     return Feed(messages, open_session(request, continuation, agent), agent=agent)
 

@@ -57,7 +57,7 @@ class WorkflowHistory:
         self, caller: CallerPolicy, sessions: Sessions, *, owner: HistoryOwner, shows_intermediate: bool
     ) -> None:
         self._replay = ReplayHistory(caller)
-        self._trusts_roles = caller.allow_instructions
+        self._trusts_roles = caller.trusts_roles
         self._sessions = sessions
         self._owner = owner
         self._shows_intermediate = shows_intermediate

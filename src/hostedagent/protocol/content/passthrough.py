@@ -38,6 +38,14 @@ _OTHERS: Final = (
     "workflow_action",
 )
 
+OUTPUT_ONLY: Final = (
+    *(f"{tool}_call" for tool in _TOOLS),
+    *(f"{tool}_call_output" for tool in _TOOLS),
+    "structured_outputs",
+    "workflow_action",
+)
+"""Items that agents send and that the SDK's schema has no input form for."""
+
 NOT_ITEMS: Final[Mapping[str, str]] = {
     "item_reference": "It stands for a stored item, which is looked up before anything is read.",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, cast
+from urllib.parse import quote, unquote
 
 from agent_framework import Content, get_namespaced_value
 
@@ -33,11 +34,41 @@ _TEXT_EVENT: Final[dict[_PartKind, str]] = {
 _RAW_TEXT: Final = {"openai": {"reasoning_text": True}}
 
 
+_SEAL: Final = "hostedagent:"
+"""How an encrypted form begins that carries the provider's id of its item."""
+
+
+def seal(encrypted: str, provider_id: str | None) -> str:
+    """The encrypted form as clients get it: with the provider's id, without which the provider refuses it.
+
+    The id of the item on the wire is the host's, and clients of `store=false` strip it anyway.
+    """
+    return f"{_SEAL}{quote(provider_id or '', safe='')}:{encrypted}"
+
+
+def unseal(encrypted: str) -> tuple[str, str | None] | None:
+    """The provider's encrypted form and id; `None` when this host did not seal it."""
+    if not encrypted.startswith(_SEAL):
+        return None
+    provider_id, _, form = encrypted[len(_SEAL) :].partition(":")
+    return form, unquote(provider_id) or None
+
+
 def read(item: Item) -> Sequence[Content]:
-    """Read a `reasoning` item: its summary, then its raw text; the last content carries the encrypted form."""
+    """Read a `reasoning` item: its summary, then its raw text; the last content carries the encrypted form.
+
+    What a caller sends without an encrypted form is left out: a provider takes back only reasoning that it can verify.
+    """
     memory = recall(item)
-    ident = memory["provider_id"] if "provider_id" in memory else _optional_text(item, "id")
-    encrypted = _optional_text(item, "encrypted_content")
+    ident, encrypted = _optional_text(item, "id"), _optional_text(item, "encrypted_content")
+    is_ours = "provider_id" in memory
+    if encrypted and (sealed := unseal(encrypted)) is not None:
+        encrypted, ident = sealed
+    elif is_ours:
+        ident = memory["provider_id"]
+    elif not encrypted or not ident:
+        _check(item)
+        return []
     texts = [(text, None) for text in _texts(item, "summary_text")]
     texts += [(text, _RAW_TEXT) for text in _texts(item, "reasoning_text")]
     last = max(len(texts) - 1, 0)
@@ -62,6 +93,12 @@ def _texts(item: Item, kind: _PartKind) -> Iterator[str]:
         if not isinstance(text, str):
             raise InvalidRequest(f"{name}[{n}] must be an object with a text.", param=f"{name}[{n}].text")
         yield text
+
+
+def _check(item: Item) -> None:
+    for kind in _LIST:
+        for _ in _texts(item, kind):
+            pass
 
 
 def _optional_text(item: Item, name: str) -> str | None:
@@ -189,7 +226,7 @@ class OpenReasoning(BaseItem):
         if self._done["reasoning_text"]:
             item["content"] = self._done["reasoning_text"]
         if self._encrypted:
-            item["encrypted_content"] = self._encrypted
+            item["encrypted_content"] = seal(self._encrypted, self.first.content.id)
         yield self.item.done({**item, "status": end.status})
 
 
@@ -210,7 +247,9 @@ REASONING = Codec(
     key=key,
     limits=(
         "A reasoning item that has neither text nor an encrypted form is not sent.",
-        "The provider's own id of a reasoning item is kept with the stored item. A caller that sends reasoning items "
-        "back itself sends this host's id, which a provider that ties the encrypted form to its id may refuse.",
+        "`encrypted_content` carries the provider's own id of the item, so that a caller can send reasoning back with "
+        "this host's id or without any. It is of use to this host only, not to the provider directly.",
+        "Reasoning that a caller sends without `encrypted_content`, or with one of another service and no id, is "
+        "accepted and not passed on to the model.",
     ),
 )

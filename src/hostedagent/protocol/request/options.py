@@ -1,12 +1,14 @@
 """The options table: every field of the protocol has one verdict, and forwarded ones an Agent Framework name.
 
-Values are checked here, at the door, because the service would only refuse them in the middle of a stream.
-`client_options` then says which of them a chat client takes.
+Values that are forwarded are checked here, because the model's service would refuse them only in the middle of a
+stream. Values of fields that the host fixes have no effect and are not judged. `client_options` then selects the
+options that a chat client supports.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from typing import Any, Final, Literal, cast
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
-from hostedagent.protocol.request.tools import CallerTools, parse_tool_choice, parse_tools
+from hostedagent.protocol.request.tools import CallerTools, parse_tools
 from hostedagent.protocol.types import Json
 
 Verdict = Literal["forwarded", "fixed", "refused", "protocol"]
@@ -25,15 +27,18 @@ Check = Callable[[Json, str], Json]
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a request says about the run.
+    """The options of a request.
 
     Args:
         chat: Agent Framework chat options, by their names in `ChatOptions` and its extensions.
+        instructions: Instructions that are passed on as the caller's words, in front of the conversation. They are
+            not stored: each turn brings its own.
         tools: The caller's tools.
-        echo: Response fields that repeat what was asked for.
+        echo: The response fields that repeat the request.
     """
 
     chat: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    instructions: str | None = None
     tools: CallerTools = field(default_factory=CallerTools)
     echo: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
@@ -122,6 +127,7 @@ def _reasoning(value: Json, param: str) -> Json:
 
 
 _MOST: Final = 2**31 - 1
+_FORMAT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _POLICY: Final = "allow it with CallerPolicy"
 
 OPTIONS: Final[Mapping[str, OptionRow]] = {
@@ -143,12 +149,10 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
     "tool_choice": OptionRow("forwarded", "tool_choice"),
     "text": OptionRow("forwarded", "response_format", why="text.format; text.verbosity becomes verbosity"),
     "model": OptionRow("fixed", "model", text, why=f"the developer chooses the model; {_POLICY}"),
-    "instructions": OptionRow("refused", "instructions", text, why=f"the developer writes them; {_POLICY}"),
-    "service_tier": OptionRow(
-        "fixed", None, one_of("auto", "default", "flex", "scale", "priority"), why="it decides what a turn costs"
-    ),
+    "instructions": OptionRow("forwarded", "instructions", text, why="see CallerPolicy.instructions"),
+    "service_tier": OptionRow("fixed", why="it decides what a turn costs"),
     "metadata": OptionRow("fixed", why="kept on the response and in current_turn(), not sent to the model's service"),
-    "stream_options": OptionRow("fixed", None, mapping, why="about the wire between caller and host"),
+    "stream_options": OptionRow("fixed", why="it concerns the wire between caller and host, which the host decides"),
     "moderation": OptionRow("fixed", why="the developer decides what the model's service checks"),
     "prompt_cache_options": OptionRow("fixed", why="it decides what a turn costs; prompt_cache_key is forwarded"),
     "prompt_cache_retention": OptionRow("fixed", why="it decides what a turn costs; prompt_cache_key is forwarded"),
@@ -161,7 +165,7 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
     "background": OptionRow("protocol"),
     "previous_response_id": OptionRow("protocol"),
     "conversation": OptionRow("protocol"),
-    "response_id": OptionRow("refused", why="the host names its responses; one who could would meet others' names"),
+    "response_id": OptionRow("refused", why="the host chooses the ids of its responses"),
     "agent": OptionRow("protocol"),
     "agent_reference": OptionRow("protocol"),
     "agent_session_id": OptionRow("protocol"),
@@ -192,19 +196,18 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
 
     Raises:
         InvalidRequest: A value has the wrong type or is out of range.
-        UnsupportedOption: A refused field is set.
+        UnsupportedOption: A refused field is set, or the policy does not allow it.
     """
     chat: dict[str, Json] = {}
     for name, row in OPTIONS.items():
         value = body.get(name)
         if value is None or row.verdict == "protocol":
             continue
-        allowed = _allowed(name, policy)
-        if row.verdict == "refused" and not allowed:
+        if row.verdict == "refused":
             raise UnsupportedOption(f"{name} is not accepted: {row.why}.", param=name)
         if row.check is not None:
             value = row.check(value, name)
-            if row.option is not None and (row.verdict == "forwarded" or allowed):
+            if row.option is not None and (row.verdict == "forwarded" or (name == "model" and policy.allow_model)):
                 chat[row.option] = value
     tools = parse_tools(body.get("tools"), policy)
     echo: dict[str, Json] = {name: body[name] for name in _ECHOED if body.get(name) is not None}
@@ -212,18 +215,26 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
         echo["agent_reference"] = agent
     echo["tools"] = list(tools.echo)
     if (choice := body.get("tool_choice")) is not None:
-        chat["tool_choice"] = parse_tool_choice(choice)
+        tools = tools.choosing(choice)
+        chat["tool_choice"] = tools.choice
         echo["tool_choice"] = choice
     if (wanted := body.get("text")) is not None:
         chat.update(_text_options(mapping(wanted, "text")))
         echo["text"] = {key: value for key, value in wanted.items() if value is not None}
-    if "instructions" in chat:
+    if chat.get("instructions") is not None:
         echo["instructions"] = chat["instructions"]
-    return RunOptions(chat, tools, echo)
+    return RunOptions(chat, _forwarded_instructions(chat, policy), tools, echo)
 
 
-def _allowed(name: str, policy: CallerPolicy) -> bool:
-    return (name == "model" and policy.allow_model) or (name == "instructions" and policy.allow_instructions)
+def _forwarded_instructions(chat: dict[str, Json], policy: CallerPolicy) -> str | None:
+    """The instructions that go in front of the conversation; those that the policy appends stay in `chat`."""
+    if "instructions" not in chat or policy.instructions == "append":
+        return None
+    if policy.instructions == "refuse":
+        raise UnsupportedOption(
+            "instructions are not accepted: the developer of this agent writes them.", param="instructions"
+        )
+    return chat.pop("instructions")
 
 
 def _text_options(wanted: Mapping[str, Json]) -> dict[str, Json]:
@@ -250,7 +261,11 @@ def _text_options(wanted: Mapping[str, Json]) -> dict[str, Json]:
 
 def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
     schema = mapping(wire.get("schema"), "text.format.schema")
-    name = text(wire.get("name"), "text.format.name")
+    name = wire.get("name")
+    if not isinstance(name, str) or not _FORMAT_NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"text.format.name must be 1 to 64 letters, digits, '_' or '-', not {name!r}.", param="text.format.name"
+        )
     optional = {key: wire[key] for key in ("description", "strict") if wire.get(key) is not None}
     return {"name": name, "schema": schema, **optional}
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from agent_framework import FunctionTool, ToolMode
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.content.approval import LOCAL_SERVER
 from hostedagent.protocol.types import Json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -22,23 +23,64 @@ class CallerTools:
     """The tools of a request.
 
     Args:
-        functions: Declaration-only tools: the model may call them, the caller runs them.
+        functions: Declaration-only tools by the field of the request that declares each: the model may call them, the
+            caller runs them.
         server: Server-side tools that the policy allows, as the caller wrote them.
         echo: How the response repeats them.
+        choice: Which tools the model may or must call; `None` when the request leaves it open.
+        chosen: The function names in `choice`, by the field of the request that names each.
     """
 
-    functions: tuple[FunctionTool, ...] = ()
+    functions: Mapping[str, FunctionTool] = field(default_factory=dict[str, FunctionTool])
     server: tuple[Mapping[str, Json], ...] = ()
     echo: tuple[Mapping[str, Json], ...] = ()
+    choice: ToolMode | None = None
+    chosen: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def names(self) -> frozenset[str]:
         """The names of the caller's functions."""
-        return frozenset(tool.name for tool in self.functions)
+        return frozenset(tool.name for tool in self.functions.values())
 
     def for_run(self) -> list[FunctionTool | Mapping[str, Json]]:
         """The tools as a run takes them."""
-        return [*self.functions, *self.server]
+        return [*self.functions.values(), *self.server]
+
+    def choosing(self, choice: Json) -> CallerTools:
+        """The same tools with a `tool_choice` of the caller.
+
+        Raises:
+            InvalidRequest: It is neither a mode, nor a function, nor a set of allowed functions.
+        """
+        mode, chosen = _parse_choice(choice)
+        return replace(self, choice=mode, chosen=chosen)
+
+    def check_names(self, own: Container[str]) -> None:
+        """Check that no tool has the name of one of the agent's own tools.
+
+        Raises:
+            InvalidRequest: One has; `param` names it.
+        """
+        for param, tool in self.functions.items():
+            if tool.name in own:
+                raise InvalidRequest(
+                    f"{param}.name {tool.name!r} is the name of one of the agent's own tools. Rename your tool.",
+                    param=f"{param}.name",
+                )
+
+    def check_choice(self, own: Container[str]) -> None:
+        """Check that `tool_choice` names only tools of the caller or of the agent.
+
+        Raises:
+            InvalidRequest: It names another; `param` names the field.
+        """
+        names = self.names
+        for param, name in self.chosen.items():
+            if name not in names and name not in own:
+                raise InvalidRequest(
+                    f"{param} {name!r} names no tool: neither the request nor the agent has a function of that name.",
+                    param=param,
+                )
 
 
 def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
@@ -53,6 +95,7 @@ def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
     if not isinstance(value, list):
         raise InvalidRequest("tools must be an array.", param="tools")
     functions: dict[str, FunctionTool] = {}
+    names: set[str] = set()
     server: list[Mapping[str, Json]] = []
     echo: list[Mapping[str, Json]] = []
     for n, row in enumerate(cast("list[Json]", value)):
@@ -61,58 +104,72 @@ def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
             raise InvalidRequest(f"{param} must be an object.", param=param)
         wire = cast("dict[str, Json]", row)
         if wire.get("type") == "function":
-            tool = _function(wire, param, policy)
-            if tool.name in functions:
+            functions[param] = tool = _function(wire, param, policy)
+            if tool.name in names:
                 raise InvalidRequest(f"{param}.name {tool.name!r} is used twice.", param=f"{param}.name")
-            functions[tool.name] = tool
+            names.add(tool.name)
+        elif _is_server_tool(wire, param, policy):
+            server.append(wire)
         else:
-            server.append(_server(wire, param, policy))
+            continue
         echo.append(wire)
-    return CallerTools(tuple(functions.values()), tuple(server), tuple(echo))
+    return CallerTools(functions, tuple(server), tuple(echo))
 
 
 def _function(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> FunctionTool:
     if not policy.allow_function_tools:
-        raise UnsupportedOption(f"{param}: this agent takes no tools from callers.", param=param)
-    name, description, parameters = wire.get("name"), wire.get("description"), wire.get("parameters")
+        raise UnsupportedOption(f"{param}: this agent does not accept tools of callers.", param=param)
+    name, description = wire.get("name"), wire.get("description")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidRequest(f"{param}.name must be 1 to 128 letters, digits, '_', '.' or '-'.", param=f"{param}.name")
     if description is not None and not isinstance(description, str):
         raise InvalidRequest(f"{param}.description must be a string.", param=f"{param}.description")
-    if parameters is None:
-        parameters = cast("Json", {"type": "object", "properties": {}})
-    if not isinstance(parameters, dict):
-        raise InvalidRequest(f"{param}.parameters must be a JSON schema object.", param=f"{param}.parameters")
+    schema = _parameters(wire.get("parameters"), f"{param}.parameters")
     try:
-        schema = cast("dict[str, Json]", parameters)
         return FunctionTool(name=name, description=description or "", input_model=schema, func=None)
     except Exception as error:
         raise InvalidRequest(f"{param}.parameters is not a usable JSON schema.", param=f"{param}.parameters") from error
 
 
-def _server(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> Mapping[str, Json]:
+def _parameters(value: Json, param: str) -> dict[str, Json]:
+    """The schema of a function's arguments, which are an object; without one, of an object without fields."""
+    if value is None:
+        return {"type": "object", "properties": {}}
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{param} must be a JSON schema object.", param=param)
+    schema = cast("dict[str, Json]", value)
+    if (kind := schema.get("type", "object")) != "object":
+        raise InvalidRequest(f'{param}.type must be "object", not {kind!r}.', param=f"{param}.type")
+    return schema if "type" in schema else {"type": "object", "properties": {}, **schema}
+
+
+def _is_server_tool(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> bool:
+    """Whether a tool that is not a function goes to the model's service; what is dropped does not."""
     kind = wire.get("type")
     if not isinstance(kind, str):
         raise InvalidRequest(f"{param}.type must be a string.", param=f"{param}.type")
-    if kind not in policy.allow_server_tools:
-        raise UnsupportedOption(
-            f"{param}.type {kind!r} is not accepted: callers may bring function tools only.", param=f"{param}.type"
-        )
-    return wire
+    if kind == "mcp" and wire.get("server_label") == LOCAL_SERVER:
+        # Not a server: clients need it to answer questions about the agent's own tools, which have this label.
+        return False
+    if kind in policy.allow_server_tools:
+        return True
+    if policy.unknown_tools == "drop":
+        return False
+    raise UnsupportedOption(
+        f"{param}.type {kind!r} is not accepted: callers may bring function tools only. The host's developer can allow "
+        'the type, or have it ignored with CallerPolicy(unknown_tools="drop").',
+        param=f"{param}.type",
+    )
 
 
-def parse_tool_choice(value: Json) -> ToolMode:
-    """Parse `tool_choice` in its string and object forms.
-
-    Raises:
-        InvalidRequest: It is neither a mode, nor a function, nor a set of allowed functions.
-    """
+def _parse_choice(value: Json) -> tuple[ToolMode, dict[str, str]]:
     if isinstance(value, str) and value in _MODES:
-        return ToolMode(mode=value)
+        return ToolMode(mode=value), {}
     if isinstance(value, dict):
         wire = cast("dict[str, Json]", value)
         if wire.get("type") in ("function", "custom"):
-            return ToolMode(mode="required", required_function_name=_choice_name(wire, "tool_choice"))
+            name = _choice_name(wire, "tool_choice")
+            return ToolMode(mode="required", required_function_name=name), {"tool_choice.name": name}
         if wire.get("type") == "allowed_tools":
             return _allowed_tools(wire)
     raise InvalidRequest(
@@ -121,16 +178,17 @@ def parse_tool_choice(value: Json) -> ToolMode:
     )
 
 
-def _allowed_tools(wire: Mapping[str, Json]) -> ToolMode:
+def _allowed_tools(wire: Mapping[str, Json]) -> tuple[ToolMode, dict[str, str]]:
     mode, tools = wire.get("mode", "auto"), wire.get("tools")
     if mode not in _MODES:
         raise InvalidRequest("tool_choice.mode must be none, auto or required.", param="tool_choice.mode")
     if not isinstance(tools, list) or not tools:
         raise InvalidRequest("tool_choice.tools must be a non-empty array.", param="tool_choice.tools")
     if mode == "none":
-        return ToolMode(mode="none")
-    names = [_choice_name(row, f"tool_choice.tools[{n}]") for n, row in enumerate(cast("list[Json]", tools))]
-    return ToolMode(mode="required" if mode == "required" else "auto", allowed_tools=names)
+        return ToolMode(mode="none"), {}
+    rows = [(f"tool_choice.tools[{n}]", row) for n, row in enumerate(cast("list[Json]", tools))]
+    chosen = {f"{param}.name": _choice_name(row, param) for param, row in rows}
+    return ToolMode(mode="required" if mode == "required" else "auto", allowed_tools=list(chosen.values())), chosen
 
 
 def _choice_name(wire: Json, param: str) -> str:

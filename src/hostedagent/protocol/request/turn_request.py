@@ -17,7 +17,6 @@ from hostedagent.identity import (
 )
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content import BY_ITEM
-from hostedagent.protocol.request.body import is_bare_reference
 from hostedagent.protocol.request.options import RunOptions, parse_options
 from hostedagent.protocol.transcript.tool_pairing import is_empty
 from hostedagent.protocol.types import Item, Json
@@ -68,7 +67,7 @@ class TurnRequest:
 
     @classmethod
     def parse(cls, body: Mapping[str, Json], policy: CallerPolicy) -> TurnRequest:
-        """Parse a create-response body.
+        """Parse the fields of a create-response body, as `parse_body` returns them.
 
         Raises:
             InvalidRequest: A value is malformed, out of range or contradicts another; `param` names it.
@@ -81,7 +80,7 @@ class TurnRequest:
                 param="previous_response_id",
             )
         request = cls(
-            input=_input(body.get("input")),
+            input=_input(body),
             options=parse_options(body, policy),
             metadata=_metadata(body.get("metadata")),
             user=_text(body, "user"),
@@ -116,16 +115,17 @@ class TurnRequest:
         return {name: value for name, value in fields.items() if value is not None}
 
     def check_input(self) -> None:
-        """Read every input item once, so that one that cannot be read is refused before anything is stored.
+        """Read every input item, so that one that cannot be read is refused before anything is stored.
 
         Raises:
-            InvalidRequest: An item is of an unknown type, or lacks what its type needs; or all of them say nothing.
+            InvalidRequest: An item has an unknown type or lacks a required field, or no item has any content.
         """
-        says = [self.has_references()]
+        has_content = self.has_references()
         for n, item in enumerate(self.input):
-            says += [_says_something(content) for content in read_item(item, f"input[{n}]")]
-        if not any(says):
-            raise InvalidRequest("input says nothing: it needs words, a file, or an answer.", param="input")
+            contents = read_item(item, f"input[{n}]")
+            has_content = has_content or any(map(_has_content, contents))
+        if not has_content:
+            raise InvalidRequest("input is empty: provide text, a file, or a tool output.", param="input")
 
     def has_references(self) -> bool:
         """Whether the input names stored items that must be looked up."""
@@ -157,7 +157,7 @@ def read_item(item: Item, param: str) -> Sequence[Content]:
         raise InvalidRequest(f"{param}: {error.message}", param=path) from None
 
 
-def _says_something(content: Content) -> bool:
+def _has_content(content: Content) -> bool:
     return content.type != "text_reasoning" and not is_empty(content)
 
 
@@ -185,10 +185,20 @@ def set_current_turn(request: TurnRequest) -> None:
 _MESSAGE_ROLES = ("user", "assistant", "system", "developer")
 
 
-def _input(value: Json) -> tuple[Item, ...]:
+_OTHER_INPUTS: Final = ("prompt", "messages")
+"""Fields of other protocols, or of a stored prompt, that clients fill in when they mean `input`."""
+
+
+def _input(body: Mapping[str, Json]) -> tuple[Item, ...]:
+    value = body.get("input")
     if isinstance(value, str) and value:
         part = {"type": "input_text", "text": value}
         return ({"type": "message", "role": "user", "content": [part]},)
+    if value is None and (others := [name for name in _OTHER_INPUTS if name in body]):
+        raise InvalidRequest(
+            f"input is missing. {others[0]} is not read as input: send the text or the items of the turn in input.",
+            param="input",
+        )
     if not isinstance(value, list) or not value:
         raise InvalidRequest("input must be a non-empty string or a non-empty array of items.", param="input")
     return tuple(_item(item, f"input[{n}]") for n, item in enumerate(cast("list[Json]", value)))
@@ -198,10 +208,6 @@ def _item(value: Json, param: str) -> Item:
     if not isinstance(value, dict):
         raise InvalidRequest(f"{param} must be an object.", param=param)
     item = cast("dict[str, Json]", value)
-    if "type" not in item and "role" in item:
-        item = {**item, "type": "message"}
-    elif is_bare_reference(item):
-        item = {**item, "type": "item_reference"}
     if item.get("type") == "message" and item.get("role") not in _MESSAGE_ROLES:
         raise InvalidRequest(f"{param}.role must be one of {', '.join(_MESSAGE_ROLES)}.", param=f"{param}.role")
     return item

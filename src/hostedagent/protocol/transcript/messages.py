@@ -45,6 +45,7 @@ def to_messages(
     is_whole: bool = True,
     resumes: frozenset[str] | None = None,
     made: Sequence[Item] = (),
+    instructions: str | None = None,
 ) -> list[Message]:
     """Build the transcript of a turn.
 
@@ -58,6 +59,7 @@ def to_messages(
         resumes: The names of the caller's tools, when a session is resumed: Agent Framework then runs the agent's own
             calls that were made together with a call that the input answers. `None` when there is none to resume.
         made: What this turn did before it was interrupted.
+        instructions: The caller's instructions for this turn: a system message of the caller in front of everything.
 
     Returns:
         Messages, each with a `message_id` of its own.
@@ -66,6 +68,7 @@ def to_messages(
         InvalidRequest: An input item answers a call that does not exist, or that was answered before.
     """
     entries = settle_questions(_read(history, new, trusts_roles, made), answered)
+    entries = [*_instruct(instructions, trusts_roles), *entries]
     results: Results = pair(entries) if is_whole else {}
     fold = Fold(results, is_whole, _answered_calls(entries), resumes)
     return list(fold.messages(entries))
@@ -80,6 +83,7 @@ def split_messages(
     resumes: frozenset[str] | None = None,
     made: Sequence[Item] = (),
     first_new: int = 0,
+    instructions: str | None = None,
 ) -> Transcript:
     """Build the transcript of a turn, divided into what earlier turns left and what this turn adds.
 
@@ -93,16 +97,24 @@ def split_messages(
         resumes: As for `to_messages`.
         made: As for `to_messages`; part of this turn.
         first_new: The first item of `new` that this turn adds; those before it are the caller's copy of the history.
+        instructions: As for `to_messages`; in front of the history.
 
     Raises:
         InvalidRequest: As for `to_messages`.
     """
     entries = settle_questions(_read(history, new, trusts_roles, made, first_new), answered)
+    entries = [*_instruct(instructions, trusts_roles), *entries]
     results = pair(entries)
     fold = Fold(results, True, _answered_calls(entries), resumes, is_split=True)
     messages = list(fold.messages(entries))
     start = _first_new(messages, entries)
     return Transcript(messages[:start], messages[start:])
+
+
+def _instruct(instructions: str | None, trusts_roles: bool) -> list[Entry]:
+    if not instructions:
+        return []
+    return [Entry(_own_role("system", trusts_roles), [Content.from_text(instructions)], None, None, None)]
 
 
 def _first_new(messages: Sequence[Message], entries: Sequence[Entry]) -> int:

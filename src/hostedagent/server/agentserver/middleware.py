@@ -53,10 +53,10 @@ from hostedagent.platform import (
     USER_ID_HEADER,
     USER_ISOLATION_HEADER,
 )
-from hostedagent.protocol.request.body import for_sdk, parse_body, without_memory
+from hostedagent.protocol.request.body import RequestBody, parse_body
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Json
 from hostedagent.server.agentserver.ownership import EventBuffers, check_owner, forget
+from hostedagent.server.agentserver.schema import for_sdk
 from hostedagent.stores.base import StoreError, StoreRejected
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ _ONCE: Final = frozenset(
     for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, RESPONSE_ID_HEADER)
 )
 """Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
+
+_PARSED_AT_ONCE: Final = 128 * 1024
+"""Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""
 
 _AWAY: Final = "The host's storage is not available. Try again later."
 _STOPPING: Final = "The server is being stopped. Send the request again."
@@ -90,6 +93,7 @@ class Door:
         capacity: The slots of turns.
         prefix: The path below which the Responses routes are.
         reserved_tools: Names that a caller's tools must not take.
+        known_tools: The names of all of the agent's tools; `None` where a run decides which there are.
         trusts_response_id: Whether the header that names the response to be made comes from the platform.
         trusts_platform_headers: Whether the platform's identity headers are the platform's. Where another resolver
             says whose a request is, outside the platform, anybody could send them.
@@ -104,6 +108,7 @@ class Door:
     capacity: Capacity
     prefix: str = ""
     reserved_tools: frozenset[str] = frozenset()
+    known_tools: frozenset[str] | None = None
     trusts_response_id: bool = False
     trusts_platform_headers: bool = True
 
@@ -198,18 +203,12 @@ class AdmissionMiddleware:
             raise Unavailable(_STOPPING)
 
     async def _create(self, scope: Scope, receive: Receive, answer: _Answer, caller: Caller) -> None:
-        body = await self._read(receive)
-        parsed = parse_body(body, max_depth=self._door.options.max_depth)
-        self._refuse_many(parsed.get("input"))
-        payload = without_memory(parsed)
-        request = TurnRequest.parse(payload, self._door.options.caller)
-        if clash := sorted(request.options.tools.names & self._door.reserved_tools):
-            raise InvalidRequest(f"tools: {clash[0]!r} is the name of one of the agent's own tools.", param="tools")
+        body, request = await self._parse(await self._read(receive))
         slot = await self._door.capacity.take(receive)
         answer.delivery = Delivery() if request.stream and request.store and not request.background else None
         try:
             self._refuse_when_stopping()
-            sent = for_sdk(payload, body if payload is parsed else None)
+            sent = for_sdk(body, request)
             receive = self._until_over(receive) if request.background else receive
             await self._serve(scope, _replay(sent, receive), answer, replace(request, caller=caller), slot)
         finally:
@@ -217,11 +216,19 @@ class AdmissionMiddleware:
             if answer.delivery is not None:
                 answer.delivery.end()
 
-    def _refuse_many(self, items: Json) -> None:
-        most = self._door.options.max_items
-        if isinstance(items, list) and (count := len(cast("list[Json]", items))) > most:
-            says = f"input has {count} items; this host takes at most {most} in a request."
-            raise InvalidRequest(says, param="input")
+    async def _parse(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
+        if len(data) <= _PARSED_AT_ONCE:
+            body, request = self._parsed(data)
+        else:  # Other requests are served meanwhile.
+            body, request = await asyncio.to_thread(self._parsed, data)
+        request.options.tools.check_names(self._door.reserved_tools)
+        if self._door.known_tools is not None:
+            request.options.tools.check_choice(self._door.known_tools)
+        return body, request
+
+    def _parsed(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
+        body = parse_body(data, self._door.options)
+        return body, TurnRequest.parse(body.fields, self._door.options.caller)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer, request: TurnRequest, slot: Slot) -> None:
         caller, store = request.caller, self._door.store

@@ -1,0 +1,103 @@
+"""Bounds of a request body. Each is a setting of `HostOptions`, checked once, before anything else looks at the body.
+
+A body within the byte limit can still be expensive: what a request costs grows with the number of its values, items,
+parts and tools, not with its bytes. The checks are linear, and where a look at the bytes already rules a violation out
+they do not walk the body at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.options import HostOptions
+from hostedagent.protocol.types import Json
+
+
+def check_structure(value: Json, body: bytes, options: HostOptions) -> None:
+    """Check how deep a body is nested and how many values it has.
+
+    Raises:
+        InvalidRequest: It exceeds `max_depth` or `max_values`.
+    """
+    opened = body.count(b"[") + body.count(b"{")
+    if opened > options.max_depth and depth_exceeds(value, options.max_depth):
+        raise too_deep(options)
+    # Each value but the first follows a comma or a bracket that opens; texts only add to the estimate.
+    if opened + body.count(b",") > options.max_values and _count_exceeds(value, options.max_values):
+        raise InvalidRequest(
+            f"The request body has more than {options.max_values:,} JSON values, which is the limit of this host."
+        )
+
+
+def too_deep(options: HostOptions) -> InvalidRequest:
+    """The refusal of a body that is nested too deeply."""
+    return InvalidRequest(f"The request body is nested deeper than {options.max_depth} levels.")
+
+
+def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
+    """Check the lists of a request and the schemas in it.
+
+    Raises:
+        InvalidRequest: One is longer, or one schema is deeper, than this host accepts; `param` names it.
+    """
+    items = _list(payload, "input")
+    counts = (
+        ("input", "items", len(items), options.max_items),
+        ("input", "content parts", sum(map(_parts, items)), options.max_parts),
+        ("tools", "tools", len(_list(payload, "tools")), options.max_tools),
+        ("include", "entries", len(_list(payload, "include")), options.max_include),
+    )
+    for param, noun, count, most in counts:
+        if count > most:
+            raise InvalidRequest(f"{param} has {count:,} {noun}; this host accepts at most {most:,}.", param=param)
+    for param, schema in _schemas(payload):
+        if depth_exceeds(schema, options.max_schema_depth):
+            raise InvalidRequest(f"{param} is nested deeper than {options.max_schema_depth} levels.", param=param)
+
+
+def depth_exceeds(value: Json, limit: int) -> bool:
+    """Whether objects and arrays are nested deeper than `limit` levels."""
+    level = [value]
+    for _ in range(limit):
+        level = [child for node in level for child in _containers(node)]
+        if not level:
+            return False
+    return True
+
+
+def _count_exceeds(value: Json, limit: int) -> bool:
+    level, count = [value], 1
+    while level:
+        count += sum(len(node) for node in level)
+        if count > limit:
+            return True
+        level = [child for node in level for child in _containers(node)]
+    return False
+
+
+def _containers(node: Json) -> list[Json]:
+    rows = cast("dict[str, Json]", node).values() if isinstance(node, dict) else cast("list[Json]", node)
+    return [row for row in rows if isinstance(row, dict | list)]
+
+
+def _parts(item: Json) -> int:
+    if not isinstance(item, dict):
+        return 0
+    return sum(len(cast("list[Json]", row)) for row in cast("dict[str, Json]", item).values() if isinstance(row, list))
+
+
+def _list(payload: Mapping[str, Json], name: str) -> list[Json]:
+    value = payload.get(name)
+    return cast("list[Json]", value) if isinstance(value, list) else []
+
+
+def _schemas(payload: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    for n, tool in enumerate(_list(payload, "tools")):
+        if isinstance(tool, dict) and isinstance(schema := cast("dict[str, Json]", tool).get("parameters"), dict):
+            yield f"tools[{n}].parameters", cast("Json", schema)
+    text = payload.get("text")
+    wanted = cast("dict[str, Json]", text).get("format") if isinstance(text, dict) else None
+    if isinstance(wanted, dict) and isinstance(schema := cast("dict[str, Json]", wanted).get("schema"), dict):
+        yield "text.format.schema", cast("Json", schema)

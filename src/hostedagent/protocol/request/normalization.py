@@ -1,0 +1,220 @@
+"""Normalization of a request body: the one place that decides what a client may leave out or send as null.
+
+Clients send objects back as their libraries hold them: nulls for every optional field, items without the ids that a
+service with `store=false` would not find again, empty strings for options that a user did not fill in. All of this
+means "absent". After this module, codecs and options see only fields that carry a value, and each item has the fields
+that the protocol requires of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+from hostedagent.protocol.content.codec import new_item_id
+from hostedagent.protocol.content.reasoning import unseal
+from hostedagent.protocol.types import Json, MutableItem
+
+OPAQUE: Final = frozenset(
+    {
+        "parameters",
+        "schema",
+        "json_schema",
+        "input_schema",
+        "output_schema",
+        "structured_inputs",
+        "metadata",
+        "attributes",
+        "headers",
+    }
+)
+"""Fields whose values belong to somebody else: a null inside them is a value."""
+
+EMPTY_IS_ABSENT: Final[Mapping[str, Json]] = {
+    "instructions": "",
+    "previous_response_id": "",
+    "conversation": "",
+    "user": "",
+    "model": "",
+    "prompt_cache_key": "",
+    "safety_identifier": "",
+    "agent_session_id": "",
+    "context_management": [],
+}
+"""Options of a request and the empty value that clients send for "not set"."""
+
+HOST_MEMORY: Final = "internal_metadata"
+"""The field of an item that only the host may set: it holds what the host knows of an item that it stored."""
+
+_Default = Json | Callable[[], Json]
+
+
+def _id(prefix: str) -> Callable[[], str]:
+    return lambda: new_item_id(prefix, "")
+
+
+ITEM_DEFAULTS: Final[Mapping[str, Mapping[str, _Default]]] = {
+    "output_message": {"id": _id("msg"), "role": "assistant", "status": "completed"},
+    "reasoning": {"id": _id("rs"), "summary": lambda: list[Json]()},
+    "code_interpreter_call": {
+        "id": _id("ci"),
+        "status": "completed",
+        "container_id": "",
+        "code": None,
+        "outputs": None,
+    },
+    "image_generation_call": {"id": _id("ig"), "status": "completed", "result": None},
+    "web_search_call": {
+        "id": _id("ws"),
+        "status": "completed",
+        "action": lambda: dict[str, Json](type="search", query=""),
+    },
+    "file_search_call": {"id": _id("fs"), "status": "completed", "queries": lambda: list[Json]()},
+    "tool_search_call": {"arguments": lambda: dict[str, Json]()},
+    "tool_search_output": {"tools": lambda: list[Json]()},
+    "mcp_call": {"id": _id("mcp"), "arguments": "{}"},
+    "mcp_list_tools": {"id": _id("mcpl"), "tools": lambda: list[Json]()},
+    "mcp_approval_request": {"id": _id("mcpr"), "arguments": "{}"},
+    "local_shell_call": {"id": _id("lsh"), "status": "completed"},
+    "apply_patch_call": {"status": "completed"},
+    "apply_patch_call_output": {"status": "completed"},
+    "computer_call": {"id": _id("cu"), "status": "completed", "pending_safety_checks": lambda: list[Json]()},
+    "program": {"id": _id("prog")},
+    "program_output": {"id": _id("progo"), "status": "completed"},
+}
+"""Item type to the required fields that clients leave out, and what stands for each of them."""
+
+ANNOTATION_DEFAULTS: Final[Mapping[str, Mapping[str, _Default]]] = {
+    "url_citation": {"title": "", "start_index": 0, "end_index": 0},
+    "file_citation": {"filename": "", "index": 0},
+    "file_path": {"index": 0},
+    "container_file_citation": {"filename": "", "start_index": 0, "end_index": 0},
+}
+"""Annotation type to the required fields that clients leave out of it."""
+
+REFERENCES: Final = frozenset({"image_generation_call"})
+"""Item types that clients send as nothing but a type and an id when they mean the stored item."""
+
+
+def normalize_body(payload: Mapping[str, Json], *, has_nulls: bool) -> Mapping[str, Json]:
+    """The body without what only looks like a value, and with its input items complete.
+
+    Args:
+        payload: The body, parsed.
+        has_nulls: Whether a null may be in it; looking for them costs a walk over the whole body.
+
+    Returns:
+        `payload` itself when nothing had to be changed.
+    """
+    if has_nulls:
+        payload = cast("Mapping[str, Json]", without_nulls(payload))
+    if any(name in payload and payload[name] == empty for name, empty in EMPTY_IS_ABSENT.items()):
+        payload = {name: row for name, row in payload.items() if not _is_empty(name, row)}
+    items = payload.get("input")
+    if not isinstance(items, list):
+        return payload
+    rows = cast("list[Json]", items)
+    complete = [normalize_item(row) for row in rows]
+    if all(new is old for new, old in zip(complete, rows, strict=True)):
+        return payload
+    return {**payload, "input": complete}
+
+
+def normalize_item(value: Json) -> Json:
+    """An input item with its type and the fields that its type requires; `value` itself when it has them."""
+    if not isinstance(value, dict):
+        return value
+    item = cast("MutableItem", value)
+    if HOST_MEMORY in item:
+        item = {name: row for name, row in item.items() if name != HOST_MEMORY}
+    if "type" not in item and (typed := _type_of(item)) is not None:
+        item = {**item, "type": typed}
+    kind = item.get("type")
+    if not isinstance(kind, str):
+        return item
+    if kind in REFERENCES and set(item) == {"type", "id"}:
+        return {"type": "item_reference", "id": item["id"]}
+    repair = _REPAIRS.get(kind)
+    return _completed(repair(item) if repair is not None else item, ITEM_DEFAULTS.get(kind, {}))
+
+
+def _repair_message(item: MutableItem) -> MutableItem:
+    parts = item.get("content")
+    if not isinstance(parts, list):
+        return item
+    complete = [_part(part) for part in cast("list[Json]", parts)]
+    is_same = all(new is old for new, old in zip(complete, cast("list[Json]", parts), strict=True))
+    return item if is_same else {**item, "content": complete}
+
+
+def _repair_reasoning(item: MutableItem) -> MutableItem:
+    """Without an encrypted form that no provider would accept, because the id that belongs to it is gone."""
+    encrypted = item.get("encrypted_content")
+    if "id" in item or not isinstance(encrypted, str) or unseal(encrypted) is not None:
+        return item
+    return {name: row for name, row in item.items() if name != "encrypted_content"}
+
+
+def _repair_mcp_call(item: MutableItem) -> MutableItem:
+    """With its error as the object of the Open Responses schema; OpenAI's library has a string."""
+    error = item.get("error")
+    if not isinstance(error, str):
+        return item
+    return {**item, "error": {"type": "mcp_tool_execution_error", "content": error}}
+
+
+_REPAIRS: Final[Mapping[str, Callable[[MutableItem], MutableItem]]] = {
+    "message": _repair_message,
+    "output_message": _repair_message,
+    "reasoning": _repair_reasoning,
+    "mcp_call": _repair_mcp_call,
+}
+"""Item type to what is corrected inside its items before the defaults are filled in."""
+
+
+def _part(value: Json) -> Json:
+    """A content part whose citations have the fields that they require."""
+    if not isinstance(value, dict):
+        return value
+    part = cast("MutableItem", value)
+    annotations = part.get("annotations")
+    if not annotations or not isinstance(annotations, list):
+        return part
+    return {**part, "annotations": [_annotation(row) for row in cast("list[Json]", annotations)]}
+
+
+def _annotation(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    row = cast("MutableItem", value)
+    return _completed(row, ANNOTATION_DEFAULTS.get(str(row.get("type")), {}))
+
+
+def _completed(value: MutableItem, defaults: Mapping[str, _Default]) -> MutableItem:
+    missing = {name: _default(default) for name, default in defaults.items() if name not in value}
+    return {**value, **missing} if missing else value
+
+
+def without_nulls(value: Json) -> Json:
+    """A JSON value without the fields that are null, at any depth but inside `OPAQUE` fields and in arrays."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Json]", value)
+        return {name: row if name in OPAQUE else without_nulls(row) for name, row in fields.items() if row is not None}
+    if isinstance(value, list):
+        return [without_nulls(row) if isinstance(row, dict | list) else row for row in cast("list[Json]", value)]
+    return value
+
+
+def _is_empty(name: str, value: Json) -> bool:
+    return name in EMPTY_IS_ABSENT and value == EMPTY_IS_ABSENT[name]
+
+
+def _type_of(item: Mapping[str, Json]) -> str | None:
+    """The type of an item that names none: a message has a role, a reference is nothing but an id."""
+    if "role" in item:
+        return "message"
+    return "item_reference" if set(item) == {"id"} else None
+
+
+def _default(default: _Default) -> Json:
+    return default() if callable(default) else default

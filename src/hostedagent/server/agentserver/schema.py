@@ -1,0 +1,66 @@
+"""The body of a request as the SDK's schema accepts it.
+
+The schema of the SDK is narrower than the protocol: it has no audio, and it does not take every item back that an
+agent can send. Options that have no effect on a turn are left out, so that their values are not judged either. What
+the host itself works with is the request that was parsed before; the SDK stores the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content.passthrough import OUTPUT_ONLY
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.request.body import RequestBody
+from hostedagent.protocol.request.options import OPTIONS
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Item, Json
+
+_NOT_INPUT: Final = frozenset({*OUTPUT_ONLY, "oauth_consent_request"})
+"""Item types that the protocol sends and the SDK does not take back."""
+
+_WITHOUT_EFFECT: Final = frozenset(
+    name for name, row in OPTIONS.items() if row.verdict == "fixed" and name not in ("model", "metadata")
+)
+
+
+def for_sdk(body: RequestBody, request: TurnRequest) -> bytes:
+    """The body to hand to the SDK; the caller's own bytes where they will do."""
+    fields = {name: row for name, row in body.fields.items() if name not in _WITHOUT_EFFECT}
+    tools = request.options.tools.echo
+    has_all_tools = len(tools) == len(fields.get("tools") or ())
+    if not has_all_tools:
+        fields["tools"] = list(tools)
+    items = cast("list[Item]", fields["input"]) if isinstance(fields.get("input"), list) else []
+    rewritten = [_item(item) for item in items]
+    is_same = all(new is old for new, old in zip(rewritten, items, strict=True))
+    if body.raw is not None and is_same and has_all_tools and len(fields) == len(body.fields):
+        return body.raw
+    return encode(fields if is_same else {**fields, "input": rewritten})
+
+
+def _item(item: Item) -> Item:
+    kind = item.get("type")
+    if kind in _NOT_INPUT:
+        read = BY_ITEM[str(kind)].read
+        text = " ".join(content.text or "" for content in read(item)) if read is not None else ""
+        part = {"type": "output_text", "text": text, "annotations": list[Json]()}
+        return {"type": "message", "role": "assistant", "content": [part]}
+    name = "output" if "output" in item else "content"
+    parts = item.get(name)
+    if not isinstance(parts, list) or not any(_is_audio(part) for part in cast("list[Json]", parts)):
+        return item
+    return {**item, name: [_audio_file(part) if _is_audio(part) else part for part in cast("list[Json]", parts)]}
+
+
+def _is_audio(part: Json) -> bool:
+    return isinstance(part, Mapping) and cast("Item", part).get("type") == "input_audio"
+
+
+def _audio_file(part: Item) -> Item:
+    """Audio as a file, which reads back as the same content."""
+    audio = cast("Item", part["input_audio"])
+    kind = audio.get("format", "wav")
+    return {"type": "input_file", "filename": f"audio.{kind}", "file_data": f"data:audio/{kind};base64,{audio['data']}"}
