@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from hostedagent.options import CallerPolicy, HostOptions
 from hostedagent.protocol.content import CODECS, NOT_ITEMS, Codec
 
 _HERE: Final = Path(__file__).parent
@@ -108,11 +112,58 @@ def _reasons(row: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
             yield f"{title}{'' if len(absent) > 1 else f', {mode}'}: {why}"
 
 
+def options() -> str:
+    """The document of every setting, from the docstrings of the classes."""
+    return _document(
+        "# Options",
+        "`AgentHost(agent, options=HostOptions(...))` sets what the host decides, and "
+        "`HostOptions(caller=CallerPolicy(...))` what a request may change. Every value is checked when they are "
+        "created. A limit that a request exceeds is answered with the status that its row names, before anything runs.",
+        *(
+            part
+            for kind in (HostOptions, CallerPolicy)
+            for part in (f"## {kind.__name__}", _table(("Option", "Default", ""), _option_rows(kind)))
+        ),
+        "## Fields of a request",
+        "Sampling options, `reasoning`, `text.format`, `tool_choice` and the like become Agent Framework options. "
+        "Every field of the protocol has one verdict: forwarded; accepted without effect, because the host decides "
+        "it; refused with a 400 that names it; or read by the host itself, as `input` and `store` are. A field that "
+        "the protocol does not have is ignored.",
+        source="the docstrings in src/hostedagent/options.py",
+    )
+
+
+def _option_rows(kind: type[HostOptions] | type[CallerPolicy]) -> Iterator[tuple[str, ...]]:
+    texts = dict(_arguments(inspect.getdoc(kind) or ""))
+    values = kind()
+    for row in fields(kind):
+        yield f"`{row.name}`", _default(row.name, getattr(values, row.name)), texts[row.name]
+
+
+def _arguments(docstring: str) -> Iterator[tuple[str, str]]:
+    """The names under `Args:` with their texts, each joined to one line."""
+    _, _, section = docstring.partition("Args:\n")
+    section, _, _ = section.partition("\n\n")
+    for found in re.finditer(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
+        yield found[1], re.sub(r"\s+", " ", found[2])
+
+
+def _default(name: str, value: Any) -> str:
+    if name == "caller":
+        return "`CallerPolicy()`"
+    if isinstance(value, frozenset):
+        return ", ".join(f"`{one}`" for one in sorted(cast("frozenset[str]", value))) or "none"
+    if name.endswith("_bytes"):
+        return f"{value // 1024**2} MiB"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"`{value!r}`"
+
+
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "content-types.md": content_types,
     "limitations.md": limitations,
     "internals/turn-lifecycle.md": turn_lifecycle,
     "clients.md": clients,
+    "options.md": options,
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from hostedagent.protocol.content import BY_CONTENT, BY_ITEM, CODECS
 
 DOCS = Path(__file__).parents[2] / "docs"
-NAMES = ("content-types.md", "limitations.md", "internals/turn-lifecycle.md", "clients.md")
+NAMES = ("content-types.md", "limitations.md", "internals/turn-lifecycle.md", "clients.md", "options.md")
 
 
 @pytest.fixture(scope="module")
