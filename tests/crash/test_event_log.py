@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from azure.ai.agentserver.core.streaming import EventStreamClosedError, EventStreamNotFoundError, streams
 
-from hostedagent.server.agentserver.event_streams import Sent, announce, discard, mend
+from hostedagent.engine.sent_events import Sent
+from hostedagent.server.agentserver.event_streams import SdkEvents
 
 NAME = "caresp_" + "e" * 50
 SENT: list[dict[str, Any]] = [
@@ -43,8 +44,8 @@ async def numbered() -> list[tuple[int, str]]:
 @pytest.mark.parametrize("is_closed", [False, True], ids=["killed", "ended in order"])
 async def test_what_is_open_is_closed_and_the_next_event_has_the_next_number(is_closed: bool) -> None:
     await sent(*SENT, is_closed=is_closed)
-    found = await mend(NAME, None)
-    await announce(found, {"type": "response.in_progress", "response": {}})
+    found = await SdkEvents().repair(NAME, None)
+    await SdkEvents().announce(found, {"type": "response.in_progress", "response": {}})
 
     assert {index: item["id"] for index, item in found.items.items()} == {0: "fc_1", 1: "x_2"}
     assert found.items[1]["status"] == "incomplete"
@@ -60,8 +61,8 @@ async def test_what_is_open_is_closed_and_the_next_event_has_the_next_number(is_
 
 async def test_nothing_follows_the_end() -> None:
     await sent(*SENT[:3], ENDED)
-    found = await mend(NAME, None)
-    await announce(found, {"type": "response.in_progress", "response": {}})
+    found = await SdkEvents().repair(NAME, None)
+    await SdkEvents().announce(found, {"type": "response.in_progress", "response": {}})
 
     assert found.has_ended
     with pytest.raises(EventStreamClosedError):
@@ -72,14 +73,14 @@ async def test_nothing_follows_the_end() -> None:
 async def test_where_nothing_was_sent_nothing_is_left_behind() -> None:
     await streams.delete(NAME)
 
-    assert await mend(NAME, "ada") == Sent()
+    assert await SdkEvents().repair(NAME, "ada") == Sent()
     with pytest.raises(EventStreamNotFoundError):
         await streams.get(NAME)
 
 
 async def test_a_log_can_be_discarded() -> None:
     await sent(*SENT)
-    await discard(NAME, "ada")
+    await SdkEvents().discard(NAME, "ada")
 
     with pytest.raises(EventStreamNotFoundError):
         await streams.get(NAME)

@@ -10,11 +10,13 @@ import pytest
 from azure.ai.agentserver.responses import PlatformContext
 
 from hostedagent.conversation.continuation import Continuations
+from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.recovery import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import IsolationKeys, Scope
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import StateUnavailable, Versioned
 from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
@@ -48,9 +50,10 @@ async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     begun = response("resp_1", status="in_progress", background=True)
     await provider(ADA).create_response(begun, [message("msg_1")], None, context=CONTEXT)
     await journals.write("resp_1", Journal(ADA, IsolationKeys("ada")))
-    store = ResponseStore(ProviderResponses(provider), running=Running(state, terms))
+    active = ActiveTurns()
+    store = ResponseStore(ProviderResponses(provider), active, running=Running(state, terms))
     continuations = Continuations(Sessions(state, terms), Approvals(state), store)
-    store.journaled = recoveries = Recoveries(journals, continuations, store, is_on=True)
+    store.journaled = recoveries = Recoveries(journals, continuations, store, active, SdkEvents(), is_on=True)
     return store, recoveries
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.engine import responses
+from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
@@ -22,7 +23,7 @@ CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
 
 @pytest.fixture
 def store() -> ResponseStore:
-    return ResponseStore(ProviderResponses(DocumentResponses(MemoryDocuments())))
+    return ResponseStore(ProviderResponses(DocumentResponses(MemoryDocuments())), ActiveTurns())
 
 
 @pytest.fixture
@@ -138,10 +139,10 @@ async def test_an_end_is_stored_for_its_owner_whoever_is_served_meanwhile(store:
 
 async def test_the_input_of_a_turn_is_known_while_it_runs(store: ResponseStore) -> None:
     await begin(store, "a")
-    assert store.input_ids("a") == ("a-in",)
+    assert store.active.input_ids("a") == ("a-in",)
     await store.update(ADA, done("a"))
 
-    assert store.input_ids("a") == ()
+    assert store.active.input_ids("a") == ()
 
 
 async def test_what_failed_turns_left_is_kept_out_of_a_prompt(store: ResponseStore) -> None:

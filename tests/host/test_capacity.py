@@ -11,15 +11,15 @@ import pytest
 from agent_framework import SupportsAgentRun
 
 from hostedagent import AgentHost, Hooks, HostOptions, TurnRequest
-from hostedagent.engine.concurrency import Capacity
+from hostedagent.engine.concurrency import ConcurrencyLimiter
 from hostedagent.errors import InvalidRequest, TooManyTurns
 from hostedagent.outcomes import Outcome
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
 from hostedagent.testing.client import Reply
 from tests.host.world import Writes, hosting
 
-Delivery: TypeAlias = Literal["whole", "streamed", "background"]
-FIELDS: dict[Delivery, dict[str, Any]] = {
+FlowControl: TypeAlias = Literal["whole", "streamed", "background"]
+FIELDS: dict[FlowControl, dict[str, Any]] = {
     "whole": {},
     "streamed": {"stream": True},
     "background": {"background": True},
@@ -34,7 +34,7 @@ async def limited(
         yield client
 
 
-async def turn(client: InProcessClient, delivery: Delivery = "whole", **fields: Any) -> Reply:
+async def turn(client: InProcessClient, delivery: FlowControl = "whole", **fields: Any) -> Reply:
     return await client.post("/responses", json={"input": "hi", **FIELDS[delivery], **fields})
 
 
@@ -60,7 +60,7 @@ class Held:
 
 @pytest.mark.parametrize("running", FIELDS)
 async def test_a_turn_too_many_is_told_when_to_come_back_and_nothing_is_stored(
-    running: Delivery, writes: Writes
+    running: FlowControl, writes: Writes
 ) -> None:
     held = Held()
     async with limited(held) as client:
@@ -115,12 +115,12 @@ async def test_who_waits_gets_an_answer_and_no_more_run_than_may() -> None:
 
 
 async def test_who_waits_is_served_in_order() -> None:
-    capacity = Capacity(1, waiting=5)
-    slot = await capacity.take(never)
+    capacity = ConcurrencyLimiter(1, waiting=5)
+    slot = await capacity.acquire(never)
     served: list[int] = []
 
     async def wait(number: int) -> None:
-        mine = await capacity.take(never)
+        mine = await capacity.acquire(never)
         served.append(number)
         mine.release()
 
@@ -181,50 +181,50 @@ async def settle() -> None:
 
 
 async def test_who_leaves_the_queue_takes_no_slot() -> None:
-    capacity = Capacity(1, waiting=1)
-    slot = await capacity.take(never)
+    capacity = ConcurrencyLimiter(1, waiting=1)
+    slot = await capacity.acquire(never)
     leaves = asyncio.Event()
 
     async def leave() -> Any:
         await leaves.wait()
         return {"type": "http.disconnect"}
 
-    waiting = asyncio.create_task(capacity.take(leave))
+    waiting = asyncio.create_task(capacity.acquire(leave))
     await settle()
     with pytest.raises(TooManyTurns):
-        await capacity.take(never)
+        await capacity.acquire(never)
     leaves.set()
     with pytest.raises(InvalidRequest):
         await waiting
 
     slot.release()
     slot.release()
-    assert capacity.taken == 0
+    assert len(capacity) == 0
 
 
 async def test_a_slot_given_to_who_is_cancelled_goes_to_the_next() -> None:
-    capacity = Capacity(1, waiting=2)
-    slot = await capacity.take(never)
-    waiting = [asyncio.create_task(capacity.take(never)) for _ in range(2)]
+    capacity = ConcurrencyLimiter(1, waiting=2)
+    slot = await capacity.acquire(never)
+    waiting = [asyncio.create_task(capacity.acquire(never)) for _ in range(2)]
     await settle()
 
     slot.abandon()
     waiting[0].cancel()
     last = await waiting[1]
 
-    assert capacity.taken == 1
+    assert len(capacity) == 1
     last.release()
-    assert capacity.taken == 0
+    assert len(capacity) == 0
 
 
 async def test_a_turn_that_was_admitted_by_an_earlier_process_always_has_a_slot() -> None:
-    capacity = Capacity(1)
-    slots = [await capacity.take(never), capacity.enter()]
+    capacity = ConcurrencyLimiter(1)
+    slots = [await capacity.acquire(never), capacity.grant()]
 
-    assert capacity.taken == 2
+    assert len(capacity) == 2
     slots[0].release()
     with pytest.raises(TooManyTurns):
-        await capacity.take(never)
+        await capacity.acquire(never)
     slots[1].release()
-    (await capacity.take(never)).release()
-    assert capacity.taken == 0
+    (await capacity.acquire(never)).release()
+    assert len(capacity) == 0

@@ -15,7 +15,7 @@ from hypercorn.asyncio import serve  # pyright: ignore[reportUnknownVariableType
 from hypercorn.config import Config
 
 from hostedagent import AgentHost
-from hostedagent.engine.flow_control import MAX_AHEAD, Delivery
+from hostedagent.engine.flow_control import MAX_AHEAD, FlowControl
 from hostedagent.testing import ScriptedAgent
 
 WORD = "x" * 4096
@@ -127,7 +127,7 @@ async def test_a_reader_that_reads_on_gets_everything() -> None:
 
 
 async def test_a_turn_goes_on_when_events_were_never_sent() -> None:
-    delivery = Delivery()
+    delivery = FlowControl()
 
     async with asyncio.timeout(30):
         for _ in range(MAX_AHEAD + 1):

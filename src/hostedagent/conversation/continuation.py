@@ -6,8 +6,7 @@ that is unknown, foreign, expired or used. What was taken is given back when the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -40,7 +39,6 @@ class Continuation:
         responses: The input's answers to what a workflow waits for, by its request ids.
         response_id: The response that the turn makes, once it has begun.
         has_begun: Whether the turn runs, and gives the lease back itself.
-        close: Ends the turn that has begun.
         made: What the turn did in an earlier process, up to where it is gone on with.
         checkpoint: Where a workflow is gone on with.
         place: Where the turn stands in the work of its model's service.
@@ -55,7 +53,6 @@ class Continuation:
     responses: dict[str, Any] = field(default_factory=dict[str, Any])
     response_id: str | None = None
     has_begun: bool = False
-    close: Callable[[], Awaitable[None]] | None = None
     made: tuple[Item, ...] = ()
     checkpoint: WorkflowState | None = None
     place: Place | None = None
@@ -67,12 +64,6 @@ class Continuation:
         """Keep further items out of the prompt."""
         self.excluded |= set(ids)
         self.history_ids = tuple(item_id for item_id in self.history_ids if item_id not in self.excluded)
-
-    async def end(self) -> None:
-        """End a turn that the SDK has left: it does not close its handler, and the conversation would stay taken."""
-        if self.close is not None:
-            with suppress(RuntimeError):  # Somebody still drives it, to its end.
-                await self.close()
 
 
 @dataclass(frozen=True, slots=True)

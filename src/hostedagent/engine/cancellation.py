@@ -1,82 +1,78 @@
-"""What stops a turn from outside: the caller goes, a newer input comes, the process ends, another turn takes over.
+"""What stops a turn from outside, and why: the only place that knows the causes.
 
-One task for each thing that can only be waited for, for the whole turn, whatever part of it runs meanwhile.
+The caller cancels or disconnects, a newer input replaces the turn, the process ends, or another turn takes over its
+conversation. Drivers report what they learn with `stop`; the end of the process and the loss of the lease are observed
+here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from hostedagent.agents.pump import Interrupt
-from hostedagent.engine.shutdown import Drain
+from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.outcomes import StopCause
 from hostedagent.stores.leases import Lease
 
-if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import ResponseContext
 
+class StopSignals:
+    """Stops one turn. The first cause counts, except that the loss of the conversation outweighs every other.
 
-class Watch:
-    """Interrupts what a turn is doing.
-
-    Concurrency: used by one turn, on its loop. Call `close` in every ending.
+    Concurrency: used on the turn's loop. Call `close` in every ending.
 
     Args:
-        context: Says whether the caller cancelled.
-        signal: Set when the SDK wants the turn to end.
-        lease: The hold on the conversation, which another turn may take.
-        drain: The end of the process.
-        interrupt: Stops what the turn does.
-        told: Called after it.
+        shutdown: The end of the process.
+        lease: The turn's lease on its conversation, which another turn may take.
     """
 
-    def __init__(
-        self,
-        context: ResponseContext,
-        signal: asyncio.Event,
-        lease: Lease | None,
-        drain: Drain,
-        interrupt: Interrupt,
-        told: Callable[[], None],
-    ) -> None:
-        self._context = context
+    def __init__(self, shutdown: GracefulShutdown, lease: Lease | None = None) -> None:
+        self._shutdown = shutdown
         self._lease = lease
-        self._drain = drain
-        self._interrupt = interrupt
-        self._told = told
-        self._tasks = [asyncio.create_task(self._signalled(signal), name="hostedagent-watch")]
-        if lease is not None:
-            self._tasks.append(asyncio.create_task(self._lost(lease), name="hostedagent-watch"))
-        drain.call_when_over(self._stop)
+        self._cause: StopCause | None = None
+        self._interrupt: Interrupt | None = None
+        self._then: Callable[[], None] | None = None
+        self._losing: asyncio.Task[None] | None = None
+
+    def stop(self, cause: StopCause) -> None:
+        """Stop the turn, also one that has not begun to run yet."""
+        if self._cause is None:
+            # While the process ends, the SDK reports its own end as a newer input.
+            self._cause = "shutdown" if cause == "steered" and self._shutdown.has_begun else cause
+        self._act()
+
+    def watch(self, interrupt: Interrupt, then: Callable[[], None]) -> None:
+        """Begin to stop what the turn does.
+
+        Args:
+            interrupt: Stops it, with the cause.
+            then: Called after that.
+        """
+        self._interrupt, self._then = interrupt, then
+        if self._lease is not None:
+            self._losing = asyncio.create_task(self._lost(self._lease), name="hostedagent-watch")
+        self._shutdown.call_when_over(self._at_deadline)
+        if self._cause is not None:
+            self._act()
 
     def close(self) -> None:
-        """Watch no longer."""
-        self._drain.forget(self._stop)
-        for task in self._tasks:
-            task.cancel()
+        """Stop nothing any more."""
+        self._interrupt = None
+        self._shutdown.forget(self._at_deadline)
+        if self._losing is not None:
+            self._losing.cancel()
 
-    async def _signalled(self, signal: asyncio.Event) -> None:
-        await signal.wait()
-        context = self._context
-        if context.shutdown.is_set() and not context.client_cancelled:
-            await self._drain.over.wait()  # The SDK signals the end of the process at its beginning.
-        self._stop()
+    def _at_deadline(self) -> None:
+        self.stop("shutdown")
 
     async def _lost(self, lease: Lease) -> None:
         await lease.lost.wait()
-        self._stop()
+        self.stop("lost")
 
-    def _stop(self) -> None:
+    def _act(self) -> None:
+        if self._interrupt is None or self._then is None or self._cause is None:
+            return
         if self._lease is not None:
             self._lease.is_ending = True
-        self._interrupt(self._reason())
-        self._told()
-
-    def _reason(self) -> StopCause:
-        if self._lease is not None and self._lease.lost.is_set():
-            return "lost"
-        if self._context.client_cancelled:
-            return "client"
-        return "shutdown" if self._drain.has_begun else "steered"
+        self._interrupt("lost" if self._lease is not None and self._lease.lost.is_set() else self._cause)
+        self._then()

@@ -1,4 +1,4 @@
-"""How a turn ends in the stores: everything that later turns need of one that counts, little of one that does not."""
+"""How a turn ends in the stores: commits what later turns need, or rolls back what a failed turn took."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
+class TurnCommit:
     """Saves how one turn ended.
 
     Args:
@@ -35,7 +35,7 @@ class Saving:
     store: ResponseStore
     continuation: Continuation
 
-    async def keep(
+    async def commit(
         self,
         request: TurnRequest,
         response: Mapping[str, Json],
@@ -43,48 +43,50 @@ class Saving:
         run: StatefulRun | None,
         recovery: Recovery | None = None,
     ) -> None:
-        """Save a turn that counts: its response, what it leaves, and that it is the conversation's head now.
+        """Save a turn that counts: its response, its snapshot, and that it is now the head of its conversation.
 
         Raises:
             Exception: Something could not be saved; the turn has failed then.
         """
         sessions, lease = self.sessions, self.continuation.lease
         if lease is not None:
-            await sessions.secure(lease)  # What is stored after another turn took over would be in its way.
-        leaves = request.store or bool(snapshot.approvals)
-        if run is not None and leaves:
+            await sessions.secure(lease)  # Anything stored after another turn took over would be in its way.
+        is_kept = request.store or bool(snapshot.approvals)
+        if run is not None and is_kept:
             snapshot = replace(snapshot, workflow=await run.save())
-        snapshot.check()  # What cannot be kept fails the turn before it is stored as completed.
+        snapshot.check()  # A snapshot that cannot be kept fails the turn before it is stored as completed.
         if recovery is not None:
             await recovery.run_ended(response, snapshot)
         await self.store.commit(response)
-        if leaves:
+        if is_kept:
             await sessions.save(request.scope, request.response_id, snapshot)
         if lease is not None:
             await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
-        if run is not None and leaves:
+        if run is not None and is_kept:
             await run.prune()
 
-    async def leave(
+    async def roll_back(
         self,
         request: TurnRequest,
         response: Mapping[str, Json] | None,
         *,
-        made: Iterable[Mapping[str, str] | None],
+        items: Iterable[Mapping[str, str] | None],
         has_run: bool,
     ) -> None:
-        """Save what a turn leaves that does not count. Each step is worth taking when another one fails.
+        """Release what a turn took that does not count, and keep its items out of later prompts.
+
+        Every step is attempted, also when an earlier one fails.
 
         Args:
             request: The turn.
-            response: The response as it ended; `None` when the SDK tells that.
-            made: The output items of the turn.
+            response: The response as it ended; `None` when the driver stores that.
+            items: The output items of the turn.
             has_run: Whether the agent was run.
         """
         sessions, lease = self.sessions, self.continuation.lease
-        # Who continues a failed turn continues what came before it.
+        # A turn that continues a failed one continues what came before it.
         before = self.continuation.snapshot
-        own = (*self.store.input_ids(request.response_id), *(item["id"] for item in made if item is not None))
+        own = (*self.store.active.input_ids(request.response_id), *(item["id"] for item in items if item is not None))
         snapshot = Snapshot(before.session, open=before.open, excluded=own)
         if lease is None and before.workflow is not None:  # A conversation is continued from its head, which has it.
             snapshot = replace(snapshot, workflow=before.workflow.named())
@@ -100,5 +102,10 @@ class Saving:
         for step in steps:
             try:
                 await step
-            except Exception as error:  # noqa: BLE001 - the caller is told of the turn's own failure
-                log_failure(logger, f"Saving how {request.response_id} failed did not work", error)
+            except Exception as error:  # noqa: BLE001 - the caller learns of the turn's own failure
+                log_failure(logger, f"Rolling back the failed turn {request.response_id} did not work", error)
+
+    async def suspend(self) -> None:
+        """Stop renewing the lease without releasing it: the turn continues in another process."""
+        if self.continuation.lease is not None:
+            await self.sessions.hand_on(self.continuation.lease)

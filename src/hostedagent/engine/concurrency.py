@@ -10,12 +10,10 @@ import asyncio
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from hostedagent.errors import InvalidRequest, TooManyTurns
-
-if TYPE_CHECKING:
-    from starlette.types import Receive
 
 MAX_RETRY_AFTER: Final = 60
 """The longest that a caller is told to stay away, in seconds."""
@@ -24,12 +22,12 @@ _WEIGHT: Final = 0.2
 """How much the latest turn counts in the usual length of a turn."""
 
 
-class Slot:
+class Permit:
     """The place of one turn."""
 
     __slots__ = ("_capacity", "_has_begun", "_is_taken", "_since")
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: ConcurrencyLimiter) -> None:
         self._capacity = capacity
         self._is_taken = True
         self._has_begun = False
@@ -51,7 +49,7 @@ class Slot:
             self._capacity.free(time.monotonic() - self._since if self._has_begun else None)
 
 
-class Capacity:
+class ConcurrencyLimiter:
     """The slots of a host.
 
     Args:
@@ -66,30 +64,32 @@ class Capacity:
         self._usual = 1.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    @property
-    def taken(self) -> int:
-        """How many turns have a slot."""
+    def __len__(self) -> int:
+        """How many permits are in use."""
         return self._taken
 
-    def enter(self) -> Slot:
+    def grant(self) -> Permit:
         """A slot for a turn that was admitted before: one more than there are, if need be."""
         self._taken += 1
-        return Slot(self)
+        return Permit(self)
 
-    async def take(self, receive: Receive) -> Slot:
-        """A slot for a request whose body was read; waits for one where that is allowed.
+    async def acquire(self, left: Callable[[], Awaitable[object]]) -> Permit:
+        """A permit for a request; waits for one where that is allowed.
+
+        Args:
+            left: Returns when the caller has left, so that the request waits no longer.
 
         Raises:
-            TooManyTurns: All are taken, and as many wait as may.
-            InvalidRequest: The caller left while it waited; nobody sees this.
+            TooManyTurns: All permits are in use, and as many requests wait as may.
+            InvalidRequest: The caller left while the request waited; nobody sees this.
         """
         if self._turns is None or (self._taken < self._turns and not self._waiting):
-            return self.enter()
+            return self.grant()
         if len(self._waiting) >= self._most_waiting:
             raise TooManyTurns("The host runs as many turns as it may. Try again later.", self._retry_after())
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        gone = asyncio.ensure_future(receive())  # The body was read: only the caller's leaving can come.
+        gone = asyncio.ensure_future(left())
         has_slot = False
         try:
             await asyncio.wait({place, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -100,7 +100,7 @@ class Capacity:
                 self._leave(place)
         if not has_slot:
             raise InvalidRequest("The caller left before its turn could begin.")
-        return Slot(self)
+        return Permit(self)
 
     def _leave(self, place: asyncio.Future[None]) -> None:
         if place.done():

@@ -1,4 +1,4 @@
-"""What every turn of a host works with, and what one turn is given."""
+"""What every turn of a host works with, and what one accepted request carries."""
 
 from __future__ import annotations
 
@@ -7,31 +7,44 @@ from dataclasses import dataclass, field
 from hostedagent.agents.source import AgentSource
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import HistoryPolicy
-from hostedagent.engine.concurrency import Slot
-from hostedagent.engine.flow_control import Delivery
+from hostedagent.engine.concurrency import Permit
+from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.hooks import Hooks
-from hostedagent.engine.responses import ResponseStore
-from hostedagent.engine.shutdown import Drain
+from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import RequestContext
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """What every turn of a host works with."""
+class HostServices:
+    """What every turn of a host works with.
+
+    Args:
+        source: Where the agent comes from.
+        history: Owns the conversation of plain agents.
+        workflows: Owns the conversation of workflows.
+        responses: Where responses and their items are read.
+        sessions: Snapshots, leases and checkpoints.
+        approvals: The questions that turns ask.
+        run_timeout: Seconds after which an agent that produces nothing has failed.
+        consent_origins: Where an agent may send a user for consent; `None` for anywhere.
+        hooks: The application's functions.
+        shutdown: The end of the process.
+    """
 
     source: AgentSource
     history: HistoryPolicy
     workflows: HistoryPolicy
-    store: ResponseStore
+    responses: ResponseRepository
     sessions: Sessions
     approvals: Approvals
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
     hooks: Hooks = field(default_factory=Hooks)
-    drain: Drain
+    shutdown: GracefulShutdown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,13 +52,18 @@ class TurnContext(RequestContext):
     """One accepted request, from its acceptance to the end of its turn.
 
     Args:
-        request: What the caller sent; ids are added when the turn starts.
+        turn: The request; ids are added when the turn starts, and `before_run` may change it.
         continuation: What the turn continues.
         permit: Its place among the turns that run at the same time.
         flow: Couples the turn to the speed of its reader.
     """
 
-    request: TurnRequest
     continuation: Continuation
-    permit: Slot
-    flow: Delivery
+    permit: Permit
+    flow: FlowControl
+
+    @property
+    def request(self) -> TurnRequest:
+        """The request."""
+        assert isinstance(self.turn, TurnRequest)
+        return self.turn

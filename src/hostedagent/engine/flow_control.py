@@ -23,7 +23,7 @@ _PATIENCE: Final = 1.0
 """Seconds after which a count is not believed in while nothing is being sent."""
 
 
-class Delivery:
+class FlowControl:
     """The events of one response on their way to its reader.
 
     Concurrency: one turn gives, one request sends, on one loop.
@@ -33,7 +33,7 @@ class Delivery:
     """
 
     def __init__(self, *, is_bounded: bool = True) -> None:
-        self._is_bounded = is_bounded
+        self.is_bounded = is_bounded
         self._given = 0
         self._ahead = 0
         self._is_sending = False
@@ -56,7 +56,7 @@ class Delivery:
         self._given += 1
         if self._given % YIELD_EVERY == 3:  # The third event is the first delta of a plain answer.
             await asyncio.sleep(0)
-        if not self._is_bounded:
+        if not self.is_bounded:
             return
         self._ahead += 1
         while self._ahead >= MAX_AHEAD and not self._is_over:

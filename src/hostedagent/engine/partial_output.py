@@ -12,7 +12,7 @@ _PRIVATE: Final = "internal_metadata"
 """What an item carries for the host alone; the SDK takes it off what it sends itself."""
 
 
-class Growing:
+class PartialOutput:
     """Collects from the events of a turn what its response would say now.
 
     Args:

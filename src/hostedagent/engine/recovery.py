@@ -22,7 +22,9 @@ from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.history.base import KeepCheckpoint
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import stored_by
+from hostedagent.engine.active import ActiveTurns, Resuming
 from hostedagent.engine.responses import ResponseStore
+from hostedagent.engine.sent_events import Sent, SentEvents
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
@@ -30,7 +32,6 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.stream.interrupted import cut_off
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
-from hostedagent.server.agentserver.event_streams import Sent, announce, discard, mend
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.sessions import Sessions, Snapshot
@@ -64,6 +65,7 @@ class Recovery:
         journals: Where that is written.
         store: Where the response is.
         sessions: Where checkpoints of workflows are.
+        events: The events that earlier processes sent.
         response_id: The turn.
         journal: What is written; `None` when it is lost.
         response: The response as the process before left it; `None` when the turn begins here.
@@ -73,6 +75,7 @@ class Recovery:
     journals: Journals
     store: ResponseStore
     sessions: Sessions
+    events: SentEvents
     response_id: str
     journal: Journal | None
     response: MutableItem | None = None
@@ -144,7 +147,7 @@ class Recovery:
     async def announce(self, event: Event) -> bool:
         """Tell whoever reads on that the turn goes on; `False` when nobody was told that it began."""
         if self.sent.name:
-            await announce(self.sent, event)
+            await self.events.announce(self.sent, event)
         return bool(self.sent.name)
 
     async def reached(self, response: Mapping[str, Json], usage: UsageCount) -> None:
@@ -204,14 +207,6 @@ class Recovery:
         self.journals.forget_later(self.response_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Recalled:
-    """What is known of a turn before it is taken up again."""
-
-    journal: Journal | None
-    sent: Sent
-
-
 class Recoveries:
     """Begins the recoveries of turns, and takes turns up again.
 
@@ -219,16 +214,27 @@ class Recoveries:
         journals: Where it is written how far turns have come.
         continuations: Finds out again what a turn continues.
         store: The response store.
+        active: The responses that this process is producing.
+        events: The events that earlier processes sent.
         is_on: Whether turns in the background are taken up again.
     """
 
-    def __init__(self, journals: Journals, continuations: Continuations, store: ResponseStore, *, is_on: bool) -> None:
+    def __init__(
+        self,
+        journals: Journals,
+        continuations: Continuations,
+        store: ResponseStore,
+        active: ActiveTurns,
+        events: SentEvents,
+        *,
+        is_on: bool,
+    ) -> None:
         self._journals = journals
         self._continuations = continuations
         self._store = store
+        self._active = active
+        self._events = events
         self._is_on = is_on
-        self._recalled: dict[str, _Recalled] = {}
-        self._beginning: dict[str, asyncio.Event] = {}
 
     async def begin(self, request: TurnRequest, continuation: Continuation) -> Recovery | None:
         """Write down that a turn begins, before anybody is told. A turn in the foreground ends with its process."""
@@ -249,36 +255,41 @@ class Recoveries:
         return await self._journals.find(response_id) is not None
 
     def began(self, response_id: str) -> None:
-        """The turn has begun again."""
-        if (beginning := self._beginning.pop(response_id, None)) is not None:
-            beginning.set()
+        """The turn runs again, or will not: nobody has to wait for it."""
+        turn = self._active.get(response_id)
+        if turn is not None and turn.resuming is not None:
+            turn.resuming.begun.set()
+            turn.resuming = None
+            self._active.close(response_id)
 
     async def beginning(self, response_id: str) -> None:
         """Wait while the turn is being taken up again: the SDK has it then, and does not show it yet."""
-        if (beginning := self._beginning.get(response_id)) is not None:
+        turn = self._active.get(response_id)
+        if turn is not None and turn.resuming is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(beginning.wait(), BEGIN_SECONDS)
+                await asyncio.wait_for(turn.resuming.begun.wait(), BEGIN_SECONDS)
 
     async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the events of a turn; the response is gone."""
         try:
-            await discard(response_id, caller.platform_user)
+            await self._events.discard(response_id, caller.platform_user)
         except Exception as error:  # noqa: BLE001 - the response itself is gone
             log_failure(logger, f"The events of {response_id} are left behind", error)
 
     async def recall(self, response_id: str, user: str | None, call_id: str | None) -> Caller | None:
         """Find out whose a turn was, and prepare its events; `None` when that is not known."""
-        self._beginning[response_id] = asyncio.Event()
+        resuming = self._active.open(response_id).resuming = Resuming()
         try:
             journal = await self._journals.find(response_id)
             if journal is None:
                 self.began(response_id)
                 return None
-            sent = await mend(response_id, user) if journal.is_streamed else Sent()
+            if journal.is_streamed:
+                resuming.sent = await self._events.repair(response_id, user)
+            resuming.journal = journal
         except BaseException:
             self.began(response_id)  # It does not begin now: whoever asks for the response must not wait for it.
             raise
-        self._recalled[response_id] = _Recalled(journal, sent)
         return Caller(journal.scope, journal.isolation, user, call_id)
 
     async def resume(
@@ -294,8 +305,9 @@ class Recoveries:
             Exception: What it continues cannot be read.
         """
         caller = request.caller
-        recalled = self._recalled.pop(request.response_id, None) or _Recalled(None, Sent())
-        journal, sent = recalled.journal, recalled.sent
+        turn = self._active.open(request.response_id)
+        resuming = turn.resuming or Resuming()
+        journal, sent = resuming.journal, resuming.sent
         request = await resolve_references(request, self._store, caller)
         items, made, told, place = _joined(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in _OVER:
@@ -314,11 +326,11 @@ class Recoveries:
         continuation.place, continuation.told = place, told
         stored = await stored_by(self._store, caller, request.response_id, request.previous_response_id)
         continuation.exclude(stored)
-        self._store.resume(request.response_id, stored)
+        turn.stored_before = stored
         return request, continuation, recovery
 
     def _recovery(self, response_id: str, journal: Journal | None) -> Recovery:
-        return Recovery(self._journals, self._store, self._continuations.sessions, response_id, journal)
+        return Recovery(self._journals, self._store, self._continuations.sessions, self._events, response_id, journal)
 
 
 def open_response(request: TurnRequest, recovery: Recovery | None) -> ResponseBuilder:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, Protocol, cast
 
+from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
@@ -46,67 +46,24 @@ class Journaled(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _InFlight:
-    """A response between its first write and its last."""
-
-    caller: Caller
-    conversation: str | None
-    created: Mapping[str, Json]
-    item_ids: tuple[str, ...] = ()
-    committed: str | None = None
-
-
 class ResponseStore:
     """A `ResponseRepository` that knows which responses are running.
 
     Args:
         repository: Where the responses are.
+        active: The responses that this process is producing.
         running: Which of them run in the background; without it, one whose process died stays in progress.
 
     Attributes:
         journaled: Knows the turns that are resumed after a crash; `None` where none is.
     """
 
-    def __init__(self, repository: ResponseRepository, *, running: Running | None = None) -> None:
+    def __init__(self, repository: ResponseRepository, active: ActiveTurns, *, running: Running | None = None) -> None:
         self._repository = repository
         self._running = running
-        self._in_flight: dict[str, _InFlight] = {}
+        self.active = active
         self._owners: OrderedDict[str, str] = OrderedDict()
-        self._claimed: set[str] = set()
-        self._refusals: dict[str, Callable[[], Awaitable[None]]] = {}
-        self._growing: dict[str, Callable[[], list[Item]]] = {}
-        self._resumed: dict[str, tuple[str, ...]] = {}
         self.journaled: Journaled | None = None
-
-    @contextmanager
-    def following(
-        self, response_id: str, output: Callable[[], list[Item]], *, refused: Callable[[], Awaitable[None]]
-    ) -> Generator[None]:
-        """While this is entered, a turn makes the response.
-
-        Args:
-            response_id: Its id.
-            output: What it has said so far.
-            refused: Called when the first write of the response fails.
-        """
-        self._refusals[response_id] = refused
-        self._growing[response_id] = output
-        try:
-            yield
-        finally:
-            self._refusals.pop(response_id, None)
-            self._growing.pop(response_id, None)
-
-    def output_of(self, response_id: str) -> list[Item]:
-        """What a turn of this process has said so far."""
-        output = self._growing.get(response_id)
-        return output() if output is not None else []
-
-    def input_ids(self, response_id: str) -> tuple[str, ...]:
-        """The ids of the input items of a response in flight."""
-        turn = self._in_flight.get(response_id)
-        return turn.item_ids if turn is not None else ()
 
     async def commit(self, response: Mapping[str, Json]) -> None:
         """Store how a response ended before anybody learns of it. The SDK writes the same later, which is skipped.
@@ -114,8 +71,8 @@ class ResponseStore:
         Raises:
             StoreError: It could not be stored.
         """
-        turn = self._in_flight.get(str(response["id"]))
-        if turn is None:
+        turn = self.active.get(response["id"])
+        if turn is None or turn.created is None:
             return  # Not stored, or its first write failed and the SDK reports that.
         await self._repository.update(turn.caller, _whole(turn, response))
         turn.committed = str(response["status"])
@@ -126,13 +83,9 @@ class ResponseStore:
         Raises:
             StoreError: It could not be stored.
         """
-        turn = self._in_flight.get(str(response["id"]))
-        if turn is not None and turn.committed is None:
+        turn = self.active.get(response["id"])
+        if turn is not None and turn.is_uncommitted:
             await self._repository.update(turn.caller, _whole(turn, response))
-
-    def resume(self, response_id: str, item_ids: tuple[str, ...]) -> None:
-        """A response of an earlier process continues; `item_ids` are the input items that were stored with it."""
-        self._resumed[response_id] = item_ids
 
     async def owns(self, caller: Caller, response_id: str) -> bool:
         """Whether a response exists, is visible, and belongs to the caller's scope."""
@@ -153,14 +106,15 @@ class ResponseStore:
 
     def claim(self, response_id: str) -> bool:
         """Take an id that the platform chose, until `release_claim`; `False` when it is or was in use."""
-        if response_id in self._owners or response_id in self._claimed:
+        if response_id in self._owners or self.active.get(response_id) is not None:
             return False
-        self._claimed.add(response_id)
+        self.active.open(response_id).is_claimed = True
         return True
 
     def release_claim(self, response_id: str) -> None:
         """Release an id: its response exists now, or never will."""
-        self._claimed.discard(response_id)
+        self.active.open(response_id).is_claimed = False
+        self.active.close(response_id)
 
     async def create(
         self,
@@ -172,33 +126,38 @@ class ResponseStore:
         """Store a new response and its input."""
         response_id = str(response["id"])
         items = list(input_items)
-        turn = _InFlight(caller, _conversation_of(response), dict(response), _ids(items))
-        self._in_flight[response_id] = turn
-        if (stored := self._resumed.pop(response_id, None)) is not None:
-            turn.item_ids = stored
-            self._own(response_id, caller)
-            if self._running is not None:
-                await self._running.begin(caller.scope, response_id)
-            if self.journaled is not None:
-                self.journaled.began(response_id)
-            raise StoreConflict(f"Response '{response_id}' continues from an earlier process.")
+        turn = self.active.open(response_id)
+        turn.caller, turn.created, turn.item_ids, turn.committed = caller, dict(response), ids_of(items), None
+        if turn.stored_before is not None:
+            await self._continue(response_id, turn)
         try:
             async with self._marked(turn, response_id):
                 await self._repository.create(caller, response, items, history_ids)
         except BaseException as error:
-            refused = self._refusals.get(response_id)
             is_new = not isinstance(error, StoreConflict)  # The SDK continues one that exists.
-            if refused is not None and is_new and isinstance(error, Exception):
-                await refused()  # Still in flight: what may have been stored must stay out of later prompts.
+            if turn.refuse is not None and is_new and isinstance(error, Exception):
+                await turn.refuse()  # Still active: what may have been stored must stay out of later prompts.
             await self._settle(response_id)
             raise
         self._own(response_id, caller)
         if response.get("status") not in _RUNNING:
             await self._settle(response_id)
 
+    async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
+        """The response exists since an earlier process: mark it, and say that it exists."""
+        turn.item_ids, turn.stored_before = turn.stored_before or (), None
+        self._own(response_id, turn.caller)
+        if self._running is not None:
+            await self._running.begin(turn.caller.scope, response_id)
+        if self.journaled is not None:
+            self.journaled.began(response_id)
+        raise StoreConflict(f"Response '{response_id}' continues from an earlier process.")
+
     async def update(self, caller: Caller, response: Mapping[str, Json]) -> None:
         """Store the response anew; its last write settles it."""
-        turn = self._in_flight.get(response["id"])
+        turn = self.active.get(response["id"])
+        if turn is not None and turn.created is None:
+            turn = None
         try:
             if turn is None or turn.committed != response.get("status"):
                 await self._repository.update(turn.caller if turn is not None else caller, response)
@@ -209,7 +168,7 @@ class ResponseStore:
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The stored response; one that was cut off by the end of its process has failed."""
         response = await self._repository.get(caller, response_id)
-        if self._running is None or response_id in self._in_flight or response.get("status") not in _RUNNING:
+        if self._running is None or self._is_active(response_id) or response.get("status") not in _RUNNING:
             return response
         if response.get("background"):
             if await self._running.has(caller.scope, response_id, _conversation_of(response)):
@@ -254,8 +213,8 @@ class ResponseStore:
         Raises:
             InvalidRequest: It is.
         """
-        running = self._in_flight.get(previous_response_id or "")
-        if running is not None and running.committed is None and running.caller.scope == caller.scope:
+        running = self.active.get(previous_response_id)
+        if running is not None and running.is_uncommitted and running.caller.scope == caller.scope:
             raise InvalidRequest(
                 f"Response with id '{previous_response_id}' is still running.", param="previous_response_id"
             )
@@ -266,15 +225,20 @@ class ResponseStore:
         """The ids of the conversation's items, oldest first."""
         return await self._repository.history_ids(caller, previous_response_id, conversation_id, limit)
 
+    def _is_active(self, response_id: str) -> bool:
+        turn = self.active.get(response_id)
+        return turn is not None and turn.created is not None
+
     def _own(self, response_id: str, caller: Caller) -> None:
         self._owners[response_id] = sys.intern(caller.scope.key())
         while len(self._owners) > MAX_OWNERS:
             self._owners.popitem(last=False)
 
     @asynccontextmanager
-    async def _marked(self, turn: _InFlight, response_id: str) -> AsyncGenerator[None]:
+    async def _marked(self, turn: ActiveTurn, response_id: str) -> AsyncGenerator[None]:
         """Mark a response as running, if it needs that, while it is being stored."""
-        if self._running is None or not turn.created.get("background") or turn.conversation is not None:
+        created = turn.created or {}
+        if self._running is None or not created.get("background") or _conversation_of(created) is not None:
             yield
             return
         marking = asyncio.create_task(self._running.begin(turn.caller.scope, response_id))
@@ -284,17 +248,17 @@ class ResponseStore:
             await asyncio.wait((marking,))
 
     async def _settle(self, response_id: str) -> None:
-        turn = self._in_flight.pop(response_id, None)
-        if turn is not None and self._running is not None:
+        turn = self.active.get(response_id)
+        if turn is None or turn.created is None:
+            return
+        turn.created = None
+        self.active.close(response_id)
+        if self._running is not None:
             await self._running.end(turn.caller.scope, response_id)
 
 
-def _whole(turn: _InFlight, response: Mapping[str, Json]) -> dict[str, Json]:
-    return {**turn.created, **{key: value for key, value in response.items() if value is not None}}
-
-
-def _ids(items: Iterable[Item]) -> tuple[str, ...]:
-    return tuple(item_id for item in items if isinstance(item_id := item.get("id"), str))
+def _whole(turn: ActiveTurn, response: Mapping[str, Json]) -> dict[str, Json]:
+    return {**(turn.created or {}), **{key: value for key, value in response.items() if value is not None}}
 
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:

@@ -17,7 +17,7 @@ TAKING_SECONDS: Final = 0.5
 """How long the SDK gets from there to the shutdown of its tasks. It tells nobody of that, and waits for them then."""
 
 
-class Drain:
+class GracefulShutdown:
     """When the process ends, and until when turns may go on.
 
     Args:

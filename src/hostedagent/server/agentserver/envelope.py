@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Message, Send
 
 DEFAULTS: Final[Mapping[str, Json]] = {
     "completed_at": None,
@@ -92,38 +92,23 @@ def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
     return {**event, "error": {"type": "server_error", **error}}
 
 
-class EnvelopeMiddleware:
-    """Completes response objects on their way out of an ASGI app.
-
-    Args:
-        app: The app.
-        output_of: What a response that is in progress has in its output so far; the SDK shows little of it.
-    """
-
-    def __init__(self, app: ASGIApp, *, output_of: Callable[[str], list[Item]] | None = None) -> None:
-        self._app = app
-        self._output_of = output_of or _nothing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or "/responses" not in scope["path"]:
-            await self._app(scope, receive, send)
-        else:
-            await self._app(scope, receive, _Completer(send, self._output_of))
+OutputSoFar: TypeAlias = Callable[[str, list[Item]], list[Item]]
+"""What a response that is in progress has in its output so far; the SDK shows little of it."""
 
 
-class _Completer:
-    """Rewrites one HTTP answer. JSON is held until it is whole; the SDK sends a stream in chunks of whole frames."""
+class Completer:
+    """Completes one HTTP answer of the SDK. JSON is collected until it is whole; a stream comes in whole frames."""
 
-    def __init__(self, send: Send, output_of: Callable[[str], list[Item]]) -> None:
+    def __init__(self, send: Send, output_so_far: OutputSoFar) -> None:
         self._send = send
-        self._output_of = output_of
+        self._output_so_far = output_so_far
         self._start: Message | None = None
         self._body: list[bytes] = []
         self._is_stream = False
         self._frames = _Frames()
 
     async def __call__(self, message: Message) -> None:
+        """Send a message of the answer, completed."""
         if message["type"] == "http.response.start":
             kind = _content_type(message)
             self._is_stream = kind.startswith(b"text/event-stream")
@@ -145,7 +130,7 @@ class _Completer:
         self._body.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        body = _complete_body(b"".join(self._body), self._output_of)
+        body = _complete_body(b"".join(self._body), self._output_so_far)
         headers = [(key, value) for key, value in self._start["headers"] if key.lower() != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))
         await self._send({**self._start, "headers": headers})
@@ -156,11 +141,7 @@ def _content_type(message: Message) -> bytes:
     return next((value for key, value in message["headers"] if key.lower() == b"content-type"), b"")
 
 
-def _nothing(response_id: str) -> list[Item]:
-    return []
-
-
-def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes:
+def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
     value = decode(body)
     if not isinstance(value, dict):
         return body
@@ -169,8 +150,7 @@ def _complete_body(body: bytes, output_of: Callable[[str], list[Item]]) -> bytes
     if found.get("object") != "response" or "output" not in found:
         return body
     if found.get("status") == "in_progress":
-        said = output_of(str(found.get("id")))
-        found["output"] = said if len(said) >= len(found["output"]) else found["output"]
+        found["output"] = output_so_far(str(found.get("id")), found["output"])
     return encode(complete(found))
 
 

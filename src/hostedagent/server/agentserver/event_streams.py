@@ -7,14 +7,13 @@ and what comes is numbered on. The SDK numbers by the log before it asks for the
 from __future__ import annotations
 
 import asyncio
-from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
 from azure.ai.agentserver.core.streaming import streams
 
+from hostedagent.engine.sent_events import Sent
 from hostedagent.protocol.stream.interrupted import closing_events
-from hostedagent.protocol.types import Event, Item
+from hostedagent.protocol.types import Event
 from hostedagent.server.agentserver.ownership import private_id
 
 if TYPE_CHECKING:
@@ -23,28 +22,37 @@ if TYPE_CHECKING:
 _TERMINAL: Final = ("response.completed", "response.failed", "response.incomplete", "error")
 
 
-@dataclass(slots=True)
-class Sent:
-    """What a log says was sent.
+class SdkEvents:
+    """The `SentEvents` of the SDK."""
 
-    Args:
-        items: The items, by their place.
-        name: The name of the log; empty when nothing was sent.
-        has_ended: Whether the terminal event was sent: nothing may follow.
-    """
+    async def repair(self, response_id: str, user: str | None) -> Sent:
+        """Make the log of a turn ready for further events, and return what it contains.
 
-    items: dict[int, Item] = field(default_factory=dict[int, Item])
-    name: str = ""
-    has_ended: bool = False
+        Args:
+            response_id: The response of the turn.
+            user: The user that the platform named; newer SDKs keep the log under a name derived from it.
+        """
+        return await _repaired(response_id, user)
+
+    async def announce(self, sent: Sent, event: Event) -> None:
+        """Send an event to the clients that resume the stream.
+
+        It takes the number of `response.created`, which the SDK counts again and does not send again.
+        """
+        if not sent.name or sent.has_ended:
+            return
+        stream = await streams.get_or_create(sent.name)
+        number = await stream.last_cursor()
+        await stream.emit({**event, "sequence_number": 0 if number is None else number + 1})
+
+    async def discard(self, response_id: str, user: str | None) -> None:
+        """Delete the log of a response, also one that an earlier process left on the disk."""
+        for stream_id in (response_id, private_id(response_id, user)):
+            await streams.get_or_create(stream_id)
+            await streams.delete(stream_id)
 
 
-async def mend(response_id: str, user: str | None) -> Sent:
-    """Make the log of a turn ready to be written on, and tell what is in it.
-
-    Args:
-        response_id: The response of the turn.
-        user: The user that the platform named; newer SDKs keep the log under a name of his.
-    """
+async def _repaired(response_id: str, user: str | None) -> Sent:
     for stream_id in (response_id, private_id(response_id, user)):
         stream = await streams.get_or_create(stream_id)
         events, is_closed = await _read(stream)
@@ -70,19 +78,6 @@ async def mend(response_id: str, user: str | None) -> Sent:
     return sent
 
 
-async def announce(sent: Sent, event: Event) -> None:
-    """Tell whoever reads on that the turn goes on.
-
-    The event takes the number of `response.created`, which the SDK counts again and does not send again.
-    """
-    if not sent.name or sent.has_ended:
-        return
-    stream = await streams.get_or_create(sent.name)
-    number = await stream.last_cursor()
-    # A copy, because the SDK takes what clients must not see off the event itself, and the turn keeps its items.
-    await stream.emit({**deepcopy(event), "sequence_number": 0 if number is None else number + 1})
-
-
 async def _read(stream: EventStream) -> tuple[list[Event], bool]:
     """The events so far, and whether the stream is closed: then it ends where another one would wait for more."""
     events: list[Event] = []
@@ -106,10 +101,3 @@ async def _again(stream_id: str, events: list[Event]) -> EventStream:
     for event in events:
         await stream.emit(event)
     return stream
-
-
-async def discard(response_id: str, user: str | None) -> None:
-    """Delete the log of a response, also one that an earlier process left on the disk."""
-    for stream_id in (response_id, private_id(response_id, user)):
-        await streams.get_or_create(stream_id)
-        await streams.delete(stream_id)

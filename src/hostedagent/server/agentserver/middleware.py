@@ -20,13 +20,9 @@ from azure.ai.agentserver.core import (
 )
 from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError
 
-from hostedagent.conversation.continuation import Continuation, Continuations
-from hostedagent.conversation.references import resolve_named
-from hostedagent.engine.concurrency import Capacity, Slot
-from hostedagent.engine.context import TurnContext
-from hostedagent.engine.flow_control import Delivery
-from hostedagent.engine.responses import ResponseStore
-from hostedagent.engine.shutdown import Drain
+from hostedagent.conversation.continuation import Continuation
+from hostedagent.engine.engine import STOPPING, Engine
+from hostedagent.engine.flow_control import FlowControl
 from hostedagent.errors import (
     Conflict,
     InvalidRequest,
@@ -39,6 +35,7 @@ from hostedagent.errors import (
 )
 from hostedagent.identity import (
     Caller,
+    PlatformScopeResolver,
     RequestContext,
     ScopeResolver,
     enter_context,
@@ -55,7 +52,8 @@ from hostedagent.platform import (
 )
 from hostedagent.protocol.request.body import RequestBody, parse_body
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.server.agentserver.ownership import EventBuffers, check_owner, forget
+from hostedagent.server.agentserver.envelope import Completer
+from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
 from hostedagent.server.agentserver.schema import for_sdk
 from hostedagent.stores.base import StoreError, StoreRejected
 
@@ -74,52 +72,66 @@ _PARSED_AT_ONCE: Final = 128 * 1024
 """Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""
 
 _AWAY: Final = "The host's storage is not available. Try again later."
-_STOPPING: Final = "The server is being stopped. Send the request again."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """What admission works with.
+class Trust:
+    """Which headers of a request are believed.
 
     Args:
-        options: Limits and caller policy.
-        resolve_scope: Says whose request it is.
-        store: Knows whose a response is, and what an input may name.
-        continuations: Takes what a turn needs before it may begin.
-        buffers: Lets go of the events of finished responses.
-        drain: Knows whether the process ends.
-        capacity: The slots of turns.
-        prefix: The path below which the Responses routes are.
-        reserved_tools: Names that a caller's tools must not take.
-        known_tools: The names of all of the agent's tools; `None` where a run decides which there are.
-        trusts_response_id: Whether the header that names the response to be made comes from the platform.
-        trusts_platform_headers: Whether the platform's identity headers are the platform's. Where another resolver
-            says whose a request is, outside the platform, anybody could send them.
+        resolve_scope: Decides whose request it is.
+        response_id: Whether the header that names the response to be created comes from the platform.
+        platform_headers: Whether the platform's identity headers come from the platform. Where another resolver
+            decides, outside the platform, anybody could send them.
     """
 
-    options: HostOptions
     resolve_scope: ScopeResolver
-    store: ResponseStore
-    continuations: Continuations
-    buffers: EventBuffers
-    drain: Drain
-    capacity: Capacity
-    prefix: str = ""
-    reserved_tools: frozenset[str] = frozenset()
-    known_tools: frozenset[str] | None = None
-    trusts_response_id: bool = False
-    trusts_platform_headers: bool = True
+    response_id: bool = False
+    platform_headers: bool = True
+
+    @classmethod
+    def of(cls, options: HostOptions, resolve_scope: ScopeResolver | None, *, is_hosted: bool) -> Trust:
+        """What a host with these options believes."""
+        default = PlatformScopeResolver(is_hosted=is_hosted, accepts_protocol_1=options.accepts_protocol_1)
+        return cls(
+            resolve_scope=resolve_scope or default,
+            response_id=is_hosted,
+            platform_headers=is_hosted or resolve_scope is None,
+        )
 
 
 class AdmissionMiddleware:
-    """Refuses what must be refused; everything else goes on untouched."""
+    """Accepts or refuses requests on the host's own routes, and completes what leaves them.
 
-    def __init__(self, app: ASGIApp, *, door: Door) -> None:
+    Every other route of the application passes untouched.
+
+    Args:
+        app: The SDK's app.
+        engine: Accepts requests.
+        options: Limits and caller policy.
+        buffers: The SDK's buffers of events.
+        trust: Which headers are believed.
+        prefix: The path below which the Responses routes are.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        engine: Engine,
+        options: HostOptions,
+        buffers: EventBuffers,
+        trust: Trust,
+        prefix: str = "",
+    ) -> None:
         self._app = app
-        self._door = door
-        self._root = f"{door.prefix}/responses"
+        self._engine = engine
+        self._options = options
+        self._buffers = buffers
+        self._trust = trust
+        self._root = f"{prefix}/responses"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -127,23 +139,23 @@ class AdmissionMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif path == self._root or path.startswith(f"{self._root}/"):
-            await self._admit(scope, receive, send)
-        elif path.startswith(_SNAPSHOT_ROUTES) and not self._door.options.allow_snapshots:
+            await self._admit(scope, receive, Completer(send, self._engine.output_so_far))
+        elif path.startswith(_SNAPSHOT_ROUTES) and not self._options.allow_snapshots:
             await _Answer(send).refuse(NotFound("Not found."), scope)
         else:
             await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._door.trusts_platform_headers:
+        if not self._trust.platform_headers:
             scope = _without(scope, USER_ID_HEADER, CALL_ID_HEADER)
         headers = _headers(scope)
-        # The SDK sets this for the create route only; stores need the call id on every route.
+        # The SDK sets this for the create route only; its state client needs the call id on every route.
         user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
         token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
         answer = _Answer(send)
         try:
             _refuse_repeated(scope)
-            keys, whose = self._door.resolve_scope(headers)
+            keys, whose = self._trust.resolve_scope(headers)
             caller = Caller(whose, keys, user, call)
             entered = enter_context(RequestContext(caller))
             try:
@@ -166,93 +178,72 @@ class AdmissionMiddleware:
         path, method = _path(scope), scope["method"]
         if path == self._root:
             if method == "POST":
-                self._refuse_when_stopping()
+                self._engine.check_accepts()
                 _refuse_media(headers)
                 await self._create_named(scope, headers.get(RESPONSE_ID_HEADER, "").strip(), receive, answer, caller)
             else:
                 await self._app(scope, receive, answer)
             return
         response_id = path[len(self._root) + 1 :].partition("/")[0]
-        await check_owner(response_id, self._door.store, caller)
-        if method == "DELETE":  # First: whoever is told that it is gone finds nothing, and what failed is tried again.
-            await forget(response_id, caller.scope, self._door.continuations)
+        if RESPONSE_ID.fullmatch(response_id):
+            await self._engine.check_owner(caller, response_id)
+        if method == "DELETE":  # First: once the answer says that it is gone, nothing is left, and a retry is safe.
+            await self._engine.forget(caller, response_id)
         elif b"stream=true" in scope.get("query_string", b"").lower():
-            await self._door.buffers.find(response_id, self._door.store, caller)
+            await self._buffers.find(response_id, self._engine.store, caller)
             receive = self._until_over(receive)
         await self._app(scope, receive, answer)
 
     async def _create_named(
         self, scope: Scope, response_id: str, receive: Receive, answer: _Answer, caller: Caller
     ) -> None:
-        """Create under the id that the platform chose, if it did. The SDK would play back whoever has it already."""
-        if not response_id or not self._door.trusts_response_id:
+        """Create under the id that the platform chose, if it did. The SDK would replay a response that has it."""
+        if not response_id or not self._trust.response_id:
             await self._create(_without(scope, RESPONSE_ID_HEADER), receive, answer, caller)
             return
-        if not self._door.store.claim(response_id):
+        if not self._engine.store.claim(response_id):
             raise Conflict(f"There is a response with the id {response_id!r}.")
         try:
             await self._create(scope, receive, answer, caller)
         finally:
-            self._door.store.release_claim(response_id)
+            self._engine.store.release_claim(response_id)
 
     def _until_over(self, receive: Receive) -> Receive:
-        return self._door.drain.hanging_up(receive) if self._door.options.resilient_background else receive
-
-    def _refuse_when_stopping(self) -> None:
-        if self._door.drain.has_begun:
-            raise Unavailable(_STOPPING)
+        shutdown = self._engine.services.shutdown
+        return shutdown.hanging_up(receive) if self._options.resilient_background else receive
 
     async def _create(self, scope: Scope, receive: Receive, answer: _Answer, caller: Caller) -> None:
         body, request = await self._parse(await self._read(receive))
-        slot = await self._door.capacity.take(receive)
-        answer.delivery = Delivery() if request.stream and request.store and not request.background else None
+        request = replace(request, caller=caller)
+        context = await self._engine.accept(request, receive)
+        if context.flow.is_bounded:
+            answer.flow = context.flow
+        enter_context(context)
         try:
-            self._refuse_when_stopping()
             sent = for_sdk(body, request)
             receive = self._until_over(receive) if request.background else receive
-            await self._serve(scope, _replay(sent, receive), answer, replace(request, caller=caller), slot)
-        finally:
-            slot.abandon()
-            if answer.delivery is not None:
-                answer.delivery.end()
-
-    async def _parse(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
-        if len(data) <= _PARSED_AT_ONCE:
-            body, request = self._parsed(data)
-        else:  # Other requests are served meanwhile.
-            body, request = await asyncio.to_thread(self._parsed, data)
-        request.options.tools.check_names(self._door.reserved_tools)
-        if self._door.known_tools is not None:
-            request.options.tools.check_choice(self._door.known_tools)
-        return body, request
-
-    def _parsed(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
-        body = parse_body(data, self._door.options)
-        return body, TurnRequest.parse(body.fields, self._door.options.caller)
-
-    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer, request: TurnRequest, slot: Slot) -> None:
-        caller, store = request.caller, self._door.store
-        store.check_has_ended(caller, request.previous_response_id)
-        continuation = await self._door.continuations.open(request, caller)
-        try:
-            request = await resolve_named(request, store, caller, continuation.history_ids)
-            flow = answer.delivery or Delivery(is_bounded=False)
-            enter_context(
-                TurnContext(caller=caller, request=request, continuation=continuation, permit=slot, flow=flow)
-            )
-            await self._app(scope, receive, answer)
+            await self._app(scope, _replay(sent, receive), answer)
         except asyncio.CancelledError:
             if _is_cancelled() or answer.status is not None:
                 raise
-            # Raised by the SDK: when the client has left, whom nothing can be told; and when the process ends, for
-            # whoever waits for a whole answer, also with the turn done.
-            if self._door.drain.has_begun:
-                await self._tell_ended(scope, answer, continuation.response_id)
+            # Raised by the SDK: when the client has left, and cannot be answered; and when the process ends, for a
+            # request that waits for a whole answer, also when its turn has ended.
+            if self._engine.services.shutdown.has_begun:
+                await self._answer_as_stored(scope, answer, context.continuation.response_id)
         finally:
-            await self._door.continuations.abandon(continuation, caller.scope)
-            await self._release(request, continuation)
+            await self._engine.abandon(context)
+            await self._release(request, context.continuation)
 
-    async def _tell_ended(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
+    async def _parse(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
+        if len(data) <= _PARSED_AT_ONCE:
+            return self._parsed(data)
+        return await asyncio.to_thread(self._parsed, data)  # Other requests are served meanwhile.
+
+    def _parsed(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
+        body = parse_body(data, self._options)
+        return body, TurnRequest.parse(body.fields, self._options.caller)
+
+    async def _answer_as_stored(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
         """Answer with how the turn ended, as GET would."""
         messages: list[Message] = []
 
@@ -263,7 +254,7 @@ class AdmissionMiddleware:
         get = {**scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
         await self._app(get, _replay(b"", _nothing), keep)
         if messages[0]["status"] != 200:
-            raise Unavailable(_STOPPING)
+            raise Unavailable(STOPPING)
         for message in messages:
             await answer(message)
 
@@ -271,7 +262,7 @@ class AdmissionMiddleware:
         # A turn in the background outlives this request; its end lets go of its events.
         is_buffered = request.stream and request.store and not request.background
         if is_buffered and continuation.response_id is not None:
-            await self._door.buffers.release(continuation.response_id, request.caller.platform_user)
+            await self._buffers.release(continuation.response_id, request.caller.platform_user)
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -282,8 +273,8 @@ class AdmissionMiddleware:
                 raise InvalidRequest("The request ended before its body was complete.")
             chunk = cast("bytes", message.get("body", b""))
             size += len(chunk)
-            if size > self._door.options.max_body_bytes:
-                raise PayloadTooLarge(f"The request body is larger than {self._door.options.max_body_bytes} bytes.")
+            if size > self._options.max_body_bytes:
+                raise PayloadTooLarge(f"The request body is larger than {self._options.max_body_bytes} bytes.")
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
@@ -354,13 +345,13 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status: int | None = None
-        self.delivery: Delivery | None = None
+        self.flow: FlowControl | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        if self.delivery is not None:
-            await self.delivery.send(message, self._send)
+        if self.flow is not None:
+            await self.flow.send(message, self._send)
         else:
             await self._send(message)
 

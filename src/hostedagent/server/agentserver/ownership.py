@@ -14,32 +14,14 @@ from typing import Final
 
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
 
-from hostedagent.conversation.continuation import Continuations
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.errors import NotFound
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 
 RESPONSE_ID: Final = re.compile(r"caresp_.{48}(..)?", re.DOTALL)
 """Ids that the SDK looks up, whatever characters they have; it refuses others by itself."""
 
 REPLAY_SECONDS: Final = 600.0
 """How long the SDK lets a background response's events be read again."""
-
-
-async def check_owner(response_id: str, store: ResponseStore, caller: Caller) -> None:
-    """See that a response is the caller's.
-
-    Raises:
-        NotFound: It is not there, or it is somebody else's.
-    """
-    if RESPONSE_ID.fullmatch(response_id) and not await store.owns(caller, response_id):
-        raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
-
-
-async def forget(response_id: str, scope: Scope, continuations: Continuations) -> None:
-    """Delete what belongs to a response that was deleted: its snapshot and its open approvals."""
-    snapshot = await continuations.sessions.forget(scope, response_id)
-    await continuations.approvals.forget(scope, snapshot.approvals)
 
 
 class EventBuffers:

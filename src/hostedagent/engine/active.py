@@ -1,0 +1,111 @@
+"""The responses that this process is producing: one entry for each, from its claim to its last write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hostedagent.engine.cancellation import StopSignals
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.partial_output import PartialOutput
+from hostedagent.engine.sent_events import Sent
+from hostedagent.identity import Caller
+from hostedagent.protocol.types import Item, Json
+from hostedagent.stores.journals import Journal
+
+
+@dataclass(slots=True)
+class Resuming:
+    """A turn of an earlier process, before it runs again.
+
+    Args:
+        begun: Set when it runs again, or will not.
+        journal: Its journal; `None` when that is lost.
+        sent: The events that clients have.
+    """
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    journal: Journal | None = None
+    sent: Sent = field(default_factory=Sent)
+
+
+@dataclass(slots=True)
+class ActiveTurn:
+    """One response in production.
+
+    Args:
+        caller: Whose it is; the caller of its first write.
+        is_claimed: Whether its id was chosen by the platform and is reserved for it.
+        context: The turn, while it runs.
+        output: What the turn has produced so far.
+        stop: Stops the turn.
+        refuse: Ends the turn when the first write of its response fails.
+        created: The response as it was first stored; `None` before that and after its last write.
+        item_ids: The ids of its input items.
+        stored_before: The items that an earlier process stored; `None` for a response that begins here.
+        resuming: What is known of a turn that is about to be resumed.
+        committed: The status that was stored before the caller learned of it.
+    """
+
+    caller: Caller = field(default_factory=Caller)
+    is_claimed: bool = False
+    context: TurnContext | None = None
+    output: PartialOutput | None = None
+    stop: StopSignals | None = None
+    refuse: Callable[[], Awaitable[None]] | None = None
+    created: Mapping[str, Json] | None = None
+    item_ids: tuple[str, ...] = ()
+    stored_before: tuple[str, ...] | None = None
+    resuming: Resuming | None = None
+    committed: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is in progress any more."""
+        parts = (self.context, self.created, self.stored_before, self.resuming)
+        return not self.is_claimed and all(part is None for part in parts)
+
+    @property
+    def is_uncommitted(self) -> bool:
+        """Whether the response is stored, and its end is not."""
+        return self.created is not None and self.committed is None
+
+
+class ActiveTurns:
+    """The registry of the responses in production."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, ActiveTurn] = {}
+
+    def get(self, response_id: str | None) -> ActiveTurn | None:
+        """The entry of a response, if it is in production here."""
+        return self._turns.get(response_id) if response_id is not None else None
+
+    def open(self, response_id: str) -> ActiveTurn:
+        """The entry of a response, created when there is none."""
+        return self._turns.setdefault(response_id, ActiveTurn())
+
+    def close(self, response_id: str) -> None:
+        """Drop the entry of a response once nothing of it is in progress."""
+        turn = self._turns.get(response_id)
+        if turn is not None and turn.is_over:
+            del self._turns[response_id]
+
+    def output_of(self, response_id: str) -> list[Item]:
+        """What the turn of a response has produced so far."""
+        turn = self._turns.get(response_id)
+        return turn.output.output() if turn is not None and turn.output is not None else []
+
+    def input_ids(self, response_id: str) -> tuple[str, ...]:
+        """The ids of the input items of a response between its first and its last write."""
+        turn = self._turns.get(response_id)
+        return turn.item_ids if turn is not None and turn.created is not None else ()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+
+def ids_of(items: Iterable[Item]) -> tuple[str, ...]:
+    """The ids of items that have one."""
+    return tuple(item_id for item in items if isinstance(item_id := item.get("id"), str))

@@ -1,0 +1,268 @@
+"""The engine: accepts requests, runs their turns, and answers for their responses. It knows neither HTTP nor the SDK.
+
+Everything that may be refused is refused by `accept`, with a real status, before anything is stored or run. A driver
+turns a wire into these calls, and the events of a `TurnHandle` into its wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import Final
+
+from hostedagent.conversation.continuation import Continuations
+from hostedagent.conversation.references import resolve_named
+from hostedagent.engine.active import ActiveTurns
+from hostedagent.engine.cancellation import StopSignals
+from hostedagent.engine.commit import TurnCommit
+from hostedagent.engine.concurrency import ConcurrencyLimiter
+from hostedagent.engine.context import HostServices, TurnContext
+from hostedagent.engine.flow_control import FlowControl
+from hostedagent.engine.partial_output import PartialOutput
+from hostedagent.engine.recovery import Recoveries, Recovery
+from hostedagent.engine.responses import ResponseStore
+from hostedagent.engine.turn import Turn
+from hostedagent.errors import NotFound, Unavailable
+from hostedagent.identity import Caller
+from hostedagent.outcomes import StopCause
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Event, Item, Json
+
+STOPPING: Final = "The server is being stopped. Send the request again."
+
+
+class TurnHandle:
+    """A started turn.
+
+    Args:
+        turn: The turn.
+        context: The accepted request.
+        stop: Stops the turn.
+        active: The registry of running turns, which the turn is in while its events are read.
+    """
+
+    def __init__(self, turn: Turn, context: TurnContext, stop: StopSignals, active: ActiveTurns) -> None:
+        self._turn = turn
+        self._context = context
+        self._stop = stop
+        self._active = active
+        self._events = turn.drive()
+
+    @property
+    def response(self) -> Mapping[str, Json]:
+        """The response, which grows with each finished item."""
+        return self._turn.response
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the turn was left for the next process."""
+        return self._turn.is_suspended
+
+    def stop(self, cause: StopCause) -> None:
+        """Stop the turn. Its events end once its end is saved."""
+        self._stop.stop(cause)
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """The events of the turn, to be read once and to the end, or closed."""
+        request, context, events = self._context.request, self._context, self._events
+        active = self._active.open(request.response_id)
+        output = PartialOutput(self._turn.response)
+        active.caller, active.context, active.stop, active.output = context.caller, context, self._stop, output
+        active.refuse = self.close
+        context.permit.begin()
+        try:
+            # Responses in the foreground are not shown before they have ended.
+            seen = output.watch(events) if request.background else events
+            async with aclosing(seen):
+                async for event in seen:
+                    yield event
+        finally:
+            context.permit.release()
+            active.context = active.stop = active.output = active.refuse = None
+            self._active.close(request.response_id)
+
+    async def close(self) -> None:
+        """End a turn that its driver has abandoned: otherwise its conversation would stay taken."""
+        with suppress(RuntimeError):  # Something still drives it, to its end.
+            await self._events.aclose()
+
+
+class Engine:
+    """Runs the turns of a host.
+
+    Args:
+        services: What every turn works with.
+        store: The response store.
+        active: The responses that this process is producing.
+        continuations: Opens and releases what turns continue.
+        recoveries: Journals background turns and resumes them.
+        limiter: How many turns run at the same time.
+        reserved_tools: Names of the agent's own tools, which a caller's tools must not take.
+        known_tools: The names of all of the agent's tools; `None` where a run decides which there are.
+    """
+
+    def __init__(
+        self,
+        services: HostServices,
+        *,
+        store: ResponseStore,
+        active: ActiveTurns,
+        continuations: Continuations,
+        recoveries: Recoveries,
+        limiter: ConcurrencyLimiter,
+        reserved_tools: frozenset[str] = frozenset(),
+        known_tools: frozenset[str] | None = None,
+    ) -> None:
+        self.services = services
+        self.store = store
+        self.active = active
+        self.recoveries = recoveries
+        self._continuations = continuations
+        self._limiter = limiter
+        self._reserved_tools = reserved_tools
+        self._known_tools = known_tools
+
+    def check_accepts(self) -> None:
+        """Refuse new turns once the process ends.
+
+        Raises:
+            Unavailable: It does.
+        """
+        if self.services.shutdown.has_begun:
+            raise Unavailable(STOPPING)
+
+    async def accept(self, request: TurnRequest, left: Callable[[], Awaitable[object]]) -> TurnContext:
+        """Accept a request: take what its turn needs, or refuse it. Call `abandon` when the driver is done with it.
+
+        Args:
+            request: The request.
+            left: Returns when the caller has left, so that the request waits for a permit no longer.
+
+        Raises:
+            RequestError: The request is refused; nothing was stored, run or kept.
+            StoreError: A store is not available.
+        """
+        self.check_accepts()
+        request.options.tools.check_names(self._reserved_tools)
+        if self._known_tools is not None:
+            request.options.tools.check_choice(self._known_tools)
+        caller = request.caller
+        permit = await self._limiter.acquire(left)
+        try:
+            self.check_accepts()
+            self.store.check_has_ended(caller, request.previous_response_id)
+            continuation = await self._continuations.open(request, caller)
+            try:
+                request = await resolve_named(request, self.store, caller, continuation.history_ids)
+            except BaseException:
+                await self._continuations.abandon(continuation, caller.scope)
+                raise
+        except BaseException:
+            permit.abandon()
+            raise
+        is_bounded = request.stream and request.store and not request.background
+        flow = FlowControl(is_bounded=is_bounded)
+        return TurnContext(caller=caller, turn=request, continuation=continuation, permit=permit, flow=flow)
+
+    async def abandon(self, context: TurnContext) -> None:
+        """Give back what an accepted request took, unless its turn has begun; its reader is gone."""
+        context.flow.end()
+        try:
+            await self._continuations.abandon(context.continuation, context.caller.scope)
+        finally:
+            context.permit.abandon()
+
+    async def resume(self, request: TurnRequest, found: Mapping[str, Json]) -> tuple[TurnContext, Recovery]:
+        """Accept the turn of an earlier process again.
+
+        Args:
+            request: The request, as it was then.
+            found: Its response, as it is stored.
+
+        Raises:
+            StoreError: A store is not available.
+        """
+        request, continuation, recovery = await self.recoveries.resume(request, found)
+        permit, flow = self._limiter.grant(), FlowControl(is_bounded=False)
+        context = TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
+        return context, recovery
+
+    async def start(self, context: TurnContext, recovery: Recovery | None = None) -> TurnHandle:
+        """Start the turn of an accepted request, whose ids are known now.
+
+        Args:
+            context: The accepted request.
+            recovery: How far an earlier process came.
+        """
+        request, continuation = context.request, context.continuation
+        if recovery is None:
+            recovery = await self.recoveries.begin(request, continuation)
+        services = self.services
+        stop = StopSignals(services.shutdown, continuation.lease)
+        commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
+        return TurnHandle(Turn(services, context, stop, commit, recovery), context, stop, self.active)
+
+    async def check_owner(self, caller: Caller, response_id: str) -> None:
+        """See that a response exists and is the caller's.
+
+        Raises:
+            NotFound: It does not exist, or belongs to another scope.
+        """
+        if not await self.store.owns(caller, response_id):
+            raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
+
+    async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """A response, also while it runs: with the output so far.
+
+        Raises:
+            NotFound: It does not exist, or belongs to another scope.
+        """
+        await self.check_owner(caller, response_id)
+        response = await self.store.get(caller, response_id)
+        if response.get("status") == "in_progress":
+            response["output"] = self.output_so_far(response_id, response.get("output") or [])
+        return response
+
+    def output_so_far(self, response_id: str, stored: list[Item]) -> list[Item]:
+        """The output of a running response: what its turn has produced here, or what was stored."""
+        output = self.active.output_of(response_id)
+        return output if len(output) >= len(stored) else stored
+
+    async def forget(self, caller: Caller, response_id: str) -> None:
+        """Delete what belongs to a response: its snapshot, its checkpoint and its open approvals.
+
+        Raises:
+            StoreError: A store is not available; deleting it again is safe.
+        """
+        snapshot = await self._continuations.sessions.forget(caller.scope, response_id)
+        await self._continuations.approvals.forget(caller.scope, snapshot.approvals)
+
+    async def delete(self, caller: Caller, response_id: str) -> None:
+        """Delete a response and everything that belongs to it.
+
+        Raises:
+            NotFound: It does not exist, or belongs to another scope.
+        """
+        await self.check_owner(caller, response_id)
+        await self.forget(caller, response_id)
+        await self.store.delete(caller, response_id)
+
+    async def input_items(
+        self,
+        caller: Caller,
+        response_id: str,
+        *,
+        limit: int = 20,
+        ascending: bool = False,
+        after: str | None = None,
+        before: str | None = None,
+    ) -> list[Item]:
+        """A page of the input items of a response, the history before it included.
+
+        Raises:
+            NotFound: It does not exist, or belongs to another scope.
+        """
+        await self.check_owner(caller, response_id)
+        return await self.store.input_items(
+            caller, response_id, limit=limit, ascending=ascending, after=after, before=before
+        )

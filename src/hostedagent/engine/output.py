@@ -1,0 +1,140 @@
+"""What one run produces, on its way to the client: updates in, events out, effects performed in place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, assert_never
+
+from hostedagent.agents.result import Ending
+from hostedagent.agents.usage import UsageCount
+from hostedagent.conversation.approvals import Asking
+from hostedagent.observability.logging import log_failure
+from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
+from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
+from hostedagent.protocol.stream.builder import Projection
+from hostedagent.protocol.stream.coalescing import Merge
+from hostedagent.protocol.stream.response import ResponseBuilder
+from hostedagent.protocol.types import CountUsage, Effect, Emission, EndTurn, Event, Json, SaveApproval
+
+if TYPE_CHECKING:
+    from agent_framework import AgentResponseUpdate
+
+SHUT_DOWN: Final = Failed("server_error", "The server was stopped before the turn had ended. Send the request again.")
+
+logger = logging.getLogger(__name__)
+
+
+class EndedEarly(Exception):
+    """A part ended the turn, or the run ended in an earlier process."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome: Outcome = outcome
+
+
+class TurnOutput:
+    """The events and the response of one turn.
+
+    Args:
+        builder: Builds the response.
+        approvals: The questions of the turn.
+        consent_origins: Where an agent may send a user for consent; `None` for anywhere.
+        is_watched: Whether the client reads events; otherwise whole items are enough.
+        usage: What an earlier process of the turn used.
+    """
+
+    def __init__(
+        self,
+        builder: ResponseBuilder,
+        approvals: Asking,
+        *,
+        consent_origins: frozenset[str] | None,
+        is_watched: bool,
+        usage: Json = None,
+    ) -> None:
+        self.builder = builder
+        self.approvals = approvals
+        self.items = Output(builder, consent_origins=consent_origins)
+        self.ending = Ending()
+        self.usage = UsageCount(usage)
+        self._projection = Projection(self.items)
+        self._merge = Merge(is_watched=is_watched)
+
+    @property
+    def response(self) -> dict[str, Json]:
+        """The response, which grows with each finished item."""
+        return self.builder.response
+
+    def describe(self, echo: Mapping[str, Json], model: str | None) -> None:
+        """Set what the response repeats from its request, and the model."""
+        self.response.update(echo)
+        if model is not None:
+            self.response["model"] = model
+
+    def emissions(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
+        """The events of updates, and the effects that must be performed before any event that follows them."""
+        return self._merge.merged(self._project(updates))
+
+    async def perform(self, effect: Effect) -> None:
+        """Perform an effect.
+
+        Raises:
+            EndedEarly: It ends the turn.
+        """
+        match effect:
+            case CountUsage():
+                self.usage.count(effect)
+            case SaveApproval():
+                await self.approvals.ask(effect)
+            case EndTurn():
+                raise EndedEarly(effect.outcome)
+            case _:
+                assert_never(effect)
+
+    def closing(self, outcome: Outcome, rest: Iterable[AgentResponseUpdate] = ()) -> Iterator[Event]:
+        """Emit what had arrived, and close what is open. An error while closing must not hide the outcome."""
+        end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
+        yield from self._merge.rest()
+        for last in (self._without_questions(rest), self._projection.close(end)):
+            try:
+                yield from (emission for emission in self._merge.merged(last) if isinstance(emission, dict))
+            except Exception as error:  # noqa: BLE001 - the terminal event must still come
+                log_failure(logger, f"Closing the items of {self.builder.id} failed", error)
+
+    def terminal(self, outcome: Outcome) -> Event | None:
+        """The one terminal event; none after a stop for the client's sake, which the driver reports."""
+        builder, usage = self.builder, self.usage.wire()
+        if (model := self.ending.model) is not None:
+            builder.response["model"] = model
+        match outcome:
+            case Completed():
+                return builder.completed(usage)
+            case Incomplete(reason):
+                return builder.incomplete(reason, usage)
+            case Failed():
+                return builder.failed(outcome, usage)
+            case Cancelled("shutdown"):
+                return builder.failed(SHUT_DOWN, usage)
+            case Cancelled():
+                return None
+            case _:
+                assert_never(outcome)
+
+    def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
+        for update in updates:
+            if self.approvals.open and update.role == "tool":
+                for part in self.approvals.settled_calls(update):
+                    yield from self._projection.part(part)
+            yield from self._projection.update(update)
+
+    def _without_questions(self, rest: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
+        """What a stopped run had produced, up to a question: a question must be saved before it is asked."""
+        for emission in self._project(rest):
+            match emission:
+                case SaveApproval() | EndTurn():
+                    return
+                case CountUsage():
+                    self.usage.count(emission)
+                case event:
+                    yield event

@@ -1,0 +1,166 @@
+"""The driver for the SDK's host: registers the handler that runs turns of the engine on `ResponsesAgentServerHost`.
+
+The SDK has the routes, stores responses through `Provider`, keeps the events of streams, and restarts background turns
+after a crash. Its events, signals and identities are translated here, and nowhere deeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from azure.ai.agentserver.core import get_request_context
+from azure.ai.agentserver.responses import CreateResponse, PlatformContext, ResponseContext, ResponsesServerOptions
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.engine import Engine, TurnHandle
+from hostedagent.engine.recovery import Recovery
+from hostedagent.engine.shutdown import GracefulShutdown
+from hostedagent.identity import Caller, RequestContext, current_context, enter_context
+from hostedagent.observability import logging as telemetry
+from hostedagent.observability.logging import log_failure
+from hostedagent.options import HostOptions
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Event, Json
+from hostedagent.server.agentserver.ownership import EventBuffers
+from hostedagent.server.agentserver.provider import Provider
+from hostedagent.server.errors import STATUSES, unknown_route
+from hostedagent.server.serve import App
+from hostedagent.stores.base import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+_KEEP_ALIVE_VARIABLE: Final = "SSE_KEEPALIVE_INTERVAL"
+"""With it the platform asks for keep-alive comments; the SDK obeys it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SdkDriver:
+    """Runs turns for the SDK's host.
+
+    Args:
+        engine: Runs the turns.
+        options: The host's options.
+        buffers: The SDK's buffers of events.
+    """
+
+    engine: Engine
+    options: HostOptions
+    buffers: EventBuffers
+
+    def app(self, prefix: str, aclose: Callable[[], Awaitable[None]]) -> App:
+        """The SDK's app with this driver behind it.
+
+        Args:
+            prefix: The path below which the routes are served.
+            aclose: Called when the app has stopped.
+        """
+        shutdown, keep_alive = self.engine.services.shutdown, int(self.options.keep_alive) or None
+        options = ResponsesServerOptions(
+            sse_keep_alive_interval_seconds=keep_alive, resilient_background=self.options.resilient_background
+        )
+        app = App(
+            prefix=prefix,
+            options=options,
+            store=Provider(self.engine.store, self.recall),
+            configure_observability=telemetry.configure,
+        )
+        if keep_alive is None and not os.environ.get(_KEEP_ALIVE_VARIABLE):
+            options.sse_keep_alive_interval_seconds = None  # Newer versions of the SDK have a default of their own.
+        app.response_handler(self.handle)
+        for status in STATUSES:
+            app.add_exception_handler(status, unknown_route)
+        app.register_pre_shutdown_callback(shutdown.begin)
+        _extend_lifespan(app, shutdown, self.buffers, aclose)
+        return app
+
+    async def handle(
+        self, request: CreateResponse, context: ResponseContext, cancellation_signal: asyncio.Event
+    ) -> AsyncGenerator[Event]:
+        """The SDK's response handler: the events of one turn."""
+        turn = current_context()
+        recovery = None
+        if isinstance(turn, TurnContext):
+            turn.turn = _with_ids(turn.request, context)
+        else:
+            turn, recovery = await self._resume(dict(request), context)
+        accepted = turn.request
+        handle = await self.engine.start(turn, recovery)
+        stopping = asyncio.create_task(self._forward(handle, context, cancellation_signal), name="hostedagent-stop")
+        try:
+            async with aclosing(handle.events()) as events:
+                async for event in events:
+                    yield event
+            if handle.is_suspended:
+                await self.engine.services.shutdown.taken_back(context.shutdown)
+                await context.exit_for_recovery()
+        finally:
+            stopping.cancel()
+            if accepted.background and accepted.store:
+                self.buffers.release_later(accepted.response_id, accepted.caller.platform_user)
+
+    async def recall(self, response_id: str, platform: PlatformContext | None) -> Caller | None:
+        """Find whose a response is that the SDK resumes without a request; `None` when that is not known."""
+        user, call_id = (platform.user_id_key, platform.call_id) if platform is not None else (None, None)
+        if not self.options.resilient_background:
+            return Caller(platform_user=user, call_id=call_id)
+        return await self.engine.recoveries.recall(response_id, user, call_id)
+
+    async def _resume(self, body: Mapping[str, Json], context: ResponseContext) -> tuple[TurnContext, Recovery]:
+        response_id = context.response_id
+        try:
+            current = current_context()
+            if current is None:  # The SDK continues also when reading the response failed.
+                current = RequestContext(await self.recall(response_id, context.platform_context) or Caller())
+                enter_context(current)
+            found: Any = context.persisted_response or await self.engine.store.get(current.caller, response_id)
+            request = replace(TurnRequest.parse(body, self.options.caller), caller=current.caller)
+            return await self.engine.resume(_with_ids(request, context), found)
+        except StoreUnavailable as error:
+            log_failure(logger, f"The turn {response_id} cannot be resumed now", error)
+            self.engine.recoveries.began(response_id)
+            await context.exit_for_recovery()
+
+    async def _forward(self, handle: TurnHandle, context: ResponseContext, signal: asyncio.Event) -> None:
+        """Report to the turn what the SDK signals. Of the end of the process the turn knows by itself."""
+        await signal.wait()
+        if context.client_cancelled:
+            handle.stop("client")
+        elif not context.shutdown.is_set():
+            handle.stop("steered")
+
+
+def _with_ids(request: TurnRequest, context: ResponseContext) -> TurnRequest:
+    """The request with the ids that the SDK gave it."""
+    return replace(
+        request,
+        response_id=context.response_id,
+        conversation_id=context.conversation_id,
+        sandbox_session_id=get_request_context().session_id,
+        client_headers=dict(context.client_headers),
+    )
+
+
+def _extend_lifespan(
+    app: App, shutdown: GracefulShutdown, buffers: EventBuffers, aclose: Callable[[], Awaitable[None]]
+) -> None:
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(owner: Any) -> AsyncGenerator[Any]:
+        try:
+            async with inner(owner) as state:  # Its end waits for running turns, which need what closes below.
+                try:
+                    yield state
+                finally:
+                    shutdown.close()
+        finally:
+            buffers.close()
+            await aclose()
+
+    app.router.lifespan_context = lifespan
