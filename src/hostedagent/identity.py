@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Protocol
@@ -188,6 +188,7 @@ class RequestContext:
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.
         log_ids: Ids that the records of this package carry.
+        is_request: Whether there is a request; the lifespan of the app, and what it starts, has none.
     """
 
     caller: Caller = Caller()
@@ -195,15 +196,21 @@ class RequestContext:
     resources: object = None
     hosted_history: object = None
     log_ids: Mapping[str, str] | None = None
+    is_request: bool = True
 
 
 _context: ContextVar[RequestContext] = ContextVar("hostedagent_request")
 _NO_REQUEST: Final = RequestContext()
 
 
-def current_context() -> RequestContext | None:
-    """The context of the request being served; `None` outside a request."""
-    return _context.get(None)
+def current_context(context: Context | None = None) -> RequestContext | None:
+    """The context of the request being served, in the current or another `Context`; `None` outside a host."""
+    return _context.get(None) if context is None else context.get(_context)
+
+
+def has_request() -> bool:
+    """Whether a request is being served, or was when the current task began."""
+    return (context := _context.get(None)) is not None and context.is_request
 
 
 def enter_context(context: RequestContext) -> Token[RequestContext]:

@@ -18,8 +18,8 @@ from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
 from hostedagent.testing.client import Reply
 from tests.host.world import Writes, hosting
 
-FlowControl: TypeAlias = Literal["whole", "streamed", "background"]
-FIELDS: dict[FlowControl, dict[str, Any]] = {
+Delivery: TypeAlias = Literal["whole", "streamed", "background"]
+FIELDS: dict[Delivery, dict[str, Any]] = {
     "whole": {},
     "streamed": {"stream": True},
     "background": {"background": True},
@@ -34,7 +34,7 @@ async def limited(
         yield client
 
 
-async def turn(client: InProcessClient, delivery: FlowControl = "whole", **fields: Any) -> Reply:
+async def turn(client: InProcessClient, delivery: Delivery = "whole", **fields: Any) -> Reply:
     return await client.post("/responses", json={"input": "hi", **FIELDS[delivery], **fields})
 
 
@@ -60,7 +60,7 @@ class Held:
 
 @pytest.mark.parametrize("running", FIELDS)
 async def test_a_turn_too_many_is_told_when_to_come_back_and_nothing_is_stored(
-    running: FlowControl, writes: Writes
+    running: Delivery, writes: Writes
 ) -> None:
     held = Held()
     async with limited(held) as client:

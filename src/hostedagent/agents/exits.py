@@ -12,9 +12,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context
 from typing import Any, Final, TypeAlias, cast
 
+from hostedagent.identity import RequestContext, current_context, enter_context
 from hostedagent.observability.logging import log_failure
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ class ExitInTurn(RuntimeError):
     """Code that a turn runs would have ended the process."""
 
 
-_IS_CONTAINED: ContextVar[bool] = ContextVar("hostedagent_exits_are_contained", default=False)
-
-
 def contain_exits() -> None:
     """Guard every task that is created in the current context from now on, and in the contexts copied from it."""
     loop = asyncio.get_running_loop()
@@ -44,7 +42,8 @@ def contain_exits() -> None:
         loop.set_task_factory(cast("Any", _ContainingFactory(factory)))
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(_log_unhandled)
-    _IS_CONTAINED.set(True)
+    if current_context() is None:
+        enter_context(RequestContext(is_request=False))
 
 
 @contextmanager
@@ -93,7 +92,7 @@ class _ContainingFactory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: Context | None = None, **kwargs: Any
     ) -> asyncio.Future[Any]:
-        is_contained = _IS_CONTAINED.get() if context is None else context.get(_IS_CONTAINED, False)
+        is_contained = current_context(context) is not None
         if context is not None:
             kwargs["context"] = context
         return self._inner(loop, _Guarded(coroutine) if is_contained else coroutine, **kwargs)

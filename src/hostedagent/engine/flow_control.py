@@ -8,10 +8,8 @@ none; what they say is kept anyway.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from starlette.types import Message, Send
+from collections.abc import Awaitable
+from typing import Final
 
 YIELD_EVERY: Final = 16
 """Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
@@ -40,14 +38,14 @@ class FlowControl:
         self._is_over = False
         self._room = asyncio.Event()
 
-    async def send(self, message: Message, send: Send) -> None:
-        """Send a message, and count the events in it once the server has taken them."""
+    async def send(self, sending: Awaitable[None], events: int) -> None:
+        """Await a send, and count the events in it once the server has taken them."""
         self._is_sending = True
         try:
-            await send(message)
+            await sending
         finally:
             self._is_sending = False
-        self._ahead = max(self._ahead - message.get("body", b"").count(b"\n\n"), 0)
+        self._ahead = max(self._ahead - events, 0)
         if self._ahead < MAX_AHEAD:
             self._room.set()
 

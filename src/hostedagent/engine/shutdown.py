@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from starlette.types import Message, Receive
+from typing import Final
 
 TAKING_SECONDS: Final = 0.5
 """How long the SDK gets from there to the shutdown of its tasks. It tells nobody of that, and waits for them then."""
@@ -70,18 +67,3 @@ class GracefulShutdown:
         await self._closing.wait()
         await shutdown.wait()
         await asyncio.sleep(TAKING_SECONDS)
-
-    def hanging_up(self, receive: Receive) -> Receive:
-        """A `receive` whose client is gone when the time is over: who follows a turn that stands still would wait."""
-
-        async def received() -> Message:
-            message = asyncio.ensure_future(receive())
-            over = asyncio.create_task(self.over.wait())
-            try:
-                await asyncio.wait((message, over), return_when=asyncio.FIRST_COMPLETED)
-                return message.result() if message.done() else {"type": "http.disconnect"}
-            finally:
-                message.cancel()
-                over.cancel()
-
-        return received

@@ -115,7 +115,7 @@ class SdkDriver:
         response_id = context.response_id
         try:
             current = current_context()
-            if current is None:  # The SDK continues also when reading the response failed.
+            if current is None or not current.is_request:  # The SDK continues also when reading the response failed.
                 current = RequestContext(await self.recall(response_id, context.platform_context) or Caller())
                 enter_context(current)
             found: Any = context.persisted_response or await self.engine.store.get(current.caller, response_id)

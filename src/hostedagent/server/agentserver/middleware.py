@@ -209,8 +209,8 @@ class AdmissionMiddleware:
             self._engine.store.release_claim(response_id)
 
     def _until_over(self, receive: Receive) -> Receive:
-        shutdown = self._engine.services.shutdown
-        return shutdown.hanging_up(receive) if self._options.resilient_background else receive
+        over = self._engine.services.shutdown.over
+        return _until(over, receive) if self._options.resilient_background else receive
 
     async def _create(self, scope: Scope, receive: Receive, answer: _Answer, caller: Caller) -> None:
         body, request = await self._parse(await self._read(receive))
@@ -339,6 +339,22 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
+def _until(over: asyncio.Event, receive: Receive) -> Receive:
+    """A `receive` whose client is gone once the time is over: a reader of a suspended turn would wait for ever."""
+
+    async def received() -> Message:
+        message = asyncio.ensure_future(receive())
+        ending = asyncio.create_task(over.wait())
+        try:
+            await asyncio.wait((message, ending), return_when=asyncio.FIRST_COMPLETED)
+            return message.result() if message.done() else {"type": "http.disconnect"}
+        finally:
+            message.cancel()
+            ending.cancel()
+
+    return received
+
+
 class _Answer:
     """The way out of one request: knows what was answered, so that nothing is answered twice."""
 
@@ -351,7 +367,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         if self.flow is not None:
-            await self.flow.send(message, self._send)
+            await self.flow.send(self._send(message), message.get("body", b"").count(b"\n\n"))
         else:
             await self._send(message)
 

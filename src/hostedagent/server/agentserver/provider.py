@@ -11,7 +11,7 @@ from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.identity import Caller, RequestContext, current_context, enter_context
+from hostedagent.identity import Caller, RequestContext, current_context, enter_context, has_request
 from hostedagent.stores.base import StoreConflict, StoreError, StoreNotFound, StoreRejected
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Provider:
 
     async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
         """The stored response."""
-        if current_context() is None:
+        if not has_request():
             caller = await self._recall(response_id, context)
             if caller is None:
                 # The SDK gives up a turn of an earlier process, and cannot say whose it was: its reader learns that.
@@ -110,7 +110,7 @@ class Provider:
 
 def _caller(context: PlatformContext | None) -> Caller:
     current = current_context()
-    if current is not None:
+    if current is not None and current.is_request:
         return current.caller
     return Caller(platform_user=context.user_id_key, call_id=context.call_id) if context is not None else Caller()
 
