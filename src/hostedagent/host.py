@@ -70,24 +70,6 @@ def _check_arguments(*, resolve_scope: object, **arguments: object) -> None:
         raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
 
 
-_ARGUMENTS: Final[Mapping[str, tuple[type, str]]] = {
-    "options": (HostOptions, "HostOptions(...)"),
-    "stores": (Stores, "the result of memory_stores(), file_stores() or foundry_stores()"),
-    "hooks": (Hooks, "Hooks(...)"),
-    "prefix": (str, "a path such as '/agents/writer'"),
-}
-"""The keyword arguments of `AgentHost`, and what to pass."""
-
-
-def _check_arguments(*, resolve_scope: object, **arguments: object) -> None:
-    for name, value in arguments.items():
-        kind, wanted = _ARGUMENTS[name]
-        if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(f"AgentHost({name}=...) takes {wanted}, not {value!r:.80}.")
-    if resolve_scope is not None and not callable(resolve_scope):
-        raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
-
-
 class AgentHost:
     """Serves an agent over the Responses protocol.
 
