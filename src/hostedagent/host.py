@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.agents.run import known_tools, tool_names
@@ -68,6 +70,20 @@ def _check_arguments(*, resolve_scope: object, **arguments: object) -> None:
             raise ConfigurationError(f"AgentHost({name}=...) takes {wanted}, not {value!r:.80}.")
     if resolve_scope is not None and not callable(resolve_scope):
         raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
+
+
+_CAPTURED: ContextVar[list[AgentHost] | None] = ContextVar("hostedagent_captured_runs", default=None)
+
+
+@contextmanager
+def captured_runs() -> Generator[list[AgentHost]]:
+    """Collect the hosts that are run instead of serving them: for a module that another server loads."""
+    started: list[AgentHost] = []
+    token = _CAPTURED.set(started)
+    try:
+        yield started
+    finally:
+        _CAPTURED.reset(token)
 
 
 class AgentHost:
@@ -211,5 +227,8 @@ class AgentHost:
         Raises:
             OSError: The address cannot be bound.
         """
+        if (captured := _CAPTURED.get()) is not None:
+            captured.append(self)
+            return
         grace = self._options.shutdown_grace
         serve(self._app, host=host, port=port, server=server, grace=grace, on_listening=on_listening)

@@ -10,6 +10,7 @@ import pytest
 from agent_framework import Agent
 
 from hostedagent import AgentHost
+from hostedagent.cli.failures import rendered
 from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
 from hostedagent.testing import ScriptedAgent
 
@@ -141,8 +142,40 @@ def test_several_are_listed_and_one_must_be_named(write: Write) -> None:
         load(target)
 
     assert str(refused.value) == (
-        "served.py has more than one to serve: writer (agent), create_agent (factory). Say which: served.py:writer"
+        "served.py has more than one to serve: writer (agent), create_agent (factory). Name one: served.py:writer"
     )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "writer = one('writer')\nagent = one()",
+        "writer = one('writer')\napp = AgentHost(one())\nspare = AgentHost(one())",
+        "host = one()\napp = one()",
+        "def create_agent():\n    return one()\nhost = one()",
+    ],
+)
+def test_of_several_the_one_with_a_usual_name_is_served(write: Write, code: str) -> None:
+    target = write(code)
+
+    found = load(target)
+
+    module = vars(sys.modules["served"])
+    assert found is next(module[name] for name in ("agent", "host", "app") if name in module)
+
+
+def test_a_suggestion_names_what_can_be_served(write: Write) -> None:
+    with pytest.raises(TargetError, match=r"Name one: served\.py:helper$"):
+        load(write(f"workflow = {WORKFLOW}\nhelper = one()"))
+
+
+def test_a_host_that_the_module_runs_itself_is_taken_over(write: Write) -> None:
+    target = write("AgentHost(one('first'), prefix='/first').run(host='192.0.2.1')\nother = one()\n")
+
+    host = as_host(load(target), target)
+
+    assert host.prefix == "/first"
+    assert load(Target.parse("served.py:other")) is vars(sys.modules["served_file"])["other"]
 
 
 def test_an_agent_beside_a_workflow_may_be_its_helper(write: Write) -> None:
@@ -240,7 +273,7 @@ def test_an_error_of_the_users_module_is_shown_from_their_file_on(
     with pytest.raises(UserCodeError) as raised:
         load(Target.parse(text))
 
-    shown = raised.value.traceback()
+    shown = rendered(raised.value.error)
     assert shown.rstrip().splitlines()[-1] == last
     assert line in shown and "served.py" in shown
     assert "loader.py" not in shown and "importlib" not in shown

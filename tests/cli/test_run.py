@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping
@@ -16,6 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from hostedagent.cli.port import free_port
+
+LOADS_AND_FAILS = """
+from agent_framework import Agent, Content, tool
+from hostedagent.testing import OfflineChatClient
+
+@tool
+def weather(city: str) -> str:
+    raise ValueError("no station in " + city)
+
+def fails(messages, options):
+    raise RuntimeError("there is no model gpt-0")
+
+call = Content.from_function_call("call_1", "weather", arguments='{"city": "Oslo"}')
+agent = Agent(OfflineChatClient(script=[[call], "Fine.", fails, "Fine."]), name="sky", tools=[weather])
+"""
 
 AGENT = """
 import os
@@ -33,24 +50,35 @@ class Running:
     process: subprocess.Popen[str]
     port: int
 
-    def until(self, begins: str) -> str:
-        """The next line that begins so."""
+    def until(self, begins: str, *, last: str = "", all_lines: bool = False) -> str:
+        """The next line that begins so and contains `last`, or all lines up to it."""
         assert self.process.stdout is not None
         seen: list[str] = []
         for line in self.process.stdout:
             seen.append(line)
-            if line.startswith(begins):
-                return line
+            if line.startswith(begins) and last in line:
+                return "".join(seen) if all_lines else line
         raise AssertionError("".join(seen))
 
-    def ask(self, text: str = "hi", **body: Any) -> Any:
+    def wait(self) -> None:
+        """Until the port accepts connections."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None
+            time.sleep(0.05)
+        raise AssertionError("the server does not listen")
+
+    def ask(self, text: str = "hi", *, headers: Mapping[str, str] = {}, **body: Any) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/responses",
             json.dumps({"input": text, **body}).encode(),
-            {"content-type": "application/json"},
+            {"content-type": "application/json", **headers},
         )
         with urllib.request.urlopen(request, timeout=60) as reply:
-            return json.load(reply)
+            return reply.read() if body.get("stream") else json.load(reply)
 
     def says(self) -> str:
         return self.ask()["output"][0]["content"][0]["text"]
@@ -92,7 +120,7 @@ def test_variables_come_from_a_file_and_those_that_are_set_stay(tmp_path: Path) 
     (tmp_path / "local.env").write_text("REPLY=two\n# a comment\nHOME=/nowhere\n")
 
     with running(tmp_path, "--env-file", "local.env") as server:
-        assert server.until("Read ") == "Read 2 variables from local.env.\n"
+        assert server.until("Read ") == "Read 2 variables from local.env. Set already, and kept: HOME.\n"
         server.until("Ready at ")
         assert server.says() == "two"
         assert server.stop() == 0
@@ -164,3 +192,90 @@ def test_a_hosted_process_that_cannot_serve_says_which_step_failed(tmp_path: Pat
             assert (status, body["error"]["code"]) == (503, "not_ready")
             assert "'agent'" in body["error"]["message"] and "secret-1" not in str(body)
         assert server.stop() == 1
+
+
+def test_errors_are_shown_with_their_text_and_the_developers_own_frames(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(LOADS_AND_FAILS)
+
+    with running(tmp_path) as server:
+        server.until("Ready at ")
+        server.ask()
+        tool = server.until("POST /responses  200", all_lines=True)
+        assert server.ask()["error"]["message"] == "The agent failed to produce a response."
+        agent = server.until("POST /responses  200", all_lines=True)
+
+    assert "The tool weather failed." in tool and "ValueError: no station in Oslo" in tool
+    assert "RuntimeError: there is no model gpt-0" in agent
+    for shown, line in ((tool, "in weather"), (agent, "in fails")):
+        assert [row for row in shown.splitlines() if row.startswith("  File ")] == [
+            next(row for row in shown.splitlines() if row.endswith(line))
+        ]
+
+
+def test_a_hosted_process_never_shows_the_text_of_an_error(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(LOADS_AND_FAILS.replace("[[call]", "[fails, [call]"))
+
+    with running(tmp_path, "--store", "memory", env={"FOUNDRY_HOSTING_ENVIRONMENT": "test"}) as server:
+        server.until("Ready at http://localhost:")  # All addresses.
+        server.ask(headers={"x-agent-user-id": "ada"})
+        log = server.until("", last="failed: RuntimeError at", all_lines=True)
+        assert server.stop() == 0
+
+    assert "gpt-0" not in log and "POST /responses" not in log
+
+
+def test_each_request_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+
+    with running(tmp_path) as server:
+        server.until("Ready at ")
+        server.ask()
+        line = server.until("POST ")
+        server.ask(stream=True)
+        streamed = server.until("POST ")
+        server.refusal("/nothing")
+        missing = server.until("GET ")
+
+    for one in (line, streamed):
+        words = one.split()
+        assert words[:3] == ["POST", "/responses", "200"] and words[5:] == ["offline-1", "1", "+", "1", "tokens"]
+    assert missing.split()[:3] == ["GET", "/nothing", "404"]
+
+
+def test_the_ready_lines_name_agent_model_store_and_page(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(LOADS_AND_FAILS)
+
+    with running(tmp_path, "--prefix", "agents/sky/") as server:
+        assert f":{server.port}/agents/sky/responses after " in server.until("Ready at ")
+        assert server.until("Agent") == "Agent: sky. Model: offline-1. Store: memory.\n"
+        assert server.until("Chat").startswith(f"Chat with it at http://127.0.0.1:{server.port}/agents/sky/")
+        assert server.refusal("/responses/caresp_none")[0] == 404
+
+
+def test_a_quiet_server_prints_nothing_but_errors(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(LOADS_AND_FAILS.replace("[[call]", "[fails, [call]"))
+
+    with running(tmp_path, "--quiet") as server:
+        server.wait()
+        server.ask()
+        first = server.until("")
+        second = server.until("RuntimeError: there is no model", all_lines=True)
+
+    assert first == "\n" and second.startswith("The run of ")
+
+
+def test_the_file_of_variables_of_the_folder_is_read_and_named(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+    (tmp_path / ".env").write_text("REPLY=three\n")
+
+    with running(tmp_path) as server:
+        assert server.until("Read ") == "Read 1 variables from .env.\n"
+        server.until("Ready at ")
+        assert server.says() == "three"
+
+
+def test_the_level_of_the_log_may_be_chosen(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(f"import os{AGENT}print('level', os.environ['LOG_LEVEL'])\n")
+
+    with running(tmp_path, "--log-level", "debug") as server:
+        assert server.until("level ") == "level DEBUG\n"

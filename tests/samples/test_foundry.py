@@ -11,6 +11,7 @@ import pytest
 from azure.core.credentials import AccessToken
 
 from hostedagent import AgentHost, ConfigurationError, memory_stores
+from hostedagent.cli.failures import rendered
 from hostedagent.cli.loader import Target, UserCodeError, load
 from hostedagent.testing import serve
 from tests.clients.upstream import Text, ToolCall, Upstream
@@ -81,7 +82,7 @@ def test_who_runs_it_is_told_which_setting_is_missing(monkeypatch: pytest.Monkey
     with pytest.raises(UserCodeError) as raised:
         load(Target.parse(str(ROOT / "samples/foundry/agent.py")))
 
-    assert f"ConfigurationError: {ENDPOINT} is not set" in raised.value.traceback()
+    assert f"ConfigurationError: {ENDPOINT} is not set" in rendered(raised.value.error)
 
 
 def test_the_readme_lists_the_settings_and_their_aliases(sample: ModuleType) -> None:

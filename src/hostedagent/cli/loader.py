@@ -1,15 +1,19 @@
 """Finds what to serve: `MODULE_OR_FILE[:NAME]` to one agent, factory, workflow or host of the user's.
 
 With `NAME` it is what has that name. Without, it is the one candidate that the module has: its `AgentHost`, else its
-agent, its factory or its workflow instance (which the host then refuses). Beside a factory, workflow instances do not
-count; beside an agent they do, because the agent may be a helper of the workflow.
+agent, its factory or its workflow instance (which the host then refuses). Of several, the one named `agent`, `host` or
+`app` is served. Beside a factory, workflow instances do not count; beside an agent they do, because the agent may be a
+helper of the workflow.
+
+A module that calls `AgentHost(agent).run()` without a `__main__` guard serves nothing by itself here: its host is taken
+over, and served at the address that the command line names.
 
 A factory is a public function defined in the module itself, which takes no argument or one `TurnRequest` (so
 annotated, or named `request` or `turn`), and says what it makes: its return annotation ends in `Agent`,
 `SupportsAgentRun`, `Workflow` or `WorkflowBuilder`, or it has none and a name such as `create_agent`,
 `build_review_workflow` or `agent_factory`.
 
-Where nobody says what to serve, it is the first of the usual files that the folder has.
+Where no target is given, it is the first of the usual files that the folder has.
 """
 
 from __future__ import annotations
@@ -19,7 +23,6 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 USUAL: Final = ("main.py", "agent.py", "app.py")
 """The usual files, in their order: what `run` serves and `doctor` looks at."""
+
+PREFERRED: Final = ("agent", "host", "app")
+"""The names that are served where a module has several candidates, in their order."""
 
 USUAL_NAMES: Final = f"{', '.join(USUAL[:-1])} or {USUAL[-1]}"
 
@@ -46,7 +52,7 @@ _FACTORY_NAME: Final = re.compile(r"(create|make|build|get|new)_(\w+_)?(agent|wo
 
 
 class TargetError(Exception):
-    """The target is written wrong, or names what is not there; the message is one line for the user."""
+    """The target is malformed, or names something that does not exist; the message is one line for the user."""
 
 
 class UserCodeError(Exception):
@@ -61,14 +67,6 @@ class UserCodeError(Exception):
         super().__init__(target)
         self.target = target
         self.error = error
-
-    def traceback(self) -> str:
-        """The traceback from the user's own code on, as the interpreter would print it."""
-        shown = traceback.TracebackException.from_exception(self.error)
-        frames = list(shown.stack)
-        first = next((n for n, frame in enumerate(frames) if not _is_machinery(frame.filename)), len(frames))
-        shown.stack = traceback.StackSummary.from_list(frames[first:])
-        return "".join(shown.format())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +119,13 @@ def load(target: Target) -> object:
         TargetError: No such file, module or name; nothing to serve, or more than one thing.
         UserCodeError: The module raised.
     """
-    module = load_module(target)
+    from hostedagent.host import captured_runs
+
+    with captured_runs() as started:
+        module = load_module(target)
     if target.name is not None:
         return _named(module, target)
-    return choose(module, target.place).value
+    return started[-1] if started else choose(module, target.place).value
 
 
 def load_module(target: Target) -> ModuleType:
@@ -160,11 +161,14 @@ def choose(module: ModuleType, place: str) -> Candidate:
         found = [row for row in found if row.kind == "host"]
     elif "factory" in kinds:
         found = [row for row in found if row.kind != "workflow"]
+    if len(found) > 1 and all(row.kind != "workflow" for row in found):
+        found = next(([row] for name in PREFERRED for row in found if row.name == name), found)
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(f"{row.name} ({row.kind})" for row in found)
-        raise TargetError(f"{place} has more than one to serve: {names}. Say which: {place}:{found[0].name}")
+        one = next((row for row in found if row.kind != "workflow"), found[0])
+        raise TargetError(f"{place} has more than one to serve: {names}. Name one: {place}:{one.name}")
     why = next(_almost(module), "no agent, no AgentHost, and no function such as create_agent() that makes one.")
     raise TargetError(f"{place} has nothing to serve: {why}")
 
@@ -211,13 +215,16 @@ def is_factory(name: str, function: Callable[..., object]) -> bool:
     return fits and _makes(name, signature)
 
 
-def as_host(value: object, target: Target, *, stores: Callable[[], Stores] | None = None) -> AgentHost:
+def as_host(
+    value: object, target: Target, *, stores: Callable[[], Stores] | None = None, prefix: str | None = None
+) -> AgentHost:
     """The host of what was found; an `AgentHost` is its own.
 
     Args:
         value: What was found.
         target: Where.
-        stores: Makes the stores that were asked for.
+        stores: Creates the stores that the command line names.
+        prefix: The path below which the routes are served.
 
     Raises:
         TargetError: It cannot be served; the message is the host's reason.
@@ -226,11 +233,13 @@ def as_host(value: object, target: Target, *, stores: Callable[[], Stores] | Non
     from hostedagent.host import AgentHost
 
     if isinstance(value, AgentHost):
-        if stores is not None:
-            raise TargetError(f"{target.place} makes its own AgentHost, which chooses its stores: leave --store out.")
+        for option, given in (("--store", stores), ("--prefix", prefix)):
+            if given is not None:
+                raise TargetError(f"{target.place} creates its own AgentHost, which decides this: omit {option}.")
         return value
+    path = f"/{prefix.strip('/')}" if prefix and prefix.strip("/") else ""
     try:
-        return AgentHost(cast("Any", value), stores=stores() if stores is not None else None)
+        return AgentHost(cast("Any", value), stores=stores() if stores is not None else None, prefix=path)
     except ConfigurationError as error:
         raise TargetError(f"{target.place} cannot be served: {error}") from error
 
@@ -309,7 +318,3 @@ def _load_dotted(name: str) -> ModuleType:
 def _make_importable(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-
-
-def _is_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__)

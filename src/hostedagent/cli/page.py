@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from hostedagent.agents.run import model_name
+from hostedagent.platform import is_hosted
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
@@ -31,7 +31,7 @@ def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, 
     Returns:
         The address of the page; `None` when it is not served.
     """
-    if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") or (token is None and not is_loopback(address)):
+    if is_hosted() or (token is None and not is_loopback(address)):
         return None
     from hostedagent.server.playground import add_page
 

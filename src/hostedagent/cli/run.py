@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hostedagent.cli.group import fail
+from hostedagent.cli import failures
+from hostedagent.cli.failures import rendered
+from hostedagent.cli.group import fail, wants_color
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.startup import Clock, StartError, stay_unready
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 FILE_STORE: Final = ".hostedagent"
 """The folder, below the current one, of `--store file`."""
 
+ENV_FILE: Final = ".env"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
@@ -33,30 +39,59 @@ class RunOptions:
 
     Args:
         target: `MODULE_OR_FILE[:NAME]`; `None` for the first of the usual files.
-        host: The address to bind.
+        host: The address to bind; `None` for loopback, or all addresses when hosted.
         port: The port; `None` for `PORT`, else 8088.
         store: The kind of stores; `None` for the default.
-        env_file: A file of variables.
+        prefix: The path below which the routes are served; `None` for none.
+        env_file: A file of variables; `None` for `.env`, if it exists.
+        log_level: The least level of log lines; `None` for `LOG_LEVEL`, else `info`.
+        quiet: Whether only warnings and errors are printed.
         reload: Whether to restart when a Python file changes.
         page: Whether the local page is served.
         page_token: Required to open the page; `None` for none.
     """
 
     target: str | None
-    host: str
+    host: str | None
     port: int | None
     store: str | None
+    prefix: str | None
     env_file: str | None
+    log_level: str | None
+    quiet: bool
     reload: bool
     page: bool = True
     page_token: str | None = None
 
     def arguments(self, target: Target, port: int) -> list[str]:
         """The command line of one server of `--reload`."""
-        given = ["run", target.text, "--host", self.host, "--port", str(port)]
-        for name, value in (("--store", self.store), ("--env-file", self.env_file), ("--page-token", self.page_token)):
-            given += [name, value] if value is not None else []
-        return given if self.page else [*given, "--no-page"]
+        values = {
+            "--host": self.address,
+            "--port": str(port),
+            "--store": self.store,
+            "--prefix": self.prefix,
+            "--env-file": self.env_file,
+            "--log-level": self.log_level,
+            "--page-token": self.page_token,
+        }
+        flags = {"--quiet": self.quiet, "--no-page": not self.page}
+        return [
+            "run",
+            target.text,
+            *(word for name, value in values.items() if value is not None for word in (name, value)),
+            *(name for name, is_set in flags.items() if is_set),
+        ]
+
+    @property
+    def address(self) -> str:
+        """The address to bind."""
+        return self.host or ("0.0.0.0" if is_hosted() else "127.0.0.1")
+
+    def say(self, line: str) -> None:
+        """Print a line, unless the user wants it quiet."""
+        if not self.quiet:
+            click.echo(line, color=wants_color())
+            sys.stdout.flush()
 
 
 @click.command(
@@ -67,7 +102,7 @@ class RunOptions:
     omitted where the module has only one."""
 )
 @click.argument("target", metavar="[MODULE_OR_FILE[:NAME]]", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to bind.")
+@click.option("--host", help="The address to bind.  [default: 127.0.0.1; 0.0.0.0 if hosted]")
 @click.option(
     "--port",
     type=port_number,
@@ -79,7 +114,18 @@ class RunOptions:
     type=click.Choice(["memory", "file", "foundry"]),
     help=f"Where responses and state are stored; file: in ./{FILE_STORE}.  [default: foundry if hosted, else memory]",
 )
-@click.option("--env-file", metavar="FILE", help="Set variables from a file; variables that are set already win.")
+@click.option("--prefix", metavar="PATH", help="Serve below a path, for example /agents/writer.")
+@click.option(
+    "--env-file",
+    metavar="FILE",
+    help="Set variables from a file; variables that are set already win.  [default: .env, unless hosted]",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least level of log lines.  [default: $LOG_LEVEL, else info]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
 @click.option("--reload", is_flag=True, help="Restart when a Python file changes.")
 @click.option("--page/--no-page", default=True, help="Serve the local page at /. Never when hosted.  [default: page]")
 @click.option(
@@ -100,9 +146,11 @@ def serve(options: RunOptions) -> int:
     try:
         target = _parsed(options.target)
         if not options.reload:
-            _say(f"Loading {target.place} ...")
+            options.say(f"Loading {target.place} ...")
         with clock.step("environment"):
-            added = _read_env_file(options.env_file)
+            added = _read_env_file(options)
+        if (level := options.log_level or ("warning" if options.quiet else None)) is not None:
+            os.environ["LOG_LEVEL"] = level.upper()
         with clock.step("port"):
             port = _port(options)
         if options.reload:
@@ -111,13 +159,13 @@ def serve(options: RunOptions) -> int:
             for name in added:  # Each server reads the file as it is then.
                 del os.environ[name]
             return run_again(options.arguments(target, port), target)
-        host = _host(target, options.store, clock)
+        host = _host(target, options, clock)
         _serve(host, options, target, port, clock)
     except StartError as error:
         fail(error.message)
         if is_hosted() and error.step != "port":
             with suppress(PortError):
-                stay_unready(options.host, port or wanted_port(options.port), error.step)
+                stay_unready(options.address, port or wanted_port(options.port), error.step)
         return error.code
     return 0
 
@@ -125,7 +173,7 @@ def serve(options: RunOptions) -> int:
 def _parsed(text: str | None) -> Target:
     text = usual(Path.cwd()) if text is None else text
     if text is None:
-        wanted = "Say what to serve: hostedagent run MODULE_OR_FILE[:NAME]"
+        wanted = "Name what to serve: hostedagent run MODULE_OR_FILE[:NAME]"
         raise StartError("agent", f"There is no {USUAL_NAMES} in this folder. {wanted}", code=2)
     try:
         return Target.parse(text)
@@ -133,10 +181,13 @@ def _parsed(text: str | None) -> Target:
         raise StartError("agent", str(error), code=2) from error
 
 
-def _read_env_file(path: str | None) -> list[str]:
-    """Set what is not set yet, and say which variables these are."""
+def _read_env_file(options: RunOptions) -> list[str]:
+    """Set the variables that are not set yet; returns their names."""
+    path = options.env_file
     if path is None:
-        return []
+        if is_hosted() or not Path(ENV_FILE).is_file():
+            return []
+        path = ENV_FILE
     from dotenv import dotenv_values
 
     if not Path(path).is_file():
@@ -145,27 +196,28 @@ def _read_env_file(path: str | None) -> list[str]:
     added = [name for name in found if name not in os.environ]
     for name in added:
         os.environ[name] = found[name]
-    _say(f"Read {len(found)} variables from {path}.")
+    kept = f" Set already, and kept: {', '.join(sorted(set(found) - set(added)))}." if len(found) > len(added) else ""
+    options.say(f"Read {len(found)} variables from {path}.{kept}")
     return added
 
 
 def _port(options: RunOptions) -> int:
     try:
-        return free_port(options.host, wanted_port(options.port))
+        return free_port(options.address, wanted_port(options.port))
     except PortError as error:
         raise StartError("port", str(error), code=error.code) from error
 
 
-def _host(target: Target, store: str | None, clock: Clock) -> AgentHost:
+def _host(target: Target, options: RunOptions, clock: Clock) -> AgentHost:
     with clock.step("packages"):
         import_module("hostedagent.host")
     with clock.step("agent"):
         try:
-            return as_host(load(target), target, stores=_stores(store))
+            return as_host(load(target), target, stores=_stores(options.store), prefix=options.prefix)
         except TargetError as error:
             raise StartError("agent", str(error), code=2) from error
         except UserCodeError as error:
-            raised = f"{error.target} raised while it was loaded:\n\n{error.traceback().rstrip()}"
+            raised = f"{error.target} raised while it was loaded:\n\n{rendered(error.error)}"
             raise StartError("agent", raised) from error
 
 
@@ -184,15 +236,18 @@ def _stores(kind: str | None) -> Callable[[], Stores] | None:
 
 
 def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, clock: Clock) -> None:
-    address = options.host
+    address = options.address
     url = f"http://{_shown(address)}:{port}"
     page = _page(host, options, target, url) if options.page else None
+    if not is_hosted():
+        _watch(host, options)
 
     def ready() -> None:
         clock.end("server")
-        _say(f"Ready at {url}{host.prefix}/responses after {clock}. Stop with Ctrl+C.")
+        options.say(f"Ready at {url}{host.prefix}/responses after {clock}. Stop with Ctrl+C.")
+        options.say(_served(host, options, target))
         if page is not None:
-            _say(f"Chat with it at {page}")
+            options.say(f"Chat with it at {page}")
 
     try:
         host.run(host=address, port=port, on_listening=ready)
@@ -205,16 +260,38 @@ def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, cloc
 def _page(host: AgentHost, options: RunOptions, target: Target, url: str) -> str | None:
     from hostedagent.cli.page import page_url
 
-    store = options.store or ("foundry" if os.environ.get("FOUNDRY_HOSTING_ENVIRONMENT") else "memory")
-    name = target.place.rpartition("/")[2].removesuffix(".py")
-    return page_url(host, url=url, address=options.host, name=name, store=store, token=options.page_token)
+    store, name = _store_name(options), _agent_name(host, target)
+    return page_url(host, url=url, address=options.address, name=name, store=store, token=options.page_token)
+
+
+def _watch(host: AgentHost, options: RunOptions) -> None:
+    """Show the developer what happens: one line for each request, and the text of errors."""
+    from hostedagent.cli.request_lines import RequestLines
+    from hostedagent.observability.logging import FAILURE_OBSERVERS
+
+    FAILURE_OBSERVERS.append(failures.show)
+    failures.show_tool_failures()
+    if not options.quiet:
+        host.app.add_middleware(RequestLines, show=options.say)
+        logging.getLogger("azure.ai.agentserver").addFilter(lambda record: not str(record.msg).startswith("Inbound "))
+
+
+def _served(host: AgentHost, options: RunOptions, target: Target) -> str:
+    from hostedagent.agents.run import model_name
+
+    model = model_name(host.agent) or "as the agent chooses"
+    return f"Agent: {_agent_name(host, target)}. Model: {model}. Store: {_store_name(options)}."
+
+
+def _agent_name(host: AgentHost, target: Target) -> str:
+    return getattr(host.agent, "name", None) or target.name or target.place.rpartition("/")[2].removesuffix(".py")
+
+
+def _store_name(options: RunOptions) -> str:
+    return options.store or ("foundry" if is_hosted() else "memory")
 
 
 def _shown(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):
         return "localhost"
     return f"[{host}]" if ":" in host else host
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -27,7 +27,7 @@ class StartError(Exception):
 
     Args:
         step: What failed.
-        message: Why, for whoever reads the log.
+        message: Why, for the log.
         code: The exit code.
     """
 

@@ -208,8 +208,16 @@ def _drop_absent(record: logging.LogRecord) -> bool:
     return not (str(record.msg).startswith("Foundry storage") and arguments[:1] == ("GET",) and 404 in arguments)
 
 
+FAILURE_OBSERVERS: Final[list[Callable[[str, BaseException], None]]] = []
+"""Called with each failure in place of its log line: on a developer's machine the terminal shows the text of errors."""
+
+
 def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
     """Log an error by its kinds and the place it came from. Its text may hold a prompt: it needs `LOG_LEVEL=DEBUG`."""
+    if FAILURE_OBSERVERS:
+        for observe in FAILURE_OBSERVERS:
+            observe(f"{what}.", error)
+        return
     if logger.isEnabledFor(logging.DEBUG):
         logger.error("%s.", what, exc_info=error)
         return

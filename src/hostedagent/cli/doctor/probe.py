@@ -12,6 +12,7 @@ from pathlib import Path
 
 def main(target_text: str, result: Path) -> None:
     """Load the target as `run` does, and write `kind` and `message` as JSON."""
+    from hostedagent.cli.failures import rendered
     from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
 
     kind, message = "fine", ""
@@ -21,7 +22,7 @@ def main(target_text: str, result: Path) -> None:
     except TargetError as error:
         kind, message = "target", str(error)
     except UserCodeError as error:
-        kind, message = "raises", error.traceback().strip()
+        kind, message = "raises", rendered(error.error).strip()
     result.write_text(json.dumps({"kind": kind, "message": message}), encoding="utf-8")
 
 
