@@ -288,3 +288,18 @@ async def test_a_workflow_inside_a_workflow_asks_too() -> None:
         second = await turn(client, [output(call_id, '{"x": 3}')], previous_response_id=first["id"])
 
     assert second["status"] == "completed"
+
+
+@pytest.mark.parametrize("asked", ["number", "text", "city"])
+async def test_an_answer_inside_a_transcript_is_refused_with_what_to_send(asked: str) -> None:
+    async with hosting(asking) as client:
+        first = await turn(client, asked)
+        (question,) = first["output"]
+        answer = output(question["call_id"], "41")
+        transcript = [{"role": "user", "content": asked}, question, answer]
+        error = assert_refusal(await client.post("/responses", json={"input": transcript}), 400)
+        reference = [{"role": "user", "content": asked}, {"id": question["id"]}, answer]
+        again = assert_refusal(await client.post("/responses", json={"input": reference}), 400)
+
+    assert error["param"] == again["param"] == "input[2].call_id"
+    assert "previous_response_id" in error["message"]

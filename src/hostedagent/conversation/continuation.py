@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
+from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import history_ids, orphans
-from hostedagent.conversation.workflow_responses import read_responses
+from hostedagent.conversation.workflow_responses import check_transcript, read_responses
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.content import BY_ITEM
@@ -34,6 +35,7 @@ class Continuation:
         snapshot: What the response before left; empty for a first turn.
         excluded: Items that this turn's prompt must not see.
         history_ids: The items before the turn, without the excluded ones.
+        input: The input items, with the stored items in place of references to them.
         lease: The hold on the conversation.
         answers: The approvals that the input answers; used up.
         responses: The input's answers to what a workflow waits for, by its request ids.
@@ -59,6 +61,7 @@ class Continuation:
     told: tuple[Item, ...] = ()
     is_lost: bool = False
     history_ids: tuple[str, ...] = ()
+    input: tuple[Item, ...] = ()
 
     def exclude(self, ids: Sequence[str]) -> None:
         """Keep further items out of the prompt."""
@@ -83,13 +86,18 @@ class Continuations:
             InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
         scope = caller.scope
+        # First: what the input refers to may be the question that it answers.
+        request = await resolve_references(request, self.store, caller)
         continuation = await self._resume(request, caller)
+        continuation.input = request.input
         try:
             continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
             continuation.answers = await self._answers(request, continuation.snapshot, scope)
             if continuation.answers and _keeps_transcript(request):
                 continuation.snapshot = await self._asking(continuation.answers, scope)
             first = _last_said(request) if _keeps_transcript(request) else 0
+            if _keeps_transcript(request) and continuation.snapshot.workflow is None:
+                check_transcript(request, first=first)
             continuation.responses = read_responses(
                 request, continuation.snapshot.workflow, continuation.answers, first=first
             )

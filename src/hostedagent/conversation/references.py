@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import Final, cast
 
 from hostedagent.conversation.transcript import read_items
-from hostedagent.errors import NotFound
+from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import check_answers
+from hostedagent.protocol.types import Item
 from hostedagent.stores.base import ResponseRepository
 
 _ANSWERS: Final = frozenset(kind for kind, codec in BY_ITEM.items() if codec.item_types[kind] == "tool")
@@ -38,14 +39,35 @@ async def resolve_named(
 
     Raises:
         NotFound: A reference names an item that is not there, or is somebody else's.
-        InvalidRequest: An item answers a call that does not exist, or that was answered before.
+        InvalidRequest: An item answers a call that does not exist, or that was answered before, or is one that the
+            conversation has.
     """
     request = await resolve_references(request, repository, caller)
+    check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
         history = await read_items(repository, caller, history_ids)
-        check_answers(history, request.input)
-        request = replace(request, history=history)
+        request = replace(request, history=history, input=check_answers(history, request.input))
     return request
+
+
+def check_duplicates(items: Sequence[Item], history_ids: Sequence[str]) -> None:
+    """Check that the input repeats no item of the conversation; what it answers may stand in front of the answer.
+
+    Raises:
+        InvalidRequest: It repeats one, by a reference or as a whole item.
+    """
+    if not history_ids:
+        return
+    known = frozenset(history_ids)
+    answered = {item.get("call_id") for item in items if item.get("type") in _ANSWERS}
+    answered |= {item.get("approval_request_id") for item in items}
+    for n, item in enumerate(items):
+        item_id = item.get("id")
+        if item_id in known and not answered & {item_id, item.get("call_id")} - {None}:
+            raise InvalidRequest(
+                f"input[{n}].id {item_id!r} is an item that the conversation has already. Send only what is new.",
+                param=f"input[{n}].id",
+            )
 
 
 async def resolve_references(request: TurnRequest, repository: ResponseRepository, caller: Caller) -> TurnRequest:

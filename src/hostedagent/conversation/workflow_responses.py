@@ -7,6 +7,7 @@ takes a text, a plain message answers it, as in any chat.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -55,6 +56,39 @@ def read_responses(
         param = f"input[{said[0][0]}]"
         raise InvalidRequest(f"{param}: the workflow waits for answers; send them without messages.", param=param)
     return responses
+
+
+def check_transcript(request: TurnRequest, *, first: int) -> None:
+    """Check that a transcript does not answer a workflow's question: the workflow could not be found by it.
+
+    Args:
+        request: A request that names no response and no conversation.
+        first: The first input item that is new.
+
+    Raises:
+        InvalidRequest: It answers one; the workflow would start anew, with nothing to do.
+    """
+    asked = {item.get("call_id") for item in request.input if is_question(item)}
+    for n, item in enumerate(request.input[first:], start=first):
+        if asked and item.get("type") == "function_call_output" and item.get("call_id") in asked:
+            param = f"input[{n}].call_id"
+            raise InvalidRequest(
+                f"{param} {item['call_id']!r} answers a question of a workflow, which continues only where it asked. "
+                "Send the answer alone, with previous_response_id set to the response that asked, or in its "
+                "conversation.",
+                param=param,
+            )
+
+
+def is_question(item: Item) -> bool:
+    """Whether an item is what a workflow asks: a function call whose arguments are a request and an answer's schema."""
+    if item.get("type") != "function_call" or '"response_schema"' not in str(item.get("arguments")):
+        return False
+    try:
+        arguments = json.loads(item["arguments"])
+    except ValueError:
+        return False
+    return isinstance(arguments, dict) and set(cast("Item", arguments)) == {"request", "response_schema"}
 
 
 def _response(request: OpenRequest, item: Item, param: str) -> Any:

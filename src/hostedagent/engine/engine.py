@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Final
 
 from hostedagent.conversation.continuation import Continuations
@@ -153,7 +154,8 @@ class Engine:
             self.store.check_has_ended(caller, request.previous_response_id)
             continuation = await self._continuations.open(request, caller)
             try:
-                request = await resolve_named(request, self.store, caller, continuation.history_ids)
+                resolved = replace(request, input=continuation.input)
+                request = await resolve_named(resolved, self.store, caller, continuation.history_ids)
             except BaseException:
                 await self._continuations.abandon(continuation, caller.scope)
                 raise

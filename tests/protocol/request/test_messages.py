@@ -62,9 +62,13 @@ def lines(history: Sequence[Item], new: Sequence[Item] = (), *, trusts_roles: bo
          ["assistant: ->1 ->2", f"tool: <-1={NO_RESULT} <-2=1", "user: a"]),
         ([call("1"), user("wait"), output("1")], ["assistant: ->1", "tool: <-1=1", "user: wait"]),
         ([call("1"), output("1", "a"), call("1"), output("1", "b")],
-         ["assistant: ->1", "tool: <-1=a", "assistant: ->1", "tool: <-1=b"]),
-        ([call("1"), user("no"), call("1"), output("1", "b")],
-         ["assistant: ->1", f"tool: <-1={NO_RESULT}", "user: no", "assistant: ->1", "tool: <-1=b"]),
+         ["assistant: ->1", "tool: <-1=a", "assistant: ->1_2", "tool: <-1_2=b"]),
+        ([call("1"), call("1"), output("1", "b")], ["assistant: ->1", "tool: <-1=b"]),
+        ([call("1"), user("wait"), call("1"), output("1", "b")],
+         ["assistant: ->1", "tool: <-1=b", "user: wait"]),
+        ([call("1"), call("2"), call("1"), call("2"), output("1"), output("2")],
+         ["assistant: ->1 ->2", "tool: <-1=1 <-2=1"]),
+        ([call("x" * 61), output("x" * 61)], [f"assistant: ->{'x' * 61}", f"tool: <-{'x' * 61}=1"]),
     ],
 )  # fmt: skip
 def test_calls_and_their_results_stand_together(items: list[Item], expected: list[str]) -> None:
@@ -72,8 +76,37 @@ def test_calls_and_their_results_stand_together(items: list[Item], expected: lis
     assert lines([], items) == expected
 
 
+@pytest.mark.parametrize("call_id", ["x" * 62, "x" * 500, "functions.f:0", "é", "a b"])
+def test_ids_that_a_provider_refuses_are_replaced_alike_in_call_and_result(call_id: str) -> None:
+    contents = [
+        content
+        for message in to_messages([call(call_id), output(call_id)], (), trusts_roles=False)
+        for content in message.contents
+    ]
+    first, second = [content.call_id or "" for content in contents]
+    assert first == second != call_id
+    assert len(first) <= 61 and first.replace("_", "").isalnum() and first.isascii()
+
+
+def test_an_open_call_comes_again_in_the_input_with_its_arguments_written_otherwise() -> None:
+    open_call = {"type": "function_call", "call_id": "1", "name": "f", "arguments": '{"a": 1, "b": 2}'}
+    again = {**open_call, "id": "fc_2", "arguments": '{"b":2,"a":1}'}
+
+    assert lines([open_call], [again, output("1", "x")]) == ["assistant: ->1", "tool: <-1=x"]
+
+
+@pytest.mark.parametrize("change", [{"name": "g"}, {"arguments": '{"a": 2}'}, {"arguments": "no JSON"}])
+def test_another_call_with_the_id_of_an_open_call_is_refused(change: dict[str, Any]) -> None:
+    open_call = {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}
+
+    with pytest.raises(InvalidRequest, match="another call") as refused:
+        lines([open_call], [{**open_call, **change}, output("1")])
+
+    assert refused.value.param == "input[0].call_id"
+
+
 def test_a_call_id_may_come_again_once_it_was_answered() -> None:
-    assert lines([call("1"), output("1", "a"), call("1")], [output("1", "b")])[-1] == "tool: <-1=b"
+    assert lines([call("1"), output("1", "a"), call("1")], [output("1", "b")])[-1] == "tool: <-1_2=b"
 
 
 @pytest.mark.parametrize("empty", [said(""), user(""), {**user(""), "content": []}, {**said(""), "content": ""}])

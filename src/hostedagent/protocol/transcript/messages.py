@@ -18,7 +18,7 @@ from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import read_item
 from hostedagent.protocol.stream.interrupted import is_cut_off
 from hostedagent.protocol.transcript.approvals import NO_ANSWERS, Answered, settle_questions
-from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Results, pair
+from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Paired, pair
 from hostedagent.protocol.types import Item
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def to_messages(
     """
     entries = settle_questions(_read(history, new, trusts_roles, made), answered)
     entries = [*_instruct(instructions, trusts_roles), *entries]
-    results: Results = pair(entries) if is_whole else {}
+    entries, results = pair(entries) if is_whole else Paired(entries, {})
     fold = Fold(results, is_whole, _answered_calls(entries), resumes)
     return list(fold.messages(entries))
 
@@ -104,7 +104,7 @@ def split_messages(
     """
     entries = settle_questions(_read(history, new, trusts_roles, made, first_new), answered)
     entries = [*_instruct(instructions, trusts_roles), *entries]
-    results = pair(entries)
+    entries, results = pair(entries)
     fold = Fold(results, True, _answered_calls(entries), resumes, is_split=True)
     messages = list(fold.messages(entries))
     start = _first_new(messages, entries)
@@ -134,13 +134,22 @@ def _answered_calls(entries: Sequence[Entry]) -> frozenset[str]:
     return frozenset(content.call_id or "" for content in new if content.type == "function_result")
 
 
-def check_answers(history: Sequence[Item], new: Sequence[Item]) -> None:
-    """See that each result in the input answers a call that has no answer yet.
+def check_answers(history: Sequence[Item], new: Sequence[Item]) -> tuple[Item, ...]:
+    """Check that each result in the input answers a call that has no answer yet.
+
+    Returns:
+        The input without the calls that the conversation has: callers send them again in front of their results.
 
     Raises:
-        InvalidRequest: One does not.
+        InvalidRequest: A result answers nothing, or a call of the input has the id of another open call.
     """
-    pair(settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS))
+    entries = settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS)
+    repeats = {
+        before.param
+        for before, after in zip(entries, pair(entries).entries, strict=True)
+        if len(after.contents) < len(before.contents)
+    }
+    return tuple(item for n, item in enumerate(new) if f"input[{n}]" not in repeats)
 
 
 def _read(

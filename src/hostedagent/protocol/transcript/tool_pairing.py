@@ -7,7 +7,11 @@ without a result gets one that says so, and a result without a call becomes a te
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import itertools
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +25,12 @@ from hostedagent.errors import InvalidRequest
 NO_RESULT: Final = "[This call was never answered.]"
 
 
+_USABLE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,61}")
+"""Call ids that every provider accepts: Anthropic limits the characters, OpenAI the length."""
+
+_LONGEST_STEM: Final = 52
+
+
 class Entry(NamedTuple):
     """One item, read: its role, contents and origin. A tuple, because every turn reads a long conversation whole."""
 
@@ -32,36 +42,122 @@ class Entry(NamedTuple):
     is_new: bool = False
 
 
-Results: TypeAlias = Mapping[str, Sequence[Content | None]]
-"""By call id, the result of each call that has the id, in their order: some model services use an id again."""
+Results: TypeAlias = Mapping[str, Content]
+"""The result of each call that has one, by its call id."""
 
 
-def pair(entries: Iterable[Entry]) -> Results:
-    """Match results to calls: the latest call of that id that is open, and the first answer counts."""
-    calls: dict[str, list[Content | None]] = {}
-    for entry in entries:
+class Paired(NamedTuple):
+    """A transcript in which each call has an id of its own.
+
+    Args:
+        entries: The items, without calls that were sent twice.
+        results: The results of the calls.
+    """
+
+    entries: Sequence[Entry]
+    results: Results
+
+
+def pair(entries: Iterable[Entry]) -> Paired:
+    """Match results to calls: the latest open call of that id, and the first answer counts.
+
+    A call that is still open and comes again with the same name and arguments is that call: callers send it in front of
+    its output although the conversation has it. An id that comes again after its call was answered, as some model
+    services do, is made distinct, because others refuse a second call of the same id.
+
+    Raises:
+        InvalidRequest: A result of the input answers no call or one that was answered; a call of the input has the id
+            of an open call and is another.
+    """
+    pairing = _Pairing()
+    paired = [entry._replace(contents=list(pairing.take(entry))) for entry in entries]
+    return Paired(paired, pairing.results)
+
+
+class _Pairing:
+    """Follows the calls of a transcript, in its order."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, Content] = {}
+        self._counts: Counter[str] = Counter()
+        self._open: dict[str, list[Content]] = {}
+
+    def take(self, entry: Entry) -> Iterator[Content]:
         for content in entry.contents:
-            call_id = content.call_id or ""
             if content.type == "function_call":
-                calls.setdefault(call_id, []).append(None)
+                yield from self._call(content, entry)
             elif content.type == "function_result":
-                found = calls.get(call_id, [])
-                _check_answer(call_id, entry, found)
-                for n in reversed(range(len(found))):
-                    if found[n] is None:
-                        found[n] = content
-                        break
-    return {call_id: found for call_id, found in calls.items() if any(row is not None for row in found)}
+                yield self._result(content, entry)
+            else:
+                yield content
 
+    def _call(self, call: Content, entry: Entry) -> Iterator[Content]:
+        call_id = call.call_id or ""
+        waiting = self._open.setdefault(call_id, [])
+        if waiting and _is_same_call(waiting[-1], call):
+            return
+        if waiting and entry.param is not None:
+            param = f"{entry.param}.call_id"
+            raise InvalidRequest(
+                f"{param} {call_id!r} is the id of another call that has no output yet. Send its output first, or give "
+                "this call an id of its own.",
+                param=param,
+            )
+        self._counts[call_id] += 1
+        distinct = _with_id(call, call_id, self._counts[call_id])
+        waiting.append(distinct)
+        yield distinct
 
-def _check_answer(call_id: str, entry: Entry, found: Sequence[Content | None]) -> None:
-    if entry.param is None:
-        return
-    param = f"{entry.param}.call_id"
-    if not found:
+    def _result(self, result: Content, entry: Entry) -> Content:
+        call_id = result.call_id or ""
+        waiting = self._open.get(call_id)
+        if not waiting:
+            self._check_answer(call_id, entry)
+            return result
+        call = waiting.pop()
+        if call.call_id != call_id:
+            result = _with_call_id(result, call.call_id or "")
+        self.results[call.call_id or ""] = result
+        return result
+
+    def _check_answer(self, call_id: str, entry: Entry) -> None:
+        if entry.param is None:
+            return
+        param = f"{entry.param}.call_id"
+        if self._counts[call_id]:
+            raise InvalidRequest(f"{param} {call_id!r} was answered before.", param=param)
         raise InvalidRequest(f"{param} {call_id!r} answers no function call of this conversation.", param=param)
-    if None not in found:
-        raise InvalidRequest(f"{param} {call_id!r} was answered before.", param=param)
+
+
+def _is_same_call(call: Content, other: Content) -> bool:
+    return call.name == other.name and _arguments(call) == _arguments(other)
+
+
+def _arguments(call: Content) -> object:
+    """The arguments as a value: the same JSON may be written in several ways."""
+    arguments: object = call.arguments
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
+def _with_id(call: Content, call_id: str, count: int) -> Content:
+    """The call under an id that every provider accepts and that no earlier call has."""
+    ident = call_id
+    if not _USABLE_ID.fullmatch(call_id):
+        ident = f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:40]}"
+    if count > 1:
+        ident = f"{ident[:_LONGEST_STEM]}_{count}"
+    return call if ident == call_id else _with_call_id(call, ident)
+
+
+def _with_call_id(content: Content, call_id: str) -> Content:
+    content = copy.copy(content)
+    content.call_id = call_id
+    return content
 
 
 @dataclass(slots=True)
@@ -82,7 +178,6 @@ class Fold:
     new_calls: frozenset[str] = frozenset()
     resumes: frozenset[str] | None = None
     is_split: bool = False
-    _seen: Counter[str] = field(default_factory=Counter[str])
     _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{token_hex(16)}_{{}}".format, itertools.count()))
 
     def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
@@ -128,9 +223,7 @@ class Fold:
         resumes = self.resumes if any(call.call_id in self.new_calls for call in calls) else None
         for call in calls:
             call_id = call.call_id or ""
-            found, n = self.results.get(call_id, ()), self._seen[call_id]
-            self._seen[call_id] += 1
-            if n < len(found) and (result := found[n]) is not None:
+            if (result := self.results.get(call_id)) is not None:
                 yield result
             elif not waits and (resumes is None or call.name in resumes):
                 yield Content.from_function_result(call_id, result=NO_RESULT)
