@@ -6,6 +6,7 @@
         ├── InvalidRequest       400  a value is malformed, out of range or contradicts another
         ├── UnsupportedOption    400  a field that this host does not allow callers to set
         ├── Unauthenticated      401  hosted, and the platform sent no identity
+        ├── Forbidden            403  the Host or the Origin is not one that the server answers
         ├── NotFound             404  an id that does not exist, or belongs to somebody else
         ├── Conflict             409  another turn holds the conversation, or an answer was used already
         ├── PayloadTooLarge      413  the body is larger than the host accepts
@@ -92,6 +93,13 @@ class Unauthenticated(RequestError):
 
     status = 401
     code = "unauthenticated"
+
+
+class Forbidden(RequestError):
+    """The server does not serve requests under this name, or from pages of this origin."""
+
+    status = 403
+    code = "forbidden"
 
 
 class NotFound(RequestError):

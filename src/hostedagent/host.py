@@ -32,6 +32,7 @@ from hostedagent.server.agentserver.app import SdkDriver
 from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.server.agentserver.middleware import AdmissionMiddleware, Trust
 from hostedagent.server.agentserver.ownership import EventBuffers
+from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.approvals import Approvals
@@ -157,6 +158,8 @@ class AgentHost:
             trust=Trust.of(options, resolve_scope, is_hosted=is_hosted()),
             prefix=self._prefix,
         )
+        self._allowed_hosts = AllowedHosts(options.allowed_hosts)
+        self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
         self._app.add_middleware(ExitMiddleware)
 
     def _wire(
@@ -230,5 +233,5 @@ class AgentHost:
         if (captured := _CAPTURED.get()) is not None:
             captured.append(self)
             return
-        grace = self._options.shutdown_grace
-        serve(self._app, host=host, port=port, server=server, grace=grace, on_listening=on_listening)
+        self._allowed_hosts.bind(host)
+        serve(self._app, host=host, port=port, server=server, options=self._options, on_listening=on_listening)

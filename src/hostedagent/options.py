@@ -87,6 +87,13 @@ class HostOptions:
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between comments on a quiet stream; at 0 `SSE_KEEPALIVE_INTERVAL` decides, if it is set.
         resilient_background: Whether a stored background turn whose process dies is finished by the next process.
+        allowed_hosts: Names that requests may be addressed to, and that pages may come from, beside the loopback ones:
+            `name` or `*.domain`, or `*` for every name. A server on a loopback address serves no others; any other
+            server checks names only where some are given.
+        head_timeout: Seconds in which the head of a request must have arrived; then the connection is closed.
+        body_timeout: Seconds in which the body of a request must have arrived; then the request gets 408.
+        max_connections: Connections at the same time; one more gets 503. `None` for as many as the process may have
+            descriptors for, less what it needs itself.
         shutdown_grace: Seconds that running turns may go on when the process is told to end; at most 8.
 
     Raises:
@@ -113,6 +120,10 @@ class HostOptions:
     run_timeout: float | None = None
     keep_alive: float = 0
     resilient_background: bool = False
+    allowed_hosts: frozenset[str] = field(default_factory=frozenset[str])
+    head_timeout: float = 20.0
+    body_timeout: float = 120.0
+    max_connections: int | None = None
     shutdown_grace: float = MAX_SHUTDOWN_GRACE
 
     def __post_init__(self) -> None:
@@ -176,6 +187,9 @@ _NUMBERS: Final[Mapping[str, _Number]] = {
     "max_waiting": _Number(is_whole=True),
     "run_timeout": _Number(0.001, may_be_none=True),
     "keep_alive": _Number(1, may_be_zero=True),  # The SDK counts whole seconds.
+    "head_timeout": _Number(0.001),
+    "body_timeout": _Number(0.001),
+    "max_connections": _Number(1, is_whole=True, may_be_none=True),
     "shutdown_grace": _Number(most=MAX_SHUTDOWN_GRACE),
 }
 """Every number of `HostOptions`."""

@@ -77,7 +77,7 @@ def _contained(error: BaseException) -> ExitInTurn:
 def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what a callback or a forgotten task raised, without the text, which asyncio's own handler would log."""
     error = context.get("exception")
-    if isinstance(error, BaseException):
+    if isinstance(error, BaseException) and "socket" not in context:
         log_failure(logger, "A callback, or a task that nobody awaits, failed", error)
     else:
         loop.default_exception_handler(context)

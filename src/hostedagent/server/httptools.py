@@ -1,41 +1,102 @@
-"""uvicorn's HTTP/1.1 on httptools, with two things that it lacks and uvicorn's other parser, h11, has.
+"""uvicorn's HTTP/1.1 on httptools, with what it lacks as a server that anybody can reach.
 
-A head that never ends would fill the memory. And what comes with an offer to speak another protocol, as Java's client
-and `curl --http2` make one with each request, would be lost, or be taken for the next request.
-Imported by `serving` where httptools is installed.
+A head that never ends would fill the memory, and one that never comes would keep its connection. A request without one
+`Host`, or with two, means different things to different readers. And what comes with an offer to speak another
+protocol, as Java's client and `curl --http2` make one with each request, would be lost, or be taken for a request.
+Imported by `server.uvicorn` where httptools is installed.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+import logging
+from typing import Any, ClassVar, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from hostedagent.server.limits import ConnectionLimits
+
+logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """What the request line and the headers of one request may take together, as with h11."""
 
+BAD_REQUEST: Final = "400 Bad Request"
+TIMED_OUT: Final = "408 Request Timeout"
+BUSY: Final = "503 Service Unavailable"
+
+
+def bounded(limits: ConnectionLimits) -> type[BoundedProtocol]:
+    """The protocol of a server with these limits."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "max_connections": limits.connections()})
+
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Refuses a request when more has come than it may take and still nothing could be made of it."""
+    """Refuses what is no request, takes too long to become one, or comes on one connection too many."""
+
+    limits: ClassVar[ConnectionLimits] = ConnectionLimits()
+    max_connections: ClassVar[int | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parser = _Parser(self)
         self._unused = 0
+        self._hosts = 0
+        self._refusal: str | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        if self.max_connections is not None and len(self.connections) > self.max_connections:
+            logger.warning("A connection was refused: there are as many as HostOptions.max_connections allows.")
+            self._refuse(BUSY, "Too many connections. Try again later.", b"retry-after: 1\r\n")
+        else:
+            self._set_deadline(self.limits.head_timeout, self._close_without_head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._set_deadline(None)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser."""
+        if self.transport.is_closing():
+            return
+        if self._deadline is None and self._is_between_requests():
+            self._set_deadline(self.limits.head_timeout, self._close_without_head)
         self._unused += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(BAD_REQUEST, self._refusal or "Invalid HTTP request received.")
+            return
         if self._unused > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
+            self._refuse(BAD_REQUEST, f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._hosts = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or one of what follows a body in chunks."""
+        self._hosts += name.lower() == b"host"
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head has ended."""
         self._unused = 0
-        if not self.parser.should_upgrade():  # It comes again, without the offer.
-            super().on_headers_complete()
+        if self.parser.should_upgrade():  # It comes again, without the offer.
+            return
+        version = self.parser.get_http_version()
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
+            self._refusal = f"A request has exactly one Host header, and this one has {self._hosts}."
+            raise ValueError(self._refusal)  # Comes out of the parser as one of its own errors.
+        super().on_headers_complete()
+        self._set_deadline(self.limits.body_timeout, self._close_without_body)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body has come."""
@@ -46,6 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is there, also what may follow a body in chunks."""
         self._unused = 0
         if not self.parser.should_upgrade():
+            self._set_deadline(None)
             super().on_message_complete()
 
     def head_without_offer(self) -> bytes:
@@ -54,6 +116,42 @@ class BoundedProtocol(HttpToolsProtocol):
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
+
+    @property
+    def _latest(self) -> RequestResponseCycle | None:
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    def _is_between_requests(self) -> bool:
+        cycle = self._latest
+        return cycle is None or not cycle.more_body
+
+    def _set_deadline(self, seconds: float | None, missed: Any = None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(seconds, missed) if seconds is not None else None
+
+    def _close_without_head(self) -> None:
+        self._deadline = None
+        if self._unused:
+            self._refuse(TIMED_OUT, "The head of the request did not arrive in time.")
+        elif not self.transport.is_closing():  # A client that only keeps a connection for later.
+            self.transport.close()
+
+    def _close_without_body(self) -> None:
+        self._deadline = None
+        self._refuse(TIMED_OUT, "The body of the request did not arrive in time.")
+
+    def _refuse(self, status: str, message: str, headers: bytes = b"") -> None:
+        """Answer without the application, unless that has begun to answer, and close the connection."""
+        if self.transport.is_closing():
+            return
+        cycle = self._latest
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(
+                b"HTTP/1.1 %s\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n%s"
+                b"content-length: %d\r\n\r\n%s" % (status.encode(), headers, len(message), message.encode())
+            )
+        self.transport.close()
 
 
 # Can go when uvicorn ignores an offer as RFC 9110 (7.8) wants it: https://github.com/Kludex/uvicorn/issues/2722

@@ -16,6 +16,8 @@ from typing import Final, Literal, TypeAlias
 from azure.ai.agentserver.responses import ResponsesAgentServerHost
 
 from hostedagent.agents.exits import exits_as_errors
+from hostedagent.options import HostOptions
+from hostedagent.server.limits import ConnectionLimits
 
 Server: TypeAlias = Literal["uvicorn", "hypercorn"]
 
@@ -51,7 +53,7 @@ def serve(
     host: str,
     port: int | None,
     server: Server,
-    grace: float,
+    options: HostOptions,
     on_listening: Callable[[], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -66,8 +68,16 @@ def serve(
     else:
         from hostedagent.server.uvicorn import serve_with_uvicorn
 
+        limits = ConnectionLimits(options.head_timeout, options.body_timeout, options.max_connections)
         with listening(host, port) as listener:
-            serve_with_uvicorn(app, listener, grace=grace, on_listening=on_listening, on_signal=app.tell)
+            serve_with_uvicorn(
+                app,
+                listener,
+                grace=options.shutdown_grace,
+                limits=limits,
+                on_listening=on_listening,
+                on_signal=app.tell,
+            )
 
 
 def _with_hypercorn(app: App, host: str, port: int, on_listening: Callable[[], None] | None) -> None:

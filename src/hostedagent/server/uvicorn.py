@@ -22,6 +22,7 @@ from azure.ai.agentserver.responses import ResponsesAgentServerHost
 
 from hostedagent.agents.exits import EXITS
 from hostedagent.observability.logging import log_failure
+from hostedagent.server.limits import ConnectionLimits, RateLimit
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ AGAIN_SECONDS: Final = 1.0
 """After how long another Ctrl+C means that nothing is to be waited for. What comes sooner is the same one: a terminal
 sends it to `hostedagent run --reload` and to the server behind it, and the one passes it on to the other."""
 
+ACCEPTED_AT_ONCE: Final = 256
+"""Connections taken from the kernel before those beyond the limit are refused; less than what is kept for them."""
+
 LAST_SECONDS: Final = 5.0
 """How long a coroutine may ignore its cancellation, once everything has ended."""
 
@@ -44,6 +48,7 @@ def serve_with_uvicorn(
     listener: socket.socket,
     *,
     grace: float,
+    limits: ConnectionLimits,
     on_listening: Callable[[], None] | None,
     on_signal: Callable[[], None],
 ) -> None:
@@ -53,6 +58,7 @@ def serve_with_uvicorn(
         app: The application.
         listener: The socket.
         grace: Seconds that turns have once the process is told to end.
+        limits: Of connections and of the time that requests may take to arrive.
         on_listening: Called once connections are accepted.
         on_signal: Called when the process is told to end.
 
@@ -61,7 +67,8 @@ def serve_with_uvicorn(
     """
     config = uvicorn.Config(
         app,
-        http=_http(),
+        http=_http(limits),
+        backlog=ACCEPTED_AT_ONCE,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -70,6 +77,8 @@ def serve_with_uvicorn(
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    for name in ("uvicorn.error", "asyncio", "hostedagent.server.httptools"):
+        logging.getLogger(name).addFilter(RateLimit())
     over = threading.Event()
     server = _Ending(config, grace, on_listening, on_signal, over)
     try:
@@ -153,9 +162,9 @@ def _end(over: threading.Event) -> None:
         os._exit(1)
 
 
-def _http() -> type[asyncio.Protocol] | Literal["h11"]:
+def _http(limits: ConnectionLimits) -> type[asyncio.Protocol] | Literal["h11"]:
     try:
-        from hostedagent.server.httptools import BoundedProtocol
+        from hostedagent.server.httptools import bounded
     except ImportError:  # There is no httptools for this Python.
         return "h11"
-    return BoundedProtocol
+    return bounded(limits)

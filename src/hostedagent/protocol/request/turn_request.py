@@ -90,6 +90,7 @@ class TurnRequest:
             store=_flag(body, "store", True),
             background=_flag(body, "background", False),
         )
+        _check_session_id(body.get("agent_session_id"))
         request.check_input()
         return request
 
@@ -180,6 +181,18 @@ def set_current_turn(request: TurnRequest) -> None:
         enter_context(RequestContext(request.caller, request))
     else:
         context.turn = request
+
+
+_MAX_SESSION_ID: Final = 256
+
+
+def _check_session_id(value: Json) -> None:
+    """It is repeated in a header of the answer, which takes neither control characters nor other alphabets."""
+    is_sound = isinstance(value, str) and len(value) <= _MAX_SESSION_ID and value.isascii() and value.isprintable()
+    if value is not None and not is_sound:
+        raise InvalidRequest(
+            f"agent_session_id has at most {_MAX_SESSION_ID} printable ASCII characters.", param="agent_session_id"
+        )
 
 
 _MESSAGE_ROLES = ("user", "assistant", "system", "developer")

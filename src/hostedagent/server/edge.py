@@ -1,0 +1,131 @@
+"""What is decided from the head of a request alone: whom a server on this machine answers, and which heads are sound.
+
+A page of any site can make a browser send requests to a server on the developer's machine, and by DNS rebinding even
+under a name of its own. A server on a loopback address therefore serves only requests that were addressed to a loopback
+name, and only pages that came from one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from starlette.responses import JSONResponse
+
+from hostedagent.errors import Forbidden, InvalidRequest, RequestError
+from hostedagent.platform import RESPONSE_ID_HEADER
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+PROBE: Final = "/readiness"
+"""Asked for by the address of the container, and says nothing of anybody."""
+
+_ALLOW: Final = "allow the name with HostOptions(allowed_hosts=...)."
+
+_HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_ORIGIN: Final = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST.pattern}", re.IGNORECASE)
+
+_MAX_ID: Final = 256
+_PRINTABLE: Final = range(0x21, 0x7F)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address can only mean this machine."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class AllowedHosts:
+    """Which `Host` and `Origin` values are served.
+
+    Nothing is checked where the server is reachable for others and no names are given: its proxy knows its names.
+
+    Args:
+        names: Names that are served beside the loopback ones, as `name` or `*.domain`; `*` for every name.
+    """
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        self._names = frozenset(name.lower() for name in names)
+        self._is_checked = bool(names) and "*" not in self._names
+
+    def bind(self, address: str) -> None:
+        """Take note of the address that the server listens on."""
+        self._is_checked = self._is_checked or (is_loopback(address) and "*" not in self._names)
+
+    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Check the head of a request.
+
+        Raises:
+            Forbidden: It was addressed to another name, or comes from a page of another one.
+        """
+        if not self._is_checked:
+            return
+        for key, value in headers:
+            name, text = key.lower(), value.decode("latin-1")
+            if name == b"host" and not self._allows(_host_of(text)):
+                raise Forbidden(f"The host {text!r} is not served here. Use localhost, or {_ALLOW}")
+            if name == b"origin" and not self._allows(_host_of(text, is_origin=True)):
+                raise Forbidden(f"Pages of {text!r} are not served here. Use one of localhost, or {_ALLOW}")
+
+    def _allows(self, host: str | None) -> bool:
+        if host is None:
+            return False
+        name = host.rstrip(".").lower()
+        if is_loopback(name) or name in self._names:
+            return True
+        return any(allowed.startswith("*.") and name.endswith(allowed[1:]) for allowed in self._names)
+
+
+def _host_of(address: str, *, is_origin: bool = False) -> str | None:
+    """The name or address in a `Host` or an `Origin`; `None` where that is not exactly one."""
+    found = (_ORIGIN if is_origin else _HOST).fullmatch(address)
+    return found["host"] if found is not None else None
+
+
+class EdgeMiddleware:
+    """Checks heads, and serves `/responses/` as `/responses`.
+
+    Args:
+        app: The application.
+        allowed_hosts: Which names are served.
+        prefix: The path below which the Responses routes are.
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: AllowedHosts, prefix: str) -> None:
+        self._app = app
+        self._allowed_hosts = allowed_hosts
+        self._root = f"{prefix}/responses/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        path = cast("str", scope["path"])
+        try:
+            if path != PROBE:
+                self._allowed_hosts.check(scope["headers"])
+            _check_response_id(scope["headers"])
+        except RequestError as error:
+            await JSONResponse(error.body(), error.status)(scope, receive, send)
+            return
+        if path.endswith("/") and path.startswith(self._root):
+            # A redirect would name the host and the scheme of this side of the proxy.
+            raw = cast("bytes", scope.get("raw_path") or path.encode())
+            scope = {**scope, "path": path.rstrip("/"), "raw_path": raw.rstrip(b"/")}
+        await self._app(scope, receive, send)
+
+
+def _check_response_id(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    name = RESPONSE_ID_HEADER.encode()
+    for key, value in headers:
+        if key.lower() == name and (len(value) > _MAX_ID or any(byte not in _PRINTABLE for byte in value.strip())):
+            raise InvalidRequest(f"{RESPONSE_ID_HEADER} has at most {_MAX_ID} printable ASCII characters, no spaces.")

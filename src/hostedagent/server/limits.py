@@ -1,0 +1,82 @@
+"""How many connections there may be, how long they may take to send a request, and how often a log line is repeated."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+OWN_DESCRIPTORS: Final = 384
+"""What the process needs for itself: files, the store, the model's service, connections that it is about to refuse."""
+
+MIN_CONNECTIONS: Final = 16
+MAX_DESCRIPTORS: Final = 65_536
+"""The soft limit is raised to this, where the hard limit allows it."""
+
+REPEATS: Final = 5
+"""How often a log line may be repeated in `REPEAT_SECONDS`."""
+
+REPEAT_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """The limits of one server.
+
+    Attributes:
+        head_timeout: Seconds for the head of a request.
+        body_timeout: Seconds for its body.
+        max_connections: Connections at the same time; `None` for what the descriptors allow.
+    """
+
+    head_timeout: float = 20.0
+    body_timeout: float = 120.0
+    max_connections: int | None = None
+
+    def connections(self) -> int:
+        """How many connections there may be: never more than there are descriptors for."""
+        allowed = max(raise_descriptors() - OWN_DESCRIPTORS, MIN_CONNECTIONS)
+        return allowed if self.max_connections is None else min(self.max_connections, allowed)
+
+
+def raise_descriptors() -> int:
+    """Raise the limit of open files as far as is allowed and useful; returns what it is then."""
+    try:
+        import resource
+    except ImportError:  # There is no such limit on Windows.
+        return MAX_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted if soft == resource.RLIM_INFINITY else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has a further limit, which it does not name.
+        return soft
+    return wanted
+
+
+class RateLimit(logging.Filter):
+    """Lets a log line through a few times a minute, then counts it: what outsiders cause must not fill a disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, _Seen] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged; the first after a pause says how many were not."""
+        now, line = time.monotonic(), str(record.msg)
+        seen = self._seen.get(line)
+        if seen is None or now - seen.since >= REPEAT_SECONDS:
+            if seen is not None and (missing := seen.count - REPEATS) > 0:
+                record.msg = f"{record.msg} ({missing} lines like this were not logged in the minute before.)"
+            self._seen[line] = seen = _Seen(now)
+        seen.count += 1
+        return seen.count <= REPEATS
+
+
+@dataclass(slots=True)
+class _Seen:
+    since: float
+    count: int = 0
