@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.agents.source import AgentFactory, AgentSource
+from hostedagent.agents.workflow_start import start_type
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.history.base import HistoryPolicy
 from hostedagent.conversation.history.replay import ReplayHistory
@@ -45,7 +46,7 @@ from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 
 if TYPE_CHECKING:
-    from agent_framework import SupportsAgentRun
+    from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
     from azure.ai.agentserver.responses import ResponsesAgentServerHost
 
 _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
@@ -97,7 +98,8 @@ class AgentHost:
 
     Args:
         agent_or_factory: A `SupportsAgentRun`, shared by all turns and never changed; or a function of no argument or
-            of one `TurnRequest`, sync or async, that makes a fresh agent for each turn, which is closed at its end.
+            of one `TurnRequest`, sync or async, that makes a fresh agent for each turn, which is closed at its end; or
+            a functional workflow, the function that `@workflow` decorates.
         options: Limits, history owner and caller policy.
         stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
         hooks: What the application does before a run, to updates, and when a turn has ended.
@@ -110,7 +112,7 @@ class AgentHost:
 
     def __init__(
         self,
-        agent_or_factory: SupportsAgentRun | AgentFactory,
+        agent_or_factory: SupportsAgentRun | AgentFactory | FunctionalWorkflowDefinition,
         *,
         options: HostOptions | None = None,
         stores: Stores | None = None,
@@ -130,8 +132,10 @@ class AgentHost:
         self._running, self._journals = Running(state, terms), Journals(state)
         active = ActiveTurns()
         store = ResponseStore(ProviderResponses(self._stores.responses), active, running=self._running)
-        continuations = Continuations(Sessions(state, terms), Approvals(state, ttl=options.retention), store)
         source = AgentSource(agent_or_factory)
+        start = start_type(source.sample.workflow) if source.sample is not None else None
+        approvals = Approvals(state, ttl=options.retention)
+        continuations = Continuations(Sessions(state, terms), approvals, store, start=start)
         self._services = self._wire(source, continuations, store, hooks or Hooks())
         recoveries = Recoveries(
             self._journals, continuations, store, active, SdkEvents(), is_on=options.resilient_background
@@ -169,12 +173,15 @@ class AgentHost:
         history = _HISTORIES[options.history](options.caller, sessions)
         if source.instance is not None:
             history.check(source.instance)
+        workflows = WorkflowHistory(
+            options.caller, sessions, owner=options.history, shows_intermediate=options.show_intermediate
+        )
+        if source.sample is not None:
+            workflows.check(source.sample)
         return HostServices(
             source=source,
             history=history,
-            workflows=WorkflowHistory(
-                options.caller, sessions, owner=options.history, shows_intermediate=options.show_intermediate
-            ),
+            workflows=workflows,
             responses=store,
             sessions=sessions,
             approvals=continuations.approvals,

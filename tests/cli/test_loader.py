@@ -31,7 +31,7 @@ class Echo(Executor):
         await context.yield_output(text)
 """
 
-WORKFLOW = "WorkflowBuilder(start_executor=Echo(id='echo')).build()"
+WORKFLOW = "WorkflowBuilder(start_executor=Echo(id='echo'), name='echo').build()"
 
 
 @pytest.fixture(autouse=True)

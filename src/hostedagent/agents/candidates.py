@@ -8,6 +8,7 @@ members, as `SupportsAgentRun` describes them. A proxy for another object has th
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from inspect import Parameter
 from typing import Any, Final, TypeGuard
@@ -114,6 +115,20 @@ def takes_request(factory: Callable[..., object]) -> bool:
         names = ", ".join(row.name for row in required)
         raise ConfigurationError(f"An agent factory takes no argument or one TurnRequest; this one takes {names}.")
     return len(required) == 1
+
+
+_WORKFLOW: Final = re.compile(r"\b(Functional)?Workflow(Builder|Agent)?\b")
+
+
+def builds_workflows(factory: Callable[..., object]) -> bool:
+    """Whether a factory says that it returns a workflow, which it can be called for before the first turn."""
+    if inspect.iscoroutinefunction(factory):
+        return False
+    try:
+        returned = inspect.signature(factory).return_annotation
+    except (TypeError, ValueError):
+        return False
+    return _WORKFLOW.search(returned.__name__ if inspect.isclass(returned) else str(returned)) is not None
 
 
 def refuse_made(made: object) -> ConfigurationError:

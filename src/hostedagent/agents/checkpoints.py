@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin, get_type_hints
 
 from agent_framework.exceptions import WorkflowCheckpointException
 from pydantic import BaseModel
@@ -35,17 +36,20 @@ class LastCheckpoint:
         checkpoint: The one that the run starts from.
 
     Attributes:
+        extra: Values that the state of every checkpoint from now on has too.
         after_save: Called with each checkpoint, before the run goes on.
     """
 
     def __init__(self, checkpoint: WorkflowCheckpoint | None = None) -> None:
         self.checkpoint = checkpoint
         self.is_current = True
+        self.extra: dict[str, Any] = {}
         self.after_save: Callable[[WorkflowCheckpoint], Awaitable[None]] | None = None
 
     async def save(self, checkpoint: WorkflowCheckpoint) -> str:
         """Hold a copy in place of the one before."""
         self.checkpoint = copy.deepcopy(checkpoint)
+        self.checkpoint.state.update(self.extra)
         self.is_current = True
         if self.after_save is not None:
             await self.after_save(self.checkpoint)
@@ -126,11 +130,35 @@ async def decode(data: bytes, kinds: Iterable[Any], answers: Mapping[str, Any]) 
 
 def declared(workflow: Workflow) -> Iterator[Any]:
     """The types that a workflow's executors take and give."""
+    if not hasattr(workflow, "get_executors_list"):
+        yield from _functional_types(workflow)
+        return
     for executor in workflow.get_executors_list():
         yield from (*executor.input_types, *executor.output_types, *executor.workflow_output_types)
         inner = getattr(executor, "workflow", None)
         if inner is not None:
             yield from declared(inner)
+
+
+def _functional_types(workflow: object) -> Iterator[Any]:
+    """The types that the function of a functional workflow, and the steps that it calls, take and give."""
+    from agent_framework import StepWrapper  # Most workflows are graphs.
+
+    function: Any = getattr(workflow, "__wrapped__", None)
+    if function is None:
+        return
+    yield from _hints(function)
+    reached = inspect.getclosurevars(function)
+    for value in (*reached.globals.values(), *reached.nonlocals.values()):
+        if isinstance(value, StepWrapper):
+            yield from _hints(cast("Any", value))
+
+
+def _hints(function: Any) -> Iterator[Any]:
+    try:
+        yield from get_type_hints(inspect.unwrap(function)).values()
+    except (NameError, TypeError):
+        return
 
 
 def _asking_for(event: WorkflowEvent[Any], kind: Any) -> WorkflowEvent[Any]:

@@ -14,8 +14,9 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from weakref import WeakSet
 
-from hostedagent.agents.candidates import check_factory, is_agent, refuse_made, takes_request
+from hostedagent.agents.candidates import builds_workflows, check_factory, is_agent, refuse_made, takes_request
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.resources import begin_turn_resources
 from hostedagent.errors import ConfigurationError
@@ -23,7 +24,9 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 
 if TYPE_CHECKING:  # Workflows are a large part of Agent Framework, and most hosts have none.
-    from agent_framework import SupportsAgentRun, Workflow, WorkflowBuilder
+    from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun, Workflow, WorkflowBuilder
+
+    from hostedagent.agents.served_workflow import ServedWorkflow
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +45,25 @@ class AgentSource:
 
     Args:
         agent_or_factory: A `SupportsAgentRun`, or a function of no argument or of one `TurnRequest`, sync or async,
-            that returns a fresh agent, `Workflow` or `WorkflowBuilder`.
+            that returns a fresh agent, `Workflow` or `WorkflowBuilder`; or a function that `@workflow` decorates.
+
+    Attributes:
+        instance: The agent that all turns share; `None` when there is a factory.
+        sample: A workflow of the factory, to be checked before the first turn; `None` where the factory does not say
+            that it builds workflows, or takes the request.
 
     Raises:
-        ConfigurationError: It is neither, or a workflow instance, which can serve one run only.
+        ConfigurationError: It is none of these, or a workflow instance, which can serve one run only.
     """
 
-    def __init__(self, agent_or_factory: SupportsAgentRun | AgentFactory) -> None:
+    def __init__(self, agent_or_factory: SupportsAgentRun | AgentFactory | FunctionalWorkflowDefinition) -> None:
         self.instance: SupportsAgentRun | None = None
         self._factory: Callable[..., Any] | None = None
         self._factory_takes_request = False
-        if _is_workflow(agent_or_factory):
+        self._served: WeakSet[Any] = WeakSet()
+        if is_definition(agent_or_factory):
+            agent_or_factory = cast("AgentFactory", cast("Any", agent_or_factory).build)
+        if is_workflow(agent_or_factory):
             raise ConfigurationError(
                 "A workflow keeps the state of its run, so one instance can't serve several turns. "
                 "Pass a function that builds a fresh one: AgentHost(lambda: build_workflow())."
@@ -62,6 +73,17 @@ class AgentSource:
         elif check_factory(agent_or_factory):
             self._factory = agent_or_factory
             self._factory_takes_request = takes_request(agent_or_factory)
+        self.sample = self._built_sample()
+
+    def _built_sample(self) -> ServedWorkflow | None:
+        if self._factory is None or self._factory_takes_request or not builds_workflows(self._factory):
+            return None
+        try:
+            made = _agent_of(self._factory())
+        except Exception as error:  # noqa: BLE001 - whatever it needs may be there when a turn comes
+            log_failure(logger, "The workflow cannot be checked before its first turn", error)
+            return None
+        return cast("ServedWorkflow", made) if is_workflow_agent(made) else None
 
     @asynccontextmanager
     async def open(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
@@ -87,11 +109,11 @@ class AgentSource:
         if _must_be_entered(made):
             held = Held(cast("AbstractAsyncContextManager[object]", made))
             try:
-                yield _agent_of(await held.entered())
+                yield self._fresh(_agent_of(await held.entered()))
             finally:
                 await close(held)
             return
-        agent = _agent_of(made)
+        agent = self._fresh(_agent_of(made))
         try:
             yield agent
         finally:
@@ -104,6 +126,17 @@ class AgentSource:
             made = await made
         return made
 
+    def _fresh(self, agent: SupportsAgentRun) -> SupportsAgentRun:
+        """See that no other turn had the workflow: its state is that of another conversation, maybe another user."""
+        if is_workflow_agent(agent):
+            workflow = cast("Any", agent).workflow
+            if workflow in self._served:
+                raise ConfigurationError(
+                    "The factory returned a workflow that another turn had. Build a new one each time it is called."
+                )
+            self._served.add(workflow)
+        return agent
+
     async def aclose(self) -> None:
         """Close the instance, at the end of the process."""
         if self.instance is not None:
@@ -113,7 +146,11 @@ class AgentSource:
 def _agent_of(made: Any) -> SupportsAgentRun:
     if callable(build := getattr(made, "build", None)):
         made = build()
-    if callable(as_agent := getattr(made, "as_agent", None)) and not hasattr(made, "create_session"):
+    if is_workflow(made):
+        from hostedagent.agents.served_workflow import as_served  # Not at the top, see there.
+
+        made = as_served(made) or made
+    elif callable(as_agent := getattr(made, "as_agent", None)) and not hasattr(made, "create_session"):
         made = as_agent()
     if not is_agent(made):
         raise refuse_made(made)
@@ -202,14 +239,21 @@ def is_workflow_agent(agent: object) -> bool:
     """Whether an agent is a workflow's, which keeps its state in checkpoints."""
     if not hasattr(agent, "workflow"):
         return False
-    from agent_framework import WorkflowAgent  # Not at the top, see there.
+    from hostedagent.agents.served_workflow import ServedWorkflow  # Not at the top, see there.
 
-    return isinstance(agent, WorkflowAgent)
+    return isinstance(agent, ServedWorkflow)
 
 
-def _is_workflow(value: object) -> bool:
+def is_definition(value: object) -> bool:
+    """Whether a value is a function that `@workflow` decorates, from which each turn builds its own workflow."""
+    return hasattr(value, "__wrapped__") and callable(getattr(value, "build", None)) and not hasattr(value, "run")
+
+
+def is_workflow(value: object) -> bool:
+    """Whether a value is a workflow, its builder or its agent, which one turn can have, and not many."""
     if inspect.isclass(value) or inspect.isfunction(value):
         return False
     is_workflow = hasattr(value, "as_agent") and hasattr(value, "run") and not hasattr(value, "create_session")
     is_builder = hasattr(value, "add_edge") and hasattr(value, "build")
-    return is_workflow or is_builder or hasattr(value, "workflow")
+    is_agent_of_one = hasattr(value, "workflow") or hasattr(value, "REQUEST_INFO_FUNCTION_NAME")
+    return is_workflow or is_builder or is_agent_of_one

@@ -36,7 +36,8 @@ class WorkflowInput:
     """What a run is given.
 
     Args:
-        messages: What is said; used when nothing is answered.
+        messages: The messages that start the run; used when nothing is answered.
+        start: The value that starts it in their place, for a workflow that takes no messages.
         responses: Answers to what the workflow asked, by request id.
         storage: Where the run finds the checkpoint that it goes on from, and leaves the newest.
         tools: The caller's own tools.
@@ -46,6 +47,7 @@ class WorkflowInput:
     """
 
     messages: Sequence[Message]
+    start: Any = None
     responses: Mapping[str, Any] = field(default_factory=dict[str, Any])
     storage: LastCheckpoint = field(default_factory=LastCheckpoint)
     tools: Sequence[Any] = ()
@@ -69,7 +71,7 @@ async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerat
         async for _ in run(checkpoint_id=storage.checkpoint.checkpoint_id, **every):
             pass
     new = _start(given)
-    updates = _Updates(given.shows_intermediate)
+    updates = Updates(given.shows_intermediate)
     async for event in run(**new, **every):
         if event.type == "superstep_started":
             storage.is_current = False  # Until the checkpoint at its end is there.
@@ -83,7 +85,9 @@ async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerat
 def _start(given: WorkflowInput) -> dict[str, Any]:
     if given.goes_on and given.storage.checkpoint is not None:
         return {"checkpoint_id": given.storage.checkpoint.checkpoint_id}
-    return {"responses": dict(given.responses)} if given.responses else {"message": [*given.messages]}
+    if given.responses:
+        return {"responses": dict(given.responses)}
+    return {"message": given.start if given.start is not None else [*given.messages]}
 
 
 def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:
@@ -104,7 +108,7 @@ def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:
     return requests
 
 
-class _Updates:
+class Updates:
     """Makes updates of a run's events."""
 
     def __init__(self, shows_intermediate: bool) -> None:
@@ -170,8 +174,13 @@ def _contents(data: object) -> list[Content]:
         return [data]
     if isinstance(data, list) and data and all(isinstance(row, Content) for row in cast("list[object]", data)):
         return cast("list[Content]", data)
-    text = data if isinstance(data, str) else wire_json(_plain(cast("object", data)))
+    text = as_text(cast("object", data))
     return [Content.from_text(text)] if text and data is not None else []
+
+
+def as_text(data: object) -> str:
+    """A value as text: a text as it is, anything else as JSON."""
+    return data if isinstance(data, str) else wire_json(_plain(data))
 
 
 def _plain(value: object) -> Json:

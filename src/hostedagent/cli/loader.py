@@ -187,15 +187,18 @@ def _almost(module: ModuleType) -> Iterator[str]:
 
 def kind_of(name: str, value: object, module: str) -> Kind | None:
     """What a value of a module is to the host; `None` for what it cannot serve."""
-    from agent_framework import SupportsAgentRun, Workflow, WorkflowAgent, WorkflowBuilder
+    from agent_framework import SupportsAgentRun
 
+    from hostedagent.agents.source import is_definition, is_workflow
     from hostedagent.host import AgentHost
 
     if inspect.isfunction(value):
         return "factory" if _is_own_function(value, module) and is_factory(name, value) else None
     if inspect.isclass(value) or inspect.ismodule(value):
         return None
-    if isinstance(value, Workflow | WorkflowAgent | WorkflowBuilder):
+    if is_definition(value):
+        return "agent"
+    if is_workflow(value):
         return "workflow"
     if isinstance(value, AgentHost):
         return "host"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
+from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.conversation.workflow_responses import check_transcript, read_responses
@@ -76,6 +77,8 @@ class Continuations:
     sessions: Sessions
     approvals: Approvals
     store: ResponseRepository
+    start: Any = None
+    """The type that the host's workflow starts with, where that is known before a turn."""
 
     async def open(self, request: TurnRequest, caller: Caller) -> Continuation:
         """Find out what the turn continues, and take what it needs.
@@ -101,6 +104,8 @@ class Continuations:
             continuation.responses = read_responses(
                 request, continuation.snapshot.workflow, continuation.answers, first=first
             )
+            if self.start is not None and not continuation.responses and not continuation.answers:
+                read_start(self.start, request.input, first_new_item(request))
             await self.approvals.consume(scope, continuation.answers)
         except BaseException:
             if continuation.lease is not None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from agent_framework import Message
 from agent_framework.exceptions import WorkflowCheckpointException
 
 from hostedagent.agents.checkpoints import LastCheckpoint, declared, decode, encode
+from hostedagent.agents.functional import is_functional, run_functional
 from hostedagent.agents.workflow import WorkflowInput, open_requests, run_workflow
+from hostedagent.agents.workflow_start import read_start, start_type
 from hostedagent.agents.workflow_types import resolve
-from hostedagent.conversation.continuation import Continuation
+from hostedagent.conversation.continuation import Continuation, first_new_item
 from hostedagent.conversation.history.base import Feed, KeepCheckpoint, ReadHistory
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.history.session import approval_response, check_rules, new_only
@@ -31,7 +34,9 @@ from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 from hostedagent.stores.sessions import Sessions
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, SupportsAgentRun, Workflow, WorkflowAgent, WorkflowCheckpoint
+    from agent_framework import AgentResponseUpdate, SupportsAgentRun, Workflow, WorkflowCheckpoint
+
+    from hostedagent.agents.served_workflow import ServedWorkflow
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +69,7 @@ class WorkflowHistory:
 
     def check(self, agent: object) -> None:
         """Refuse a workflow whose checkpoints could not be found again, or that somebody else feeds."""
-        given = cast("WorkflowAgent", agent)
+        given = cast("ServedWorkflow", agent)
         if not given.workflow.name or _UNNAMED.fullmatch(given.workflow.name):
             raise ConfigurationError(
                 "A workflow's checkpoints belong to its name, and this one has none of its own: "
@@ -85,13 +90,15 @@ class WorkflowHistory:
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
         """Restore the workflow, or tell it everything."""
-        workflow, state = cast("WorkflowAgent", agent).workflow, continuation.snapshot.workflow
+        workflow, state = cast("ServedWorkflow", agent).workflow, continuation.snapshot.workflow
         if continuation.checkpoint is not None:
             checkpoint = await self._restore(request, continuation.checkpoint, workflow)
             if checkpoint is not None:
                 return self._going_on(checkpoint, workflow, request, continuation)
         checkpoint = await self._restore(request, state, workflow) if state is not None else None
         responses = dict(continuation.responses)
+        if checkpoint is not None and not responses and is_functional(workflow):
+            checkpoint = None  # A function that has ended starts anew, and remembers nothing of its own.
         if checkpoint is None:
             if responses or (state is not None and continuation.answers):
                 raise InvalidRequest(
@@ -104,6 +111,7 @@ class WorkflowHistory:
             responses |= {row.approval.request_id: approval_response(row) for row in continuation.answers}
         given = WorkflowInput(
             feed.messages,
+            None if responses else _start(workflow, request, feed.messages),
             responses,
             LastCheckpoint(checkpoint),
             request.options.tools.for_run(),
@@ -142,7 +150,7 @@ class WorkflowHistory:
         except Exception as error:  # noqa: BLE001 - the transcript is there too
             log_failure(logger, f"A checkpoint of workflow {workflow.name!r} cannot be read", error)
             return None
-        if checkpoint.graph_signature_hash != workflow.graph_signature_hash:
+        if workflow.graph_signature_hash not in (None, checkpoint.graph_signature_hash):
             logger.warning(
                 "Workflow %r is not built as it was when its checkpoint was made (are the ids of its executors "
                 "stable?); it gets the transcript instead.",
@@ -164,7 +172,8 @@ class WorkflowRun:
 
     def start(self) -> AsyncIterable[AgentResponseUpdate]:
         """Start the run."""
-        return run_workflow(self.workflow, self.given)
+        run = run_functional if is_functional(self.workflow) else run_workflow
+        return run(self.workflow, self.given)
 
     def keep_each(self, keep: KeepCheckpoint) -> None:
         """Have every checkpoint of the run kept before the run goes on."""
@@ -193,6 +202,8 @@ class WorkflowRun:
         if storage.checkpoint is None or not storage.is_current:
             raise WorkflowCheckpointException("The workflow made no checkpoint at its end; its own log says why.")
         requests = open_requests(storage)
+        if not requests and is_functional(self.workflow):
+            return None  # The next turn starts it anew.
         kinds = [*declared(self.workflow), *_recorded(requests)]
         data = await encode(storage.checkpoint, kinds)
         saved = await self.sessions.checkpoints.save(self.request.scope, self.request.response_id, data)
@@ -222,6 +233,14 @@ class WorkflowRun:
             snapshot = await self.sessions.resume(self.request.scope, response_id)
         if snapshot.workflow is not None:
             await self.sessions.drop_checkpoint(self.request.scope, response_id, snapshot)
+
+
+def _start(workflow: Workflow, request: TurnRequest, messages: Sequence[Message]) -> Any:
+    """The value that a workflow starts with; `None` where that is the messages."""
+    kind = start_type(workflow)
+    if kind is Message:
+        return messages[-1] if messages else None
+    return read_start(kind, request.input, first_new_item(request))
 
 
 def _recorded(requests: Mapping[str, OpenRequest]) -> list[Any]:

@@ -1,0 +1,104 @@
+"""The first input of a workflow: messages, a text, or a value that is read from JSON.
+
+A start executor, and the function of a functional workflow, declare what they take. Who takes messages gets the
+transcript. Who takes something else has no place for a transcript and gets what is new: a text as it is, a dataclass, a
+pydantic model or another type from a text that is JSON.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
+
+from agent_framework import Message
+
+from hostedagent.agents.workflow_types import answer_schema, coerce
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.types import Item, Json
+
+MESSAGES: Final = list[Message]
+"""The start type of a workflow that takes a transcript."""
+
+_TRANSCRIPTS: Final = (MESSAGES, list[str | Message], Any, object)
+_UNIONS: Final = (Union, UnionType)
+
+
+def start_type(workflow: object) -> Any:
+    """The type that a workflow starts with: `MESSAGES`, `Message`, `str` or a type that JSON is read as."""
+    from agent_framework import AgentExecutorRequest, AgentExecutorResponse  # Most hosts have no workflow.
+
+    start = getattr(workflow, "get_start_executor", None)
+    declared: list[Any] = [*(cast("Any", start)().input_types if callable(start) else _parameter(workflow))]
+    declared = [kind for row in declared for kind in (get_args(row) if get_origin(row) in _UNIONS else (row,))]
+    if any(kind in _TRANSCRIPTS for kind in declared):
+        return MESSAGES
+    plain = [kind for kind in declared if kind not in (AgentExecutorRequest, AgentExecutorResponse)]
+    for kind in (str, Message):
+        if kind in plain:
+            return kind
+    return cast("Any", Union)[tuple(plain)] if plain else MESSAGES
+
+
+def _parameter(workflow: object) -> Sequence[Any]:
+    """The type of the argument of a functional workflow; a text where it has no annotation, or is inside an agent."""
+    function: Any = getattr(workflow, "__wrapped__", None)
+    if function is None:
+        return (str,)
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):
+        hints = {}
+    names = [
+        name for name in inspect.signature(function).parameters if name != "ctx" and not _is_context(hints.get(name))
+    ]
+    return [hints.get(names[0], str)] if names else ()
+
+
+def _is_context(kind: object) -> bool:
+    from agent_framework import RunContext  # Most workflows are graphs.
+
+    return kind is RunContext
+
+
+def read_start(kind: Any, items: Sequence[Item], first: int = 0) -> Any:
+    """The value that the new input items start a workflow with; `None` where that is the messages themselves.
+
+    Args:
+        kind: The start type.
+        items: The input items of the request.
+        first: The first one that is new.
+
+    Raises:
+        InvalidRequest: The input is not of the type; `param` names the field.
+    """
+    if kind in (MESSAGES, Message):
+        return None
+    said = [(n, item) for n, item in enumerate(items) if n >= first and item.get("type") == "message" and _texts(item)]
+    if not said:
+        raise InvalidRequest(
+            f"input: the workflow starts with {_wanted(kind)}, and the input has no text.", param="input"
+        )
+    param = f"input[{said[-1][0]}].content"
+    text = "\n".join("".join(_texts(item)) for _, item in said)
+    if kind is str:
+        return text
+    try:
+        return coerce(kind, text, param)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{error.message} The workflow starts with {_wanted(kind)}.", param=error.param) from None
+
+
+def _texts(item: Item) -> list[str]:
+    content: Json = item.get("content")
+    if isinstance(content, str):
+        return [content]
+    parts = cast("Sequence[Mapping[str, Json]]", content if isinstance(content, list) else ())
+    return [part["text"] for part in parts if isinstance(part.get("text"), str)]
+
+
+def _wanted(kind: Any) -> str:
+    schema = answer_schema(kind)
+    return f"JSON of this schema: {encode(schema).decode()}" if schema and kind is not str else "a text"

@@ -1,0 +1,152 @@
+"""Workflows whose start executor takes a text or a value of its own are fed from the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from agent_framework import Executor, Message, Workflow, WorkflowBuilder, WorkflowContext, handler
+from pydantic import BaseModel, Field
+
+from hostedagent import AgentHost, ConfigurationError
+from hostedagent.testing import InProcessClient
+from tests.host.world import assert_refusal, hosting, stream
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Trip(BaseModel):
+    start: Point
+    people: int = Field(ge=1)
+
+
+Out = WorkflowContext[Any, str]
+
+
+class TakesText(Executor):
+    @handler
+    async def start(self, value: str, ctx: Out) -> None:
+        await ctx.yield_output(f"text {value}")
+
+
+class TakesMessage(Executor):
+    @handler
+    async def start(self, value: Message, ctx: Out) -> None:
+        await ctx.yield_output(f"message {value.text}")
+
+
+class TakesPoint(Executor):
+    @handler
+    async def start(self, value: Point, ctx: Out) -> None:
+        await ctx.yield_output(f"point {value.x} {value.y}")
+
+
+class TakesTrip(Executor):
+    @handler
+    async def start(self, value: Trip, ctx: Out) -> None:
+        await ctx.yield_output(f"trip from {value.start.x} for {value.people}")
+
+
+class TakesNumbers(Executor):
+    @handler
+    async def start(self, value: list[int], ctx: Out) -> None:
+        await ctx.yield_output(f"sum {sum(value)}")
+
+
+class TakesEither(Executor):
+    @handler
+    async def trip(self, value: Trip, ctx: Out) -> None:
+        await ctx.yield_output(f"trip {value.people}")
+
+    @handler
+    async def point(self, value: Point, ctx: Out) -> None:
+        await ctx.yield_output(f"point {value.x}")
+
+
+def built(kind: type[Executor]) -> Callable[[], Workflow]:
+    def build() -> Workflow:
+        return WorkflowBuilder(name="typed", start_executor=kind(id="start")).build()
+
+    return build
+
+
+def text(response: dict[str, Any]) -> str:
+    return response["output"][-1]["content"][0]["text"]
+
+
+async def respond(http: InProcessClient, given: Any, **fields: Any) -> dict[str, Any]:
+    reply = await http.post("/responses", json={"input": given, **fields})
+    assert reply.status == 200, reply.text
+    assert reply.json()["status"] == "completed", reply.text
+    return reply.json()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (TakesText, "hello", "text hello"),
+        (TakesText, '{"x": 1}', 'text {"x": 1}'),
+        (TakesMessage, "hello", "message hello"),
+        (TakesPoint, '{"x": 1}', "point 1 0"),
+        (TakesPoint, '{"x": 1, "y": 2}', "point 1 2"),
+        (TakesTrip, '{"start": {"x": 5}, "people": 2}', "trip from 5 for 2"),
+        (TakesNumbers, "[1, 2, 3]", "sum 6"),
+        (TakesEither, '{"x": 7}', "point 7"),
+        (TakesEither, '{"start": {"x": 5}, "people": 2}', "trip 2"),
+    ],
+)
+async def test_the_input_becomes_what_the_start_executor_takes(kind: type[Executor], given: str, said: str) -> None:
+    async with hosting(built(kind)) as http:
+        first = await respond(http, given)
+        again = await respond(http, given, previous_response_id=first["id"])
+        items = await respond(http, [{"role": "user", "content": [{"type": "input_text", "text": given}]}])
+
+    assert [text(row) for row in (first, again, items)] == [said] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "param"),
+    [
+        (TakesPoint, '{"y": 2}', "input[0].content.x"),
+        (TakesPoint, "one", "input[0].content"),
+        (TakesTrip, '{"start": {"x": "far"}, "people": 1}', "input[0].content.start.x"),
+        (TakesTrip, '{"start": {"x": 5}, "people": 0}', "input[0].content.people"),
+        (TakesNumbers, '[1, "two"]', "input[0].content[1]"),
+    ],
+)
+async def test_an_input_that_does_not_fit_is_refused_with_the_field_and_the_schema(
+    kind: type[Executor], given: str, param: str
+) -> None:
+    async with hosting(built(kind)) as http:
+        error = assert_refusal(await http.post("/responses", json={"input": given}), 400)
+
+    assert error["param"] == param
+    assert "JSON of this schema: {" in error["message"]
+
+
+async def test_a_factory_that_does_not_say_what_it_builds_fails_the_turn_with_the_field() -> None:
+    async with hosting(lambda: built(TakesPoint)()) as http:
+        log = await stream(http, input='{"y": 2}')
+
+    assert (log.status, log.response["error"]["code"]) == ("failed", "invalid_prompt")
+    assert "input[0].content.x" in log.response["error"]["message"]
+
+
+def unnamed() -> Workflow:
+    return WorkflowBuilder(start_executor=TakesText(id="start")).build()
+
+
+def unnamed_builder() -> WorkflowBuilder:
+    return WorkflowBuilder(start_executor=TakesText(id="start"))
+
+
+@pytest.mark.parametrize("factory", [unnamed, unnamed_builder])
+def test_an_unnamed_workflow_is_refused_when_the_host_is_built(factory: Callable[[], Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r'WorkflowBuilder\(name="\.\.\."'):
+        AgentHost(factory)
