@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -144,7 +145,7 @@ def test_there_may_be_nothing_to_continue(invoke: Invoke, hello: str) -> None:
     code, _, said = invoke("And?", "--url", hello, "--continue")
 
     assert code == 2
-    assert "nothing was said" in said
+    assert "was not asked before" in said
 
 
 def test_events_are_lines(invoke: Invoke, hello: str) -> None:
@@ -166,7 +167,7 @@ def test_the_response_is_json(invoke: Invoke, hello: str) -> None:
 
 
 def test_nobody_answers(invoke: Invoke) -> None:
-    code, _, said = invoke("hi", "--url", "http://127.0.0.1:1")
+    code, _, said = invoke("hi", "--url", "http://127.0.0.1:1", "--wait", "0")
 
     assert code == 1
     assert said == (
@@ -175,10 +176,10 @@ def test_nobody_answers(invoke: Invoke) -> None:
 
 
 def test_a_refusal_is_told(invoke: Invoke, hello: str) -> None:
-    code, _, said = invoke("hi", "--url", hello, "--conversation", "")
+    code, _, said = invoke("hi", "--url", f"{hello}/nothing")
 
     assert code == 1
-    assert said.startswith("hostedagent: The agent refused with 400: ")
+    assert said.startswith("hostedagent: The agent refused with 404: ")
 
 
 @pytest.mark.parametrize(("typed", "ran"), [("y\n", True), ("\n", False), ("no\n", False)])
@@ -188,6 +189,29 @@ def test_an_approval_is_asked_for_at_the_terminal(invoke: Invoke, approvals: str
     assert code == 0
     assert said.count("? [y/N/always] ") == 1
     assert (DONE in shown) is ran
+
+
+def test_an_answer_that_is_neither_yes_nor_no_is_asked_again(invoke: Invoke, approvals: str) -> None:
+    code, shown, said = invoke(ASKS, "--url", approvals, typed="maybe\ny\n")
+
+    assert code == 0
+    assert said.count("? [y/N/always] ") == 2
+    assert DONE in shown
+
+
+def test_the_end_of_the_input_decides_nothing(invoke: Invoke, approvals: str) -> None:
+    code, _, said = invoke(ASKS, "--url", approvals, typed="")
+
+    assert code == 3
+    assert "waits for approval" in said
+
+
+@pytest.mark.parametrize("mode", [(), ("--stream",)])
+def test_a_rejected_call_is_not_printed_as_if_it_ran(invoke: Invoke, approvals: str, mode: tuple[str, ...]) -> None:
+    said = invoke(ASKS, "--url", approvals, "--reject", *mode)[2]
+
+    assert [line for line in said.splitlines() if line.startswith(("<", ">"))] == []
+    assert [line.split("(")[0] for line in said.splitlines() if line.endswith(" rejected")] == ["x send_money"]
 
 
 @pytest.mark.parametrize(("flag", "ran"), [("--approve", True), ("--reject", False)])
@@ -318,10 +342,15 @@ async def test_a_deployed_agent_is_asked_with_a_token_and_in_the_same_sandbox(mo
         found = find(None, "writer", "https://account/api/projects/p")
         local = Endpoint(found.url.replace("https://account", str(server.make_url("")).rstrip("/")), is_deployed=True)
         monkeypatch.setattr("hostedagent.cli.invoke.endpoint.default_credential", SignedIn)
-        await Conversation(local, Printer(), Asker(None)).say(message("one", []))
-        again = Conversation(local, Printer(), Asker(None))
-        again.go_on()
-        await again.say(message("two", []))
+
+        def talk() -> None:
+            with Conversation(local, Printer(), Asker(None)) as first:
+                first.say(message("one", []))
+            with Conversation(local, Printer(), Asker(None)) as again:
+                again.resume()
+                again.say(message("two", []))
+
+        await asyncio.to_thread(talk)
 
     paths, tokens, bodies = zip(*asked, strict=True)
     assert set(paths) == {"/api/projects/p/agents/writer/endpoint/protocols/openai/responses?api-version=v1"}

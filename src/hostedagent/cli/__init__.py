@@ -13,6 +13,7 @@ from typing import Final
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("hostedagent.cli.run", "Serve an agent or a workflow from a file or a module."),
     "invoke": ("hostedagent.cli.invoke", "Send one message to an agent and print the answer."),
+    "chat": ("hostedagent.cli.chat", "Talk to an agent in the terminal."),
     "init": ("hostedagent.cli.init", "Create a project that runs here and deploys with azd."),
     "doctor": ("hostedagent.cli.doctor", "Check this machine and a project, and print the fixes."),
     "emulator": ("hostedagent.cli.emulator", "Serve the Foundry storage API on this machine."),

@@ -16,7 +16,6 @@ from typing import Final
 import click
 
 from hostedagent.cli.group import wants_color
-from hostedagent.observability.logging import kinds_of
 
 _LONGEST: Final = 4000
 """Characters of one error's text."""
@@ -30,6 +29,8 @@ def show(what: str, error: BaseException) -> None:
     try:
         text = rendered(error)
     except Exception:  # noqa: BLE001  # An error can misbehave when it is asked for its text, and must not spread.
+        from hostedagent.observability.logging import kinds_of
+
         text = kinds_of(error)
     click.echo(f"\n{click.style(what, fg='red', bold=True)}\n{text}", err=True, color=wants_color())
 

@@ -248,6 +248,7 @@ def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, cloc
         options.say(_served(host, options, target))
         if page is not None:
             options.say(f"Chat with it at {page}")
+        options.say(f"Or in another terminal: hostedagent chat{_chat_options(url, host.prefix)}")
 
     try:
         host.run(host=address, port=port, on_listening=ready)
@@ -289,6 +290,10 @@ def _agent_name(host: AgentHost, target: Target) -> str:
 
 def _store_name(options: RunOptions) -> str:
     return options.store or ("foundry" if is_hosted() else "memory")
+
+
+def _chat_options(url: str, prefix: str) -> str:
+    return "" if (url, prefix) == (f"http://127.0.0.1:{DEFAULT_PORT}", "") else f" --url {url}{prefix}"
 
 
 def _shown(host: str) -> str:

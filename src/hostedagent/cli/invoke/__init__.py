@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ class InvokeOptions:
         continues: Whether to continue after the last `invoke` of the same address.
         shown: How the answer is printed.
         verdict: The answer to every approval; `None` to ask.
+        wait: Seconds to wait for a local server that does not listen yet.
     """
 
     text: str | None
@@ -45,6 +45,7 @@ class InvokeOptions:
     continues: bool
     shown: str
     verdict: Verdict | None
+    wait: float
 
 
 @click.command()
@@ -67,6 +68,9 @@ class InvokeOptions:
 @click.option("--stream", "shown", flag_value="stream", help="Print the text as it arrives.")
 @click.option("--events", "shown", flag_value="events", help="Print every event as one line.")
 @click.option("--json", "shown", flag_value="json", help="Print the response as JSON.")
+@click.option(
+    "--wait", type=float, default=5.0, metavar="SECONDS", help="Wait for a local server that starts.  [default: 5]"
+)
 @click.option("--approve", is_flag=True, help="Approve every call that the agent asks about.")
 @click.option("--always-approve", is_flag=True, help="Approve them, and later calls of the same tools.")
 @click.option("--reject", is_flag=True, help="Reject every call that the agent asks about.")
@@ -98,16 +102,17 @@ def ask(options: InvokeOptions) -> int:
     try:
         said = message(_text(options.text), options.files)
         endpoint = find(options.url, options.agent, options.project)
-        conversation = Conversation(
+        with Conversation(
             endpoint,
             PRINTERS[options.shown](),
             Asker(options.verdict),
             conversation_id=options.conversation,
             headers=options.headers,
-        )
-        if options.continues:
-            conversation.go_on()
-        response = asyncio.run(conversation.say(said))
+            wait=0.0 if endpoint.is_deployed else options.wait,
+        ) as conversation:
+            if options.continues:
+                conversation.resume()
+            response = conversation.say(said)
     except InvokeError as error:
         fail(str(error))
         return error.code

@@ -1,4 +1,4 @@
-"""What an agent asks back, and the answers of whoever sits at the terminal."""
+"""What an agent asks back, and the answers of the person at the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from hostedagent.protocol.types import Item
 Verdict: TypeAlias = Literal["approve", "always", "reject"]
 """An answer to a question; `always` approves the call and every later call of the same tool."""
 
-_TYPED: Final[Mapping[str, Verdict]] = {"y": "approve", "yes": "approve", "a": "always", "always": "always"}
+_TYPED: Final[Mapping[str, Verdict]] = {
+    "y": "approve",
+    "yes": "approve",
+    "a": "always",
+    "always": "always",
+    "n": "reject",
+    "no": "reject",
+    "": "reject",
+}
 _PLAIN: Final[Mapping[Any, str]] = {
     "string": "a text",
     "integer": "an integer",
@@ -45,7 +53,7 @@ class Asker:
 
     @property
     def can_try_again(self) -> bool:
-        """Whether somebody types the answers."""
+        """Whether a person types the answers."""
         return sys.stdin.isatty() and self._verdict is None
 
     def answers(self, items: Sequence[Item]) -> list[Item] | None:
@@ -58,7 +66,8 @@ class Asker:
             case "mcp_approval_request":
                 return self._approval(item)
             case "function_call" if sys.stdin.isatty():
-                return {"type": "function_call_output", "call_id": item["call_id"], "output": _asked(_question(item))}
+                output = _asked(_question(item))
+                return None if output is None else _output(item, output)
             case _:
                 return None
 
@@ -67,7 +76,9 @@ class Asker:
         if verdict is None:
             if not sys.stdin.isatty():
                 return None
-            verdict = _TYPED.get(_asked(f"Run {call(item)}? [y/N/always] ").strip().lower(), "reject")
+            verdict = _typed_verdict(f"Run {call(item)}? [y/N/always] ")
+        if verdict is None:
+            return None
         answer = {"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": verdict != "reject"}
         return {**answer, "always_approve": "tool"} if verdict == "always" else answer
 
@@ -78,7 +89,7 @@ def described(item: Item) -> str:
         case "mcp_approval_request":
             return f"{call(item)} waits for approval: --approve, --reject, or answer at a terminal"
         case "oauth_consent_request":
-            return f"consent is needed, then go on with --continue: {item.get('consent_link', '')}"
+            return f"consent is needed; give it, then repeat with --continue: {item.get('consent_link', '')}"
         case _:
             return f"{call(item)} waits for its output: answer at a terminal"
 
@@ -112,6 +123,21 @@ def _shape(schema: Mapping[str, Any]) -> str:
     return f"JSON that fits {json.dumps(schema, ensure_ascii=False)}"
 
 
-def _asked(question: str) -> str:
+def _output(item: Item, output: str) -> Item:
+    return {"type": "function_call_output", "call_id": item["call_id"], "output": output}
+
+
+def _typed_verdict(question: str) -> Verdict | None:
+    """Ask until the answer is a verdict; `None` at the end of the input, which decides nothing."""
+    while (answer := _asked(question)) is not None:
+        if (verdict := _TYPED.get(answer.strip().lower())) is not None:
+            return verdict
+        print("Answer y, n or always.", file=sys.stderr, flush=True)
+    return None
+
+
+def _asked(question: str) -> str | None:
+    """Ask for a line; `None` at the end of the input."""
     print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().rstrip("\n")
+    line = sys.stdin.readline()
+    return line.rstrip("\n") if line else None

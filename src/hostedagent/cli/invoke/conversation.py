@@ -1,17 +1,21 @@
-"""The turns of one `invoke`: what is said, what is asked back, and where the next one goes on."""
+"""The turns of a conversation with an agent: what is sent, what is asked back, and where the next turn continues."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, cast
+from types import TracebackType
+from typing import Any, Final, Self, cast
 
 import aiohttp
 from filelock import FileLock
 
-from hostedagent.cli.invoke.answers import Asker, described, waiting
+from hostedagent.cli.invoke.answers import Asker, call, described, waiting
 from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
 from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
@@ -24,10 +28,12 @@ WAITS: Final = 3
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=30)
+_PAUSE: Final = 0.2
+"""Seconds between two attempts to reach a server that is starting."""
 
 
 class RefusedError(InvokeError):
-    """The agent refused what was said."""
+    """The agent refused the request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -35,14 +41,17 @@ class RefusedError(InvokeError):
 
 
 class Conversation:
-    """Says something to an agent, and answers what it asks.
+    """Sends messages to an agent, and answers what it asks. Use it in a `with` block.
+
+    Requests run on an event loop of its own, and questions are asked between them: Ctrl+C at a prompt acts at once.
 
     Args:
         endpoint: Where the agent is.
-        printer: Shows what comes.
+        printer: Shows what arrives.
         asker: Answers what is asked.
         conversation_id: The conversation; without it, turns are a chain of responses.
-        headers: What else is sent with each request.
+        headers: Headers to add to each request.
+        wait: Seconds to wait for a server that does not listen yet.
     """
 
     def __init__(
@@ -53,80 +62,112 @@ class Conversation:
         *,
         conversation_id: str | None = None,
         headers: Sequence[Header] = (),
+        wait: float = 0.0,
     ) -> None:
         self._endpoint = endpoint
         self._printer = printer
         self._asker = asker
         self._conversation_id = conversation_id
         self._headers = headers
-        self._previous: str | None = None
+        self._wait = wait
         self._session: str | None = None
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+        self._http: aiohttp.ClientSession | None = None
+        self.previous: str | None = None
+        """The response that the next turn continues."""
         self.exit_code = 0
 
-    def go_on(self) -> None:
-        """Go on where the last `invoke` of this endpoint ended.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._runner.run(self._stack.aclose())
+        finally:
+            self._runner.close()
+
+    def resume(self) -> None:
+        """Continue where the last turn with this endpoint ended.
 
         Raises:
             InvokeError: There was none.
         """
         last = _read_last().get(self._endpoint.url)
         if last is None:
-            raise InvokeError(f"There is nothing to continue: nothing was said to {self._endpoint.url} before.", code=2)
-        self._previous, self._session = last["response_id"], last.get("session_id")
+            raise InvokeError(f"There is nothing to continue: {self._endpoint.url} was not asked before.", code=2)
+        self.previous, self._session = last["response_id"], last.get("session_id")
         self._conversation_id = last.get("conversation_id")
 
-    async def say(self, said: Sequence[Item]) -> Mapping[str, Any]:
-        """Say it, and whatever must be answered after it; returns the last response.
+    def say(self, items: Sequence[Item]) -> Mapping[str, Any]:
+        """Send items, and the answers to what the agent asks; returns the last response.
 
         Raises:
             InvokeError: The agent could not be reached, or refused.
         """
-        async with (
-            authorization(self._endpoint) as own,
-            aiohttp.ClientSession(headers=joined(own, self._headers), timeout=_NO_TIMEOUT) as http,
-        ):
-            response = await self._turn(http, said)
-            while True:
-                self._printer.end(response)
-                self._remember(response)
-                items = waiting(response) if response["status"] in ("completed", "incomplete") else []
-                answered = await self._answer(http, items) if items else None
-                if answered is None:
-                    self._conclude(response, items)
-                    return response
-                response = answered
+        self.exit_code = 0
+        response = self._runner.run(self._turn(items))
+        while True:
+            self._printer.end(response)
+            self._remember(response)
+            asked = waiting(response) if response["status"] in ("completed", "incomplete") else []
+            answered = self._answer(asked) if asked else None
+            if answered is None:
+                self._conclude(response, asked)
+                return response
+            response = answered
 
-    async def _answer(self, http: aiohttp.ClientSession, items: Sequence[Item]) -> Mapping[str, Any] | None:
-        """The turn that answers what was asked; `None` when nobody can. Who types may try again."""
-        while (answers := self._asker.answers(items)) is not None:
+    def _answer(self, asked: Sequence[Item]) -> Mapping[str, Any] | None:
+        """The turn that answers what was asked; `None` when nobody can. A person may correct an answer."""
+        while (answers := self._asker.answers(asked)) is not None:
+            refused = {item.get("approval_request_id") for item in answers if item.get("approve") is False}
+            self._printer.rejected |= {call(item) for item in asked if item.get("id") in refused}
             try:
-                return await self._turn(http, answers)
+                return self._runner.run(self._turn(answers))
             except RefusedError as error:
                 if not self._asker.can_try_again or error.status != 400:
                     raise
                 _tell(str(error))
         return None
 
-    async def _turn(self, http: aiohttp.ClientSession, said: Sequence[Item]) -> Mapping[str, Any]:
-        body: dict[str, Any] = {"input": list(said), "stream": self._printer.streams}
+    async def _turn(self, items: Sequence[Item]) -> Mapping[str, Any]:
+        body: dict[str, Any] = {"input": list(items), "stream": self._printer.streams}
         if self._conversation_id is not None:
             body["conversation"] = self._conversation_id
-        elif self._previous is not None:
-            body["previous_response_id"] = self._previous
+        elif self.previous is not None:
+            body["previous_response_id"] = self.previous
         if self._session is not None:
             body["agent_session_id"] = self._session
-        try:
-            async with http.post(self._endpoint.url, json=body) as reply:
-                if reply.status != 200:
-                    raise RefusedError(reply.status, _refusal(reply.status, await reply.read()))
-                if self._endpoint.is_deployed:  # The next turn finds the same sandbox.
-                    self._session = reply.headers.get(SESSION_ID_HEADER) or self._session
-                return await self._streamed(reply) if self._printer.streams else await reply.json()
-        except aiohttp.ClientConnectorError as error:
-            hint = "" if self._endpoint.is_deployed else " Start it with: hostedagent run FILE"
-            raise InvokeError(f"Nothing answers at {self._endpoint.url}.{hint}") from error
-        except aiohttp.ClientError as error:
-            raise InvokeError(f"The connection to {self._endpoint.url} broke: {error}") from error
+        deadline, is_told = time.monotonic() + self._wait, False
+        while True:
+            try:
+                return await self._posted(body)
+            except aiohttp.ClientConnectorError as error:
+                if not _is_refused(error) or time.monotonic() >= deadline:
+                    raise InvokeError(_unreachable(self._endpoint, error)) from error
+                if not is_told:
+                    _tell(f"Waiting for {self._endpoint.url} ...")
+                    is_told = True
+                await asyncio.sleep(_PAUSE)
+            except aiohttp.ClientError as error:
+                raise InvokeError(f"The connection to {self._endpoint.url} broke: {error}") from error
+
+    async def _posted(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        http = self._http or await self._open()
+        async with http.post(self._endpoint.url, json=body) as reply:
+            if reply.status != 200:
+                raise RefusedError(reply.status, _refusal(reply.status, await reply.read()))
+            if self._endpoint.is_deployed:  # The next turn finds the same sandbox.
+                self._session = reply.headers.get(SESSION_ID_HEADER) or self._session
+            return await self._streamed(reply) if self._printer.streams else await reply.json()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        own = await self._stack.enter_async_context(authorization(self._endpoint))
+        session = aiohttp.ClientSession(headers=joined(own, self._headers), timeout=_NO_TIMEOUT)
+        self._http = await self._stack.enter_async_context(session)
+        return self._http
 
     async def _streamed(self, reply: aiohttp.ClientResponse) -> Mapping[str, Any]:
         frames = FrameReader()
@@ -142,15 +183,15 @@ class Conversation:
                     raise InvokeError(f"The agent failed: {event.get('code')}: {event.get('message')}")
         raise InvokeError("The stream ended before the response did.")
 
-    def _conclude(self, response: Mapping[str, Any], items: Sequence[Item]) -> None:
-        """Say on stderr how the last response ended, where its text does not."""
+    def _conclude(self, response: Mapping[str, Any], asked: Sequence[Item]) -> None:
+        """Print on standard error how the last response ended, where its text does not show it."""
         error: Mapping[str, Any] = response.get("error") or {}
         if response["status"] == "failed":
             self.exit_code = 1
             _tell(f"The response failed: {error.get('code')}: {error.get('message')}")
-        elif items:
+        elif asked:
             self.exit_code = WAITS
-            for item in items:
+            for item in asked:
                 _tell(described(item))
         elif response["status"] == "incomplete":
             details: Mapping[str, Any] = response.get("incomplete_details") or {}
@@ -160,12 +201,30 @@ class Conversation:
             _tell(f"The response is {response['status']}.")
 
     def _remember(self, response: Mapping[str, Any]) -> None:
-        self._previous = response["id"]
+        self.previous = response["id"]
         last = {"response_id": response["id"], "session_id": self._session, "conversation_id": self._conversation_id}
         path = _last_path()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # Another invoke may write at the same time.
+        with FileLock(path.with_suffix(".lock")):  # Another command may write at the same time.
             path.write_text(json.dumps({**_read_last(), self._endpoint.url: last}))
+
+
+def _is_refused(error: aiohttp.ClientConnectorError) -> bool:
+    kinds = (aiohttp.ClientConnectorDNSError, aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
+    return not isinstance(error, kinds)
+
+
+def _unreachable(endpoint: Endpoint, error: aiohttp.ClientConnectorError) -> str:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"There is no host {error.host!r}: its name cannot be resolved. Check the address {endpoint.url}."
+        case aiohttp.ClientConnectorCertificateError():
+            return f"The certificate of {error.host} is not trusted: {error.certificate_error}. Set SSL_CERT_FILE."
+        case aiohttp.ClientConnectorSSLError():
+            return f"There is no TLS connection to {endpoint.url}: the server may speak http:// only."
+        case _:
+            hint = "" if endpoint.is_deployed else " Start it with: hostedagent run FILE"
+            return f"Nothing answers at {endpoint.url}.{hint}"
 
 
 def _refusal(status: int, body: bytes) -> str:
