@@ -81,7 +81,7 @@ def configure(*, connection_string: str | None = None, log_level: str | None = N
 
 
 class Receivers:
-    """Whoever receives telemetry: what is made for nobody is left out until there is somebody, or the host has stopped.
+    """Switches off telemetry that nothing receives, until there is a receiver or the host has stopped.
 
     That is Agent Framework's instrumentation, a third of what a streamed update costs, and the SDK's handing on of
     spans. What the application has chosen itself stays as it is.
