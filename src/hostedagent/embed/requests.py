@@ -1,0 +1,102 @@
+"""From the body of a request to the arguments of a run. Bad input is a `ValueError` that names the field."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from hostedagent.embed.state import AgentRunArgs
+from hostedagent.errors import RequestError
+from hostedagent.options import CallerPolicy
+from hostedagent.protocol.request.normalization import normalize_body
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.transcript.messages import to_messages
+
+if TYPE_CHECKING:
+    from agent_framework import Message
+
+_CONTINUES: Final = ("previous_response_id", "conversation", "conversation_id")
+
+
+def responses_to_run(body: Mapping[str, Any], *, policy: CallerPolicy | None = None) -> AgentRunArgs:
+    """The arguments of an agent's run for a create-response body.
+
+    Args:
+        body: The body, parsed.
+        policy: What the caller may change; by default what `AgentHost` allows. Fields without effect are left out,
+            and a field that the policy does not allow is refused.
+
+    Raises:
+        ValueError: A field is malformed or not allowed; the message names it.
+    """
+    policy = policy or CallerPolicy()
+    with _as_value_errors():
+        request = TurnRequest.parse(_normalized(body), policy)
+        messages = _messages(request, policy, is_whole=not any(body.get(name) for name in _CONTINUES))
+    options = dict(request.options.chat)
+    if tools := request.options.tools.for_run():
+        options["tools"] = tools
+    return {"messages": messages, "options": options, "stream": request.stream}
+
+
+def messages_from_responses_input(value: Any, *, policy: CallerPolicy | None = None) -> list[Message]:
+    """The messages of an `input`: a text, or a list of items.
+
+    Raises:
+        ValueError: An item is malformed; the message names it.
+    """
+    policy = policy or CallerPolicy()
+    with _as_value_errors():
+        return _messages(TurnRequest.parse(_normalized({"input": value}), policy), policy, is_whole=False)
+
+
+def responses_session_id(body: Mapping[str, Any]) -> tuple[str, bool] | tuple[None, None]:
+    """The id of what a body continues, and whether it is a conversation's; `(None, None)` for a new one.
+
+    Raises:
+        ValueError: It names both a conversation and a response, or an id is not a string.
+    """
+    found = {name: value for name in _CONTINUES if (value := body.get(name)) not in (None, "")}
+    if len(found) > 1:
+        raise ValueError(f"{' and '.join(found)} exclude each other: send one of them.")
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            value = cast("Mapping[str, Any]", value).get("id")
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} must be a non-empty id, not {value!r}.")
+        return value, name != "previous_response_id"
+    return None, None
+
+
+def create_response_id() -> str:
+    """A new response id."""
+    return f"resp_{secrets.token_hex(16)}"
+
+
+def create_conversation_id() -> str:
+    """A new conversation id."""
+    return f"conv_{secrets.token_hex(16)}"
+
+
+def _messages(request: TurnRequest, policy: CallerPolicy, *, is_whole: bool) -> list[Message]:
+    instructions = request.options.instructions
+    return to_messages(
+        (), request.input, trusts_roles=policy.trusts_roles, is_whole=is_whole, instructions=instructions
+    )
+
+
+def _normalized(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = dict(normalize_body(body, has_nulls=True))
+    if (deprecated := given.pop("conversation_id", None)) is not None:
+        given.setdefault("conversation", deprecated)
+    return given
+
+
+@contextmanager
+def _as_value_errors() -> Generator[None]:
+    try:
+        yield
+    except RequestError as error:
+        raise ValueError(error.message) from error
