@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.agents.run import known_tools, tool_names
@@ -74,18 +73,22 @@ def _check_arguments(*, resolve_scope: object, **arguments: object) -> None:
         raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
 
 
-_CAPTURED: ContextVar[list[AgentHost] | None] = ContextVar("hostedagent_captured_runs", default=None)
+_captures: list[list[AgentHost]] = []
+"""Where hosts are collected that a module runs while it is loaded; the innermost last."""
 
 
 @contextmanager
 def captured_runs() -> Generator[list[AgentHost]]:
-    """Collect the hosts that are run instead of serving them: for a module that another server loads."""
+    """Collect the hosts that are run instead of serving them: for a module that another server loads.
+
+    Concurrency: for the whole process, so for a command that loads one module before it serves.
+    """
     started: list[AgentHost] = []
-    token = _CAPTURED.set(started)
+    _captures.append(started)
     try:
         yield started
     finally:
-        _CAPTURED.reset(token)
+        _captures.pop()
 
 
 class AgentHost:
@@ -237,8 +240,8 @@ class AgentHost:
         Raises:
             OSError: The address cannot be bound.
         """
-        if (captured := _CAPTURED.get()) is not None:
-            captured.append(self)
+        if _captures:
+            _captures[-1].append(self)
             return
         self._allowed_hosts.bind(host)
         serve(self._app, host=host, port=port, server=server, options=self._options, on_listening=on_listening)
