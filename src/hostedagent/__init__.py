@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hostedagent.agents.source import AgentFactory
     from hostedagent.conversation.history.foundry_provider import FoundryHistoryProvider
     from hostedagent.engine.hooks import Hooks
     from hostedagent.errors import ConfigurationError, HostError, RequestError
@@ -30,19 +31,32 @@ if TYPE_CHECKING:
     from hostedagent.mcp.toolbox import FoundryToolbox
     from hostedagent.mcp.toolset import McpTools
     from hostedagent.options import CallerPolicy, HostOptions
-    from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete
+    from hostedagent.outcomes import (
+        Cancelled,
+        Completed,
+        ErrorCode,
+        Failed,
+        Incomplete,
+        IncompleteReason,
+        Outcome,
+        StopCause,
+    )
     from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
     from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
+
+    __version__: str
 
 # The SDK prints a line on standard error for each experimental name it loads itself. Read when it is imported.
 os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true")
 
 _HOME = {
+    "AgentFactory": "hostedagent.agents.source",
     "AgentHost": "hostedagent.host",
     "CallerPolicy": "hostedagent.options",
     "Cancelled": "hostedagent.outcomes",
     "Completed": "hostedagent.outcomes",
     "ConfigurationError": "hostedagent.errors",
+    "ErrorCode": "hostedagent.outcomes",
     "FoundryHistoryProvider": "hostedagent.conversation.history.foundry_provider",
     "FoundryToolbox": "hostedagent.mcp.toolbox",
     "Failed": "hostedagent.outcomes",
@@ -51,11 +65,14 @@ _HOME = {
     "Hooks": "hostedagent.engine.hooks",
     "HostOptions": "hostedagent.options",
     "Incomplete": "hostedagent.outcomes",
+    "IncompleteReason": "hostedagent.outcomes",
     "IsolationKeys": "hostedagent.identity",
     "McpTools": "hostedagent.mcp.toolset",
+    "Outcome": "hostedagent.outcomes",
     "RequestError": "hostedagent.errors",
     "Scope": "hostedagent.identity",
     "ScopeResolver": "hostedagent.identity",
+    "StopCause": "hostedagent.outcomes",
     "Stores": "hostedagent.stores.factory",
     "TurnRequest": "hostedagent.protocol.request.turn_request",
     "current_turn": "hostedagent.protocol.request.turn_request",
@@ -69,11 +86,13 @@ _HOME = {
 """Public name to its module: imported when first used, so that `import hostedagent` costs nothing."""
 
 __all__ = [
+    "AgentFactory",
     "AgentHost",
     "CallerPolicy",
     "Cancelled",
     "Completed",
     "ConfigurationError",
+    "ErrorCode",
     "Failed",
     "FoundryHistoryProvider",
     "FoundryToolbox",
@@ -82,11 +101,14 @@ __all__ = [
     "HostError",
     "HostOptions",
     "Incomplete",
+    "IncompleteReason",
     "IsolationKeys",
     "McpTools",
+    "Outcome",
     "RequestError",
     "Scope",
     "ScopeResolver",
+    "StopCause",
     "Stores",
     "TurnRequest",
     "current_turn",
@@ -100,6 +122,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hostedagent")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -124,7 +124,6 @@ class AgentHost:
         prefix: str = "",
     ) -> None:
         _check_arguments(options=options, stores=stores, hooks=hooks, resolve_scope=resolve_scope, prefix=prefix)
-        _check_arguments(options=options, stores=stores, hooks=hooks, resolve_scope=resolve_scope, prefix=prefix)
         self._options = options = options or HostOptions()
         self._prefix = prefix.rstrip("/")
         chosen = stores or default_stores(options.retention)

@@ -85,9 +85,11 @@ def test_a_host_loads_no_optional_package(tmp_path: Path) -> None:
 
 def test_every_public_name_is_there_and_only_those(tmp_path: Path) -> None:
     code = """
+import importlib, importlib.metadata
 import hostedagent
+assert hostedagent.__version__ == importlib.metadata.version("hostedagent")
 for name in hostedagent.__all__:
-    assert getattr(hostedagent, name).__name__ == name, name
+    assert getattr(hostedagent, name) is getattr(importlib.import_module(hostedagent._HOME[name]), name), name
 assert sorted(dir(hostedagent)) == sorted(hostedagent.__all__)
 try:
     hostedagent.nothing
