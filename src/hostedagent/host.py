@@ -28,9 +28,10 @@ from hostedagent.identity import ScopeResolver
 from hostedagent.observability import logging as telemetry
 from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.platform import is_hosted
+from hostedagent.server.admission import Trust
 from hostedagent.server.agentserver.app import SdkDriver
 from hostedagent.server.agentserver.event_streams import SdkEvents
-from hostedagent.server.agentserver.middleware import AdmissionMiddleware, Trust
+from hostedagent.server.agentserver.middleware import AdmissionMiddleware
 from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hostedagent.server.agentserver.envelope import Completer, complete
+from hostedagent.protocol.envelope import complete
+from hostedagent.server.agentserver.envelope import Completer
 from tests.host.specification import assert_complete
 
 RESPONSE: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The response object, complete: every field that the Open Responses specification requires, nullable ones as null.
+"""Completes the response objects in the answers of the SDK, with `protocol.envelope`.
 
 The SDK leaves out what a handler does not set and strips nulls from what it stores, so the object is completed as it
 leaves: in JSON answers and in the few events that carry a snapshot. Other events pass through untouched.
@@ -9,44 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
+from hostedagent.protocol.envelope import complete, complete_error
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
 
 if TYPE_CHECKING:
     from starlette.types import Message, Send
-
-DEFAULTS: Final[Mapping[str, Json]] = {
-    "completed_at": None,
-    "incomplete_details": None,
-    "model": "",
-    "previous_response_id": None,
-    "instructions": None,
-    "error": None,
-    "tools": [],
-    "tool_choice": "auto",
-    "truncation": "disabled",
-    "parallel_tool_calls": True,
-    "text": {"format": {"type": "text"}},
-    "top_p": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "top_logprobs": 0,
-    "temperature": 1.0,
-    "reasoning": None,
-    "usage": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "store": True,
-    "background": False,
-    "service_tier": "default",
-    "metadata": {},
-    "safety_identifier": None,
-    "prompt_cache_key": None,
-}
-"""Required field to the value that stands when the turn says nothing."""
 
 SNAPSHOT_EVENTS: Final = ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 
@@ -59,37 +30,6 @@ _SNAPSHOT: Final = re.compile(
 _PLAIN_FRAME: Final = b"event: response.output"
 _NEXT_FRAME: Final = b"\n\nevent: "
 _ERROR_FRAME: Final = b"event: error\n"
-
-
-def complete(response: Mapping[str, Json]) -> dict[str, Json]:
-    """The response with every required field; what is there and not null stays."""
-    full = dict(response)
-    for name, default in DEFAULTS.items():
-        if full.get(name) is None:
-            full[name] = default
-    if full["reasoning"]:
-        full["reasoning"] = {"effort": None, "summary": None, **full["reasoning"]}
-    if full["tools"]:
-        full["tools"] = [_complete_tool(tool) for tool in full["tools"]]
-    wanted = {"format": {"type": "text"}, **full["text"]}
-    if wanted["format"].get("type") == "json_schema":
-        wanted["format"] = {"description": None, "strict": False, **wanted["format"]}
-    full["text"] = wanted
-    return full
-
-
-def _complete_tool(tool: Mapping[str, Json]) -> Mapping[str, Json]:
-    if tool.get("type") != "function":
-        return tool
-    return {"description": None, "parameters": None, "strict": None, **tool}
-
-
-def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
-    """An `error` event with the specification's nested error beside the flat fields that OpenAI's clients read."""
-    if "error" in event:
-        return dict(event)
-    error = {key: event.get(key) for key in ("code", "message", "param")}
-    return {**event, "error": {"type": "server_error", **error}}
 
 
 OutputSoFar: TypeAlias = Callable[[str, list[Item]], list[Item]]

@@ -6,10 +6,9 @@ Reads the identity, bounds the body, parses it, and hands the parsed request to 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from azure.ai.agentserver.core import (
@@ -27,17 +26,12 @@ from hostedagent.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
-    PayloadTooLarge,
     RequestError,
-    TooManyTurns,
     Unavailable,
-    UnsupportedMediaType,
 )
 from hostedagent.identity import (
     Caller,
-    PlatformScopeResolver,
     RequestContext,
-    ScopeResolver,
     enter_context,
     leave_context,
 )
@@ -45,13 +39,18 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
 from hostedagent.platform import (
     CALL_ID_HEADER,
-    CHAT_ISOLATION_HEADER,
     RESPONSE_ID_HEADER,
     USER_ID_HEADER,
-    USER_ISOLATION_HEADER,
 )
-from hostedagent.protocol.request.body import RequestBody, parse_body
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.server.admission import (
+    Trust,
+    headers_of,
+    read_request,
+    refusal,
+    refuse_media,
+    without_headers,
+)
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
 from hostedagent.server.agentserver.schema import for_sdk
@@ -62,44 +61,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ONCE: Final = frozenset(
-    name.encode()
-    for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, RESPONSE_ID_HEADER)
-)
-"""Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
-
-_PARSED_AT_ONCE: Final = 128 * 1024
-"""Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""
-
 _AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
-    """Which headers of a request are believed.
-
-    Args:
-        resolve_scope: Decides whose request it is.
-        response_id: Whether the header that names the response to be created comes from the platform.
-        platform_headers: Whether the platform's identity headers come from the platform. Where another resolver
-            decides, outside the platform, anybody could send them.
-    """
-
-    resolve_scope: ScopeResolver
-    response_id: bool = False
-    platform_headers: bool = True
-
-    @classmethod
-    def of(cls, options: HostOptions, resolve_scope: ScopeResolver | None, *, is_hosted: bool) -> Trust:
-        """What a host with these options believes."""
-        default = PlatformScopeResolver(is_hosted=is_hosted, accepts_protocol_1=options.accepts_protocol_1)
-        return cls(
-            resolve_scope=resolve_scope or default,
-            response_id=is_hosted,
-            platform_headers=is_hosted or resolve_scope is None,
-        )
 
 
 class AdmissionMiddleware:
@@ -146,17 +110,14 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._trust.platform_headers:
-            scope = _without(scope, USER_ID_HEADER, CALL_ID_HEADER)
-        headers = _headers(scope)
+        scope = self._trust.trusted(scope)
+        headers = headers_of(scope)
         # The SDK sets this for the create route only; its state client needs the call id on every route.
         user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
         token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
         answer = _Answer(send)
         try:
-            _refuse_repeated(scope)
-            keys, whose = self._trust.resolve_scope(headers)
-            caller = Caller(whose, keys, user, call)
+            caller = self._trust.caller_of(scope, headers)
             entered = enter_context(RequestContext(caller))
             try:
                 await self._route(scope, headers, receive, answer, caller)
@@ -179,7 +140,7 @@ class AdmissionMiddleware:
         if path == self._root:
             if method == "POST":
                 self._engine.check_accepts()
-                _refuse_media(headers)
+                refuse_media(headers)
                 await self._create_named(scope, headers.get(RESPONSE_ID_HEADER, "").strip(), receive, answer, caller)
             else:
                 await self._app(scope, receive, answer)
@@ -199,7 +160,7 @@ class AdmissionMiddleware:
     ) -> None:
         """Create under the id that the platform chose, if it did. The SDK would replay a response that has it."""
         if not response_id or not self._trust.response_id:
-            await self._create(_without(scope, RESPONSE_ID_HEADER), receive, answer, caller)
+            await self._create(without_headers(scope, RESPONSE_ID_HEADER), receive, answer, caller)
             return
         if not self._engine.store.claim(response_id):
             raise Conflict(f"There is a response with the id {response_id!r}.")
@@ -213,7 +174,7 @@ class AdmissionMiddleware:
         return _until(over, receive) if self._options.resilient_background else receive
 
     async def _create(self, scope: Scope, receive: Receive, answer: _Answer, caller: Caller) -> None:
-        body, request = await self._parse(await self._read(receive))
+        body, request = await read_request(receive, self._options)
         request = replace(request, caller=caller)
         context = await self._engine.accept(request, receive)
         if context.flow.is_bounded:
@@ -233,15 +194,6 @@ class AdmissionMiddleware:
         finally:
             await self._engine.abandon(context)
             await self._release(request, context.continuation)
-
-    async def _parse(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
-        if len(data) <= _PARSED_AT_ONCE:
-            return self._parsed(data)
-        return await asyncio.to_thread(self._parsed, data)  # Other requests are served meanwhile.
-
-    def _parsed(self, data: bytes) -> tuple[RequestBody, TurnRequest]:
-        body = parse_body(data, self._options)
-        return body, TurnRequest.parse(body.fields, self._options.caller)
 
     async def _answer_as_stored(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
         """Answer with how the turn ended, as GET would."""
@@ -264,21 +216,6 @@ class AdmissionMiddleware:
         if is_buffered and continuation.response_id is not None:
             await self._buffers.release(continuation.response_id, request.caller.platform_user)
 
-    async def _read(self, receive: Receive) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise InvalidRequest("The request ended before its body was complete.")
-            chunk = cast("bytes", message.get("body", b""))
-            size += len(chunk)
-            if size > self._options.max_body_bytes:
-                raise PayloadTooLarge(f"The request body is larger than {self._options.max_body_bytes} bytes.")
-            chunks.append(chunk)
-            if not message.get("more_body"):
-                return b"".join(chunks)
-
 
 def _is_cancelled() -> bool:
     """Whether somebody cancelled this task, and not only raised as if."""
@@ -294,36 +231,6 @@ def _path(scope: Scope) -> str:
     """The path as the routes see it: without what the app is mounted below."""
     path, mounted = cast("str", scope.get("path", "")), cast("str", scope.get("root_path", ""))
     return path[len(mounted) :] if mounted and path.startswith(f"{mounted}/") else path
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for key, value in scope["headers"]:
-        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    return headers
-
-
-def _refuse_repeated(scope: Scope) -> None:
-    names = [name for key, _ in scope["headers"] if (name := key.lower()) in _ONCE]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidRequest(f"The header {name.decode()} was sent more than once.")
-
-
-def _refuse_media(headers: Mapping[str, str]) -> None:
-    encoding = headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMediaType(f"A body with Content-Encoding {encoding!r} is not read. Send it as it is.")
-    # A page of any site may send what is not JSON to any address, this machine's own too, and without being asked.
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if "origin" in headers and kind != "application/json":
-        raise UnsupportedMediaType(f"Pages of a browser must send application/json, not {kind!r}.")
-
-
-def _without(scope: Scope, *names: str) -> Scope:
-    dropped = {name.encode() for name in names}
-    return {**scope, "headers": [row for row in scope["headers"] if row[0].lower() not in dropped]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -375,16 +282,6 @@ class _Answer:
         """Answer with an error, unless something was answered already."""
         if self.status is not None:
             return
-        content = error.body()
-        if request_id := read_request_id(scope):
-            content["error"]["additionalInfo"] = {"request_id": request_id}
-        body = json.dumps(content).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-platform-error-source", b"user" if error.status < 500 else b"platform"),
-        ]
-        if isinstance(error, TooManyTurns):
-            headers.append((b"retry-after", str(error.retry_after).encode()))
+        body, headers = refusal(error, read_request_id(scope))
         await self({"type": "http.response.start", "status": error.status, "headers": headers})
         await self({"type": "http.response.body", "body": body})

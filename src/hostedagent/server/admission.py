@@ -1,0 +1,165 @@
+"""What every HTTP driver of the Responses protocol does with a request before the engine sees it.
+
+Reads the headers and decides whose request it is, reads and bounds the body, and parses it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, TooManyTurns, UnsupportedMediaType
+from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver
+from hostedagent.options import HostOptions
+from hostedagent.platform import (
+    CALL_ID_HEADER,
+    CHAT_ISOLATION_HEADER,
+    RESPONSE_ID_HEADER,
+    USER_ID_HEADER,
+    USER_ISOLATION_HEADER,
+)
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.request.body import RequestBody, parse_body
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+_ONCE: Final = frozenset(
+    name.encode()
+    for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, RESPONSE_ID_HEADER)
+)
+"""Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
+
+_PARSED_AT_ONCE: Final = 128 * 1024
+"""Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Which headers of a request are believed.
+
+    Args:
+        resolve_scope: Decides whose request it is.
+        response_id: Whether the header that names the response to be created comes from the platform.
+        platform_headers: Whether the platform's identity headers come from the platform. Where another resolver
+            decides, outside the platform, anybody could send them.
+    """
+
+    resolve_scope: ScopeResolver
+    response_id: bool = False
+    platform_headers: bool = True
+
+    @classmethod
+    def of(cls, options: HostOptions, resolve_scope: ScopeResolver | None, *, is_hosted: bool) -> Trust:
+        """What a host with these options believes."""
+        default = PlatformScopeResolver(is_hosted=is_hosted, accepts_protocol_1=options.accepts_protocol_1)
+        return cls(
+            resolve_scope=resolve_scope or default,
+            response_id=is_hosted,
+            platform_headers=is_hosted or resolve_scope is None,
+        )
+
+    def caller_of(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
+        """Whose request it is.
+
+        Raises:
+            InvalidRequest: A header of the identity is repeated.
+            Unauthenticated: The request carries no identity and must have one.
+        """
+        _refuse_repeated(scope)
+        keys, whose = self.resolve_scope(headers)
+        return Caller(whose, keys, headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER))
+
+    def trusted(self, scope: Scope) -> Scope:
+        """The request without the identity headers that are not believed."""
+        return scope if self.platform_headers else without_headers(scope, USER_ID_HEADER, CALL_ID_HEADER)
+
+
+async def read_request(receive: Receive, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
+    """Read and parse the body of a create request.
+
+    Raises:
+        RequestError: It is too large, incomplete or invalid.
+    """
+    data = await _read(receive, options)
+    if len(data) <= _PARSED_AT_ONCE:
+        return _parsed(data, options)
+    return await asyncio.to_thread(_parsed, data, options)  # Other requests are served meanwhile.
+
+
+def _parsed(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
+    body = parse_body(data, options)
+    return body, TurnRequest.parse(body.fields, options.caller)
+
+
+async def _read(receive: Receive, options: HostOptions) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("The request ended before its body was complete.")
+        chunk = cast("bytes", message.get("body", b""))
+        size += len(chunk)
+        if size > options.max_body_bytes:
+            raise PayloadTooLarge(f"The request body is larger than {options.max_body_bytes} bytes.")
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The body and the headers of the answer that refuses a request."""
+    content: dict[str, Json] = error.body()
+    if request_id:
+        content["error"]["additionalInfo"] = {"request_id": request_id}
+    body = encode(content)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-platform-error-source", b"user" if error.status < 500 else b"platform"),
+    ]
+    if isinstance(error, TooManyTurns):
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    return body, headers
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers by their names in lower case; repeated ones are joined with `", "`."""
+    headers: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+def _refuse_repeated(scope: Scope) -> None:
+    names = [name for key, _ in scope["headers"] if (name := key.lower()) in _ONCE]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidRequest(f"The header {name.decode()} was sent more than once.")
+
+
+def refuse_media(headers: Mapping[str, str]) -> None:
+    """Refuse a body that is encoded, or that a page of a browser sends without being allowed to.
+
+    Raises:
+        UnsupportedMediaType: It is.
+    """
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(f"A body with Content-Encoding {encoding!r} is not read. Send it as it is.")
+    # A page of any site may send what is not JSON to any address, this machine's own too, and without being asked.
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "origin" in headers and kind != "application/json":
+        raise UnsupportedMediaType(f"Pages of a browser must send application/json, not {kind!r}.")
+
+
+def without_headers(scope: Scope, *names: str) -> Scope:
+    """The request without headers."""
+    dropped = {name.encode() for name in names}
+    return {**scope, "headers": [row for row in scope["headers"] if row[0].lower() not in dropped]}
