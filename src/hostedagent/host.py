@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.agents.source import AgentFactory, AgentSource
@@ -19,7 +19,9 @@ from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.concurrency import ConcurrencyLimiter
 from hostedagent.engine.context import HostServices
 from hostedagent.engine.engine import Engine
+from hostedagent.engine.event_log import LocalEventLog
 from hostedagent.engine.hooks import Hooks
+from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.recovery import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.shutdown import GracefulShutdown
@@ -29,12 +31,13 @@ from hostedagent.observability import logging as telemetry
 from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
-from hostedagent.server.agentserver.app import SdkDriver
+from hostedagent.server.agentserver.app import App, SdkDriver
 from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.server.agentserver.middleware import AdmissionMiddleware
 from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
+from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.factory import Stores, default_stores
@@ -47,7 +50,9 @@ from hostedagent.stores.sessions import Sessions
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
-    from azure.ai.agentserver.responses import ResponsesAgentServerHost
+
+Driver: TypeAlias = Literal["agentserver", "starlette"]
+AClose: TypeAlias = Callable[[], Awaitable[None]]
 
 _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
     "replay": lambda caller, _: ReplayHistory(caller),
@@ -92,6 +97,27 @@ def captured_runs() -> Generator[list[AgentHost]]:
         _captures.pop()
 
 
+def _agentserver(engine: Engine, options: HostOptions, trust: Trust, prefix: str, aclose: AClose) -> App:
+    buffers = EventBuffers(are_on_disk=options.resilient_background)
+    app = SdkDriver(engine, options, buffers).app(prefix, aclose)
+    app.add_middleware(
+        AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
+    )
+    return app
+
+
+def _starlette(engine: Engine, options: HostOptions, trust: Trust, prefix: str, aclose: AClose) -> ResponsesApp:
+    if options.resilient_background:
+        raise ConfigurationError("resilient_background needs AgentHost(driver='agentserver').")
+    return ResponsesDriver(RecordedResponses(engine, LocalEventLog()), options, trust).app(prefix, aclose)
+
+
+_DRIVERS: Final[Mapping[Driver, Callable[[Engine, HostOptions, Trust, str, AClose], App | ResponsesApp]]] = {
+    "agentserver": _agentserver,
+    "starlette": _starlette,
+}
+
+
 class AgentHost:
     """Serves an agent over the Responses protocol.
 
@@ -109,6 +135,8 @@ class AgentHost:
         hooks: What the application does before a run, to updates, and when a turn has ended.
         resolve_scope: Says whose request it is; by default the platform's identity headers.
         prefix: A path below which the routes are served, for example `"/agents/writer"`.
+        driver: What serves the routes: `"agentserver"` is the SDK's host, which a Foundry container runs;
+            `"starlette"` are the package's own routes, without the SDK between the client and the turn.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -123,6 +151,7 @@ class AgentHost:
         hooks: Hooks | None = None,
         resolve_scope: ScopeResolver | None = None,
         prefix: str = "",
+        driver: Driver = "agentserver",
     ) -> None:
         _check_arguments(options=options, stores=stores, hooks=hooks, resolve_scope=resolve_scope, prefix=prefix)
         self._options = options = options or HostOptions()
@@ -155,16 +184,8 @@ class AgentHost:
             reserved_tools=tool_names(source.instance),
             known_tools=known_tools(source.instance) if source.instance is not None else None,
         )
-        buffers = EventBuffers(are_on_disk=options.resilient_background)
-        self._app = SdkDriver(engine, options, buffers).app(prefix, self._aclose)
-        self._app.add_middleware(
-            AdmissionMiddleware,
-            engine=engine,
-            options=options,
-            buffers=buffers,
-            trust=Trust.of(options, resolve_scope, is_hosted=is_hosted()),
-            prefix=self._prefix,
-        )
+        trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
+        self._app = _DRIVERS[driver](engine, options, trust, prefix, self._aclose)
         self._allowed_hosts = AllowedHosts(options.allowed_hosts)
         self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
         self._app.add_middleware(ExitMiddleware)
@@ -202,7 +223,7 @@ class AgentHost:
         await self._stores.aclose()
 
     @property
-    def app(self) -> ResponsesAgentServerHost:
+    def app(self) -> App | ResponsesApp:
         """The ASGI application: a Starlette app, for routes, middleware and any ASGI server."""
         return self._app
 

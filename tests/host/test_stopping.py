@@ -8,7 +8,7 @@ from agent_framework import AgentResponse, AgentResponseUpdate, Content, Respons
 from starlette.types import Message
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.server.serve import App
+from hostedagent.server.agentserver.app import App
 from hostedagent.testing import Gate, ScriptedAgent, serve
 from tests.host.world import hosting, stream
 

@@ -45,6 +45,7 @@ class ActiveTurn:
         item_ids: The ids of its input items.
         stored_before: The items that an earlier process stored; `None` for a response that begins here.
         resuming: What is known of a turn that is about to be resumed.
+        ended: Set when the entry is dropped.
         committed: The status that was stored before the caller learned of it.
     """
 
@@ -58,6 +59,7 @@ class ActiveTurn:
     item_ids: tuple[str, ...] = ()
     stored_before: tuple[str, ...] | None = None
     resuming: Resuming | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     committed: str | None = None
 
     @property
@@ -91,6 +93,7 @@ class ActiveTurns:
         turn = self._turns.get(response_id)
         if turn is not None and turn.is_over:
             del self._turns[response_id]
+            turn.ended.set()
 
     def output_of(self, response_id: str) -> list[Item]:
         """What the turn of a response has produced so far."""

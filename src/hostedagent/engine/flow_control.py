@@ -49,6 +49,10 @@ class FlowControl:
         if self._ahead < MAX_AHEAD:
             self._room.set()
 
+    def taken(self) -> None:
+        """The reader has taken an event, and asks for the next one only after that."""
+        self._ahead = max(self._ahead - 1, 0)
+
     async def give(self) -> None:
         """Count an event that was given; waits while the reader is too far behind."""
         self._given += 1

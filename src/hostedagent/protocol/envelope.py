@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hostedagent.protocol.types import Json
+from hostedagent.protocol.types import Event, Item, Json
 
 DEFAULTS: Final[Mapping[str, Json]] = {
     "completed_at": None,
@@ -70,3 +70,27 @@ def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
         return dict(event)
     error = {key: event.get(key) for key in ("code", "message", "param")}
     return {**event, "error": {"type": "server_error", **error}}
+
+
+_PRIVATE: Final = "internal_metadata"
+"""The field of an item that the host stores and clients never see."""
+
+
+def public_item(item: Item) -> Item:
+    """An item without what only the host may read."""
+    return item if _PRIVATE not in item else {name: value for name, value in item.items() if name != _PRIVATE}
+
+
+def public_response(response: Mapping[str, Json]) -> dict[str, Json]:
+    """A response as clients see it: complete, and without what only the host may read."""
+    output = [public_item(item) for item in response.get("output") or () if item is not None]
+    return complete({**response, "output": output})
+
+
+def public_event(event: Event) -> Event:
+    """An event as clients see it."""
+    if (response := event.get("response")) is not None:
+        return {**event, "response": public_response(response)}
+    if (item := event.get("item")) is not None and _PRIVATE in item:
+        return {**event, "item": public_item(item)}
+    return event

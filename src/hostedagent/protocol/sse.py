@@ -1,9 +1,13 @@
-"""Reads server-sent events incrementally: bytes in, frames out. Performs no input or output."""
+"""Reads and writes server-sent events: bytes in, frames out, and the other way round. Performs no input or output."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.types import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +56,19 @@ def _frames(block: str) -> Iterator[Frame]:
             data.append(value)
     if data:
         yield Frame(event=event, data="\n".join(data))
+
+
+def event_data(event: Event) -> bytes:
+    """An event as JSON in ASCII: some clients take U+2028 and U+0085 for the end of a line."""
+    data = encode(event)
+    return data if data.isascii() else json.dumps(event, separators=(",", ":")).encode()
+
+
+def write_frame(event_type: str, data: bytes) -> bytes:
+    """The frame of an event."""
+    return b"".join((b"event: ", event_type.encode(), b"\ndata: ", data, b"\n\n"))
+
+
+def rewrite_frame(data: bytes) -> bytes:
+    """The frame of an event of which only the JSON is kept."""
+    return write_frame(decode(data)["type"], data)

@@ -11,11 +11,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
-
-from azure.ai.agentserver.responses import ResponsesAgentServerHost
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from hostedagent.agents.exits import exits_as_errors
+from hostedagent.errors import ConfigurationError
 from hostedagent.options import HostOptions
 from hostedagent.server.limits import ConnectionLimits
 
@@ -27,19 +26,18 @@ _BACKLOG: Final = 2048
 _HYPERCORN_LISTENS: Final = "Running on "
 
 
-class App(ResponsesAgentServerHost):
-    """The SDK's app, which tells what is to be called when the process is told to end."""
+class Signalled:
+    """An app that calls functions when the process is asked to end. Concurrency: registered before serving begins."""
 
-    _told: tuple[Callable[[], None], ...] = ()
+    _callbacks: tuple[Callable[[], None], ...] = ()
 
     def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
         """Call `fn` when the signal comes, before requests are drained."""
-        self._told = (*self._told, fn)
-        super().register_pre_shutdown_callback(fn)
+        self._callbacks = (*self._callbacks, fn)
 
     def tell(self) -> None:
         """The signal has come."""
-        for callback in self._told:
+        for callback in self._callbacks:
             try:
                 with exits_as_errors():
                     callback()
@@ -47,8 +45,34 @@ class App(ResponsesAgentServerHost):
                 logger.exception("A callback for the end of the process raised.")
 
 
+class ServedApp(Protocol):
+    """What `serve` needs of an app."""
+
+    @property
+    def port(self) -> int:
+        """The port that the environment asks for."""
+        ...
+
+    def tell(self) -> None:
+        """The signal has come."""
+        ...
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, connection or lifespan."""
+        ...
+
+
+@runtime_checkable
+class HypercornApp(ServedApp, Protocol):
+    """An app that the SDK serves with Hypercorn."""
+
+    def run(self, host: str = ..., port: int | None = ...) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        ...
+
+
 def serve(
-    app: App,
+    app: ServedApp,
     *,
     host: str,
     port: int | None,
@@ -60,10 +84,13 @@ def serve(
 
     Raises:
         OSError: The address cannot be bound.
+        ConfigurationError: The server cannot serve this app.
     """
-    port = app.config.port if port is None else port
+    port = app.port if port is None else port
     gc.freeze()  # What is loaded by now stays until the end: no collection need go through it again.
     if server == "hypercorn":
+        if not isinstance(app, HypercornApp):
+            raise ConfigurationError("server='hypercorn' needs AgentHost(driver='agentserver').")
         _with_hypercorn(app, host, port, on_listening)
     else:
         from hostedagent.server.uvicorn import serve_with_uvicorn
@@ -80,7 +107,7 @@ def serve(
             )
 
 
-def _with_hypercorn(app: App, host: str, port: int, on_listening: Callable[[], None] | None) -> None:
+def _with_hypercorn(app: HypercornApp, host: str, port: int, on_listening: Callable[[], None] | None) -> None:
     def told(record: logging.LogRecord) -> bool:
         if on_listening is None or not record.getMessage().startswith(_HYPERCORN_LISTENS):
             return True

@@ -15,14 +15,16 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import uvicorn
-from azure.ai.agentserver.responses import ResponsesAgentServerHost
 
 from hostedagent.agents.exits import EXITS
 from hostedagent.observability.logging import log_failure
 from hostedagent.server.limits import ConnectionLimits, RateLimit
+
+if TYPE_CHECKING:
+    from hostedagent.server.serve import ServedApp
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ LAST_SECONDS: Final = 5.0
 
 
 def serve_with_uvicorn(
-    app: ResponsesAgentServerHost,
+    app: ServedApp,
     listener: socket.socket,
     *,
     grace: float,

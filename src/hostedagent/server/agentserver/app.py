@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from azure.ai.agentserver.core import get_request_context
-from azure.ai.agentserver.responses import CreateResponse, PlatformContext, ResponseContext, ResponsesServerOptions
+from azure.ai.agentserver.responses import (
+    CreateResponse,
+    PlatformContext,
+    ResponseContext,
+    ResponsesAgentServerHost,
+    ResponsesServerOptions,
+)
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine, TurnHandle
@@ -30,13 +36,27 @@ from hostedagent.protocol.types import Event, Json
 from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.server.agentserver.provider import Provider
 from hostedagent.server.errors import STATUSES, unknown_route
-from hostedagent.server.serve import App
+from hostedagent.server.serve import Signalled
 from hostedagent.stores.base import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
 _KEEP_ALIVE_VARIABLE: Final = "SSE_KEEPALIVE_INTERVAL"
 """With it the platform asks for keep-alive comments; the SDK obeys it."""
+
+
+class App(Signalled, ResponsesAgentServerHost):
+    """The SDK's app, whose callbacks any server can call."""
+
+    @property
+    def port(self) -> int:
+        """The port that the environment asks for."""
+        return self.config.port
+
+    def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
+        """Call `fn` when the signal comes, before requests are drained."""
+        super().register_pre_shutdown_callback(fn)
+        ResponsesAgentServerHost.register_pre_shutdown_callback(self, fn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,275 @@
+"""Turns whose responses the engine stores itself, for drivers without a host of their own that does it.
+
+Stores the response before its first event leaves, numbers the events, keeps those of background streams for replay, and
+writes the end of a turn that the client stopped, which has no terminal event of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.engine import Engine, TurnHandle
+from hostedagent.errors import InvalidRequest, NotFound, failed
+from hostedagent.identity import Caller, enter_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.envelope import public_event, public_response
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreError, StoreNotFound
+
+REPLAY_SECONDS: Final = 600.0
+"""How long the events of an ended background stream can be replayed."""
+
+CANCEL_SECONDS: Final = 10.0
+"""How long a cancel waits for the turn to end."""
+
+_TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_RUNNING: Final = ("in_progress", "queued")
+_PREFIXES: Final[Mapping[str, str]] = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcpa",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class RecordedTurn:
+    """One turn with its stored response.
+
+    Args:
+        responses: Where it is recorded.
+        context: The accepted request.
+        handle: The turn.
+    """
+
+    def __init__(self, responses: RecordedResponses, context: TurnContext, handle: TurnHandle) -> None:
+        self._responses = responses
+        self._context = context
+        self._handle = handle
+        self._number = -1
+        self._stamps: dict[str, Json] = {"store": context.request.store}
+        if context.request.sandbox_session_id is not None:
+            self._stamps["agent_session_id"] = context.request.sandbox_session_id
+        self.response: dict[str, Json] = {}
+        """The response in the last event that carried one."""
+
+    def disconnect(self) -> None:
+        """The client has left a turn in the foreground, which ends with it."""
+        self._handle.stop("client")
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """The numbered events, to be read once and to the end. The response is stored before the first one.
+
+        Raises:
+            StoreError: The response could not be stored; nothing was sent.
+        """
+        is_stored = False
+        try:
+            async with aclosing(self._handle.events()) as events:
+                async for event in events:
+                    if not is_stored:
+                        await self._store(event["response"])
+                        is_stored = True
+                    yield self._numbered(event)
+            if self.response.get("status") in _RUNNING and not self._handle.is_suspended:
+                yield self._numbered({"type": "response.failed", "response": self._cancelled()})
+        finally:
+            if is_stored:
+                await self._settle()
+
+    def _numbered(self, event: Event) -> Event:
+        self._number += 1
+        if (response := event.get("response")) is not None:
+            self.response = response
+            event = {**event, "response": {**response, **self._stamps}}
+        return {**public_event(event), "sequence_number": self._number}
+
+    def _cancelled(self) -> dict[str, Json]:
+        return {**self._handle.response, "status": "cancelled", "output": [], "error": None, "completed_at": None}
+
+    async def _store(self, response: Mapping[str, Json]) -> None:
+        request = self._context.request
+        if request.store:
+            items = [_with_id(item, request.response_id) for item in request.input]
+            history = list(self._context.continuation.history_ids)
+            await self._responses.engine.store.create(request.caller, {**response, **self._stamps}, items, history)
+
+    async def _settle(self) -> None:
+        """Store the end, unless the turn itself has stored it, and release the response."""
+        request = self._context.request
+        if not request.store or self._handle.is_suspended:
+            return
+        response = self.response if self.response.get("status") not in _RUNNING else self._cancelled()
+        try:
+            await asyncio.shield(self._responses.engine.store.update(request.caller, response))
+        except StoreError as error:
+            log_failure(logger, f"Storing the end of {request.response_id} failed", error)
+
+
+class RecordedResponses:
+    """Creates, replays and cancels responses that the engine stores itself.
+
+    Args:
+        engine: Runs the turns.
+        log: Keeps the events of background streams.
+    """
+
+    def __init__(self, engine: Engine, log: EventLog) -> None:
+        self.engine = engine
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def identify(self, request: TurnRequest, *, response_id: str = "", session_id: str | None = None) -> TurnRequest:
+        """The request with the id of its response.
+
+        Args:
+            request: The request.
+            response_id: The id that the platform chose, if it did.
+            session_id: The platform's sandbox session.
+
+        Raises:
+            Conflict: The id is in use.
+        """
+        hint = request.previous_response_id or request.conversation_id or ""
+        return replace(request, response_id=response_id or new_item_id("caresp", hint), sandbox_session_id=session_id)
+
+    async def start(self, context: TurnContext) -> RecordedTurn:
+        """Start the turn of an accepted request."""
+        return RecordedTurn(self, context, await self.engine.start(context))
+
+    async def start_in_background(self, context: TurnContext) -> dict[str, Json]:
+        """Start a turn that outlives its request, and return its response once that is stored.
+
+        Raises:
+            StoreError: It could not be stored.
+        """
+        turn, begun = await self.start(context), asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._run(turn, context, begun), name="hostedagent-background")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(begun)
+
+    async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
+        """The events of a background stream after a number: those that exist, and those that follow.
+
+        Raises:
+            NotFound: The response does not exist, or belongs to another scope.
+            InvalidRequest: It was not created as a background stream, or its events are no longer kept.
+        """
+        response = await self.engine.retrieve(caller, response_id)
+        try:
+            await self._log.read(caller, response_id)
+        except StoreNotFound:
+            wanted = "stream=true" if response.get("background") else "background=true"
+            says = f"This response cannot be streamed because it was not created with {wanted}."
+            raise InvalidRequest(says, param="stream") from None
+        return self._log.subscribe(caller, response_id, after=after)
+
+    async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """A response. One that runs in the foreground is not shown before it has ended.
+
+        Raises:
+            NotFound: It does not exist, belongs to another scope, or is not shown yet.
+        """
+        response = await self.engine.retrieve(caller, response_id)
+        if response.get("status") in _RUNNING and not response.get("background"):
+            raise _unknown(response_id)
+        return public_response(response)
+
+    async def cancel(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """Cancel a background turn, and return its response once the turn has ended.
+
+        Raises:
+            NotFound: It does not exist, belongs to another scope, or is not shown yet.
+            InvalidRequest: It ran in the foreground, or has ended.
+        """
+        response = await self.retrieve(caller, response_id)
+        if not response.get("background"):
+            raise InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
+        status = response.get("status")
+        if status == "cancelled":
+            return response
+        if status not in _RUNNING:
+            kind = f"a {status} response" if status != "incomplete" else "a response in terminal state"
+            raise InvalidRequest(f"Cannot cancel {kind}.", param="response_id")
+        active = self.engine.active.get(response_id)
+        if active is not None and active.stop is not None:
+            active.stop.stop("client")
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await active.ended.wait()
+        return await self.retrieve(caller, response_id)
+
+    async def delete(self, caller: Caller, response_id: str) -> None:
+        """Delete a response, its events and everything that belongs to it.
+
+        Raises:
+            NotFound: It does not exist, belongs to another scope, or is not shown yet.
+            InvalidRequest: It is still running.
+        """
+        response = await self.retrieve(caller, response_id)
+        if response.get("status") in _RUNNING:
+            raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
+        await self.engine.delete(caller, response_id)
+        await self._log.delete(caller, response_id)
+
+    async def aclose(self) -> None:
+        """Wait for the turns in the background, which the end of the process stops in time."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self, turn: RecordedTurn, context: TurnContext, begun: asyncio.Future[dict[str, Json]]) -> None:
+        request = context.request
+        enter_context(context)
+        try:
+            async with aclosing(turn.events()) as events:
+                async for event in events:
+                    if request.stream:
+                        logged = LoggedEvent(event["sequence_number"], event_data(event))
+                        await self._log.append(request.caller, request.response_id, [logged])
+                    if not begun.done():
+                        begun.set_result(event["response"])
+        except Exception as error:  # noqa: BLE001 - a task has nobody to raise to
+            if not begun.done():
+                begun.set_exception(error)
+            else:
+                log_failure(logger, f"The background turn {request.response_id} failed", error)
+        finally:
+            if not begun.done():
+                begun.set_exception(RuntimeError(failed("server_error").message))
+            if request.stream:
+                await self._log.finish(request.caller, request.response_id)
+                self._forget_later(request)
+
+    def _forget_later(self, request: TurnRequest) -> None:
+        def due() -> None:
+            self._timers.discard(timer)
+            task = asyncio.get_running_loop().create_task(self._log.delete(request.caller, request.response_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        timer = asyncio.get_running_loop().call_later(REPLAY_SECONDS, due)
+        self._timers.add(timer)
+
+
+def _unknown(response_id: str) -> NotFound:
+    return NotFound(f"Response with id '{response_id}' not found.", param="response_id")
+
+
+def _with_id(item: Item, response_id: str) -> Item:
+    """An input item as it is stored: with an id of its own, so that it replaces no stored item."""
+    return {**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), response_id)}

@@ -1,0 +1,135 @@
+"""One request of the own routes and its answer: headers, JSON, streams and errors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, Unavailable
+from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.types import Json
+from hostedagent.server.admission import Trust, headers_of, refusal
+from hostedagent.stores.base import StoreConflict, StoreError, StoreNotFound, StoreRejected
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[["Exchange"], Awaitable[None]]
+
+_AWAY: Final = "The host's storage is not available. Try again later."
+_ID_LENGTHS: Final = (48, 50)
+_JSON: Final = (b"content-type", b"application/json")
+_STREAM: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"connection", b"keep-alive"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Endpoint:
+    """One route: identity in, errors out."""
+
+    def __init__(self, trust: Trust, handler: Handler) -> None:
+        self._trust = trust
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        scope = self._trust.trusted(scope)
+        exchange = Exchange(scope, receive, send)
+        try:
+            exchange.caller = self._trust.caller_of(scope, exchange.headers)
+            entered = enter_context(RequestContext(exchange.caller))
+            try:
+                exchange.check_response_id()
+                await self._handler(exchange)
+            finally:
+                leave_context(entered)
+        except RequestError as error:
+            await exchange.refuse(error)
+        except StoreNotFound:
+            await exchange.refuse(NotFound(f"Response with id '{exchange.response_id}' not found."))
+        except StoreConflict:
+            await exchange.refuse(conflict(exchange.response_id))
+        except StoreRejected:
+            await exchange.refuse(InvalidRequest("The request names something that cannot be stored or read."))
+        except StoreError as error:
+            log_failure(logger, "A store is not available", error)
+            await exchange.refuse(Unavailable(_AWAY))
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.request = Request(scope, receive)
+        self.headers = headers_of(scope)
+        self.receive = receive
+        self.caller = Caller()
+        self.session_id: str | None = None
+        self.is_started = False
+        self._send = send
+        self._request_id = self.headers.get("x-request-id") or secrets.token_hex(16)
+
+    @property
+    def response_id(self) -> str:
+        """The response that the path names; empty where it names none."""
+        return self.request.path_params.get("response_id", "")
+
+    def check_response_id(self) -> None:
+        """Refuse an id that is none.
+
+        Raises:
+            InvalidRequest: It is malformed.
+        """
+        response_id = self.response_id
+        if "response_id" not in self.request.path_params:
+            return
+        if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
+            raise InvalidRequest(f"Malformed identifier: '{response_id[:100]}'.", param="response_id")
+
+    async def json(self, value: Mapping[str, Json]) -> None:
+        """Answer with JSON."""
+        body = encode(value)
+        await self._start(200, [_JSON, (b"content-length", str(len(body)).encode())])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, error: RequestError) -> None:
+        """Answer with an error, unless the answer has begun."""
+        if not self.is_started:
+            body, headers = refusal(error, self._request_id)
+            await self._start(error.status, headers)
+            await self._send({"type": "http.response.body", "body": body})
+
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a frame of a stream, which begins with the first one."""
+        if not self.is_started:
+            await self._start(200, list(_STREAM))
+        await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.is_started = True
+        own = [(b"x-request-id", self._request_id.encode("latin-1", "replace")), (b"x-platform-server", _SERVER)]
+        if self.session_id is not None:
+            own.append((b"x-agent-session-id", self.session_id.encode("latin-1", "replace")))
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+
+
+_SERVER: Final = f"hostedagent/{importlib.metadata.version('hostedagent')}".encode()
+
+
+def conflict(response_id: str) -> RequestError:
+    """The refusal of a response id that is in use."""
+    return Conflict(f"There is a response with the id {response_id!r}.")

@@ -1,0 +1,118 @@
+"""The own routes of the Responses protocol: what a client sees without the SDK between it and the turn."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from hostedagent import AgentHost, HostOptions
+from hostedagent.errors import ConfigurationError
+from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
+
+
+@asynccontextmanager
+async def hosting(agent: ScriptedAgent, **given: Any) -> AsyncGenerator[InProcessClient]:
+    async with serve(AgentHost(agent, driver="starlette", **given).app) as client:
+        yield client
+
+
+async def test_a_whole_answer_is_complete_and_can_be_read_again() -> None:
+    async with hosting(ScriptedAgent(["Hello."])) as client:
+        reply = await client.post("/responses", json={"input": "hi", "metadata": {"a": "b"}})
+        response = reply.json()
+        again = (await client.get(f"/responses/{response['id']}")).json()
+
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("completed", "Hello.")
+    assert response["metadata"] == {"a": "b"} and response["truncation"] == "disabled"
+    assert again == response
+    assert reply.headers["x-agent-session-id"] == response["agent_session_id"]
+
+
+async def test_a_stream_has_numbered_events_and_one_end() -> None:
+    async with hosting(ScriptedAgent(["Hel", "lo."])) as client:
+        log = (await client.post("/responses", json={"input": "hi", "stream": True})).log()
+
+    assert log.text == "Hello."
+    assert log.status == "completed"
+
+
+async def test_a_turn_continues_the_one_before_it() -> None:
+    agent = ScriptedAgent(["one"], ["two"])
+    async with hosting(agent) as client:
+        first = (await client.post("/responses", json={"input": "a"})).json()
+        await client.post("/responses", json={"input": "b", "previous_response_id": first["id"]})
+        items = (await client.get(f"/responses/{first['id']}/input_items")).json()
+        missing = await client.post("/responses", json={"input": "c", "previous_response_id": first["id"][:-1] + "x"})
+
+    assert [message.text for message in agent.calls[1].messages] == ["a", "one", "b"]
+    assert [item["content"][0]["text"] for item in items["data"]] == ["a"]
+    assert missing.status == 404
+
+
+async def test_a_background_turn_is_asked_for_and_cancelled() -> None:
+    gate = Gate()
+    async with hosting(ScriptedAgent(["Hel", gate, "lo."])) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        await gate.reached()
+        running = (await client.get(f"/responses/{started['id']}")).json()
+        cancelled = (await client.post(f"/responses/{started['id']}/cancel")).json()
+        after = (await client.get(f"/responses/{started['id']}")).json()
+
+    assert started["status"] == "in_progress"
+    assert running["output"][0]["content"][0]["text"] == "Hel"
+    assert (cancelled["status"], cancelled["output"]) == ("cancelled", []) and after == cancelled
+
+
+async def test_a_background_stream_is_replayed_after_an_event() -> None:
+    async with hosting(ScriptedAgent(["Hel", "lo."])) as client:
+        whole = (await client.post("/responses", json={"input": "hi", "background": True, "stream": True})).body
+        frames = whole.split(b"\n\n")
+        response_id = json.loads(frames[0].partition(b"data: ")[2])["response"]["id"]
+        rest = (await client.get(f"/responses/{response_id}?stream=true&starting_after=2")).body
+
+    assert rest == b"\n\n".join(frames[3:])
+
+
+async def test_a_deleted_response_is_gone() -> None:
+    async with hosting(ScriptedAgent(["Hello."])) as client:
+        response = (await client.post("/responses", json={"input": "hi"})).json()
+        deleted = (await client.delete(f"/responses/{response['id']}")).json()
+        again = await client.get(f"/responses/{response['id']}")
+
+    assert deleted == {"id": response["id"], "object": "response", "deleted": True}
+    assert again.status == 404
+
+
+async def test_a_client_that_leaves_stops_its_turn() -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["Hel", gate, "lo."], ["next"])
+    async with hosting(agent) as client:
+        async with client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
+            created = await events.until("response.created")
+            await gate.reached()
+        await client.idle()
+        left = (await client.get(f"/responses/{created['response']['id']}")).json()
+
+    assert (left["status"], left["output"]) == ("cancelled", [])
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"input": ""}', b'{"input": "hi", "background": true, "store": false}'])
+async def test_a_bad_request_is_refused_with_a_status(body: bytes) -> None:
+    async with hosting(ScriptedAgent(["Hello."])) as client:
+        reply = await client.post("/responses", content=body)
+
+    assert reply.status == 400 and reply.json()["error"]["message"]
+
+
+async def test_a_host_that_resumes_turns_needs_the_sdks_driver(tmp_path: Any) -> None:
+    from hostedagent import file_stores
+
+    with pytest.raises(ConfigurationError, match="driver"):
+        AgentHost(
+            ScriptedAgent(["x"]),
+            driver="starlette",
+            stores=file_stores(tmp_path),
+            options=HostOptions(resilient_background=True),
+        )
