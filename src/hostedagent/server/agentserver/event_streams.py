@@ -7,6 +7,7 @@ and what comes is numbered on. The SDK numbers by the log before it asks for the
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from typing import TYPE_CHECKING, Final, cast
 
 from azure.ai.agentserver.core.streaming import streams
@@ -43,7 +44,8 @@ class SdkEvents:
             return
         stream = await streams.get_or_create(sent.name)
         number = await stream.last_cursor()
-        await stream.emit({**event, "sequence_number": 0 if number is None else number + 1})
+        # A copy: the SDK removes what clients must not see from the event itself, and the turn keeps its items.
+        await stream.emit({**deepcopy(event), "sequence_number": 0 if number is None else number + 1})
 
     async def discard(self, response_id: str, user: str | None) -> None:
         """Delete the log of a response, also one that an earlier process left on the disk."""
