@@ -8,6 +8,7 @@
         ├── Unauthenticated      401  hosted, and the platform sent no identity
         ├── Forbidden            403  the Host or the Origin is not one that the server answers
         ├── NotFound             404  an id that does not exist, or belongs to somebody else
+        ├── MethodNotAllowed     405  the path exists, but not for this method
         ├── Conflict             409  another turn holds the conversation, or an answer was used already
         ├── PayloadTooLarge      413  the body is larger than the host accepts
         ├── UnsupportedMediaType 415  the body is encoded, or a page of a browser sent it as something else than JSON
@@ -19,7 +20,7 @@ Only the message of a `RequestError` is written for callers. Errors of the model
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from agent_framework.exceptions import (
@@ -74,6 +75,23 @@ class RequestError(HostError):
                 "param": self.param,
             }
         }
+
+
+def refusal(status: int, error: Mapping[str, Any]) -> dict[str, Any]:
+    """A refusal of the SDK in the host's form: one code for a status, and the message names the field.
+
+    Args:
+        status: The HTTP status.
+        error: The error object of the SDK's answer.
+    """
+    message, param = str(error.get("message") or "The request was refused."), error.get("param")
+    if details := error.get("details"):  # What is wrong with the body is only there, with a path from its root.
+        param = str(details[0].get("param") or "").removeprefix("$").removeprefix(".") or None
+        message = ": ".join(filter(None, (param, str(details[0].get("message") or message))))
+    code = str(error.get("code"))
+    plain = {"message": message[:MAX_MESSAGE], "type": error.get("type") or RequestError.type, "param": param}
+    plain["code"] = code if code in _CODES_OF.get(status, ()) else _CODES.get(status, code)
+    return {**plain, **({"additionalInfo": error["additionalInfo"]} if "additionalInfo" in error else {})}
 
 
 class InvalidRequest(RequestError):
@@ -154,6 +172,31 @@ class Unavailable(RequestError):
     code = "server_error"
     type = "server_error"
 
+
+class MethodNotAllowed(RequestError):
+    """The path exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+_CODES: Final[Mapping[int, str]] = {
+    kind.status: kind.code
+    for kind in (
+        InvalidRequest,
+        Unauthenticated,
+        NotFound,
+        MethodNotAllowed,
+        Conflict,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        TooManyTurns,
+    )
+}
+"""HTTP status to the code of a refusal with it."""
+
+_CODES_OF: Final[Mapping[int, tuple[str, ...]]] = {400: (InvalidRequest.code, UnsupportedOption.code)}
+"""The statuses that have several codes."""
 
 FAILURE_MESSAGES: dict[ErrorCode, str] = {
     "rate_limit_exceeded": "The model's service is limiting requests. Try again later.",

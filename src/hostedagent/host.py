@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from starlette.middleware import Middleware
+
 from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.agents.source import AgentFactory, AgentSource
 from hostedagent.agents.workflow_start import start_type
@@ -100,9 +102,11 @@ def captured_runs() -> Generator[list[AgentHost]]:
 def _agentserver(engine: Engine, options: HostOptions, trust: Trust, prefix: str, aclose: AClose) -> App:
     buffers = EventBuffers(are_on_disk=options.resilient_background)
     app = SdkDriver(engine, options, buffers).app(prefix, aclose)
-    app.add_middleware(
+    # Innermost: the SDK's layers add the request id, the server's version and a log line to refusals too.
+    admission = Middleware(
         AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
     )
+    app.user_middleware.append(admission)
     return app
 
 

@@ -141,7 +141,7 @@ async def failing(client: InProcessClient, held: Held) -> None:
 
 async def refused_by_the_sdk(client: InProcessClient, held: Held) -> None:
     held.made = 1
-    assert (await turn(client, stream_options={"include_obfuscation": False})).status == 400
+    assert (await turn(client, include=["no_such.field"])).status == 400
 
 
 async def left(client: InProcessClient, held: Held) -> None:

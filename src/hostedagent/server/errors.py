@@ -1,4 +1,4 @@
-"""Routes that there are not, told as every other error: clients show what a JSON body says, and nothing else."""
+"""Answers requests for unknown routes as JSON errors: clients show the message of a JSON body and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,16 +16,47 @@ STATUSES: Final = (404, 405)
 
 _BY_DEFAULT: Final = ("Not Found", "Method Not Allowed")
 
+_NOT_SERVED: Final = {
+    "chat/completions": "Use POST /responses, the Responses API: in the openai library client.responses.create(...).",
+    "completions": "Use POST /responses, the Responses API.",
+    "conversations": "Pass any conversation id with POST /responses; the host keeps the conversation.",
+    "responses/compact": "Send the conversation by previous_response_id or conversation; the host keeps it.",
+    "responses/input_tokens": "The usage of a turn is in its response.",
+    "models": "The developer of the agent chooses the model; the field model of POST /responses may name any.",
+    "embeddings": "Only the agent is served, with POST /responses.",
+    "files": "Send files inside the input of POST /responses, as file_data.",
+    "uploads": "Send files inside the input of POST /responses, as file_data.",
+    "vector_stores": "Only the agent is served, with POST /responses.",
+    "assistants": "Use POST /responses with previous_response_id or conversation.",
+    "threads": "Use POST /responses with previous_response_id or conversation.",
+    "images": "Only the agent is served, with POST /responses.",
+    "audio": "Only the agent is served, with POST /responses.",
+    "realtime": "Use POST /responses with stream=true.",
+}
+"""Routes of OpenAI's API that clients try, and what serves the purpose here."""
+
+_VERSIONS: Final = ("openai/v1/", "v1/")
+
 
 async def unknown_route(request: Request, error: Exception) -> JSONResponse:
-    """The answer to a request that no route takes, or not by this method."""
+    """The answer to a request for an unknown route, or with a method that the route does not have."""
     assert isinstance(error, HTTPException)
-    told = error.detail
-    if told in _BY_DEFAULT:
-        told = (
-            f"There is no {request.method} {request.url.path!r} here. "
-            "Responses are at /responses; a client's base_url ends before that, without /v1."
+    message = _message(request) if error.detail in _BY_DEFAULT else error.detail
+    refusal = NotFound(message) if error.status_code == 404 else MethodNotAllowed(message)
+    return JSONResponse(refusal.body(), error.status_code, error.headers)
+
+
+def _message(request: Request) -> str:
+    path = request.url.path.strip("/")
+    called = f"{request.method} {request.url.path}"
+    version = next((version for version in _VERSIONS if f"{path}/".startswith(version)), "")
+    route = path[len(version) :]
+    for name, instead in _NOT_SERVED.items():
+        if route == name or route.startswith(f"{name}/"):
+            return f"{called} is not served by this host. {instead}"
+    if version and (route == "responses" or route.startswith("responses/")):
+        base = version.rstrip("/")
+        return (
+            f"{called} is not served by this host. Responses are at /responses: the base_url must not end in /{base}."
         )
-    content = InvalidRequest(told).body()
-    content["error"]["code"] = "not_found" if error.status_code == 404 else "method_not_allowed"
-    return JSONResponse(content, error.status_code, error.headers)
+    return f"{called} is not served by this host. The agent is served at POST /responses."

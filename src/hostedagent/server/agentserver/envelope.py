@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
+from hostedagent.errors import refusal
 from hostedagent.protocol.envelope import complete, complete_error
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
@@ -52,7 +53,7 @@ class Completer:
         if message["type"] == "http.response.start":
             kind = _content_type(message)
             self._is_stream = kind.startswith(b"text/event-stream")
-            if kind.startswith(b"application/json") and message["status"] == 200:
+            if kind.startswith(b"application/json") and (message["status"] == 200 or 400 <= message["status"] < 500):
                 self._start = message
                 return
         elif message["type"] == "http.response.body":
@@ -70,7 +71,11 @@ class Completer:
         self._body.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        body = _complete_body(b"".join(self._body), self._output_so_far)
+        body = b"".join(self._body)
+        if self._start["status"] == 200:
+            body = _complete_body(body, self._output_so_far)
+        else:
+            body = _complete_refusal(self._start["status"], body)
         headers = [(key, value) for key, value in self._start["headers"] if key.lower() != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))
         await self._send({**self._start, "headers": headers})
@@ -92,6 +97,12 @@ def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
     if found.get("status") == "in_progress":
         found["output"] = output_so_far(str(found.get("id")), found["output"])
     return encode(complete(found))
+
+
+def _complete_refusal(status: int, body: bytes) -> bytes:
+    value = decode(body)
+    error = cast("dict[str, Json]", value).get("error") if isinstance(value, dict) else None
+    return encode({"error": refusal(status, cast("Item", error))}) if isinstance(error, dict) else body
 
 
 class _Frames:

@@ -1,0 +1,63 @@
+"""Every refusal, whoever makes it, names the field, has one code for its status, and can be found again in the log."""
+
+from typing import Any
+
+import pytest
+
+from hostedagent.testing import ScriptedAgent
+from tests.host.test_bad_input import UNKNOWN, body, user
+from tests.host.world import assert_refusal, hosting
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"include": ["no_such.field"]}, "include[0]"),
+        ({"input": user({"type": "input_smell"})}, "input[0].content[0].type"),
+        (
+            {
+                "input": [
+                    {"type": "web_search_call", "action": {"type": "no_such"}},
+                    *user({"type": "input_text", "text": "hi"}),
+                ]
+            },
+            "input[0].action.type",
+        ),
+    ],
+    ids=str,
+)
+async def test_a_refusal_of_the_sdk_names_the_place_too(fields: dict[str, Any], param: str) -> None:
+    async with hosting(ScriptedAgent(["ok"])) as client:
+        error = assert_refusal(await client.post("/responses", content=body(**fields)), 400)
+
+    assert (error["param"], error["code"]) == (param, "invalid_value")
+    assert "schema validation" not in error["message"]
+    assert param in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "status"),
+    [
+        ({"temperature": 99}, {}, 400),
+        ({"include": ["no_such.field"]}, {}, 400),
+        ({"previous_response_id": UNKNOWN}, {}, 404),
+        ({}, {"content-encoding": "gzip"}, 415),
+    ],
+    ids=str,
+)
+async def test_every_refusal_can_be_found_again(
+    fields: dict[str, Any], headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with hosting(ScriptedAgent(["ok"])) as client:
+        reply = await client.post("/responses", content=body(**fields), headers={"x-request-id": "r-1", **headers})
+
+    assert assert_refusal(reply, status)["additionalInfo"] == {"request_id": "r-1"}
+    assert reply.headers["x-request-id"] == "r-1" and "azure-ai-agentserver" in reply.headers["x-platform-server"]
+    assert f"completed with status {status}" in caplog.text and "r-1" in caplog.text
+
+
+async def test_an_unknown_previous_response_is_named() -> None:
+    async with hosting(ScriptedAgent(["ok"])) as client:
+        error = assert_refusal(await client.post("/responses", content=body(previous_response_id=UNKNOWN)), 404)
+
+    assert (error["param"], error["code"]) == ("previous_response_id", "not_found")
