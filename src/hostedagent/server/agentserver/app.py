@@ -33,6 +33,7 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
+from hostedagent.server.agentserver.abandonment import Abandonment
 from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.server.agentserver.provider import Provider
 from hostedagent.server.errors import STATUSES, unknown_route
@@ -111,16 +112,19 @@ class SdkDriver:
             turn, recovery = await self._resume(dict(request), context)
         accepted = turn.request
         handle = await self.engine.start(turn, recovery)
-        stopping = asyncio.create_task(self._forward(handle, context, cancellation_signal), name="hostedagent-stop")
+        abandonment = Abandonment()
+        forwarding = self._forward(handle, context, cancellation_signal, accepted, abandonment)
+        stopping = asyncio.create_task(forwarding, name="hostedagent-stop")
         try:
-            async with aclosing(handle.events()) as events:
-                async for event in events:
+            async with aclosing(handle.events()) as events, aclosing(abandonment.watch(events)) as watched:
+                async for event in watched:
                     yield event
             if handle.is_suspended:
                 await self.engine.services.shutdown.taken_back(context.shutdown)
                 await context.exit_for_recovery()
         finally:
             stopping.cancel()
+            _leave(abandonment, accepted, context)
             if accepted.background and accepted.store:
                 self.buffers.release_later(accepted.response_id, accepted.caller.platform_user)
 
@@ -146,13 +150,27 @@ class SdkDriver:
             self.engine.recoveries.began(response_id)
             await context.exit_for_recovery()
 
-    async def _forward(self, handle: TurnHandle, context: ResponseContext, signal: asyncio.Event) -> None:
+    async def _forward(
+        self,
+        handle: TurnHandle,
+        context: ResponseContext,
+        signal: asyncio.Event,
+        request: TurnRequest,
+        abandonment: Abandonment,
+    ) -> None:
         """Report to the turn what the SDK signals. Of the end of the process the turn knows by itself."""
         await signal.wait()
+        _leave(abandonment, request, context)
         if context.client_cancelled:
             handle.stop("client")
         elif not context.shutdown.is_set():
             handle.stop("steered")
+
+
+def _leave(abandonment: Abandonment, request: TurnRequest, context: ResponseContext) -> None:
+    """What the SDK does for a stored response goes on without a client: it stores how the response ended."""
+    if context.client_cancelled and not request.store:
+        abandonment.leave()
 
 
 def _with_ids(request: TurnRequest, context: ResponseContext) -> TurnRequest:

@@ -1,0 +1,91 @@
+"""The server of a soak: `python -m tests.soak.process STORE FOLDER` prints its address; `GET /soak` shows its state."""
+
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from agent_framework import Agent, Content, tool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from hostedagent import AgentHost, HostOptions, TurnRequest
+from hostedagent.cli.port import free_port
+from hostedagent.stores.factory import Stores, file_stores, memory_stores
+from hostedagent.testing import OfflineChatClient, ScriptedAgent
+
+ADDRESS = "127.0.0.1"
+MAX_TURNS = 24
+
+
+@tool(approval_mode="always_require")
+def book(city: str) -> str:
+    """Book a trip."""
+    return f"booked {city}"
+
+
+@tool
+def look_up(city: str) -> str:
+    """Look up the weather."""
+    return f"sunny in {city}"
+
+
+STORES: Final[dict[str, Callable[[str], Stores]]] = {"memory": lambda _: memory_stores(), "file": file_stores}
+"""The stores that a soak can run on, each with a folder of its own."""
+
+
+def call(name: str) -> Content:
+    return Content.from_function_call("call_1", name, arguments='{"city": "Oslo"}')
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+def factory(request: TurnRequest) -> Any:
+    """The agent that a request asks for."""
+    match request.metadata.get("does"):
+        case "hangs":
+            return ScriptedAgent(["Sun", forever])
+        case "fails":
+            return ScriptedAgent(["Sun", RuntimeError("secret-1")])
+        case "looks up":
+            return Agent(OfflineChatClient(script=[call("look_up"), "It is sunny."]), tools=[look_up])
+        case "asks":
+            return Agent(OfflineChatClient(script=[call("book"), "It is booked."]), tools=[book])
+        case "answers":
+            return Agent(OfflineChatClient(script=["It is booked."]), tools=[book])
+        case "talks long":
+            return ScriptedAgent(["word "] * 200)
+        case _:
+            return ScriptedAgent(["Sun", "ny", "."])
+
+
+def state() -> dict[str, int]:
+    """What must be after any load what it was before it."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "resident": pages * os.sysconf("SC_PAGE_SIZE"),
+    }
+
+
+async def show(_: Request) -> JSONResponse:
+    return JSONResponse(state())
+
+
+def main(kind: str, folder: str) -> None:
+    options = HostOptions(max_turns=MAX_TURNS, max_waiting=100, shutdown_grace=0, keep_alive=1)
+    host = AgentHost(factory, options=options, stores=STORES[kind](folder))
+    host.app.add_route("/soak", show)
+    port = free_port(ADDRESS, 0)
+    host.run(host=ADDRESS, port=port, on_listening=lambda: print(f"http://{ADDRESS}:{port}", flush=True))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
