@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from . import results
@@ -20,5 +22,7 @@ async def test_a_client_works_as_the_table_says(name: str) -> None:
 
     wanted = results.read()[name]["cells"]
     found = results.recorded(outcomes)
-    different = [str(row) for row in outcomes if wanted[row.feature][row.mode] != found[row.feature][row.mode]]
-    assert different == []
+    different = [row for row in outcomes if wanted[row.feature][row.mode] != found[row.feature][row.mode]]
+    if repaired := [str(row) for row in different if wanted[row.feature][row.mode] == "no" and row.verdict == "yes"]:
+        warnings.warn(f"{name} does more than its table says, record it again: {repaired}", stacklevel=1)
+    assert [str(row) for row in different if str(row) not in repaired] == []
