@@ -91,6 +91,8 @@ class Feature:
     check: Check | None = None
     needs_call: bool = True
     """Whether the model is called at all."""
+    is_workflow: bool = False
+    """Whether the host serves the workflow of `desk` instead of the agent."""
 
 
 def _deleted(*paths: str) -> Check:
@@ -219,6 +221,15 @@ FEATURES: Final[Mapping[str, Feature]] = {
             "result Error: Tool call invocation was rejected by user.",
         ],
         check=_deleted(),
+    ),
+    "question": Feature(
+        "Question",
+        "A workflow asks a person; the client answers as it answers a call of its own tool, by the response's id.",
+        (),
+        "Order 7 is refunded.",
+        [],
+        needs_call=False,
+        is_workflow=True,
     ),
     "reasoning": Feature(
         "Reasoning",

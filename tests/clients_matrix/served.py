@@ -15,6 +15,7 @@ from hostedagent.server.serve import listening
 from hostedagent.testing import serve as running
 from tests.clients.upstream import Upstream
 
+from .desk import workflow
 from .features import FEATURES, Observed, agent
 
 _PLATFORM: Final = re.compile(r"^/api/projects/[^/]+/agents/[^/]+/endpoint/protocols/openai(?:/v1)?")
@@ -33,7 +34,8 @@ async def serving(
             upstream = await stack.enter_async_context(Upstream(raises_at_exit=False))
             upstream.script(*FEATURES[feature].script)
             observed[feature, mode] = Observed(upstream)
-            app = AgentHost(agent(observed[feature, mode]), options=options).app
+            served = workflow if FEATURES[feature].is_workflow else agent(observed[feature, mode])
+            app = AgentHost(served, options=options).app
             await stack.enter_async_context(running(app))
             apps[path(feature, mode)] = app
         url = await stack.enter_async_context(_listening(_Router(apps)))

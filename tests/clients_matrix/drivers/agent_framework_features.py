@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from agent_framework import Content, Message, tool
-from driver import NOTES, PIXEL, TURNS, Case, failing_async
+from agent_framework import Content, FunctionTool, Message, tool
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing_async
 from pydantic import BaseModel
 
 Build = Callable[..., Any]
@@ -25,6 +25,14 @@ class Report(BaseModel):
 def clock(city: Annotated[str, "Name of the city"]) -> str:
     """Tell the time."""
     return "noon" if city == "Paris" else "unknown"
+
+
+def decide(request: dict[str, Any], response_schema: Any = None) -> str:
+    """Decide on a refund."""
+    return "true" if request == {"order": 7} else "false"
+
+
+refund = FunctionTool(name="Refund", description="Refund an order.", func=decide, input_model=QUESTION)
 
 
 class Features:
@@ -47,6 +55,7 @@ class Features:
             "dumped": lambda case: self.conversation(case, TURNS, self.through_json),
             "approve": lambda case: self.deciding(case, approve=True),
             "reject": lambda case: self.deciding(case, approve=False),
+            "question": self.question,
             "reasoning": lambda case: self.conversation(
                 case, ["How is the weather in Paris?", "Who am I?"], default_options=STATELESS
             ),
@@ -101,6 +110,10 @@ class Features:
             messages = kept([*messages, *response.messages])
             texts.append(response.text)
         return texts
+
+    async def question(self, case: Case) -> Any:
+        agent = self.build(case, tools=[refund])
+        return (await self.run(case, agent, "Refund order 7.", session=agent.create_session())).text
 
     async def failure(self, case: Case) -> Any:
         """The client does not raise for a failed response; it only hands it on."""

@@ -1,10 +1,10 @@
 // The AI SDK with `@ai-sdk/openai`: `generateText` and `streamText`, objects, tools and approvals.
 
 import { createOpenAI } from "@ai-sdk/openai";
-import { Output, generateText, isStepCount, streamText, tool } from "ai";
+import { Output, generateText, isStepCount, jsonSchema, streamText, tool } from "ai";
 import { z } from "zod";
 
-import { PIXEL, TURNS, absent, failing, main } from "./driver.mjs";
+import { PIXEL, QUESTION, TURNS, absent, failing, main } from "./driver.mjs";
 
 const WEATHER = "How is the weather in Paris?";
 const clock = tool({
@@ -18,20 +18,26 @@ async function play({ url, streamed }, options) {
   const settings = { model, maxRetries: 0, stopWhen: isStepCount(5), ...options };
   if (!streamed) {
     const result = await generateText(settings);
-    const { text, output, content, response, providerMetadata, warnings } = result;
-    return { text, output: options.output && output, content, messages: result.responseMessages ?? response.messages,
-      id: providerMetadata.openai.responseId, warnings };
+    return {
+      text: result.text,
+      output: options.output && result.output,
+      content: result.content,
+      messages: result.responseMessages,
+      id: result.providerMetadata.openai.responseId,
+    };
   }
   let failed;
-  const result = streamText({ ...settings, onError: ({ error }) => { failed ??= error; } });
+  const onError = ({ error }) => {
+    failed ??= error;
+  };
+  const result = streamText({ ...settings, onError });
   try {
     await result.consumeStream();
-    const response = await result.response;
     return {
       text: await result.text,
       output: options.output && (await result.output),
       content: await result.content,
-      messages: (await result.responseMessages) ?? response.messages,
+      messages: await result.responseMessages,
       id: (await result.providerMetadata).openai.responseId,
     };
   } catch (error) {
@@ -82,6 +88,15 @@ async function deciding(given, approved) {
   return { asked, text: (await play(given, { messages })).text };
 }
 
+async function question(given) {
+  const tools = { Refund: tool({ description: "Refund an order.", inputSchema: jsonSchema(QUESTION) }) };
+  const first = await play(given, { prompt: "Refund order 7.", tools });
+  const { toolCallId, input } = first.content.find((part) => part.type === "tool-call");
+  const output = { type: "text", value: String(input.request.order === 7) };
+  const messages = [{ role: "tool", content: [{ type: "tool-result", toolName: "Refund", toolCallId, output }] }];
+  return (await play(given, { messages, tools, providerOptions: { openai: { previousResponseId: first.id } } })).text;
+}
+
 async function asking(given, ...content) {
   return (await play(given, { messages: [{ role: "user", content }] })).text;
 }
@@ -111,6 +126,7 @@ await main({
   dumped: (given) => conversation(given, TURNS, (messages) => JSON.parse(JSON.stringify(messages))),
   approve: (given) => deciding(given, true),
   reject: (given) => deciding(given, false),
+  question,
   reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], whole, stateless),
   image: (given) =>
     asking(

@@ -16,6 +16,12 @@ export const CLOCK = {
   required: ["city"],
   additionalProperties: false,
 };
+export const QUESTION = {
+  type: "object",
+  properties: { request: { type: "object" }, response_schema: { type: "object" } },
+  required: ["request"],
+  additionalProperties: true,
+};
 
 // The client has no such thing.
 export class AbsentError extends Error {}

@@ -21,6 +21,13 @@ SCHEMA = {
     "additionalProperties": False,
 }
 
+QUESTION = {
+    "type": "object",
+    "properties": {"request": {"type": "object"}, "response_schema": {"type": "object"}},
+    "required": ["request"],
+    "additionalProperties": True,
+}
+
 
 class AbsentError(Exception):
     """The client has no such thing."""

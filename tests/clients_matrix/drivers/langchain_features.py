@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from driver import NOTES, PIXEL, TURNS, Case, failing
-from langchain_core.messages import messages_from_dict, messages_to_dict
-from langchain_core.tools import tool
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing
+from langchain_core.messages import ToolMessage, messages_from_dict, messages_to_dict
+from langchain_core.tools import StructuredTool, tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
@@ -26,6 +26,14 @@ class Report(BaseModel):
 def clock(city: str) -> str:
     """Tell the time."""
     return "noon" if city == "Paris" else "unknown"
+
+
+def decide(request: Any, response_schema: Any = None) -> str:
+    """Decide on a refund."""
+    return "true" if request == {"order": 7} else "false"
+
+
+refund = StructuredTool.from_function(decide, name="Refund", args_schema=QUESTION)
 
 
 def model(case: Case, **fields: Any) -> ChatOpenAI:
@@ -49,11 +57,12 @@ class Features:
             "client_tools": lambda case: self.ask(case, "What time is it in Paris?", tools=[clock]),
             "both_tools": lambda case: self.ask(case, "How is the weather in Paris?", tools=[clock]),
             "structured": self.structured,
-            "chain": lambda case: self.conversation(case, TURNS, {"use_previous_response_id": True}),
+            "chain": self.chain,
             "history": lambda case: self.conversation(case, TURNS),
             "dumped": lambda case: self.conversation(case, TURNS, kept=self.through_json),
             "approve": lambda case: self.deciding(case, approve=True),
             "reject": lambda case: self.deciding(case, approve=False),
+            "question": self.question,
             "reasoning": lambda case: self.conversation(case, ["How is the weather in Paris?", "Who am I?"], stateless),
             "image": lambda case: self.ask(
                 case,
@@ -110,6 +119,26 @@ class Features:
         bound = model(case, streaming=case.streamed).with_structured_output(Report, method="json_schema")
         return bound.invoke("How is the weather in Paris?").model_dump()
 
+    def chain(self, case: Case) -> Any:
+        # `use_previous_response_id` knows only ids that begin with `resp_`, and sends the history for all others.
+        texts, fields = [], {}
+        for question in TURNS:
+            message = self.invoke(case, [{"role": "user", "content": question}], fields=fields)[-1]
+            texts.append(message.text)
+            fields = self.following(message)
+        return texts
+
+    def question(self, case: Case) -> Any:
+        asked = model(case, streaming=case.streamed).bind_tools([refund]).invoke("Refund order 7.")
+        [call] = asked.tool_calls
+        answer = ToolMessage(refund.invoke(call["args"]), tool_call_id=call["id"])
+        return model(case, streaming=case.streamed, **self.following(asked)).bind_tools([refund]).invoke([answer]).text
+
+    @staticmethod
+    def following(message: Any) -> Any:
+        """The arguments of a model that continues a response by its id."""
+        return {"model_kwargs": {"previous_response_id": message.response_metadata["id"]}}
+
     def deciding(self, case: Case, *, approve: bool) -> Any:
         # LangChain has no tool for this: its documents show the request and the answer as content blocks.
         first = self.invoke(case, [{"role": "user", "content": "Delete a.txt."}])[-1]
@@ -117,6 +146,5 @@ class Features:
         answers = [
             {"type": "mcp_approval_response", "approval_request_id": block["id"], "approve": approve} for block in asked
         ]
-        fields = {"model_kwargs": {"previous_response_id": first.response_metadata["id"]}}
-        text = self.ask(case, answers, fields=fields)
+        text = self.ask(case, answers, fields=self.following(first))
         return {"asked": [[block["name"], json.loads(block["arguments"])] for block in asked], "text": text}

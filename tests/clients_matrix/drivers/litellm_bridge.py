@@ -10,7 +10,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import base64
 
 import litellm
-from driver import NOTES, PIXEL, SCHEMA, TURNS, AbsentError, Case, failing, main
+from driver import NOTES, PIXEL, QUESTION, SCHEMA, TURNS, AbsentError, Case, failing, main
 
 litellm.suppress_debug_info = True
 CLOCK: Any = {
@@ -93,6 +93,14 @@ def chain(case: Case) -> Any:
     return texts
 
 
+def question(case: Case) -> Any:
+    tools: Any = [{"type": "function", "name": "Refund", "parameters": QUESTION, "strict": False}]
+    asked = respond(case, "Refund order 7.", tools=tools)
+    [call] = [item for item in asked.output if item.type == "function_call"]
+    answer: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "true"}]
+    return text_of(respond(case, answer, tools=tools, previous_response_id=asked.id))
+
+
 def failure(case: Case) -> Any:
     if case.streamed:
         raise AbsentError("it ends the stream of a failed response without a word")
@@ -120,6 +128,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, lambda message: message.model_dump()),
         "approve": lambda case: deciding(case, approve=True),
         "reject": lambda case: deciding(case, approve=False),
+        "question": question,
         "reasoning": lambda case: conversation(
             case,
             ["How is the weather in Paris?", "Who am I?"],

@@ -4,8 +4,9 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from driver import NOTES, PIXEL, TURNS, AbsentError, Case, absent, failing_async, main
+from driver import NOTES, PIXEL, QUESTION, TURNS, AbsentError, Case, absent, failing_async, main
 from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ToolCallBlock
 from llama_index.core.llms import ChatMessage, DocumentBlock, ImageBlock, TextBlock
 from llama_index.core.memory import Memory
 from llama_index.llms.openai import OpenAIResponses
@@ -75,6 +76,15 @@ async def conversation(
     return texts
 
 
+async def question(case: Case) -> Any:
+    llm = model(case, track_previous_responses=True)
+    tools = [{"type": "function", "name": "Refund", "parameters": QUESTION, "strict": False}]
+    asked = await reply(llm, case, [ChatMessage(role="user", content="Refund order 7.")], tools=tools)
+    [call] = [block for block in asked.blocks if isinstance(block, ToolCallBlock)]
+    answer = ChatMessage(role="tool", content="true", additional_kwargs={"call_id": call.tool_call_id})
+    return (await reply(llm, case, [answer], tools=tools)).content
+
+
 async def failure(case: Case) -> Any:
     """It does not raise for a failed response; it only hands it on."""
     if case.streamed:
@@ -100,6 +110,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, through_json),
         "approve": absent("it has no approvals"),
         "reject": absent("it has no approvals"),
+        "question": question,
         "reasoning": lambda case: conversation(
             case,
             ["How is the weather in Paris?", "Who am I?"],

@@ -4,7 +4,7 @@ import { Agent, OpenAIResponsesModel, hostedMcpTool, run, setTracingDisabled, to
 import OpenAI from "openai";
 import { z } from "zod";
 
-import { NOTES, PIXEL, TURNS, failing, main } from "./driver.mjs";
+import { NOTES, PIXEL, QUESTION, TURNS, failing, main } from "./driver.mjs";
 
 setTracingDisabled(true);
 const WEATHER = "How is the weather in Paris?";
@@ -61,6 +61,21 @@ async function deciding(given, approve) {
   return { asked, text: result.finalOutput };
 }
 
+async function question(given) {
+  const refund = tool({
+    name: "Refund",
+    description: "Refund an order.",
+    parameters: QUESTION,
+    strict: false,
+    execute: async ({ request }) => String(request.order === 7),
+  });
+  // The first response ends the run, so that the second continues it by its id.
+  const fields = { tools: [refund], toolUseBehavior: "stop_on_first_tool" };
+  const first = await play(given, "Refund order 7.", { fields });
+  const output = first.newItems.find((item) => item.type === "tool_call_output_item").rawItem;
+  return (await play(given, [output], { fields, previousResponseId: first.lastResponseId })).finalOutput;
+}
+
 async function asking(given, ...content) {
   return (await play(given, [{ role: "user", content }])).finalOutput;
 }
@@ -91,6 +106,7 @@ await main({
   dumped: (given) => conversation(given, TURNS, (history) => JSON.parse(JSON.stringify(history))),
   approve: (given) => deciding(given, true),
   reject: (given) => deciding(given, false),
+  question,
   reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], whole, stateless),
   image: (given) =>
     asking(

@@ -4,13 +4,14 @@ import base64
 import json
 from typing import Any
 
-from driver import NOTES, PIXEL, TURNS, Case, failing_async, main
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing_async, main
 from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
 
 from agents import (
     Agent,
+    FunctionTool,
     HostedMCPTool,
     ModelSettings,
     OpenAIResponsesModel,
@@ -109,6 +110,16 @@ async def deciding(case: Case, *, approve: bool) -> Any:
     return {"asked": asked, "text": result.final_output}
 
 
+async def question(case: Case) -> Any:
+    async def decide(_: Any, arguments: str) -> str:
+        assert json.loads(arguments)["request"] == {"order": 7}, arguments
+        return "true"
+
+    tool = FunctionTool("Refund", "Refund an order.", QUESTION, decide, strict_json_schema=False)
+    result = await run(case, "Refund order 7.", starting=agent(case, tools=[tool]), auto_previous_response_id=True)
+    return result.final_output
+
+
 async def reasoning(case: Case) -> Any:
     settings = ModelSettings(
         store=False, response_include=["reasoning.encrypted_content"], reasoning=Reasoning(summary="auto")
@@ -158,6 +169,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, is_dumped=True),
         "approve": lambda case: deciding(case, approve=True),
         "reject": lambda case: deciding(case, approve=False),
+        "question": question,
         "reasoning": reasoning,
         "image": image,
         "text_file": text_file,

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from driver import NOTES, PIXEL, TURNS, Case, failing
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing
 from pydantic import BaseModel
 
 
@@ -52,6 +52,7 @@ class Features:
             "dumped": self.dumped,
             "approve": lambda case: self.deciding(case, approve=True),
             "reject": lambda case: self.deciding(case, approve=False),
+            "question": self.question,
             "reasoning": self.reasoning,
             "image": self.image,
             "text_file": self.text_file,
@@ -143,6 +144,14 @@ class Features:
         ]
         final = self.create(case, answers, previous_response_id=response.id)
         return {"asked": [[item.name, json.loads(item.arguments)] for item in asked], "text": final.output_text}
+
+    def question(self, case: Case) -> Any:
+        tools: Any = [{"type": "function", "name": "Refund", "parameters": QUESTION, "strict": False}]
+        asked = self.create(case, "Refund order 7.", tools=tools)
+        [call] = [item for item in asked.output if item.type == "function_call"]
+        assert json.loads(call.arguments)["request"] == {"order": 7}, call.arguments
+        answer: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "true"}]
+        return self.create(case, answer, tools=tools, previous_response_id=asked.id).output_text
 
     def reasoning(self, case: Case) -> Any:
         given: list[Any] = []

@@ -2,7 +2,7 @@
 
 import OpenAI from "openai";
 
-import { CLOCK, NOTES, PIXEL, SCHEMA, TURNS, failing, main } from "./driver.mjs";
+import { CLOCK, NOTES, PIXEL, QUESTION, SCHEMA, TURNS, failing, main } from "./driver.mjs";
 
 const TOOL = { type: "function", name: "clock", description: "Tell the time.", strict: true, parameters: CLOCK };
 const REPORT = { format: { type: "json_schema", name: "report", strict: true, schema: SCHEMA } };
@@ -67,6 +67,15 @@ async function deciding(given, approve) {
   return { asked: asked.map((item) => [item.name, JSON.parse(item.arguments)]), text: final.output_text };
 }
 
+async function question(given) {
+  const tools = [{ type: "function", name: "Refund", parameters: QUESTION, strict: false }];
+  const asked = await create(given, "Refund order 7.", { tools });
+  const call = asked.output.find((item) => item.type === "function_call");
+  if (JSON.parse(call.arguments).request.order !== 7) throw new Error(call.arguments);
+  const answer = [{ type: "function_call_output", call_id: call.call_id, output: "true" }];
+  return (await create(given, answer, { tools, previous_response_id: asked.id })).output_text;
+}
+
 async function asking(given, ...content) {
   return (await create(given, [{ role: "user", content }])).output_text;
 }
@@ -87,6 +96,7 @@ await main({
   dumped: (given) => conversation(given, TURNS, {}, (output) => JSON.parse(JSON.stringify(output))),
   approve: (given) => deciding(given, true),
   reject: (given) => deciding(given, false),
+  question,
   reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], stateless, whole),
   image: (given) =>
     asking(

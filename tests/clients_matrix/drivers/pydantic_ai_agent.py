@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from driver import NOTES, PIXEL, TURNS, Case, absent, failing_async, main
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, absent, failing_async, main
 from pydantic import BaseModel
-from pydantic_ai import Agent, BinaryContent, NativeOutput
+from pydantic_ai import Agent, BinaryContent, NativeOutput, Tool
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai.models.openai import OpenAIResponsesModel, OpenAIResponsesModelSettings
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -59,6 +59,15 @@ async def conversation(case: Case, questions: Any, settings: Any = None, *, is_d
     return texts
 
 
+async def question(case: Case) -> Any:
+    async def decide(request: Any, response_schema: Any = None) -> str:
+        return "true" if request == {"order": 7} else "false"
+
+    tool = Tool.from_schema(decide, "Refund", "Refund an order.", QUESTION)
+    settings = OpenAIResponsesModelSettings(openai_previous_response_id="auto")
+    return await ask(case, "Refund order 7.", tools=[tool], model_settings=settings)
+
+
 async def reasoning(case: Case) -> Any:
     settings = OpenAIResponsesModelSettings(openai_store=False, openai_reasoning_summary="auto")
     return await conversation(case, ["How is the weather in Paris?", "Who am I?"], settings)
@@ -90,6 +99,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, is_dumped=True),
         "approve": absent("it ignores `mcp_approval_request` items"),
         "reject": absent("it ignores `mcp_approval_request` items"),
+        "question": question,
         "reasoning": reasoning,
         "image": image,
         "text_file": text_file,
