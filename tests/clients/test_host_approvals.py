@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agent_framework import Agent
+from agent_framework import Agent, tool
 from tests.host.approving import Wire, answer, kinds, questions
 from tests.host.world import assert_refusal
-from upstream import McpApprovalRequest, McpCall, Text, Upstream, responses_client, turn
+from upstream import McpApprovalRequest, McpCall, Text, ToolCall, Upstream, responses_client, turn
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.options import HistoryOwner
@@ -94,6 +94,36 @@ async def test_in_a_callers_transcript_the_record_decides_what_the_provider_is_t
         await say(http, [user, *changed, *answers(changed)], store=False)
 
         assert sent(upstream) == [*ASKED_OF_DOCS, *ANSWERED]
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_question_about_an_own_tool_is_answered_beside_the_callers_copy_of_it(store: bool) -> None:
+    @tool(approval_mode="always_require")
+    def delete(path: str) -> str:
+        """Delete a file."""
+        return f"deleted {path}"
+
+    user = {"role": "user", "content": "Delete both."}
+    calls = [ToolCall("delete", {"path": path}) for path in ("a.txt", "b.txt")]
+    async with Upstream() as upstream:
+        upstream.script(turn(*calls), Text("Deleted one."), Text("Bye."))
+        agent = Agent(client=responses_client(upstream), tools=[delete])
+        async with serve(AgentHost(agent).app) as http:
+            asked = await say(http, [user], store=store)
+            copies = [{**row, "arguments": '{"path": "c.txt"}'} for row in questions(asked)]
+            transcript = [user, *copies, *answers(copies)]
+            done = await say(http, transcript, store=store)
+            await say(http, [*transcript, *done["output"], {"role": "user", "content": "Bye."}], store=store)
+
+        wanted = [
+            "user: Delete both.",
+            'call delete {"path": "a.txt"}',
+            'call delete {"path": "b.txt"}',
+            "result deleted a.txt",
+            "result Error: Tool call invocation was rejected by user.",
+        ]
+        assert upstream.transcripts[1] == wanted
+        assert sorted(upstream.transcripts[2]) == sorted([*wanted, "assistant: Deleted one.", "user: Bye."])
 
 
 async def test_a_question_that_the_caller_made_up_never_reaches_the_provider() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +21,10 @@ def read() -> dict[str, Any]:
 
 def recorded(outcomes: Sequence[Outcome]) -> dict[str, dict[str, str]]:
     """The outcomes of one client in the form in which they are recorded."""
-    cells: dict[str, dict[str, str]] = {feature: {} for feature in FEATURES}
+    cells: dict[str, dict[str, str]] = {}
     for outcome in outcomes:
         is_absent = outcome.verdict == "absent"
-        cells[outcome.feature][outcome.mode] = outcome.why if is_absent else outcome.verdict
+        cells.setdefault(outcome.feature, {})[outcome.mode] = outcome.why if is_absent else outcome.verdict
     return cells
 
 
@@ -40,14 +40,14 @@ def features() -> dict[str, Any]:
     return {name: {"title": feature.title, "about": feature.about} for name, feature in FEATURES.items()}
 
 
-def write(played: Mapping[str, Sequence[Outcome]]) -> None:
-    """Record the clients that were played, beside those that were recorded before."""
-    known = read()
-    for name, outcomes in played.items():
-        known[name] = {**described(name), "cells": recorded(outcomes)}
+def write(name: str, outcomes: Sequence[Outcome]) -> None:
+    """Record what a client did, beside what is recorded of other clients and features."""
+    clients = read()
+    cells = {**clients.get(name, {}).get("cells", {}), **recorded(outcomes)}
+    clients[name] = {**described(name), "cells": {feature: cells[feature] for feature in FEATURES if feature in cells}}
     table = {
         "modes": MODES,
         "features": features(),
-        "clients": {name: known[name] for name in CLIENTS if name in known},
+        "clients": {known: clients[known] for known in CLIENTS if known in clients},
     }
     FILE.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -62,11 +62,19 @@ class _Questions:
     def settle(self, content: Content, entry: Entry) -> Iterator[Content]:
         match content.type:
             case "function_approval_request" if content.function_call is not None:
-                yield from self._question(content, content.function_call, entry)
+                asked = self._as_recorded(content, entry)
+                yield from self._question(asked, asked.function_call or content.function_call, entry)
             case "function_approval_response":
                 yield from self._answer(content, entry)
             case _:
                 yield content
+
+    def _as_recorded(self, content: Content, entry: Entry) -> Content:
+        """The question with the ids of its record: a caller's copy has only the id on the wire."""
+        response = self._answered.responses.get(entry.item_id or "")
+        if response is None or response.id is None or response.function_call is None:
+            return content
+        return Content.from_function_approval_request(response.id, response.function_call)
 
     def _question(self, content: Content, call: Content, entry: Entry) -> Iterator[Content]:
         if call.hosted:
@@ -85,10 +93,7 @@ class _Questions:
 
         A question that has the id on the wire only was made by a caller: the provider must not act on it.
         """
-        response = self._answered.responses.get(entry.item_id or "")
-        if response is not None and response.id is not None and response.function_call is not None:
-            content = Content.from_function_approval_request(response.id, response.function_call)
-        elif content.id == entry.item_id:
+        if content.id == entry.item_id:
             return
         self._hosted[entry.item_id] = content
         yield content
