@@ -61,7 +61,7 @@ def limitations() -> str:
 
 
 def turn_lifecycle() -> str:
-    """The document that says how a turn can end, and what is told of it then."""
+    """The document of how a turn can end, and what clients see of it."""
     told = runpy.run_path(str(_HERE.parent / _LIFECYCLE))
     parts = ["# How a turn ends", *told["STORY"]]
     for ending, story in told["ENDINGS"].items():

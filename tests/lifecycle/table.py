@@ -47,7 +47,7 @@ STORY: Final = (
     "stores, where the first one ended. **In the next prompt** is what the model is shown of the turn when the "
     "conversation goes on: the `whole` of it, or `nothing`, neither what was asked nor what was answered.",
     "Whatever the ending, what ran (the model's call, tools, what comes before them) was stopped before the process "
-    "says that it is stopped, and before whoever cancels is told. Tools that are not `async` run in threads, which "
+    "says that it is stopped, and before the caller who cancels gets an answer. Tools that are not `async` run in threads, which "
     "nobody can stop: their results are dropped, and a process that ends waits for them.",
     "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Other turns "
     "are not shown before they have ended, and cannot be cancelled by their id: their client hangs up instead. When a "
@@ -61,7 +61,7 @@ ENDINGS: Final[Mapping[Ending, str]] = {
     "cancelled": "`POST /responses/{id}/cancel` while the model answers.",
     "client gone": "The client hangs up while the model answers. In the background the turn goes on.",
     "SIGTERM, short": (
-        "The process is told to stop, and the turn ends within `shutdown_grace`. Whoever waits is told how it ended; "
+        "The process is told to stop, and the turn ends within `shutdown_grace`. A waiting caller learns how it ended; "
         "new turns are refused, with 503 or because the server no longer listens. The process ends with code 0."
     ),
     "SIGTERM, long": (

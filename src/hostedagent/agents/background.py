@@ -51,7 +51,7 @@ class BackgroundRun:
         response_id: The response that the work is for.
         session: Has the service's id of the conversation.
         token: Finds what the service did for the turn in a process that ended.
-        told: What that process told of it.
+        told: What that process had already sent.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an earlier process told of a service's work: it is left out when the service tells everything again.
+"""Drops what an earlier process already sent when a service repeats its work from the beginning.
 
 Texts and reasoning come again in their order, each from an item of the service; calls and results by their ids. The
 host's own items cannot be found by the service's ids, which are kept from callers.

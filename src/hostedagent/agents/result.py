@@ -23,7 +23,7 @@ class Ending:
         self._failed: Failed | None = None
 
     def see(self, update: AgentResponseUpdate) -> bool:
-        """Take note of one update, as it comes from the run; nearly all say nothing.
+        """Inspect one update as it comes from the run; nearly all have no effect.
 
         Returns:
             Whether the model's service says with it that its answer has failed, so that nothing may follow.

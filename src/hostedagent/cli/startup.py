@@ -92,7 +92,7 @@ def stay_unready(host: str, port: int, step: Step) -> None:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: the probe comes every few seconds."""
+            """Log nothing: the probe comes every few seconds."""
 
     for method in _METHODS:
         setattr(Unready, f"do_{method}", Unready.do)

@@ -42,10 +42,10 @@ class Continuation:
         responses: The input's answers to what a workflow waits for, by its request ids.
         response_id: The response that the turn makes, once it has begun.
         has_begun: Whether the turn runs, and gives the lease back itself.
-        made: What the turn did in an earlier process, up to where it is gone on with.
-        checkpoint: Where a workflow is gone on with.
+        made: The items of the turn from an earlier process, up to where it is resumed.
+        checkpoint: Where a workflow is resumed.
         place: Where the turn stands in the work of its model's service.
-        told: What was told of that work in an earlier process, and finished.
+        told: The finished items of that work that an earlier process sent.
         is_lost: Whether another turn had the conversation since.
     """
 
@@ -171,7 +171,7 @@ class Continuations:
         lease = await self.sessions.acquire(scope, request.conversation_id)
         try:
             if lease.was_abandoned:
-                # Whoever held it died in the middle of a turn: what it put into the conversation counts for nothing.
+                # Its holder died in the middle of a turn: what it put into the conversation does not count.
                 left = await orphans(self.store, caller, request.conversation_id, lease.head.response_id)
                 lease.head = replace(lease.head, excluded=lease.head.excluded + left)
             return replace(await self._see(scope, lease.head), lease=lease)
@@ -253,6 +253,6 @@ def _belongs(request: TurnRequest, snapshot: Snapshot, approval: Approval) -> bo
     """Whether a question is one of the conversation that the request continues."""
     if not _keeps_transcript(request):
         return approval.item_id in snapshot.open
-    # Whoever keeps the transcript sends the question back with the answer.
+    # A client that keeps the transcript sends the question back with the answer.
     sent = (item for item in request.input if item.get("type") == "mcp_approval_request")
     return any(item.get("id") == approval.item_id for item in sent)

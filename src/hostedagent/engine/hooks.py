@@ -39,7 +39,7 @@ class BeforeRun(Protocol):
     """Looks at a request, and may return another one. Called once a turn, before the agent is made."""
 
     def __call__(self, request: TurnRequest, /) -> TurnRequest | Awaitable[TurnRequest | None] | None:
-        """Return the request to go on with (`dataclasses.replace`), or `None` for this one.
+        """Return the request to use (`dataclasses.replace`), or `None` for this one.
 
         Only `options`, `metadata`, `user` and `client_headers` may differ: the rest names what is stored already.
 
@@ -100,7 +100,7 @@ class Hooks:
 
 
 async def prepare(hook: BeforeRun, request: TurnRequest) -> TurnRequest:
-    """The request that a turn goes on with.
+    """The request that a turn uses from here on.
 
     Raises:
         ConfigurationError: The hook returned something else, or changed what must stay.

@@ -1,4 +1,4 @@
-"""The output of a response while its turn runs, for whoever asks in between: what is done, and what was said so far."""
+"""The output of a response while its turn runs: finished items, and the text so far of those that are open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns that outlive their process: how far each has come is written down, and whoever comes next goes on from there.
+"""Resumes background turns after a crash: progress is journaled, and the next process continues from the last entry.
 
 A plain agent goes on behind the last result of a tool, a workflow at its last checkpoint, and a run that has ended is
 only saved. What was sent behind that point stays in the response, closed and marked: no prompt sees it. The SDK takes
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
 
 BEGIN_SECONDS: Final = 10.0
-"""How long whoever asks for a response waits until its turn is taken up again."""
+"""Seconds that a request for a response waits until its turn is resumed."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _OVER: Final = ("completed", "failed", "incomplete", "cancelled")
 
 @runtime_checkable
 class CheckpointedRun(Protocol):
-    """A run that can be gone on with in the middle of its turn."""
+    """A run that can be resumed in the middle of its turn."""
 
     def keep_each(self, keep: KeepCheckpoint) -> None:
         """Have every checkpoint of the run kept before the run goes on. Called before the run is pulled."""
@@ -130,7 +130,7 @@ class Recovery:
         response: Mapping[str, Json],
         usage: UsageCount,
     ) -> None:
-        """Write down how far a run has come, each time that it can be gone on with from there."""
+        """Journal the progress of a run each time that it reaches a place from which it can be resumed."""
 
         async def keep(data: bytes, requests: Mapping[str, OpenRequest]) -> None:
             await pump.settled(partial(self.checkpointed, data, requests, response, usage))
@@ -145,7 +145,7 @@ class Recovery:
             pump.then = then
 
     async def announce(self, event: Event) -> bool:
-        """Tell whoever reads on that the turn goes on; `False` when nobody was told that it began."""
+        """Announce to clients that follow the stream that the turn continues; `False` when none saw its beginning."""
         if self.sent.name:
             await self.events.announce(self.sent, event)
         return bool(self.sent.name)
@@ -179,7 +179,7 @@ class Recovery:
             log_failure(logger, f"Writing down how far {self.response_id} has come failed", error)
 
     async def run_ended(self, response: Mapping[str, Json], snapshot: Snapshot) -> None:
-        """The run has ended, and what is saved of it from here on is the same whoever saves it."""
+        """The run has ended, and what is saved of it from here on is the same in any process."""
         if self.journal is None:
             return
         self.journal = replace(self.journal, ended=Ended(_plain(response), snapshot))
@@ -202,7 +202,7 @@ class Recovery:
                 await self.sessions.tokens.delete(self.journal.scope, self.response_id)
             for checkpoint in checkpoints[-2:]:
                 await self.sessions.checkpoints.delete(self.journal.scope, checkpoint)
-        except Exception as error:  # noqa: BLE001 - taken up again, it ends in the same way
+        except Exception as error:  # noqa: BLE001 - when it is resumed, it ends in the same way
             log_failure(logger, f"Writing down that {self.response_id} is over failed", error)
         self.journals.forget_later(self.response_id)
 
@@ -216,7 +216,7 @@ class Recoveries:
         store: The response store.
         active: The responses that this process is producing.
         events: The events that earlier processes sent.
-        is_on: Whether turns in the background are taken up again.
+        is_on: Whether background turns are resumed.
     """
 
     def __init__(
@@ -263,7 +263,7 @@ class Recoveries:
             self._active.close(response_id)
 
     async def beginning(self, response_id: str) -> None:
-        """Wait while the turn is being taken up again: the SDK has it then, and does not show it yet."""
+        """Wait while the turn is being resumed: the SDK has it then, and does not show it yet."""
         turn = self._active.get(response_id)
         if turn is not None and turn.resuming is not None:
             with suppress(TimeoutError):
@@ -288,7 +288,7 @@ class Recoveries:
                 resuming.sent = await self._events.repair(response_id, user)
             resuming.journal = journal
         except BaseException:
-            self.began(response_id)  # It does not begin now: whoever asks for the response must not wait for it.
+            self.began(response_id)  # It does not begin now: a request for the response must not wait for it.
             raise
         return Caller(journal.scope, journal.isolation, user, call_id)
 

@@ -38,7 +38,7 @@ DEFAULTS: Final[Mapping[str, Json]] = {
     "safety_identifier": None,
     "prompt_cache_key": None,
 }
-"""Required field to the value that stands when the turn says nothing."""
+"""Required field to the value that it has when the turn sets none."""
 
 
 def complete(response: Mapping[str, Json]) -> dict[str, Json]:

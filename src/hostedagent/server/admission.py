@@ -32,7 +32,7 @@ _ONCE: Final = frozenset(
     name.encode()
     for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, RESPONSE_ID_HEADER)
 )
-"""Headers that must not be repeated: whoever reads them would have to choose, and not everybody chooses the same."""
+"""Headers that must not be repeated: readers would have to choose one, and would not all choose the same."""
 
 _PARSED_AT_ONCE: Final = 128 * 1024
 """Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PROBE: Final = "/readiness"
-"""Asked for by the address of the container, and says nothing of anybody."""
+"""Probed by the address of the container; the answer reveals nothing about a user."""
 
 _ALLOW: Final = "allow the name with HostOptions(allowed_hosts=...)."
 

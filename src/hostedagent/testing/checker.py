@@ -143,7 +143,7 @@ class Grammar:
         return response
 
     def _again(self) -> None:
-        """Another process goes on with the turn: nothing is open, and all that was sent is still there."""
+        """Another process resumes the turn: nothing is open, and everything that was sent is still there."""
         response = self._known_response()
         self._check(response.get("status") == "in_progress", f"has response.status {response.get('status')!r}")
         self._check(len(self._done) == len(self._items), "comes while items are open")

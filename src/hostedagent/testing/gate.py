@@ -24,7 +24,7 @@ class Gate:
         gate = Gate()
         client = OfflineChatClient(script=[["Hello ", gate, "world"]])
         ...
-        await gate.reached()  # the model has said "Hello " and stands still
+        await gate.reached()  # the model has sent "Hello " and waits
         gate.open()
         ```
     """

@@ -22,7 +22,7 @@ ROLES: Final[dict[str, tuple[str, str]]] = {
     "eadc314b-1a2d-4efa-be10-5d325db5065e": ("Foundry Project Manager", "deploys agents"),
     "53ca6127-db72-4b80-b1b0-d745d6d5456d": ("Foundry User", "runs the agent here, or calls it"),
 }
-"""Role to its name and to whoever needs it on the project. Owner and Contributor do not replace them."""
+"""Role to its name and to the principal that needs it on the project. Owner and Contributor do not replace them."""
 
 ASSIGN: Final = (
     'az role assignment create --assignee-object-id "{principal}" --assignee-principal-type {kind}'

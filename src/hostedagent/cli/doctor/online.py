@@ -1,4 +1,4 @@
-"""Checks that ask Azure, for `--online`: a token for the Foundry project, and the roles of whoever it is for.
+"""Checks that ask Azure, for `--online`: a token for the Foundry project, and the roles of its principal.
 
 Everything together takes `PATIENCE` seconds at most. Nothing but names of roles and of error classes is shown.
 """
@@ -30,7 +30,7 @@ ALSO: Final[dict[str, frozenset[str]]] = {
 
 NO_TOKEN: Final = Rule("credentials.token", "error", "There is no token for " + DATA_SCOPE + ": {reason}.", "az login")
 MISSING: Final = Rule(
-    "roles.missing", "error", "{principal} lacks the role {name} on the project, which whoever {who} needs.", ASSIGN
+    "roles.missing", "error", "{principal} lacks the role {name} on the project, which the one who {who} needs.", ASSIGN
 )
 UNKNOWN: Final = Rule(
     "roles.unknown",
@@ -68,7 +68,7 @@ def token(project: Project, open_credential: OpenCredential = default_credential
 
 
 def roles(project: Project, open_credential: OpenCredential = default_credential, arm: str = ARM) -> Iterator[Finding]:
-    """Whether whoever is signed in has the roles, directly or by a group."""
+    """Whether the signed-in principal has the roles, directly or by a group."""
     scope = project.azd.get(PROJECT_ID) or project.local.get(PROJECT_ID)
     if not scope:
         return

@@ -13,7 +13,7 @@ def required_text(item: Item, name: str, *, may_be_empty: bool = False) -> str:
     """A text field.
 
     Raises:
-        InvalidRequest: It is missing, not a string, or empty where that says nothing.
+        InvalidRequest: It is missing, not a string, or empty where it must not be.
     """
     value = item.get(name)
     if not isinstance(value, str) or not (value or may_be_empty):

@@ -1,7 +1,7 @@
 """Functions: a call that is streamed, and what it returned.
 
 A call's fragments belong together by the occurrence id that Agent Framework stamps on them, else by the call id. A
-snapshot of the arguments ends the call. The metadata-only repeat that follows a client-side tool's call says nothing
+snapshot of the arguments ends the call. The metadata-only repeat that follows a client-side tool's call adds nothing
 new and is dropped. A call of a tool that asks for approval is kept back: the caller is asked instead (see
 `approval.py`), and sees the call in the turn that runs it.
 """

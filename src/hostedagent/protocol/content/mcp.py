@@ -144,7 +144,7 @@ class OpenMcpCall(CallItem):
 
 
 def _arguments(content: Content) -> str:
-    """The arguments as JSON; an empty mapping says nothing, since a provider may send the real ones later."""
+    """The arguments as JSON; an empty mapping counts as none, since a provider may send the real ones later."""
     if content.arguments:
         return content.arguments if isinstance(content.arguments, str) else wire_json(content.arguments)
     return raw_text(content, "arguments")

@@ -1,6 +1,6 @@
 """Consent: a tool needs the user to sign in somewhere first. The link goes out, and the turn ends until that is done.
 
-A link that is not safe to show is never sent: the turn fails instead, and says nothing of the link.
+A link that is not safe to show is never sent: the turn fails instead, without naming the link.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Items that were cut off: their events are completed from those that were sent, so that each begins and ends once.
 
-What is cut off stays in the response, and no prompt sees it: whoever goes on with the turn says it anew.
+Output that was cut off stays in the response, and no prompt sees it: the process that resumes the turn repeats it.
 """
 
 from __future__ import annotations

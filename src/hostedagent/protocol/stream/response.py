@@ -1,7 +1,7 @@
 """The response that a turn builds, and the events that report its beginning, its items and its end.
 
 Nothing is copied. The item of an `output_item.done` event is the item in `response["output"]`, and the snapshot in a
-response event shares its items. So an event belongs to the turn: whoever sends it may read it, and must copy it before
+response event shares its items. So an event belongs to the turn: its sender may read it, and must copy it before
 writing into it. Two writers are exempt, because they own what they change: `coalescing` joins deltas that it has not
 passed on yet, and the turn sets fields of `response` itself, which no event shows directly.
 

@@ -19,7 +19,7 @@ from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Json, MutableItem
 
 _ITEMS: Final = frozenset({"function_result", "function_approval_response"})
-"""What is an item of its own, whoever says it."""
+"""Contents that are items of their own, whatever the role of their message."""
 
 
 def split(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:

@@ -1,6 +1,6 @@
-"""The log of events that the SDK keeps of a background stream, made ready for a turn that is taken up again.
+"""Prepares the event log that the SDK keeps of a background stream for a turn that is resumed.
 
-Whoever was cut off reads on where he stopped, so nothing in the log is changed: what was open is closed as incomplete,
+A reconnecting client resumes after its last event, so nothing in the log changes: open items are closed as incomplete,
 and what comes is numbered on. The SDK numbers by the log before it asks for the first event, so this comes before that.
 """
 

@@ -44,7 +44,7 @@ class EventBuffers:
         if not self._are_on_disk or any([await _is_known(name) for name in names]):
             return
         if (await store.get(caller, response_id)).get("status") in ("in_progress", "queued"):
-            return  # Its turn is about to be taken up again, and finds them itself.
+            return  # Its turn is about to be resumed and finds them itself.
         for name in names:
             stream = await streams.get_or_create(name)
             try:
