@@ -47,8 +47,8 @@ STORY: Final = (
     "stores, where the first one ended. **In the next prompt** is what the model is shown of the turn when the "
     "conversation goes on: the `whole` of it, or `nothing`, neither what was asked nor what was answered.",
     "Whatever the ending, what ran (the model's call, tools, what comes before them) was stopped before the process "
-    "says that it is stopped, and before the caller who cancels gets an answer. Tools that are not `async` run in threads, which "
-    "nobody can stop: their results are dropped, and a process that ends waits for them.",
+    "says that it is stopped, and before the caller who cancels gets an answer. Tools that are not `async` run in "
+    "threads, which nobody can stop: their results are dropped, and a process that ends waits for them.",
     "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Other turns "
     "are not shown before they have ended, and cannot be cancelled by their id: their client hangs up instead. When a "
     "client cancels or leaves, the protocol keeps nothing of the output. When the process is told to stop, what was "

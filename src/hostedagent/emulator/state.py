@@ -1,6 +1,6 @@
 """State stores: named sets of items with ETags and a time to live; pure, with the clock given from outside.
 
-Stores belong to the agent, whichever user asks. The items of a store made with `user_isolation` belong to one user each; the
+Stores belong to the agent, not to a user. The items of a store with `user_isolation` belong to one user each; the
 others are shared by all. Time to live counts from the last write, reading does not prolong it.
 """
 

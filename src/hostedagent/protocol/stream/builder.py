@@ -172,7 +172,7 @@ class Projection:
         return key if key is not None else lane.latest.get(codec.family, (codec.family,))
 
     def _end_others(self, lanes: Iterable[_Lane], key: Key, part: Part) -> Iterator[Emission]:
-        """Close what `part` ends: its author's items, and the call that a tool's result answers, whichever author made it."""
+        """Close what `part` ends: its author's items, and the call that a tool's result answers."""
         for lane in lanes:
             for other in lane.ended_by(part, key):
                 yield from self._end(lane, other, End(before=part))
