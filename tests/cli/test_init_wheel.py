@@ -181,3 +181,20 @@ def test_doctor_finds_nothing_in_the_project(uv: Shell, project: Path) -> None:
         "Dockerfile": [],
         "environment": [],
     }
+
+
+def test_the_project_can_be_installed_where_it_is_as_azd_does_for_a_local_run(
+    uv: Shell, project: Path, tmp_path: Path
+) -> None:
+    """`azd ai agent run` installs with `uv pip install -e .`, and then runs the start command."""
+    code, said = uv.run(tmp_path, "venv", "--quiet", "env")
+    assert code == 0, said
+    python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    code, said = uv.run(project, "pip", "install", "--quiet", "--python", str(python), "-e", ".")
+
+    assert code == 0, said
+    start = subprocess.run([python, "-m", "hostedagent", "--version"], capture_output=True, text=True, check=True)
+    assert start.stdout.startswith("hostedagent ")
+    assert [path.name for path in project.glob("*.egg-info")] == ["shop.egg-info"]
+    assert "*.egg-info/" in (project / ".gitignore").read_text().splitlines()

@@ -61,6 +61,11 @@ def untested_python(bench: Bench) -> None:
     bench.distribution("hostedagent", "0.1.0", *lines)
 
 
+def our_server(bench: Bench) -> None:
+    port_taken(bench)
+    bench.monkeypatch.setattr("hostedagent.cli.doctor.machine._is_ours", bool)
+
+
 def port_taken(bench: Bench) -> None:
     bench.process["PORT"] = str(bench.busy_port())
 
@@ -101,6 +106,7 @@ MACHINE = [
     Case("packages.foundry", "packages", foundry_missing, "uv pip install agent-framework-foundry"),
     Case("port.wrong", "port", local(PORT="many"), "export PORT=8088"),
     Case("port.taken", "port", port_taken, "hostedagent run main.py --port 0"),
+    Case("port.ours", "port", our_server, "hostedagent run main.py --port 0"),
     Case("home.closed", "home", home_is_a_file, "export HOME=$(mktemp -d)"),
 ]
 
@@ -159,6 +165,12 @@ WHOLE_YAML = [
         "azure.yaml",
         yaml("      - ai-project", "      - database"),
         "In azure.yaml write below services: database: {host: azure.ai.project}",
+    ),
+    Case(
+        "yaml.versions",
+        "azure.yaml",
+        yaml('azd: ">=1.32.0"', 'azd: ">=1.20.0"'),
+        'In azure.yaml write below requiredVersions: azd: ">=1.32.0"',
     ),
     Case("yaml.legacy", "azure.yaml", file("agent.yaml", "kind: hosted\n"), "git rm agent.yaml"),
 ]
@@ -276,6 +288,12 @@ DOCKERFILE = [
         "Dockerfile",
         docker("FROM python:3.13-slim AS build\n", "FROM python:3.13-slim AS build\nRUN --mount=type=cache true\n"),
         "In the Dockerfile write line 5 without --mount.",
+    ),
+    Case(
+        "docker.loopback",
+        "Dockerfile",
+        docker('"0.0.0.0"]', '"127.0.0.1"]'),
+        "In the Dockerfile write line 43 with --host 0.0.0.0",
     ),
     Case("docker.env_file", "Dockerfile", file(".dockerignore", "tests\n"), "echo .env >> .dockerignore"),
 ]

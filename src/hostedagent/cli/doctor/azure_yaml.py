@@ -12,6 +12,7 @@ from typing import Any, Final
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
 from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.cli.doctor.versions import versions
 from hostedagent.platform import RESERVED_PREFIXES
 
 PROTOCOL: Final = "2.0.0"
@@ -205,6 +206,7 @@ def _whole(project: Project, config: Mapping[str, Any]) -> Iterator[Finding]:
         yield APP_NAME.found(name=name, wanted=_slug(name).lower())
     if not project.agents:
         yield NO_AGENT.found()
+    yield from versions(config)
     infra = mapping(config.get("infra"))
     path, module = str(infra.get("path") or "infra"), str(infra.get("module") or "main")
     if infra.get("provider", "bicep") == "bicep" and not (project.folder / path / f"{module}.bicep").is_file():

@@ -13,6 +13,7 @@ from hostedagent.cli.doctor.rules import Finding, Rule
 _CONTINUED: Final = re.compile(r"\\[ \t]*$")
 _HEREDOC: Final = re.compile(r"<<-?[\"']?[A-Za-z_]\w*")
 _ROOT: Final = frozenset({"", "0", "root"})
+_BINDS_LOOPBACK: Final = re.compile(r"--host[\s\"',=]+(127\.[\d.]+|localhost|::1)")
 _BUILDKIT: Final[dict[str, re.Pattern[str]]] = {
     "RUN": re.compile(r"(?:^|\s)--(?:mount|network|security|device)\b"),
     "COPY": re.compile(r"(?:^|\s)--(?:link|chmod|parents|exclude)\b"),
@@ -45,6 +46,12 @@ BUILDKIT: Final = Rule(
     "error",
     "Dockerfile:{line}: {syntax} needs BuildKit, which the registry's remote build does not have.",
     "In the Dockerfile write line {line} without {syntax}.",
+)
+LOOPBACK: Final = Rule(
+    "docker.loopback",
+    "error",
+    "Dockerfile:{line}: the server binds {address}, which nothing outside of the container reaches.",
+    "In the Dockerfile write line {line} with --host 0.0.0.0",
 )
 ENV_FILE: Final = Rule(
     "docker.env_file",
@@ -125,7 +132,20 @@ def _buildkit(instructions: list[Instruction]) -> Iterator[Finding]:
             yield BUILDKIT.found(line=row.line, syntax=heredoc[0])
 
 
-_CHECKS: Final[tuple[Callable[[list[Instruction]], Iterator[Finding]], ...]] = (_platform, _user, _bytecode, _buildkit)
+def _loopback(instructions: list[Instruction]) -> Iterator[Finding]:
+    for row in _last_stage(instructions):
+        bound = _BINDS_LOOPBACK.search(row.rest) if row.keyword in ("CMD", "ENTRYPOINT") else None
+        if bound:
+            yield LOOPBACK.found(line=row.line, address=bound[1])
+
+
+_CHECKS: Final[tuple[Callable[[list[Instruction]], Iterator[Finding]], ...]] = (
+    _platform,
+    _user,
+    _bytecode,
+    _buildkit,
+    _loopback,
+)
 
 
 def _env_file(project: Project, instructions: list[Instruction]) -> Iterator[Finding]:

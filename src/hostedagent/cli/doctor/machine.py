@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import platform
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -55,6 +57,12 @@ FOUNDRY_MISSING: Final = Rule(
 PORT_WRONG: Final = Rule("port.wrong", "error", "PORT is {port!r}, which is no port.", "export PORT=8088")
 PORT_TAKEN: Final = Rule(
     "port.taken", "error", "Port {port} cannot be used: {reason}", "hostedagent run {target} --port 0"
+)
+PORT_OURS: Final = Rule(
+    "port.ours",
+    "note",
+    "A hostedagent server runs on port {port} already; hostedagent chat talks to it.",
+    "hostedagent run {target} --port 0",
 )
 HOME_CLOSED: Final = Rule(
     "home.closed",
@@ -130,6 +138,9 @@ def port(project: Project) -> Iterator[Finding]:
     try:
         free_port("127.0.0.1", int(text))
     except PortError as error:
+        if _is_ours(int(text)):
+            yield PORT_OURS.found(port=text, target=project.target or USUAL[0])
+            return
         yield PORT_TAKEN.found(port=text, reason=error, target=project.target or USUAL[0])
 
 
@@ -144,6 +155,18 @@ def home(project: Project) -> Iterator[Finding]:
             return
     except OSError as error:
         yield HOME_CLOSED.found(home=text, reason=error.strerror or error)
+
+
+def _is_ours(port: int) -> bool:
+    """Whether a server of hostedagent answers there: by its error for a route that it does not have."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostedagent", timeout=2) as answer:
+            body = answer.read(4096)
+    except urllib.error.HTTPError as error:
+        body = error.read(4096)
+    except (OSError, ValueError):
+        return False
+    return b"Responses are at " in body
 
 
 def _installed(name: str) -> str | None:
