@@ -31,6 +31,52 @@ _ROLES: Final = {
     "own": "of the role it names",
 }
 
+_SDK_DIFFERENCES: Final = (
+    (
+        "`input` is missing or empty",
+        "runs the handler",
+        "400, `invalid_value`",
+        "an agent needs something to answer",
+    ),
+    (
+        "`code` of an error",
+        "`invalid_request_error`, whatever it is",
+        "`not_found`, `invalid_value`, ...",
+        "clients tell errors apart by it; `type` is the same",
+    ),
+    (
+        "`details` of an error",
+        "a list of every field",
+        "none: `param` and `message` name the first field",
+        "the form that OpenAI's clients read",
+    ),
+    (
+        "`previous_response_id` is malformed",
+        "400",
+        "404",
+        "an id that does not exist, whatever its form",
+    ),
+    (
+        "`response_id`, `x-agent-response-id`",
+        "always taken",
+        "taken when hosted; else the body's is refused and the header ignored",
+        "outside of the platform they come from the caller, who must not choose ids",
+    ),
+    (
+        "`x-agent-session-id` of a refusal",
+        "sent",
+        "not sent",
+        "a refused request has no session",
+    ),
+    (
+        "Span of a request",
+        "the SDK's `create_response`, by its hook",
+        "the host's span of the turn ([telemetry](telemetry.md))",
+        "one span for each turn, with what the turn knows",
+    ),
+)
+"""What the SDK's own contract tests expect otherwise."""
+
 
 def content_types() -> str:
     """The document that says what becomes of every content type and every item type."""
@@ -57,6 +103,12 @@ def limitations() -> str:
             for codec in CODECS
             if codec.limits
         ),
+        "## Differences from the contract tests of the SDK",
+        "`azure-ai-agentserver-responses` 2.3.0 has contract tests in its source distribution. With a host of "
+        "hostedagent in place of the SDK's own, they differ in this:",
+        _table(("", "SDK", "hostedagent", "Why"), _SDK_DIFFERENCES),
+        "Tests that reach into the SDK, or whose handlers outlive the request that they answer, say nothing about a "
+        "host that runs agents, and are not counted.",
     )
 
 
