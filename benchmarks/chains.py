@@ -165,8 +165,8 @@ CHAINS: Final = (
         systems=("ours", "sdk", "thin", "agent", "helpers", "peer"),
     ),
     Chain(
-        name="chain-file",
-        title="chain of 200 turns, in files",
+        name="chain-disk",
+        title="chain of 200 turns, on disk: ours in SQLite, the others in files",
         store="file",
         systems=("ours", "sdk", "helpers", "peer"),
     ),

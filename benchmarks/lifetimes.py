@@ -111,7 +111,7 @@ LIFETIMES: Final = (
     ),
     Growth(
         name="growth",
-        title="resident memory, streamed turns of 20 deltas in files",
+        title="resident memory, streamed turns of 20 deltas on disk",
         body=says(20, stream=True),
         marks=(1_000, 10_000),
         store="file",

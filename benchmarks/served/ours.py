@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import settings
 from model import agent
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
+from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
 
 
 def stores() -> Stores:
     match settings.STORE:
-        case "file":
-            return file_stores(settings.ROOT)
+        case "file":  # What the others keep in files.
+            return sqlite_stores(Path(settings.ROOT) / "state.db")
         case "foundry":
             return foundry_stores()
         case _:

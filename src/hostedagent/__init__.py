@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         StopCause,
     )
     from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
-    from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
+    from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
 
     __version__: str
 
@@ -76,12 +76,12 @@ _HOME = {
     "Stores": "hostedagent.stores.factory",
     "TurnRequest": "hostedagent.protocol.request.turn_request",
     "current_turn": "hostedagent.protocol.request.turn_request",
-    "file_stores": "hostedagent.stores.factory",
     "foundry_stores": "hostedagent.stores.factory",
     "get_current_isolation_keys": "hostedagent.identity",
     "memory_stores": "hostedagent.stores.factory",
     "reset_current_isolation_keys": "hostedagent.identity",
     "set_current_isolation_keys": "hostedagent.identity",
+    "sqlite_stores": "hostedagent.stores.factory",
 }
 """Public name to its module: imported when first used, so that `import hostedagent` costs nothing."""
 
@@ -112,12 +112,12 @@ __all__ = [
     "Stores",
     "TurnRequest",
     "current_turn",
-    "file_stores",
     "foundry_stores",
     "get_current_isolation_keys",
     "memory_stores",
     "reset_current_isolation_keys",
     "set_current_isolation_keys",
+    "sqlite_stores",
 ]
 
 

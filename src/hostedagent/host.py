@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from starlette.middleware import Middleware
@@ -43,10 +44,8 @@ from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.factory import Stores, default_stores
-from hostedagent.stores.instrumentation import measured
+from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
-from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.providers import ProviderResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 
@@ -65,7 +64,7 @@ _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], Histo
 
 _ARGUMENTS: Final[Mapping[str, tuple[type, str]]] = {
     "options": (HostOptions, "HostOptions(...)"),
-    "stores": (Stores, "the result of memory_stores(), file_stores() or foundry_stores()"),
+    "stores": (Stores, "the result of memory_stores(), sqlite_stores() or foundry_stores()"),
     "hooks": (Hooks, "Hooks(...)"),
     "prefix": (str, "a path such as '/agents/writer'"),
 }
@@ -161,13 +160,13 @@ class AgentHost:
         self._options = options = options or HostOptions()
         self._prefix = prefix.rstrip("/")
         chosen = stores or default_stores(options.retention)
-        if options.resilient_background and isinstance(chosen.state, MemoryStateStore):
+        if options.resilient_background and not chosen.is_durable:
             raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
-        self._stores = measured(chosen)
+        self._stores = replace(chosen, state=TimedStore(chosen.state))
         state, terms = self._stores.state, self._stores.terms
         self._running, self._journals = Running(state, terms), Journals(state)
         active = ActiveTurns()
-        store = ResponseStore(ProviderResponses(self._stores.responses), active, running=self._running)
+        store = ResponseStore(self._stores.responses, active, running=self._running)
         source = AgentSource(agent_or_factory)
         start = start_type(source.sample.workflow) if source.sample is not None else None
         approvals = Approvals(state, ttl=options.retention)

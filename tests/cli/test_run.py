@@ -139,12 +139,12 @@ def test_the_start_says_what_took_its_time(tmp_path: Path) -> None:
 
 def test_what_is_kept_in_files_is_there_after_a_restart(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(AGENT)
-    with running(tmp_path, "--store", "file") as server:
+    with running(tmp_path, "--store", "sqlite") as server:
         server.until("Ready at ")
         response_id = server.ask()["id"]
         assert server.stop() == 0
 
-    with running(tmp_path, "--store", "file") as server:
+    with running(tmp_path, "--store", "sqlite") as server:
         server.until("Ready at ")
         assert server.refusal(f"/responses/{response_id}")[0] == 200
     assert (tmp_path / ".hostedagent").is_dir()

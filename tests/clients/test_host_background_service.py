@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,36 +10,40 @@ from typing import Any
 import pytest
 from agent_framework import Agent, tool
 from hosted import Hosted
+from tests.stores.records import WatchedStore, value_of
 from upstream import Break, Gate, Text, ToolCall, Upstream, responses_client
 
 from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.agents import background
 from hostedagent.agents.background import BackgroundRun
-from hostedagent.identity import Scope
-from hostedagent.stores.base import Etag, Value
-from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.base import Etag, Key, Write
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import serve
 
 
-class Kept(MemoryStateStore):
-    """A state store that tells which tokens are in it."""
+class Kept(WatchedStore):
+    """A store that shows which tokens are in it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(MemoryStore())
         self.tokens: dict[str, Any] = {}
         self.saved: list[Any] = []
 
-    async def put(self, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None) -> Etag:
-        if kind == TOKEN:
-            self.tokens[key] = value["token"]
-            self.saved.append((value["token"]["response_id"], len(value["calls"])))
-        return await super().put(scope, kind, key, value, expect=expect)
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        for write in writes:
+            if write.key.kind == TOKEN:
+                value = value_of(write)
+                self.tokens[write.key.name] = value["token"]
+                self.saved.append((value["token"]["response_id"], len(value["calls"])))
+        return await super().write(caller, writes)
 
-    async def delete(self, scope: Scope, kind: str, key: str, *, expect: Etag | None = None) -> None:
-        if kind == TOKEN:
-            self.tokens.pop(key, None)
-        await super().delete(scope, kind, key, expect=expect)
+    async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
+        for key in keys:
+            if key.kind == TOKEN:
+                self.tokens.pop(key.name, None)
+        await super().delete(caller, keys, expect=expect)
 
 
 class Weather:
@@ -169,7 +173,7 @@ async def test_work_that_the_service_no_longer_has_is_not_asked_for_for_ever(mon
         asked.append(token)
         raise LookupError
 
-    tokens = ContinuationTokens(MemoryStateStore())
+    tokens = ContinuationTokens(MemoryStore())
     run = BackgroundRun(attempt, tokens, Scope("x"), "response", token={"response_id": "resp_1"})
 
     with pytest.raises(LookupError):

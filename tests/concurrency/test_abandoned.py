@@ -1,34 +1,39 @@
 """Turns that the SDK leaves because the response store failed: the conversation is free, whatever failed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
-from hostedagent.stores.factory import Stores, memory_stores
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Key, Record, Write
+from hostedagent.stores.documents import ITEM, MEMBERS, RESPONSE
+from hostedagent.stores.factory import Stores
+from hostedagent.stores.memory import MemoryStore
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
 
 
-class FailingDocuments(MemoryDocuments):
-    """Documents of which one call fails."""
+class FailingStore(MemoryStore):
+    """A store of which one call for responses or items fails."""
 
     def __init__(self) -> None:
         super().__init__()
         self.left = -1
 
-    def count(self) -> None:
+    def count(self, keys: Iterable[Key]) -> None:
+        if not any(key.kind in (RESPONSE, ITEM, MEMBERS) for key in keys):
+            return
         self.left -= 1
         if self.left == 0:
             raise OSError("the disk is gone")
 
-    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
-        self.count()
-        return await super().read(keys)
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        self.count(keys)
+        return await super().read(caller, keys)
 
-    async def write(self, documents: Mapping[str, bytes]) -> None:
-        self.count()
-        await super().write(documents)
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        self.count(write.key for write in writes)
+        return await super().write(caller, writes)
 
 
 async def given_back(state: WatchedState) -> None:
@@ -41,8 +46,9 @@ async def given_back(state: WatchedState) -> None:
 @pytest.mark.parametrize("streams", [True, False])
 async def test_a_turn_whose_store_failed_gives_the_conversation_back(streams: bool, background: bool) -> None:
     agent = Echo()
-    documents, state = FailingDocuments(), WatchedState(memory_stores().state)
-    stores = Stores(responses=DocumentResponses(documents), state=state)
+    documents = FailingStore()
+    state = WatchedState(documents)
+    stores = Stores.over(state)
     body = {"input": "unlucky", "conversation": "conv_1", "stream": streams, "background": background}
     failures = 0
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent.stores.base import StateUnavailable
+from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Clock, Echo, WatchedState, processes, say, told
@@ -23,7 +23,7 @@ def state() -> WatchedState:
 
 @pytest.fixture
 def stores(clock: Clock, state: WatchedState) -> Stores:
-    return Stores(responses=memory_stores().responses, state=state, terms=clock.terms)
+    return Stores.over(state, terms=clock.terms)
 
 
 def begin(client: InProcessClient, text: str, **fields: Any) -> "asyncio.Task[dict[str, Any]]":
@@ -66,7 +66,7 @@ async def test_a_renewal_that_failed_is_tried_again(clock: Clock, stores: Stores
     async with processes(agent, stores, 2) as (one, other):
         slow = begin(one, "slow")
         await gate.reached()
-        state.refusals.append(StateUnavailable("gone for a moment"))
+        state.refusals.append(StoreUnavailable("gone for a moment"))
         clock.now += 20
         await clock.wake()
         clock.now += 20
@@ -86,7 +86,7 @@ async def test_a_turn_that_cannot_renew_stops_when_its_lease_has_expired(
     async with processes(agent, stores) as (one,):
         slow = begin(one, "slow")
         await gate.reached()
-        state.refusals.append(StateUnavailable("gone for long"))
+        state.refusals.append(StoreUnavailable("gone for long"))
         clock.now += 60
         await clock.wake()
         answer = await slow
@@ -163,7 +163,7 @@ async def test_a_request_whose_lease_could_not_be_taken_keeps_nobody_out(stores:
     agent = Echo()
 
     async with processes(agent, stores) as (one,):
-        state.refusals.append(StateUnavailable("no answer"))
+        state.refusals.append(StoreUnavailable("no answer"))
         assert await status(one, "first") == 503
         await say(one, "again")
 

@@ -12,11 +12,11 @@ import pytest
 from agent_framework import AgentResponseUpdate, Message
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
 
+from hostedagent.engine import responses
 from hostedagent.server.agentserver.ownership import EventBuffers
-from hostedagent.stores import documents, leases, responses
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores import documents, leases
 from hostedagent.stores.factory import Stores
-from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Echo, processes
 
@@ -24,9 +24,7 @@ FEW, MANY = 100, 400
 
 
 def small_stores() -> Stores:
-    return Stores(
-        responses=DocumentResponses(MemoryDocuments(max_bytes=50_000)), state=MemoryStateStore(max_entries=20)
-    )
+    return Stores.over(MemoryStore(max_bytes=60_000), is_durable=False)
 
 
 @pytest.fixture(autouse=True)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hostedagent.stores.factory import Stores, file_stores, memory_stores
+from hostedagent.stores.factory import Stores, memory_stores, sqlite_stores
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Echo, processes, say, told
 
 MakeStores = Callable[[], Stores]
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "sqlite"])
 def make_stores(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStores:
-    return memory_stores if request.param == "memory" else lambda: file_stores(tmp_path)
+    return memory_stores if request.param == "memory" else lambda: sqlite_stores(tmp_path / "state.db")
 
 
 async def attempt(client: InProcessClient, word: str, *, streams: bool) -> bool:

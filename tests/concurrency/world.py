@@ -1,7 +1,7 @@
 """What the tests of turns at the same time share: an agent that counts, a clock, and hosts that share their stores."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Content, Message, ResponseStream
 
 from hostedagent import AgentHost
-from hostedagent.identity import Scope
-from hostedagent.stores.base import Etag, StateStore, Value, Versioned
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Store, Value, Write
 from hostedagent.stores.factory import Stores
 from hostedagent.stores.leases import Terms
 from hostedagent.testing import Gate, InProcessClient, serve
+from tests.stores.records import WatchedStore, value_of
 
 
 class Echo:
@@ -94,28 +95,22 @@ class Clock:
         return Terms(clock=self, sleep=self.sleep)
 
 
-class WatchedState:
-    """A state store that tells of each write to a conversation's record, and can refuse the next ones."""
+class WatchedState(WatchedStore):
+    """A store that reports each write to a conversation's record, and can refuse the next ones."""
 
-    def __init__(self, inner: StateStore) -> None:
-        self._inner = inner
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
         self.refusals: list[Exception] = []
         self.written: asyncio.Queue[Value] = asyncio.Queue()
-        self.keys = inner.keys
 
-    async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
-        return await self._inner.get(scope, kind, key)
-
-    async def put(self, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None) -> Etag:
-        if kind == "conversation" and self.refusals:
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        values = [value_of(write) for write in writes if write.key.kind == "conversation"]
+        if values and self.refusals:
             raise self.refusals.pop(0)
-        etag = await self._inner.put(scope, kind, key, value, expect=expect)
-        if kind == "conversation":
+        etags = await super().write(caller, writes)
+        for value in values:
             self.written.put_nowait(value)
-        return etag
-
-    async def delete(self, scope: Scope, kind: str, key: str, *, expect: Etag | None = None) -> None:
-        await self._inner.delete(scope, kind, key, expect=expect)
+        return etags
 
 
 async def _nothing() -> None: ...

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
 from hostedagent.emulator import Emulator
-from hostedagent.stores.base import StateStore
-from hostedagent.stores.foundry import FoundryState
-from hostedagent.testing.store_contract import PassTime, StateStoreContract
+from hostedagent.stores.base import Store
+from hostedagent.stores.foundry.store import FoundryStore
+from hostedagent.testing.store_contract import PassTime, StoreContract
 
 TTL = 100.0
 
@@ -25,14 +24,17 @@ class Clock:
         self.now += fraction * TTL
 
 
-def connect(emulator: Emulator, **options: Any) -> AbstractAsyncContextManager[FoundryState]:
-    return FoundryState(
-        endpoint=emulator.endpoint, credential=emulator.credential, ca_file=emulator.ca_file, ttl=TTL, **options
+def connect(emulator: Emulator) -> AbstractAsyncContextManager[FoundryStore]:
+    return FoundryStore(
+        endpoint=emulator.endpoint, credential=emulator.credential, ca_file=emulator.ca_file, retention=TTL
     )
 
 
-class TestFoundryState(StateStoreContract):
+class TestFoundryStore(StoreContract):
     concurrency = 20
+    has_transactions = False
+    max_bytes = 990_000
+    refused_bytes = 1_000_000
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -44,12 +46,12 @@ class TestFoundryState(StateStoreContract):
             yield emulator
 
     @pytest.fixture
-    async def store(self, emulator: Emulator) -> AsyncIterator[StateStore]:
+    async def store(self, emulator: Emulator) -> AsyncIterator[Store]:
         async with connect(emulator) as store:
             yield store
 
     @pytest.fixture
-    async def other(self, emulator: Emulator) -> AsyncIterator[StateStore]:
+    async def other(self, emulator: Emulator) -> AsyncIterator[Store]:
         async with connect(emulator) as store:
             yield store
 

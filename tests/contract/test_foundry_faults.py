@@ -8,32 +8,31 @@ import pytest
 
 from hostedagent.emulator import Emulator, Fault
 from hostedagent.emulator.faults import LEAKED_SECRETS
-from hostedagent.identity import Scope
-from hostedagent.stores.base import ABSENT, Etag, StateConflict, StateUnavailable, Value
-from hostedagent.stores.foundry import FoundryState
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.base import ABSENT, Etag, Key, StoreConflict, StoreUnavailable, Value
+from hostedagent.stores.foundry.store import FoundryStore
+from hostedagent.stores.retry import RetryPolicy
+from tests.stores.records import get, put
 
 SCOPE: Final = Scope("user:ann")
+ANN: Final = Caller(SCOPE)
+OLD: Final = Key("session", "old")
 
-Call: TypeAlias = Callable[[FoundryState, Etag], Awaitable[object]]
-
-
-async def keys_of(store: FoundryState) -> list[str]:
-    return [key async for key in store.keys(SCOPE, "session")]
+Call: TypeAlias = Callable[[FoundryStore, Etag], Awaitable[object]]
 
 
-async def value_of(store: FoundryState, key: str) -> Value | None:
-    found = await store.get(SCOPE, "session", key)
+async def value_of(store: FoundryStore, key: str) -> Value | None:
+    found = await get(store, SCOPE, "session", key)
     return found.value if found is not None else None
 
 
 CALLS: Final[dict[str, tuple[str, Call]]] = {
-    "get": ("items.get", lambda store, _: store.get(SCOPE, "session", "old")),
-    "create": ("items.create", lambda store, _: store.put(SCOPE, "session", "new", {"n": 2}, expect=ABSENT)),
-    "write": ("items.set", lambda store, _: store.put(SCOPE, "session", "old", {"n": 2})),
-    "replace": ("items.set", lambda store, etag: store.put(SCOPE, "session", "old", {"n": 2}, expect=etag)),
-    "delete": ("items.delete", lambda store, _: store.delete(SCOPE, "session", "old")),
-    "delete-version": ("items.delete", lambda store, etag: store.delete(SCOPE, "session", "old", expect=etag)),
-    "keys": ("items.list", lambda store, _: keys_of(store)),
+    "get": ("items.get", lambda store, _: get(store, SCOPE, "session", "old")),
+    "create": ("items.create", lambda store, _: put(store, SCOPE, "session", "new", {"n": 2}, expect=ABSENT)),
+    "write": ("items.set", lambda store, _: put(store, SCOPE, "session", "old", {"n": 2})),
+    "replace": ("items.set", lambda store, etag: put(store, SCOPE, "session", "old", {"n": 2}, expect=etag)),
+    "delete": ("items.delete", lambda store, _: store.delete(ANN, [OLD])),
+    "delete-version": ("items.delete", lambda store, etag: store.delete(ANN, [OLD], expect=etag)),
 }
 """Each call with its route, made against a store that holds `{"n": 1}` at `old`."""
 
@@ -44,7 +43,6 @@ AFTERWARDS: Final[dict[str, tuple[Value | None, Value | None]]] = {
     "replace": ({"n": 2}, None),
     "delete": (None, None),
     "delete-version": (None, None),
-    "keys": ({"n": 1}, None),
 }
 """What stands at `old` and at `new` when the call succeeded."""
 
@@ -73,13 +71,12 @@ NOT_APPLIED: Final = ["429", "429-later", "500", "502", "503", "504", "reset", "
 APPLIED: Final = ["lose_answer", "504-applied", "garbage"]
 
 
-def connect(emulator: Emulator, *, timeout: float) -> FoundryState:
-    return FoundryState(
+def connect(emulator: Emulator, *, timeout: float) -> FoundryStore:
+    return FoundryStore(
         endpoint=emulator.endpoint,
         credential=emulator.credential,
         ca_file=emulator.ca_file,
-        timeout=timeout,
-        pause=0.0,
+        retry=RetryPolicy(timeout=timeout, pause=0.0),
     )
 
 
@@ -91,21 +88,21 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 @pytest.fixture
-async def store(emulator: Emulator, request: pytest.FixtureRequest) -> AsyncIterator[FoundryState]:
+async def store(emulator: Emulator, request: pytest.FixtureRequest) -> AsyncIterator[FoundryStore]:
     # Patient on a busy machine, except where a call hangs on purpose.
     async with connect(emulator, timeout=0.25 if "hang" in request.node.name else 10.0) as store:
         yield store
 
 
 @pytest.fixture
-async def old(store: FoundryState) -> Etag:
-    return await store.put(SCOPE, "session", "old", {"n": 1})
+async def old(store: FoundryStore) -> Etag:
+    return await put(store, SCOPE, "session", "old", {"n": 1})
 
 
 @pytest.mark.parametrize("name", NOT_APPLIED)
 @pytest.mark.parametrize("call", CALLS)
 async def test_one_fault_is_not_noticed(
-    emulator: Emulator, store: FoundryState, old: Etag, call: str, name: str
+    emulator: Emulator, store: FoundryStore, old: Etag, call: str, name: str
 ) -> None:
     route, make = CALLS[call]
     emulator.faults.add(fault(name, route, 1))
@@ -117,7 +114,7 @@ async def test_one_fault_is_not_noticed(
 @pytest.mark.parametrize("name", APPLIED)
 @pytest.mark.parametrize("call", [call for call in CALLS if call != "delete-version"])
 async def test_a_lost_answer_is_no_false_conflict(
-    emulator: Emulator, store: FoundryState, old: Etag, call: str, name: str
+    emulator: Emulator, store: FoundryStore, old: Etag, call: str, name: str
 ) -> None:
     route, make = CALLS[call]
     emulator.faults.add(fault(name, route, 1))
@@ -127,16 +124,16 @@ async def test_a_lost_answer_is_no_false_conflict(
     if call in ("create", "write", "replace"):
         assert isinstance(answer, str)
         key = "new" if call == "create" else "old"
-        await store.put(SCOPE, "session", key, {"n": 3}, expect=answer)
+        await put(store, SCOPE, "session", key, {"n": 3}, expect=answer)
 
 
 @pytest.mark.parametrize("name", APPLIED)
 async def test_nobody_is_told_to_have_deleted_what_another_may_have_deleted(
-    emulator: Emulator, store: FoundryState, old: Etag, name: str
+    emulator: Emulator, store: FoundryStore, old: Etag, name: str
 ) -> None:
     emulator.faults.add(fault(name, "items.delete", 1))
-    with pytest.raises(StateUnavailable):
-        await store.delete(SCOPE, "session", "old", expect=old)
+    with pytest.raises(StoreUnavailable):
+        await store.delete(ANN, [OLD], expect=old)
     assert await value_of(store, "old") is None
 
 
@@ -145,17 +142,17 @@ async def test_nobody_is_told_to_have_deleted_what_another_may_have_deleted(
     [
         *((call, name) for call in CALLS for name in NOT_APPLIED),
         # A conditional write that was applied is refused at the second try: see the tests of lost answers.
-        *((call, name) for call in ("get", "write", "delete", "keys") for name in APPLIED),
+        *((call, name) for call in ("get", "write", "delete") for name in APPLIED),
     ],
 )
 async def test_a_fault_that_stays_is_unavailable_and_tells_nothing_of_the_service(
-    emulator: Emulator, store: FoundryState, old: Etag, call: str, name: str
+    emulator: Emulator, store: FoundryStore, old: Etag, call: str, name: str
 ) -> None:
     route, make = CALLS[call]
     emulator.log.clear()
     emulator.faults.add(fault(name, route, None))
     async with asyncio.timeout(30):
-        with pytest.raises(StateUnavailable) as caught:
+        with pytest.raises(StoreUnavailable) as caught:
             await make(store, old)
     assert emulator.log.routes == [route] * 3
     assert not any(secret in repr(caught.value) for secret in LEAKED_SECRETS)
@@ -165,45 +162,45 @@ async def test_a_fault_that_stays_is_unavailable_and_tells_nothing_of_the_servic
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 async def test_what_will_not_pass_is_not_tried_again(
-    emulator: Emulator, store: FoundryState, old: Etag, status: int
+    emulator: Emulator, store: FoundryStore, old: Etag, status: int
 ) -> None:
     emulator.log.clear()
     emulator.faults.add(Fault(route="items.set", kind="status", status=status, times=None))
-    with pytest.raises(StateUnavailable):
-        await store.put(SCOPE, "session", "old", {"n": 2}, expect=old)
+    with pytest.raises(StoreUnavailable):
+        await put(store, SCOPE, "session", "old", {"n": 2}, expect=old)
     assert emulator.log.routes == ["items.set"]
 
 
 @pytest.mark.parametrize("name", NOT_APPLIED)
 async def test_a_conflict_after_a_fault_that_changed_nothing_is_a_conflict(
-    emulator: Emulator, store: FoundryState, old: Etag, name: str
+    emulator: Emulator, store: FoundryStore, old: Etag, name: str
 ) -> None:
-    await store.put(SCOPE, "session", "old", {"n": 2}, expect=old)
+    await put(store, SCOPE, "session", "old", {"n": 2}, expect=old)
     emulator.faults.add(fault(name, "items.set", 1))
-    with pytest.raises(StateConflict):
-        await store.put(SCOPE, "session", "old", {"n": 3}, expect=old)
+    with pytest.raises(StoreConflict):
+        await put(store, SCOPE, "session", "old", {"n": 3}, expect=old)
     assert await value_of(store, "old") == {"n": 2}
 
 
 async def test_equal_values_of_two_writers_are_still_a_conflict(
-    emulator: Emulator, store: FoundryState, old: Etag
+    emulator: Emulator, store: FoundryStore, old: Etag
 ) -> None:
-    await store.put(SCOPE, "session", "old", {"n": 2}, expect=old)
+    await put(store, SCOPE, "session", "old", {"n": 2}, expect=old)
     emulator.faults.add(fault("reset", "items.set", 1))
-    with pytest.raises(StateConflict):
-        await store.put(SCOPE, "session", "old", {"n": 2}, expect=old)
+    with pytest.raises(StoreConflict):
+        await put(store, SCOPE, "session", "old", {"n": 2}, expect=old)
 
 
 async def test_a_write_that_was_lost_and_written_over_is_unknown(
-    emulator: Emulator, store: FoundryState, old: Etag
+    emulator: Emulator, store: FoundryStore, old: Etag
 ) -> None:
     emulator.faults.add(fault("lose_answer", "items.set", 1))
     second = emulator.faults.add(Fault(route="items.set", kind="hang", at=2, status=504))
-    write = asyncio.ensure_future(store.put(SCOPE, "session", "old", {"n": 2}, expect=old))
+    write = asyncio.ensure_future(put(store, SCOPE, "session", "old", {"n": 2}, expect=old))
     await second.reached.wait()
-    await store.put(SCOPE, "session", "old", {"n": 3})
+    await put(store, SCOPE, "session", "old", {"n": 3})
     second.release()
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StoreUnavailable):
         await write
     assert await value_of(store, "old") == {"n": 3}
 
@@ -211,30 +208,30 @@ async def test_a_write_that_was_lost_and_written_over_is_unknown(
 @pytest.mark.parametrize("route", ["stores.get", "stores.create"])
 @pytest.mark.parametrize("name", ["429", "503", "reset", "lose_answer", "hang"])
 async def test_the_store_is_made_through_a_fault(
-    emulator: Emulator, store: FoundryState, route: str, name: str
+    emulator: Emulator, store: FoundryStore, route: str, name: str
 ) -> None:
     emulator.faults.add(fault(name, route, 1))
-    await store.put(SCOPE, "session", "k", {"n": 1}, expect=ABSENT)
+    await put(store, SCOPE, "session", "k", {"n": 1}, expect=ABSENT)
     assert not emulator.faults.unmet
     assert await value_of(store, "k") == {"n": 1}
 
 
 async def test_a_fault_before_the_store_is_found_missing_does_not_confuse(
-    emulator: Emulator, store: FoundryState
+    emulator: Emulator, store: FoundryStore
 ) -> None:
     emulator.faults.add(fault("503", "items.create", 1))
-    await store.put(SCOPE, "session", "k", {"n": 1}, expect=ABSENT)
+    await put(store, SCOPE, "session", "k", {"n": 1}, expect=ABSENT)
     assert await value_of(store, "k") == {"n": 1}
 
 
-async def test_no_increment_is_lost_or_doubled_when_answers_are_lost(emulator: Emulator, store: FoundryState) -> None:
-    await store.put(SCOPE, "session", "count", {"n": 0})
+async def test_no_increment_is_lost_or_doubled_when_answers_are_lost(emulator: Emulator, store: FoundryStore) -> None:
+    await put(store, SCOPE, "session", "count", {"n": 0})
     for at in (2, 5, 7):
         emulator.faults.add(Fault(route="items.set", kind="lose_answer", at=at))
     for _ in range(10):
-        found = await store.get(SCOPE, "session", "count")
+        found = await get(store, SCOPE, "session", "count")
         assert found is not None
-        await store.put(SCOPE, "session", "count", {"n": found.value["n"] + 1}, expect=found.etag)
+        await put(store, SCOPE, "session", "count", {"n": found.value["n"] + 1}, expect=found.etag)
     assert await value_of(store, "count") == {"n": 10}
 
 
@@ -242,5 +239,5 @@ async def test_a_store_that_cannot_be_reached_is_unavailable(emulator: Emulator)
     async with Emulator() as gone:
         store = connect(gone, timeout=10.0)
     async with store:
-        with pytest.raises(StateUnavailable):
-            await store.get(SCOPE, "session", "k")
+        with pytest.raises(StoreUnavailable):
+            await get(store, SCOPE, "session", "k")

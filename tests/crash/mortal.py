@@ -32,7 +32,7 @@ from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import HeaderScopeResolver, Scope
 from hostedagent.platform import is_hosted
-from hostedagent.stores.factory import Stores, file_stores
+from hostedagent.stores.factory import Stores, sqlite_stores
 from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
@@ -221,7 +221,7 @@ async def finish(client: InProcessClient, name: str, response_id: str) -> None:
 
 async def main() -> None:
     watch_commits()
-    stores = None if is_hosted() else file_stores(ROOT / "stores")
+    stores = None if is_hosted() else sqlite_stores(ROOT / "state.db")
     resolver = None if is_hosted() else HeaderScopeResolver(header="x-tenant")
     for response_id in PLAN.get("ids", {}).values():
         ended[response_id] = asyncio.Event()

@@ -8,6 +8,7 @@ It prints a line of JSON for everything that happens.
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from agent_framework.openai import OpenAIChatClient
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.identity import Scope
-from hostedagent.stores.base import Etag, Value
-from hostedagent.stores.factory import file_stores
-from hostedagent.stores.file import FileStateStore
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.base import Etag, Write
+from hostedagent.stores.factory import sqlite_stores
 from hostedagent.stores.journals import Journals
+from hostedagent.stores.sqlite import SqliteStore
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import InProcessClient, serve
+from tests.stores.records import value_of
 
 ROOT, URL, PLAN = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 ended: dict[str, asyncio.Event] = {name: asyncio.Event() for name in PLAN.get("ids", ())}
@@ -59,31 +61,29 @@ def make(request: TurnRequest) -> SupportsAgentRun:
 
 
 def watch_stores() -> None:
-    put, checkpoint, write_end = FileStateStore.put, ResponseStore.checkpoint, Journals.write_end
+    write, checkpoint, write_end = SqliteStore.write, ResponseStore.checkpoint, Journals.write_end
     tokens: dict[str, int] = {}
 
-    async def watched_put(
-        self: FileStateStore, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None
-    ) -> Etag:
-        if kind != TOKEN or value["calls"]:
-            return await put(self, scope, kind, key, value, expect=expect)
-        tokens[key] = tokens.get(key, 0) + 1
-        await at(f"before token {tokens[key]}")
-        etag = await put(self, scope, kind, key, value, expect=expect)
-        await at(f"after token {tokens[key]}")
-        return etag
+    async def watched_write(self: SqliteStore, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        (key, value) = (writes[0].key, value_of(writes[0]))
+        if key.kind != TOKEN or not value or value["calls"]:
+            return await write(self, caller, writes)
+        tokens[key.name] = tokens.get(key.name, 0) + 1
+        await at(f"before token {tokens[key.name]}")
+        etags = await write(self, caller, writes)
+        await at(f"after token {tokens[key.name]}")
+        return etags
 
     async def watched_checkpoint(self: ResponseStore, *values: Any, **more: Any) -> None:
         await checkpoint(self, *values, **more)
         await at("after the results")
 
-    async def watched_write_end(self: Journals, *values: Any, **more: Any) -> bool:
+    async def watched_write_end(self: Journals, *values: Any, **more: Any) -> None:
         await at("before the end")
-        is_kept = await write_end(self, *values, **more)
+        await write_end(self, *values, **more)
         await at("after the end")
-        return is_kept
 
-    FileStateStore.put = watched_put
+    SqliteStore.write = watched_write
     ResponseStore.checkpoint = watched_checkpoint
     Journals.write_end = watched_write_end
 
@@ -117,7 +117,7 @@ async def finish(client: InProcessClient, name: str, response_id: str) -> None:
 
 async def main() -> None:
     watch_stores()
-    stores = file_stores(ROOT / "stores")
+    stores = sqlite_stores(ROOT / "state.db")
 
     def on_outcome(request: TurnRequest, outcome: Any) -> None:
         if (event := ended.get(request.metadata["name"])) is not None:

@@ -10,7 +10,7 @@ import pytest
 from agent_framework import Agent, tool
 
 from hostedagent import AgentHost
-from hostedagent.stores.factory import file_stores
+from hostedagent.stores.factory import sqlite_stores
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
 from tests.crash.killing import kill_at
 
@@ -81,7 +81,9 @@ class Restarted:
 async def restarted(root: Path) -> AsyncGenerator[Restarted]:
     ran.clear()
     model = OfflineChatClient(script=["one", "two", "three", "four"])
-    async with serve(AgentHost(Agent(model, tools=[look_up, book]), stores=file_stores(root)).app) as client:
+    async with serve(
+        AgentHost(Agent(model, tools=[look_up, book]), stores=sqlite_stores(root / "state.db")).app
+    ) as client:
         yield Restarted(client, model)
 
 

@@ -3,55 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from azure.ai.agentserver.responses import PlatformContext
 
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.recovery import Recoveries
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.base import StateUnavailable, Versioned
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.base import Key, Record, StoreUnavailable
+from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.journals import JOURNAL, Journal, Journals
 from hostedagent.stores.leases import Terms
-from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.providers import ProviderResponses
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from tests.emulator.wire import message, response
 
 ADA = Scope("user:ada")
-CONTEXT = PlatformContext(user_id_key="ada", call_id="call")
 
 
-class Away(MemoryStateStore):
+class Away(MemoryStore):
     """Journals cannot be read so many times."""
 
     times = 0
 
-    async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
-        if kind == JOURNAL and self.times > 0:
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        if any(key.kind == JOURNAL for key in keys) and self.times > 0:
             self.times -= 1
-            raise StateUnavailable("away")
-        return await super().get(scope, kind, key)
+            raise StoreUnavailable("away")
+        return await super().read(caller, keys)
 
 
 async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     """What the next process has of a turn of Ada's."""
-    provider, terms, journals = DocumentResponses(MemoryDocuments()), Terms(), Journals(state)
+    repository, terms, journals = StoredResponses(state), Terms(), Journals(state)
     begun = response("resp_1", status="in_progress", background=True)
-    await provider(ADA).create_response(begun, [message("msg_1")], None, context=CONTEXT)
+    await repository.create(Caller(ADA), begun, [message("msg_1")])
     await journals.write("resp_1", Journal(ADA, IsolationKeys("ada")))
     active = ActiveTurns()
-    store = ResponseStore(ProviderResponses(provider), active, running=Running(state, terms))
+    store = ResponseStore(repository, active, running=Running(state, terms))
     continuations = Continuations(Sessions(state, terms), Approvals(state), store)
     store.journaled = recoveries = Recoveries(journals, continuations, store, active, SdkEvents(), is_on=True)
     return store, recoveries
@@ -73,7 +71,7 @@ async def test_a_turn_that_could_not_be_read_at_first_goes_on_as_its_users() -> 
 
     async def next_process() -> tuple[Scope, bool, str | None]:
         state.times = 1
-        with pytest.raises(StateUnavailable):  # The SDK only logs that.
+        with pytest.raises(StoreUnavailable):  # The SDK only logs that.
             await recoveries.recall("resp_1", "ada", "call")
         return await taken_up(store, recoveries)
 
@@ -85,7 +83,7 @@ async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_
     store, recoveries = await left_by_a_process(state)
     state.times = 1
 
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StoreUnavailable):
         await asyncio.create_task(taken_up(store, recoveries))
     async with asyncio.timeout(5):
         await recoveries.beginning("resp_1")

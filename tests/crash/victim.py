@@ -1,4 +1,4 @@
-"""A process to be killed: `python -m tests.crash.victim ROOT STOP TURNS` serves turns on the file store, and tells.
+"""A process to be killed: `python -m tests.crash.victim ROOT STOP TURNS` serves turns on the SQLite store and reports.
 
 It prints a line for each event that its client got, and for each place that a turn came to. At the place `STOP` of the
 last turn it stands still for ever, so that whoever reads the line can kill it there.
@@ -6,21 +6,23 @@ last turn it stands still for ever, so that whoever reads the line can kill it t
 
 import asyncio
 import json
+import sqlite3
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agent_framework import Agent, Content, tool
 
 from hostedagent import AgentHost
-from hostedagent.identity import Scope
-from hostedagent.stores.atomic import write_atomically
-from hostedagent.stores.base import Etag, Value
-from hostedagent.stores.factory import file_stores
-from hostedagent.stores.file import FileStateStore
-from hostedagent.stores.file_documents import FileDocuments
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Write
+from hostedagent.stores.factory import sqlite_stores
+from hostedagent.stores.sqlite import SqliteStore
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
+from tests.stores.records import value_of
 
 ROOT, STOP, TURNS = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 is_last = False
@@ -72,38 +74,44 @@ def answer(messages: Any, _: Any) -> Any:
             return [lambda: at("run began"), "re ", lambda: at("in the stream"), text]
 
 
-def path_of(key: str, suffix: str) -> Path:
-    return ROOT / "responses" / key[:2] / f"{key}.{suffix}"
+class Connection(sqlite3.Connection):
+    """A connection that stands still in the middle of a transaction, when everything but its end is written."""
+
+    half_of = ""
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.half_of:
+            tell(at=f"half of {self.half_of}")
+            threading.Event().wait()
+        return super().execute(sql, *values)
+
+
+def name_of(writes: Sequence[Write]) -> str:
+    """What is written."""
+    last = writes[-1]
+    match last.key.kind:
+        case "response":
+            return "commit" if b'"status":"completed"' in (last.value or b"") else "write"
+        case "conversation":
+            return "lease" if value_of(last)["owner"] else "release"
+        case _:
+            return last.key.kind
 
 
 def watch_stores() -> None:
-    put, write = FileStateStore.put, FileDocuments.write
+    write, connect = SqliteStore.write, sqlite3.connect
 
-    async def watched_put(
-        self: FileStateStore, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None
-    ) -> Etag:
-        name = kind if kind != "conversation" else "lease" if value["owner"] else "release"
-        await at(f"before {name}")
-        etag = await put(self, scope, kind, key, value, expect=expect)
-        await at(f"after {name}")
-        return etag
-
-    async def watched_write(self: FileDocuments, documents: Mapping[str, bytes]) -> None:
-        *_, (key, last) = documents.items()
-        is_commit = b'"status":"completed"' in last and b'"output_ids"' in last
-        name = "commit" if is_commit else "write"
+    async def watched_write(self: SqliteStore, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        name = name_of(writes)
         await at(f"before {name}")
         if is_last and f"half of {name}" == STOP:
-            for item_key, document in list(documents.items())[:-1]:
-                write_atomically(path_of(item_key, "json"), document)
-            write_atomically(path_of(key, "torn"), b"")
-            path_of(key, "tmp").write_bytes(last[: len(last) // 2])
-            await at(f"half of {name}")
-        await write(self, documents)
+            Connection.half_of = name
+        etags = await write(self, caller, writes)
         await at(f"after {name}")
+        return etags
 
-    FileStateStore.put = watched_put
-    FileDocuments.write = watched_write
+    SqliteStore.write = watched_write
+    sqlite3.connect = partial(connect, factory=Connection)
 
 
 async def turn(client: InProcessClient, fields: dict[str, Any], earlier: list[str]) -> str:
@@ -134,7 +142,7 @@ async def main() -> None:
     global is_last
     watch_stores()
     model = OfflineChatClient(script=[answer] * 20)
-    host = AgentHost(Agent(model, tools=[look_up, book]), stores=file_stores(ROOT))
+    host = AgentHost(Agent(model, tools=[look_up, book]), stores=sqlite_stores(ROOT / "state.db"))
     async with serve(host.app) as client:
         earlier: list[str] = []
         for n, fields in enumerate(TURNS):

@@ -13,8 +13,8 @@ from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments, ScopedResponses
-from hostedagent.stores.providers import ProviderResponses
+from hostedagent.stores.documents import StoredResponses
+from hostedagent.stores.memory import MemoryStore
 from tests.emulator.wire import message, response
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
@@ -23,20 +23,20 @@ CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
 
 @pytest.fixture
 def store() -> ResponseStore:
-    return ResponseStore(ProviderResponses(DocumentResponses(MemoryDocuments())), ActiveTurns())
+    return ResponseStore(StoredResponses(MemoryStore()), ActiveTurns())
 
 
 @pytest.fixture
 def updates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statuses that were written over a stored response."""
     seen: list[str] = []
-    update = ScopedResponses.update_response
+    update = StoredResponses.update
 
-    async def watched(self: ScopedResponses, response: Any, **kwargs: Any) -> None:
-        await update(self, response, **kwargs)
+    async def watched(self: StoredResponses, caller: Caller, response: Any) -> None:
+        await update(self, caller, response)
         seen.append(response["status"])
 
-    monkeypatch.setattr(ScopedResponses, "update_response", watched)
+    monkeypatch.setattr(StoredResponses, "update", watched)
     return seen
 
 

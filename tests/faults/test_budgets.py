@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,18 @@ import pytest
 from agent_framework import Agent
 
 from hostedagent import AgentHost
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
-from hostedagent.stores.factory import Stores, file_stores
-from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.retry import Patience
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Key, Write
+from hostedagent.stores.factory import Stores, sqlite_stores
+from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.retry import RetryPolicy
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 from tests.faults.world import DELIVERIES, Delivery, TurnKind, World, world
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[World]:
-    async with world(patience=Patience()) as served:
+    async with world(retry=RetryPolicy()) as served:
         await served.turn("warm", {"input": "pay warm"})  # Makes the state store.
         yield served
 
@@ -96,28 +98,39 @@ def an_agent() -> Agent[Any]:
     return Agent(OfflineChatClient(script=["A short answer."] * 200))
 
 
-@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
-async def test_two_hundred_turns_grow_evenly_in_memory(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    documents, kept = MemoryDocuments(), dict[str, int]()
-    write = documents.write
+class Counting(MemoryStore):
+    """A store that knows how many bytes are in it."""
 
-    async def counted(given: Any) -> None:
-        kept.update({key: len(document) for key, document in given.items()})
-        await write(given)
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[Key, int] = {}
 
-    monkeypatch.setattr(documents, "write", counted)
-    stores = Stores(responses=DocumentResponses(documents), state=MemoryStateStore())
-    async with serve(AgentHost(an_agent(), stores=stores).app) as http:
-        assert_linear(await grown(http, by, 200, lambda: sum(kept.values())))
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        self.sizes |= {write.key: len(write.value or b"") for write in writes}
+        return await super().write(caller, writes)
 
 
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
-async def test_two_hundred_turns_grow_evenly_in_files(by: str, tmp_path: Path) -> None:
+async def test_two_hundred_turns_grow_evenly_in_memory(by: str) -> None:
+    store = Counting()
+    async with serve(AgentHost(an_agent(), stores=Stores.over(store)).app) as http:
+        assert_linear(await grown(http, by, 200, lambda: sum(store.sizes.values())))
+
+
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+async def test_two_hundred_turns_grow_evenly_on_disk(by: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+
     def size() -> int:
-        return sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+        connection = sqlite3.connect(path)  # Pages of the database, whether they are in the file or in its log.
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.close()
+        return pages
 
-    async with serve(AgentHost(an_agent(), stores=file_stores(tmp_path)).app) as http:
-        assert_linear(await grown(http, by, 200, size))
+    async with serve(AgentHost(an_agent(), stores=sqlite_stores(path)).app) as http:
+        sizes = await grown(http, by, 200, size)
+    early, late = sizes[99] - sizes[9], sizes[199] - sizes[109]  # Pages are allocated several at once.
+    assert 0 < late < early * 1.5, f"ninety turns took {early} pages at the start and {late} at the end"
 
 
 async def test_two_hundred_turns_of_a_conversation_grow_evenly_on_foundry(served: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from hostedagent.emulator import Fault
 from hostedagent.emulator.faults import LEAKED_SECRETS
-from hostedagent.stores.retry import Patience
+from hostedagent.stores.retry import RetryPolicy
 from tests.faults.world import DELIVERIES, TURNS, Delivery, Told, TurnKind, World, world
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ async def served() -> AsyncIterator[World]:
 @pytest.fixture
 async def patient() -> AsyncIterator[World]:
     """A host with tries to spare: on a busy machine a call may be slow that nobody broke."""
-    async with world(patience=Patience(timeout=2.0, tries=4, pause=0.01)) as served:
+    async with world(retry=RetryPolicy(timeout=2.0, tries=4, pause=0.01)) as served:
         await served.turn("warm", {"input": "pay warm"})
         yield served
 

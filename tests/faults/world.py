@@ -14,7 +14,7 @@ from agent_framework import Agent, Content, Message, tool
 from hostedagent import AgentHost
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.stores.factory import foundry_stores
-from hostedagent.stores.retry import Patience
+from hostedagent.stores.retry import RetryPolicy
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
 
 TurnKind: TypeAlias = Literal["first", "chained", "conversation", "asking", "answering"]
@@ -22,7 +22,7 @@ Delivery: TypeAlias = Literal["streamed", "plain", "background"]
 TURNS: Final[tuple[TurnKind, ...]] = get_args(TurnKind)
 DELIVERIES: Final[tuple[Delivery, ...]] = get_args(Delivery)
 
-QUICK: Final = Patience(timeout=1.2, tries=2, pause=0.01)
+QUICK: Final = RetryPolicy(timeout=1.2, tries=2, pause=0.01)
 CONTINUED: Final = ("previous_response_id", "conversation")
 
 
@@ -122,7 +122,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(*, patience: Patience = QUICK) -> AsyncGenerator[World]:
+async def world(*, retry: RetryPolicy = QUICK) -> AsyncGenerator[World]:
     """A host on an emulator of its own."""
     paid: list[str] = []
 
@@ -135,7 +135,7 @@ async def world(*, patience: Patience = QUICK) -> AsyncGenerator[World]:
     model = OfflineChatClient(script=[_answer] * 10_000)
     async with Emulator(anonymous="refuse") as emulator:
         emulator.trust()
-        stores = foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential, patience=patience)
+        stores = foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential, retry=retry)
         async with serve(AgentHost(Agent(model, tools=[pay]), stores=stores).app) as http:
             yield World(emulator, http, model, paid)
             emulator.faults.clear()

@@ -10,9 +10,8 @@ import openai
 import pytest
 
 from hostedagent import HostOptions
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
 from hostedagent.stores.factory import Stores, memory_stores
-from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Reply
 from tests.host.approving import Desk, answer, asking, beginning, call, following, questions
 from tests.host.world import Writes, assert_refusal
@@ -152,8 +151,8 @@ async def test_a_question_that_has_expired(writes: Writes) -> None:
 
 async def test_a_question_that_is_no_longer_kept(writes: Writes) -> None:
     now = 1_000.0
-    state = MemoryStateStore(ttl=60, clock=lambda: now)
-    stores = Stores(responses=DocumentResponses(MemoryDocuments()), state=state)
+    state = MemoryStore(retention=60, clock=lambda: now)
+    stores = Stores.over(state)
 
     async with asking(PAY, stores=stores) as desk:
         asked = await desk.turn("Pay Ada.")

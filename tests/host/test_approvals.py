@@ -23,6 +23,7 @@ from tests.host.approving import (
     kinds,
     questions,
 )
+from tests.stores.records import get
 
 WAYS = ("previous_response_id", "conversation")
 PAY = [call("c1", "pay", to="ada")]
@@ -85,7 +86,7 @@ async def test_the_reason_of_a_rejection_is_kept_and_reaches_the_agent() -> None
         rejection = cast("Any", answer(asked.output[0].to_dict()["id"], approve=False, reason="too dear"))  # type: ignore[index]
         await api.responses.create(model="m", input=[rejection], previous_response_id=asked.id)
 
-    kept = await stores.state.get(LOCAL, ANSWERED, "c1")
+    kept = await get(stores.state, LOCAL, ANSWERED, "c1")
     assert kept is not None and kept.value == {"approved": False, "reason": "too dear"}
     (said,) = [row for m in agent.calls[1].messages for row in m.contents if row.type == "function_approval_response"]
     assert said.approved is False
@@ -99,7 +100,7 @@ async def test_a_question_is_recorded_before_it_leaves() -> None:
         body = {"input": "Pay Ada.", "stream": True}
         async with desk.http.stream("POST", "/responses", json=body) as events:
             event = await events.until("response.output_item.added")
-            recorded = await stores.state.get(LOCAL, ASKED, event["item"]["id"])
+            recorded = await get(stores.state, LOCAL, ASKED, event["item"]["id"])
 
     assert recorded is not None
     assert recorded.value["arguments"] == '{"to": "ada"}'

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from agent_framework import Agent, ContextProvider, HistoryProvider, Message
 from agent_framework.openai import OpenAIChatClient
 
-from hostedagent import AgentHost, ConfigurationError, HostOptions, Scope, Stores, memory_stores
+from hostedagent import AgentHost, ConfigurationError, HostOptions, Scope, memory_stores
 from hostedagent.options import HistoryOwner
 from hostedagent.stores.sessions import TURN
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
 from tests.host.world import hosting, stream
+from tests.stores.records import WatchedStore, delete, get
 
 LOCAL = Scope("local")
 SESSION = HostOptions(history="session")
@@ -176,20 +178,18 @@ async def test_the_state_of_a_context_provider_lives_on_in_a_conversation() -> N
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
 async def test_a_replayed_conversation_goes_on_without_its_session_record(by: str) -> None:
     model, stores = OfflineChatClient(script=["A", "B"]), memory_stores()
+    watched = WatchedStore(stores.state)
+    stores = replace(stores, state=watched)
 
     async with serve(AgentHost(Agent(model, context_providers=[Counter()]), stores=stores).app) as http:
         more = {"conversation": "conv_1"} if by == "conversation" else {}
         first = await say(http, "a", **more)
-        assert await kept(stores) == [first]
-        await stores.state.delete(LOCAL, TURN, first)
+        assert watched.keys(LOCAL, TURN) == [first]
+        await delete(stores.state, LOCAL, TURN, first)
         await say(http, "b", **(more or {"previous_response_id": first}))
 
     assert [row for row in model.calls[1].transcript if "[turn" not in row] == ["user: a", "assistant: A", "user: b"]
     assert counted(model) == ["[turn 1]", "[turn 1]"]
-
-
-async def kept(stores: Stores) -> list[str]:
-    return [key async for key in stores.state.keys(LOCAL, TURN)]
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled"])
@@ -227,7 +227,7 @@ async def test_state_that_is_not_json_fails_its_turn_and_nothing_of_it_is_saved(
         first = await say(http, "a", **more)
         caplog.clear()
         log = await stream(http, input="b", **(more or {"previous_response_id": first}))
-        failed = await stores.state.get(LOCAL, TURN, log.response["id"])
+        failed = await get(stores.state, LOCAL, TURN, log.response["id"])
         await say(http, "c", **(more or {"previous_response_id": first}))
 
     assert (log.status, log.response["error"]["code"]) == ("failed", "server_error")

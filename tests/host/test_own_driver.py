@@ -107,12 +107,12 @@ async def test_a_bad_request_is_refused_with_a_status(body: bytes) -> None:
 
 
 async def test_a_host_that_resumes_turns_needs_the_sdks_driver(tmp_path: Any) -> None:
-    from hostedagent import file_stores
+    from hostedagent import sqlite_stores
 
     with pytest.raises(ConfigurationError, match="driver"):
         AgentHost(
             ScriptedAgent(["x"]),
             driver="starlette",
-            stores=file_stores(tmp_path),
+            stores=sqlite_stores(tmp_path / "state.db"),
             options=HostOptions(resilient_background=True),
         )

@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.metrics import Instruments
-from hostedagent.stores.documents import ScopedResponses
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.world import hosting, stream
+from tests.stores import CHOSEN
 
 SECRET = "secret-4711"
 USAGE = Content.from_usage({"input_token_count": 7, "output_token_count": 3, "total_token_count": 10})
@@ -210,16 +210,17 @@ async def test_store_calls_are_timed_by_store_and_operation(reader: InMemoryMetr
 async def test_a_store_call_that_failed_says_with_what(
     reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(self: Any, response: Any, **_: Any) -> None:
+    async def fail(self: Any, *_: Any, **__: Any) -> None:
         raise OSError(SECRET)
 
-    monkeypatch.setattr(ScopedResponses, "update_response", fail)
-    monkeypatch.setattr("hostedagent.stores.partitioned.PartitionedResponses.update_response", fail)
+    monkeypatch.setattr("hostedagent.stores.documents.StoredResponses._existing", fail)
+    monkeypatch.setattr("azure.ai.agentserver.responses.FoundryStorageProvider.update_response", fail)
     async with hosting(ScriptedAgent(["ok"])) as client:
         await stream(client)
 
     failed = [row for row, _ in points(reader, STORE) if "error.type" in row]
-    expected = {"hostedagent.store": "responses", "hostedagent.store.operation": "update", "error.type": "OSError"}
+    kind = "StoreUnavailable" if CHOSEN.kind == "foundry" else "OSError"
+    expected = {"hostedagent.store": "responses", "hostedagent.store.operation": "update", "error.type": kind}
     assert expected in failed
 
 

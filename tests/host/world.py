@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from agent_framework import SupportsAgentRun
-from azure.ai.agentserver.responses import FoundryStorageProvider
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.agents.source import AgentFactory
-from hostedagent.stores.documents import ScopedResponses
+from hostedagent.stores.documents import StoredResponses
+from hostedagent.stores.foundry.responses import FoundryResponses
 from hostedagent.testing import EventLog, Gate, InProcessClient, Reply, serve
 from tests.stores import opened
 
@@ -32,16 +32,16 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     """Watch the providers of the hosts that the test builds."""
     seen = Writes()
 
-    for provider in (ScopedResponses, FoundryStorageProvider):
-        monkeypatch.setattr(provider, "create_response", _watched(provider.create_response, seen.created))
-        monkeypatch.setattr(provider, "update_response", _watched(provider.update_response, seen.updated))
+    for repository in (StoredResponses, FoundryResponses):
+        monkeypatch.setattr(repository, "create", _watched(repository.create, seen.created))
+        monkeypatch.setattr(repository, "update", _watched(repository.update, seen.updated))
     return seen
 
 
 def _watched(write: Callable[..., Awaitable[None]], ids: list[str]) -> Callable[..., Awaitable[None]]:
-    async def watched(self: Any, response: Any, *args: Any, **kwargs: Any) -> None:
+    async def watched(self: Any, caller: Any, response: Any, *args: Any) -> None:
         ids.append(response["id"])
-        await write(self, response, *args, **kwargs)
+        await write(self, caller, response, *args)
 
     return watched
 

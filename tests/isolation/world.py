@@ -14,9 +14,9 @@ from hostedagent import (
     HeaderScopeResolver,
     ScopeResolver,
     Stores,
-    file_stores,
     foundry_stores,
     memory_stores,
+    sqlite_stores,
 )
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, Reply, serve
@@ -60,7 +60,7 @@ IDENTITIES = (
     Identity("Easy Auth, platform headers forged", _forged, EASY_AUTH),
 )
 
-STORES = ("memory", "file", "foundry")
+STORES = ("memory", "sqlite", "foundry")
 
 
 @asynccontextmanager
@@ -70,8 +70,8 @@ async def opening(kind: str, folder: Path) -> AsyncGenerator[OpenStores]:
         async with Emulator() as emulator:
             emulator.trust()
             yield lambda: foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential)
-    elif kind == "file":
-        yield lambda: file_stores(folder)
+    elif kind == "sqlite":
+        yield lambda: sqlite_stores(folder / "state.db")
     else:
         stores = memory_stores()
         yield lambda: stores

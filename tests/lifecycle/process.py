@@ -12,7 +12,7 @@ from typing import Any
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.cli.port import free_port
-from hostedagent.stores.factory import file_stores
+from hostedagent.stores.factory import sqlite_stores
 from tests.lifecycle.subject import Gates, Subject
 
 ADDRESS = "127.0.0.1"
@@ -50,7 +50,7 @@ def main(root: Path, grace: float, *, is_resilient: bool) -> None:
     threading.Thread(target=gates.listen, daemon=True).start()
     subject = Subject(gates)
     options = HostOptions(shutdown_grace=grace, resilient_background=is_resilient)
-    host = AgentHost(subject, options=options, stores=file_stores(root), hooks=subject.hooks)
+    host = AgentHost(subject, options=options, stores=sqlite_stores(root / "state.db"), hooks=subject.hooks)
     host.app.register_pre_shutdown_callback(lambda: tell(at="told to stop"))
     port = free_port(ADDRESS, 0)
     host.run(host=ADDRESS, port=port, on_listening=lambda: tell(at="listening", url=f"http://{ADDRESS}:{port}"))

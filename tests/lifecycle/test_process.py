@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostedagent import AgentHost
-from hostedagent.stores.factory import file_stores
+from hostedagent.stores.factory import sqlite_stores
 from hostedagent.testing import serve
 from tests.lifecycle.observing import body_of, last_told, next_prompt, settled, shown
 from tests.lifecycle.running import Running, running, said_by
@@ -72,7 +72,7 @@ class Talk:
     async def seen_by_the_next(self, root: Path) -> dict[tuple[str, Mode], End]:
         """What a process sees that is started in the place of the one that has ended."""
         subject, seen = Subject(Gates()), dict[tuple[str, Mode], End]()
-        async with serve(AgentHost(subject, stores=file_stores(root)).app) as client:
+        async with serve(AgentHost(subject, stores=sqlite_stores(root / "state.db")).app) as client:
             for cell in CELLS:
                 response = await settled(client, self.ids[cell])
                 prompt = await next_prompt(client, subject, word(*cell), place(*cell), cell[0])

@@ -8,7 +8,7 @@ import pytest
 from agent_framework import Agent, Content, WorkflowBuilder, tool
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions
-from hostedagent.stores.factory import file_stores, memory_stores
+from hostedagent.stores.factory import memory_stores, sqlite_stores
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
 from hostedagent.testing.lifespan import Lifespan
 from tests.lifecycle.observing import settled
@@ -74,7 +74,7 @@ async def test_a_tool_that_works_is_stopped_with_its_turn(serves: str, how: How)
 async def test_a_host_that_is_closed_lets_turns_finish_and_takes_no_more(tmp_path: Path) -> None:
     gate = Gate()
     agent = Agent(OfflineChatClient(script=[["Half ", gate, "done"], *["no"] * 1000]))
-    app = AgentHost(agent, stores=file_stores(tmp_path)).app
+    app = AgentHost(agent, stores=sqlite_stores(tmp_path / "state.db")).app
     lifespan, client = Lifespan(app, patience=60), InProcessClient(app)
     await lifespan.startup()
     started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
@@ -87,7 +87,7 @@ async def test_a_host_that_is_closed_lets_turns_finish_and_takes_no_more(tmp_pat
     await closing
 
     assert refused.status == 503, refused.text
-    async with serve(AgentHost(agent, stores=file_stores(tmp_path)).app) as later:
+    async with serve(AgentHost(agent, stores=sqlite_stores(tmp_path / "state.db")).app) as later:
         response = (await later.get(f"/responses/{started['id']}")).json()
     assert (response["status"], response["output"][0]["content"][0]["text"]) == ("completed", "Half done")
 

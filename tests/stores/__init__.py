@@ -1,22 +1,23 @@
-"""The stores that the tests' hosts use: `pytest --stores memory|file|foundry`, so that one suite proves all three."""
+"""The stores that the tests' hosts use: `pytest --stores memory|sqlite|foundry`, so that one suite proves all three."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
-from hostedagent.stores.factory import Stores, file_stores, foundry_stores, memory_stores
+from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-StoreKind: TypeAlias = Literal["memory", "file", "foundry"]
-KINDS: Final[tuple[StoreKind, ...]] = ("memory", "file", "foundry")
+StoreKind: TypeAlias = Literal["memory", "sqlite", "foundry"]
+KINDS: Final[tuple[StoreKind, ...]] = ("memory", "sqlite", "foundry")
 
 
 @dataclass(slots=True)
@@ -36,9 +37,9 @@ async def opened(kind: StoreKind | None = None) -> AsyncGenerator[tuple[Stores, 
         match kind or CHOSEN.kind:
             case "memory":
                 yield memory_stores(), lambda app: app
-            case "file":
+            case "sqlite":
                 folder = stack.enter_context(TemporaryDirectory(prefix="hostedagent-test-"))
-                yield file_stores(folder), lambda app: app
+                yield sqlite_stores(Path(folder) / "state.db"), lambda app: app
             case "foundry":
                 emulator = await stack.enter_async_context(Emulator(anonymous="refuse"))
                 emulator.trust()

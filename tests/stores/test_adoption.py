@@ -6,14 +6,14 @@ import pytest
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Scope
-from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import Sessions
 
 ADA, BOB = Scope("user:ada"), Scope("user:bob")
 
 
 async def test_the_turn_goes_on_holding_its_conversation() -> None:
-    state = MemoryStateStore()
+    state = MemoryStore()
     lease = await Sessions(state).acquire(ADA, "conv_1")
     sessions = Sessions(state)
     adopted = await sessions.adopt(ADA, "conv_1", lease.owner)
@@ -27,7 +27,7 @@ async def test_the_turn_goes_on_holding_its_conversation() -> None:
 
 
 async def test_whoever_held_it_before_has_lost_it() -> None:
-    state = MemoryStateStore()
+    state = MemoryStore()
     before = Sessions(state)
     lease = await before.acquire(ADA, "conv_1")
     assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is not None
@@ -38,7 +38,7 @@ async def test_whoever_held_it_before_has_lost_it() -> None:
 
 
 async def test_a_conversation_that_another_turn_has_had_is_not_taken_up() -> None:
-    state = MemoryStateStore()
+    state = MemoryStore()
     sessions = Sessions(state)
     lease = await sessions.acquire(ADA, "conv_1")
     await sessions.release(lease)

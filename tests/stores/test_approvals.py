@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
-from hostedagent.identity import Scope
-from hostedagent.stores.approvals import Answer, Approval, Approvals
-from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.approvals import ANSWERED, ASKED, Answer, Approval, Approvals
+from hostedagent.stores.base import Key, Write
+from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.values import write_value
 
 ADA, BOB = Scope("user:ada"), Scope("user:bob")
 PARAM = "input[0].approval_request_id"
@@ -39,7 +41,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def approvals(clock: Clock) -> Approvals:
-    return Approvals(MemoryStateStore(), ttl=60.0, clock=clock)
+    return Approvals(MemoryStore(), ttl=60.0, clock=clock)
 
 
 async def find(approvals: Approvals, item_id: str = "mcpr_1", scope: Scope = ADA, belongs: bool = True) -> Approval:
@@ -49,7 +51,7 @@ async def find(approvals: Approvals, item_id: str = "mcpr_1", scope: Scope = ADA
 async def test_a_question_is_found_as_it_was_asked(approvals: Approvals) -> None:
     await approvals.record(ADA, question())
 
-    assert await find(approvals) == question()
+    assert await find(approvals) == replace(question(), is_marked=True)
     assert await approvals.is_open(ADA, "mcpr_1")
 
 
@@ -109,6 +111,50 @@ async def test_answers_are_used_up_all_or_none(approvals: Approvals) -> None:
 async def test_the_same_request_of_another_user_is_another(approvals: Approvals) -> None:
     await approvals.consume(ADA, [answer(question())])
     await approvals.consume(BOB, [answer(question())])
+
+
+async def test_a_question_is_gone_with_its_mark_so_that_no_call_runs_twice() -> None:
+    store = MemoryStore(max_bytes=5_000)
+    approvals = Approvals(store, ttl=60.0, clock=lambda: 1_000.0)
+    await approvals.record(ADA, question())
+    await approvals.consume(ADA, [answer(question())])
+    for n in range(100):  # Only the question is still read, so the mark is the oldest when memory is short.
+        await store.read(Caller(ADA), [Key(ASKED, "mcpr_1")])
+        await store.write(Caller(ADA), [Write(Key("other", f"{n}"), b"x" * 100)])
+
+    assert await store.read(Caller(ADA), [Key(ANSWERED, "c1")]) == [None]
+    with pytest.raises(NotFound):
+        await find(approvals)
+    assert not await approvals.is_open(ADA, "mcpr_1")
+
+
+async def test_a_mark_lives_as_long_as_the_question_that_was_asked_last() -> None:
+    now = 1_000.0
+    store = MemoryStore(retention=60.0, clock=lambda: now)
+    approvals = Approvals(store, ttl=60.0, clock=lambda: now)
+    await approvals.record(ADA, question(expires_at=2_000.0))
+    await approvals.consume(ADA, [answer(question())])
+    now += 50
+    await approvals.record(ADA, question("mcpr_2", expires_at=2_000.0))
+    now += 50
+
+    again = await find(approvals, "mcpr_2")
+    assert not await approvals.is_open(ADA, "mcpr_2")
+    with pytest.raises(Conflict):
+        await approvals.consume(ADA, [answer(again)])
+
+
+async def test_a_question_of_version_0_1_had_no_mark_before_its_answer() -> None:
+    store = MemoryStore()
+    approvals = Approvals(store, ttl=60.0, clock=lambda: 1_000.0)
+    value = {name: field for name, field in asdict(question()).items() if name != "is_marked"}
+    await write_value(store, Caller(ADA), Key(ASKED, "mcpr_1"), value)
+
+    found = await find(approvals)
+    assert await approvals.is_open(ADA, "mcpr_1")
+    await approvals.consume(ADA, [answer(found)])
+    with pytest.raises(Conflict):
+        await approvals.consume(ADA, [answer(found)])
 
 
 async def test_what_was_given_back_may_be_used_again(approvals: Approvals) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hostedagent.identity import Scope
-from hostedagent.stores.memory import MemoryStateStore
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.base import Key
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import TURN, Question, Sessions, Snapshot
 
 ADA, BOB = Scope("user:ada"), Scope("user:bob")
@@ -12,25 +13,25 @@ FULL = Snapshot({"type": "session", "state": {"n": 1}}, ("mcpr_1",), {"mcpr_1": 
 
 
 async def test_a_snapshot_comes_back_whole() -> None:
-    sessions = Sessions(MemoryStateStore())
+    sessions = Sessions(MemoryStore())
     await sessions.save(ADA, "resp_1", FULL)
 
     assert await sessions.resume(ADA, "resp_1") == FULL
 
 
 async def test_nothing_is_written_for_a_turn_that_leaves_nothing() -> None:
-    state = MemoryStateStore()
+    state = MemoryStore()
     await Sessions(state).save(ADA, "resp_1", Snapshot())
 
-    assert await state.get(ADA, TURN, "resp_1") is None
+    assert await state.read(Caller(ADA), [Key(TURN, "resp_1")]) == [None]
 
 
 async def test_a_lost_record_is_an_empty_snapshot() -> None:
-    assert not await Sessions(MemoryStateStore()).resume(ADA, "resp_1")
+    assert not await Sessions(MemoryStore()).resume(ADA, "resp_1")
 
 
 async def test_snapshots_of_others_are_not_there() -> None:
-    sessions = Sessions(MemoryStateStore())
+    sessions = Sessions(MemoryStore())
     await sessions.save(ADA, "resp_1", FULL)
 
     assert not await sessions.resume(BOB, "resp_1")
@@ -39,7 +40,7 @@ async def test_snapshots_of_others_are_not_there() -> None:
 
 
 async def test_what_is_forgotten_is_told_once_and_gone() -> None:
-    sessions = Sessions(MemoryStateStore())
+    sessions = Sessions(MemoryStore())
     await sessions.save(ADA, "resp_1", FULL)
 
     assert await sessions.forget(ADA, "resp_1") == FULL

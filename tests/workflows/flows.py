@@ -19,11 +19,13 @@ from agent_framework import (
 from pydantic import BaseModel
 
 from hostedagent import AgentHost, HostOptions, IsolationKeys, Scope
-from hostedagent.stores.base import Etag, Value
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Key, Record, Store, Write
 from hostedagent.stores.checkpoints import PART
 from hostedagent.stores.factory import memory_stores
 from hostedagent.stores.sessions import TURN, Snapshot
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
+from tests.stores.records import WatchedStore, get
 
 
 @dataclass
@@ -190,28 +192,24 @@ def questions(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [item for item in response["output"] if item["type"] == "mcp_approval_request"]
 
 
-class CountingState:
-    """A state store that counts its calls."""
+class CountingState(WatchedStore):
+    """A store that counts its calls."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.calls: list[tuple[Literal["get", "put", "delete", "keys"], str]] = []
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.calls: list[tuple[Literal["get", "put", "delete"], str]] = []
 
-    async def get(self, scope: Scope, kind: str, key: str) -> Any:
-        self.calls.append(("get", kind))
-        return await self.inner.get(scope, kind, key)
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        self.calls.extend(("get", key.kind) for key in keys)
+        return await super().read(caller, keys)
 
-    async def put(self, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None) -> Etag:
-        self.calls.append(("put", kind))
-        return await self.inner.put(scope, kind, key, value, expect=expect)
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        self.calls.extend(("put", write.key.kind) for write in writes)
+        return await super().write(caller, writes)
 
-    async def delete(self, scope: Scope, kind: str, key: str, *, expect: Etag | None = None) -> None:
-        self.calls.append(("delete", kind))
-        await self.inner.delete(scope, kind, key, expect=expect)
-
-    def keys(self, scope: Scope, kind: str) -> Any:
-        self.calls.append(("keys", kind))
-        return self.inner.keys(scope, kind)
+    async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
+        self.calls.extend(("delete", key.kind) for key in keys)
+        await super().delete(caller, keys, expect=expect)
 
 
 def by_user(headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
@@ -233,15 +231,16 @@ class World:
     async def checkpoints(self, user: str = "ada") -> list[str]:
         """The responses that have a checkpoint of their own."""
         kept: list[str] = []
-        async for key in self.state.inner.keys(scope_of(user), TURN):
-            stored = await self.state.inner.get(scope_of(user), TURN, key)
+        for key in self.state.keys(scope_of(user), TURN):
+            stored = await get(self.state.inner, scope_of(user), TURN, key)
+            assert stored is not None
             workflow = Snapshot.load(stored.value).workflow
             if workflow is not None and not workflow.checkpoint.is_elsewhere:
                 kept.append(key)
         return kept
 
     async def parts(self, user: str = "ada") -> list[str]:
-        return [key async for key in self.state.inner.keys(scope_of(user), PART)]
+        return self.state.keys(scope_of(user), PART)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from agent_framework import Content
 
-from hostedagent import AgentHost, HostOptions, file_stores
+from hostedagent import AgentHost, HostOptions, sqlite_stores
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 from tests.host.world import assert_refusal
 from tests.workflows.flows import Deleter, approval, by_user, questions, say, talking, texts, turn
@@ -39,7 +39,10 @@ def deleting(deleter: Deleter) -> Callable[[], Any]:
 async def process(deleter: Deleter, folder: Path, **options: Any) -> AsyncGenerator[InProcessClient]:
     """A host on a folder; the next one on it finds what this one left."""
     host = AgentHost(
-        deleting(deleter), stores=file_stores(folder), resolve_scope=by_user, options=HostOptions(**options)
+        deleting(deleter),
+        stores=sqlite_stores(folder / "state.db"),
+        resolve_scope=by_user,
+        options=HostOptions(**options),
     )
     async with serve(host.app) as client:
         yield client

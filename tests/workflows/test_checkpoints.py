@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from agent_framework import Agent, Content, Executor, Message, WorkflowBuilder, WorkflowContext, handler
 
-from hostedagent import AgentHost, file_stores
+from hostedagent import AgentHost, sqlite_stores
 from hostedagent.stores import checkpoints as stored
 from hostedagent.stores.sessions import TURN
 from hostedagent.testing import Gate, OfflineChatClient, serve
+from tests.stores.records import delete
 from tests.workflows.flows import (
     asking,
     calls,
@@ -64,7 +65,7 @@ async def test_without_its_checkpoint_a_workflow_gets_the_transcript() -> None:
     model = OfflineChatClient(script=["one", "two"])
     async with watching(_flow(model)) as world:
         first = await turn(world.client, "a")
-        await world.state.inner.delete(scope_of(), TURN, first["id"])
+        await delete(world.state, scope_of(), TURN, first["id"])
         await turn(world.client, "b", previous_response_id=first["id"])
 
     assert model.calls[1].transcript == ["user: a", "assistant: one", "user: b"]
@@ -132,9 +133,9 @@ async def test_a_cancelled_turn_can_be_tried_again() -> None:
 
 
 async def test_a_workflow_goes_on_after_a_restart(tmp_path: Path) -> None:
-    async with serve(AgentHost(asking, stores=file_stores(tmp_path)).app) as client:
+    async with serve(AgentHost(asking, stores=sqlite_stores(tmp_path / "state.db")).app) as client:
         first = await turn(client, "tags number")
-    async with serve(AgentHost(asking, stores=file_stores(tmp_path)).app) as client:
+    async with serve(AgentHost(asking, stores=sqlite_stores(tmp_path / "state.db")).app) as client:
         both = [output(calls(first)["AskTags"], '["a"]'), output(calls(first)["AskNumber"], "1")]
         second = await turn(client, both, previous_response_id=first["id"])
 
@@ -182,7 +183,7 @@ async def test_a_checkpoint_that_lost_a_part_is_lost(monkeypatch: pytest.MonkeyP
     async with watching(asking) as world:
         first = await turn(world.client, "number")
         for key in await world.parts():
-            await world.state.inner.delete(scope_of(), stored.PART, key)
+            await delete(world.state, scope_of(), stored.PART, key)
         answered = await say(world.client, [output(calls(first)["AskNumber"], "1")], previous_response_id=first["id"])
 
     assert answered.json()["status"] == "failed"

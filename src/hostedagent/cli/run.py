@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hostedagent.host import AgentHost
     from hostedagent.stores.factory import Stores
 
-FILE_STORE: Final = ".hostedagent"
+SQLITE_FILE: Final = ".hostedagent/state.db"
 """The folder, below the current one, of `--store file`."""
 
 ENV_FILE: Final = ".env"
@@ -111,8 +111,8 @@ class RunOptions:
 )
 @click.option(
     "--store",
-    type=click.Choice(["memory", "file", "foundry"]),
-    help=f"Where responses and state are stored; file: in ./{FILE_STORE}.  [default: foundry if hosted, else memory]",
+    type=click.Choice(["memory", "sqlite", "foundry"]),
+    help=f"Where responses and state are kept; sqlite: ./{SQLITE_FILE}.  [default: foundry if hosted, else memory]",
 )
 @click.option("--prefix", metavar="PATH", help="Serve below a path, for example /agents/writer.")
 @click.option(
@@ -222,13 +222,13 @@ def _host(target: Target, options: RunOptions, clock: Clock) -> AgentHost:
 
 
 def _stores(kind: str | None) -> Callable[[], Stores] | None:
-    from hostedagent.stores.factory import file_stores, foundry_stores, memory_stores
+    from hostedagent.stores.factory import foundry_stores, memory_stores, sqlite_stores
 
     match kind:
         case "memory":
             return memory_stores
-        case "file":
-            return lambda: file_stores(FILE_STORE)
+        case "sqlite":
+            return lambda: sqlite_stores(SQLITE_FILE)
         case "foundry":
             return foundry_stores
         case _:

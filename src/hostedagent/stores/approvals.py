@@ -1,22 +1,27 @@
-"""Approvals: what a caller was asked, recorded before the question left, and answered at most once.
+"""Approvals: what a caller was asked, recorded before the question is sent, and answered at most once.
 
-The question is found by the id on the wire. What is used up is Agent Framework's own request id, because a question
-can be asked again under a new wire id: whichever is answered first counts. Arguments always come from the record.
+A question is found by its id on the wire. Whether it was answered is kept in a mark under Agent Framework's own request
+id, because a question can be asked again under a new wire id: the first answer counts. The mark is created with the
+question and renewed when it is asked again; a question whose mark is gone, by expiry or eviction, is gone as well, so
+that a call never runs twice. Arguments always come from the record.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
-from hostedagent.identity import Scope
-from hostedagent.stores.base import ABSENT, DEFAULT_TTL, StateConflict, StateStore
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Write
+from hostedagent.stores.values import Versioned, dump_value, read_value, read_values, write_value
 
 ASKED: Final = "approval"
 ANSWERED: Final = "approval-answer"
+
+_OPEN: Final = {"approved": None, "reason": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Approval:
         conversation_id: The conversation it belongs to.
         expires_at: Seconds since the epoch.
         server: Which of the provider's servers runs it.
+        is_marked: Whether it was recorded with its mark; version 0.1 created the mark with the answer.
     """
 
     item_id: str
@@ -46,6 +52,7 @@ class Approval:
     conversation_id: str | None
     expires_at: float
     server: str | None = None
+    is_marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,10 @@ class Answer:
 
 
 class Approvals:
-    """A typed view of the state store."""
+    """The questions of all turns, and whether they were answered."""
 
-    def __init__(self, state: StateStore, *, ttl: float = DEFAULT_TTL, clock: Callable[[], float] = time.time) -> None:
-        self._state = state
+    def __init__(self, store: Store, *, ttl: float = DEFAULT_TTL, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
         self._ttl = ttl
         self._clock = clock
 
@@ -80,11 +87,22 @@ class Approvals:
         return self._clock() + self._ttl
 
     async def record(self, scope: Scope, approval: Approval) -> None:
-        """Record a question; must be done before the question leaves."""
-        await self._state.put(scope, ASKED, approval.item_id, asdict(approval))
+        """Record a question; must be done before the question is sent."""
+        caller, mark_key = Caller(scope), _mark(approval)
+        question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, asdict(replace(approval, is_marked=True))))
+        value, expect = _OPEN, ABSENT
+        while True:
+            try:
+                # The mark first: without transactions, no question exists without it.
+                await self._store.write(caller, [Write(mark_key, dump_value(ANSWERED, value), expect), question])
+            except StoreConflict:  # Asked before: the mark stays as it is, and lives on.
+                mark = await read_value(self._store, caller, mark_key)
+                value, expect = (mark.value, mark.etag) if mark is not None else (_OPEN, ABSENT)
+            else:
+                return
 
     async def find(self, scope: Scope, item_id: str, belongs: Callable[[Approval], bool], *, param: str) -> Approval:
-        """The question that an answer names.
+        """The question that an answer refers to.
 
         Args:
             scope: Whose questions.
@@ -96,9 +114,8 @@ class Approvals:
             NotFound: There is none, it is somebody else's, or it belongs to another chain or conversation.
             InvalidRequest: It has expired.
         """
-        stored = await self._state.get(scope, ASKED, item_id)
-        approval = _load(stored.value) if stored is not None else None
-        if approval is None or not belongs(approval):
+        approval, mark = await self._read(scope, item_id)
+        if approval is None or not belongs(approval) or (mark is None and approval.is_marked):
             raise NotFound(f"{param} {item_id!r} is no open approval request of this conversation.", param=param)
         if approval.expires_at <= self._clock():
             raise InvalidRequest(f"{param} {item_id!r} has expired; ask the agent again.", param=param)
@@ -106,12 +123,8 @@ class Approvals:
 
     async def is_open(self, scope: Scope, item_id: str) -> bool:
         """Whether a question can still be answered."""
-        stored = await self._state.get(scope, ASKED, item_id)
-        if stored is None:
-            return False
-        approval = _load(stored.value)
-        answered = await self._state.get(scope, ANSWERED, approval.request_id)
-        return answered is None and approval.expires_at > self._clock()
+        approval, mark = await self._read(scope, item_id)
+        return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
     async def consume(self, scope: Scope, answers: Sequence[Answer]) -> None:
         """Use the answers up, all or none.
@@ -119,12 +132,16 @@ class Approvals:
         Raises:
             Conflict: One was used before.
         """
-        done: list[Answer] = []
-        for answer in answers:
+        caller, done = Caller(scope), list[Answer]()
+        marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
+        for answer, mark in zip(answers, marks, strict=True):
             value = {"approved": answer.approved, "reason": answer.reason}
             try:
-                await self._state.put(scope, ANSWERED, answer.approval.request_id, value, expect=ABSENT)
-            except StateConflict:
+                if not _is_open(answer.approval, mark):
+                    raise StoreConflict("The question was answered.")
+                expect = mark.etag if mark is not None else ABSENT
+                await write_value(self._store, caller, _mark(answer.approval), value, expect=expect)
+            except StoreConflict:
                 await self.restore(scope, done)
                 raise Conflict(
                     f"{answer.param}: the approval request {answer.approval.item_id!r} was answered before.",
@@ -134,13 +151,30 @@ class Approvals:
 
     async def restore(self, scope: Scope, answers: Sequence[Answer]) -> None:
         """Undo `consume`, for a turn that never began to run."""
-        for answer in answers:
-            await self._state.delete(scope, ANSWERED, answer.approval.request_id)
+        if answers:
+            writes = [Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers]
+            await self._store.write(Caller(scope), writes)
 
     async def forget(self, scope: Scope, item_ids: Sequence[str]) -> None:
-        """Delete questions; what was answered stays used."""
-        for item_id in item_ids:
-            await self._state.delete(scope, ASKED, item_id)
+        """Erase questions. Their marks stay: an answered question stays answered under every other id."""
+        if item_ids:
+            await self._store.delete(Caller(scope), [Key(ASKED, item_id) for item_id in item_ids])
+
+    async def _read(self, scope: Scope, item_id: str) -> tuple[Approval | None, Versioned | None]:
+        caller = Caller(scope)
+        stored = await read_value(self._store, caller, Key(ASKED, item_id))
+        if stored is None:
+            return None, None
+        approval = _load(stored.value)
+        return approval, await read_value(self._store, caller, _mark(approval))
+
+
+def _mark(approval: Approval) -> Key:
+    return Key(ANSWERED, approval.request_id)
+
+
+def _is_open(approval: Approval, mark: Versioned | None) -> bool:
+    return not approval.is_marked if mark is None else mark.value["approved"] is None
 
 
 def _load(value: Mapping[str, object]) -> Approval:

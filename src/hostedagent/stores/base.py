@@ -7,13 +7,12 @@ reachable only through an equal scope. `hostedagent.testing` has these contracts
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from hostedagent.errors import HostError
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
 
 Etag: TypeAlias = str
@@ -75,17 +74,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One record to write.
+    """One record to write, or to erase.
 
     Args:
         key: Its key.
-        value: Its content, any bytes.
+        value: Its content, any bytes; `None` erases the record, and the etag of that write is `ABSENT`.
         expect: The etag that must be current, `ABSENT` for a record that must not exist, `None` for no condition.
-        ttl: Seconds that the record lives; by default as long as the store's retention.
+        ttl: Seconds that the record is needed; by default the store's retention. Foundry keeps it for its retention.
     """
 
     key: Key
-    value: bytes
+    value: bytes | None
     expect: Etag | None = None
     ttl: float | None = None
 
@@ -110,7 +109,7 @@ class Store(Protocol):
         ...
 
     async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
-        """Write the records and return their new etags.
+        """Write the records, each key at most once, and return their new etags.
 
         All or nothing where the backend has transactions; otherwise in order, stopping at the first failure.
 
@@ -302,67 +301,3 @@ class ResponseRepository(Protocol):
     ) -> list[str]:
         """The ids of the conversation's items, oldest first; with a positive limit only the newest ones."""
         ...
-
-
-StateConflict = StoreConflict
-StateTooLarge = StoreTooLarge
-StateUnavailable = StoreUnavailable
-
-
-@dataclass(frozen=True, slots=True)
-class Versioned:
-    """A value and the etag that a write of its successor must expect."""
-
-    value: Value
-    etag: Etag
-
-
-class StateStore(Protocol):
-    """Keeps small JSON objects.
-
-    Concurrency: calls may come from many tasks; a `put` with `expect` is atomic.
-    Exceptions: `StateConflict`, `StateTooLarge`, `ValueError` for a value that is not JSON; anything else, above all
-    `StateUnavailable`, means that the store is unavailable.
-    Cancellation: a cancelled `put` or `delete` either happened or did not.
-    Isolation: a value is reachable only through an equal `Scope`. Kinds and keys are any strings.
-    Ownership: what was written, and what was read, is the caller's; changing it later changes nothing here.
-    An etag is never used twice for one key, not even after a `delete`.
-    `hostedagent.testing.StateStoreContract` is this text as a test suite.
-    """
-
-    async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
-        """The value, or `None`."""
-        ...
-
-    async def put(self, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None) -> Etag:
-        """Write, and return the new etag. `expect` is the etag that must stand, `ABSENT` for none, `None` for any."""
-        ...
-
-    async def delete(self, scope: Scope, kind: str, key: str, *, expect: Etag | None = None) -> None:
-        """Remove the value; nothing happens when there is none."""
-        ...
-
-    def keys(self, scope: Scope, kind: str) -> AsyncIterator[str]:
-        """The keys of a kind, in no order."""
-        ...
-
-
-def value_to_json(kind: str, value: Value) -> str:
-    """The compact JSON text of a value, in ASCII so that half a surrogate pair survives.
-
-    Raises:
-        StoreTooLarge: It is larger than `MAX_VALUE_BYTES`.
-        ValueError: It is not JSON: an object of another type, or a number that JSON cannot represent.
-    """
-    try:
-        text = json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"The value of {kind!r} is not JSON: {error}") from None
-    if len(text) > MAX_VALUE_BYTES and _utf8_bytes(value) > MAX_VALUE_BYTES:
-        raise StoreTooLarge(f"The value of {kind!r} has more than {MAX_VALUE_BYTES} bytes.")
-    return text
-
-
-def _utf8_bytes(value: Value) -> int:
-    text = json.dumps(dict(value), separators=(",", ":"), ensure_ascii=False)
-    return len(text.encode("utf-8", "surrogatepass"))

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, cast
 
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import StateStore
+from hostedagent.stores.base import Key, Store, Write
+from hostedagent.stores.values import dump_value, read_values
 
 PART: Final = "checkpoint"
 
@@ -100,10 +101,10 @@ class WorkflowState:
 
 
 class Checkpoints:
-    """A typed view of the state store."""
+    """The checkpoints of workflows."""
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def save(self, scope: Scope, response_id: str, data: bytes) -> Checkpoint:
         """Keep a checkpoint. It is reachable once the snapshot that names it is saved."""
@@ -111,18 +112,17 @@ class Checkpoints:
         if len(text) <= INLINE_CHARACTERS:
             return Checkpoint(response_id, text=text)
         parts = [text[start : start + PART_CHARACTERS] for start in range(0, len(text), PART_CHARACTERS)]
-        for n, part in enumerate(parts):
-            await self._state.put(scope, PART, _key(response_id, n), {"text": part})
+        writes = [Write(_key(response_id, n), dump_value(PART, {"text": part})) for n, part in enumerate(parts)]
+        await self._store.write(Caller(scope), writes)
         return Checkpoint(response_id, parts=len(parts))
 
     async def load(self, scope: Scope, checkpoint: Checkpoint) -> bytes | None:
         """The checkpoint; `None` when it, or a part of it, is no longer there."""
-        text = checkpoint.text
-        for n in range(checkpoint.parts):
-            stored = await self._state.get(scope, PART, _key(checkpoint.response_id, n))
-            if stored is None:
-                return None
-            text += str(stored.value["text"])
+        keys = [_key(checkpoint.response_id, n) for n in range(checkpoint.parts)]
+        parts = [part for part in await read_values(self._store, Caller(scope), keys) if part is not None]
+        if len(parts) < checkpoint.parts:
+            return None
+        text = checkpoint.text + "".join(str(part.value["text"]) for part in parts)
         try:
             return zlib.decompress(base64.b64decode(text))
         except (zlib.error, binascii.Error):
@@ -130,9 +130,10 @@ class Checkpoints:
 
     async def delete(self, scope: Scope, checkpoint: Checkpoint) -> None:
         """Delete the parts; a checkpoint that is in a snapshot's record goes with that."""
-        for n in range(checkpoint.parts):
-            await self._state.delete(scope, PART, _key(checkpoint.response_id, n))
+        if checkpoint.parts:
+            keys = [_key(checkpoint.response_id, n) for n in range(checkpoint.parts)]
+            await self._store.delete(Caller(scope), keys)
 
 
-def _key(response_id: str, n: int) -> str:
-    return f"{response_id}:{n}"
+def _key(response_id: str, n: int) -> Key:
+    return Key(PART, f"{response_id}:{n}")

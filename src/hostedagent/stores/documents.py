@@ -1,277 +1,262 @@
-"""Responses as documents: the response provider for memory and for files, whole, partitioned and erasable.
+"""Responses as records of a `Store`: one for each response, one for each item, and the members of each conversation.
 
-One document for each response, one for each item, one for each conversation; keys come from the scope. A response
-names the one before it instead of copying the history, so a conversation grows by what was said, and a turn that
-failed is stepped over. What is deleted is gone, also for references to its items.
+A response names its predecessor instead of copying the history, so a conversation grows by its own messages, and a
+failed turn is skipped. Deleted content is erased, also for references to its items. A response that failed or was
+cancelled stays so: a process that completes it afterwards, because it lost its lease, gets a conflict.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
-from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
-
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller
+from hostedagent.observability.metrics import StoreCall
 from hostedagent.protocol.json import decode, encode
-from hostedagent.protocol.types import Json
+from hostedagent.protocol.types import Item, Json
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreNotFound, StoreUnavailable, Write
 
-if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import PlatformContext
+RESPONSE: Final = "response"
+ITEM: Final = "item"
+MEMBERS: Final = "members"
 
 COUNTED: Final = ("completed", "incomplete")
-"""The ends of a turn that later prompts see. One that runs is held by a lease, and one that died never ends."""
+"""The ends of a turn that later prompts include."""
 
+_ENDS: Final = (*COUNTED, "failed", "cancelled")
 _LINKS: Final = 4_000
-"""How many links are remembered. What is forgotten is read again."""
+"""How many links are cached. Others are read again."""
 
+_SEGMENT: Final = 256
+"""How many members of a conversation share a record, so that a turn rewrites a bounded part of a long one."""
 
-class Documents(Protocol):
-    """Keeps bytes by key; keys are 64 hexadecimal characters.
-
-    Concurrency: calls may come from many tasks; a write is seen whole or not at all.
-    """
-
-    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The documents, in order, `None` for each that is not there."""
-        ...
-
-    async def write(self, documents: Mapping[str, bytes]) -> None:
-        """Write documents in order, each one atomically."""
-        ...
-
-    async def remove(self, keys: Sequence[str]) -> None:
-        """Remove documents; absent ones are no error."""
-        ...
-
-
-class MemoryDocuments:
-    """Documents that end with the process, bounded in bytes; what was not touched for longest goes first."""
-
-    def __init__(self, *, max_bytes: int = 512 * 1024 * 1024) -> None:
-        self._max_bytes = max_bytes
-        self._documents: OrderedDict[str, bytes] = OrderedDict()
-        self._bytes = 0
-
-    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The documents, in order."""
-        found: list[bytes | None] = []
-        for key in keys:
-            document = self._documents.get(key)
-            if document is not None:
-                self._documents.move_to_end(key)
-            found.append(document)
-        return found
-
-    async def write(self, documents: Mapping[str, bytes]) -> None:
-        """Write documents."""
-        for key, document in documents.items():
-            self._drop(key)
-            self._documents[key] = document
-            self._bytes += len(document)
-        while self._bytes > self._max_bytes and self._documents:
-            self._drop(next(iter(self._documents)))
-
-    async def remove(self, keys: Sequence[str]) -> None:
-        """Remove documents."""
-        for key in keys:
-            self._drop(key)
-
-    def _drop(self, key: str) -> None:
-        if (document := self._documents.pop(key, None)) is not None:
-            self._bytes -= len(document)
+_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """What a chain needs of a response: the key of the one before it, and the ids of its items if they count."""
+    """What a chain needs of a response: its predecessor, and the ids of its items if they count."""
 
     previous: str | None
     item_ids: tuple[str, ...]
 
 
-class _Shared:
-    """What the providers of all scopes share."""
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The newest members of a conversation; the others are in full segments."""
 
-    def __init__(self, documents: Documents) -> None:
-        self.documents = documents
-        self.links: OrderedDict[str, _Link] = OrderedDict()
-        self.conversations = asyncio.Lock()
-
-    def remember(self, key: str, link: _Link) -> None:
-        self.links[key] = link
-        self.links.move_to_end(key)
-        while len(self.links) > _LINKS:
-            self.links.popitem(last=False)
+    full: int
+    ids: tuple[str, ...]
+    etag: Etag
 
 
-class DocumentResponses:
-    """Makes the provider of a scope: `ResponseStore(DocumentResponses(MemoryDocuments()), ...)`."""
+class StoredResponses:
+    """A `ResponseRepository` over any `Store`."""
 
-    def __init__(self, documents: Documents) -> None:
-        self._shared = _Shared(documents)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._links: OrderedDict[str, _Link] = OrderedDict()
 
-    def __call__(self, scope: Scope) -> ScopedResponses:
-        """The provider that holds the scope's responses."""
-        return ScopedResponses(scope, self._shared)
-
-
-class ScopedResponses:
-    """A `ResponseProviderProtocol` that reaches one scope's documents and no others."""
-
-    def __init__(self, scope: Scope, shared: _Shared) -> None:
-        self._scope = scope
-        self._shared = shared
-        self._documents = shared.documents
-
-    async def create_response(
+    async def create(
         self,
-        response: Any,
-        input_items: Iterable[Any] | None,
-        history_item_ids: Iterable[str] | None,
-        *,
-        context: PlatformContext | None = None,
+        caller: Caller,
+        response: Mapping[str, Json],
+        input_items: Iterable[Item],
+        history_ids: Sequence[str] | None = None,
     ) -> None:
-        """Store a new response; raises `ResponseAlreadyExistsError`."""
+        """Store a new response; raises `StoreConflict` when there is one of this id."""
         response_id = str(response["id"])
-        if await self._record(response_id) is not None:
-            raise ResponseAlreadyExistsError(f"Response '{response_id}' already exists.")
-        items = [dict(item) for item in input_items or ()]
-        await self._write(dict(response), items, [str(item["id"]) for item in items])
-        if (conversation := _conversation_of(response)) is not None:
-            await self._join(conversation, response_id)
+        with StoreCall("responses", "create"):
+            items = [dict(item) for item in input_items]
+            record = _record(response, [str(item["id"]) for item in items])
+            for _ in range(_ATTEMPTS):
+                if (await self._read(caller, response_id))[0] is not None:
+                    raise StoreConflict(f"Response '{response_id}' already exists.")
+                # The response last: without transactions, it never names an item that does not exist.
+                writes = [*_item_writes([*items, *_output(response)]), *await self._joining(caller, response)]
+                with suppress(StoreConflict):
+                    await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), ABSENT)])
+                    self._remember(caller, response_id, _link_of(record))
+                    return
+        raise StoreUnavailable("The conversation is changed by too many others at once.")
 
-    async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
-        """Store the response anew; raises `KeyError`."""
-        record = await self._record(str(response["id"]))
-        if record is None or record["response"] is None:
-            raise KeyError(response["id"])
-        await self._write(dict(response), [], cast("list[str]", record["input_ids"]))
+    async def update(self, caller: Caller, response: Mapping[str, Json]) -> None:
+        """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise."""
+        response_id = str(response["id"])
+        with StoreCall("responses", "update"):
+            for _ in range(_ATTEMPTS):
+                stored, etag = await self._existing(caller, response_id)
+                _check_end(stored["response"].get("status"), response)
+                record = _record(response, stored["input_ids"])
+                dropped = set(stored["output_ids"]).difference(record["output_ids"], record["input_ids"])
+                writes = [*_item_writes(_output(response)), *_erasures(dropped)]
+                with suppress(StoreConflict):
+                    await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), etag)])
+                    self._remember(caller, response_id, _link_of(record))
+                    return
+        raise StoreUnavailable("The response is changed by too many others at once.")
 
-    async def get_response(self, response_id: str, *, context: PlatformContext | None = None) -> Any:
-        """The response; raises `KeyError`."""
-        record = await self._record(response_id)
-        if record is None or record["response"] is None:
-            raise KeyError(response_id)
-        items = await self.get_items(cast("list[str]", record["output_ids"]))
+    async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """The response with its output; raises `StoreNotFound`."""
+        with StoreCall("responses", "get"):
+            record, _ = await self._existing(caller, response_id)
+            items = await self._items(caller, record["output_ids"])
         return {**record["response"], "output": [item for item in items if item is not None]}
 
-    async def delete_response(self, response_id: str, *, context: PlatformContext | None = None) -> None:
-        """Erase the response and its items; raises `KeyError`. What continues it keeps the chain, without them."""
-        record = await self._record(response_id)
-        if record is None or record["response"] is None:
-            raise KeyError(response_id)
-        await self._documents.remove([self._item_key(item_id) for item_id in _own_ids(record)])
-        tombstone: dict[str, Json] = {**record, "response": None, "input_ids": [], "output_ids": []}
-        await self._documents.write({self._key(response_id): encode(tombstone)})
-        self._shared.remember(self._key(response_id), self._link_of(tombstone))
+    async def delete(self, caller: Caller, response_id: str) -> None:
+        """Erase the response and its items; raises `StoreNotFound`. Its successors keep the chain, without them."""
+        with StoreCall("responses", "delete"):
+            record, _ = await self._existing(caller, response_id)
+            tombstone: dict[str, Any] = {**record, "response": None, "input_ids": [], "output_ids": []}
+            await self._store.write(
+                caller, [*_erasures(_item_ids(record)), Write(_key(response_id), encode(tombstone))]
+            )
+            self._remember(caller, response_id, _link_of(tombstone))
 
-    async def get_input_items(
+    async def input_items(
         self,
+        caller: Caller,
         response_id: str,
+        *,
         limit: int = 20,
         ascending: bool = False,
         after: str | None = None,
         before: str | None = None,
-        *,
-        context: PlatformContext | None = None,
-    ) -> list[Any]:
-        """A page of the input items, history first; raises `KeyError`."""
-        record = await self._record(response_id)
-        if record is None or record["response"] is None:
-            raise KeyError(response_id)
-        history = await self._chain(record["previous"])
-        found = await self.get_items([*history, *cast("list[str]", record["input_ids"])])
+    ) -> list[Item]:
+        """A page of the input items, history first; raises `StoreNotFound`."""
+        with StoreCall("responses", "get_input_items"):
+            record, _ = await self._existing(caller, response_id)
+            history = await self._chain(caller, record["previous"])
+            found = await self._items(caller, [*history, *record["input_ids"]])
         items = [item for item in found if item is not None]
         return _page(items if ascending else items[::-1], limit, after, before)
 
-    async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> list[Any]:
-        """Items by id, `None` for each that is not there."""
-        found = await self._documents.read([self._item_key(item_id) for item_id in item_ids])
-        return [decode(document) if document is not None else None for document in found]
+    async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
+        """Items by id, `None` for each that does not exist."""
+        with StoreCall("responses", "get_items"):
+            return await self._items(caller, ids)
 
-    async def get_history_item_ids(
-        self,
-        previous_response_id: str | None,
-        conversation_id: str | None,
-        limit: int,
-        *,
-        context: PlatformContext | None = None,
+    async def history_ids(
+        self, caller: Caller, previous_response_id: str | None, conversation_id: str | None, limit: int
     ) -> list[str]:
         """The ids of the conversation's items, oldest first; with a positive limit the newest ones."""
         ids: list[str] = []
-        if previous_response_id is not None:
-            ids = await self._chain(previous_response_id)
-        elif conversation_id is not None:
-            for response_id in await self._members(conversation_id):
-                ids.extend((await self._link(self._key(response_id))).item_ids)
+        with StoreCall("responses", "get_history_item_ids"):
+            if previous_response_id is not None:
+                ids = await self._chain(caller, previous_response_id)
+            elif conversation_id is not None:
+                for response_id in await self._members(caller, conversation_id):
+                    ids.extend((await self._link(caller, response_id)).item_ids)
         return ids[-limit:] if limit > 0 else ids
 
-    async def _chain(self, response_id: str | None) -> list[str]:
+    async def _items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
+        if not ids:
+            return []
+        found = await self._store.read(caller, [Key(ITEM, item_id) for item_id in ids])
+        return [decode(record.value) if record is not None else None for record in found]
+
+    async def _chain(self, caller: Caller, response_id: str | None) -> list[str]:
         links: list[_Link] = []
-        key = self._key(response_id) if response_id is not None else None
-        while key is not None:
-            link = await self._link(key)
-            links.append(link)
-            key = link.previous
+        while response_id is not None:
+            links.append(link := await self._link(caller, response_id))
+            response_id = link.previous
         return [item_id for link in reversed(links) for item_id in link.item_ids]
 
-    async def _link(self, key: str) -> _Link:
-        if (link := self._shared.links.get(key)) is None:
-            record = await self._record_at(key)
-            link = self._link_of(record) if record is not None else _Link(None, ())
+    async def _link(self, caller: Caller, response_id: str) -> _Link:
+        if (link := self._links.get(caller.scope.key(*_key(response_id)))) is None:
+            record, _ = await self._read(caller, response_id)
+            link = _link_of(record) if record is not None else _Link(None, ())
         if link.item_ids:  # It has ended, and does not change any more.
-            self._shared.remember(key, link)
+            self._remember(caller, response_id, link)
         return link
 
-    def _link_of(self, record: Mapping[str, Json]) -> _Link:
-        response, previous = record["response"], record["previous"]
-        counts = response is not None and response.get("status") in COUNTED
-        return _Link(self._key(previous) if previous is not None else None, tuple(_own_ids(record)) if counts else ())
+    def _remember(self, caller: Caller, response_id: str, link: _Link) -> None:
+        place = caller.scope.key(*_key(response_id))
+        self._links[place] = link
+        self._links.move_to_end(place)
+        while len(self._links) > _LINKS:
+            self._links.popitem(last=False)
 
-    async def _record(self, response_id: str) -> dict[str, Json] | None:
-        return await self._record_at(self._key(response_id))
+    async def _read(self, caller: Caller, response_id: str) -> tuple[dict[str, Any] | None, Etag]:
+        (found,) = await self._store.read(caller, [_key(response_id)])
+        return (decode(found.value), found.etag) if found is not None else (None, ABSENT)
 
-    async def _record_at(self, key: str) -> dict[str, Json] | None:
-        (document,) = await self._documents.read([key])
-        return decode(document) if document is not None else None
+    async def _existing(self, caller: Caller, response_id: str) -> tuple[dict[str, Any], Etag]:
+        record, etag = await self._read(caller, response_id)
+        if record is None or record["response"] is None:
+            raise StoreNotFound(f"Response with id '{response_id}' not found.")
+        return record, etag
 
-    async def _write(self, response: dict[str, Json], input_items: list[dict[str, Json]], input_ids: list[str]) -> None:
-        output = cast("list[dict[str, Json]]", response.get("output") or [])
-        record: dict[str, Json] = {
-            "response": {**{name: _in_seconds(value) for name, value in response.items()}, "output": []},
-            "previous": response.get("previous_response_id"),
-            "input_ids": input_ids,
-            "output_ids": [str(item["id"]) for item in output],
-        }
-        # Items first: a response never names an item that is not there.
-        documents = {self._item_key(str(item["id"])): encode(item) for item in (*input_items, *output)}
-        key = self._key(str(response["id"]))
-        documents[key] = encode(record)
-        await self._documents.write(documents)
-        self._shared.remember(key, self._link_of(record))
+    async def _joining(self, caller: Caller, response: Mapping[str, Json]) -> list[Write]:
+        """The writes that make a response a member of its conversation."""
+        conversation_id, response_id = _conversation_of(response), str(response["id"])
+        if conversation_id is None:
+            return []
+        members = await self._newest(caller, conversation_id)
+        if response_id in members.ids:
+            return []
+        full, ids, writes = members.full, members.ids, list[Write]()
+        if len(ids) >= _SEGMENT:
+            writes.append(Write(_segment_key(conversation_id, full), encode(ids)))
+            full, ids = full + 1, ()
+        value = encode({"full": full, "ids": [*ids, response_id]})
+        return [*writes, Write(Key(MEMBERS, conversation_id), value, members.etag)]
 
-    async def _members(self, conversation_id: str) -> list[str]:
-        (document,) = await self._documents.read([self._conversation_key(conversation_id)])
-        return decode(document) if document is not None else []
+    async def _newest(self, caller: Caller, conversation_id: str) -> _Members:
+        (found,) = await self._store.read(caller, [Key(MEMBERS, conversation_id)])
+        if found is None:
+            return _Members(0, (), ABSENT)
+        value = decode(found.value)
+        return _Members(value["full"], tuple(value["ids"]), found.etag)
 
-    async def _join(self, conversation_id: str, response_id: str) -> None:
-        async with self._shared.conversations:
-            members = await self._members(conversation_id)
-            await self._documents.write({self._conversation_key(conversation_id): encode([*members, response_id])})
+    async def _members(self, caller: Caller, conversation_id: str) -> list[str]:
+        newest = await self._newest(caller, conversation_id)
+        segments = await self._store.read(caller, [_segment_key(conversation_id, n) for n in range(newest.full)])
+        older = [response_id for found in segments if found is not None for response_id in decode(found.value)]
+        return [*older, *newest.ids]
 
-    def _key(self, response_id: str) -> str:
-        return self._scope.key("response", response_id)
 
-    def _item_key(self, item_id: str) -> str:
-        return self._scope.key("item", item_id)
+def _key(response_id: str) -> Key:
+    return Key(RESPONSE, response_id)
 
-    def _conversation_key(self, conversation_id: str) -> str:
-        return self._scope.key("conversation", conversation_id)
+
+def _segment_key(conversation_id: str, n: int) -> Key:
+    return Key(MEMBERS, f"{conversation_id}\n{n}")  # A conversation id has no line breaks.
+
+
+def _record(response: Mapping[str, Json], input_ids: list[str]) -> dict[str, Any]:
+    return {
+        "response": {name: _in_seconds(value) for name, value in response.items()} | {"output": list[Item]()},
+        "previous": response.get("previous_response_id"),
+        "input_ids": input_ids,
+        "output_ids": [str(item["id"]) for item in _output(response)],
+    }
+
+
+def _output(response: Mapping[str, Json]) -> list[Item]:
+    return cast("list[Item]", response.get("output") or [])
+
+
+def _item_writes(items: Iterable[Item]) -> list[Write]:
+    return [
+        Write(Key(ITEM, item_id), value) for item_id, value in {str(row["id"]): encode(row) for row in items}.items()
+    ]
+
+
+def _erasures(ids: Iterable[str]) -> list[Write]:
+    return [Write(Key(ITEM, item_id), None) for item_id in dict.fromkeys(ids)]
+
+
+def _check_end(end: Json, response: Mapping[str, Json]) -> None:
+    """See that a response that has ended stays so; one that counts may yet fail, when the rest cannot be stored."""
+    status = response.get("status")
+    if end not in _ENDS or status == end or (end in COUNTED and status in _ENDS):
+        return
+    raise StoreConflict(f"Response '{response['id']}' has ended as {end}.")
 
 
 def _in_seconds(value: Json) -> Json:
@@ -279,11 +264,17 @@ def _in_seconds(value: Json) -> Json:
     return int(value.timestamp()) if isinstance(value, datetime) else value
 
 
-def _own_ids(record: Mapping[str, Json]) -> list[str]:
+def _item_ids(record: Mapping[str, Any]) -> list[str]:
     return [*record["input_ids"], *record["output_ids"]]
 
 
-def _page(items: list[Any], limit: int, after: str | None, before: str | None) -> list[Any]:
+def _link_of(record: Mapping[str, Any]) -> _Link:
+    response = record["response"]
+    counts = response is not None and response.get("status") in COUNTED
+    return _Link(record["previous"], tuple(_item_ids(record)) if counts else ())
+
+
+def _page(items: list[Item], limit: int, after: str | None, before: str | None) -> list[Item]:
     ids = [item.get("id") for item in items]
     start = ids.index(after) + 1 if after in ids else 0
     end = ids.index(before) if before in ids else len(items)

@@ -1,24 +1,22 @@
-"""Which stores a host uses: in memory, in a folder, or on Foundry. One value, chosen once."""
+"""The stores of a host: in memory, in a SQLite file, or on Foundry. One value, chosen once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hostedagent.errors import ConfigurationError
-from hostedagent.identity import Scope
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
-from hostedagent.stores.base import DEFAULT_TTL, StateStore
-from hostedagent.stores.documents import DocumentResponses, MemoryDocuments
+from hostedagent.stores.base import DEFAULT_TTL, ResponseRepository, Signals, Store
+from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.leases import Terms
-from hostedagent.stores.memory import MemoryStateStore
-from hostedagent.stores.retry import Patience
+from hostedagent.stores.local import LocalSignals
+from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import ResponseProviderProtocol
     from azure.core.credentials_async import AsyncTokenCredential
 
 
@@ -28,19 +26,52 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Where a host keeps things.
+    """Where a host keeps things. `Stores.over(store)` is all of it on one store of yours.
 
     Args:
-        responses: The provider that holds a scope's responses.
-        state: Sessions, approvals and leases.
+        state: Sessions, approvals, leases and all other records.
+        responses: Responses and their items.
+        signals: Messages between the processes that share the store.
         terms: How turns hold conversations.
+        is_durable: Whether what is stored outlives the process.
         aclose: Called once, when the host stops.
     """
 
-    responses: Callable[[Scope], ResponseProviderProtocol]
-    state: StateStore
+    state: Store
+    responses: ResponseRepository
+    signals: Signals
     terms: Terms = field(default_factory=Terms)
+    is_durable: bool = True
     aclose: Callable[[], Awaitable[None]] = _nothing
+
+    @classmethod
+    def over(
+        cls,
+        store: Store,
+        *,
+        signals: Signals | None = None,
+        terms: Terms | None = None,
+        is_durable: bool = True,
+        aclose: Callable[[], Awaitable[None]] = _nothing,
+    ) -> Stores:
+        """Everything on one store.
+
+        Args:
+            store: The store.
+            signals: Messages between the processes that share it; by default within this process only.
+            terms: How turns hold conversations.
+            is_durable: Whether what is stored outlives the process.
+            aclose: Called once, when the host stops.
+        """
+        chosen = signals or LocalSignals(is_exclusive=False)
+        return cls(
+            state=store,
+            responses=StoredResponses(store),
+            signals=chosen,
+            terms=terms or Terms(owners=chosen),
+            is_durable=is_durable,
+            aclose=aclose,
+        )
 
 
 def default_stores(retention: float = DEFAULT_TTL) -> Stores:
@@ -49,32 +80,28 @@ def default_stores(retention: float = DEFAULT_TTL) -> Stores:
 
 
 def memory_stores(*, retention: float = DEFAULT_TTL) -> Stores:
-    """Everything ends with the process."""
-    return Stores(responses=DocumentResponses(MemoryDocuments()), state=MemoryStateStore(ttl=retention))
-
-
-def file_stores(root: str | os.PathLike[str], *, retention: float = DEFAULT_TTL) -> Stores:
-    """Everything is kept below a folder of this machine, for one process at a time.
+    """Keep everything in memory: it ends with the process.
 
     Args:
-        root: The folder; made for the user only.
         retention: Seconds that responses and state live after their last change.
     """
-    from hostedagent.stores.file import FileStateStore
-    from hostedagent.stores.file_documents import FileDocuments
-    from hostedagent.stores.file_owners import FileOwners
+    return Stores.over(MemoryStore(retention=retention), signals=LocalSignals(is_exclusive=True), is_durable=False)
 
-    documents = FileDocuments(Path(root) / "responses", retention=retention)
-    state = FileStateStore(Path(root) / "state", ttl=retention)
 
-    owners = FileOwners(Path(root) / "owners")
+def sqlite_stores(path: str | os.PathLike[str], *, retention: float = DEFAULT_TTL) -> Stores:
+    """Keep everything in one SQLite file of this machine, for one process at a time.
 
-    async def aclose() -> None:
-        await documents.aclose()
-        await state.aclose()
-        owners.close()
+    Args:
+        path: The file; created, with its folder, for this user only. Not on a network file system.
+        retention: Seconds that responses and state live after their last change.
 
-    return Stores(responses=DocumentResponses(documents), state=state, terms=Terms(owners=owners), aclose=aclose)
+    Raises:
+        ConfigurationError: The file cannot be opened, is damaged, or is open in another process.
+    """
+    from hostedagent.stores.sqlite import SqliteStore
+
+    store = SqliteStore(path, retention=retention)
+    return Stores.over(store, signals=LocalSignals(is_exclusive=True), aclose=store.aclose)
 
 
 def foundry_stores(
@@ -82,24 +109,23 @@ def foundry_stores(
     endpoint: str | None = None,
     credential: AsyncTokenCredential | None = None,
     retention: float = DEFAULT_TTL,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Stores:
-    """Everything is kept in the Foundry project.
+    """Keep everything in the Foundry project.
 
     Args:
         endpoint: The project's endpoint; by default `FOUNDRY_PROJECT_ENDPOINT`.
         credential: Closed by its owner; by default a `DefaultAzureCredential` of the host's own.
         retention: Seconds that state lives after its last change.
-        patience: How long a call of the service is given.
+        retry: Timeout and retry settings of calls to the service.
 
     Raises:
         ConfigurationError: There is no endpoint.
     """
     from azure.ai.agentserver.responses import FoundryStorageProvider, FoundryStorageSettings
 
-    from hostedagent.stores.foundry import FoundryState
-    from hostedagent.stores.guarded import GuardedResponses
-    from hostedagent.stores.partitioned import PartitionedResponses, StateDocuments
+    from hostedagent.stores.foundry.responses import FoundryResponses
+    from hostedagent.stores.foundry.store import FoundryStore
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
     if not endpoint:
@@ -109,27 +135,14 @@ def foundry_stores(
         from azure.identity.aio import DefaultAzureCredential
 
         credential = own = DefaultAzureCredential()
-    provider = FoundryStorageProvider(credential, FoundryStorageSettings.from_endpoint(endpoint))
-    given = patience or Patience()
-    state = FoundryState(
-        endpoint=endpoint,
-        credential=credential,
-        ttl=retention,
-        timeout=given.timeout,
-        tries=given.tries,
-        pause=given.pause,
-    )
-    guarded = GuardedResponses(provider, patience=given)
+    service = FoundryStorageProvider(credential, FoundryStorageSettings.from_endpoint(endpoint))
+    store = FoundryStore(endpoint=endpoint, credential=credential, retention=retention, retry=retry)
 
     async def aclose() -> None:
-        await state.aclose()
-        await provider.aclose()
+        await store.aclose()
+        await service.aclose()
         if own is not None:
             await own.close()
 
-    documents = DocumentResponses(StateDocuments(state))
-
-    def responses(scope: Scope) -> ResponseProviderProtocol:
-        return PartitionedResponses(scope, guarded, documents(scope))
-
-    return Stores(responses=responses, state=state, aclose=aclose)
+    records = Stores.over(store, aclose=aclose)
+    return replace(records, responses=FoundryResponses(service, records.responses, retry=retry))

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
-from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.approvals import Answer, Approval
-from hostedagent.stores.base import StateStore, StateTooLarge
+from hostedagent.stores.base import Key, Store, StoreTooLarge
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.sessions import Snapshot
+from hostedagent.stores.values import read_value, write_value
 
 JOURNAL: Final = "recovery"
 
@@ -27,7 +29,7 @@ FORGET_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
-_JOURNALS: Final = Scope("recovery")
+_JOURNALS: Final = Caller(Scope("recovery"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +114,26 @@ def _answer(row: Mapping[str, Json]) -> Answer:
 
 
 class Journals:
-    """A typed view of the state store."""
+    """The journals of turns that outlive their process."""
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find(self, response_id: str) -> Journal | None:
         """The journal of a turn, from its beginning until it was told how it ended."""
-        stored = await self._state.get(_JOURNALS, JOURNAL, response_id)
+        stored = await read_value(self._store, _JOURNALS, Key(JOURNAL, response_id))
         return Journal.load(stored.value) if stored is not None else None
 
     async def write(self, response_id: str, journal: Journal) -> None:
         """Write how far the turn has come."""
-        await self._state.put(_JOURNALS, JOURNAL, response_id, journal.dump())
+        await write_value(self._store, _JOURNALS, Key(JOURNAL, response_id), journal.dump())
 
-    async def write_end(self, response_id: str, journal: Journal) -> bool:
-        """Write how the run ended; `False` when that is too large to be kept apart from the response."""
-        try:
+    async def write_end(self, response_id: str, journal: Journal) -> None:
+        """Write how the run ended, unless that is too large for a record of its own."""
+        with suppress(StoreTooLarge):
             await self.write(response_id, journal)
-        except StateTooLarge:
-            return False
-        return True
 
     def forget_later(self, response_id: str) -> None:
         """Drop the journal of a turn that is over, when the SDK has surely taken note of that."""
@@ -156,6 +155,6 @@ class Journals:
 
     async def _forget(self, response_id: str) -> None:
         try:
-            await self._state.delete(_JOURNALS, JOURNAL, response_id)
+            await self._store.delete(_JOURNALS, [Key(JOURNAL, response_id)])
         except Exception as error:  # noqa: BLE001 - it goes by itself
             log_failure(logger, f"The journal of {response_id} is left behind", error)

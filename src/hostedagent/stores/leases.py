@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from hostedagent.errors import Conflict
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import ABSENT, Etag, StateConflict, StateStore, Value
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Value
+from hostedagent.stores.values import read_value, write_value
 
 logger = logging.getLogger(__name__)
 
@@ -172,8 +173,8 @@ class _Debt:
 class Leases:
     """Gives out the leases of conversations. A plain turn costs two writes: one to take it, one to give it back."""
 
-    def __init__(self, state: StateStore, terms: Terms) -> None:
-        self._state = state
+    def __init__(self, store: Store, terms: Terms) -> None:
+        self._store = store
         self._terms = terms
         self._known: OrderedDict[str, tuple[Head, Etag]] = OrderedDict()
         self._held: dict[str, Lease] = {}
@@ -209,8 +210,8 @@ class Leases:
             due = debt.paid(head) if debt is not None else head
             held = replace(due, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
             try:
-                etag = await self._state.put(scope, CONVERSATION, conversation_id, held.dump(), expect=etag)
-            except StateConflict:
+                etag = await self._put(scope, conversation_id, held, etag)
+            except StoreConflict:
                 head, etag = await self._read(scope, conversation_id)
                 is_fresh = True
             except BaseException:
@@ -243,8 +244,8 @@ class Leases:
         owner = f"{await self._terms.owners.name()}:{turn}:{secrets.token_hex(4)}"
         held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
         try:
-            etag = await self._state.put(scope, CONVERSATION, conversation_id, held.dump(), expect=etag)
-        except StateConflict:
+            etag = await self._put(scope, conversation_id, held, etag)
+        except StoreConflict:
             return None
         lease = Lease(scope, conversation_id, held, etag, owner)
         self._remember(lease.place, held, etag)
@@ -324,8 +325,8 @@ class Leases:
         etag, lost = lease.etag, False
         for _ in range(_ATTEMPTS):
             try:
-                etag = await self._state.put(lease.scope, CONVERSATION, lease.conversation_id, head.dump(), expect=etag)
-            except StateConflict:
+                etag = await self._put(lease.scope, lease.conversation_id, head, etag)
+            except StoreConflict:
                 current, etag = await self._read(lease.scope, lease.conversation_id)
                 if current == head:
                     break
@@ -346,8 +347,12 @@ class Leases:
         lease.head, lease.etag, lease.attempt = head, etag, None
         self._remember(lease.place, head, etag)
 
+    async def _put(self, scope: Scope, conversation_id: str, head: Head, expect: Etag) -> Etag:
+        key = Key(CONVERSATION, conversation_id)
+        return await write_value(self._store, Caller(scope), key, head.dump(), expect=expect)
+
     async def _read(self, scope: Scope, conversation_id: str) -> tuple[Head, Etag]:
-        stored = await self._state.get(scope, CONVERSATION, conversation_id)
+        stored = await read_value(self._store, Caller(scope), Key(CONVERSATION, conversation_id))
         return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
 
     async def _is_held(self, head: Head) -> bool:

@@ -1,90 +1,81 @@
-"""State in memory, bounded in entries and bytes: what was not touched for longest goes first; all have a lifetime.
-
-Values are held as JSON text, so nothing that a caller holds is shared with the store.
-"""
+"""Records in memory, bounded in number and bytes: the least recently used are evicted first, and all expire."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hostedagent.identity import Scope
-from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, StateConflict, Value, Versioned, value_to_json
+from hostedagent.identity import Caller
+from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, Key, Record, StoreConflict, Write
+
+_OVERHEAD = 400
+"""What a record costs beside its value, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    owner: str
-    kind: str
-    key: str
-    text: str
-    etag: Etag
+    record: Record
     expires_at: float
 
 
-class MemoryStateStore:
-    """A `StateStore` that ends with the process.
+class MemoryStore:
+    """A `Store` that ends with the process.
 
     Args:
-        max_entries: How many values are kept.
-        max_bytes: How much JSON text is kept, in bytes.
-        ttl: Seconds that a value lives after its last write.
+        max_bytes: How much memory the records may take.
+        retention: Seconds that a record lives after its last write.
         clock: Seconds that only grow.
     """
 
     def __init__(
         self,
         *,
-        max_entries: int = 100_000,
-        max_bytes: int = 256 * 1024 * 1024,
-        ttl: float = DEFAULT_TTL,
+        max_bytes: int = 512 * 1024 * 1024,
+        retention: float = DEFAULT_TTL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._ttl = ttl
+        self._retention = retention
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._versions = itertools.count(1)
 
-    async def get(self, scope: Scope, kind: str, key: str) -> Versioned | None:
-        """The value, or `None`."""
-        entry = self._entry(scope, kind, key)
-        return Versioned(json.loads(entry.text), entry.etag) if entry is not None else None
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        """The records in the order of the keys."""
+        return [self._read(caller.scope.key(*key)) for key in keys]
 
-    async def put(self, scope: Scope, kind: str, key: str, value: Value, *, expect: Etag | None = None) -> Etag:
-        """Write; raises `StateConflict` when `expect` does not stand, `StateTooLarge` when the value is too big."""
-        text = value_to_json(kind, value)
-        self._check(scope, kind, key, expect)
-        etag = str(next(self._versions))
-        place = scope.key(kind, key)
-        self._drop(place)
-        self._entries[place] = _Entry(scope.key(), kind, key, text, etag, self._clock() + self._ttl)
-        self._bytes += len(text)
-        while len(self._entries) > self._max_entries or (self._bytes > self._max_bytes and len(self._entries) > 1):
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        """Write all records, or none when an `expect` does not match."""
+        places = [caller.scope.key(*write.key) for write in writes]
+        for place, write in zip(places, writes, strict=True):
+            self._check(place, write.key, write.expect)
+        etags = [self._write(place, write) for place, write in zip(places, writes, strict=True)]
+        while self._bytes > self._max_bytes and len(self._entries) > 1:
             self._drop(next(iter(self._entries)))
+        return etags
+
+    async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
+        """Erase the records."""
+        for key in keys:
+            place = caller.scope.key(*key)
+            self._check(place, key, expect)
+            self._drop(place)
+
+    def _write(self, place: str, write: Write) -> Etag:
+        self._drop(place)
+        if write.value is None:
+            return ABSENT
+        etag = str(next(self._versions))
+        ttl = self._retention if write.ttl is None else write.ttl
+        self._entries[place] = _Entry(Record(write.value, etag), self._clock() + ttl)
+        self._bytes += len(write.value) + _OVERHEAD
         return etag
 
-    async def delete(self, scope: Scope, kind: str, key: str, *, expect: Etag | None = None) -> None:
-        """Remove the value; raises `StateConflict` when `expect` does not stand."""
-        if expect is not None:
-            self._check(scope, kind, key, expect)
-        self._drop(scope.key(kind, key))
-
-    async def keys(self, scope: Scope, kind: str) -> AsyncIterator[str]:
-        """The keys of a kind."""
-        owner, now = scope.key(), self._clock()
-        for entry in list(self._entries.values()):
-            if entry.owner == owner and entry.kind == kind and entry.expires_at > now:
-                yield entry.key
-
-    def _entry(self, scope: Scope, kind: str, key: str) -> _Entry | None:
-        place = scope.key(kind, key)
+    def _read(self, place: str) -> Record | None:
         entry = self._entries.get(place)
         if entry is None:
             return None
@@ -92,16 +83,16 @@ class MemoryStateStore:
             self._drop(place)
             return None
         self._entries.move_to_end(place)
-        return entry
+        return entry.record
 
     def _drop(self, place: str) -> None:
         entry = self._entries.pop(place, None)
         if entry is not None:
-            self._bytes -= len(entry.text)
+            self._bytes -= len(entry.record.value) + _OVERHEAD
 
-    def _check(self, scope: Scope, kind: str, key: str, expect: Etag | None) -> None:
+    def _check(self, place: str, key: Key, expect: Etag | None) -> None:
         if expect is None:
             return
-        entry = self._entry(scope, kind, key)
-        if (entry.etag if entry is not None else ABSENT) != expect:
-            raise StateConflict(f"The value of {kind!r} changed since it was read.")
+        record = self._read(place)
+        if (record.etag if record is not None else ABSENT) != expect:
+            raise StoreConflict(f"The record of kind {key.kind!r} changed since it was read.")

@@ -1,4 +1,4 @@
-"""How long a call of a service is given."""
+"""Timeout and retry settings of calls to a service."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a call is given; it ends after `tries` times `timeout`, and the pauses between, at the latest.
+class RetryPolicy:
+    """How a call is retried. It ends after `tries` times `timeout` and the pauses between, at the latest.
 
     Args:
         timeout: Seconds for one try.
-        tries: How often a call that broke is tried.
+        tries: How often a call is tried in all.
         pause: Seconds before the second try; doubled for each further one.
     """
 

@@ -10,11 +10,12 @@ import asyncio
 import logging
 from typing import Final
 
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Failed
-from hostedagent.stores.base import StateStore, Value
+from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.leases import CONVERSATION, Head, Terms
+from hostedagent.stores.values import read_value, write_value
 
 RUNNING: Final = "running"
 
@@ -27,12 +28,12 @@ class Running:
     """The marks of the responses that run in the background.
 
     Args:
-        state: Where the marks are.
+        store: Where the marks are.
         terms: How long a mark stands, and which processes have ended.
     """
 
-    def __init__(self, state: StateStore, terms: Terms) -> None:
-        self._state = state
+    def __init__(self, store: Store, terms: Terms) -> None:
+        self._store = store
         self._terms = terms
         self._renewals: dict[str, asyncio.Task[None]] = {}
 
@@ -48,14 +49,14 @@ class Running:
         renewal.cancel()
         await asyncio.wait((renewal,))
         try:
-            await self._state.delete(scope, RUNNING, response_id)
+            await self._store.delete(Caller(scope), [Key(RUNNING, response_id)])
         except Exception as error:  # noqa: BLE001 - it goes by itself
             log_failure(logger, f"The mark of {response_id} is left behind", error)
 
     async def has(self, scope: Scope, response_id: str, conversation_id: str | None) -> bool:
         """Whether a process that lives has the response, or any turn of its conversation."""
-        kind, key = (RUNNING, response_id) if conversation_id is None else (CONVERSATION, conversation_id)
-        stored = await self._state.get(scope, kind, key)
+        key = Key(RUNNING, response_id) if conversation_id is None else Key(CONVERSATION, conversation_id)
+        stored = await read_value(self._store, Caller(scope), key)
         head = Head.load(stored.value) if stored is not None else Head()
         if head.owner is None or head.expires_at <= self._terms.clock():
             return False
@@ -78,6 +79,6 @@ class Running:
                 "owner": await self._terms.owners.name(),
                 "expires_at": self._terms.clock() + self._terms.seconds,
             }
-            await self._state.put(scope, RUNNING, response_id, mark)
+            await write_value(self._store, Caller(scope), Key(RUNNING, response_id), mark)
         except Exception as error:  # noqa: BLE001 - the turn matters more; tried again
             log_failure(logger, f"Marking {response_id} as running failed", error)

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, cast
 
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import StateStore, Value, value_to_json
+from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.leases import Leases, Terms
 from hostedagent.stores.tokens import ContinuationTokens
+from hostedagent.stores.values import dump_value, read_value, write_value
 
 TURN: Final = "turn"
 
@@ -68,10 +69,10 @@ class Snapshot:
 
         Raises:
             ValueError: It is not JSON.
-            StateTooLarge: It is larger than `MAX_VALUE_BYTES`.
+            StoreTooLarge: It is larger than `MAX_VALUE_BYTES`.
         """
         if self:
-            value_to_json(TURN, self.dump())
+            dump_value(TURN, self.dump())
 
     def dump(self) -> Value:
         """The stored form."""
@@ -97,40 +98,40 @@ class Snapshot:
 
 
 class Sessions(Leases):
-    """A typed view of the state store.
+    """The snapshots of responses, and the leases of conversations.
 
     Args:
-        state: Where the records are.
+        store: Where the records are.
         terms: The terms of leases.
     """
 
-    def __init__(self, state: StateStore, terms: Terms | None = None) -> None:
-        super().__init__(state, terms or Terms())
-        self.checkpoints = Checkpoints(state)
-        self.tokens = ContinuationTokens(state)
+    def __init__(self, store: Store, terms: Terms | None = None) -> None:
+        super().__init__(store, terms or Terms())
+        self.checkpoints = Checkpoints(store)
+        self.tokens = ContinuationTokens(store)
 
     async def resume(self, scope: Scope, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""
-        stored = await self._state.get(scope, TURN, response_id)
+        stored = await read_value(self._store, Caller(scope), Key(TURN, response_id))
         snapshot = Snapshot.load(stored.value) if stored is not None else Snapshot()
         if snapshot.workflow is None or not snapshot.workflow.checkpoint.is_elsewhere:
             return snapshot
-        stored = await self._state.get(scope, TURN, snapshot.workflow.checkpoint.response_id)
+        stored = await read_value(self._store, Caller(scope), Key(TURN, snapshot.workflow.checkpoint.response_id))
         return replace(snapshot, workflow=Snapshot.load(stored.value).workflow if stored is not None else None)
 
     async def save(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
         """Keep what a response leaves, if it leaves anything."""
         if snapshot:
-            await self._state.put(scope, TURN, response_id, snapshot.dump())
+            await write_value(self._store, Caller(scope), Key(TURN, response_id), snapshot.dump())
 
     async def forget(self, scope: Scope, response_id: str) -> Snapshot:
         """Delete what a response left, and return it."""
         await self.tokens.delete(scope, response_id)  # A turn that was stopped leaves that of what its service does.
-        stored = await self._state.get(scope, TURN, response_id)
+        stored = await read_value(self._store, Caller(scope), Key(TURN, response_id))
         if stored is None:
             return Snapshot()
         snapshot = Snapshot.load(stored.value)
-        await self._state.delete(scope, TURN, response_id)
+        await self._store.delete(Caller(scope), [Key(TURN, response_id)])
         await self._delete_parts(scope, response_id, snapshot)
         return snapshot
 
@@ -138,9 +139,9 @@ class Sessions(Leases):
         """Give up a response's checkpoint. Its questions can't be answered then, but deleting it must find them."""
         rest = replace(snapshot, workflow=None, open={})
         if rest:
-            await self._state.put(scope, TURN, response_id, rest.dump())
+            await write_value(self._store, Caller(scope), Key(TURN, response_id), rest.dump())
         else:
-            await self._state.delete(scope, TURN, response_id)
+            await self._store.delete(Caller(scope), [Key(TURN, response_id)])
         await self._delete_parts(scope, response_id, snapshot)
 
     async def _delete_parts(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:

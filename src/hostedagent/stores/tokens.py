@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.types import Item, Json
-from hostedagent.stores.base import StateStore
+from hostedagent.stores.base import Key, Store
+from hostedagent.stores.values import read_value, write_value
 
 TOKEN: Final = "continuation-token"
 
@@ -41,19 +42,19 @@ class Place:
 
 
 class ContinuationTokens:
-    """A typed view of the state store. A token is the service's own, and no caller ever sees it."""
+    """The continuation tokens of responses. A token is the service's own, and no caller ever sees it."""
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def save(self, scope: Scope, response_id: str, place: Place) -> None:
         """Keep where a response's turn stands."""
         value = {"token": dict(place.token), "calls": list(place.calls), "service_id": place.service_id}
-        await self._state.put(scope, TOKEN, response_id, value)
+        await write_value(self._store, Caller(scope), Key(TOKEN, response_id), value)
 
     async def load(self, scope: Scope, response_id: str) -> Place | None:
         """Where the turn stands; `None` when the service has nothing to pick up."""
-        stored = await self._state.get(scope, TOKEN, response_id)
+        stored = await read_value(self._store, Caller(scope), Key(TOKEN, response_id))
         if stored is None:
             return None
         value = stored.value
@@ -61,4 +62,4 @@ class ContinuationTokens:
 
     async def delete(self, scope: Scope, response_id: str) -> None:
         """Delete the token, if there is one."""
-        await self._state.delete(scope, TOKEN, response_id)
+        await self._store.delete(Caller(scope), [Key(TOKEN, response_id)])

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .offline import ModelCall, OfflineChatClient
     from .openai import httpx_transport, openai_client
+    from .responses_contract import ResponseRepositoryContract
     from .scripted import AgentCall, ScriptedAgent
-    from .store_contract import StateStoreContract
+    from .store_contract import StoreContract
 
 __all__ = [
     "AgentCall",
@@ -27,8 +28,9 @@ __all__ = [
     "ModelCall",
     "OfflineChatClient",
     "Reply",
+    "ResponseRepositoryContract",
     "ScriptedAgent",
-    "StateStoreContract",
+    "StoreContract",
     "httpx_transport",
     "openai_client",
     "serve",
@@ -43,8 +45,9 @@ _HOME = {
     "ModelCall": "offline",
     "OfflineChatClient": "offline",
     "Reply": "client",
+    "ResponseRepositoryContract": "responses_contract",
     "ScriptedAgent": "scripted",
-    "StateStoreContract": "store_contract",
+    "StoreContract": "store_contract",
     "httpx_transport": "openai",
     "openai_client": "openai",
     "serve": "client",

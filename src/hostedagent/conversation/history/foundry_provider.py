@@ -27,7 +27,6 @@ from hostedagent.protocol.transcript.messages import to_messages
 from hostedagent.protocol.types import Item, MutableItem
 from hostedagent.stores.base import StoreConflict
 from hostedagent.stores.factory import Stores, default_stores
-from hostedagent.stores.providers import ProviderResponses
 from hostedagent.stores.sessions import Sessions
 
 
@@ -77,7 +76,7 @@ class FoundryHistoryProvider(HistoryProvider):
     ) -> None:
         super().__init__(source_id)
         self._stores = stores or default_stores()
-        self._repository = ProviderResponses(self._stores.responses)
+        self._repository = self._stores.responses
         self._sessions = Sessions(self._stores.state)
         self._scope = scope_of(scope) if isinstance(scope, IsolationKeys) else scope
 

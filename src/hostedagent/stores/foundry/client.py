@@ -1,8 +1,8 @@
-"""One call to a Foundry state store: bounded in time, tried again where that is safe, told apart by what is certain.
+"""The calls of a Foundry state store: bounded in time, and retried where that is safe.
 
-The SDK's client would try again by itself and hide it, and so would aiohttp below it: then a write whose answer was
-lost and one that lost the race look alike. Both are kept from it, and `Refused.is_certain` tells the two apart. No text
-of the service leaves this module.
+The SDK's client retries by itself without reporting it, and so does aiohttp below it: a write whose answer was lost
+would look like one that lost the race. Both are prevented from retrying, and `Refused.is_certain` distinguishes the
+two cases. No text of the service leaves this module.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -32,16 +32,15 @@ from azure.core.pipeline.transport import AioHttpTransport
 from hostedagent.errors import ConfigurationError
 from hostedagent.platform import HOSTING_VARIABLE, is_hosted
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import Etag, StateTooLarge, StateUnavailable
-from hostedagent.stores.retry import Patience
+from hostedagent.stores.base import Etag, StoreTooLarge, StoreUnavailable
+from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from azure.ai.agentserver.core.storage import StateStoreItem, StateStoreItemKeyPage, StateStoreItemRef
+    from azure.ai.agentserver.core.storage import StateStoreItem, StateStoreItemRef
     from azure.core.credentials_async import AsyncTokenCredential
 
 logger = logging.getLogger(__name__)
 
-PAGE_SIZE: Final = 100
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _T = TypeVar("_T")
 
@@ -50,7 +49,7 @@ class Refused(Exception):
     """The condition of a write or delete did not hold, or there is nothing to hold it against.
 
     Args:
-        is_certain: Whether nothing changed. Otherwise an earlier try may have been applied before it broke.
+        is_certain: Whether nothing changed. Otherwise an earlier try may have been applied before it failed.
     """
 
     def __init__(self, *, is_certain: bool) -> None:
@@ -59,7 +58,7 @@ class Refused(Exception):
 
 
 class _Missing(Refused):
-    """The store does not exist; or the item that a condition speaks of."""
+    """The store does not exist, or the item that a condition refers to."""
 
 
 class _NoRetries(SansIOHTTPPolicy[Any, Any]):
@@ -68,7 +67,7 @@ class _NoRetries(SansIOHTTPPolicy[Any, Any]):
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Let a broken connection be seen: on one that was used before, aiohttp repeats a PUT or DELETE by itself."""
+    """Report a broken connection: on a reused one, aiohttp repeats a PUT or DELETE by itself."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -78,9 +77,9 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 class _RemoteStore(FoundryStateStore):
-    """The SDK's client over HTTP wherever it runs: by itself it keeps a local file unless the process is hosted.
+    """The SDK's client over HTTP: outside a hosted process it would use a local file instead.
 
-    Can go when an explicit `endpoint` is honoured by the oldest SDK that we support.
+    Remove it when the oldest supported SDK honours an explicit `endpoint`.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -89,104 +88,89 @@ class _RemoteStore(FoundryStateStore):
 
 
 class FoundryClient:
-    """The calls of one named state store, which is made when the first write finds none.
+    """The calls of one named state store, which the first write creates where it is missing.
 
     Raises in every method:
-        StateUnavailable: No usable answer came in time.
+        StoreUnavailable: No usable answer came in time.
     """
 
     def __init__(
         self,
         name: str,
         credential: AsyncTokenCredential,
-        endpoint: str | None,
+        endpoint: str,
         *,
-        user_isolation: bool,
         ttl_seconds: int,
         ca_file: str | None,
-        patience: Patience,
-        call_id: Callable[[], str | None],
+        retry: RetryPolicy,
     ) -> None:
         try:
-            resolved = FoundryStorageEndpoint.from_endpoint(endpoint) if endpoint else FoundryStorageEndpoint.from_env()
+            resolved = FoundryStorageEndpoint.from_endpoint(endpoint)
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"The Foundry state store {name!r} has no usable endpoint: {error}") from error
-        self._patience = patience
-        self._call_id = call_id
+        self._retry = retry
         self._ca_file = ca_file
         self._options: dict[str, Any] = {
             "name": name,
             "credential": credential,
             "endpoint": resolved,
-            "user_isolation": user_isolation,
+            "user_isolation": True,
             "item_ttl_seconds": ttl_seconds,
             "description": "Sessions, approvals and checkpoints of hostedagent",
             "per_call_policies": [_NoRetries()],
         }
         self._session: aiohttp.ClientSession | None = None
         self._opened: FoundryStateStore | None = None
-        self._making = asyncio.Lock()
-        self._times_made = 0
+        self._creating = asyncio.Lock()
+        self._times_created = 0
 
-    async def get(self, key: str) -> StateStoreItem | None:
+    async def get(self, key: str, call_id: str | None) -> StateStoreItem | None:
         """An item, or `None` when it, or the store, does not exist."""
 
         async def send() -> StateStoreItem | None:
-            item = await self._store.get_item(key, call_id=self._call_id())
+            item = await self._store.get_item(key, call_id=call_id)
             if item is not None:
                 _etag(item)
             return item
 
         return await self._try(send)
 
-    async def write(self, key: str, document: dict[str, Json], tags: Mapping[str, str], expect: Etag | None) -> Etag:
+    async def write(self, key: str, document: dict[str, Json], expect: Etag | None, call_id: str | None) -> Etag:
         """Write an item; an empty `expect` creates it, `None` writes over anything.
 
         Raises:
             Refused: `expect` does not stand.
-            StateTooLarge: The service found the item too large.
+            StoreTooLarge: The service found the item too large.
         """
 
         async def send() -> Etag:
-            call_id = self._call_id()
             if expect == "":
-                return _etag(await self._store.create_item(key, document, tags=tags, call_id=call_id))
-            return _etag(await self._store.set_item(key, document, tags=tags, if_match=expect, call_id=call_id))
+                return _etag(await self._store.create_item(key, document, call_id=call_id))
+            return _etag(await self._store.set_item(key, document, if_match=expect, call_id=call_id))
 
-        times_made = self._times_made
+        times_created = self._times_created
         try:
             return await self._try(send)
         except _Missing:
             if expect:
                 raise
-        await self._make(times_made)
+        await self._create(times_created)
         try:
             return await self._try(send)
         except _Missing:
-            raise StateUnavailable("The state store could not be made.") from None
+            raise StoreUnavailable("The state store could not be created.") from None
 
-    async def delete(self, key: str, expect: Etag | None) -> None:
+    async def delete(self, key: str, expect: Etag | None, call_id: str | None) -> None:
         """Delete an item; nothing happens when there is none.
 
         Raises:
             Refused: `expect` does not stand.
         """
         try:
-            await self._try(lambda: self._store.delete_item(key, if_match=expect, call_id=self._call_id()))
+            await self._try(lambda: self._store.delete_item(key, if_match=expect, call_id=call_id))
         except _Missing:
             if expect:
                 raise
-
-    async def page(self, tags: Mapping[str, str], after: str | None) -> StateStoreItemKeyPage | None:
-        """A page of the items that carry the tags, oldest first; `None` when the store does not exist."""
-        try:
-            return await self._try(
-                lambda: self._store.list_keys(
-                    tags=tags, limit=PAGE_SIZE, after=after, order="asc", call_id=self._call_id()
-                )
-            )
-        except _Missing:
-            return None
 
     async def aclose(self) -> None:
         """Close the connections; they open again when they are needed again."""
@@ -212,22 +196,22 @@ class FoundryClient:
         verify = True if self._ca_file is None else self._ca_file
         return AioHttpTransport(session=self._session, session_owner=False, connection_verify=verify)
 
-    async def _make(self, times_made: int) -> None:
-        async with self._making:
-            # Whoever waited here finds it made.
-            if times_made != self._times_made:
+    async def _create(self, times_created: int) -> None:
+        async with self._creating:
+            # Another call created it while this one waited.
+            if times_created != self._times_created:
                 return
-            made = await self._try(lambda: _RemoteStore.get_or_create(**self._options, transport=self._transport()))
-            await made.aclose()
-            self._times_made += 1
+            created = await self._try(lambda: _RemoteStore.get_or_create(**self._options, transport=self._transport()))
+            await created.aclose()
+            self._times_created += 1
 
     async def _try(self, send: Callable[[], Awaitable[_T]]) -> _T:
         is_certain = True
-        for attempt in range(self._patience.tries):
+        for attempt in range(self._retry.tries):
             if attempt:
-                await asyncio.sleep(self._patience.pause * 2 ** (attempt - 1))
+                await asyncio.sleep(self._retry.pause * 2 ** (attempt - 1))
             try:
-                async with asyncio.timeout(self._patience.timeout):
+                async with asyncio.timeout(self._retry.timeout):
                     return await send()
             except (FoundryStorageConflictError, FoundryStoragePreconditionError):
                 raise Refused(is_certain=is_certain) from None
@@ -239,7 +223,7 @@ class FoundryClient:
                     break
                 is_certain = is_certain and _left_no_trace(error)
         # The cause is dropped: its text is the service's, and its status would be taken for the model's.
-        raise StateUnavailable("The state store did not answer.") from None
+        raise StoreUnavailable("The state store did not answer.") from None
 
 
 def _etag(item: StateStoreItem | StateStoreItemRef) -> Etag:
@@ -252,7 +236,7 @@ def _is_passing(error: Exception) -> bool:
     """Whether the same call may succeed later."""
     match error:
         case FoundryStorageApiError(status_code=413):
-            raise StateTooLarge("The state store found the value too large.") from None
+            raise StoreTooLarge("The state store found the value too large.") from None
         case FoundryStorageError():
             return error.status_code in _AGAIN
         case ClientAuthenticationError():
@@ -270,7 +254,7 @@ def _left_no_trace(error: Exception) -> bool:
 
 def _log(error: Exception) -> None:
     status = getattr(error, "status_code", None)
-    logger.warning("A call of the state store broke: %s%s", type(error).__name__, f" {status}" if status else "")
+    logger.warning("A call of the state store failed: %s%s", type(error).__name__, f" {status}" if status else "")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Foundry as a backend: its state stores and its response storage."""

@@ -1,0 +1,63 @@
+"""JSON values of the typed repositories, as records of a `Store`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hostedagent.identity import Caller
+from hostedagent.stores.base import MAX_VALUE_BYTES, Etag, Key, Store, StoreTooLarge, Value, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A value and the etag that a write of its successor must expect."""
+
+    value: Value
+    etag: Etag
+
+
+async def read_value(store: Store, caller: Caller, key: Key) -> Versioned | None:
+    """The value of a key, or `None`."""
+    (found,) = await read_values(store, caller, [key])
+    return found
+
+
+async def read_values(store: Store, caller: Caller, keys: Sequence[Key]) -> list[Versioned | None]:
+    """The values in the order of the keys."""
+    records = await store.read(caller, keys)
+    return [Versioned(json.loads(row.value), row.etag) if row is not None else None for row in records]
+
+
+async def write_value(store: Store, caller: Caller, key: Key, value: Value, *, expect: Etag | None = None) -> Etag:
+    """Write one value and return its new etag.
+
+    Raises:
+        StoreConflict: `expect` does not match.
+        StoreTooLarge: The value is larger than `MAX_VALUE_BYTES`.
+        ValueError: The value is not JSON.
+    """
+    (etag,) = await store.write(caller, [Write(key, dump_value(key.kind, value), expect)])
+    return etag
+
+
+def dump_value(kind: str, value: Value) -> bytes:
+    """The compact JSON text of a value, in ASCII so that half a surrogate pair survives.
+
+    Raises:
+        StoreTooLarge: It is larger than `MAX_VALUE_BYTES`.
+        ValueError: It is not JSON: an object of another type, or a number that JSON cannot represent.
+    """
+    try:
+        text = json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"The value of {kind!r} is not JSON: {error}") from None
+    if len(text) > MAX_VALUE_BYTES and _utf8_bytes(value) > MAX_VALUE_BYTES:
+        raise StoreTooLarge(f"The value of {kind!r} has more than {MAX_VALUE_BYTES} bytes.")
+    return text.encode("ascii")
+
+
+def _utf8_bytes(value: Value) -> int:
+    text = json.dumps(dict(value), separators=(",", ":"), ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogatepass"))
