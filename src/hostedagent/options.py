@@ -102,7 +102,7 @@ class HostOptions:
 
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = 16 * 1024 * 1024
     max_depth: int = 100
     max_values: int = 250_000
     max_items: int = 10_000

@@ -25,7 +25,7 @@ def check_structure(value: Json, body: bytes, options: HostOptions) -> None:
     if opened > options.max_depth and depth_exceeds(value, options.max_depth):
         raise too_deep(options)
     # Each value but the first follows a comma or a bracket that opens; texts only add to the estimate.
-    if opened + body.count(b",") > options.max_values and _count_exceeds(value, options.max_values):
+    if 1 + opened + body.count(b",") > options.max_values and _count_exceeds(value, options.max_values):
         raise InvalidRequest(
             f"The request body has more than {options.max_values:,} JSON values, which is the limit of this host."
         )
