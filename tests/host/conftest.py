@@ -1,4 +1,23 @@
-from tests.host.specification import specification
-from tests.host.world import writes
+import pytest
 
-__all__ = ["specification", "writes"]
+from tests.host.specification import specification
+from tests.host.world import driver, writes
+
+__all__ = ["driver", "specification", "writes"]
+
+ON_BOTH_DRIVERS = {
+    "test_after_failure",
+    "test_approvals",
+    "test_bad_input",
+    "test_conversations",
+    "test_ending",
+    "test_turn",
+}
+"""Modules whose tests run on the SDK's host and on our own routes, with the same expectations."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of some modules once for each driver."""
+    if metafunc.function.__module__.rpartition(".")[2] in ON_BOTH_DRIVERS:
+        metafunc.fixturenames.append("driver")
+        metafunc.parametrize("driver", ["agentserver", "starlette"], indirect=True)

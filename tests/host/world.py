@@ -1,6 +1,6 @@
 """What the host tests share: a host whose stores are watched, and what a refusal must look like."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from agent_framework import SupportsAgentRun
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.agents.source import AgentFactory
+from hostedagent.host import Driver
 from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.foundry.responses import FoundryResponses
 from hostedagent.testing import EventLog, Gate, InProcessClient, Reply, serve
@@ -46,13 +47,27 @@ def _watched(write: Callable[..., Awaitable[None]], ids: list[str]) -> Callable[
     return watched
 
 
+drivers: list[Driver] = ["agentserver"]
+"""What serves the hosts that tests build; the last one counts."""
+
+
+@pytest.fixture
+def driver(request: pytest.FixtureRequest) -> Generator[Driver]:
+    """Serve the hosts of the test by this driver."""
+    drivers.append(request.param)
+    try:
+        yield request.param
+    finally:
+        drivers.pop()
+
+
 @asynccontextmanager
 async def hosting(
     agent_or_factory: SupportsAgentRun | AgentFactory, *, options: HostOptions | None = None, **serving: Any
 ) -> AsyncGenerator[InProcessClient]:
     """Serve an agent in this process, on the stores that the run was started with."""
     async with opened() as (stores, identified):
-        host = AgentHost(agent_or_factory, options=options, stores=stores)
+        host = AgentHost(agent_or_factory, options=options, stores=stores, driver=drivers[-1])
         async with serve(identified(host.app), **serving) as client:
             yield client
 

@@ -94,7 +94,7 @@ class Exchange:
         if "response_id" not in self.request.path_params:
             return
         if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
-            raise InvalidRequest(f"Malformed identifier: '{response_id[:100]}'.", param="response_id")
+            raise InvalidRequest("The response id in the path is malformed.", param="response_id")
 
     async def json(self, value: Mapping[str, Json]) -> None:
         """Answer with JSON."""

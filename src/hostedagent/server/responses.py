@@ -119,6 +119,9 @@ class ResponsesDriver:
             try:
                 session = body.fields.get("agent_session_id") or os.environ.get(_SESSION_VARIABLE)
                 session_id = session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
+                agent = body.fields.get("agent_reference")
+                if agent is not None and not isinstance(agent, dict):
+                    raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
                 headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
                 named = responses.identify(context.request, response_id=response_id, session_id=session_id)
                 context.turn = replace(named, client_headers=headers)

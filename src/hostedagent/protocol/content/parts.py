@@ -190,6 +190,11 @@ def _detail(content: Content) -> str:
     return detail if isinstance(detail, str) else "auto"
 
 
+def is_part_type(kind: object) -> bool:
+    """Whether there are content parts of this type."""
+    return isinstance(kind, str) and kind in _READERS
+
+
 _READERS: Mapping[str, Callable[[WirePart, str], Content]] = {
     "input_text": _read_text,
     "text": _read_text,

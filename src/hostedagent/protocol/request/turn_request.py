@@ -17,6 +17,7 @@ from hostedagent.identity import (
 )
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content.parts import is_part_type
 from hostedagent.protocol.request.options import RunOptions, parse_options
 from hostedagent.protocol.transcript.tool_pairing import is_empty
 from hostedagent.protocol.types import Item, Json
@@ -124,6 +125,7 @@ class TurnRequest:
         has_content = self.has_references()
         for n, item in enumerate(self.input):
             contents = read_item(item, f"input[{n}]")
+            _check_parts(item, f"input[{n}].content")
             has_content = has_content or any(map(_has_content, contents))
         if not has_content:
             raise InvalidRequest("input is empty: provide text, a file, or a tool output.", param="input")
@@ -135,6 +137,15 @@ class TurnRequest:
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this request must carry."""
         return self.caller.platform_headers()
+
+
+def _check_parts(item: Item, param: str) -> None:
+    """Refuse parts that no model could be shown. What is stored is read leniently: it may come from elsewhere."""
+    parts = item.get("content") if item.get("type") == "message" else None
+    for n, part in enumerate(cast("Sequence[Item]", parts) if isinstance(parts, list) else ()):
+        if not is_part_type(kind := part.get("type")):
+            place = f"{param}[{n}].type"
+            raise InvalidRequest(f"{place} {kind!r:.80} is not a type of content.", param=place)
 
 
 def read_item(item: Item, param: str) -> Sequence[Content]:
