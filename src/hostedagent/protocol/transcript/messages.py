@@ -18,6 +18,7 @@ from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import read_item
 from hostedagent.protocol.stream.interrupted import is_cut_off
 from hostedagent.protocol.transcript.approvals import NO_ANSWERS, Answered, settle_questions
+from hostedagent.protocol.transcript.text_files import with_text_files
 from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Paired, pair
 from hostedagent.protocol.types import Item
 
@@ -203,7 +204,8 @@ def _entry(
     author = item.get("agent_reference") if role == "assistant" else None
     name = cast("Item", author).get("name") if isinstance(author, dict) else None
     item_id = item.get("id")
-    return Entry(role, contents, name, item_id if isinstance(item_id, str) else None, param, is_new)
+    found = with_text_files(contents)
+    return Entry(role, found, name, item_id if isinstance(item_id, str) else None, param, is_new)
 
 
 def _own_role(role: str, trusts_roles: bool) -> str:
