@@ -214,6 +214,7 @@ class AgentHost:
             approvals=continuations.approvals,
             run_timeout=options.run_timeout,
             consent_origins=options.consent_origins,
+            own_tools=options.own_tools,
             hooks=hooks,
             shutdown=GracefulShutdown(options.shutdown_grace),
         )

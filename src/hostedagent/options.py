@@ -16,6 +16,7 @@ FOUNDRY_CONSENT_ORIGINS: Final = frozenset(
 MAX_SHUTDOWN_GRACE: Final = 8.0
 """Seconds: the SDK cuts off what still runs after ten, and the outcome of a turn must be stored before that."""
 
+OwnTools: TypeAlias = Literal["mcp_call", "function_call", "hidden"]
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
 
 Instructions: TypeAlias = Literal["forward", "append", "refuse"]
@@ -67,6 +68,9 @@ class HostOptions:
         caller: What requests may set.
         history: Who keeps the conversation. `replay`: the host's response store; `service`: the model's service;
             `session`: the agent's own history provider.
+        own_tools: How calls of the agent's own tools are shown. `mcp_call`: one item with the call and its result,
+            which every client takes for the work of a server; `function_call`: two items, as the model made them,
+            which many clients take for work of their own; `hidden`: not at all.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
         max_values: The most JSON values in a request body, keys not counted; more get 400.
@@ -102,6 +106,7 @@ class HostOptions:
 
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
+    own_tools: OwnTools = "function_call"
     max_body_bytes: int = 16 * 1024 * 1024
     max_depth: int = 100
     max_values: int = 250_000
@@ -128,6 +133,7 @@ class HostOptions:
 
     def __post_init__(self) -> None:
         _check_choice("history", self.history, get_args(HistoryOwner))
+        _check_choice("own_tools", self.own_tools, get_args(OwnTools))
         for name, wanted in _NUMBERS.items():
             wanted.check(name, getattr(self, name))
         for name in _FLAGS:

@@ -12,7 +12,8 @@ from agent_framework import Agent, tool
 from tests.stores import opened
 from upstream import Upstream, anthropic_client, chat_completion_client, responses_client
 
-from hostedagent import AgentHost
+from hostedagent import AgentHost, HostOptions
+from hostedagent.options import OwnTools
 from hostedagent.testing import EventLog, InProcessClient, serve
 
 Connect = Callable[[Upstream], Any]
@@ -97,14 +98,18 @@ class Hosted:
 
 @asynccontextmanager
 async def hosting(
-    connect: Connect = responses_client, *, tools: Sequence[Any] = (weather,), **options: Any
+    connect: Connect = responses_client,
+    *,
+    tools: Sequence[Any] = (weather,),
+    own_tools: OwnTools = "function_call",
+    **options: Any,
 ) -> AsyncGenerator[Hosted]:
     """Run an upstream, an agent on it, its host and a caller."""
     async with Upstream() as upstream:
         agent: Any = Agent(client=connect(upstream), tools=[*tools], default_options=cast("Any", options))
         async with (
             opened() as (stores, identified),
-            serve(identified(AgentHost(agent, stores=stores).app)) as client,
+            serve(identified(AgentHost(agent, options=HostOptions(own_tools=own_tools), stores=stores).app)) as client,
             client.openai() as api,
         ):
             yield Hosted(upstream, client, api)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
+from hostedagent.protocol.content.own_calls import is_own_call
 from hostedagent.protocol.types import Item
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ _CALLED: Final = {
 
 def can_be_left_out(item: Item) -> bool:
     """Whether an item was finished, and is known again when it comes once more."""
-    return item["type"] in {*_SPOKEN, *_CALLED} and item.get("status", "completed") == "completed"
+    is_known = item["type"] in {*_SPOKEN, *_CALLED} or is_own_call(item)
+    return is_known and item.get("status", "completed") == "completed"
 
 
 class Told:

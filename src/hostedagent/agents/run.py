@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.protocol.content import ToolRoles
 from hostedagent.protocol.request.options import client_options
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
@@ -111,6 +112,21 @@ def asking_tools(agent: object) -> Container[str]:
     names = approval_tools(agent)
     asks = [row.asks_first for row in cast("Sequence[Any]", _providers(agent)) if hasattr(row, "asks_first")]
     return _AskingTools(names, asks) if asks else names
+
+
+def tool_roles(agent: object, request: TurnRequest) -> ToolRoles:
+    """Who runs which tool in a turn."""
+    servers = cast("Sequence[object]", getattr(agent, "mcp_tools", None) or ())
+    tools = [*_tools(agent), *(tool for server in servers for tool in _functions(server))]
+    names = {getattr(tool, "name", None): getattr(tool, "declaration_only", None) for tool in tools}
+    callers = request.options.tools.names | {name for name, is_declared in names.items() if is_declared}
+    own = {name for name, is_declared in names.items() if is_declared is False}
+    return ToolRoles(frozenset(own), frozenset(callers), asking_tools(agent))
+
+
+def _functions(server: object) -> Sequence[object]:
+    functions = getattr(server, "functions", None)
+    return cast("Sequence[object]", functions) if isinstance(functions, list | tuple) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,9 @@ def _question(event: WorkflowEvent[Any]) -> Content:
         return asked
     schema = answer_schema(event.response_type)
     arguments = wire_json({"request": _plain(asked), "response_schema": schema})
-    return Content.from_function_call(event.request_id, _name(asked), arguments=arguments, id=event.request_id)
+    question = Content.from_function_call(event.request_id, _name(asked), arguments=arguments, id=event.request_id)
+    question.user_input_request = True
+    return question
 
 
 def _is_users(asked: object) -> TypeGuard[Content]:

@@ -89,6 +89,11 @@ class Asking:
                 continue
             del self.open[item_id]
             call = Content.from_function_call(
-                question.call_id or "", question.name, arguments=question.arguments, id=result.id, merge_mode="replace"
+                question.call_id or "",
+                question.name,
+                arguments=question.arguments,
+                id=result.id,
+                merge_mode="replace",
+                additional_properties={"hostedagent": {"approval_request_id": item_id}},
             )
             yield Part(call, update.author_name or update.agent_id, replaces=True)

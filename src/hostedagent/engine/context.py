@@ -12,6 +12,7 @@ from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import RequestContext
+from hostedagent.options import OwnTools
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import ResponseRepository
@@ -43,6 +44,7 @@ class HostServices:
     approvals: Approvals
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
+    own_tools: OwnTools = "mcp_call"
     hooks: Hooks = field(default_factory=Hooks)
     shutdown: GracefulShutdown
 

@@ -10,6 +10,7 @@ from hostedagent.agents.result import Ending
 from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.approvals import Asking
 from hostedagent.observability.logging import log_failure
+from hostedagent.options import OwnTools
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.protocol.stream.builder import Projection
@@ -39,6 +40,7 @@ class TurnOutput:
     Args:
         builder: Builds the response.
         approvals: The questions of the turn.
+        own_tools: How calls of the agent's own tools are shown.
         consent_origins: Where an agent may send a user for consent; `None` for anywhere.
         is_watched: Whether the client reads events; otherwise whole items are enough.
         usage: What an earlier process of the turn used.
@@ -49,13 +51,14 @@ class TurnOutput:
         builder: ResponseBuilder,
         approvals: Asking,
         *,
+        own_tools: OwnTools,
         consent_origins: frozenset[str] | None,
         is_watched: bool,
         usage: Json = None,
     ) -> None:
         self.builder = builder
         self.approvals = approvals
-        self.items = Output(builder, consent_origins=consent_origins)
+        self.items = Output(builder, own_tools=own_tools, consent_origins=consent_origins)
         self.ending = Ending()
         self.usage = UsageCount(usage)
         self._projection = Projection(self.items)

@@ -28,6 +28,7 @@ from hostedagent.engine.sent_events import Sent, SentEvents
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
+from hostedagent.protocol.content.own_calls import OwnCalls, function_items
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.stream.interrupted import cut_off
 from hostedagent.protocol.stream.response import ResponseBuilder
@@ -369,14 +370,15 @@ def _divide(
         return list(cast("Sequence[Item]", journal.ended.response["output"])), (), ()
     if journal is not None and journal.checkpoint is not None:
         return [item if item["id"] in journal.said else cut_off(item) for item in items], (), ()
-    comes_again = place is not None and not place.is_answered(items)
+    comes_again = place is not None and not place.is_answered(function_items(items))
     calls = place.calls if place is not None and comes_again else ()
-    results = (n for n, item in enumerate(items, 1) if _is_result(item) and item.get("call_id") not in calls)
+    results = (
+        number + 1
+        for number, item in OwnCalls().items(items)
+        if str(item.get("type")).endswith("_call_output") and item.get("call_id") not in calls
+    )
     last = max(results, default=0)
-    made, rest = tuple(items[:last]), items[last:]
-    told = tuple(item for item in rest if comes_again and can_be_left_out(item))
-    return [*made, *(item if item in told else cut_off(item) for item in rest)], made, told
-
-
-def _is_result(item: Item) -> bool:
-    return str(item.get("type")).endswith("_call_output")
+    made, rest = items[:last], items[last:]
+    told = [item for item in rest if comes_again and can_be_left_out(item)]
+    marked = [*made, *(item if item in told else cut_off(item) for item in rest)]
+    return marked, tuple(function_items(made)), tuple(function_items(told))

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
-from hostedagent.agents.run import asking_tools, check_tools, model_name, start_run
+from hostedagent.agents.run import check_tools, model_name, start_run, tool_roles
 from hostedagent.agents.source import is_workflow_agent
 from hostedagent.conversation.approvals import Asking
 from hostedagent.conversation.continuation import Continuation
@@ -81,6 +81,7 @@ class Turn:
         self._output = TurnOutput(
             open_response(request, recovery),
             Asking(services.approvals, request, context.continuation.snapshot.open),
+            own_tools=services.own_tools,
             consent_origins=services.consent_origins,
             is_watched=request.stream or request.background,
             usage=recovery.usage if recovery is not None else None,
@@ -172,7 +173,7 @@ class Turn:
             self._history.check(agent)
         self._span.meet(agent)
         check_tools(agent, self._request)
-        self._output.items.held_calls = asking_tools(agent)
+        self._output.items.tools = tool_roles(agent, self._request)
         self._output.ending.model = None
         self._output.describe({}, model_name(agent))
 
@@ -185,6 +186,7 @@ class Turn:
                 await resources.aclose()
                 raise asyncio.CancelledError
             self._feed = feed
+            self._output.items.earlier_call = feed.find_call
             if self._recovery is not None:
                 self._recovery.follow(pump, feed.run, self._output.response, self._output.usage)
             if feed.run is not None:

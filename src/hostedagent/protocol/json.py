@@ -50,3 +50,14 @@ def decode_strictly(data: bytes) -> Any:
         return _DECODER.decode(data)
     except msgspec.DecodeError as error:  # No ValueError before msgspec 0.21.
         raise ValueError(str(error)) from error
+
+
+def is_whole(text: object) -> bool:
+    """Whether `text` is one complete JSON value."""
+    if not isinstance(text, str):
+        return False
+    try:
+        decode(text.encode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return False
+    return True

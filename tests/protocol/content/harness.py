@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from agent_framework import AgentResponseUpdate, Content
 
-from hostedagent.protocol.content import BY_ITEM, COMPLETED, End, Output
+from hostedagent.protocol.content import BY_ITEM, COMPLETED, End, Output, ToolRoles
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Effect
@@ -35,11 +35,15 @@ def update(*contents: Content, role: str = "assistant", **fields: Any) -> AgentR
 
 
 def project(
-    updates: Iterable[AgentResponseUpdate | Content], *, held_calls: frozenset[str] = frozenset(), end: End = COMPLETED
+    updates: Iterable[AgentResponseUpdate | Content],
+    *,
+    held_calls: frozenset[str] = frozenset(),
+    end: End = COMPLETED,
+    **fields: Any,
 ) -> Projected:
     """Project updates as the turn driver does; a bare content is an update of its own."""
     builder = ResponseBuilder(RESPONSE_ID)
-    projection = Projection(Output(builder, held_calls))
+    projection = Projection(Output(builder, ToolRoles(asking=held_calls), **fields))
     result = Projected()
 
     def take(emissions: Iterable[Any]) -> None:

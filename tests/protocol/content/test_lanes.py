@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hostedagent.protocol.content import BY_CONTENT, CODECS, Codec, Output, Part
 from hostedagent.protocol.content.calls import CallItem
 from hostedagent.protocol.content.codec import BaseItem, whole
-from hostedagent.protocol.content.function import OpenCall
+from hostedagent.protocol.content.function_call import OpenCall
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import MutableItem

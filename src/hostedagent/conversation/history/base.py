@@ -44,6 +44,15 @@ class Feed:
         """The questions that the run left in its session, to be asked or answered by a later run."""
         return deferred_questions(self.agent, self.session)
 
+    def find_call(self, call_id: str) -> Content | None:
+        """The call of an earlier turn that has this id, as far as the run is given it."""
+        earlier: Sequence[Message] = ()
+        if self.session is not None and self.history_source is not None:
+            earlier = self.session.state.get(self.history_source, {}).get("messages", ())
+        contents = [content for message in (*earlier, *self.messages) for content in message.contents]
+        found = [row for row in contents if row.type == "function_call" and row.call_id == call_id]
+        return found[-1] if found else None
+
 
 class StatefulRun(Protocol):
     """The run of one turn that leaves a state of its own."""

@@ -2,7 +2,17 @@
 
 from hostedagent.protocol.content.approval import APPROVAL
 from hostedagent.protocol.content.code_interpreter import CODE_INTERPRETER
-from hostedagent.protocol.content.codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part, wire_json
+from hostedagent.protocol.content.codec import (
+    COMPLETED,
+    INCOMPLETE,
+    Codec,
+    End,
+    OpenItem,
+    Output,
+    Part,
+    ToolRoles,
+    wire_json,
+)
 from hostedagent.protocol.content.computer import COMPUTER
 from hostedagent.protocol.content.files import FILES
 from hostedagent.protocol.content.function import FUNCTION
@@ -51,5 +61,6 @@ __all__ = [
     "OpenItem",
     "Output",
     "Part",
+    "ToolRoles",
     "wire_json",
 ]

@@ -28,10 +28,8 @@ from hostedagent.protocol.content.codec import (
     wire_text,
 )
 from hostedagent.protocol.content.fields import required_text
+from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableItem, SaveApproval
-
-LOCAL_SERVER: Final = "agent"
-"""The `server_label` of questions about the agent's own tools; a tool of the provider has its server's label."""
 
 STANDING_RULES: Final = ("tool", "tool_with_arguments")
 """What an answer may also allow from now on, in its field `always_approve`, which is this host's own."""

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
+from hostedagent.options import OwnTools
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.stream.response import OutputItem, ResponseBuilder
-from hostedagent.protocol.types import Effect, Emission, Item, Json, MutableItem
+from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
 
 if TYPE_CHECKING:
     from agent_framework import Content
+
+    from hostedagent.protocol.content.own_tools import OpenOwnCall
 
 Key: TypeAlias = tuple[str, ...]
 """Which open item a part belongs to: the family's name first, then what tells its items apart.
@@ -75,6 +78,10 @@ class OpenItem(Protocol):
         """Whether the item must be closed when the model call that speaks as `message_id` has finished."""
         ...
 
+    def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
+        """Take note that the model call has finished, in an item that it does not close."""
+        ...
+
     def close(self, end: End) -> Iterable[Emission]:
         """End the item; called once, nothing follows."""
         ...
@@ -115,6 +122,10 @@ class BaseItem:
         """Whether the model call that finished is the one that makes this item, as far as is known."""
         return message_id is None or self.first.message_id in (None, message_id)
 
+    def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
+        """Most items that outlast a model call do nothing when it finishes."""
+        return ()
+
 
 class WholeItem(BaseItem):
     """An item that one part says everything about: it opens and closes at once."""
@@ -146,23 +157,58 @@ def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, 
     return open_whole
 
 
+@dataclass(frozen=True, slots=True)
+class ToolRoles:
+    """Who runs a tool, by the tool's name. A tool that is in none of the sets is not known before it has run.
+
+    Args:
+        own: The tools that the agent runs.
+        caller: The tools that the caller runs.
+        asking: The tools of the agent that ask for approval before they run.
+    """
+
+    own: Container[str] = frozenset[str]()
+    caller: Container[str] = frozenset[str]()
+    asking: Container[str] = frozenset[str]()
+
+
 @dataclass(slots=True)
 class Output:
     """Where codecs open items: the response being built, and what the turn knows about it.
 
-    `held_calls` are the names of tools that ask for approval: their calls are kept back until it is known whether
-    the caller sees a question or a call. `deferred_calls` are the ids of calls that a later turn asks about or runs.
-    `consent_origins` are the origins that a consent link may have, `None` for any.
+    Args:
+        response: The response.
+        tools: Who runs which tool.
+        own_tools: How the calls of the agent's own tools are shown.
+        consent_origins: The origins that a consent link may have; `None` for any.
+        deferred_calls: The ids of calls that a later turn asks about or runs.
+        earlier_call: Finds a call of an earlier turn by its id.
     """
 
     response: ResponseBuilder
-    held_calls: Container[str] = frozenset[str]()
-    deferred_calls: Container[str] = frozenset[str]()
+    tools: ToolRoles = field(default_factory=lambda: ToolRoles())
+    own_tools: OwnTools = "function_call"
     consent_origins: frozenset[str] | None = None
+    deferred_calls: Container[str] = frozenset[str]()
+    earlier_call: Callable[[str], Content | None] = lambda call_id: None
+    own_calls: dict[str, OpenOwnCall] = field(default_factory=dict[str, "OpenOwnCall"])
+    """The agent's calls that have no result yet, by call id."""
+    caller_calls: set[str] = field(default_factory=set[str])
+    """The ids of the calls that were given to the caller."""
+    answered: Content | None = None
+    """The result that ended a call last."""
 
     def item(self, prefix: str, part: Part) -> OutputItem:
         """Begin an item. Nothing else may begin one before its `added` event has been yielded."""
         return self.response.open_item(self.new_id(prefix), part.author)
+
+    def keep_hidden(self) -> Iterator[Event]:
+        """An empty message for hidden calls that no item follows; the last events of a response."""
+        if self.response.has_hidden:
+            message: MutableItem = {"type": "message", "role": "assistant", "status": "completed", "content": []}
+            item = self.response.open_item(self.new_id("msg"), None)
+            yield item.added({**message, "status": "in_progress"})
+            yield item.done(message)
 
     def new_id(self, prefix: str) -> str:
         """An id for an item of this response."""

@@ -24,6 +24,8 @@ from hostedagent.protocol.content.calls import (
     read_text,
 )
 from hostedagent.protocol.content.codec import Codec, Key, Output, Part, wire_json, wire_text
+from hostedagent.protocol.content.function import read as read_function
+from hostedagent.protocol.content.own_calls import function_items, is_own_call
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 
@@ -34,6 +36,8 @@ def read(item: Item) -> Sequence[Content]:
     """Read a call, with its result where it has one, or a list of tools."""
     if item.get("type") == "mcp_list_tools":
         return [_read_tools(item)]
+    if is_own_call(item):
+        return [content for row in function_items([item]) for content in read_function(row)]
     call_id, name = read_call_id(item), read_text(item, "name")
     if not name:
         raise InvalidRequest("mcp_call needs name, a non-empty string.", param="name")

@@ -181,6 +181,8 @@ class Projection:
         for key, item in list(lane.items.items()):
             if item.ends_at_finish(message_id):
                 yield from self._end(lane, key, end)
+            else:
+                yield from item.finish_model_call(message_id, end)
 
     def _end(self, lane: _Lane, key: Key, end: End) -> Iterator[Emission]:
         yield from self._forget(lane, key).close(end)
@@ -195,6 +197,7 @@ class Projection:
         for lane in self._lanes.values():
             for key in list(lane.items):
                 yield from self._end(lane, key, end)
+        yield from self._output.keep_hidden()
 
 
 def _grows(earlier: Sequence[Content], later: Sequence[Content]) -> bool:

@@ -11,7 +11,7 @@ Events have no sequence numbers: the driver that sends them numbers them.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hostedagent.outcomes import Failed
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
@@ -37,6 +37,7 @@ class ResponseBuilder:
             **(fields or {}),
         }
         self._next_index = 0
+        self._hidden: list[Item] = []
 
     @classmethod
     def resumed(cls, response: Mapping[str, Json]) -> ResponseBuilder:
@@ -55,6 +56,20 @@ class ResponseBuilder:
         """Reserve the next place in the output. The item's `added` event must be sent before another item opens."""
         index, self._next_index = self._next_index, self._next_index + 1
         return OutputItem(self, item_id, index, author)
+
+    @property
+    def has_hidden(self) -> bool:
+        """Whether there are hidden items that no item keeps yet."""
+        return bool(self._hidden)
+
+    def hide(self, items: Iterable[Item]) -> None:
+        """Keep items that clients never see with the next item that is done."""
+        self._hidden += items
+
+    def take_hidden(self) -> list[Item]:
+        """The hidden items that no item keeps yet; called by the item that keeps them."""
+        hidden, self._hidden = self._hidden, []
+        return hidden
 
     def put(self, index: int, item: Item) -> None:
         """Place a finished item in the output. Items that began earlier and are still open leave a gap."""
@@ -134,6 +149,8 @@ class OutputItem:
 
     def done(self, item: MutableItem) -> Event:
         """The `response.output_item.done` event, which also puts the item into the response; `item` without its id."""
+        if hidden := self._builder.take_hidden():
+            self._memory = {**self._memory, "hidden": hidden}
         whole = self._complete(item)
         self._builder.put(self.index, whole)
         return {"type": "response.output_item.done", "output_index": self.index, "item": whole}

@@ -15,6 +15,7 @@ from agent_framework import Content, Message
 from hostedagent.errors import InvalidRequest
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content.own_calls import OwnCalls, function_items
 from hostedagent.protocol.request.turn_request import read_item
 from hostedagent.protocol.stream.interrupted import is_cut_off
 from hostedagent.protocol.transcript.approvals import NO_ANSWERS, Answered, settle_questions
@@ -156,7 +157,11 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> tuple[Item, .
 def _read(
     history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = (), first_new: int = 0
 ) -> list[Entry]:
-    items = (*history, *new, *made)
+    calls = OwnCalls()
+    history = [item for _, item in calls.items(history)]
+    numbered = list(calls.items(new))
+    made = function_items(made)
+    items = (*history, *(item for _, item in numbered), *made)
     answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
 
     def stored(items: Sequence[Item]) -> list[Entry]:
@@ -167,7 +172,7 @@ def _read(
         ]
 
     entries = stored(history)
-    for n, item in enumerate(new):
+    for n, item in numbered:
         param = f"input[{n}]"
         entries.append(_entry(item, read_item(item, param), trusts_roles, param, is_new=n >= first_new))
     return [*entries, *(entry._replace(is_new=True) for entry in stored(made))]

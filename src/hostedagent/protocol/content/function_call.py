@@ -1,0 +1,229 @@
+"""A function call that the caller runs, and what a function returned, as items of their own.
+
+A snapshot of the arguments ends a call. The metadata-only repeat that follows the call of a client-side tool adds
+nothing and is dropped. A call of a tool that asks for approval is kept back: the caller is asked instead (see
+`approval.py`), and sees the call in the turn that runs it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, cast
+
+from agent_framework import Content, get_namespaced_value
+
+from hostedagent.protocol.content.calls import raw_text, raw_value
+from hostedagent.protocol.content.codec import (
+    COMPLETED,
+    BaseItem,
+    End,
+    Output,
+    Part,
+    whole,
+    wire_json,
+    wire_text,
+)
+from hostedagent.protocol.content.parts import write_part
+from hostedagent.protocol.json import is_whole
+from hostedagent.protocol.types import Emission, Event, Json, MutableItem
+
+CallKind = Literal["function_call", "custom_tool_call"]
+FIELD: Final[dict[CallKind, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
+_PREFIX: Final[dict[CallKind, str]] = {"function_call": "fc", "custom_tool_call": "ctc"}
+_EVENT: Final[dict[CallKind, str]] = {
+    "function_call": "response.function_call_arguments",
+    "custom_tool_call": "response.custom_tool_call_input",
+}
+
+
+def call_key(content: Content) -> str | None:
+    """What tells calls apart: the occurrence id, else the call id; `None` on a bare continuation."""
+    return content.id or content.call_id or None
+
+
+def is_same_call(one: Content, other: Content) -> bool:
+    """Whether two contents are about the same call."""
+    return call_key(one) == call_key(other) or (one.call_id is not None and one.call_id == other.call_id)
+
+
+def call_kind(content: Content) -> CallKind:
+    """Whether a call is one of a function or of a custom tool."""
+    item_type = get_namespaced_value(content.additional_properties, "openai", "item_type")
+    return "custom_tool_call" if item_type == "custom_tool_call" else "function_call"
+
+
+class Arguments:
+    """The arguments of a call while they arrive, as fragments, snapshots or a mapping."""
+
+    __slots__ = ("_chunks", "_mapping")
+
+    def __init__(self) -> None:
+        self._chunks: list[str] = []
+        self._mapping: dict[str, Json] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    @property
+    def text(self) -> str:
+        """The arguments so far."""
+        if len(self._chunks) > 1:
+            self._chunks = ["".join(self._chunks)]
+        return self._chunks[0] if self._chunks else ""
+
+    def take(self, content: Content, *, is_snapshot: bool) -> str:
+        """Take what a content adds; returns the new text."""
+        arguments = content.arguments
+        if isinstance(arguments, Mapping):
+            if not self._chunks:  # Otherwise it repeats what arrived as text.
+                self._mapping = {**self._mapping, **arguments}
+            return ""
+        if not arguments:
+            return ""
+        return self._add(wire_text(self._missing(arguments) if is_snapshot else arguments))
+
+    def rest(self, *, empty: str = "{}") -> str:
+        """Complete the arguments; returns the new text. Without any, they are `empty`."""
+        if self._chunks:
+            return ""
+        return self._add(wire_json(self._mapping) if self._mapping else empty)
+
+    def _missing(self, snapshot: str) -> str:
+        known = self.text
+        return snapshot[len(known) :] if snapshot.startswith(known) else ""
+
+    def _add(self, text: str) -> str:
+        if text:
+            self._chunks.append(text)
+        return text
+
+
+class OpenCall(BaseItem):
+    """A call while its arguments arrive.
+
+    Args:
+        part: As for every item.
+        output: As for every item.
+        may_wait: Whether the call is kept back while it may become a question.
+    """
+
+    outlasts = frozenset({"function_call"})
+
+    def __init__(self, part: Part, output: Output, *, may_wait: bool = True) -> None:
+        super().__init__(part, output)
+        content = part.content
+        self._kind: CallKind = call_kind(content)
+        self._name = content.name or ""
+        self._is_held = may_wait and self._name in output.tools.asking
+        self._arguments = Arguments()
+
+    def ends_before(self, part: Part) -> bool:
+        """The next thing the author does ends a call, but not another call; a held call waits for its own end."""
+        other = part.content
+        if other.type == "function_result" and is_same_call(self.first.content, other):
+            return True
+        if other.type == "function_approval_request":
+            return other.function_call is not None and is_same_call(self.first.content, other.function_call)
+        if other.type == "function_call" or self._is_held:
+            return False
+        return super().ends_before(part)
+
+    def ends_at_finish(self, message_id: str | None) -> bool:
+        """A held call waits beyond the model call: the question, if there is one, comes after it."""
+        return not self._is_held and super().ends_at_finish(message_id)
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Take a fragment, a snapshot, or the repeat that marks a call as the caller's to run."""
+        content = part.content
+        self._name = self._name or content.name or ""
+        is_snapshot = part.replaces or bool(content.user_input_request)
+        is_mapping = isinstance(content.arguments, Mapping)
+        text = self._arguments.take(content, is_snapshot=is_snapshot)
+        if text:
+            yield from self._delta(text)
+        elif not is_mapping and not content.arguments and not self._arguments and self._name:
+            yield from self._begin()
+        if is_snapshot and not self._is_held:
+            yield from self.close(COMPLETED)
+            self.is_closed = True
+
+    def _begin(self) -> Iterator[Event]:
+        if self.item is None and not self._is_held:
+            self.item = self.output.item(_PREFIX[self._kind], self.first)
+            yield self.item.added(self._wire("", "in_progress"))
+
+    def _delta(self, text: str) -> Iterator[Event]:
+        yield from self._begin()
+        if self.item is not None:
+            yield self.item.event(f"{_EVENT[self._kind]}.delta", delta=text)
+
+    def _wire(self, arguments: str, status: str) -> MutableItem:
+        item: MutableItem = {
+            "type": self._kind,
+            "call_id": self.first.content.call_id or self.first.content.id or "",
+            "name": self._name,
+            FIELD[self._kind]: arguments,
+        }
+        return item if self._kind == "custom_tool_call" else {**item, "status": status}
+
+    def close(self, end: End) -> Iterator[Emission]:
+        """End the call; a held call that became a question, or waits for a later turn, leaves no item."""
+        if self._is_held and end.before is not None and end.before.content.type == "function_approval_request":
+            return
+        if self._is_held and (call_key(self.first.content) or "") in self.output.deferred_calls:
+            return
+        if self._is_held:
+            self._is_held = False
+            if self._arguments:
+                yield from self._delta(self._arguments.text)
+        is_function = self._kind == "function_call"
+        if rest := self._arguments.rest(empty="{}" if is_function and end.status == "completed" else ""):
+            yield from self._delta(rest)
+        yield from self._begin()
+        assert self.item is not None
+        arguments = self._arguments.text
+        status = "incomplete" if is_function and not is_whole(arguments) else end.status
+        yield self.item.event(f"{_EVENT[self._kind]}.done", name=self._name, **{FIELD[self._kind]: arguments})
+        yield self.item.done(self._wire(arguments, status))
+
+
+def write_output(content: Content) -> str | list[MutableItem]:
+    """A result as an item's `output`: a string, or parts when it holds more than text. Never its exception."""
+    if raw_text(content, "type") in _SERVICE_RESULTS:
+        return wire_json(_without_ciphertext(raw_value(content, "content")))
+    items = content.items or ()
+    if any(item.type != "text" for item in items):
+        return [write_part(item) for item in items]
+    result = content.result
+    if result is None:
+        return wire_text("".join(item.text or "" for item in items))
+    return wire_text(result) if isinstance(result, str) else wire_json(result)
+
+
+# Anthropic's client writes these results as Python does; the service's own values are behind them.
+# Can go when it gives them as contents (no issue of it is known upstream).
+_SERVICE_RESULTS: Final = ("web_search_tool_result", "web_fetch_tool_result")
+
+
+def _without_ciphertext(result: object) -> Json:
+    """The service's values; what only the service can read is of no use in a result that goes back as text."""
+    plain: Json = json.loads(wire_json(result))
+    rows = cast("list[Json]", plain) if isinstance(plain, list) else [plain]
+    for row in rows:
+        if isinstance(row, dict):
+            cast("MutableItem", row).pop("encrypted_content", None)
+    return cast("Json", plain)
+
+
+def _write_result(part: Part) -> MutableItem:
+    content = part.content
+    item_type = get_namespaced_value(content.additional_properties, "openai", "item_type")
+    item: MutableItem = {"call_id": content.call_id or "", "output": write_output(content)}
+    if item_type == "custom_tool_call_output":
+        return {"type": "custom_tool_call_output", **item}
+    return {"type": "function_call_output", **item, "status": "completed"}
+
+
+open_result = whole("fco", _write_result)
+"""Opens the item of a result."""

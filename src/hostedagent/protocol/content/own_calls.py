@@ -1,0 +1,145 @@
+"""The agent's own calls in a transcript: whatever form they had on the wire, a model reads a call and its output.
+
+An `mcp_call` of the server `agent` becomes a `function_call` and a `function_call_output`, and calls that were hidden
+come out of the item that keeps them. Calls that the model made together stay together: their outputs follow the last of
+them. A call that was shown without a result, because it had to wait for something, and is shown again with one, is read
+once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, cast
+
+from hostedagent.protocol.content.codec import recall
+from hostedagent.protocol.json import is_whole
+from hostedagent.protocol.types import Item, Json, MutableItem
+
+LOCAL_SERVER: Final = "agent"
+"""The `server_label` of the agent's own tools, and of questions about them."""
+
+ERROR_TYPE: Final = "mcp_tool_execution_error"
+"""The type of the error of a tool that failed."""
+
+_RICH: Final = ("input_image", "input_file")
+_PARTS: Final = frozenset({"input_text", *_RICH})
+
+
+def is_own_call(item: Item) -> bool:
+    """Whether an item is a call of one of the agent's own tools, and not of a tool of its model's service."""
+    if item.get("type") != "mcp_call":
+        return False
+    memory = recall(item)
+    return memory.get("own") is True if "call_id" in memory else item.get("server_label") == LOCAL_SERVER
+
+
+def as_function_items(item: Item, call_id: str) -> list[MutableItem]:
+    """An own call as a function call, with its output where it has one."""
+    arguments, output = item.get("arguments"), _output(item)
+    call: MutableItem = {
+        "type": "function_call",
+        "call_id": call_id,
+        "name": item.get("name"),
+        "arguments": arguments or "{}",
+        "status": "completed" if is_whole(arguments) else "incomplete",
+    }
+    if output is None:
+        return [call]
+    return [call, {"type": "function_call_output", "call_id": call_id, "output": output, "status": "completed"}]
+
+
+def _output(item: Item) -> Json:
+    output, error = item.get("output"), item.get("error")
+    if output is not None:
+        return _parts(output) or output
+    if error is None:
+        return None
+    content = cast("Item", error).get("content") if isinstance(error, Mapping) else error
+    if isinstance(content, (list, tuple)):
+        rows = cast("Sequence[object]", content)
+        texts = [cast("Item", row).get("text") for row in rows if isinstance(row, Mapping)]
+        if texts and all(isinstance(text, str) for text in texts):
+            return "".join(cast("list[str]", texts))
+    return content if isinstance(content, str) else json.dumps(error, ensure_ascii=False)
+
+
+def _parts(output: object) -> Json:
+    """The parts of a rich result, which `output` holds as JSON; `None` when it is a text."""
+    if not isinstance(output, str) or not output.startswith("[{") or '"input_' not in output:
+        return None
+    try:
+        parts = json.loads(output)
+    except ValueError:
+        return None
+    rows = cast("list[Json]", parts) if isinstance(parts, list) else []
+    kinds = {cast("Item", row).get("type") if isinstance(row, Mapping) else None for row in rows}
+    return rows if kinds <= _PARTS and not kinds.isdisjoint(_RICH) else None
+
+
+class OwnCalls:
+    """Reads the own calls of a transcript, whose items may come in several sequences."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, ...], str] = {}
+
+    def items(self, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
+        """The items with own calls as function calls and outputs, each with the number of the item it comes from."""
+        waiting: list[tuple[int, Item]] = []
+        batch: Json = None
+        for number, item in enumerate(items):
+            if not is_own_call(item):
+                yield from waiting
+                waiting, batch = [], None
+                yield from ((number, row) for row in _hidden(item))
+                yield number, item
+                continue
+            memory = recall(item)
+            if memory.get("batch") is None or memory["batch"] != batch:
+                yield from waiting
+                waiting = []
+            batch = memory.get("batch")
+            for row in self._read(item, number, memory):
+                if row["type"] == "function_call":
+                    yield number, row
+                else:
+                    waiting.append((number, row))
+        yield from waiting
+
+    def _read(self, item: Item, number: int, memory: Mapping[str, Json]) -> Iterator[MutableItem]:
+        kept = memory.get("call_id") or item.get("id")
+        call_id = kept if isinstance(kept, str) and kept else _call_id(item, number)
+        names = ((call_id,), (str(item.get("name")), str(item.get("arguments"))))
+        earlier = next((self._open[name] for name in names if name in self._open), None)
+        rows = as_function_items(item, earlier or call_id)
+        call = {**rows[0], **_origin(item)}
+        if len(rows) == 1:
+            self._open.update(dict.fromkeys(names, earlier or call_id))
+        else:
+            for name in [name for name, open_id in self._open.items() if open_id == earlier]:
+                del self._open[name]
+        if earlier is None:
+            yield call
+        for row in rows[1:]:
+            yield {**row, **_origin(item)}
+
+
+def function_items(items: Iterable[Item]) -> list[Item]:
+    """A transcript in which the agent's own calls are function calls and outputs."""
+    return [item for _, item in OwnCalls().items(items)]
+
+
+def _hidden(item: Item) -> Sequence[Item]:
+    return recall(item).get("hidden") or ()
+
+
+def _call_id(item: Item, number: int) -> str:
+    """An id for a call whose id a client stripped; the same each time that the client sends the transcript."""
+    named = json.dumps([number, str(item.get("name")), str(item.get("arguments"))])
+    return f"call_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
+
+
+def _origin(item: Item) -> MutableItem:
+    """What the items that are read from an own call share with it."""
+    return {name: item[name] for name in ("id", "agent_reference", "internal_metadata") if item.get(name) is not None}

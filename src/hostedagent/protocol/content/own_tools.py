@@ -1,0 +1,244 @@
+"""The calls of the agent's own tools: one `mcp_call` with its result, or nothing at all (`HostOptions.own_tools`).
+
+By the protocol, a `function_call` is work for the client. A tool that the agent runs itself is therefore shown as a
+tool of the server `agent`, and a hidden call is kept with the next item, where only the host sees it. A call is shown
+as it arrives when it is known that the agent runs its tool. Otherwise it waits: a result makes it the agent's, the mark
+of a client-side tool or the end of the run makes it the caller's, and a question takes its place. See `own_calls.py`
+for the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
+
+from agent_framework import Content, get_namespaced_value
+
+from hostedagent.protocol.content.codec import BaseItem, End, OpenItem, Output, Part, wire_json
+from hostedagent.protocol.content.function_call import (
+    Arguments,
+    OpenCall,
+    call_key,
+    call_kind,
+    is_same_call,
+    open_result,
+    write_output,
+)
+from hostedagent.protocol.content.own_calls import ERROR_TYPE, LOCAL_SERVER, as_function_items
+from hostedagent.protocol.types import Emission, Event, Json, MutableItem
+
+UNKNOWN_TOOL: Final = "tool"
+"""The name of a call of which only the result is known."""
+
+_DELTA: Final = "response.mcp_call_arguments.delta"
+_DONE: Final = "response.mcp_call_arguments.done"
+
+
+class OpenOwnCall(BaseItem):
+    """A call that the agent runs, as far as is known: it stays open until its result arrives."""
+
+    outlasts = frozenset({"function_call", "text", "text_reasoning"})
+
+    def __init__(self, part: Part, output: Output) -> None:
+        super().__init__(part, output)
+        self._call_id = part.content.call_id or part.content.id or ""
+        self._name = part.content.name or ""
+        self._arguments = Arguments()
+        self._has_all_arguments = False
+        self._batch: str = next(
+            (row.batch for row in output.own_calls.values() if row.first.author == part.author), self._call_id
+        )
+        output.own_calls[self._call_id] = self
+
+    @property
+    def batch(self) -> str:
+        """The first of the calls that were open when this one began: the model made them together."""
+        return self._batch
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the agent runs the tool without asking anybody."""
+        return self._name in self.output.tools.own and self._name not in self.output.tools.asking
+
+    def ends_before(self, part: Part) -> bool:
+        """Only its result or a question about it ends the call; other parts may come in between."""
+        content = part.content
+        if content.type == "function_approval_request":
+            return content.function_call is not None and is_same_call(self.first.content, content.function_call)
+        return content.type == "function_result" and is_same_call(self.first.content, content)
+
+    def ends_at_finish(self, message_id: str | None) -> bool:
+        """The model call finishes before the tool runs."""
+        return False
+
+    def finish_model_call(self, message_id: str | None, end: End) -> Iterator[Emission]:
+        """The arguments are complete when the model call has finished."""
+        if self.item is not None and end.status == "completed" and super().ends_at_finish(message_id):
+            yield from self._end_arguments()
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Take a fragment, a snapshot, or the repeat that marks a call as the caller's to run."""
+        content = part.content
+        self._name = self._name or content.name or ""
+        is_callers = bool(content.user_input_request)
+        text = self._arguments.take(content, is_snapshot=part.replaces or is_callers)
+        if is_callers and self.item is None:
+            yield from self._give_to_caller(End())
+            self.is_closed = True
+        elif self._is_known and self.output.own_tools == "mcp_call":
+            if self.item is None:
+                yield from self._begin()
+            elif text:
+                yield self._event(_DELTA, delta=text)
+            if part.replaces:
+                yield from self._end_arguments()
+
+    def _begin(self) -> Iterator[Event]:
+        if self.item is not None:
+            return
+        self.item = self.output.item("mcp", self.first)
+        self.item.remember(own=True, call_id=self._call_id, batch=self._batch)
+        yield self.item.added(self._wire("", "in_progress"))
+        yield self._event("response.mcp_call.in_progress")
+        if self._arguments:
+            yield self._event(_DELTA, delta=self._arguments.text)
+
+    def _end_arguments(self) -> Iterator[Event]:
+        if not self._has_all_arguments:
+            self._has_all_arguments = True
+            if rest := self._arguments.rest():
+                yield self._event(_DELTA, delta=rest)
+            yield self._event(_DONE, arguments=self._arguments.text)
+
+    def answer(self, result: Content) -> Iterator[Emission]:
+        """End the call with its result."""
+        self._forget()
+        self.output.answered = result
+        if self.output.own_tools == "hidden":
+            self._arguments.rest()
+            self.output.response.hide(as_function_items(self._item(result), self._call_id))
+            return
+        yield from self._begin()
+        yield from self._end_arguments()
+        item = self._item(result)
+        yield self._event(f"response.mcp_call.{item['status']}")
+        assert self.item is not None
+        yield self.item.done(item)
+
+    def close(self, end: End) -> Iterator[Emission]:
+        """End the call: with its result, as a question, as the caller's, or unanswered."""
+        if self.is_closed:
+            return
+        before = end.before.content if end.before is not None else None
+        if before is not None and before.type == "function_result":
+            yield from self.answer(before)
+            return
+        self._forget()
+        is_deferred = (call_key(self.first.content) or "") in self.output.deferred_calls
+        if self.item is None and (before is not None or is_deferred):
+            return  # A question about the call takes its place, or a later turn asks it.
+        if self.item is None and not self._is_known and end.status == "completed":
+            yield from self._give_to_caller(end)
+        elif self.output.own_tools == "mcp_call":
+            yield from self._begin()
+            if end.status == "completed":
+                yield from self._end_arguments()
+            elif not self._has_all_arguments:
+                yield self._event(_DONE, arguments=self._arguments.text)
+            assert self.item is not None
+            yield self.item.done(self._wire(self._arguments.text, "incomplete"))
+
+    def _forget(self) -> None:
+        self.is_closed = True
+        if self.output.own_calls.get(self._call_id) is self:
+            del self.output.own_calls[self._call_id]
+
+    def _give_to_caller(self, end: End) -> Iterator[Emission]:
+        """Show the call as one that the caller runs."""
+        self._forget()
+        self._arguments.rest()
+        call = Content.from_function_call(self._call_id, self._name, arguments=self._arguments.text)
+        part = self.first._replace(content=call, replaces=False)
+        item = _callers_call(part, self.output)
+        yield from item.append(part)
+        yield from item.close(end)
+
+    def _event(self, kind: str, **fields: Json) -> Event:
+        assert self.item is not None
+        return self.item.event(kind, **fields)
+
+    def _item(self, result: Content) -> MutableItem:
+        """The item with its result. What the exception of a tool said is for the log, not for the caller."""
+        written = write_output(result)
+        output = written if isinstance(written, str) else wire_json(written)
+        if result.exception is None:
+            return {**self._wire(self._arguments.text, "completed"), "output": output}
+        error = {"type": ERROR_TYPE, "content": [{"type": "text", "text": output}]}
+        return {**self._wire(self._arguments.text, "failed"), "error": error}
+
+    def _wire(self, arguments: str, status: str) -> MutableItem:
+        return {
+            "type": "mcp_call",
+            "server_label": LOCAL_SERVER,
+            "name": self._name,
+            "arguments": arguments,
+            "output": None,
+            "error": None,
+            "approval_request_id": _approval_id(self.first.content),
+            "status": status,
+        }
+
+
+class _Answer(BaseItem):
+    """A result: of the call that is open, of one that an earlier turn made, or already taken with its call."""
+
+    def append(self, part: Part) -> Iterator[Emission]:
+        """Give the result to its call."""
+        self.is_closed = True
+        result, output = part.content, self.output
+        if output.answered is result:
+            return
+        call = output.own_calls.get(result.call_id or "")
+        if call is None:
+            made = output.earlier_call(result.call_id or "") or Content.from_function_call(
+                result.call_id or "", UNKNOWN_TOOL
+            )
+            opening = part._replace(content=made)
+            call = OpenOwnCall(opening, output)
+            yield from call.append(opening)
+        yield from call.answer(result)
+
+    def close(self, end: End) -> Sequence[Emission]:
+        """Nothing is left to do."""
+        return ()
+
+
+def open_call(part: Part, output: Output) -> OpenItem:
+    """Open a call, as who runs it and `HostOptions.own_tools` have it."""
+    content = part.content
+    if output.own_tools == "function_call" or call_kind(content) != "function_call":
+        return OpenCall(part, output)
+    if content.user_input_request or (content.name or "") in output.tools.caller:
+        return _callers_call(part, output)
+    return OpenOwnCall(part, output)
+
+
+def open_tool_result(part: Part, output: Output) -> OpenItem:
+    """Open a result: an item of its own, or the end of the agent's own call."""
+    content = part.content
+    item_type = get_namespaced_value(content.additional_properties, "openai", "item_type")
+    is_callers = content.call_id in output.caller_calls or item_type == "custom_tool_call_output"
+    if output.own_tools == "function_call" or is_callers:
+        return open_result(part, output)
+    return _Answer(part, output)
+
+
+def _callers_call(part: Part, output: Output) -> OpenCall:
+    output.caller_calls.add(part.content.call_id or "")
+    return OpenCall(part, output, may_wait=False)
+
+
+def _approval_id(content: Content) -> Json:
+    """The question that the caller approved, where the call had to be approved."""
+    kept: object = content.additional_properties.get("hostedagent")
+    return cast("Mapping[str, Json]", kept).get("approval_request_id") if isinstance(kept, Mapping) else None
