@@ -43,7 +43,7 @@ def project(
 ) -> Projected:
     """Project updates as the turn driver does; a bare content is an update of its own."""
     builder = ResponseBuilder(RESPONSE_ID)
-    projection = Projection(Output(builder, ToolRoles(asking=held_calls), **fields))
+    projection = Projection(Output(builder, **{"tools": ToolRoles(asking=held_calls), **fields}))
     result = Projected()
 
     def take(emissions: Iterable[Any]) -> None:

@@ -1,0 +1,135 @@
+"""The agent's own tools: how their calls are shown, and that a model reads every form as the same call and output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from agent_framework import Content
+
+from hostedagent.protocol.content import INCOMPLETE, ToolRoles
+from hostedagent.protocol.content.own_calls import function_items
+from tests.protocol.content.harness import Projected, project, update
+from tests.protocol.content.wire import log
+
+OWN = ToolRoles(own=frozenset({"add"}), caller=frozenset({"ask_user"}))
+ARGUMENTS = '{"a": 1}'
+
+
+def call(arguments: Any = ARGUMENTS, name: str = "add", call_id: str = "c1", **fields: Any) -> Content:
+    return Content.from_function_call(call_id, name, arguments=arguments, **fields)
+
+
+def result(value: Any = "3", call_id: str = "c1", **fields: Any) -> Any:
+    return update(Content.from_function_result(call_id, result=value, **fields), role="tool")
+
+
+def shown(*steps: Any, form: str = "mcp_call", roles: ToolRoles = OWN, **fields: Any) -> Projected:
+    projected = project(steps, own_tools=form, tools=roles, **fields)
+    log(projected)
+    return projected
+
+
+def read(projected: Projected) -> list[tuple[Any, ...]]:
+    rows = function_items(projected.items)
+    return [
+        (row["type"], row["call_id"], row.get("arguments") or row.get("output")) for row in rows if "call_id" in row
+    ]
+
+
+def test_a_call_streams_its_arguments_and_ends_with_its_result() -> None:
+    projected = shown(call('{"a"'), call(": 1}"), result(), Content.from_text("Three."))
+    assert projected.types[:7] == [
+        "output_item.added",
+        "mcp_call.in_progress",
+        "mcp_call_arguments.delta",
+        "mcp_call_arguments.delta",
+        "mcp_call_arguments.done",
+        "mcp_call.completed",
+        "output_item.done",
+    ]
+    item = projected.items[0]
+    assert (item["type"], item["server_label"], item["name"], item["arguments"], item["output"], item["status"]) == (
+        "mcp_call", "agent", "add", ARGUMENTS, "3", "completed",
+    )  # fmt: skip
+    assert projected.items[1]["type"] == "message"
+
+
+def test_the_arguments_are_done_when_the_model_call_has_finished() -> None:
+    projected = shown(update(call(), finish_reason="tool_calls"))
+    assert projected.types.index("mcp_call_arguments.done") == 3
+    assert projected.items[0]["status"] == "incomplete" and projected.items[0]["output"] is None
+
+
+@pytest.mark.parametrize("form", ["mcp_call", "function_call", "hidden"])
+def test_every_form_reads_as_the_same_call_and_output(form: str) -> None:
+    projected = shown(call(), result(), Content.from_text("Three."), form=form)
+    assert read(projected) == [("function_call", "c1", ARGUMENTS), ("function_call_output", "c1", "3")]
+
+
+@pytest.mark.parametrize("form", ["mcp_call", "hidden"])
+def test_calls_that_were_made_together_are_read_together(form: str) -> None:
+    projected = shown(call(call_id="c1"), call(call_id="c2"), result(call_id="c1"), result(call_id="c2"), form=form)
+    kinds = [row["type"] for row in function_items(projected.items) if "call_id" in row]
+    if form == "mcp_call":
+        assert kinds == ["function_call", "function_call", "function_call_output", "function_call_output"]
+    assert {row[1] for row in read(projected)} == {"c1", "c2"}
+
+
+def test_calls_that_follow_each_other_are_read_one_after_the_other() -> None:
+    projected = shown(call(call_id="c1"), result(call_id="c1"), call(call_id="c2"), result(call_id="c2"))
+    assert [row[1] for row in read(projected)] == ["c1", "c1", "c2", "c2"]
+
+
+def test_a_hidden_call_leaves_no_event_and_an_empty_message_where_nothing_follows() -> None:
+    projected = shown(call(), result(), form="hidden")
+    assert [item["type"] for item in projected.items] == ["message"] and projected.items[0]["content"] == []
+    assert "mcp_call" not in " ".join(projected.types)
+
+
+def test_the_callers_tools_stay_function_calls() -> None:
+    projected = shown(call(name="ask_user"))
+    assert [item["type"] for item in projected.items] == ["function_call"]
+
+
+def test_a_call_of_an_unknown_tool_waits_until_it_is_known_who_runs_it() -> None:
+    unknown = ToolRoles()
+    assert shown(call(), roles=unknown).items[0]["type"] == "function_call"
+    assert shown(call(), result(), roles=unknown).items[0]["type"] == "mcp_call"
+    assert shown(call(), roles=unknown, end=INCOMPLETE).items[0]["type"] == "mcp_call"
+
+
+def test_a_failed_tool_is_a_failed_call_without_the_exception() -> None:
+    projected = shown(call(), result("Error: Function failed.", exception="secret"))
+    item = projected.items[0]
+    assert (item["status"], item["output"], item["error"]["type"]) == ("failed", None, "mcp_tool_execution_error")
+    assert "secret" not in str(projected.events)
+    assert read(projected)[1] == ("function_call_output", "c1", "Error: Function failed.")
+
+
+def test_a_rich_result_is_read_back_as_its_parts() -> None:
+    picture = Content.from_uri("https://x/y.png", media_type="image/png")
+    projected = shown(call(), result([Content.from_text("see"), picture]))
+    assert [part["type"] for part in read(projected)[1][2]] == ["input_text", "input_image"]
+    assert isinstance(projected.items[0]["output"], str)
+
+
+def test_a_result_whose_call_an_earlier_turn_made_shows_that_call() -> None:
+    projected = shown(result(call_id="c9"), earlier_call=lambda call_id: call(call_id=call_id))
+    assert (projected.items[0]["name"], projected.items[0]["arguments"]) == ("add", ARGUMENTS)
+
+
+def test_a_call_that_was_shown_open_and_later_with_its_result_is_read_once() -> None:
+    waiting, answered = shown(call()), shown(result(), earlier_call=lambda call_id: call(call_id=call_id))
+    rows = function_items([*waiting.items, *answered.items])
+    assert [(row["type"], row["call_id"]) for row in rows] == [("function_call", "c1"), ("function_call_output", "c1")]
+    stripped = [
+        {k: v for k, v in item.items() if k != "internal_metadata"} for item in [*waiting.items, *answered.items]
+    ]
+    assert [row["type"] for row in function_items(stripped)] == ["function_call", "function_call_output"]
+
+
+def test_a_call_that_a_client_sends_back_without_an_id_gets_one_that_stays() -> None:
+    item = {"type": "mcp_call", "server_label": "agent", "name": "add", "arguments": "{}", "output": "3"}
+    first, second = function_items([item]), function_items([item])
+    assert first == second and first[0]["call_id"] == first[1]["call_id"]
