@@ -38,12 +38,13 @@ def project(
     updates: Iterable[AgentResponseUpdate | Content],
     *,
     held_calls: frozenset[str] = frozenset(),
+    tools: ToolRoles | None = None,
     end: End = COMPLETED,
     **fields: Any,
 ) -> Projected:
     """Project updates as the turn driver does; a bare content is an update of its own."""
     builder = ResponseBuilder(RESPONSE_ID)
-    projection = Projection(Output(builder, **{"tools": ToolRoles(asking=held_calls), **fields}))
+    projection = Projection(Output(builder, tools or ToolRoles(asking=held_calls), **fields))
     result = Projected()
 
     def take(emissions: Iterable[Any]) -> None:

@@ -24,6 +24,10 @@ def result(value: Any = "3", call_id: str = "c1", **fields: Any) -> Any:
     return update(Content.from_function_result(call_id, result=value, **fields), role="tool")
 
 
+def made(call_id: str) -> Content:
+    return call(call_id=call_id)
+
+
 def shown(*steps: Any, form: str = "mcp_call", roles: ToolRoles = OWN, **fields: Any) -> Projected:
     projected = project(steps, own_tools=form, tools=roles, **fields)
     log(projected)
@@ -115,12 +119,12 @@ def test_a_rich_result_is_read_back_as_its_parts() -> None:
 
 
 def test_a_result_whose_call_an_earlier_turn_made_shows_that_call() -> None:
-    projected = shown(result(call_id="c9"), earlier_call=lambda call_id: call(call_id=call_id))
+    projected = shown(result(call_id="c9"), earlier_call=made)
     assert (projected.items[0]["name"], projected.items[0]["arguments"]) == ("add", ARGUMENTS)
 
 
 def test_a_call_that_was_shown_open_and_later_with_its_result_is_read_once() -> None:
-    waiting, answered = shown(call()), shown(result(), earlier_call=lambda call_id: call(call_id=call_id))
+    waiting, answered = shown(call()), shown(result(), earlier_call=made)
     rows = function_items([*waiting.items, *answered.items])
     assert [(row["type"], row["call_id"]) for row in rows] == [("function_call", "c1"), ("function_call_output", "c1")]
     stripped = [
