@@ -189,6 +189,7 @@ class RequestContext:
         hosted_history: The `HostedTurn` of `history="session"`.
         log_ids: Ids that the records of this package carry.
         is_request: Whether there is a request; the lifespan of the app, and what it starts, has none.
+        store_failed: Whether the response store was not available for it.
     """
 
     caller: Caller = Caller()
@@ -197,6 +198,7 @@ class RequestContext:
     hosted_history: object = None
     log_ids: Mapping[str, str] | None = None
     is_request: bool = True
+    store_failed: bool = False
 
 
 _context: ContextVar[RequestContext] = ContextVar("hostedagent_request")

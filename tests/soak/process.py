@@ -1,4 +1,4 @@
-"""The server of a soak: `python -m tests.soak.process STORE FOLDER` prints its address; `GET /soak` shows its state."""
+"""The server of a soak: `python -m tests.soak.process STORE PATH` prints its address; `GET /soak` shows its state."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 
 from hostedagent import AgentHost, HostOptions, TurnRequest
 from hostedagent.cli.port import free_port
-from hostedagent.stores.factory import Stores, file_stores, memory_stores
+from hostedagent.stores.factory import Stores, memory_stores, sqlite_stores
 from hostedagent.testing import OfflineChatClient, ScriptedAgent
 
 ADDRESS = "127.0.0.1"
@@ -33,8 +33,8 @@ def look_up(city: str) -> str:
     return f"sunny in {city}"
 
 
-STORES: Final[dict[str, Callable[[str], Stores]]] = {"memory": lambda _: memory_stores(), "file": file_stores}
-"""The stores that a soak can run on, each with a folder of its own."""
+STORES: Final[dict[str, Callable[[str], Stores]]] = {"memory": lambda _: memory_stores(), "sqlite": sqlite_stores}
+"""The stores that a soak can run on, each at a path of its own."""
 
 
 def call(name: str) -> Content:
@@ -79,9 +79,9 @@ async def show(_: Request) -> JSONResponse:
     return JSONResponse(state())
 
 
-def main(kind: str, folder: str) -> None:
+def main(kind: str, path: str) -> None:
     options = HostOptions(max_turns=MAX_TURNS, max_waiting=100, shutdown_grace=0, keep_alive=1)
-    host = AgentHost(factory, options=options, stores=STORES[kind](folder))
+    host = AgentHost(factory, options=options, stores=STORES[kind](path))
     host.app.add_route("/soak", show)
     port = free_port(ADDRESS, 0)
     host.run(host=ADDRESS, port=port, on_listening=lambda: print(f"http://{ADDRESS}:{port}", flush=True))

@@ -89,6 +89,18 @@ UNSAFE = [
     "https://login.example/ x",
     "https://[::1",
     "https://login.example:port/",
+    "https://login.example:0/",
+    "https://login_page.example/",
+    "https://-login.example/",
+    "https://login-.example/",
+    "https://login..example/",
+    "https://.login.example/",
+    "https://login.example./",
+    "https://login%2eexample/",
+    "https://login.example;evil.example/",
+    "https://login*.example/",
+    "https://lo<gin.example/",
+    f"https://{'a' * 64}.example/",
     "https://lоgin.example/",  # noqa: RUF001 - the point is the Cyrillic letter
     "http://localhost.evil.example/",
 ]

@@ -6,6 +6,7 @@ A link that is not safe to show is never sent: the turn fails instead, without n
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 _Origin: TypeAlias = tuple[str, str | None, int | None]
 
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+"""What browsers, proxies and this module read in the same way."""
+
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 
@@ -53,8 +58,10 @@ def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
         origin = _origin(parts)
         is_allowed = origins is None or any(_covers(_origin(urlsplit(allowed)), origin) for allowed in origins)
         has_credentials = parts.username is not None or parts.password is not None
-        is_trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)
-        return is_allowed and is_trusted and bool(parts.hostname) and not has_credentials
+        is_local = parts.hostname in _LOCAL_HOSTS
+        is_trusted = parts.scheme == "https" or (parts.scheme == "http" and is_local)
+        is_host = is_local or _HOST.fullmatch(parts.hostname or "") is not None
+        return is_allowed and is_trusted and is_host and parts.port != 0 and not has_credentials
     except ValueError:
         return False
 

@@ -32,6 +32,7 @@ from hostedagent.errors import (
 from hostedagent.identity import (
     Caller,
     RequestContext,
+    current_context,
     enter_context,
     leave_context,
 )
@@ -54,13 +55,14 @@ from hostedagent.server.admission import (
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
 from hostedagent.server.agentserver.schema import for_sdk
-from hostedagent.stores.base import StoreError, StoreRejected
+from hostedagent.stores.base import StoreError, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
+_ERROR: Final = 500
 _AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
@@ -272,6 +274,9 @@ class _Answer:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            request = current_context()
+            if message["status"] == _ERROR and request is not None and request.store_failed:
+                raise StoreUnavailable(_AWAY)  # The SDK's answer to every fault of a provider: a retry may succeed.
             self.status = message["status"]
         if self.flow is not None:
             await self.flow.send(self._send(message), message.get("body", b"").count(b"\n\n"))

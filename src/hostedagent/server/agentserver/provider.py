@@ -126,4 +126,6 @@ async def _translated() -> AsyncGenerator[None]:
     except StoreRejected:
         raise FoundryBadRequestError(_REJECTED) from None
     except StoreError as error:
+        if (request := current_context()) is not None:
+            request.store_failed = True
         raise FoundryApiError(_UNAVAILABLE) from error
