@@ -9,6 +9,8 @@ import pytest
 from hosted import TOOL_LOOP, hosting, joined, outline
 from upstream import Reasoning, Refusal, Text, ToolCall, Usage, WebSearch, anthropic_client, turn
 
+from hostedagent.protocol.content.reasoning import seal
+
 PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
 THOUGHT = Reasoning(("I need the weather.",), encrypted="signed-1")
 
@@ -100,7 +102,7 @@ async def test_thinking_that_is_not_shown_still_goes_back_with_its_signature() -
         host.script(turn(Reasoning(encrypted="signed-1"), Text("Hm.")), Text("Next."))
         log = await host.ask("Hi")
         await host.then("And?")
-        assert log.items[0]["encrypted_content"] == "signed-1"
+        assert log.items[0]["encrypted_content"] == seal("signed-1", None)
         assert host.sent[1]["content"][0] == {"type": "thinking", "thinking": "", "signature": "signed-1"}
 
 

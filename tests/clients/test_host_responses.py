@@ -30,6 +30,8 @@ from upstream import (
     turn,
 )
 
+from hostedagent.protocol.content.reasoning import seal
+
 PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
 CITATIONS = (
     UrlCitation("https://example.com/a", "A", 0, 3),
@@ -237,7 +239,7 @@ async def test_reasoning_streams_in_parts_and_goes_back_with_its_own_id_and_ciph
                 "encrypted_content": "sealed",
             }
         ]
-        assert log.items[0]["encrypted_content"] == "sealed"
+        assert log.items[0]["encrypted_content"] == seal("sealed", "rs_1_0")
 
 
 async def test_raw_reasoning_is_told_apart_from_its_summary() -> None:
