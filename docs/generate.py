@@ -23,6 +23,7 @@ from hostedagent.protocol.content import CODECS, NOT_ITEMS, Codec
 _HERE: Final = Path(__file__).parent
 _CONTENT: Final = "the rows in src/hostedagent/protocol/content"
 _LIFECYCLE: Final = "tests/lifecycle/table.py"
+_FRAMEWORK: Final = "tests/clients/framework_matrix.py"
 _CLIENTS: Final = "tests/clients_matrix/results.json"
 _ROLES: Final = {
     "assistant": "the assistant's",
@@ -123,6 +124,18 @@ def turn_lifecycle() -> str:
     return _document(*parts, source=_LIFECYCLE)
 
 
+def agent_framework() -> str:
+    """The document that says how Agent Framework's extension points behave behind a host."""
+    matrix = runpy.run_path(str(_HERE.parent / _FRAMEWORK))
+    histories = matrix["HISTORIES"]
+    head = ("Extension point", "In Agent Framework", *(f"`{history}`" for history in histories))
+    rows = (
+        (f"{name[0].upper()}{name[1:]}", what, *(cells[history] for history in histories))
+        for name, (what, cells) in matrix["POINTS"].items()
+    )
+    return _document("# Agent Framework behind a host", *matrix["STORY"], _table(head, rows), source=_FRAMEWORK)
+
+
 def clients() -> str:
     """The document that says which clients work, and what each needs."""
     table = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))
@@ -211,6 +224,7 @@ def _default(name: str, value: Any) -> str:
 
 
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
+    "agent-framework.md": agent_framework,
     "content-types.md": content_types,
     "limitations.md": limitations,
     "internals/turn-lifecycle.md": turn_lifecycle,

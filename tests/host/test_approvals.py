@@ -86,7 +86,7 @@ async def test_the_reason_of_a_rejection_is_kept_and_reaches_the_agent() -> None
         rejection = cast("Any", answer(asked.output[0].to_dict()["id"], approve=False, reason="too dear"))  # type: ignore[index]
         await api.responses.create(model="m", input=[rejection], previous_response_id=asked.id)
 
-    kept = await get(stores.state, LOCAL, ANSWERED, "c1")
+    kept = await get(stores.state, LOCAL, ANSWERED, f"{asked.id}.c1")
     assert kept is not None and kept.value == {"approved": False, "reason": "too dear"}
     (said,) = [row for m in agent.calls[1].messages for row in m.contents if row.type == "function_approval_response"]
     assert said.approved is False

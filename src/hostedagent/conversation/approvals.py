@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agent_framework import Content
@@ -24,9 +24,17 @@ class Asking:
         approvals: Where questions are recorded.
         request: The turn.
         open_before: The questions that were open when the turn began.
+        answered: The request ids of the questions that the turn answers.
     """
 
-    def __init__(self, approvals: Approvals, request: TurnRequest, open_before: Mapping[str, Question]) -> None:
+    def __init__(
+        self,
+        approvals: Approvals,
+        request: TurnRequest,
+        open_before: Mapping[str, Question],
+        answered: Collection[str] = (),
+    ) -> None:
+        self._answered = answered
         self._approvals = approvals
         self._request = request
         self.open: dict[str, Question] = dict(open_before)
@@ -34,7 +42,7 @@ class Asking:
 
     async def ask(self, effect: SaveApproval) -> None:
         """Record a question before it leaves. Asked again, it takes the place of what it repeats."""
-        request = self._request
+        request, batch = self._request, self._batch(effect.request_id)
         approval = Approval(
             item_id=effect.item_id,
             request_id=effect.request_id,
@@ -46,16 +54,22 @@ class Asking:
             response_id=request.response_id,
             conversation_id=request.conversation_id,
             expires_at=self._approvals.expires_at(),
+            asked_by=batch,
         )
         await self._approvals.record(request.scope, approval)
-        batch = request.response_id
-        for item_id, earlier in list(self.open.items()):
-            if earlier.request_id == effect.request_id:
-                batch = self.open.pop(item_id).batch
         self.asked.append(effect.item_id)
         self.open[effect.item_id] = Question(
             effect.request_id, effect.call_id, effect.name, effect.arguments, effect.hosted, batch
         )
+
+    def _batch(self, request_id: str) -> str:
+        """The response that asked first. A question that the turn has answered is a new one when it comes again."""
+        batch = self._request.response_id
+        for item_id, earlier in list(self.open.items()):
+            if earlier.request_id == request_id:
+                del self.open[item_id]
+                batch = batch if request_id in self._answered else earlier.batch
+        return batch
 
     def defer(self, questions: Sequence[Content]) -> frozenset[str]:
         """Keep the questions that the run left for later turns, so that their calls are shown once they have run.

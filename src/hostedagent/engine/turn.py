@@ -80,7 +80,12 @@ class Turn:
         self._recovery = recovery
         self._output = TurnOutput(
             open_response(request, recovery),
-            Asking(services.approvals, request, context.continuation.snapshot.open),
+            Asking(
+                services.approvals,
+                request,
+                context.continuation.snapshot.open,
+                [row.approval.request_id for row in context.continuation.answers],
+            ),
             own_tools=services.own_tools,
             consent_origins=services.consent_origins,
             is_watched=request.stream or request.background,

@@ -1,9 +1,9 @@
 """Approvals: what a caller was asked, recorded before the question is sent, and answered at most once.
 
 A question is found by its id on the wire. Whether it was answered is kept in a mark under Agent Framework's own request
-id, because a question can be asked again under a new wire id: the first answer counts. The mark is created with the
-question and renewed when it is asked again; a question whose mark is gone, by expiry or eviction, is gone as well, so
-that a call never runs twice. Arguments always come from the record.
+id and the response that asked first, because a question can be asked again under a new wire id: the first counts.
+The mark is created with the question and renewed when it is asked again; a question whose mark is gone, by expiry or
+eviction, is gone as well, so that a call never runs twice. Arguments always come from the record.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Approval:
         conversation_id: The conversation it belongs to.
         expires_at: Seconds since the epoch.
         server: Which of the provider's servers runs it.
+        asked_by: The response that asked first. Some agents ask under the same request id in every conversation.
         is_marked: Whether it was recorded with its mark; version 0.1 created the mark with the answer.
     """
 
@@ -53,6 +54,12 @@ class Approval:
     expires_at: float
     server: str | None = None
     is_marked: bool = False
+    asked_by: str = ""
+
+    @property
+    def answer_key(self) -> str:
+        """The key of its mark: a question that is asked again keeps it, another question with its id does not."""
+        return f"{self.asked_by}.{self.request_id}" if self.asked_by else self.request_id  # 0.1 had the id alone.
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ class Approvals:
 
 
 def _mark(approval: Approval) -> Key:
-    return Key(ANSWERED, approval.request_id)
+    return Key(ANSWERED, approval.answer_key)
 
 
 def _is_open(approval: Approval, mark: Versioned | None) -> bool:

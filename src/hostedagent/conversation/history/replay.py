@@ -77,6 +77,8 @@ class ReplayHistory:
         transcript = split_messages(items, request.input, first_new=first_new_item(request), **given)
         if unasked := unasked_questions(continuation):
             transcript.history.append(Message("assistant", unasked))
+        if getattr(agent, "require_per_service_call_history_persistence", False):
+            _show_calls(transcript.history)
         await _load(session, agent, transcript.history)
         return Feed(transcript.input, session, history_source=history_source(agent), agent=agent)
 
@@ -85,6 +87,24 @@ class ReplayHistory:
         if feed.session is not None and feed.history_source is not None:
             _state(feed.session, feed.history_source).pop(_MESSAGES, None)
         return kept_state(feed.session, keeps_service_id=False)
+
+
+def _show_calls(history: Sequence[Message]) -> None:
+    """Show open questions as the calls that they are about.
+
+    An agent that saves its history after each call of the model has the calls there: the questions are made of them
+    later, and answered from the session.
+    """
+    for message in history:
+        if any(content.type == "function_approval_request" for content in message.contents):
+            message.contents = [
+                content.function_call
+                if content.type == "function_approval_request"
+                and content.function_call
+                and not content.function_call.hosted
+                else content
+                for content in message.contents
+            ]
 
 
 async def _load(session: AgentSession, agent: SupportsAgentRun, history: Sequence[Message]) -> None:

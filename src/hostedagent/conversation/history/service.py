@@ -37,7 +37,7 @@ class ServiceHistory:
         if providers := history_providers(agent):
             raise ConfigurationError(
                 f"history='service' and the agent's {type(providers[0]).__name__} would both keep the conversation. "
-                "Choose history='session', or take the provider away."
+                "Choose history='session', or 'replay' for an InMemoryHistoryProvider, or remove the provider."
             )
         if getattr(agent, "client", None) is not None and not stores_by_default(agent):
             raise ConfigurationError(

@@ -1,0 +1,62 @@
+"""Agent Framework's extension points behind a host: the one table that the tests try and that the document prints.
+
+`docs/generate.py` reads this file by its path, so it imports nothing of the tests.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+History = Literal["replay", "service", "session"]
+
+HISTORIES: Final[tuple[History, ...]] = ("replay", "service", "session")
+SAME: Final = "same"
+"""The same calls of the model, and the same seen by the extension, as without a host."""
+
+_ONE_OWNER: Final = "refused: the provider would keep the conversation too; choose `replay` or `session`"
+
+POINTS: Final[Mapping[str, tuple[str, Mapping[History, str]]]] = {
+    "agent middleware": ("`AgentMiddleware`, `@agent_middleware`", dict.fromkeys(HISTORIES, SAME)),
+    "chat middleware": ("`ChatMiddleware`, `@chat_middleware`", dict.fromkeys(HISTORIES, SAME)),
+    "function middleware": ("`FunctionMiddleware`, `@function_middleware`", dict.fromkeys(HISTORIES, SAME)),
+    "context provider": ("`ContextProvider` with state", dict.fromkeys(HISTORIES, SAME)),
+    "memory provider": ("`ContextProvider` that stores what is new", dict.fromkeys(HISTORIES, SAME)),
+    "in-memory history": (
+        "`InMemoryHistoryProvider`",
+        {"replay": SAME, "service": _ONE_OWNER, "session": SAME},
+    ),
+    "own history": (
+        "`HistoryProvider` that loads from elsewhere",
+        {
+            "replay": "refused: every message would come twice; choose `session`",
+            "service": "refused: the provider would keep the conversation too; choose `session`",
+            "session": SAME,
+        },
+    ),
+    "audit provider": ("`HistoryProvider(load_messages=False)`", dict.fromkeys(HISTORIES, SAME)),
+    "compaction provider": ("`CompactionProvider`", dict.fromkeys(HISTORIES, SAME)),
+    "compaction strategy": ("`Agent(compaction_strategy=...)`", dict.fromkeys(HISTORIES, SAME)),
+    "skills": ("`SkillsProvider`", dict.fromkeys(HISTORIES, SAME)),
+    "agent as a tool": ("`agent.as_tool()`", dict.fromkeys(HISTORIES, SAME)),
+    "session in a tool": ("`FunctionInvocationContext.session`", dict.fromkeys(HISTORIES, SAME)),
+    "message injection": ("`MessageInjectionMiddleware`", dict.fromkeys(HISTORIES, SAME)),
+    "approval": ('`@tool(approval_mode="always_require")`', dict.fromkeys(HISTORIES, SAME)),
+    "standing approval": (
+        "`ToolApprovalMiddleware`, `create_always_approve_tool_response`",
+        dict.fromkeys(HISTORIES, SAME),
+    ),
+    "harness": (
+        "`create_harness_agent`",
+        {"replay": SAME, "service": _ONE_OWNER, "session": SAME},
+    ),
+}
+"""By name: what it is in Agent Framework, and how it behaves under each history."""
+
+STORY: Final = (
+    "How each extension point of Agent Framework behaves behind a host, by who keeps the conversation "
+    "(`HostOptions(history=...)`, see [state.md](state.md)). `tests/clients/test_framework_matrix.py` runs every cell "
+    "for an agent and for a factory, on the client of OpenAI's Responses API, beside the same agent without a host.",
+    "**same** means that the model is sent the same messages in every call, and that the extension sees the same, as "
+    "when the agent is run with one session and no host. What is refused is refused when the host is built, or, where "
+    "a factory creates the agent, in its turn. Under `session` the agents have an `InMemoryHistoryProvider`, because "
+    "that history needs a provider when the model's service keeps conversations by default.",
+)
