@@ -28,7 +28,7 @@ async def test_what_is_wrong_with_the_developers_own_code_is_said(caplog: pytest
     async with hosting(factory) as client:
         await client.post("/responses", json={"input": "hi"})
 
-    assert "The agent factory returned 'NoneType', which cannot run." in caplog.text
+    assert "The agent factory returned None. Does it end with return agent?" in caplog.text
 
 
 def test_what_a_caller_sent_begins_no_line_of_its_own() -> None:
