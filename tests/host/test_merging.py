@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostedagent import AgentHost, Hooks
+from hostedagent.protocol.content import ToolRoles
 from hostedagent.protocol.stream.coalescing import MERGED, Merge
 from hostedagent.protocol.types import CountUsage, Emission, Event
 from hostedagent.testing import Gate, ScriptedAgent, serve
@@ -191,6 +192,9 @@ def test_every_delta_that_grows_an_item_is_merged() -> None:
             "2", "g", arguments="x", additional_properties={"openai": {"item_type": "custom_tool_call"}}
         ),
     ]
-    kinds = {event["type"] for event in project(contents).events if event["type"].endswith(".delta")}
+    own = Content.from_function_call("3", "h", arguments="{}")
+    events = [*project(contents).events]
+    events += project([own], own_tools="mcp_call", tools=ToolRoles(own=frozenset({"h"}))).events
+    kinds = {event["type"] for event in events if event["type"].endswith(".delta")}
 
     assert kinds == MERGED

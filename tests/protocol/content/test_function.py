@@ -105,7 +105,13 @@ EMIT = [
     pytest.param([call(name=""), call('{"a":1}')], item(), id="the name comes late"),
     pytest.param([result("3")], output(), id="a result"),
     pytest.param([result(None)], output(""), id="no result"),
-    pytest.param([result("\ud800")], output("?"), id="lone surrogate"),
+    pytest.param([result("\ud800")], output("\ufffd"), id="lone surrogate"),
+    pytest.param([result("\ud83d\ude00 \udfff!")], output("\U0001f600 \ufffd!"), id="a pair and a lone surrogate"),
+    pytest.param(
+        [Content("function_result", call_id="c1", result=[float("nan"), -float("inf"), "NaN"])],
+        output('[null, null, "NaN"]'),
+        id="numbers without JSON",
+    ),
     pytest.param([Content("function_result", call_id="c1", result=Order(1))], output('{"number": 1}'), id="an object"),
     pytest.param(
         [result("Error: Function failed.", exception="secret in a traceback")],

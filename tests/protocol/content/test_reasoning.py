@@ -101,7 +101,7 @@ EMIT = [
         sent("a", encrypted="s", provider_id=None),
         id="anthropic",
     ),
-    pytest.param([thought("\ud800")], item("?"), id="lone surrogate"),
+    pytest.param([thought("\ud800")], item("\ufffd"), id="lone surrogate"),
 ]
 
 

@@ -110,7 +110,7 @@ EMIT = [
         item({"type": "refusal", "refusal": "No"}, output_text("", {**URL, "end_index": 0})),
         id="a citation after a refusal",
     ),
-    pytest.param([text("a\ud800")], item(output_text("a?")), id="lone surrogate"),
+    pytest.param([text("a\ud800")], item(output_text("a\ufffd")), id="lone surrogate"),
     pytest.param([whole("abc"), whole("abc")], item(output_text("abc")), id="a repeated snapshot"),
     pytest.param([delta("ab"), whole("xy")], item(output_text("ab")), id="a snapshot that contradicts"),
     pytest.param([delta("ab"), whole("abc")], item(output_text("abc")), id="a snapshot that knows more"),

@@ -255,8 +255,14 @@ def recall(item: Item) -> Mapping[str, Json]:
 
 
 def wire_json(value: Json) -> str:
-    """`value` as JSON text. Dataclasses and pydantic models are written by their fields, other objects as text."""
-    return wire_text(json.dumps(value, default=_jsonable, ensure_ascii=False))
+    """`value` as JSON text. Dataclasses and pydantic models are written by their fields, other objects as text.
+
+    NaN and infinities become null: JSON has no form for them, and JavaScript refuses Python's.
+    """
+    text = json.dumps(value, default=_jsonable, ensure_ascii=False)
+    if "NaN" in text or "Infinity" in text:
+        text = json.dumps(json.loads(text, parse_constant=lambda name: None), ensure_ascii=False)
+    return wire_text(text)
 
 
 def _jsonable(value: object) -> Json:
@@ -268,11 +274,11 @@ def _jsonable(value: object) -> Json:
 
 
 def wire_text(text: str) -> str:
-    """`text` with lone surrogates replaced: they have no UTF-8 form, and one would break the whole answer."""
+    """`text` with surrogates paired, and lone ones replaced by U+FFFD: they have no UTF-8 form."""
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text

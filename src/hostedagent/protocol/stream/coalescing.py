@@ -19,6 +19,7 @@ MERGED: Final = frozenset(
         "response.reasoning_text.delta",
         "response.reasoning_summary_text.delta",
         "response.function_call_arguments.delta",
+        "response.mcp_call_arguments.delta",
         "response.custom_tool_call_input.delta",
     }
 )
