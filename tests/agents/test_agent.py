@@ -1,9 +1,10 @@
 """The arguments of a run: only what the agent's `run` takes, and what its chat client has."""
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
-from agent_framework import Agent, AgentSession, Message, tool
+from agent_framework import Agent, AgentResponseUpdate, AgentSession, Message, tool
 
 from hostedagent import CallerPolicy, TurnRequest
 from hostedagent.agents.run import approval_tools, check_tools, model_name, start_run, tool_names
@@ -16,23 +17,39 @@ PLAIN = TurnRequest.parse({"input": "hi"}, CallerPolicy())
 MESSAGES = [Message("user", ["hi"])]
 
 
-class Everything:
+class Recorded:
+    """Keeps the arguments of its run."""
+
+    given: Any = None
+
+    def answer(self, given: Any) -> AsyncIterator[AgentResponseUpdate]:
+        self.given = given
+        return no_updates()
+
+
+async def no_updates() -> AsyncGenerator[AgentResponseUpdate]:
+    return
+    yield
+
+
+class Everything(Recorded):
     def run(self, messages: Any, *, stream: bool, session: Any = None, tools: Any = None, options: Any = None) -> Any:
-        return {"session": session, "tools": tools, "options": options}
+        return self.answer({"session": session, "tools": tools, "options": options})
 
 
-class Nothing:
+class Nothing(Recorded):
     def run(self, messages: Any, *, stream: bool) -> Any:
-        return {}
+        return self.answer({})
 
 
-class Anything:
+class Anything(Recorded):
     def run(self, messages: Any, **kwargs: Any) -> Any:
-        return kwargs
+        return self.answer(kwargs)
 
 
 async def arguments(agent: Any, request: TurnRequest, *, session: Any = None, keeps_history: bool = True) -> Any:
-    return await start_run(agent, MESSAGES, request, session=session, keeps_history=keeps_history)
+    await start_run(agent, MESSAGES, request, session=session, keeps_history=keeps_history)
+    return agent.given
 
 
 @pytest.mark.parametrize("kind", [Everything, Anything])
@@ -67,10 +84,10 @@ async def test_a_service_keeps_no_second_copy_of_the_conversation(keeps_history:
 
 
 async def test_the_messages_are_the_agents_to_change() -> None:
-    class Greedy:
+    class Greedy(Recorded):
         def run(self, messages: list[Message], **kwargs: Any) -> Any:
             messages.clear()
-            return kwargs
+            return self.answer(kwargs)
 
     await arguments(Greedy(), PLAIN)
 

@@ -104,7 +104,7 @@ async def test_what_is_foreign_is_as_what_does_not_exist(
 async def test_the_stores_alone_know_whose_a_response_is(
     stores: str, identity: Identity, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hostedagent.stores.responses.MAX_OWNERS", 0)  # As for a response that was pushed out.
+    monkeypatch.setattr("hostedagent.engine.responses.MAX_OWNERS", 0)  # As for a response that was pushed out.
 
     await assert_isolated(stores, identity, state, tmp_path, in_conversation=False)
 

@@ -164,10 +164,9 @@ async def test_an_agent_inside_a_workflow_asks_too_and_the_next_turn_tries_again
     keeper = server.refuse[method] = Gatekeeper(listed(("mail", LINK)))
     tools = mcp("box", server.url)
     says = [call("forecast", city="Rome"), "It rains."]
-    scripts = iter([says, says])
 
     def build_workflow() -> WorkflowBuilder:
-        agent = Agent(OfflineChatClient(script=next(scripts)), name="inner", context_providers=[tools])
+        agent = Agent(OfflineChatClient(script=says), name="inner", context_providers=[tools])
         return WorkflowBuilder(name="flow", start_executor=AgentExecutor(agent))
 
     options = HostOptions(consent_origins=ORIGINS)
