@@ -7,6 +7,7 @@ import asyncio
 import os
 
 import settings
+from azure.ai.agentserver.responses import ResponsesAgentServerHost
 from model import agent
 from ours import stores
 
@@ -32,7 +33,8 @@ def serve(server: str) -> None:
                 import uvloop
 
                 uvloop.install()
-            type(app).run(app, host=settings.HOST, port=settings.PORT)
+            assert isinstance(app, ResponsesAgentServerHost)
+            app.run(host=settings.HOST, port=settings.PORT)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ async def test_a_turn_that_cannot_renew_stops_when_its_lease_has_expired(
         answer = await slow
 
     assert answer["status"] == "failed"
-    assert "another one has the conversation" in answer["error"]["message"]
+    assert "another turn has taken its conversation" in answer["error"]["message"]
     assert agent.stopped == ["slow"]
 
 
