@@ -36,10 +36,10 @@ ROUTES: Final[dict[TurnKind, set[str]]] = {
     "first": {"responses.create", "responses.update"},
     "chained": {"items.get", "responses.history", "responses.create", "responses.items", "responses.update"},
     "conversation": {"items.set", "responses.history", "responses.create", "responses.items", "responses.update"},
-    "asking": {"responses.create", "responses.update", "items.set"},
+    "asking": {"responses.create", "responses.update", "items.set", "items.create"},
     "answering": {
         "items.get",
-        "items.create",
+        "items.set",
         "responses.history",
         "responses.create",
         "responses.items",

@@ -82,14 +82,23 @@ async def test_json_that_is_no_response_passes_as_it_is(body: bytes) -> None:
     assert sent == [body]
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 500])
-async def test_an_error_answer_passes_as_it_is(status: int) -> None:
+async def test_an_error_answer_of_a_status_without_a_code_passes_as_it_is() -> None:
+    body = b'{"error": {"message": "no", "type": "t", "code": "c", "param": null}}'
+
+    start, sent = await through([body[:10], body[10:]], status=500)
+
+    assert start["status"] == 500
+    assert sent == [body[:10], body[10:]]
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "invalid_value"), (404, "not_found"), (409, "conflict")])
+async def test_an_error_answer_has_the_one_code_of_its_status(status: int, code: str) -> None:
     body = b'{"error": {"message": "no", "type": "t", "code": "c", "param": null}}'
 
     start, sent = await through([body[:10], body[10:]], status=status)
 
     assert start["status"] == status
-    assert sent == [body[:10], body[10:]]
+    assert json.loads(b"".join(sent)) == {"error": {"message": "no", "type": "t", "code": code, "param": None}}
 
 
 @pytest.mark.parametrize("kind", ["created", "queued", "in_progress", "completed", "incomplete", "failed"])

@@ -19,7 +19,7 @@ def seconds_between_comments(options: HostOptions | None, monkeypatch: pytest.Mo
         given.append(ResponsesServerOptions(**settings))
         return given[-1]
 
-    monkeypatch.setattr("hostedagent.host.ResponsesServerOptions", remember)
+    monkeypatch.setattr("hostedagent.server.agentserver.app.ResponsesServerOptions", remember)
     AgentHost(ScriptedAgent(), options=options)
     return given[0].sse_keep_alive_interval_seconds
 

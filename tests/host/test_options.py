@@ -12,7 +12,7 @@ NUMBERS = [row.name for row in fields(HostOptions) if "int" in str(row.type) or 
 
 def test_the_defaults_can_work() -> None:
     assert HostOptions() == HostOptions()
-    assert len(NUMBERS) == 14
+    assert len(NUMBERS) == 17
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from agent_framework import Agent, Content, Executor, Message, WorkflowBuilder, WorkflowContext, handler
 
-from hostedagent import AgentHost, sqlite_stores
+from hostedagent import AgentHost, ConfigurationError, HostOptions, sqlite_stores
 from hostedagent.stores import checkpoints as stored
 from hostedagent.stores.sessions import TURN
 from hostedagent.testing import Gate, OfflineChatClient, serve
@@ -208,7 +209,21 @@ def _unnamed() -> WorkflowBuilder:
         (asking, {"history": "service"}, "Leave HostOptions(history=...) out"),
     ],
 )
-async def test_a_workflow_whose_state_could_not_be_found_again_is_refused_with_the_reason(
+def test_a_workflow_whose_state_could_not_be_found_again_is_refused_when_the_host_is_built(
+    factory: Any, options: Any, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(reason)):
+        AgentHost(factory, options=HostOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "reason"),
+    [
+        (lambda: _unnamed(), {}, "WorkflowBuilder(name="),
+        (lambda: asking(), {"history": "service"}, "Leave HostOptions(history=...) out"),
+    ],
+)
+async def test_a_factory_that_does_not_say_what_it_makes_fails_its_turns_with_the_reason(
     factory: Any, options: Any, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
