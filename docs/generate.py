@@ -170,6 +170,8 @@ def _cell(modes: Mapping[str, str]) -> str:
 
 
 def _reasons(row: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
+    for name, why in row["loses"].items():
+        yield f"{table['features'][name]['title']}: {why}"
     for name, modes in row["cells"].items():
         absent = {mode: why for mode, why in modes.items() if why not in ("yes", "no")}
         title = table["features"][name]["title"]

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hostedagent import HostOptions
+from hostedagent import CallerPolicy, HostOptions
 
 from .environments import ENVIRONMENTS, Environment
 
+_NO_RESULTS: Final = "it sends the agent's calls back without their results"
+_NO_CALLS: Final = "with `store=false` it does not send the agent's calls back"
 DRIVERS: Final = Path(__file__).with_name("drivers")
 
 
@@ -22,11 +24,13 @@ class Client:
     environment: Environment
     driver: str
     """The script below `drivers`; it is run with the environment's Python or Node."""
-    options: HostOptions = field(default_factory=HostOptions)
-    setting: str = "none"
+    options: HostOptions = field(default_factory=lambda: HostOptions(own_tools="mcp_call"))
+    setting: str = '`own_tools="mcp_call"`'
     """What `options` sets, as the document shows it."""
     adds_to_prompt: bool = False
     """Whether the client sends instructions of its own, so that the model sees more than the test's words."""
+    loses: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Features in which the client does not send back everything that it got, and what is missing then."""
     hides_error_codes: bool = False
     """Whether the errors that the client raises name no code."""
 
@@ -45,12 +49,20 @@ CLIENTS: Final[Mapping[str, Client]] = {
     "langchain": _client("LangChain `create_agent`", "langchain", "langchain_agent.py"),
     "langgraph": _client("LangGraph", "langchain", "langgraph_nodes.py"),
     "pydantic-ai": _client("pydantic-ai", "pydantic-ai", "pydantic_ai_agent.py"),
-    "ai-sdk": _client("AI SDK (`ai`, `@ai-sdk/openai`)", "ai-sdk", "ai_sdk.mjs"),
+    "ai-sdk": _client("AI SDK (`ai`, `@ai-sdk/openai`)", "ai-sdk", "ai_sdk.mjs", loses={"reasoning": _NO_CALLS}),
     "llama-index": _client("LlamaIndex", "llama-index", "llama_index_agent.py"),
     "litellm": _client("LiteLLM (bridge)", "litellm", "litellm_bridge.py"),
     "litellm-proxy": _client("LiteLLM (proxy)", "litellm-proxy", "litellm_proxy.py"),
     "agent-framework": _client("Agent Framework `OpenAIChatClient`", "agent-framework", "agent_framework_client.py"),
     "foundry-agent": _client("Agent Framework `FoundryAgent`", "agent-framework", "foundry_agent.py"),
     "azure-ai-projects": _client("`azure-ai-projects`", "azure-ai-projects", "azure_ai_projects.py"),
-    "codex": _client("Codex CLI", "codex", "codex.py", adds_to_prompt=True),
+    "codex": _client(
+        "Codex CLI",
+        "codex",
+        "codex.py",
+        adds_to_prompt=True,
+        hides_error_codes=True,
+        options=HostOptions(own_tools="mcp_call", caller=CallerPolicy(unknown_tools="drop")),
+        setting='`own_tools="mcp_call"`, `CallerPolicy(unknown_tools="drop")`',
+    ),
 }

@@ -307,7 +307,7 @@ def agent(observed: Observed) -> Any:
     )
 
 
-def problems(feature: Feature, observed: Observed, *, is_exact: bool) -> Iterator[str]:
+def problems(feature: Feature, observed: Observed, *, is_exact: bool, loses_calls: bool) -> Iterator[str]:
     """What the model should have been asked but was not."""
     yield from observed.upstream.problems
     if not observed.upstream.requests:
@@ -318,8 +318,11 @@ def problems(feature: Feature, observed: Observed, *, is_exact: bool) -> Iterato
         yield "the model was called for a request that should have been refused"
         return
     lines = [_in_one_form(line) for line in observed.upstream.transcripts[-1]]
-    if feature.asked and (lines != feature.asked if is_exact else not _are_in_order(feature.asked, lines)):
-        yield f"the model was asked {lines}, not {feature.asked}"
+    wanted = feature.asked
+    if loses_calls:
+        lines, wanted = _without_calls(lines), _without_calls(wanted)
+    if wanted and (lines != wanted if is_exact else not {*wanted} <= {*lines}):
+        yield f"the model was asked {lines}, not {wanted}"
     if feature.check is not None:
         yield from feature.check(observed)
 
@@ -330,6 +333,5 @@ def _in_one_form(line: str) -> str:
     return line if call is None else call[1] + json.dumps(json.loads(call[2]))
 
 
-def _are_in_order(wanted: list[str], lines: list[str]) -> bool:
-    rest = iter(lines)
-    return all(line in rest for line in wanted)
+def _without_calls(lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.startswith(("call ", "result "))]

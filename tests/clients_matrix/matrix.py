@@ -62,7 +62,7 @@ def _judge(client: Client, feature: str, mode: str, report: Any, observed: Obser
     elif report["result"] != (result := _result(client, feature)):
         found = [f"the client got {report['result']!r}, not {result!r}", *observed.upstream.failures]
     else:
-        found = [*problems(wanted, observed, is_exact=not client.adds_to_prompt)]
+        found = [*problems(wanted, observed, is_exact=not client.adds_to_prompt, loses_calls=feature in client.loses)]
     return Outcome(feature, mode, "no" if found else "yes", "; ".join(found))
 
 

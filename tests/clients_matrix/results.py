@@ -32,7 +32,7 @@ def described(name: str) -> dict[str, Any]:
     """What the table says of a client beside its outcomes."""
     client = CLIENTS[name]
     versions = {package: version for package, version in client.environment.versions.items() if package != "node"}
-    return {"title": client.title, "setting": client.setting, "versions": versions}
+    return {"title": client.title, "setting": client.setting, "versions": versions, "loses": dict(client.loses)}
 
 
 def features() -> dict[str, Any]:
