@@ -108,7 +108,7 @@ def limitations() -> str:
         "`azure-ai-agentserver-responses` 2.3.0 has contract tests in its source distribution. With a host of "
         "hostedagent in place of the SDK's own, they differ in this:",
         _table(("", "SDK", "hostedagent", "Why"), _SDK_DIFFERENCES),
-        "Tests that reach into the SDK, or whose handlers outlive the request that they answer, say nothing about a "
+        "Tests that reach into the SDK, or whose handlers outlive the request that they answer, do not apply to a "
         "host that runs agents, and are not counted.",
     )
 

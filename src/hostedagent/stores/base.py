@@ -208,7 +208,7 @@ class Liveness(Protocol):
 class Signals(Liveness, Protocol):
     """Delivers signals between processes and tracks which of them are alive.
 
-    Delivery is at most once and only to those who listen: whoever needs certainty reads the store after a signal.
+    Delivery is at most once and only to listeners: a reader that needs certainty reads the store after a signal.
     """
 
     async def publish(self, signal: Signal) -> None:

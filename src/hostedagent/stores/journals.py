@@ -1,6 +1,6 @@
-"""Journals of turns that outlive their process: what the next process needs to go on with a turn.
+"""Journals of background turns: what the next process needs to resume a turn.
 
-A journal is found by the response alone, because whoever takes a turn up again comes without a request. It is written
+A journal is found by the response alone, because a process that resumes a turn has no request. It is written
 before the turn begins, at the checkpoints of a workflow and when the run has ended, and is gone when the turn is over.
 """
 

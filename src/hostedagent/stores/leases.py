@@ -128,7 +128,7 @@ class Lease:
         head: The record as it stands.
         etag: What the next write of the record must expect.
         owner: Who holds it.
-        was_abandoned: Whoever held it before never gave it back.
+        was_abandoned: The holder before never released it.
         is_ending: The turn was stopped and is winding up: the next turn waits for it instead of being refused.
         lost: Set when another turn has the conversation.
         attempt: A write of which nobody knows whether it happened.
@@ -215,7 +215,7 @@ class Leases:
                 head, etag = await self._read(scope, conversation_id)
                 is_fresh = True
             except BaseException:
-                self._end(owner)  # It may have been written; then it must not keep out whoever tries again.
+                self._end(owner)  # It may have been written; then it must not keep out a retry.
                 raise
             else:
                 break
@@ -240,7 +240,7 @@ class Leases:
         turn = _turn(owner)
         if head.owner is None or _turn(head.owner) != turn:
             return None
-        # A name of its own: whoever has it still in the earlier process finds that it is lost.
+        # A name of its own: a holder in the earlier process finds that it is lost.
         owner = f"{await self._terms.owners.name()}:{turn}:{secrets.token_hex(4)}"
         held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
         try:

@@ -38,7 +38,7 @@ class Running:
         self._renewals: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, scope: Scope, response_id: str) -> None:
-        """Mark a response, before its caller is told of it. Without a store it runs unmarked."""
+        """Mark a response before its caller learns of it. Without a store it runs unmarked."""
         await self._write(scope, response_id)
         self._renewals[response_id] = asyncio.create_task(self._renew(scope, response_id), name="hostedagent-running")
 

@@ -31,7 +31,7 @@ class Place:
     service_id: Json = None
 
     def is_answered(self, items: Iterable[Item]) -> bool:
-        """Whether the results of its calls are among the items: the service is only to be told of them."""
+        """Whether the results of its calls are among the items: the service only needs to receive them."""
         ids = {item.get("call_id") for item in items if str(item.get("type")).endswith("_call_output")}
         return bool(self.calls) and ids.issuperset(self.calls)
 
