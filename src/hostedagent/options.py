@@ -98,7 +98,7 @@ class HostOptions:
         body_timeout: Seconds in which the body of a request must have arrived; then the request gets 408.
         max_connections: Connections at the same time; one more gets 503. `None` for as many as the process may have
             descriptors for, less what it needs itself.
-        shutdown_grace: Seconds that running turns may go on when the process is told to end; at most 8.
+        shutdown_grace: Seconds that running turns have to finish after SIGTERM; at most 8.
 
     Raises:
         ConfigurationError: A value cannot work.

@@ -46,13 +46,13 @@ STORY: Final = (
     "afterwards** is what `GET /responses/{id}` tells once the turn has ended: by the next process on the same "
     "stores, where the first one ended. **In the next prompt** is what the model is shown of the turn when the "
     "conversation goes on: the `whole` of it, or `nothing`, neither what was asked nor what was answered.",
-    "Whatever the ending, what ran (the model's call, tools, what comes before them) was stopped before the process "
-    "says that it is stopped, and before the caller who cancels gets an answer. Tools that are not `async` run in "
-    "threads, which nobody can stop: their results are dropped, and a process that ends waits for them.",
+    "However a turn ends, the process stops its model call, its tools and its agent's set-up before it reports that "
+    "the turn has stopped, and before a caller who cancels gets an answer. Tools that are not `async` run in "
+    "threads, which cannot be stopped: their results are dropped, and a process that ends waits for them.",
     "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Other turns "
     "are not shown before they have ended, and cannot be cancelled by their id: their client hangs up instead. When a "
-    "client cancels or leaves, the protocol keeps nothing of the output. When the process is told to stop, what was "
-    "said is kept.",
+    "client cancels or leaves, the protocol keeps nothing of the output. On SIGTERM, the output so far "
+    "is kept.",
 )
 
 ENDINGS: Final[Mapping[Ending, str]] = {
@@ -61,11 +61,11 @@ ENDINGS: Final[Mapping[Ending, str]] = {
     "cancelled": "`POST /responses/{id}/cancel` while the model answers.",
     "client gone": "The client hangs up while the model answers. In the background the turn goes on.",
     "SIGTERM, short": (
-        "The process is told to stop, and the turn ends within `shutdown_grace`. A waiting caller learns how it ended; "
+        "The process gets SIGTERM, and the turn ends within `shutdown_grace`. A waiting caller learns how it ended; "
         "new turns are refused, with 503 or because the server no longer listens. The process ends with code 0."
     ),
     "SIGTERM, long": (
-        "The process is told to stop, and the turn does not end within `shutdown_grace`. It is stopped and has failed "
+        "The process gets SIGTERM, and the turn does not end within `shutdown_grace`. It is stopped and has failed "
         "with `server_error`, and the process ends with code 0."
     ),
     "kill -9": (

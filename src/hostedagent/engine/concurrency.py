@@ -81,7 +81,7 @@ class ConcurrencyLimiter:
 
         Raises:
             TooManyTurns: All permits are in use, and as many requests wait as may.
-            InvalidRequest: The caller left while the request waited; nobody sees this.
+            InvalidRequest: The caller left while the request waited; no client receives this error.
         """
         if self._turns is None or (self._taken < self._turns and not self._waiting):
             return self.grant()

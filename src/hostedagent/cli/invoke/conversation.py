@@ -120,7 +120,7 @@ class Conversation:
             response = answered
 
     def _answer(self, asked: Sequence[Item]) -> Mapping[str, Any] | None:
-        """The turn that answers what was asked; `None` when nobody can. A person may correct an answer."""
+        """The turn that answers the questions; `None` without an answer. A person may correct one that is refused."""
         while (answers := self._asker.answers(asked)) is not None:
             refused = {item.get("approval_request_id") for item in answers if item.get("approve") is False}
             self._printer.rejected |= {call(item) for item in asked if item.get("id") in refused}

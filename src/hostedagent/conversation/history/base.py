@@ -86,7 +86,7 @@ class HistoryPolicy(Protocol):
     """Whether the host keeps the conversation, so that the model's service should not."""
 
     def check(self, agent: object) -> None:
-        """See that nobody else keeps the conversation of this agent.
+        """Refuse an agent whose conversation something else keeps already.
 
         Raises:
             ConfigurationError: Somebody does.
