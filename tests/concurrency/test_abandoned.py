@@ -7,9 +7,9 @@ import pytest
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Key, Record, Write
-from hostedagent.stores.documents import ITEM, MEMBERS, RESPONSE
 from hostedagent.stores.factory import Stores
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import ITEM, MEMBERS, RESPONSE
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from hostedagent.emulator import Emulator
 from hostedagent.stores.base import ResponseRepository, Store
-from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.foundry.store import FoundryStore
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.sqlite import SqliteStore
 from hostedagent.testing.responses_contract import ResponseRepositoryContract
 

@@ -19,10 +19,10 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import Key, Record, StoreUnavailable
-from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.journals import JOURNAL, Journal, Journals
 from hostedagent.stores.leases import Terms
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from tests.emulator.wire import message, response

@@ -13,8 +13,8 @@ from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import StoredResponses
 from tests.emulator.wire import message, response
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))

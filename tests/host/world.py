@@ -11,8 +11,8 @@ from agent_framework import SupportsAgentRun
 from hostedagent import AgentHost, HostOptions
 from hostedagent.agents.source import AgentFactory
 from hostedagent.host import Driver
-from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.foundry.responses import FoundryResponses
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.testing import EventLog, Gate, InProcessClient, Reply, serve
 from tests.stores import opened
 

@@ -13,9 +13,9 @@ from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.identity import Caller, Scope
 from hostedagent.stores.base import StoreConflict, StoreNotFound, StoreRejected, StoreUnavailable
-from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.foundry.responses import REJECTED, UNAVAILABLE, FoundryResponses
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy
 from tests.emulator.wire import message, response
 

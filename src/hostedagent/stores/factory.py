@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from hostedagent.errors import ConfigurationError
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
 from hostedagent.stores.base import DEFAULT_TTL, ResponseRepository, Signals, Store
-from hostedagent.stores.documents import StoredResponses
 from hostedagent.stores.leases import Terms
 from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
