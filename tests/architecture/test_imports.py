@@ -75,6 +75,13 @@ def test_the_import_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
     assert loaded(HEAVY, modules_after(code, tmp_path) - before) == []
 
 
+def test_the_own_driver_serves_without_the_sdk(tmp_path: Path) -> None:
+    code = SERVE.replace("AgentHost(agent)", "AgentHost(agent, driver='starlette')")
+
+    assert "driver='starlette'" in code
+    assert loaded(("azure", "aiohttp"), modules_after(code, tmp_path)) == []
+
+
 def test_a_host_loads_no_optional_package(tmp_path: Path) -> None:
     code = (
         "from hostedagent import AgentHost\nfrom hostedagent.testing import ScriptedAgent\nAgentHost(ScriptedAgent())"

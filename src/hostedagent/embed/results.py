@@ -13,10 +13,10 @@ from hostedagent.errors import failure
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
+from hostedagent.protocol.envelope import complete
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import CountUsage, Emission, EndTurn, Event, Json
-from hostedagent.server.agentserver.envelope import complete
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponse, AgentResponseUpdate

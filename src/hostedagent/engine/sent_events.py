@@ -37,3 +37,17 @@ class SentEvents(Protocol):
     async def discard(self, response_id: str, user: str | None) -> None:
         """Delete the log of a response."""
         ...
+
+
+class NoSentEvents:
+    """The `SentEvents` of a host that resumes no turns: nothing was sent."""
+
+    async def repair(self, response_id: str, user: str | None) -> Sent:
+        """Nothing was sent."""
+        return Sent()
+
+    async def announce(self, sent: Sent, event: Event) -> None:
+        """Nobody resumes the stream."""
+
+    async def discard(self, response_id: str, user: str | None) -> None:
+        """There is nothing to delete."""

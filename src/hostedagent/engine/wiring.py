@@ -1,0 +1,163 @@
+"""Builds the engine of an agent: every driver, and applications with routes of their own, get it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from hostedagent.agents.run import known_tools, tool_names
+from hostedagent.agents.source import AgentFactory, AgentSource
+from hostedagent.agents.workflow_start import start_type
+from hostedagent.conversation.continuation import Continuations
+from hostedagent.conversation.history.base import HistoryPolicy
+from hostedagent.conversation.history.replay import ReplayHistory
+from hostedagent.conversation.history.service import ServiceHistory
+from hostedagent.conversation.history.session import SessionHistory
+from hostedagent.conversation.history.workflow import WorkflowHistory
+from hostedagent.engine.active import ActiveTurns
+from hostedagent.engine.concurrency import ConcurrencyLimiter
+from hostedagent.engine.context import HostServices
+from hostedagent.engine.engine import Engine
+from hostedagent.engine.hooks import Hooks
+from hostedagent.engine.recovery import Recoveries
+from hostedagent.engine.responses import ResponseStore
+from hostedagent.engine.sent_events import NoSentEvents, SentEvents
+from hostedagent.engine.shutdown import GracefulShutdown
+from hostedagent.errors import ConfigurationError
+from hostedagent.observability import logging as telemetry
+from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
+from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.factory import Stores, default_stores
+from hostedagent.stores.instrumentation import TimedStore
+from hostedagent.stores.journals import Journals
+from hostedagent.stores.running import Running
+from hostedagent.stores.sessions import Sessions
+
+if TYPE_CHECKING:
+    from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
+
+_HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
+    "replay": lambda caller, _: ReplayHistory(caller),
+    "service": lambda caller, sessions: ServiceHistory(caller, sessions.tokens),
+    "session": lambda caller, _: SessionHistory(caller),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """An engine, and what must be closed when it is not needed any more."""
+
+    engine: Engine
+    stores: Stores
+    journals: Journals
+    running: Running
+
+    async def aclose(self) -> None:
+        """Close the agent and the stores."""
+        self.journals.close()
+        self.running.close()
+        telemetry.RECEIVERS.restore()
+        await self.engine.services.source.aclose()
+        await self.stores.aclose()
+
+
+def check_arguments(name: str, **arguments: object) -> None:
+    """Check the arguments that every host takes.
+
+    Args:
+        name: What is built.
+        **arguments: The arguments by name.
+
+    Raises:
+        ConfigurationError: One has the wrong type.
+    """
+    for argument, value in arguments.items():
+        kind, wanted = _ARGUMENTS[argument]
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"{name}({argument}=...) takes {wanted}, not {value!r:.80}.")
+
+
+_ARGUMENTS: Final[Mapping[str, tuple[type, str]]] = {
+    "options": (HostOptions, "HostOptions(...)"),
+    "stores": (Stores, "the result of memory_stores(), sqlite_stores() or foundry_stores()"),
+    "hooks": (Hooks, "Hooks(...)"),
+    "prefix": (str, "a path such as '/agents/writer'"),
+}
+"""The keyword arguments of `AgentHost` and `Turns`, and what to pass."""
+
+
+def wire(
+    agent_or_factory: SupportsAgentRun | AgentFactory | FunctionalWorkflowDefinition,
+    *,
+    options: HostOptions,
+    stores: Stores | None = None,
+    hooks: Hooks | None = None,
+    sent_events: SentEvents | None = None,
+) -> Wired:
+    """Build the engine of an agent.
+
+    Args:
+        agent_or_factory: The agent, or what creates one for each turn.
+        options: Limits, history owner and caller policy.
+        stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
+        hooks: The application's functions.
+        sent_events: Reads the events that earlier processes sent, where background turns are resumed.
+
+    Raises:
+        ConfigurationError: The agent or the options cannot work.
+    """
+    chosen = stores or default_stores(options.retention)
+    if options.resilient_background and not chosen.is_durable:
+        raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
+    chosen = replace(chosen, state=TimedStore(chosen.state))
+    state, terms = chosen.state, chosen.terms
+    running, journals, active = Running(state, terms), Journals(state), ActiveTurns()
+    store = ResponseStore(chosen.responses, active, running=running)
+    source = AgentSource(agent_or_factory)
+    start = start_type(source.sample.workflow) if source.sample is not None else None
+    approvals = Approvals(state, ttl=options.retention)
+    continuations = Continuations(Sessions(state, terms), approvals, store, start=start)
+    recoveries = Recoveries(
+        journals, continuations, store, active, sent_events or NoSentEvents(), is_on=options.resilient_background
+    )
+    if options.resilient_background:
+        store.journaled = recoveries
+    engine = Engine(
+        _services(source, continuations, store, options, hooks or Hooks()),
+        store=store,
+        active=active,
+        continuations=continuations,
+        recoveries=recoveries,
+        limiter=ConcurrencyLimiter(options.max_turns, options.max_waiting),
+        reserved_tools=tool_names(source.instance),
+        known_tools=known_tools(source.instance) if source.instance is not None else None,
+    )
+    return Wired(engine, chosen, journals, running)
+
+
+def _services(
+    source: AgentSource, continuations: Continuations, store: ResponseStore, options: HostOptions, hooks: Hooks
+) -> HostServices:
+    sessions = continuations.sessions
+    history = _HISTORIES[options.history](options.caller, sessions)
+    if source.instance is not None:
+        history.check(source.instance)
+    workflows = WorkflowHistory(
+        options.caller, sessions, owner=options.history, shows_intermediate=options.show_intermediate
+    )
+    if source.sample is not None:
+        workflows.check(source.sample)
+    return HostServices(
+        source=source,
+        history=history,
+        workflows=workflows,
+        responses=store,
+        sessions=sessions,
+        approvals=continuations.approvals,
+        run_timeout=options.run_timeout,
+        consent_origins=options.consent_origins,
+        own_tools=options.own_tools,
+        hooks=hooks,
+        shutdown=GracefulShutdown(options.shutdown_grace),
+    )
