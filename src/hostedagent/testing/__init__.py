@@ -1,4 +1,4 @@
-"""The test kit: an offline model, a scripted agent, an in-process client, a strict event log, the stores' contract.
+"""The test kit: an offline model, a scripted agent, an in-process client, a strict event log, the stores' contracts.
 
 Everything is imported on first use: pytest loads the plugin of this package in every run, so importing it must cost
 nothing and must work where the optional packages (`openai`, `httpx`) are missing.
@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .client import EventStream, InProcessClient, Reply, serve
+    from .event_log_contract import EventLogContract
     from .events import EventLog
     from .gate import Gate
     from .offline import ModelCall, OfflineChatClient
     from .openai import httpx_transport, openai_client
     from .responses_contract import ResponseRepositoryContract
     from .scripted import AgentCall, ScriptedAgent
+    from .signals_contract import SignalsContract
     from .store_contract import StoreContract
 
 __all__ = [
     "AgentCall",
     "EventLog",
+    "EventLogContract",
     "EventStream",
     "Gate",
     "InProcessClient",
@@ -30,6 +33,7 @@ __all__ = [
     "Reply",
     "ResponseRepositoryContract",
     "ScriptedAgent",
+    "SignalsContract",
     "StoreContract",
     "httpx_transport",
     "openai_client",
@@ -39,6 +43,7 @@ __all__ = [
 _HOME = {
     "AgentCall": "scripted",
     "EventLog": "events",
+    "EventLogContract": "event_log_contract",
     "EventStream": "client",
     "Gate": "gate",
     "InProcessClient": "client",
@@ -47,6 +52,7 @@ _HOME = {
     "Reply": "client",
     "ResponseRepositoryContract": "responses_contract",
     "ScriptedAgent": "scripted",
+    "SignalsContract": "signals_contract",
     "StoreContract": "store_contract",
     "httpx_transport": "openai",
     "openai_client": "openai",

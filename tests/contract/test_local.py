@@ -1,0 +1,36 @@
+"""The event log and the signals of one process pass the contracts."""
+
+from __future__ import annotations
+
+import pytest
+
+from hostedagent.engine.event_log import LocalEventLog
+from hostedagent.stores.base import EventLog, Signals
+from hostedagent.stores.local import LocalSignals
+from hostedagent.testing.event_log_contract import EventLogContract
+from hostedagent.testing.signals_contract import SignalsContract
+
+
+class TestLocalEventLog(EventLogContract):
+    @pytest.fixture
+    def log(self) -> EventLog:
+        return LocalEventLog()
+
+
+class TestSignalsOfAnExclusiveStore(SignalsContract):
+    @pytest.fixture
+    def signals(self) -> Signals:
+        return LocalSignals(is_exclusive=True)
+
+    async def test_every_other_process_has_ended(self, signals: Signals) -> None:
+        assert await signals.is_dead("a name of before")
+
+
+class TestSignalsOfASharedStore(SignalsContract):
+    @pytest.fixture
+    def signals(self) -> Signals:
+        return LocalSignals(is_exclusive=False)
+
+    async def test_nobody_is_known_to_have_ended(self, signals: Signals) -> None:
+        assert await signals.name() == ""
+        assert not await signals.is_dead("a name of before")
