@@ -10,7 +10,6 @@ from starlette.middleware import Middleware
 
 from hostedagent.agents.source import AgentFactory
 from hostedagent.engine.engine import Engine
-from hostedagent.engine.event_log import LocalEventLog
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.sent_events import SentEvents
@@ -24,6 +23,7 @@ from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
+from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores
 
 if TYPE_CHECKING:

@@ -1,12 +1,14 @@
-"""The event log and the signals of one process pass the contracts."""
+"""The event logs and the signals of one process pass the contracts."""
 
 from __future__ import annotations
 
 import pytest
 
-from hostedagent.engine.event_log import LocalEventLog
 from hostedagent.stores.base import EventLog, Signals
+from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.local import LocalSignals
+from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.stored_events import StoredEventLog
 from hostedagent.testing.event_log_contract import EventLogContract
 from hostedagent.testing.signals_contract import SignalsContract
 
@@ -15,6 +17,20 @@ class TestLocalEventLog(EventLogContract):
     @pytest.fixture
     def log(self) -> EventLog:
         return LocalEventLog()
+
+
+class TestStoredEventLog(EventLogContract):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+    @pytest.fixture
+    def log(self, store: MemoryStore) -> EventLog:
+        return StoredEventLog(store, poll=0.01)
+
+    @pytest.fixture
+    def other(self, store: MemoryStore) -> EventLog:
+        return StoredEventLog(store, poll=0.01)
 
 
 class TestSignalsOfAnExclusiveStore(SignalsContract):

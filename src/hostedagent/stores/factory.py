@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
-from hostedagent.stores.base import DEFAULT_TTL, ResponseRepository, Signals, Store
+from hostedagent.stores.base import DEFAULT_TTL, EventLog, ResponseRepository, Signals, Store
+from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.leases import Terms
 from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.memory import MemoryStore
@@ -32,6 +33,8 @@ class Stores:
         state: Sessions, approvals, leases and all other records.
         responses: Responses and their items.
         signals: Messages between the processes that share the store.
+        events: The events of background streams, for all processes that share the store; `None` to keep them in the
+            process, or in the state where `resilient_background` needs them after it.
         terms: How turns hold conversations.
         is_durable: Whether what is stored outlives the process.
         aclose: Called once, when the host stops.
@@ -40,6 +43,7 @@ class Stores:
     state: Store
     responses: ResponseRepository
     signals: Signals
+    events: EventLog | None = None
     terms: Terms = field(default_factory=Terms)
     is_durable: bool = True
     aclose: Callable[[], Awaitable[None]] = _nothing
@@ -50,6 +54,7 @@ class Stores:
         store: Store,
         *,
         signals: Signals | None = None,
+        events: EventLog | None = None,
         terms: Terms | None = None,
         is_durable: bool = True,
         aclose: Callable[[], Awaitable[None]] = _nothing,
@@ -59,6 +64,7 @@ class Stores:
         Args:
             store: The store.
             signals: Messages between the processes that share it; by default within this process only.
+            events: The events of background streams, for all processes that share the store.
             terms: How turns hold conversations.
             is_durable: Whether what is stored outlives the process.
             aclose: Called once, when the host stops.
@@ -68,6 +74,7 @@ class Stores:
             state=store,
             responses=StoredResponses(store),
             signals=chosen,
+            events=events,
             terms=terms or Terms(owners=chosen),
             is_durable=is_durable,
             aclose=aclose,
@@ -85,7 +92,8 @@ def memory_stores(*, retention: float = DEFAULT_TTL) -> Stores:
     Args:
         retention: Seconds that responses and state live after their last change.
     """
-    return Stores.over(MemoryStore(retention=retention), signals=LocalSignals(is_exclusive=True), is_durable=False)
+    signals, events = LocalSignals(is_exclusive=True), LocalEventLog()
+    return Stores.over(MemoryStore(retention=retention), signals=signals, events=events, is_durable=False)
 
 
 def sqlite_stores(path: str | os.PathLike[str], *, retention: float = DEFAULT_TTL) -> Stores:
