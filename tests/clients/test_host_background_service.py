@@ -16,7 +16,7 @@ from upstream import Break, Gate, Text, ToolCall, Upstream, responses_client
 from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.agents import background
 from hostedagent.agents.background import BackgroundRun
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Key, Write
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
@@ -174,7 +174,7 @@ async def test_work_that_the_service_no_longer_has_is_not_asked_for_for_ever(mon
         raise LookupError
 
     tokens = ContinuationTokens(MemoryStore())
-    run = BackgroundRun(attempt, tokens, Scope("x"), "response", token={"response_id": "resp_1"})
+    run = BackgroundRun(attempt, tokens, Caller(), "response", token={"response_id": "resp_1"})
 
     with pytest.raises(LookupError):
         await anext(run.start())

@@ -30,7 +30,7 @@ from agent_framework import (
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.identity import HeaderScopeResolver, Scope
+from hostedagent.identity import Caller, HeaderScopeResolver, Scope
 from hostedagent.platform import is_hosted
 from hostedagent.stores.factory import Stores, sqlite_stores
 from hostedagent.stores.sessions import Sessions
@@ -151,7 +151,7 @@ def whose(name: str) -> dict[str, str]:
 async def take(conversation: str, stores: Stores) -> None:
     """Have a turn in a conversation whose own turn is not taken up again yet."""
     sessions = Sessions(stores.state, stores.terms)
-    await sessions.release(await sessions.acquire(Scope("x-tenant:ben"), conversation))
+    await sessions.release(await sessions.acquire(Caller(Scope("x-tenant:ben")), conversation))
 
 
 async def begin(client: InProcessClient, turn: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from agent_framework.openai import OpenAIChatClient
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Write
 from hostedagent.stores.factory import sqlite_stores
 from hostedagent.stores.journals import Journals
@@ -30,7 +30,7 @@ from tests.stores.records import value_of
 
 ROOT, URL, PLAN = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 ended: dict[str, asyncio.Event] = {name: asyncio.Event() for name in PLAN.get("ids", ())}
-scopes: list[Scope] = []
+callers: list[Caller] = []
 
 
 def tell(**line: Any) -> None:
@@ -53,7 +53,7 @@ async def look_up(city: str) -> str:
 
 
 def make(request: TurnRequest) -> SupportsAgentRun:
-    scopes.append(request.scope)
+    callers.append(request.caller)
     client = OpenAIChatClient(model="model-1", api_key="k", base_url=f"{URL}/v1")
     options: Any = {"background": True}
     agent: Any = Agent(client, tools=[look_up], default_options=options)
@@ -136,7 +136,7 @@ async def main() -> None:
             await asyncio.Event().wait()
         tokens = ContinuationTokens(stores.state)
         for name, response_id in PLAN["ids"].items():
-            found = await tokens.load(scopes[0], response_id)
+            found = await tokens.load(callers[0], response_id)
             tell(name=name, left=found is not None)
 
 

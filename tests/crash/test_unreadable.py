@@ -27,7 +27,8 @@ from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from tests.emulator.wire import message, response
 
-ADA = Scope("user:ada")
+ADA = Caller(Scope("user:ada"))
+PLATFORM = Caller(platform_user="ada", call_id="call")
 
 
 class Away(MemoryStore):
@@ -46,8 +47,8 @@ async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     """What the next process has of a turn of Ada's."""
     repository, terms, journals = StoredResponses(state), Terms(), Journals(state)
     begun = response("resp_1", status="in_progress", background=True)
-    await repository.create(Caller(ADA), begun, [message("msg_1")])
-    await journals.write("resp_1", Journal(ADA, IsolationKeys("ada")))
+    await repository.create(ADA, begun, [message("msg_1")])
+    await journals.write(ADA, "resp_1", Journal(ADA.scope, IsolationKeys("ada")))
     active = ActiveTurns()
     store = ResponseStore(repository, active, running=Running(state, terms))
     continuations = Continuations(Sessions(state, terms), Approvals(state), store)
@@ -57,7 +58,7 @@ async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
 
 async def taken_up(store: ResponseStore, recoveries: Recoveries) -> tuple[Scope, bool, str | None]:
     """Whose the turn is, whether it is lost, and the status of its response."""
-    caller = await recoveries.recall("resp_1", "ada", "call")
+    caller = await recoveries.recall(PLATFORM, "resp_1")
     assert caller is not None
     request = replace(TurnRequest.parse({"input": "hi"}, CallerPolicy()), response_id="resp_1", caller=caller)
     found = await store.get(caller, "resp_1")
@@ -72,10 +73,10 @@ async def test_a_turn_that_could_not_be_read_at_first_goes_on_as_its_users() -> 
     async def next_process() -> tuple[Scope, bool, str | None]:
         state.times = 1
         with pytest.raises(StoreUnavailable):  # The SDK only logs that.
-            await recoveries.recall("resp_1", "ada", "call")
+            await recoveries.recall(PLATFORM, "resp_1")
         return await taken_up(store, recoveries)
 
-    assert await asyncio.create_task(next_process()) == (ADA, False, "in_progress")
+    assert await asyncio.create_task(next_process()) == (ADA.scope, False, "in_progress")
 
 
 async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_it() -> None:

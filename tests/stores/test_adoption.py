@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hostedagent.errors import Conflict
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller, Scope
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import Sessions
 
-ADA, BOB = Scope("user:ada"), Scope("user:bob")
+ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 
 
 async def test_the_turn_goes_on_holding_its_conversation() -> None:

@@ -14,7 +14,7 @@ from hostedagent.stores.base import Key, Write
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.values import write_value
 
-ADA, BOB = Scope("user:ada"), Scope("user:bob")
+ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 PARAM = "input[0].approval_request_id"
 
 
@@ -44,8 +44,8 @@ def approvals(clock: Clock) -> Approvals:
     return Approvals(MemoryStore(), ttl=60.0, clock=clock)
 
 
-async def find(approvals: Approvals, item_id: str = "mcpr_1", scope: Scope = ADA, belongs: bool = True) -> Approval:
-    return await approvals.find(scope, item_id, lambda approval: belongs, param=PARAM)
+async def find(approvals: Approvals, item_id: str = "mcpr_1", caller: Caller = ADA, belongs: bool = True) -> Approval:
+    return await approvals.find(caller, item_id, lambda approval: belongs, param=PARAM)
 
 
 async def test_a_question_is_found_as_it_was_asked(approvals: Approvals) -> None:
@@ -119,10 +119,10 @@ async def test_a_question_is_gone_with_its_mark_so_that_no_call_runs_twice() -> 
     await approvals.record(ADA, question())
     await approvals.consume(ADA, [answer(question())])
     for n in range(100):  # Only the question is still read, so the mark is the oldest when memory is short.
-        await store.read(Caller(ADA), [Key(ASKED, "mcpr_1")])
-        await store.write(Caller(ADA), [Write(Key("other", f"{n}"), b"x" * 100)])
+        await store.read(ADA, [Key(ASKED, "mcpr_1")])
+        await store.write(ADA, [Write(Key("other", f"{n}"), b"x" * 100)])
 
-    assert await store.read(Caller(ADA), [Key(ANSWERED, "c1")]) == [None]
+    assert await store.read(ADA, [Key(ANSWERED, "c1")]) == [None]
     with pytest.raises(NotFound):
         await find(approvals)
     assert not await approvals.is_open(ADA, "mcpr_1")
@@ -148,7 +148,7 @@ async def test_a_question_of_version_0_1_had_no_mark_before_its_answer() -> None
     store = MemoryStore()
     approvals = Approvals(store, ttl=60.0, clock=lambda: 1_000.0)
     value = {name: field for name, field in asdict(question()).items() if name != "is_marked"}
-    await write_value(store, Caller(ADA), Key(ASKED, "mcpr_1"), value)
+    await write_value(store, ADA, Key(ASKED, "mcpr_1"), value)
 
     found = await find(approvals)
     assert await approvals.is_open(ADA, "mcpr_1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from hostedagent.identity import IsolationKeys, Scope
+from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.stores.approvals import Answer, Approval
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import Snapshot
 
+ADA = Caller(Scope("user:ada"))
 ASKED = Approval("mcpr_1", "c1", "c1", "pay", "{}", False, "resp_1", "conv_1", 5.0)
 FULL = Journal(
     Scope("user:ada", "chat"),
@@ -24,18 +25,18 @@ FULL = Journal(
 
 async def test_a_journal_comes_back_whole() -> None:
     journals = Journals(MemoryStore())
-    await journals.write("resp_1", FULL)
-    await journals.write("resp_2", Journal(Scope("local"), IsolationKeys()))
+    await journals.write(ADA, "resp_1", FULL)
+    await journals.write(ADA, "resp_2", Journal(Scope("local"), IsolationKeys()))
 
-    assert await journals.find("resp_1") == FULL
-    assert await journals.find("resp_2") == Journal(Scope("local"), IsolationKeys())
-    assert await journals.find("resp_3") is None
+    assert await journals.find(ADA, "resp_1") == FULL
+    assert await journals.find(ADA, "resp_2") == Journal(Scope("local"), IsolationKeys())
+    assert await journals.find(ADA, "resp_3") is None
 
 
 async def test_an_end_that_is_too_large_is_not_written_and_the_rest_stays() -> None:
     journals = Journals(MemoryStore())
-    await journals.write("resp_1", FULL)
+    await journals.write(ADA, "resp_1", FULL)
     large = Ended({"id": "resp_1", "output": ["x" * 1_000_000]}, Snapshot())
 
-    await journals.write_end("resp_1", Journal(FULL.scope, FULL.isolation, ended=large))
-    assert await journals.find("resp_1") == FULL
+    await journals.write_end(ADA, "resp_1", Journal(FULL.scope, FULL.isolation, ended=large))
+    assert await journals.find(ADA, "resp_1") == FULL

@@ -7,7 +7,7 @@ from hostedagent.stores.base import Key
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import TURN, Question, Sessions, Snapshot
 
-ADA, BOB = Scope("user:ada"), Scope("user:bob")
+ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 ASKED = Question("c1", "c1", "pay", "{}", False, "resp_1")
 FULL = Snapshot({"type": "session", "state": {"n": 1}}, ("mcpr_1",), {"mcpr_1": ASKED}, excluded=("msg_1",))
 
@@ -23,7 +23,7 @@ async def test_nothing_is_written_for_a_turn_that_leaves_nothing() -> None:
     state = MemoryStore()
     await Sessions(state).save(ADA, "resp_1", Snapshot())
 
-    assert await state.read(Caller(ADA), [Key(TURN, "resp_1")]) == [None]
+    assert await state.read(ADA, [Key(TURN, "resp_1")]) == [None]
 
 
 async def test_a_lost_record_is_an_empty_snapshot() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from hostedagent.agents.deduplication import Told
 from hostedagent.agents.pump import close_stream
-from hostedagent.identity import Scope
+from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.tokens import ContinuationTokens, Place, Token
 
@@ -47,7 +47,7 @@ class BackgroundRun:
     Args:
         attempt: Starts the agent.
         tokens: Where the token is kept; `None` for a turn that leaves nothing.
-        scope: Whose it is.
+        caller: Whose it is.
         response_id: The response that the work is for.
         session: Has the service's id of the conversation.
         token: Finds what the service did for the turn in a process that ended.
@@ -58,7 +58,7 @@ class BackgroundRun:
         self,
         attempt: Attempt,
         tokens: ContinuationTokens | None,
-        scope: Scope,
+        caller: Caller,
         response_id: str,
         *,
         session: AgentSession | None = None,
@@ -67,7 +67,7 @@ class BackgroundRun:
     ) -> None:
         self._attempt = attempt
         self._tokens = tokens
-        self._scope = scope
+        self._caller = caller
         self._response_id = response_id
         self._session = session
         self._token = token
@@ -118,7 +118,7 @@ class BackgroundRun:
 
     async def _keep(self, place: Place) -> None:
         if self._tokens is not None:
-            await self._tokens.save(self._scope, self._response_id, place)
+            await self._tokens.save(self._caller, self._response_id, place)
 
     def _answered(self, token: Token, update: AgentResponseUpdate) -> Place:
         """Where the turn stands once the results of the calls are written down."""
@@ -133,7 +133,7 @@ class BackgroundRun:
         """Drop the token once the turn is saved. A failure costs space only."""
         try:
             if self._tokens is not None and self._token is not None:
-                await self._tokens.delete(self._scope, self._response_id)
+                await self._tokens.delete(self._caller, self._response_id)
         except Exception as error:  # noqa: BLE001 - the turn is done
             log_failure(logger, "Dropping a continuation token failed", error)
 

@@ -56,7 +56,7 @@ class Asking:
             expires_at=self._approvals.expires_at(),
             asked_by=batch,
         )
-        await self._approvals.record(request.scope, approval)
+        await self._approvals.record(request.caller, approval)
         self.asked.append(effect.item_id)
         self.open[effect.item_id] = Question(
             effect.request_id, effect.call_id, effect.name, effect.arguments, effect.hosted, batch

@@ -16,7 +16,7 @@ from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.conversation.workflow_responses import check_transcript, read_responses
 from hostedagent.errors import InvalidRequest
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item
@@ -88,16 +88,15 @@ class Continuations:
             NotFound: The previous response, or an approval, is unknown, or not one of this conversation.
             InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
-        scope = caller.scope
         # First: what the input refers to may be the question that it answers.
         request = await resolve_references(request, self.store, caller)
         continuation = await self._resume(request, caller)
         continuation.input = request.input
         try:
             continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
-            continuation.answers = await self._answers(request, continuation.snapshot, scope)
+            continuation.answers = await self._answers(request, continuation.snapshot, caller)
             if continuation.answers and _keeps_transcript(request):
-                continuation.snapshot = await self._asking(continuation.answers, scope)
+                continuation.snapshot = await self._asking(continuation.answers, caller)
             first = _last_said(request) if _keeps_transcript(request) else 0
             if _keeps_transcript(request) and continuation.snapshot.workflow is None:
                 check_transcript(request, first=first)
@@ -106,7 +105,7 @@ class Continuations:
             )
             if self.start is not None and not continuation.responses and not continuation.answers:
                 read_start(self.start, request.input, first_new_item(request))
-            await self.approvals.consume(scope, continuation.answers)
+            await self.approvals.consume(caller, continuation.answers)
         except BaseException:
             if continuation.lease is not None:
                 await self.sessions.release(continuation.lease)
@@ -131,61 +130,59 @@ class Continuations:
             answers: The approvals that the turn answers, which it used up.
             made: What it did.
         """
-        scope = caller.scope
         continuation = Continuation(made=made, answers=answers)
         if request.previous_response_id is not None:
-            continuation.snapshot = await self.sessions.resume(scope, request.previous_response_id)
+            continuation.snapshot = await self.sessions.resume(caller, request.previous_response_id)
             continuation.excluded = frozenset(continuation.snapshot.excluded)
         elif request.conversation_id is not None:
             conversation = request.conversation_id
-            continuation.lease = held = await self.sessions.adopt(scope, conversation, lease) if lease else None
-            head = held.head if held is not None else await self.sessions.head(scope, conversation)
-            seen = await self._see(scope, head)
+            continuation.lease = held = await self.sessions.adopt(caller, conversation, lease) if lease else None
+            head = held.head if held is not None else await self.sessions.head(caller, conversation)
+            seen = await self._see(caller, head)
             left = await orphans(self.store, caller, conversation, head.response_id)
             continuation.snapshot, continuation.excluded = seen.snapshot, seen.excluded | set(left)
             continuation.is_lost = held is None and head.response_id != request.response_id
         elif answers:
-            continuation.snapshot = await self._asking(answers, scope)
+            continuation.snapshot = await self._asking(answers, caller)
         first = _last_said(request) if _keeps_transcript(request) else 0
         continuation.responses = read_responses(request, continuation.snapshot.workflow, answers, first=first)
         continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
         return _without_settled(continuation)
 
-    async def abandon(self, continuation: Continuation, scope: Scope) -> None:
+    async def abandon(self, continuation: Continuation, caller: Caller) -> None:
         """Give back what was taken for a turn that never began."""
         if continuation.has_begun:
             return
-        await self.approvals.restore(scope, continuation.answers)
+        await self.approvals.restore(caller, continuation.answers)
         if continuation.lease is not None:
             await self.sessions.release(continuation.lease)
 
     async def _resume(self, request: TurnRequest, caller: Caller) -> Continuation:
-        scope = caller.scope
         if request.previous_response_id is not None:
-            snapshot = await self.sessions.resume(scope, request.previous_response_id)
+            snapshot = await self.sessions.resume(caller, request.previous_response_id)
             return Continuation(snapshot, frozenset(snapshot.excluded))
         if request.conversation_id is None:
             return Continuation()
         if not request.store:
-            return await self._see(scope, await self.sessions.head(scope, request.conversation_id))
-        lease = await self.sessions.acquire(scope, request.conversation_id)
+            return await self._see(caller, await self.sessions.head(caller, request.conversation_id))
+        lease = await self.sessions.acquire(caller, request.conversation_id)
         try:
             if lease.was_abandoned:
                 # Its holder died in the middle of a turn: what it put into the conversation does not count.
                 left = await orphans(self.store, caller, request.conversation_id, lease.head.response_id)
                 lease.head = replace(lease.head, excluded=lease.head.excluded + left)
-            return replace(await self._see(scope, lease.head), lease=lease)
+            return replace(await self._see(caller, lease.head), lease=lease)
         except BaseException:
             await self.sessions.release(lease)
             raise
 
-    async def _see(self, scope: Scope, head: Head) -> Continuation:
+    async def _see(self, caller: Caller, head: Head) -> Continuation:
         snapshot = Snapshot()
         if head.has_snapshot and head.response_id is not None:
-            snapshot = await self.sessions.resume(scope, head.response_id)
+            snapshot = await self.sessions.resume(caller, head.response_id)
         return Continuation(snapshot, frozenset(head.excluded))
 
-    async def _answers(self, request: TurnRequest, snapshot: Snapshot, scope: Scope) -> tuple[Answer, ...]:
+    async def _answers(self, request: TurnRequest, snapshot: Snapshot, caller: Caller) -> tuple[Answer, ...]:
         answers: dict[str, Answer] = {}
         said = _last_said(request) if _keeps_transcript(request) else 0
         for n, item in enumerate(request.input):
@@ -193,9 +190,9 @@ class Continuations:
                 continue
             param = f"input[{n}].approval_request_id"
             item_id = cast("str", item["approval_request_id"])
-            if n < said and not await self.approvals.is_open(scope, item_id):
+            if n < said and not await self.approvals.is_open(caller, item_id):
                 continue  # Part of the transcript: an earlier turn carried it out.
-            approval = await self.approvals.find(scope, item_id, partial(_belongs, request, snapshot), param=param)
+            approval = await self.approvals.find(caller, item_id, partial(_belongs, request, snapshot), param=param)
             if approval.request_id in answers:
                 raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
             answers[approval.request_id] = Answer(
@@ -203,9 +200,9 @@ class Continuations:
             )
         return tuple(answers.values())
 
-    async def _asking(self, answers: Sequence[Answer], scope: Scope) -> Snapshot:
+    async def _asking(self, answers: Sequence[Answer], caller: Caller) -> Snapshot:
         """What the turn left that asked, for a caller that names no response and no conversation."""
-        snapshot = await self.sessions.resume(scope, answers[-1].approval.response_id)
+        snapshot = await self.sessions.resume(caller, answers[-1].approval.response_id)
         for answer in answers:
             if answer.approval.item_id not in snapshot.open:
                 raise InvalidRequest(

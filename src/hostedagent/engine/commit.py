@@ -59,7 +59,7 @@ class TurnCommit:
             await recovery.run_ended(response, snapshot)
         await self.store.commit(response)
         if is_kept:
-            await sessions.save(request.scope, request.response_id, snapshot)
+            await sessions.save(request.caller, request.response_id, snapshot)
         if lease is not None:
             await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
         if run is not None and is_kept:
@@ -94,11 +94,11 @@ class TurnCommit:
         if lease is not None:
             steps.append(sessions.release(lease, excluded=own))
         if request.store:
-            steps.append(sessions.save(request.scope, request.response_id, snapshot))
+            steps.append(sessions.save(request.caller, request.response_id, snapshot))
         if response is not None:
             steps.append(self.store.commit(response))
         if not has_run:
-            steps.append(self.approvals.restore(request.scope, self.continuation.answers))
+            steps.append(self.approvals.restore(request.caller, self.continuation.answers))
         for step in steps:
             try:
                 await step

@@ -157,7 +157,7 @@ class Engine:
                 resolved = replace(request, input=continuation.input)
                 request = await resolve_named(resolved, self.store, caller, continuation.history_ids)
             except BaseException:
-                await self._continuations.abandon(continuation, caller.scope)
+                await self._continuations.abandon(continuation, caller)
                 raise
         except BaseException:
             permit.abandon()
@@ -170,7 +170,7 @@ class Engine:
         """Give back what an accepted request took, unless its turn has begun; its reader is gone."""
         context.flow.end()
         try:
-            await self._continuations.abandon(context.continuation, context.caller.scope)
+            await self._continuations.abandon(context.continuation, context.caller)
         finally:
             context.permit.abandon()
 
@@ -236,8 +236,8 @@ class Engine:
         Raises:
             StoreError: A store is not available; deleting it again is safe.
         """
-        snapshot = await self._continuations.sessions.forget(caller.scope, response_id)
-        await self._continuations.approvals.forget(caller.scope, snapshot.approvals)
+        snapshot = await self._continuations.sessions.forget(caller, response_id)
+        await self._continuations.approvals.forget(caller, snapshot.approvals)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete a response and everything that belongs to it.

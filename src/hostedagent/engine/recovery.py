@@ -67,6 +67,7 @@ class Recovery:
         store: Where the response is.
         sessions: Where checkpoints of workflows are.
         events: The events that earlier processes sent.
+        caller: Whose turn it is.
         response_id: The turn.
         journal: What is written; `None` when it is lost.
         response: The response as the process before left it; `None` when the turn begins here.
@@ -77,6 +78,7 @@ class Recovery:
     store: ResponseStore
     sessions: Sessions
     events: SentEvents
+    caller: Caller
     response_id: str
     journal: Journal | None
     response: MutableItem | None = None
@@ -171,10 +173,10 @@ class Recovery:
             before = self.journal.checkpoint
             is_first = before is not None and before.checkpoint.response_id.endswith(":0")
             key = f"{self.response_id}:{1 if is_first else 0}"
-            saved = await self.sessions.checkpoints.save(self.journal.scope, key, data)
+            saved = await self.sessions.checkpoints.save(self.caller, key, data)
             said = tuple(item["id"] for item in cast("list[Item]", so_far["output"]))
             self.journal = replace(self.journal, checkpoint=WorkflowState(saved, requests), said=said)
-            await self.journals.write(self.response_id, self.journal)
+            await self.journals.write(self.caller, self.response_id, self.journal)
             self._checkpoints.append(saved)
         except Exception as error:  # noqa: BLE001 - the turn itself does not need it
             log_failure(logger, f"Writing down how far {self.response_id} has come failed", error)
@@ -185,7 +187,7 @@ class Recovery:
             return
         self.journal = replace(self.journal, ended=Ended(_plain(response), snapshot))
         try:
-            await self.journals.write_end(self.response_id, self.journal)
+            await self.journals.write_end(self.caller, self.response_id, self.journal)
         except Exception as error:  # noqa: BLE001 - the turn itself does not need it
             log_failure(logger, f"Writing down how {self.response_id} ended failed", error)
 
@@ -198,14 +200,14 @@ class Recovery:
         try:
             if not self.is_over:
                 self.journal = replace(self.journal, is_over=True, checkpoint=None, said=(), ended=None)
-                await self.journals.write(self.response_id, self.journal)
+                await self.journals.write(self.caller, self.response_id, self.journal)
             if self.response is not None:
-                await self.sessions.tokens.delete(self.journal.scope, self.response_id)
+                await self.sessions.tokens.delete(self.caller, self.response_id)
             for checkpoint in checkpoints[-2:]:
-                await self.sessions.checkpoints.delete(self.journal.scope, checkpoint)
+                await self.sessions.checkpoints.delete(self.caller, checkpoint)
         except Exception as error:  # noqa: BLE001 - when it is resumed, it ends in the same way
             log_failure(logger, f"Writing down that {self.response_id} is over failed", error)
-        self.journals.forget_later(self.response_id)
+        self.journals.forget_later(self.caller, self.response_id)
 
 
 class Recoveries:
@@ -248,12 +250,12 @@ class Recoveries:
             lease=continuation.lease.owner if continuation.lease is not None else None,
             answers=continuation.answers,
         )
-        await self._journals.write(request.response_id, journal)
-        return self._recovery(request.response_id, journal)
+        await self._journals.write(request.caller, request.response_id, journal)
+        return self._recovery(request, journal)
 
-    async def goes_on(self, response_id: str) -> bool:
+    async def goes_on(self, caller: Caller, response_id: str) -> bool:
         """Whether a turn will end, although no process may have it now."""
-        return await self._journals.find(response_id) is not None
+        return await self._journals.find(caller, response_id) is not None
 
     def began(self, response_id: str) -> None:
         """The turn runs again, or will not: nobody has to wait for it."""
@@ -277,21 +279,26 @@ class Recoveries:
         except Exception as error:  # noqa: BLE001 - the response itself is gone
             log_failure(logger, f"The events of {response_id} are left behind", error)
 
-    async def recall(self, response_id: str, user: str | None, call_id: str | None) -> Caller | None:
-        """Find out whose a turn was, and prepare its events; `None` when that is not known."""
+    async def recall(self, platform: Caller, response_id: str) -> Caller | None:
+        """Find whose a turn was, and prepare its events; `None` when that is not known.
+
+        Args:
+            platform: What the platform says of the turn, without a scope.
+            response_id: The turn.
+        """
         resuming = self._active.open(response_id).resuming = Resuming()
         try:
-            journal = await self._journals.find(response_id)
+            journal = await self._journals.find(platform, response_id)
             if journal is None:
                 self.began(response_id)
                 return None
             if journal.is_streamed:
-                resuming.sent = await self._events.repair(response_id, user)
+                resuming.sent = await self._events.repair(response_id, platform.platform_user)
             resuming.journal = journal
         except BaseException:
             self.began(response_id)  # It does not begin now: a request for the response must not wait for it.
             raise
-        return Caller(journal.scope, journal.isolation, user, call_id)
+        return replace(platform, scope=journal.scope, isolation=journal.isolation)
 
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json]
@@ -312,9 +319,9 @@ class Recoveries:
         request = await resolve_references(request, self._store, caller)
         items, made, told, place = _joined(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in _OVER:
-            place = await self._continuations.sessions.tokens.load(request.scope, request.response_id)
+            place = await self._continuations.sessions.tokens.load(caller, request.response_id)
             items, made, told = _divide(items, journal, place)
-        recovery = self._recovery(request.response_id, journal)
+        recovery = self._recovery(request, journal)
         recovery.response = {**found, "id": request.response_id, "output": items}
         recovery.sent = sent
         answers = journal.answers if journal is not None else ()
@@ -330,8 +337,11 @@ class Recoveries:
         turn.stored_before = stored
         return request, continuation, recovery
 
-    def _recovery(self, response_id: str, journal: Journal | None) -> Recovery:
-        return Recovery(self._journals, self._store, self._continuations.sessions, self._events, response_id, journal)
+    def _recovery(self, request: TurnRequest, journal: Journal | None) -> Recovery:
+        sessions = self._continuations.sessions
+        return Recovery(
+            self._journals, self._store, sessions, self._events, request.caller, request.response_id, journal
+        )
 
 
 def open_response(request: TurnRequest, recovery: Recovery | None) -> ResponseBuilder:

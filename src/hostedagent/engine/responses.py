@@ -29,7 +29,7 @@ _RUNNING: Final = ("in_progress", "queued")
 class Journaled(Protocol):
     """Knows the turns that are resumed when their process dies."""
 
-    async def goes_on(self, response_id: str) -> bool:
+    async def goes_on(self, caller: Caller, response_id: str) -> bool:
         """Whether the turn will end, although no process may have it now."""
         ...
 
@@ -148,7 +148,7 @@ class ResponseStore:
         turn.item_ids, turn.stored_before = turn.stored_before or (), None
         self._own(response_id, turn.caller)
         if self._running is not None:
-            await self._running.begin(turn.caller.scope, response_id)
+            await self._running.begin(turn.caller, response_id)
         if self.journaled is not None:
             self.journaled.began(response_id)
         raise StoreConflict(f"Response '{response_id}' continues from an earlier process.")
@@ -171,13 +171,13 @@ class ResponseStore:
         if self._running is None or self._is_active(response_id) or response.get("status") not in _RUNNING:
             return response
         if response.get("background"):
-            if await self._running.has(caller.scope, response_id, _conversation_of(response)):
+            if await self._running.has(caller, response_id, _conversation_of(response)):
                 return response
             # The end is stored before the mark is removed, which may have happened a moment ago.
             response = await self._repository.get(caller, response_id)
             if response.get("status") not in _RUNNING:
                 return response
-            if self.journaled is not None and await self.journaled.goes_on(response_id):
+            if self.journaled is not None and await self.journaled.goes_on(caller, response_id):
                 return response
         error = {"code": DIED.code, "message": DIED.message}
         return {**dict(response), "status": "failed", "error": error}
@@ -241,7 +241,7 @@ class ResponseStore:
         if self._running is None or not created.get("background") or _conversation_of(created) is not None:
             yield
             return
-        marking = asyncio.create_task(self._running.begin(turn.caller.scope, response_id))
+        marking = asyncio.create_task(self._running.begin(turn.caller, response_id))
         try:
             yield
         finally:
@@ -254,7 +254,7 @@ class ResponseStore:
         turn.created = None
         self.active.close(response_id)
         if self._running is not None:
-            await self._running.end(turn.caller.scope, response_id)
+            await self._running.end(turn.caller, response_id)
 
 
 def _whole(turn: ActiveTurn, response: Mapping[str, Json]) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Write
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values, write_value
 
@@ -93,9 +93,9 @@ class Approvals:
         """When a question asked now expires."""
         return self._clock() + self._ttl
 
-    async def record(self, scope: Scope, approval: Approval) -> None:
+    async def record(self, caller: Caller, approval: Approval) -> None:
         """Record a question; must be done before the question is sent."""
-        caller, mark_key = Caller(scope), _mark(approval)
+        mark_key = _mark(approval)
         question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, asdict(replace(approval, is_marked=True))))
         value, expect = _OPEN, ABSENT
         while True:
@@ -108,11 +108,11 @@ class Approvals:
             else:
                 return
 
-    async def find(self, scope: Scope, item_id: str, belongs: Callable[[Approval], bool], *, param: str) -> Approval:
+    async def find(self, caller: Caller, item_id: str, belongs: Callable[[Approval], bool], *, param: str) -> Approval:
         """The question that an answer refers to.
 
         Args:
-            scope: Whose questions.
+            caller: Whose questions.
             item_id: The id on the wire.
             belongs: Whether a question is one of the conversation that is being continued.
             param: The field that holds the id, for error messages.
@@ -121,25 +121,25 @@ class Approvals:
             NotFound: There is none, it is somebody else's, or it belongs to another chain or conversation.
             InvalidRequest: It has expired.
         """
-        approval, mark = await self._read(scope, item_id)
+        approval, mark = await self._read(caller, item_id)
         if approval is None or not belongs(approval) or (mark is None and approval.is_marked):
             raise NotFound(f"{param} {item_id!r} is no open approval request of this conversation.", param=param)
         if approval.expires_at <= self._clock():
             raise InvalidRequest(f"{param} {item_id!r} has expired; ask the agent again.", param=param)
         return approval
 
-    async def is_open(self, scope: Scope, item_id: str) -> bool:
+    async def is_open(self, caller: Caller, item_id: str) -> bool:
         """Whether a question can still be answered."""
-        approval, mark = await self._read(scope, item_id)
+        approval, mark = await self._read(caller, item_id)
         return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
-    async def consume(self, scope: Scope, answers: Sequence[Answer]) -> None:
+    async def consume(self, caller: Caller, answers: Sequence[Answer]) -> None:
         """Use the answers up, all or none.
 
         Raises:
             Conflict: One was used before.
         """
-        caller, done = Caller(scope), list[Answer]()
+        done: list[Answer] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
         for answer, mark in zip(answers, marks, strict=True):
             value = {"approved": answer.approved, "reason": answer.reason}
@@ -149,26 +149,25 @@ class Approvals:
                 expect = mark.etag if mark is not None else ABSENT
                 await write_value(self._store, caller, _mark(answer.approval), value, expect=expect)
             except StoreConflict:
-                await self.restore(scope, done)
+                await self.restore(caller, done)
                 raise Conflict(
                     f"{answer.param}: the approval request {answer.approval.item_id!r} was answered before.",
                     param=answer.param,
                 ) from None
             done.append(answer)
 
-    async def restore(self, scope: Scope, answers: Sequence[Answer]) -> None:
+    async def restore(self, caller: Caller, answers: Sequence[Answer]) -> None:
         """Undo `consume`, for a turn that never began to run."""
         if answers:
             writes = [Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers]
-            await self._store.write(Caller(scope), writes)
+            await self._store.write(caller, writes)
 
-    async def forget(self, scope: Scope, item_ids: Sequence[str]) -> None:
+    async def forget(self, caller: Caller, item_ids: Sequence[str]) -> None:
         """Erase questions. Their marks stay: an answered question stays answered under every other id."""
         if item_ids:
-            await self._store.delete(Caller(scope), [Key(ASKED, item_id) for item_id in item_ids])
+            await self._store.delete(caller, [Key(ASKED, item_id) for item_id in item_ids])
 
-    async def _read(self, scope: Scope, item_id: str) -> tuple[Approval | None, Versioned | None]:
-        caller = Caller(scope)
+    async def _read(self, caller: Caller, item_id: str) -> tuple[Approval | None, Versioned | None]:
         stored = await read_value(self._store, caller, Key(ASKED, item_id))
         if stored is None:
             return None, None

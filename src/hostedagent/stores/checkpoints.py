@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, cast
 
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Key, Store, Write
 from hostedagent.stores.values import dump_value, read_values
@@ -106,20 +106,20 @@ class Checkpoints:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def save(self, scope: Scope, response_id: str, data: bytes) -> Checkpoint:
+    async def save(self, caller: Caller, response_id: str, data: bytes) -> Checkpoint:
         """Keep a checkpoint. It is reachable once the snapshot that names it is saved."""
         text = base64.b64encode(zlib.compress(data)).decode()
         if len(text) <= INLINE_CHARACTERS:
             return Checkpoint(response_id, text=text)
         parts = [text[start : start + PART_CHARACTERS] for start in range(0, len(text), PART_CHARACTERS)]
         writes = [Write(_key(response_id, n), dump_value(PART, {"text": part})) for n, part in enumerate(parts)]
-        await self._store.write(Caller(scope), writes)
+        await self._store.write(caller, writes)
         return Checkpoint(response_id, parts=len(parts))
 
-    async def load(self, scope: Scope, checkpoint: Checkpoint) -> bytes | None:
+    async def load(self, caller: Caller, checkpoint: Checkpoint) -> bytes | None:
         """The checkpoint; `None` when it, or a part of it, is no longer there."""
         keys = [_key(checkpoint.response_id, n) for n in range(checkpoint.parts)]
-        parts = [part for part in await read_values(self._store, Caller(scope), keys) if part is not None]
+        parts = [part for part in await read_values(self._store, caller, keys) if part is not None]
         if len(parts) < checkpoint.parts:
             return None
         text = checkpoint.text + "".join(str(part.value["text"]) for part in parts)
@@ -128,11 +128,11 @@ class Checkpoints:
         except (zlib.error, binascii.Error):
             return None
 
-    async def delete(self, scope: Scope, checkpoint: Checkpoint) -> None:
+    async def delete(self, caller: Caller, checkpoint: Checkpoint) -> None:
         """Delete the parts; a checkpoint that is in a snapshot's record goes with that."""
         if checkpoint.parts:
             keys = [_key(checkpoint.response_id, n) for n in range(checkpoint.parts)]
-            await self._store.delete(Caller(scope), keys)
+            await self._store.delete(caller, keys)
 
 
 def _key(response_id: str, n: int) -> Key:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final, cast
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
@@ -29,7 +29,7 @@ FORGET_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
-_JOURNALS: Final = Caller(Scope("recovery"))
+_JOURNALS: Final = Scope("recovery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,10 @@ def _answer(row: Mapping[str, Json]) -> Answer:
     return Answer(Approval(**row["approval"]), row["approved"], row["reason"], row["param"], row.get("standing_rule"))
 
 
+def _journals_of(caller: Caller) -> Caller:
+    return replace(caller, scope=_JOURNALS)
+
+
 class Journals:
     """The journals of turns that outlive their process."""
 
@@ -121,26 +125,26 @@ class Journals:
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def find(self, response_id: str) -> Journal | None:
+    async def find(self, caller: Caller, response_id: str) -> Journal | None:
         """The journal of a turn, from its beginning until it was told how it ended."""
-        stored = await read_value(self._store, _JOURNALS, Key(JOURNAL, response_id))
+        stored = await read_value(self._store, _journals_of(caller), Key(JOURNAL, response_id))
         return Journal.load(stored.value) if stored is not None else None
 
-    async def write(self, response_id: str, journal: Journal) -> None:
+    async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Write how far the turn has come."""
-        await write_value(self._store, _JOURNALS, Key(JOURNAL, response_id), journal.dump())
+        await write_value(self._store, _journals_of(caller), Key(JOURNAL, response_id), journal.dump())
 
-    async def write_end(self, response_id: str, journal: Journal) -> None:
+    async def write_end(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Write how the run ended, unless that is too large for a record of its own."""
         with suppress(StoreTooLarge):
-            await self.write(response_id, journal)
+            await self.write(caller, response_id, journal)
 
-    def forget_later(self, response_id: str) -> None:
+    def forget_later(self, caller: Caller, response_id: str) -> None:
         """Drop the journal of a turn that is over, when the SDK has surely taken note of that."""
 
         def due() -> None:
             self._timers.discard(timer)
-            task = asyncio.get_running_loop().create_task(self._forget(response_id))
+            task = asyncio.get_running_loop().create_task(self._forget(caller, response_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -153,8 +157,8 @@ class Journals:
             timer.cancel()
         self._timers.clear()
 
-    async def _forget(self, response_id: str) -> None:
+    async def _forget(self, caller: Caller, response_id: str) -> None:
         try:
-            await self._store.delete(_JOURNALS, [Key(JOURNAL, response_id)])
+            await self._store.delete(_journals_of(caller), [Key(JOURNAL, response_id)])
         except Exception as error:  # noqa: BLE001 - it goes by itself
             log_failure(logger, f"The journal of {response_id} is left behind", error)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from hostedagent.errors import Conflict
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Value
 from hostedagent.stores.values import read_value, write_value
@@ -123,7 +123,7 @@ class Lease:
     """A turn's hold on a conversation.
 
     Args:
-        scope: Whose conversation.
+        caller: Whose conversation.
         conversation_id: Which.
         head: The record as it stands.
         etag: What the next write of the record must expect.
@@ -135,7 +135,7 @@ class Lease:
         response_id: The response that the turn wanted to be the head.
     """
 
-    scope: Scope
+    caller: Caller
     conversation_id: str
     head: Head
     etag: Etag
@@ -151,7 +151,7 @@ class Lease:
     @property
     def place(self) -> str:
         """The key of the conversation."""
-        return self.scope.key(CONVERSATION, self.conversation_id)
+        return self.caller.scope.key(CONVERSATION, self.conversation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +181,17 @@ class Leases:
         self._over: OrderedDict[str, None] = OrderedDict()
         self._debts: OrderedDict[str, _Debt] = OrderedDict()
 
-    async def head(self, scope: Scope, conversation_id: str) -> Head:
+    async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The conversation's record as it stands, for a turn that changes nothing."""
-        return (await self._read(scope, conversation_id))[0]
+        return (await self._read(caller, conversation_id))[0]
 
-    async def acquire(self, scope: Scope, conversation_id: str) -> Lease:
+    async def acquire(self, caller: Caller, conversation_id: str) -> Lease:
         """Take the lease of a conversation, before anything is spent on the turn.
 
         Raises:
             Conflict: Another turn holds it.
         """
-        place = scope.key(CONVERSATION, conversation_id)
+        place = caller.scope.key(CONVERSATION, conversation_id)
         await self._wait_for_ending(place)
         owner = f"{await self._terms.owners.name()}:{secrets.token_hex(8)}"
         is_fresh = place not in self._known
@@ -203,16 +203,16 @@ class Leases:
                         f"Another turn of conversation {conversation_id!r} is running. Try again when it has ended.",
                         param="conversation",
                     )
-                head, etag = await self._read(scope, conversation_id)
+                head, etag = await self._read(caller, conversation_id)
                 is_fresh = True
                 continue
             debt = self._debts.get(place)
             due = debt.paid(head) if debt is not None else head
             held = replace(due, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
             try:
-                etag = await self._put(scope, conversation_id, held, etag)
+                etag = await self._put(caller, conversation_id, held, etag)
             except StoreConflict:
-                head, etag = await self._read(scope, conversation_id)
+                head, etag = await self._read(caller, conversation_id)
                 is_fresh = True
             except BaseException:
                 self._end(owner)  # It may have been written; then it must not keep out a retry.
@@ -221,22 +221,22 @@ class Leases:
                 break
         self._debts.pop(place, None)
         self._remember(place, held, etag)
-        lease = Lease(scope, conversation_id, held, etag, owner, was_abandoned=head.owner is not None)
+        lease = Lease(caller, conversation_id, held, etag, owner, was_abandoned=head.owner is not None)
         self._held[place] = lease
         return lease
 
-    async def adopt(self, scope: Scope, conversation_id: str, owner: str) -> Lease | None:
+    async def adopt(self, caller: Caller, conversation_id: str, owner: str) -> Lease | None:
         """Take up the lease that the same turn held in an earlier process.
 
         Args:
-            scope: Whose conversation.
+            caller: Whose conversation.
             conversation_id: Which.
             owner: Who held the lease then.
 
         Returns:
             The lease; `None` when another turn has, or had, the conversation since.
         """
-        head, etag = await self._read(scope, conversation_id)
+        head, etag = await self._read(caller, conversation_id)
         turn = _turn(owner)
         if head.owner is None or _turn(head.owner) != turn:
             return None
@@ -244,10 +244,10 @@ class Leases:
         owner = f"{await self._terms.owners.name()}:{turn}:{secrets.token_hex(4)}"
         held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
         try:
-            etag = await self._put(scope, conversation_id, held, etag)
+            etag = await self._put(caller, conversation_id, held, etag)
         except StoreConflict:
             return None
-        lease = Lease(scope, conversation_id, held, etag, owner)
+        lease = Lease(caller, conversation_id, held, etag, owner)
         self._remember(lease.place, held, etag)
         self._held[lease.place] = lease
         return lease
@@ -325,9 +325,9 @@ class Leases:
         etag, lost = lease.etag, False
         for _ in range(_ATTEMPTS):
             try:
-                etag = await self._put(lease.scope, lease.conversation_id, head, etag)
+                etag = await self._put(lease.caller, lease.conversation_id, head, etag)
             except StoreConflict:
-                current, etag = await self._read(lease.scope, lease.conversation_id)
+                current, etag = await self._read(lease.caller, lease.conversation_id)
                 if current == head:
                     break
                 lost = current.owner != lease.owner and etag != ABSENT and current != lease.attempt
@@ -347,12 +347,12 @@ class Leases:
         lease.head, lease.etag, lease.attempt = head, etag, None
         self._remember(lease.place, head, etag)
 
-    async def _put(self, scope: Scope, conversation_id: str, head: Head, expect: Etag) -> Etag:
+    async def _put(self, caller: Caller, conversation_id: str, head: Head, expect: Etag) -> Etag:
         key = Key(CONVERSATION, conversation_id)
-        return await write_value(self._store, Caller(scope), key, head.dump(), expect=expect)
+        return await write_value(self._store, caller, key, head.dump(), expect=expect)
 
-    async def _read(self, scope: Scope, conversation_id: str) -> tuple[Head, Etag]:
-        stored = await read_value(self._store, Caller(scope), Key(CONVERSATION, conversation_id))
+    async def _read(self, caller: Caller, conversation_id: str) -> tuple[Head, Etag]:
+        stored = await read_value(self._store, caller, Key(CONVERSATION, conversation_id))
         return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
 
     async def _is_held(self, head: Head) -> bool:

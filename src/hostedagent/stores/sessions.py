@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, cast
 
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
@@ -110,41 +110,41 @@ class Sessions(Leases):
         self.checkpoints = Checkpoints(store)
         self.tokens = ContinuationTokens(store)
 
-    async def resume(self, scope: Scope, response_id: str) -> Snapshot:
+    async def resume(self, caller: Caller, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""
-        stored = await read_value(self._store, Caller(scope), Key(TURN, response_id))
+        stored = await read_value(self._store, caller, Key(TURN, response_id))
         snapshot = Snapshot.load(stored.value) if stored is not None else Snapshot()
         if snapshot.workflow is None or not snapshot.workflow.checkpoint.is_elsewhere:
             return snapshot
-        stored = await read_value(self._store, Caller(scope), Key(TURN, snapshot.workflow.checkpoint.response_id))
+        stored = await read_value(self._store, caller, Key(TURN, snapshot.workflow.checkpoint.response_id))
         return replace(snapshot, workflow=Snapshot.load(stored.value).workflow if stored is not None else None)
 
-    async def save(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
+    async def save(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         """Keep what a response leaves, if it leaves anything."""
         if snapshot:
-            await write_value(self._store, Caller(scope), Key(TURN, response_id), snapshot.dump())
+            await write_value(self._store, caller, Key(TURN, response_id), snapshot.dump())
 
-    async def forget(self, scope: Scope, response_id: str) -> Snapshot:
+    async def forget(self, caller: Caller, response_id: str) -> Snapshot:
         """Delete what a response left, and return it."""
-        await self.tokens.delete(scope, response_id)  # A turn that was stopped leaves that of what its service does.
-        stored = await read_value(self._store, Caller(scope), Key(TURN, response_id))
+        await self.tokens.delete(caller, response_id)  # A turn that was stopped leaves that of what its service does.
+        stored = await read_value(self._store, caller, Key(TURN, response_id))
         if stored is None:
             return Snapshot()
         snapshot = Snapshot.load(stored.value)
-        await self._store.delete(Caller(scope), [Key(TURN, response_id)])
-        await self._delete_parts(scope, response_id, snapshot)
+        await self._store.delete(caller, [Key(TURN, response_id)])
+        await self._delete_parts(caller, response_id, snapshot)
         return snapshot
 
-    async def drop_checkpoint(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
+    async def drop_checkpoint(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         """Give up a response's checkpoint. Its questions can't be answered then, but deleting it must find them."""
         rest = replace(snapshot, workflow=None, open={})
         if rest:
-            await write_value(self._store, Caller(scope), Key(TURN, response_id), rest.dump())
+            await write_value(self._store, caller, Key(TURN, response_id), rest.dump())
         else:
-            await self._store.delete(Caller(scope), [Key(TURN, response_id)])
-        await self._delete_parts(scope, response_id, snapshot)
+            await self._store.delete(caller, [Key(TURN, response_id)])
+        await self._delete_parts(caller, response_id, snapshot)
 
-    async def _delete_parts(self, scope: Scope, response_id: str, snapshot: Snapshot) -> None:
+    async def _delete_parts(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         # A failed turn leaves the checkpoint of the response that it continued, which keeps it.
         if snapshot.workflow is not None and snapshot.workflow.checkpoint.response_id == response_id:
-            await self.checkpoints.delete(scope, snapshot.workflow.checkpoint)
+            await self.checkpoints.delete(caller, snapshot.workflow.checkpoint)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hostedagent.identity import Caller, Scope
+from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import Key, Store
 from hostedagent.stores.values import read_value, write_value
@@ -47,19 +47,19 @@ class ContinuationTokens:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def save(self, scope: Scope, response_id: str, place: Place) -> None:
+    async def save(self, caller: Caller, response_id: str, place: Place) -> None:
         """Keep where a response's turn stands."""
         value = {"token": dict(place.token), "calls": list(place.calls), "service_id": place.service_id}
-        await write_value(self._store, Caller(scope), Key(TOKEN, response_id), value)
+        await write_value(self._store, caller, Key(TOKEN, response_id), value)
 
-    async def load(self, scope: Scope, response_id: str) -> Place | None:
+    async def load(self, caller: Caller, response_id: str) -> Place | None:
         """Where the turn stands; `None` when the service has nothing to pick up."""
-        stored = await read_value(self._store, Caller(scope), Key(TOKEN, response_id))
+        stored = await read_value(self._store, caller, Key(TOKEN, response_id))
         if stored is None:
             return None
         value = stored.value
         return Place(value["token"], tuple(value.get("calls") or ()), value.get("service_id"))
 
-    async def delete(self, scope: Scope, response_id: str) -> None:
+    async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete the token, if there is one."""
-        await self._store.delete(Caller(scope), [Key(TOKEN, response_id)])
+        await self._store.delete(caller, [Key(TOKEN, response_id)])

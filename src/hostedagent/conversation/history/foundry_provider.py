@@ -137,7 +137,7 @@ class FoundryHistoryProvider(HistoryProvider):
 
     async def _read(self, previous: str) -> tuple[Item, ...]:
         caller = self._caller()
-        excluded = (await self._sessions.resume(caller.scope, previous)).excluded
+        excluded = (await self._sessions.resume(caller, previous)).excluded
         request = TurnRequest(input=(), previous_response_id=previous)
         ids = await history_ids(self._repository, caller, request, excluded)
         return await read_items(self._repository, caller, ids)

@@ -72,7 +72,7 @@ class ServiceHistory:
         return BackgroundRun(
             attempt,
             self._tokens if request.store else None,
-            request.scope,
+            request.caller,
             request.response_id,
             session=feed.session,
             token=place.token if place is not None and not is_answered else None,

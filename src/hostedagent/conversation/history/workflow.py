@@ -139,7 +139,7 @@ class WorkflowHistory:
     async def _restore(
         self, request: TurnRequest, state: WorkflowState, workflow: Workflow
     ) -> WorkflowCheckpoint | None:
-        data = await self._sessions.checkpoints.load(request.scope, state.checkpoint)
+        data = await self._sessions.checkpoints.load(request.caller, state.checkpoint)
         if data is None:
             logger.warning("A checkpoint is gone; workflow %r gets the transcript instead.", workflow.name)
             return None
@@ -206,7 +206,7 @@ class WorkflowRun:
             return None  # The next turn starts it anew.
         kinds = [*declared(self.workflow), *_recorded(requests)]
         data = await encode(storage.checkpoint, kinds)
-        saved = await self.sessions.checkpoints.save(self.request.scope, self.request.response_id, data)
+        saved = await self.sessions.checkpoints.save(self.request.caller, self.request.response_id, data)
         return WorkflowState(saved, requests, self._earlier()[-self._bound :] if self._bound else ())
 
     async def prune(self) -> None:
@@ -230,9 +230,9 @@ class WorkflowRun:
     async def _drop(self, response_id: str) -> None:
         snapshot = self.continuation.snapshot
         if snapshot.workflow is None or snapshot.workflow.checkpoint.response_id != response_id:
-            snapshot = await self.sessions.resume(self.request.scope, response_id)
+            snapshot = await self.sessions.resume(self.request.caller, response_id)
         if snapshot.workflow is not None:
-            await self.sessions.drop_checkpoint(self.request.scope, response_id, snapshot)
+            await self.sessions.drop_checkpoint(self.request.caller, response_id, snapshot)
 
 
 def _start(workflow: Workflow, request: TurnRequest, messages: Sequence[Message]) -> Any:

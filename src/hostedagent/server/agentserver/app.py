@@ -130,10 +130,12 @@ class SdkDriver:
 
     async def recall(self, response_id: str, platform: PlatformContext | None) -> Caller | None:
         """Find whose a response is that the SDK resumes without a request; `None` when that is not known."""
-        user, call_id = (platform.user_id_key, platform.call_id) if platform is not None else (None, None)
+        known = (
+            Caller(platform_user=platform.user_id_key, call_id=platform.call_id) if platform is not None else Caller()
+        )
         if not self.options.resilient_background:
-            return Caller(platform_user=user, call_id=call_id)
-        return await self.engine.recoveries.recall(response_id, user, call_id)
+            return known
+        return await self.engine.recoveries.recall(known, response_id)
 
     async def _resume(self, body: Mapping[str, Json], context: ResponseContext) -> tuple[TurnContext, Recovery]:
         response_id = context.response_id

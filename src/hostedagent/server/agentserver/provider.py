@@ -112,7 +112,12 @@ def _caller(context: PlatformContext | None) -> Caller:
     current = current_context()
     if current is not None and current.is_request:
         return current.caller
-    return Caller(platform_user=context.user_id_key, call_id=context.call_id) if context is not None else Caller()
+    return caller_on(context)
+
+
+def caller_on(platform: PlatformContext | None) -> Caller:
+    """What the platform says of a caller, without a scope."""
+    return Caller(platform_user=platform.user_id_key, call_id=platform.call_id) if platform is not None else Caller()
 
 
 @asynccontextmanager
