@@ -21,6 +21,8 @@ from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
+from hostedagent.server.fallback import add_fallbacks, landing
+from hostedagent.server.models import ModelRoutes, model_id
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.event_log import LocalEventLog
@@ -132,6 +134,8 @@ class AgentHost:
         self._engine = wired.engine
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
         self._app = _DRIVERS[driver](wired.engine, options, trust, prefix, wired.aclose)
+        models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
+        add_fallbacks(self._app, [landing(self._prefix), *models.routes(self._prefix)])
         self._allowed_hosts = AllowedHosts(options.allowed_hosts)
         self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
         self._app.add_middleware(ExitMiddleware)

@@ -329,11 +329,9 @@ async def test_an_input_of_more_items_than_the_host_takes_is_refused(count: int,
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("POST", "/v1/responses", 404, "not_found"),
-        ("GET", "/conversations", 404, "not_found"),
-        ("POST", "/v1/chat/completions", 404, "not_found"),
-        ("GET", "/openai/v1/models", 404, "not_found"),
-        ("POST", "/responses/compact", 405, "method_not_allowed"),
+        ("POST", "/v1/embeddings", 404, "not_found"),
+        ("GET", "/openai/v1/files", 404, "not_found"),
+        ("POST", "/threads", 404, "not_found"),
         ("PUT", "/responses", 405, "method_not_allowed"),
     ],
 )

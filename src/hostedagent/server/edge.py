@@ -12,7 +12,9 @@ import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final, cast
 
+from starlette.applications import Starlette
 from starlette.responses import JSONResponse
+from starlette.routing import Match, Route
 
 from hostedagent.errors import Forbidden, InvalidRequest, RequestError
 from hostedagent.platform import RESPONSE_ID_HEADER
@@ -90,8 +92,17 @@ def _host_of(address: str, *, is_origin: bool = False) -> str | None:
     return found["host"] if found is not None else None
 
 
+ALIASES: Final = ("/v1", "/openai/v1", "/endpoint/protocols/openai", "/agents/{name}/endpoint/protocols/openai")
+"""Where clients look for the routes too: below `/v1`, as OpenAI has them, and below an agent of a Foundry project."""
+
+_ALIAS: Final = re.compile(
+    r"(?:/v1|/openai/v1|(?:(?:/api/projects/[^/]+)?/agents/[^/]+)?/endpoint/protocols/openai(?:/v1)?)"
+    r"(?P<route>/(?:responses|conversations|models|chat/completions|openapi\.json)(?:/.*)?)"
+)
+
+
 class EdgeMiddleware:
-    """Checks heads, and serves `/responses/` as `/responses`.
+    """Checks heads, and serves aliases: `/v1/responses` as `/responses`, and `/responses/` too.
 
     Args:
         app: The application.
@@ -102,6 +113,7 @@ class EdgeMiddleware:
     def __init__(self, app: ASGIApp, *, allowed_hosts: AllowedHosts, prefix: str) -> None:
         self._app = app
         self._allowed_hosts = allowed_hosts
+        self._prefix = prefix
         self._root = f"{prefix}/responses/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,11 +129,27 @@ class EdgeMiddleware:
         except RequestError as error:
             await JSONResponse(error.body(), error.status)(scope, receive, send)
             return
+        if (route := self._aliased(scope, path)) is not None:
+            path = route
+            scope = {**scope, "path": path, "raw_path": path.encode()}
         if path.endswith("/") and path.startswith(self._root):
             # A redirect would name the host and the scheme of this side of the proxy.
             raw = cast("bytes", scope.get("raw_path") or path.encode())
             scope = {**scope, "path": path.rstrip("/"), "raw_path": raw.rstrip(b"/")}
         await self._app(scope, receive, send)
+
+    def _aliased(self, scope: Scope, path: str) -> str | None:
+        """The route behind an alias; `None` where the path is none, or one that the application serves itself."""
+        root = f"{scope.get('root_path', '')}{self._prefix}"
+        if not path.startswith(root) or (found := _ALIAS.fullmatch(path, len(root))) is None:
+            return None
+        return None if _is_served(scope) else f"{root}{found['route']}"
+
+
+def _is_served(scope: Scope) -> bool:
+    app = scope.get("app")
+    routes = app.routes if isinstance(app, Starlette) else ()
+    return any(isinstance(route, Route) and route.matches(scope)[0] is Match.FULL for route in routes)
 
 
 def _check_response_id(headers: Iterable[tuple[bytes, bytes]]) -> None:

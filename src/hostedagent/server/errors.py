@@ -22,16 +22,21 @@ _NOT_SERVED: Final = {
     "conversations": "Pass any conversation id with POST /responses; the host keeps the conversation.",
     "responses/compact": "Send the conversation by previous_response_id or conversation; the host keeps it.",
     "responses/input_tokens": "The usage of a turn is in its response.",
-    "models": "The developer of the agent chooses the model; the field model of POST /responses may name any.",
     "embeddings": "Only the agent is served, with POST /responses.",
+    "moderations": "Only the agent is served, with POST /responses.",
+    "batches": "Use POST /responses with background=true.",
     "files": "Send files inside the input of POST /responses, as file_data.",
     "uploads": "Send files inside the input of POST /responses, as file_data.",
+    "containers": "Send files inside the input of POST /responses, as file_data.",
     "vector_stores": "Only the agent is served, with POST /responses.",
     "assistants": "Use POST /responses with previous_response_id or conversation.",
     "threads": "Use POST /responses with previous_response_id or conversation.",
     "images": "Only the agent is served, with POST /responses.",
     "audio": "Only the agent is served, with POST /responses.",
+    "videos": "Only the agent is served, with POST /responses.",
     "realtime": "Use POST /responses with stream=true.",
+    "chat": "Use POST /responses, the Responses API.",
+    "messages": "Use POST /responses, the Responses API.",
 }
 """Routes of OpenAI's API that clients try, and what serves the purpose here."""
 
@@ -54,9 +59,4 @@ def _message(request: Request) -> str:
     for name, instead in _NOT_SERVED.items():
         if route == name or route.startswith(f"{name}/"):
             return f"{called} is not served by this host. {instead}"
-    if version and (route == "responses" or route.startswith("responses/")):
-        base = version.rstrip("/")
-        return (
-            f"{called} is not served by this host. Responses are at /responses: the base_url must not end in /{base}."
-        )
     return f"{called} is not served by this host. The agent is served at POST /responses."

@@ -1,0 +1,32 @@
+"""Routes that an application may take for itself: they are served where the application has no route of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route, Router
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+
+def add_fallbacks(app: Starlette, routes: Sequence[BaseRoute]) -> None:
+    """Serve routes below those of the application, also below those that it adds later."""
+    app.router.default = Router(routes, redirect_slashes=False, default=app.router.default)
+
+
+def landing(prefix: str) -> Route:
+    """The text at the root of a host that serves no page there."""
+    text = (
+        f"hostedagent {version('hostedagent')}\n\n"
+        f"An agent is served here: POST {prefix}/responses, the Responses API.\n"
+    )
+
+    async def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(text)
+
+    return Route(f"{prefix}/", answer, methods=["GET"])

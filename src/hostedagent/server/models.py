@@ -1,0 +1,66 @@
+"""`GET /models`: the one model of a host, for clients that list models before they send a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from starlette.routing import Route
+
+from hostedagent.agents.run import model_name
+from hostedagent.errors import NotFound
+from hostedagent.protocol.types import Json
+from hostedagent.server.exchange import Endpoint, Exchange
+
+if TYPE_CHECKING:
+    from hostedagent.server.admission import Trust
+
+_UNNAMED: Final = "agent"
+
+
+def model_id(agent: object, *, allow_model: bool) -> str:
+    """The id of the one model: what a client may send as `model`.
+
+    Where callers choose the model of the agent's client, it is that model's name; otherwise the agent's name.
+    """
+    name = getattr(agent, "name", None)
+    named = name if isinstance(name, str) and name else _UNNAMED
+    return (model_name(agent) or named) if allow_model else named
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRoutes:
+    """Lists and describes the one model.
+
+    Args:
+        model: Its id.
+        trust: Which headers are believed.
+    """
+
+    model: str
+    trust: Trust
+
+    def routes(self, prefix: str) -> Sequence[Route]:
+        """The routes below a path."""
+        shown: dict[str, Json] = {
+            "id": self.model,
+            "object": "model",
+            "created": int(time.time()),
+            "owned_by": "hostedagent",
+        }
+
+        async def listing(exchange: Exchange) -> None:
+            await exchange.json({"object": "list", "data": [shown]})
+
+        async def retrieve(exchange: Exchange) -> None:
+            wanted = exchange.request.path_params["model"]
+            if wanted != self.model:
+                raise NotFound(f"The model {wanted!r} is not served by this host. Use {self.model!r}.", param="model")
+            await exchange.json(shown)
+
+        return (
+            Route(f"{prefix}/models", Endpoint(self.trust, listing), methods=["GET"]),
+            Route(f"{prefix}/models/{{model:path}}", Endpoint(self.trust, retrieve), methods=["GET"]),
+        )

@@ -1,0 +1,132 @@
+"""What clients look for beside the Responses routes: aliases, models, a text at the root, and answers to the rest."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import openai
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from hostedagent import AgentHost, CallerPolicy, HostOptions
+from hostedagent.host import Driver
+from hostedagent.testing import ScriptedAgent, serve
+from hostedagent.testing.openai import openai_client
+
+ALIASES = (
+    "/v1",
+    "/openai/v1",
+    "/agents/writer/endpoint/protocols/openai",
+    "/agents/writer/endpoint/protocols/openai/v1",
+    "/api/projects/mine/agents/writer/endpoint/protocols/openai",
+)
+
+
+async def own(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("own")
+
+
+@pytest.fixture(params=["agentserver", "starlette"])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    return request.param
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+@pytest.mark.parametrize("prefix", ["", "/team"])
+async def test_the_openai_client_works_below_an_alias(driver: Driver, prefix: str, alias: str) -> None:
+    app = AgentHost(ScriptedAgent(["one"], ["two"]), driver=driver, prefix=prefix).app
+
+    async with openai_client(app, base_url=f"http://testserver{prefix}{alias}") as client:
+        first = await client.responses.create(model="m", input="hi")
+        second = await client.responses.create(model="m", input="on", previous_response_id=first.id)
+        found = await client.responses.retrieve(second.id)
+
+    assert (first.output_text, found.output_text) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/", "/v1/files", "/v1/responses-archive", "/v2/responses", "/v1x/responses"]
+)
+async def test_what_is_no_alias_is_not_served(driver: Driver, path: str) -> None:
+    async with serve(AgentHost(ScriptedAgent(["x"]), driver=driver).app) as client:
+        reply = await client.post(path, json={"input": "hi"})
+
+    assert reply.status == 404
+    assert f"POST {path} is not served by this host." in reply.json()["error"]["message"]
+
+
+async def test_an_alias_of_a_mounted_host_is_found_below_the_mount(driver: Driver) -> None:
+    inner = AgentHost(ScriptedAgent(["hello"]), driver=driver).app
+    outer = Starlette(routes=[Mount("/apps/one", app=inner)], lifespan=inner.router.lifespan_context)
+
+    async with serve(outer) as client:
+        reply = await client.post("/apps/one/v1/responses", json={"input": "hi"})
+
+    assert reply.json()["output"][0]["content"][0]["text"] == "hello"
+
+
+async def test_a_route_of_the_application_is_not_taken_for_an_alias(driver: Driver) -> None:
+    app = AgentHost(ScriptedAgent(["x"]), driver=driver).app
+    app.router.routes.append(Route("/v1/models", own))
+    app.router.routes.append(Route("/v1/responses", own, methods=["GET"]))
+
+    async with serve(app) as client:
+        answers = [(await client.get(path)).text for path in ("/v1/models", "/v1/responses")]
+        created = await client.post("/v1/responses", json={"input": "hi"})
+
+    assert answers == ["own", "own"] and created.status == 200
+
+
+@pytest.mark.parametrize(
+    ("agent", "allow_model", "wanted"),
+    [
+        (ScriptedAgent(["x"], name="Writer"), False, "Writer"),
+        (lambda: ScriptedAgent(["x"]), False, "agent"),
+    ],
+)
+async def test_there_is_one_model(driver: Driver, agent: Any, allow_model: bool, wanted: str) -> None:
+    options = HostOptions(caller=CallerPolicy(allow_model=allow_model))
+    app = AgentHost(agent, driver=driver, options=options).app
+
+    async with openai_client(app, base_url="http://testserver/v1") as client:
+        models = [model.id async for model in client.models.list()]
+        model = await client.models.retrieve(wanted)
+        with pytest.raises(openai.NotFoundError, match=wanted):
+            await client.models.retrieve("gpt-9")
+
+    assert models == [model.id] == [wanted]
+
+
+async def test_the_model_that_callers_may_choose_is_the_one_of_the_client() -> None:
+    from hostedagent.server.models import model_id
+
+    agent = SimpleNamespace(name="Writer", client=SimpleNamespace(model="gpt-5"))
+
+    assert [model_id(agent, allow_model=allowed) for allowed in (False, True)] == ["Writer", "gpt-5"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/team"])
+async def test_the_root_names_the_routes_where_no_page_is_served(driver: Driver, prefix: str) -> None:
+    async with serve(AgentHost(ScriptedAgent(["x"]), driver=driver, prefix=prefix).app) as client:
+        reply = await client.get(f"{prefix}/")
+
+    assert reply.status == 200 and f"POST {prefix}/responses" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/", "/models", "/openapi.json"])
+async def test_a_route_that_the_application_adds_later_comes_first(driver: Driver, path: str) -> None:
+    app = AgentHost(ScriptedAgent(["x"]), driver=driver).app
+    app.router.routes.append(Route(path, own))
+
+    async with serve(app) as client:
+        assert (await client.get(path)).text == "own"
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_wrong_method_is_refused_as_on_every_route(driver: Driver, method: str) -> None:
+    async with serve(AgentHost(ScriptedAgent(["x"]), driver=driver).app) as client:
+        reply = await client.request(method, "/models")
+
+    assert (reply.status, reply.json()["error"]["code"]) == (405, "method_not_allowed")
