@@ -1,7 +1,9 @@
 """Turns whose client has gone end, whatever pulls them."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from agent_framework import AgentResponse, AgentResponseUpdate, Content, Respons
 from starlette.types import Message
 
 from hostedagent import AgentHost, HostOptions
+from hostedagent.host import Driver
 from hostedagent.server.agentserver import abandonment
 from hostedagent.testing import ScriptedAgent, serve
 
@@ -35,17 +38,29 @@ class Loses:
         return await task
 
 
+def http_request() -> dict[str, Any]:
+    headers = [(b"content-type", b"application/json")]
+    where = {"path": "/responses", "raw_path": b"/responses", "root_path": "", "query_string": b"", "headers": headers}
+    kind = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": "POST"}
+    return {**kind, **where}
+
+
+def http_body(**fields: Any) -> Message:
+    return {"type": "http.request", "body": json.dumps({"input": "hi", "stream": True, **fields}).encode()}
+
+
 class WindingUp(ScriptedAgent):
     """Is stopped, and says so; then takes its time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stopped, self.goes_on = asyncio.Event(), asyncio.Event()
+        self.began, self.stopped, self.goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         async def updates() -> AsyncGenerator[AgentResponseUpdate]:
-            yield AgentResponseUpdate(contents=[Content.from_text("Sun")])
+            self.began.set()
             try:
+                yield AgentResponseUpdate(contents=[Content.from_text("Sun")])
                 await asyncio.Event().wait()
             finally:
                 self.stopped.set()
@@ -54,15 +69,17 @@ class WindingUp(ScriptedAgent):
         return ResponseStream(updates(), finalizer=AgentResponse.from_updates)
 
 
+@pytest.mark.parametrize("store", [False, True])
 async def test_a_stream_whose_cancellation_is_lost_gives_back_its_permit_and_its_tasks(
-    monkeypatch: pytest.MonkeyPatch,
+    store: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(abandonment, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(abandonment, "STORING_SECONDS", 0.01)
     losing, agent = Loses(asyncio.wait_for), WindingUp()
     monkeypatch.setattr(asyncio, "wait_for", losing)
     host = AgentHost(lambda: agent, options=HostOptions(max_turns=1))
     spoken, gone = asyncio.Event(), asyncio.Event()
-    body = [{"type": "http.request", "body": b'{"input": "hi", "stream": true, "store": false}'}]
+    body = [http_body(store=store)]
 
     async def receive() -> Message:
         if body:
@@ -75,12 +92,9 @@ async def test_a_stream_whose_cancellation_is_lost_gives_back_its_permit_and_its
         if b"output_text.delta" in message.get("body", b""):
             spoken.set()
 
-    headers = [(b"content-type", b"application/json")]
-    where = {"path": "/responses", "raw_path": b"/responses", "root_path": "", "query_string": b"", "headers": headers}
-    request = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": "POST"}
     async with serve(host.app), asyncio.timeout(PATIENCE):
         before = asyncio.all_tasks()
-        serving = asyncio.create_task(host.app({**request, **where}, receive, send))
+        serving = asyncio.create_task(host.app(http_request(), receive, send))
         await spoken.wait()
         gone.set()
         await agent.stopped.wait()
@@ -88,6 +102,42 @@ async def test_a_stream_whose_cancellation_is_lost_gives_back_its_permit_and_its
         await asyncio.wait({serving})
         await asyncio.gather(*(asyncio.all_tasks() - before - {serving}), return_exceptions=True)
         assert losing.has_lost
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_turn_ends_with_its_request_where_nobody_signals_that_the_client_has_gone(
+    driver: Driver, store: bool, streams: bool
+) -> None:
+    agent, host_of = WindingUp(), partial(AgentHost, options=HostOptions(max_turns=1), driver=driver)
+    host = host_of(lambda: agent if not agent.stopped.is_set() else ScriptedAgent(["fine"]))
+    body, asked = [http_body(store=store, stream=streams, conversation="conv_1")], asyncio.Event()
+    agent.goes_on.set()
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if b"output_text.delta" in message.get("body", b""):
+            raise OSError("the connection is gone")
+
+    async with serve(host.app) as client, asyncio.timeout(PATIENCE):
+        serving = asyncio.create_task(host.app(http_request(), receive, send))
+        if streams:
+            await asyncio.wait({serving})
+        else:
+            await asyncio.gather(agent.began.wait(), asked.wait())
+            serving.cancel()
+        await agent.stopped.wait()
+        while (reply := await client.post("/responses", json={"input": "b", "conversation": "conv_1"})).status != 200:
+            assert reply.status in (409, 429), reply.body
+        assert reply.json()["output"][0]["content"][0]["text"] == "fine"
+        await asyncio.wait({serving})
 
 
 async def test_a_puller_that_stands_between_two_events_is_cancelled_until_it_ends(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hostedagent.agents.source import AgentSource
@@ -58,11 +59,13 @@ class TurnContext(RequestContext):
         continuation: What the turn continues.
         permit: Its place among the turns that run at the same time.
         flow: Couples the turn to the speed of its reader.
+        on_over: Called when the driver is done with the request. A turn in the foreground must end then.
     """
 
     continuation: Continuation
     permit: Permit
     flow: FlowControl
+    on_over: Callable[[], None] | None = None
 
     @property
     def request(self) -> TurnRequest:

@@ -169,6 +169,8 @@ class Engine:
     async def abandon(self, context: TurnContext) -> None:
         """Give back what an accepted request took, unless its turn has begun; its reader is gone."""
         context.flow.end()
+        if context.on_over is not None:
+            context.on_over()
         try:
             await self._continuations.abandon(context.continuation, context.caller)
         finally:

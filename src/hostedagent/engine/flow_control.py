@@ -64,7 +64,8 @@ class FlowControl:
         while self._ahead >= MAX_AHEAD and not self._is_over:
             self._room.clear()
             try:
-                await asyncio.wait_for(self._room.wait(), _PATIENCE)
+                async with asyncio.timeout(_PATIENCE):
+                    await self._room.wait()
             except TimeoutError:
                 if not self._is_sending:  # The reader has all there is: some event was never sent.
                     self._ahead = 0

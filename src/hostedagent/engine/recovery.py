@@ -270,7 +270,8 @@ class Recoveries:
         turn = self._active.get(response_id)
         if turn is not None and turn.resuming is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(turn.resuming.begun.wait(), BEGIN_SECONDS)
+                async with asyncio.timeout(BEGIN_SECONDS):
+                    await turn.resuming.begun.wait()
 
     async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the events of a turn; the response is gone."""

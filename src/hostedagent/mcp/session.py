@@ -205,7 +205,8 @@ class ServerInTurn:
         held, self._held, self._client = self._held, None, None
         if held is not None:
             try:
-                await asyncio.wait_for(held.close(), LEAVE_SECONDS)
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await held.close()
             except Exception as error:  # noqa: BLE001 - the turn has what it needs
                 logger.debug("Leaving the MCP server %r failed: %s.", self._label, type(error).__qualname__)
 

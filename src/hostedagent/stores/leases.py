@@ -364,7 +364,8 @@ class Leases:
         lease = self._held.get(place)
         if lease is not None and lease.is_ending:
             with suppress(TimeoutError):
-                await asyncio.wait_for(lease.released.wait(), ENDING_SECONDS)
+                async with asyncio.timeout(ENDING_SECONDS):
+                    await lease.released.wait()
 
     def _owe(self, place: str, debt: _Debt) -> None:
         self._debts[place] = debt

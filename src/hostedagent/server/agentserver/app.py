@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from azure.ai.agentserver.core import get_request_context
@@ -112,9 +113,11 @@ class SdkDriver:
             turn, recovery = await self._resume(dict(request), context)
         accepted = turn.request
         handle = await self.engine.start(turn, recovery)
-        abandonment = Abandonment()
+        abandonment = Abandonment(stores=accepted.store)
         forwarding = self._forward(handle, context, cancellation_signal, accepted, abandonment)
         stopping = asyncio.create_task(forwarding, name="hostedagent-stop")
+        if not accepted.background:
+            turn.on_over = partial(self._end_with_request, handle, abandonment)
         try:
             async with aclosing(handle.events()) as events, aclosing(abandonment.watch(events)) as watched:
                 async for event in watched:
@@ -168,10 +171,15 @@ class SdkDriver:
         elif not context.shutdown.is_set():
             handle.stop("steered")
 
+    def _end_with_request(self, handle: TurnHandle, abandonment: Abandonment) -> None:
+        """End a turn in the foreground when its request has ended, also where the SDK signals nothing."""
+        if not self.engine.services.shutdown.has_begun:  # Then the end of the process ends it in time.
+            handle.stop("client")
+            abandonment.leave()
+
 
 def _leave(abandonment: Abandonment, request: TurnRequest, context: ResponseContext) -> None:
-    """What the SDK does for a stored response goes on without a client: it stores how the response ended."""
-    if context.client_cancelled and not request.store:
+    if context.client_cancelled and not request.background:
         abandonment.leave()
 
 
