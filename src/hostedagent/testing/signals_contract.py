@@ -66,7 +66,8 @@ class Listener:
 
     async def _next(self, seconds: float) -> None:
         self._grown.clear()
-        await asyncio.wait_for(self._grown.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await self._grown.wait()
 
 
 class SignalsContract:
