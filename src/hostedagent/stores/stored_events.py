@@ -117,7 +117,8 @@ class StoredEventLog:
                 return
             if reading.part == before:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(grown.wait(), self._poll)
+                    async with asyncio.timeout(self._poll):
+                        await grown.wait()
 
     async def finish(self, caller: Caller, response_id: str) -> None:
         """Mark the log complete: subscribers end after its last event."""
