@@ -119,14 +119,16 @@ def test_without_a_terminal_what_is_not_said_is_an_error(
 def test_at_a_terminal_only_what_was_not_said_is_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal("No Name\n\nworkflow\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("No Name\n\nopenai\ncode\nworkflow\n"))
 
     assert main(["init", str(folder), "--model", "gpt-6"]) == 0
 
     shown = capsys.readouterr().out
     assert "'No Name' cannot be the agent's name" in shown
     assert "Model" not in shown
-    assert "\nname: my-shop\n" in (folder / "azure.yaml").read_text()
+    assert '\nname: "my-shop"\n' in (folder / "azure.yaml").read_text()
+    assert "codeConfiguration" in (folder / "azure.yaml").read_text()
+    assert "OPENAI_API_KEY" in (folder / "main.py").read_text()
     assert "WorkflowBuilder" in (folder / "main.py").read_text()
 
 
@@ -207,6 +209,27 @@ def test_what_stands_where_the_project_is_to_be_is_told(
     assert not folder.is_dir()
 
 
+def test_add_writes_only_what_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.mkdir()
+    for name in ("main.py", LOCK):
+        (folder / name).write_text("mine")
+
+    assert main(["init", str(folder), "--yes", "--add"]) == 0
+
+    assert written(folder) == {*render(Choices(name="my-shop")), LOCK}
+    assert [(folder / name).read_text() for name in ("main.py", LOCK)] == ["mine", "mine"]
+    assert "Kept as they are: main.py." in capsys.readouterr().out
+
+
+def test_add_still_refuses_a_file_where_a_folder_must_be(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "infra").write_text("mine")
+
+    assert main(["init", str(folder), "--yes", "--add"]) == 1
+
+    assert written(folder) == {"infra"}
+
+
 def test_other_files_of_the_folder_stay(folder: Path) -> None:
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
@@ -230,9 +253,9 @@ def test_without_uv_the_command_for_the_lock_is_told(
     monkeypatch.delenv("UV")
     monkeypatch.setenv("PATH", str(folder))
 
-    assert main(["init", str(folder), "--yes"]) == 0
+    assert main(["init", str(folder), "--yes"]) == 1
 
-    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    shown = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert RELOCK in shown
     assert "uv is not installed: pip install uv" in shown
     assert not (folder / LOCK).exists()
@@ -243,9 +266,9 @@ def test_what_uv_says_is_told_with_the_command(
 ) -> None:
     uv("echo 'there is no hostedagent' >&2; exit 1")
 
-    assert main(["init", str(folder), "--yes"]) == 0
+    assert main(["init", str(folder), "--yes"]) == 1
 
-    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    shown = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert RELOCK in shown
     assert "there is no hostedagent" in shown
 

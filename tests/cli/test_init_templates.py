@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -15,10 +17,23 @@ from typing import Any
 import pytest
 import yaml
 
+from hostedagent import AgentHost
 from hostedagent.cli.doctor import checks
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.init import parse_features
-from hostedagent.templates import DEFAULT_MODEL, FEATURES, LOCK_COMMAND, Choices, render
+from hostedagent.templates import (
+    DEFAULT_MODEL,
+    DEPLOYMENTS,
+    FEATURES,
+    LOCK_COMMAND,
+    PROVIDERS,
+    Choices,
+    Deployment,
+    Provider,
+    render,
+)
+from hostedagent.testing import serve
+from tests.clients.upstream import Text, Upstream
 
 CHOICES = sorted(
     {
@@ -49,6 +64,18 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write(folder / name, Choices(name="my-shop", features=chosen)) for name, chosen in CHOICES}
 
 
+@pytest.fixture(scope="module")
+def provided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project for each provider of models, with and without a tool, in one folder."""
+    folder = tmp_path_factory.mktemp("provided")
+    return {
+        f"{provider}-{name}": write(folder / f"{provider}-{name}", Choices(name="shop", provider=provider, features=of))
+        for provider in PROVIDERS
+        for name, of in CHOICES
+        if name in ("none", "tools-workflow")
+    }
+
+
 def test_every_choice_of_features_is_another_project(projects: dict[str, Path]) -> None:
     assert list(projects) == [
         "approvals-tools",
@@ -61,8 +88,13 @@ def test_every_choice_of_features_is_another_project(projects: dict[str, Path]) 
     assert len({(folder / "main.py").read_text() for folder in projects.values()}) == len(projects)
 
 
+@pytest.mark.parametrize("kind", ["projects", "provided"])
 @pytest.mark.parametrize("command", [("check",), ("format", "--diff")])
-def test_the_python_is_linted_and_formatted(command: tuple[str, ...], projects: dict[str, Path]) -> None:
+def test_the_python_is_linted_and_formatted(
+    command: tuple[str, ...], kind: str, request: pytest.FixtureRequest
+) -> None:
+    projects: dict[str, Path] = request.getfixturevalue(kind)
+
     done = run(next(iter(projects.values())).parent, "-m", "ruff", *command, "--no-cache", ".")
 
     assert done.returncode == 0, done.stdout
@@ -79,7 +111,9 @@ def test_the_python_is_formatted_whatever_the_project_is_called(tmp_path: Path) 
     assert done.returncode == 0, done.stdout
 
 
-def test_the_python_is_typed(projects: dict[str, Path]) -> None:
+@pytest.mark.parametrize("kind", ["projects", "provided"])
+def test_the_python_is_typed(kind: str, request: pytest.FixtureRequest) -> None:
+    projects: dict[str, Path] = request.getfixturevalue(kind)
     parent = next(iter(projects.values())).parent
     roots = [{"root": name} for name in projects]
     (parent / "pyrightconfig.json").write_text(json.dumps({**PYRIGHT, "executionEnvironments": roots}))
@@ -111,11 +145,24 @@ def test_a_project_whose_agent_is_wrong_fails_its_tests(tmp_path: Path) -> None:
     assert "1 failed" in done.stdout
 
 
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("brings_wheel", [True, False])
 @pytest.mark.parametrize(("name", "features"), CHOICES, ids=[name for name, _ in CHOICES])
-def test_no_mark_and_no_placeholder_is_left(name: str, features: Any, brings_wheel: bool) -> None:
+def test_no_mark_and_no_placeholder_is_left(
+    name: str, features: Any, brings_wheel: bool, provider: Provider, deployment: Deployment
+) -> None:
     del name
-    files = render(Choices(name="seller", model="gpt-6", features=features, brings_wheel=brings_wheel))
+    files = render(
+        Choices(
+            name="seller",
+            model="gpt-6",
+            provider=provider,
+            deployment=deployment,
+            features=features,
+            brings_wheel=brings_wheel,
+        )
+    )
 
     left = [
         (path, word)
@@ -138,10 +185,26 @@ def test_another_model_has_the_version_that_azure_chooses() -> None:
     assert "param modelVersion string = ''" in other["infra/main.bicep"]
 
 
-def test_doctor_finds_nothing_in_the_files(tmp_path: Path) -> None:
-    project = Project.read(write(tmp_path, Choices(name="my-shop")), {})
+SETTINGS: dict[Provider, list[str]] = {
+    "foundry": [],
+    "azure": [],
+    "openai": ["OPENAI_API_KEY"],
+    "offline": [],
+}
+"""What only the developer knows, and `azd env set` stores. `infra` provides the others."""
 
-    assert [found for name in ("azure.yaml", "Dockerfile", "environment") for found in checks()[name](project)] == []
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_doctor_finds_only_settings_that_the_developer_has_to_make(
+    provider: Provider, deployment: Deployment, tmp_path: Path
+) -> None:
+    choices = Choices(name="my-shop", provider=provider, deployment=deployment)
+    project = Project.read(write(tmp_path, choices), {})
+
+    found = [found for name in ("azure.yaml", "Dockerfile", "environment") for found in checks()[name](project)]
+    assert {finding.code for finding in found} <= {"yaml.not_set"}
+    assert [finding.fix for finding in found] == [f"azd env set {name} VALUE" for name in SETTINGS[provider]]
 
 
 def test_the_workflow_signs_in_without_a_stored_secret_and_tests_before_it_deploys() -> None:
@@ -153,8 +216,9 @@ def test_the_workflow_signs_in_without_a_stored_secret_and_tests_before_it_deplo
     assert re.findall(r"secrets\.(\w+)", text) == ["AZD_INITIAL_ENVIRONMENT_CONFIG"]
 
 
-def test_the_environment_example_sets_what_azure_yaml_declares() -> None:
-    files = render(Choices(name="my-shop"))
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_environment_example_sets_what_azure_yaml_declares(provider: Provider) -> None:
+    files = render(Choices(name="my-shop", provider=provider))
     declared = yaml.safe_load(files["azure.yaml"])["services"]["my-shop"]["env"]
     named = re.findall(r"^(\w+)=", files[".env.example"], re.MULTILINE)
 
@@ -173,3 +237,65 @@ def test_the_documents_tell_the_command_for_the_lock() -> None:
     files = render(Choices(name="my-shop"))
 
     assert all(" ".join(LOCK_COMMAND) in files[name] for name in ("README.md", "AGENTS.md"))
+
+
+def test_code_deployment_has_no_image_and_no_registry() -> None:
+    container, code = (render(Choices(name="shop", deployment=deployment)) for deployment in DEPLOYMENTS)
+
+    assert container.keys() - code.keys() == {"Dockerfile", ".dockerignore"}
+    assert code.keys() - container.keys() == {"requirements.txt", ".agentignore"}
+    service = yaml.safe_load(code["azure.yaml"])["services"]["shop"]
+    assert service["language"] == "python"
+    assert "docker" not in service
+    assert service["codeConfiguration"]["entryPoint"] in code
+    parameters = [json.loads(files["infra/main.parameters.json"])["parameters"] for files in (container, code)]
+    assert [one["includeRegistry"]["value"] for one in parameters] == [
+        "${INCLUDE_REGISTRY=true}",
+        "${INCLUDE_REGISTRY=false}",
+    ]
+
+
+@pytest.mark.parametrize("name", ["123", "1e5", "0x1f", "true", "null", "2026-11-29", "on"])
+def test_a_name_that_yaml_would_read_otherwise_stays_a_name(name: str) -> None:
+    project = yaml.safe_load(render(Choices(name=name))["azure.yaml"])
+
+    assert project["name"] == name
+    assert project["services"][name]["name"] == name
+
+
+@pytest.mark.parametrize(("provider", "missing"), [("openai", "OPENAI_API_KEY"), ("offline", "A model")])
+def test_the_stand_in_says_so_and_is_refused_when_hosted(provider: Provider, missing: str, tmp_path: Path) -> None:
+    write(tmp_path, Choices(name="shop", provider=provider))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    load = [sys.executable, "-c", "import main"]
+
+    here = subprocess.run(load, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    hosted = subprocess.run(
+        load,
+        cwd=tmp_path,
+        env={**environment, "FOUNDRY_HOSTING_ENVIRONMENT": "hosted"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert f"{missing} is not set: an offline stand-in answers" in here.stderr
+    assert hosted.returncode == 1
+    assert f"{missing} is not set: a hosted agent needs a model." in hosted.stderr
+
+
+async def test_a_compatible_server_is_one_edit_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, Choices(name="shop", provider="openai"))
+    async with Upstream() as upstream:
+        for name, value in {
+            "OPENAI_API_KEY": "unused",
+            "OPENAI_BASE_URL": f"{upstream.url}/v1",
+            "OPENAI_MODEL": "any",
+        }.items():
+            monkeypatch.setenv(name, value)
+        upstream.script(Text("Hello from the server."))
+        agent = runpy.run_path(str(tmp_path / "main.py"))["agent"]
+        async with serve(AgentHost(agent).app) as client:
+            reply = await client.post("/responses", json={"input": "hi"})
+
+    assert reply.json()["output"][0]["content"][0]["text"] == "Hello from the server."

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 Feature: TypeAlias = Literal["tools", "approvals", "workflow"]
+Provider: TypeAlias = Literal["foundry", "azure", "openai", "offline"]
+Deployment: TypeAlias = Literal["container", "code"]
 
 FEATURES: Final[dict[Feature, str]] = {
     "tools": "a function that the model may call",
@@ -24,6 +26,31 @@ FEATURES: Final[dict[Feature, str]] = {
     "workflow": "two agents, one after the other, in place of one",
 }
 """Feature to what it adds."""
+
+PROVIDERS: Final[dict[Provider, str]] = {
+    "foundry": "a deployment in the Foundry project",
+    "azure": "a deployment of Azure OpenAI",
+    "openai": "OpenAI, or a server that is compatible with it",
+    "offline": "none yet: a stand-in, to be replaced",
+}
+"""Provider of the model to what it is."""
+
+DEPLOYMENTS: Final[dict[Deployment, str]] = {
+    "container": "an image, built in the registry",
+    "code": "a zip of the code, whose dependencies the platform installs",
+}
+"""The ways to deploy. Each is a mark, and brings files of its own."""
+
+_FILES: Final[dict[str, Deployment]] = {
+    ".agentignore": "code",
+    ".dockerignore": "container",
+    "Dockerfile": "container",
+    "requirements.txt": "code",
+}
+"""The files that only one way to deploy needs."""
+
+_REGISTRY: Final = "${INCLUDE_REGISTRY=true}"
+"""In the parameters of `infra`: code deployment needs no registry."""
 
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
 LOCK: Final = "requirements.lock"
@@ -56,6 +83,8 @@ class Choices:
     Args:
         name: Of the project, of the agent and of its azd service: lower case, digits and hyphens.
         model: The model, and the name of its deployment.
+        provider: Whose model it is.
+        deployment: How it is deployed.
         features: What `main.py` shows.
         brings_wheel: Whether `hostedagent` is a wheel in the project's folder `wheels`, and in no package index. It is
             the mark `wheel`.
@@ -63,6 +92,8 @@ class Choices:
 
     name: str
     model: str = DEFAULT_MODEL
+    provider: Provider = "foundry"
+    deployment: Deployment = "container"
     features: frozenset[Feature] = frozenset({"tools"})
     brings_wheel: bool = False
 
@@ -73,7 +104,11 @@ def render(choices: Choices) -> dict[str, str]:
     Raises:
         FileNotFoundError: The installation has no `infra` folder.
     """
-    return {name: _rendered(path.read_text(encoding="utf-8"), choices) for name, path in sorted(_sources())}
+    return {
+        name: _rendered(path.read_text(encoding="utf-8"), choices)
+        for name, path in sorted(_sources())
+        if _FILES.get(name, choices.deployment) == choices.deployment
+    }
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
@@ -89,10 +124,13 @@ def _sources() -> Iterator[tuple[str, Path]]:
 
 
 def _rendered(text: str, choices: Choices) -> str:
-    marks = choices.features | ({"wheel"} if choices.brings_wheel else frozenset[str]())
+    wheel = {"wheel"} if choices.brings_wheel else frozenset[str]()
+    marks = choices.features | {choices.provider, choices.deployment} | wheel
     chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), marks))
     if choices.model != DEFAULT_MODEL:
         chosen = chosen.replace(f"`{_MODEL_VERSION}`", "Azure's choice").replace(_MODEL_VERSION, "")
+    if choices.deployment == "code":
+        chosen = chosen.replace(_REGISTRY, _REGISTRY.replace("true", "false"))
     for placeholder, value in (
         (_NAME, choices.name),
         (DEFAULT_MODEL, choices.model),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .event_log_contract import EventLogContract
     from .events import EventLog
     from .gate import Gate
-    from .offline import ModelCall, OfflineChatClient
+    from .offline import ModelCall, OfflineChatClient, offline_model
     from .openai import httpx_transport, openai_client
     from .responses_contract import ResponseRepositoryContract
     from .scripted import AgentCall, ScriptedAgent
@@ -36,6 +36,7 @@ __all__ = [
     "SignalsContract",
     "StoreContract",
     "httpx_transport",
+    "offline_model",
     "openai_client",
     "serve",
 ]
@@ -55,6 +56,7 @@ _HOME = {
     "SignalsContract": "signals_contract",
     "StoreContract": "store_contract",
     "httpx_transport": "openai",
+    "offline_model": "offline",
     "openai_client": "openai",
     "serve": "client",
 }

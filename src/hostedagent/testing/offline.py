@@ -11,6 +11,7 @@ import copy
 import inspect
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, cast
@@ -27,6 +28,9 @@ from agent_framework import (
     UsageDetails,
 )
 from agent_framework.observability import ChatTelemetryLayer
+
+from hostedagent.errors import ConfigurationError
+from hostedagent.platform import is_hosted
 
 from . import rules
 from .gate import Pause, wait_at
@@ -168,6 +172,21 @@ class OfflineChatClient(FunctionInvocationLayer[Any], ChatMiddlewareLayer[Any], 
         assert client.calls[0].transcript == ["user: hi"]
         ```
     """
+
+
+def offline_model(*, missing: str) -> OfflineChatClient:
+    """A stand-in for the model of a project whose model is not set yet; says so on standard error.
+
+    Args:
+        missing: The setting that would name the model.
+
+    Raises:
+        ConfigurationError: The process is hosted, where a stand-in would answer real users.
+    """
+    if is_hosted():
+        raise ConfigurationError(f"{missing} is not set: a hosted agent needs a model. Set it in azure.yaml.")
+    print(f"{missing} is not set: an offline stand-in answers, by fixed rules.", file=sys.stderr)
+    return OfflineChatClient()
 
 
 class _ModelReply:

@@ -13,7 +13,16 @@ from typing import Any, Final, TypeVar, cast
 import click
 
 from hostedagent.cli.group import fail
-from hostedagent.templates import DEFAULT_MODEL, FEATURES, Choices, Feature
+from hostedagent.templates import (
+    DEFAULT_MODEL,
+    DEPLOYMENTS,
+    FEATURES,
+    PROVIDERS,
+    Choices,
+    Deployment,
+    Feature,
+    Provider,
+)
 
 T = TypeVar("T")
 
@@ -31,14 +40,22 @@ class InitOptions:
 
     folder: str
     name: str | None
+    provider: Provider | None
     model: str | None
     features: str | None
+    deploy: Deployment | None
+    add: bool
     yes: bool
 
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", default=".")
 @click.option("--name", help="The agent's name.  [default: made from the folder's]")
+@click.option(
+    "--provider",
+    type=click.Choice(list(PROVIDERS)),
+    help="Whose model: " + "; ".join(f"{name}: {what}" for name, what in PROVIDERS.items()) + ".  [default: foundry]",
+)
 @click.option("--model", help=f"The model, and the name of its deployment.  [default: {DEFAULT_MODEL}]")
 @click.option(
     "--features",
@@ -47,21 +64,27 @@ class InitOptions:
     + "; ".join(f"{name}: {what}" for name, what in FEATURES.items())
     + ".  [default: tools]",
 )
+@click.option(
+    "--deploy",
+    type=click.Choice(list(DEPLOYMENTS)),
+    help="How: " + "; ".join(f"{name}: {what}" for name, what in DEPLOYMENTS.items()) + ".  [default: container]",
+)
+@click.option("--add", is_flag=True, help="Write only the files that do not exist yet.")
 @click.option("--yes", is_flag=True, help="Ask nothing; take the default of what is not given.")
 def command(**options: Any) -> int:
     """Create a project that runs here at once, without a model or a network, and deploys with `azd up`.
 
     DIR is its folder, by default the current one. Nothing that exists is overwritten: if one of the files exists,
-    nothing is written at all.
+    nothing is written at all, unless --add is given.
     """
     return create(InitOptions(**options))
 
 
 def create(options: InitOptions) -> int:
-    """Write the project; 1 when a file is in the way, 2 when a choice is invalid."""
-    from hostedagent.cli.init.lock import make_lock
+    """Write the project; 1 when a file is in the way or the lock cannot be made, 2 when a choice is invalid."""
+    from hostedagent.cli.init.lock import NoLock, make_lock
     from hostedagent.cli.init.origin import WHEELS, bring_wheel, installed_from
-    from hostedagent.cli.init.writing import FilesInTheWay, write
+    from hostedagent.cli.init.writing import FilesInTheWay, missing, write
     from hostedagent.templates import LOCK, render
 
     folder = Path(options.folder)
@@ -72,16 +95,24 @@ def create(options: InitOptions) -> int:
         return _fail(str(error), 2)
     except FileNotFoundError as error:
         return _fail(str(error), 1)
+    new = missing(folder, files) if options.add else files
+    reserved = [name for name in (LOCK, WHEELS) if not (options.add and (folder / name).exists())]
     try:
-        write(folder, files, reserved=[LOCK, WHEELS])
+        write(folder, new, reserved=reserved)
     except FilesInTheWay as error:
         return _fail(str(error), 1)
     except OSError as error:
         return _fail(f"{error.filename or folder} could not be written: {error.strerror or error}.", 1)
-    print(f"Wrote {len(files)} files to {folder}.", flush=True)
-    if origin is not None:
+    print(f"Wrote {len(new)} files to {folder}.", flush=True)
+    if kept := sorted(files.keys() - new.keys()):
+        print(f"Kept as they are: {', '.join(kept)}.", flush=True)
+    if origin is not None and WHEELS in reserved:
         print(bring_wheel(origin, folder), flush=True)
-    print(make_lock(folder))
+    if LOCK in reserved:
+        try:
+            print(make_lock(folder))
+        except NoLock as error:
+            return _fail(str(error), 1)
     enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
     print(f"\nNext:  {enter}uv run hostedagent run\n       uv run pytest\n       azd up")
     return 0
@@ -104,7 +135,11 @@ def choose(options: InitOptions, folder: Path) -> Choices:
     known = ", ".join(FEATURES)
     return Choices(
         name=_answer(said["name"], "Name of the agent", name_from(folder), parse_name, asks=asks),
+        provider=_answer(options.provider, f"Provider ({', '.join(PROVIDERS)})", "foundry", parse_provider, asks=asks),
         model=_answer(said["model"], "Model", DEFAULT_MODEL, parse_model, asks=asks),
+        deployment=_answer(
+            options.deploy, f"Deployment ({', '.join(DEPLOYMENTS)})", "container", parse_deployment, asks=asks
+        ),
         features=_answer(said["features"], f"Features ({known}, or none)", "tools", parse_features, asks=asks),
     )
 
@@ -138,6 +173,28 @@ def parse_model(text: str) -> str:
         raise WrongChoice(
             f"{text!r} cannot be a model's name: letters, digits, dots, hyphens and underscores, up to 64."
         )
+    return text
+
+
+def parse_provider(text: str) -> Provider:
+    """A provider of models.
+
+    Raises:
+        WrongChoice: It is none.
+    """
+    if text not in PROVIDERS:
+        raise WrongChoice(f"There is no provider {text!r}. There are: {', '.join(PROVIDERS)}.")
+    return text
+
+
+def parse_deployment(text: str) -> Deployment:
+    """A way to deploy.
+
+    Raises:
+        WrongChoice: It is none.
+    """
+    if text not in DEPLOYMENTS:
+        raise WrongChoice(f"There is no deployment {text!r}. There are: {', '.join(DEPLOYMENTS)}.")
     return text
 
 

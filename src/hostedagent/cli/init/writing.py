@@ -1,4 +1,4 @@
-"""Writes a project's files into a folder in which none of them exists yet."""
+"""Writes a project's files into a folder, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ class FilesInTheWay(Exception):
     """Some of the files exist; the message is for the user and names them."""
 
 
+def missing(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """The files that do not exist in a folder yet."""
+    return {name: text for name, text in files.items() if not _exists(folder / name)}
+
+
 def write(folder: Path, files: Mapping[str, str], *, reserved: Iterable[str] = ()) -> None:
     """Write all files, or none.
 
     Args:
-        folder: Made if it is not there.
+        folder: Created if it does not exist.
         files: Path below the folder to text.
         reserved: Paths that must be free as well, for what is written later.
 
@@ -28,7 +33,7 @@ def write(folder: Path, files: Mapping[str, str], *, reserved: Iterable[str] = (
     if taken := sorted(set(_taken(folder, [*files, *reserved]))):
         raise FilesInTheWay(
             f"Nothing was written, for init overwrites nothing. In {folder} there is already: {', '.join(taken)}. "
-            f"Choose another folder, or move these away."
+            f"Choose another folder, move these away, or add what is missing with --add."
         )
     for name, text in files.items():
         path = folder / name

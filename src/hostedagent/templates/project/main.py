@@ -1,13 +1,21 @@
 """my-agent: what is served, in the same way on your machine and as a hosted agent on Microsoft Foundry."""
 
+#? !offline
 import os
+#?
 from typing import Literal  #? tools
+#? !offline
 
+#?
+#? offline tools
+
+#?
 from agent_framework import Agent, SupportsChatGetResponse, WorkflowBuilder, tool  #? workflow tools
 from agent_framework import Agent, SupportsChatGetResponse, WorkflowBuilder  #? workflow !tools
 from agent_framework import Agent, SupportsChatGetResponse, tool  #? !workflow tools
 from agent_framework import Agent, SupportsChatGetResponse  #? !workflow !tools
 from hostedagent import AgentHost
+from hostedagent.testing import offline_model
 
 INSTRUCTIONS = "You help the customers of a shop. Answer in one or two sentences."
 #? tools
@@ -31,17 +39,40 @@ def cancel_order(order: Literal["A1", "B2"]) -> str:
 
 
 def chat_client() -> SupportsChatGetResponse:
-    """The model: a deployment in your Foundry project or, where no project is set, a stand-in that works offline."""
+    """The model: a deployment in your Foundry project or, where no project is set, a stand-in that works offline."""  #? foundry
+    """The model: a deployment of Azure OpenAI or, where no endpoint is set, a stand-in that works offline."""  #? azure
+    """The model: OpenAI's or a compatible server's or, where no key is set, a stand-in that works offline."""  #? openai
+    """The model: a stand-in that works offline and follows fixed rules. Put your own chat client here."""  #? offline
+#? foundry
     endpoint = os.environ.get("FOUNDRY_PROJECT_ENDPOINT")
     if not endpoint:
-        from hostedagent.testing import OfflineChatClient
-
-        return OfflineChatClient()
+        return offline_model(missing="FOUNDRY_PROJECT_ENDPOINT")
     from agent_framework.foundry import FoundryChatClient
     from azure.identity.aio import DefaultAzureCredential
 
     model = os.environ["AZURE_AI_MODEL_DEPLOYMENT_NAME"]
     return FoundryChatClient(project_endpoint=endpoint, model=model, credential=DefaultAzureCredential())
+#?
+#? azure
+    endpoint = os.environ.get("AZURE_OPENAI_ENDPOINT")
+    if not endpoint:
+        return offline_model(missing="AZURE_OPENAI_ENDPOINT")
+    from agent_framework.openai import OpenAIChatClient
+    from azure.identity.aio import DefaultAzureCredential
+
+    model = os.environ["AZURE_OPENAI_MODEL"]
+    return OpenAIChatClient(model, azure_endpoint=endpoint, credential=DefaultAzureCredential())
+#?
+#? openai
+    key = os.environ.get("OPENAI_API_KEY")
+    if not key:
+        return offline_model(missing="OPENAI_API_KEY")
+    from agent_framework.openai import OpenAIChatCompletionClient
+
+    # OPENAI_BASE_URL names a compatible server. Every one of them speaks Chat Completions.
+    return OpenAIChatCompletionClient(os.environ["OPENAI_MODEL"], api_key=key)
+#?
+    return offline_model(missing="A model")  #? offline
 #? !workflow
 
 
