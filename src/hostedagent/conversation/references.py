@@ -46,7 +46,7 @@ async def resolve_named(
     check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
         history = await read_items(repository, caller, history_ids)
-        request = replace(request, history=history, input=check_answers(history, request.input))
+        request = replace(request, history=history, input=check_answers(history, request.input, request.reader))
     return request
 
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from hostedagent.agents.workflow_types import TEXTS, coerce, resolve
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.request.turn_request import TurnRequest, read_item
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Item
 from hostedagent.stores.approvals import Answer
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
@@ -48,7 +49,7 @@ def read_responses(
             )
         if open_request.request_id in responses:
             raise InvalidRequest(f"{param} {item['call_id']!r} is answered twice.", param=param)
-        responses[open_request.request_id] = _response(open_request, item, f"input[{n}]")
+        responses[open_request.request_id] = _response(open_request, item, f"input[{n}]", request.reader)
     said = [(n, item) for n, item in items if item.get("type") == "message" and item.get("role") != "assistant"]
     if not responses and not answers:
         return _plain_answer(state.requests, said, state)
@@ -91,10 +92,10 @@ def is_question(item: Item) -> bool:
     return isinstance(arguments, dict) and set(cast("Item", arguments)) == {"request", "response_schema"}
 
 
-def _response(request: OpenRequest, item: Item, param: str) -> Any:
+def _response(request: OpenRequest, item: Item, param: str, reader: ItemReader) -> Any:
     if request.kind == "info":
         return coerce(resolve(request.answer), item.get("output"), f"{param}.output")
-    return read_item(item, param)[0]
+    return reader.read_input(item, param)[0]
 
 
 def _plain_answer(

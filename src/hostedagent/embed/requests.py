@@ -81,9 +81,13 @@ def create_conversation_id() -> str:
 
 
 def _messages(request: TurnRequest, policy: CallerPolicy, *, is_whole: bool) -> list[Message]:
-    instructions = request.options.instructions
     return to_messages(
-        (), request.input, trusts_roles=policy.trusts_roles, is_whole=is_whole, instructions=instructions
+        (),
+        request.input,
+        trusts_roles=policy.trusts_roles,
+        is_whole=is_whole,
+        instructions=request.options.instructions,
+        reader=request.reader,
     )
 
 

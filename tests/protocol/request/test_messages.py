@@ -8,6 +8,7 @@ from agent_framework import Content, Message
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.transcript.messages import check_answers, to_messages
+from hostedagent.protocol.transcript.reading import ItemReader
 
 Item = dict[str, Any]
 NO_RESULT = "[This call was never answered.]"
@@ -153,14 +154,17 @@ def test_a_callers_instructions_are_its_own_words_unless_trusted(role: str) -> N
     ],
 )
 def test_a_new_answer_must_fit_an_open_call(history: list[Item], new: list[Item], param: str) -> None:
-    for check in (lambda: check_answers(history, new), lambda: to_messages(history, new, trusts_roles=False)):
+    for check in (
+        lambda: check_answers(history, new, ItemReader()),
+        lambda: to_messages(history, new, trusts_roles=False),
+    ):
         with pytest.raises(InvalidRequest) as refused:
             check()
         assert refused.value.param == param
 
 
 def test_an_answer_to_a_call_of_the_history_fits() -> None:
-    check_answers([call("1")], [output("1")])
+    check_answers([call("1")], [output("1")], ItemReader())
 
     assert lines([call("1")], [output("1")]) == ["assistant: ->1", "tool: <-1=1"]
 

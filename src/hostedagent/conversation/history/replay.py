@@ -71,6 +71,7 @@ class ReplayHistory:
             "resumes": request.options.tools.names if continuation.snapshot.session is not None else None,
             "made": continuation.made,
             "instructions": request.options.instructions,
+            "reader": request.reader,
         }
         if session is None or not reads_session(agent):
             return Feed(to_messages(items, request.input, **given), session)

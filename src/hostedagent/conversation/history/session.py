@@ -169,6 +169,7 @@ def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAg
         is_whole=False,
         made=continuation.made,
         instructions=request.options.instructions,
+        reader=request.reader,
     )
     return Feed(messages, open_session(request, continuation, agent), agent=agent)
 

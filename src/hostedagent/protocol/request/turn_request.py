@@ -16,9 +16,9 @@ from hostedagent.identity import (
     enter_context,
 )
 from hostedagent.options import CallerPolicy
-from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.content.parts import is_part_type
 from hostedagent.protocol.request.options import RunOptions, parse_options
+from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.transcript.tool_pairing import is_empty
 from hostedagent.protocol.types import Item, Json
 
@@ -49,6 +49,7 @@ class TurnRequest:
         sandbox_session_id: `agent_session_id`: the platform's sandbox session.
         caller: Whose turn it is.
         client_headers: The request's `x-client-*` headers, names in lower case.
+        reader: Reads the turn's items; has read the input.
     """
 
     input: tuple[Item, ...]
@@ -65,6 +66,7 @@ class TurnRequest:
     sandbox_session_id: str | None = None
     caller: Caller = field(default_factory=Caller)
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    reader: ItemReader = field(default_factory=ItemReader, repr=False, compare=False)
 
     @classmethod
     def parse(cls, body: Mapping[str, Json], policy: CallerPolicy) -> TurnRequest:
@@ -124,7 +126,7 @@ class TurnRequest:
         """
         has_content = self.has_references()
         for n, item in enumerate(self.input):
-            contents = read_item(item, f"input[{n}]")
+            contents = self.reader.read_input(item, f"input[{n}]")
             _check_parts(item, f"input[{n}].content")
             has_content = has_content or any(map(_has_content, contents))
         if not has_content:
@@ -146,27 +148,6 @@ def _check_parts(item: Item, param: str) -> None:
         if not is_part_type(kind := part.get("type")):
             place = f"{param}[{n}].type"
             raise InvalidRequest(f"{place} {kind!r:.80} is not a type of content.", param=place)
-
-
-def read_item(item: Item, param: str) -> Sequence[Content]:
-    """Read one input item's contents.
-
-    Raises:
-        InvalidRequest: `param` is the path from the body's root.
-    """
-    kind = item.get("type")
-    if kind == "item_reference":
-        if not isinstance(item.get("id"), str):
-            raise InvalidRequest(f"{param}.id must be the id of a stored item.", param=f"{param}.id")
-        return ()
-    codec = BY_ITEM.get(str(kind))
-    if codec is None or codec.read is None:
-        raise InvalidRequest(f"{param}.type {kind!r} is not an input item type.", param=f"{param}.type")
-    try:
-        return codec.read(item)
-    except InvalidRequest as error:
-        path = f"{param}.{error.param}" if error.param else param
-        raise InvalidRequest(f"{param}: {error.message}", param=path) from None
 
 
 def _has_content(content: Content) -> bool:

@@ -1,29 +1,24 @@
 """Items to messages: history and input are read item by item and become one transcript.
 
-Input was checked at the door and is read again here with its history beside it; a stored item that cannot be read
-stands as a placeholder. See `questions.py` for approvals and `transcript.py` for the rules of providers.
+See `reading.py` for items that cannot be read, `approvals.py` for approvals and `tool_pairing.py` for the rules of
+providers.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from agent_framework import Content, Message
 
-from hostedagent.errors import InvalidRequest
-from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.content.own_calls import OwnCalls, function_items
-from hostedagent.protocol.request.turn_request import read_item
 from hostedagent.protocol.stream.interrupted import is_cut_off
 from hostedagent.protocol.transcript.approvals import NO_ANSWERS, Answered, settle_questions
+from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.transcript.text_files import with_text_files
 from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Paired, pair
 from hostedagent.protocol.types import Item
-
-logger = logging.getLogger(__name__)
 
 
 class Transcript(NamedTuple):
@@ -48,6 +43,7 @@ def to_messages(
     resumes: frozenset[str] | None = None,
     made: Sequence[Item] = (),
     instructions: str | None = None,
+    reader: ItemReader | None = None,
 ) -> list[Message]:
     """Build the transcript of a turn.
 
@@ -62,6 +58,7 @@ def to_messages(
             calls that were made together with a call that the input answers. `None` when there is none to resume.
         made: What this turn did before it was interrupted.
         instructions: The caller's instructions for this turn: a system message of the caller in front of everything.
+        reader: Reads the items; by default, a new one.
 
     Returns:
         Messages, each with a `message_id` of its own.
@@ -69,7 +66,7 @@ def to_messages(
     Raises:
         InvalidRequest: An input item answers a call that does not exist, or that was answered before.
     """
-    entries = settle_questions(_read(history, new, trusts_roles, made), answered)
+    entries = settle_questions(_read(reader or ItemReader(), history, new, trusts_roles, made), answered)
     entries = [*_instruct(instructions, trusts_roles), *entries]
     entries, results = pair(entries) if is_whole else Paired(entries, {})
     fold = Fold(results, is_whole, _answered_calls(entries), resumes)
@@ -86,6 +83,7 @@ def split_messages(
     made: Sequence[Item] = (),
     first_new: int = 0,
     instructions: str | None = None,
+    reader: ItemReader | None = None,
 ) -> Transcript:
     """Build the transcript of a turn, divided into what earlier turns left and what this turn adds.
 
@@ -100,11 +98,12 @@ def split_messages(
         made: As for `to_messages`; part of this turn.
         first_new: The first item of `new` that this turn adds; those before it are the caller's copy of the history.
         instructions: As for `to_messages`; in front of the history.
+        reader: As for `to_messages`.
 
     Raises:
         InvalidRequest: As for `to_messages`.
     """
-    entries = settle_questions(_read(history, new, trusts_roles, made, first_new), answered)
+    entries = settle_questions(_read(reader or ItemReader(), history, new, trusts_roles, made, first_new), answered)
     entries = [*_instruct(instructions, trusts_roles), *entries]
     entries, results = pair(entries)
     fold = Fold(results, True, _answered_calls(entries), resumes, is_split=True)
@@ -136,7 +135,7 @@ def _answered_calls(entries: Sequence[Entry]) -> frozenset[str]:
     return frozenset(content.call_id or "" for content in new if content.type == "function_result")
 
 
-def check_answers(history: Sequence[Item], new: Sequence[Item]) -> tuple[Item, ...]:
+def check_answers(history: Sequence[Item], new: Sequence[Item], reader: ItemReader) -> tuple[Item, ...]:
     """Check that each result in the input answers a call that has no answer yet.
 
     Returns:
@@ -145,7 +144,7 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> tuple[Item, .
     Raises:
         InvalidRequest: A result answers nothing, or a call of the input has the id of another open call.
     """
-    entries = settle_questions(_read(history, new, trusts_roles=False), NO_ANSWERS)
+    entries = settle_questions(_read(reader, history, new, trusts_roles=False), NO_ANSWERS)
     repeats = {
         before.param
         for before, after in zip(entries, pair(entries).entries, strict=True)
@@ -155,7 +154,12 @@ def check_answers(history: Sequence[Item], new: Sequence[Item]) -> tuple[Item, .
 
 
 def _read(
-    history: Sequence[Item], new: Sequence[Item], trusts_roles: bool, made: Sequence[Item] = (), first_new: int = 0
+    reader: ItemReader,
+    history: Sequence[Item],
+    new: Sequence[Item],
+    trusts_roles: bool,
+    made: Sequence[Item] = (),
+    first_new: int = 0,
 ) -> list[Entry]:
     calls = OwnCalls()
     history = [item for _, item in calls.items(history)]
@@ -166,7 +170,7 @@ def _read(
 
     def stored(items: Sequence[Item]) -> list[Entry]:
         return [
-            _read_history(item, trusts_roles)
+            _entry(item, reader.read_stored(item), trusts_roles, None)
             for item in items
             if not is_cut_off(item) and (not _is_half_a_call(item) or item.get("call_id") in answered)
         ]
@@ -174,28 +178,13 @@ def _read(
     entries = stored(history)
     for n, item in numbered:
         param = f"input[{n}]"
-        entries.append(_entry(item, read_item(item, param), trusts_roles, param, is_new=n >= first_new))
+        entries.append(_entry(item, reader.read_input(item, param), trusts_roles, param, is_new=n >= first_new))
     return [*entries, *(entry._replace(is_new=True) for entry in stored(made))]
 
 
 def _is_half_a_call(item: Item) -> bool:
     """Whether a call was cut off while its arguments came in: the model would have to answer for half a call."""
     return item.get("status") == "incomplete" and item.get("type") in ("function_call", "custom_tool_call")
-
-
-def _read_history(item: Item, trusts_roles: bool) -> Entry:
-    """Read a stored item; one that cannot be read stands as a text that names it, and poisons nothing."""
-    kind = str(item.get("type"))
-    codec = BY_ITEM.get(kind)
-    try:
-        contents = codec.read(item) if codec is not None and codec.read is not None else None
-    except InvalidRequest:
-        contents = None
-    if contents is None:
-        logger.warning("A stored item of type %r cannot be read; the model sees a placeholder.", kind)
-        count_left_out("placeholder", kind)
-        contents = [Content.from_text(f"[{kind} that this agent cannot read]")]
-    return _entry(item, contents, trusts_roles, None)
 
 
 def _entry(

@@ -1,0 +1,75 @@
+"""Reads items to contents, each item once.
+
+A request is read at the door, so that what cannot be read is refused before anything is stored. The transcript of its
+turn uses what was read there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from agent_framework import Content
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.observability.metrics import count_left_out
+from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.types import Item
+
+logger = logging.getLogger(__name__)
+
+
+class ItemReader:
+    """Reads the items of one turn, and keeps the contents of each."""
+
+    def __init__(self) -> None:
+        self._contents: dict[int, tuple[Item, Sequence[Content]]] = {}
+
+    def read_input(self, item: Item, param: str) -> Sequence[Content]:
+        """The contents of an input item.
+
+        Raises:
+            InvalidRequest: It cannot be read; the error's `param` is the path from the body's root.
+        """
+        if (known := self._contents.get(id(item))) is not None:
+            return known[1]
+        return self._keep(item, _read_input(item, param))
+
+    def read_stored(self, item: Item) -> Sequence[Content]:
+        """The contents of a stored item; for one that cannot be read, a text that names it."""
+        if (known := self._contents.get(id(item))) is not None:
+            return known[1]
+        return self._keep(item, _read_stored(item))
+
+    def _keep(self, item: Item, contents: Sequence[Content]) -> Sequence[Content]:
+        self._contents[id(item)] = (item, contents)  # With the item, so that no other gets its id.
+        return contents
+
+
+def _read_input(item: Item, param: str) -> Sequence[Content]:
+    kind = item.get("type")
+    if kind == "item_reference":
+        if not isinstance(item.get("id"), str):
+            raise InvalidRequest(f"{param}.id must be the id of a stored item.", param=f"{param}.id")
+        return ()
+    codec = BY_ITEM.get(str(kind))
+    if codec is None or codec.read is None:
+        raise InvalidRequest(f"{param}.type {kind!r} is not an input item type.", param=f"{param}.type")
+    try:
+        return codec.read(item)
+    except InvalidRequest as error:
+        path = f"{param}.{error.param}" if error.param else param
+        raise InvalidRequest(f"{param}: {error.message}", param=path) from None
+
+
+def _read_stored(item: Item) -> Sequence[Content]:
+    kind = str(item.get("type"))
+    codec = BY_ITEM.get(kind)
+    try:
+        if codec is not None and codec.read is not None:
+            return codec.read(item)
+    except InvalidRequest:
+        pass
+    logger.warning("A stored item of type %r cannot be read; the model sees a placeholder.", kind)
+    count_left_out("placeholder", kind)
+    return (Content.from_text(f"[{kind} that this agent cannot read]"),)
