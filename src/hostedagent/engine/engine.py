@@ -28,6 +28,7 @@ from hostedagent.identity import Caller
 from hostedagent.outcomes import StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.stores.base import FIRST_PAGE, Page
 
 STOPPING: Final = "The server is being stopped. Send the request again."
 
@@ -251,22 +252,11 @@ class Engine:
         await self.forget(caller, response_id)
         await self.store.delete(caller, response_id)
 
-    async def input_items(
-        self,
-        caller: Caller,
-        response_id: str,
-        *,
-        limit: int = 20,
-        ascending: bool = False,
-        after: str | None = None,
-        before: str | None = None,
-    ) -> list[Item]:
+    async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items of a response, the history before it included.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
         """
         await self.check_owner(caller, response_id)
-        return await self.store.input_items(
-            caller, response_id, limit=limit, ascending=ascending, after=after, before=before
-        )
+        return await self.store.input_items(caller, response_id, page)

@@ -17,7 +17,7 @@ from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
-from hostedagent.stores.base import ResponseRepository, StoreConflict, StoreNotFound
+from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
 from hostedagent.stores.running import DIED, Running
 
 MAX_OWNERS: Final = 4_000
@@ -188,20 +188,9 @@ class ResponseStore:
         if self.journaled is not None:
             await self.journaled.discard(caller, response_id)
 
-    async def input_items(
-        self,
-        caller: Caller,
-        response_id: str,
-        *,
-        limit: int = 20,
-        ascending: bool = False,
-        after: str | None = None,
-        before: str | None = None,
-    ) -> list[Item]:
+    async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items of a response."""
-        return await self._repository.input_items(
-            caller, response_id, limit=limit, ascending=ascending, after=after, before=before
-        )
+        return await self._repository.input_items(caller, response_id, page)
 
     async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
         """Items by id, `None` for each that does not exist."""

@@ -36,7 +36,7 @@ from hostedagent.server.admission import Trust, read_request, refuse_media
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
 from hostedagent.server.serve import Signalled
-from hostedagent.stores.base import LoggedEvent
+from hostedagent.stores.base import LoggedEvent, Page
 
 logger = logging.getLogger(__name__)
 
@@ -215,20 +215,14 @@ class ResponsesDriver:
         order = query.get("order", "desc").lower()
         if order not in ("asc", "desc"):
             raise InvalidRequest("order must be 'asc' or 'desc'.", param="order")
-        found = await self.responses.engine.input_items(
-            exchange.caller,
-            exchange.response_id,
-            limit=limit + 1,
-            ascending=order == "asc",
-            after=query.get("after"),
-            before=query.get("before"),
-        )
-        page = [public_item(item) for item in found[:limit]]
-        ids = [item["id"] for item in page]
+        page = Page(limit=limit + 1, ascending=order == "asc", after=query.get("after"), before=query.get("before"))
+        found = await self.responses.engine.input_items(exchange.caller, exchange.response_id, page)
+        items = [public_item(item) for item in found[:limit]]
+        ids = [item["id"] for item in items]
         await exchange.json(
             {
                 "object": "list",
-                "data": page,
+                "data": items,
                 "first_id": ids[0] if ids else None,
                 "last_id": ids[-1] if ids else None,
                 "has_more": len(found) > limit,

@@ -224,6 +224,34 @@ class Signals(Liveness, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which items of a list are asked for.
+
+    Args:
+        limit: The greatest number of items.
+        ascending: Whether the oldest item comes first.
+        after: The id of the item that the page follows; the page begins the list when there is no such item.
+        before: The id of the item that the page precedes; the page ends the list when there is no such item.
+    """
+
+    limit: int = 20
+    ascending: bool = False
+    after: str | None = None
+    before: str | None = None
+
+    def select(self, items: Sequence[Item]) -> list[Item]:
+        """The page of items that are given oldest first."""
+        ordered = items if self.ascending else items[::-1]
+        ids = [item.get("id") for item in ordered]
+        start = ids.index(self.after) + 1 if self.after in ids else 0
+        end = ids.index(self.before) if self.before in ids else len(ordered)
+        return list(ordered[start:end][: self.limit])
+
+
+FIRST_PAGE: Final = Page()
+
+
 class ResponseRepository(Protocol):
     """Keeps responses, their items, and the order of conversations.
 
@@ -275,16 +303,7 @@ class ResponseRepository(Protocol):
         """
         ...
 
-    async def input_items(
-        self,
-        caller: Caller,
-        response_id: str,
-        *,
-        limit: int = 20,
-        ascending: bool = False,
-        after: str | None = None,
-        before: str | None = None,
-    ) -> list[Item]:
+    async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items, the history before the response included.
 
         Raises:

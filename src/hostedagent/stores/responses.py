@@ -18,7 +18,18 @@ from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreNotFound, StoreUnavailable, Write
+from hostedagent.stores.base import (
+    ABSENT,
+    FIRST_PAGE,
+    Etag,
+    Key,
+    Page,
+    Store,
+    StoreConflict,
+    StoreNotFound,
+    StoreUnavailable,
+    Write,
+)
 
 RESPONSE: Final = "response"
 ITEM: Final = "item"
@@ -117,23 +128,13 @@ class StoredResponses:
             )
             self._remember(caller, response_id, _link_of(tombstone))
 
-    async def input_items(
-        self,
-        caller: Caller,
-        response_id: str,
-        *,
-        limit: int = 20,
-        ascending: bool = False,
-        after: str | None = None,
-        before: str | None = None,
-    ) -> list[Item]:
+    async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items, history first; raises `StoreNotFound`."""
         with StoreCall("responses", "get_input_items"):
             record, _ = await self._existing(caller, response_id)
             history = await self._chain(caller, record["previous"])
             found = await self._items(caller, [*history, *record["input_ids"]])
-        items = [item for item in found if item is not None]
-        return _page(items if ascending else items[::-1], limit, after, before)
+        return page.select([item for item in found if item is not None])
 
     async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
         """Items by id, `None` for each that does not exist."""
@@ -272,13 +273,6 @@ def _link_of(record: Mapping[str, Any]) -> _Link:
     response = record["response"]
     counts = response is not None and response.get("status") in COUNTED
     return _Link(record["previous"], tuple(_item_ids(record)) if counts else ())
-
-
-def _page(items: list[Item], limit: int, after: str | None, before: str | None) -> list[Item]:
-    ids = [item.get("id") for item in items]
-    start = ids.index(after) + 1 if after in ids else 0
-    end = ids.index(before) if before in ids else len(items)
-    return items[start:end][:limit]
 
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.types import Item
-from hostedagent.stores.base import ResponseRepository, StoreConflict, StoreNotFound
+from hostedagent.stores.base import Page, ResponseRepository, StoreConflict, StoreNotFound
 
 ADA: Final = Caller(Scope("user:ada"))
 BOB: Final = Caller(Scope("user:bob"))
@@ -207,7 +207,7 @@ class ResponseRepositoryContract:
         await put(repository, "b", "a")
 
         async def page(**paging: Any) -> list[str]:
-            return [str(item["id"]) for item in await repository.input_items(ADA, "b", **paging)]
+            return [str(item["id"]) for item in await repository.input_items(ADA, "b", Page(**paging))]
 
         assert await page(ascending=True) == ["a-in", "a-out", "b-in"]
         assert await page() == ["b-in", "a-out", "a-in"]

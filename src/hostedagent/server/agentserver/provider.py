@@ -12,7 +12,7 @@ from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context, has_request
-from hostedagent.stores.base import StoreConflict, StoreError, StoreNotFound, StoreRejected
+from hostedagent.stores.base import Page, StoreConflict, StoreError, StoreNotFound, StoreRejected
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses import PlatformContext
@@ -83,9 +83,8 @@ class Provider:
     ) -> Any:
         """A page of the input items of a response."""
         async with _translated():
-            return await self._store.input_items(
-                _caller(context), response_id, limit=limit, ascending=ascending, after=after, before=before
-            )
+            page = Page(limit=limit, ascending=ascending, after=after, before=before)
+            return await self._store.input_items(_caller(context), response_id, page)
 
     async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> Any:
         """Items by id, `None` for each that does not exist."""

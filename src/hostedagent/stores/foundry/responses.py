@@ -30,6 +30,8 @@ from hostedagent.observability.metrics import StoreCall
 from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import (
+    FIRST_PAGE,
+    Page,
     ResponseRepository,
     StoreConflict,
     StoreError,
@@ -96,22 +98,11 @@ class FoundryResponses:
         delete = self._service.delete_response
         await self._call("delete", caller, delete, response_id, done=FoundryResourceNotFoundError)
 
-    async def input_items(
-        self,
-        caller: Caller,
-        response_id: str,
-        *,
-        limit: int = 20,
-        ascending: bool = False,
-        after: str | None = None,
-        before: str | None = None,
-    ) -> list[Item]:
+    async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items."""
         if not is_partitioned(caller):
-            return await self._records.input_items(
-                caller, response_id, limit=limit, ascending=ascending, after=after, before=before
-            )
-        arguments = (response_id, limit, ascending, after, before)
+            return await self._records.input_items(caller, response_id, page)
+        arguments = (response_id, page.limit, page.ascending, page.after, page.before)
         return await self._call("get_input_items", caller, self._service.get_input_items, *arguments)
 
     async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
