@@ -332,11 +332,13 @@ def test_a_wheel_that_cannot_be_built_is_told_with_the_command(
 ) -> None:
     uv("echo 'no backend' >&2; exit 1")
 
-    assert main(["init", str(folder), "--yes"]) == 0
+    assert main(["init", str(folder), "--yes"]) == 1
 
-    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    shown = [line.strip() for line in captured.out.splitlines()]
     assert f"uv build --wheel --out-dir wheels '{checkout}'" in shown
     assert "no backend" in shown
+    assert "There is no requirements.lock yet" in captured.err
 
 
 @pytest.mark.usefixtures("wheel")
