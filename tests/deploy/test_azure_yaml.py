@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hostedagent.cli import run
-from hostedagent.templates import Choices, render
+from hostedagent.templates import DEPLOYMENTS, PROVIDERS, Choices, render
 from tests.deploy.azure_yaml import house_errors, schema_errors
 from tests.deploy.bicep.declarations import read
 from tests.deploy.shared_data import ROOT, needs_azd_schemas
@@ -27,24 +27,38 @@ def test_the_rules_that_the_schemas_do_not_know_hold() -> None:
     assert house_errors(TEXT, ROOT, PROVIDED) == []
 
 
+NEW = pytest.mark.parametrize(
+    "choices",
+    [
+        Choices(name="my-agent", provider=provider, deployment=deployment)
+        for provider in PROVIDERS
+        for deployment in DEPLOYMENTS
+    ],
+    ids=lambda choices: f"{choices.provider}-{choices.deployment}",
+)
+
+
 @needs_azd_schemas
-def test_azds_schemas_accept_that_of_a_new_project() -> None:
-    assert schema_errors(render(Choices(name="my-agent"))["azure.yaml"]) == []
+@NEW
+def test_azds_schemas_accept_that_of_a_new_project(choices: Choices) -> None:
+    assert schema_errors(render(choices)["azure.yaml"]) == []
 
 
-def test_a_new_project_keeps_the_same_rules(tmp_path: Path) -> None:
-    for name, text in render(Choices(name="my-agent")).items():
+@NEW
+def test_a_new_project_keeps_the_same_rules(choices: Choices, tmp_path: Path) -> None:
+    for name, text in render(choices).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    assert house_errors((tmp_path / "azure.yaml").read_text(), tmp_path, PROVIDED) == []
+    given = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"} if choices.provider == "openai" else set[str]()
+    assert house_errors((tmp_path / "azure.yaml").read_text(), tmp_path, PROVIDED | given) == []
 
 
 def test_the_command_for_a_local_run_serves_the_sample() -> None:
     words = shlex.split(yaml.safe_load(TEXT)["services"]["agent"]["startupCommand"])
 
-    assert words[:3] == ["python", "-m", "hostedagent"]
-    assert run.command.make_context("run", words[4:]).params["target"] == "samples/foundry/agent.py"
+    assert words[:5] == ["uv", "run", "--extra", "foundry", "hostedagent"]
+    assert run.command.make_context("run", words[6:]).params["target"] == "samples/foundry/agent.py"
 
 
 SCHEMA_MISTAKES = {

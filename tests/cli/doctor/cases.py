@@ -146,7 +146,7 @@ WHOLE_YAML = [
         "Correct azure.yaml at the place that is named.",
     ),
     Case(
-        "yaml.name", "azure.yaml", yaml("\nname: my-agent", "\nname: My_Agent"), "In azure.yaml write: name: my-agent"
+        "yaml.name", "azure.yaml", yaml('\nname: "my-agent"', "\nname: My_Agent"), "In azure.yaml write: name: my-agent"
     ),
     Case(
         "yaml.agent",
@@ -181,7 +181,7 @@ AGENT_YAML = [
     Case(
         "yaml.agent_name",
         "azure.yaml",
-        yaml("    name: my-agent", "    name: my_agent!"),
+        yaml('    name: "my-agent"', "    name: my_agent!"),
         "In azure.yaml write: name: my-agent",
     ),
     Case(
