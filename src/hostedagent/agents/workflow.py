@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 from hostedagent.agents.checkpoints import LastCheckpoint
 from hostedagent.agents.workflow_types import answer_schema, describe
-from hostedagent.protocol.content import wire_json
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.wire import wire_json
 from hostedagent.stores.checkpoints import OpenRequest
 
 if TYPE_CHECKING:

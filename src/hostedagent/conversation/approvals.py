@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from agent_framework import Content
 
-from hostedagent.protocol.content import Part, wire_json
+from hostedagent.protocol.content import Part
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import SaveApproval
+from hostedagent.protocol.wire import wire_json
 from hostedagent.stores.approvals import Approval, Approvals
 from hostedagent.stores.sessions import Question
 

@@ -2,17 +2,7 @@
 
 from hostedagent.protocol.content.approval import APPROVAL
 from hostedagent.protocol.content.code_interpreter import CODE_INTERPRETER
-from hostedagent.protocol.content.codec import (
-    COMPLETED,
-    INCOMPLETE,
-    Codec,
-    End,
-    OpenItem,
-    Output,
-    Part,
-    ToolRoles,
-    wire_json,
-)
+from hostedagent.protocol.content.codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part, ToolRoles
 from hostedagent.protocol.content.computer import COMPUTER
 from hostedagent.protocol.content.files import FILES
 from hostedagent.protocol.content.function import FUNCTION
@@ -62,5 +52,4 @@ __all__ = [
     "Output",
     "Part",
     "ToolRoles",
-    "wire_json",
 ]

@@ -14,22 +14,11 @@ from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest, failed
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import (
-    BaseItem,
-    Codec,
-    End,
-    Key,
-    OpenItem,
-    Output,
-    Part,
-    recall,
-    whole,
-    wire_json,
-    wire_text,
-)
+from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableItem, SaveApproval
+from hostedagent.protocol.wire import wire_json, wire_text
 
 STANDING_RULES: Final = ("tool", "tool_with_arguments")
 """What an answer may also allow from now on, in its field `always_approve`, which is this host's own."""

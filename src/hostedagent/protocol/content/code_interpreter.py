@@ -22,9 +22,10 @@ from hostedagent.protocol.content.calls import (
     read_status,
     read_text,
 )
-from hostedagent.protocol.content.codec import BaseItem, Codec, Key, Output, Part, wire_text
+from hostedagent.protocol.content.codec import BaseItem, Codec, Key, Output, Part
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, MutableItem
+from hostedagent.protocol.wire import wire_text
 
 _CONTENTS: Final = ("code_interpreter_tool_call", "code_interpreter_tool_result")
 

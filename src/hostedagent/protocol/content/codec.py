@@ -8,12 +8,9 @@ done is yielded as an effect, and the turn driver does it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
-
-from pydantic import BaseModel
 
 from hostedagent.options import OwnTools
 from hostedagent.protocol.ids import new_item_id
@@ -252,33 +249,3 @@ def recall(item: Item) -> Mapping[str, Json]:
         return {}
     values = metadata.get("hostedagent") if isinstance(metadata, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
-
-
-def wire_json(value: Json) -> str:
-    """`value` as JSON text. Dataclasses and pydantic models are written by their fields, other objects as text.
-
-    NaN and infinities become null: JSON has no form for them, and JavaScript refuses Python's.
-    """
-    text = json.dumps(value, default=_jsonable, ensure_ascii=False)
-    if "NaN" in text or "Infinity" in text:
-        text = json.dumps(json.loads(text, parse_constant=lambda name: None), ensure_ascii=False)
-    return wire_text(text)
-
-
-def _jsonable(value: object) -> Json:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return str(value)
-
-
-def wire_text(text: str) -> str:
-    """`text` with surrogates paired, and lone ones replaced by U+FFFD: they have no UTF-8 form."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

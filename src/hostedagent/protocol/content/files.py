@@ -19,10 +19,11 @@ from agent_framework import Annotation, Content
 
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content.calls import raw_text
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part, wire_text
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part
 from hostedagent.protocol.content.image import OpenImage
 from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission
+from hostedagent.protocol.wire import wire_text
 
 logger = logging.getLogger(__name__)
 

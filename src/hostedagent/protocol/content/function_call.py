@@ -14,19 +14,11 @@ from typing import Final, Literal, cast
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.protocol.content.calls import raw_text, raw_value
-from hostedagent.protocol.content.codec import (
-    COMPLETED,
-    BaseItem,
-    End,
-    Output,
-    Part,
-    whole,
-    wire_json,
-    wire_text,
-)
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output, Part, whole
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
+from hostedagent.protocol.wire import wire_json, wire_text
 
 CallKind = Literal["function_call", "custom_tool_call"]
 FIELD: Final[dict[CallKind, str]] = {"function_call": "arguments", "custom_tool_call": "input"}

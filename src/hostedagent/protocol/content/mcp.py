@@ -23,11 +23,12 @@ from hostedagent.protocol.content.calls import (
     read_status,
     read_text,
 )
-from hostedagent.protocol.content.codec import Codec, Key, Output, Part, wire_json, wire_text
+from hostedagent.protocol.content.codec import Codec, Key, Output, Part
 from hostedagent.protocol.content.function import read as read_function
 from hostedagent.protocol.content.own_calls import function_items, is_own_call
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
+from hostedagent.protocol.wire import wire_json, wire_text
 
 _ERROR_TYPES: Final = ("mcp_protocol_error", "mcp_tool_execution_error", "http_error")
 

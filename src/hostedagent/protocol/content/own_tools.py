@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from agent_framework import Content, get_namespaced_value
 
-from hostedagent.protocol.content.codec import BaseItem, End, OpenItem, Output, Part, wire_json
+from hostedagent.protocol.content.codec import BaseItem, End, OpenItem, Output, Part
 from hostedagent.protocol.content.function_call import (
     Arguments,
     OpenCall,
@@ -26,6 +26,7 @@ from hostedagent.protocol.content.function_call import (
 )
 from hostedagent.protocol.content.own_calls import ERROR_TYPE, LOCAL_SERVER, as_function_items
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
+from hostedagent.protocol.wire import wire_json
 
 UNKNOWN_TOOL: Final = "tool"
 """The name of a call of which only the result is known."""

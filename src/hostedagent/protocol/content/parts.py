@@ -17,8 +17,8 @@ from agent_framework.exceptions import ContentError
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.annotations import read_annotations
-from hostedagent.protocol.content.codec import wire_text
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.wire import wire_text
 
 WirePart = Mapping[str, Json]
 

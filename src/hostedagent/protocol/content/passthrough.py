@@ -10,8 +10,9 @@ from typing import Final, cast
 
 from agent_framework import Content
 
-from hostedagent.protocol.content.codec import Codec, wire_json, wire_text
+from hostedagent.protocol.content.codec import Codec
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.wire import wire_json, wire_text
 
 MAX_DESCRIPTION: Final = 2_000
 """How many characters of an item the model sees."""

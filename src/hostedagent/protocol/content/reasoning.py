@@ -15,8 +15,9 @@ from urllib.parse import quote, unquote
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall, wire_text
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.wire import wire_text
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
-from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole, wire_json, wire_text
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
+from hostedagent.protocol.wire import wire_json, wire_text
 
 _TOOLS: Final = "tool_search"
 _WEB_ACTIONS: Final = ("search", "open_page", "find_in_page")

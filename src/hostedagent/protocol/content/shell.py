@@ -17,7 +17,7 @@ from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, wire_json, wire_text
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
 from hostedagent.protocol.content.fields import (
     as_array,
     as_object,
@@ -29,6 +29,7 @@ from hostedagent.protocol.content.fields import (
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
 from hostedagent.protocol.types import Item, Json, MutableItem
+from hostedagent.protocol.wire import wire_json, wire_text
 
 _LOCAL_OUTPUT: Final = "local_shell_call_output"
 _TIMEOUT: Final[Mapping[str, Json]] = {"type": "timeout"}

@@ -14,9 +14,10 @@ from typing import Final, Literal
 from agent_framework import Annotation, Content, get_namespaced_value
 
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
-from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part, wire_text
+from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part
 from hostedagent.protocol.content.parts import filename, read_parts
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.wire import wire_text
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,102 @@
+"""Values as the wire can carry them: JSON in UTF-8, which has no half characters, no NaN and no infinity.
+
+Agents and model clients give what Python can hold. A text that arrives in pieces may be cut inside a character, so its
+second half is waited for; what stays alone becomes U+FFFD. A number that is none becomes null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import cast
+
+from pydantic import BaseModel
+
+from hostedagent.protocol.types import Json
+
+
+def wire_json(value: Json) -> str:
+    """`value` as JSON text. Dataclasses and pydantic models are written by their fields, other objects as text.
+
+    NaN and infinities become null: JSON has no form for them, and JavaScript refuses Python's.
+    """
+    text = json.dumps(value, default=_jsonable, ensure_ascii=False)
+    if "NaN" in text or "Infinity" in text:
+        text = json.dumps(json.loads(text, parse_constant=lambda name: None), ensure_ascii=False)
+    return wire_text(text)
+
+
+def _jsonable(value: object) -> Json:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)
+
+
+def wire_text(text: str) -> str:
+    """`text` with surrogates paired, and lone ones replaced by U+FFFD: they have no UTF-8 form."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def wire_value(value: Json) -> Json:
+    """`value` as JSON can carry it. What needs no change is not copied, and nothing is changed in place."""
+    kind = type(value)
+    if kind is str:
+        return wire_text(value)
+    if kind is dict:
+        rows = cast("dict[Json, Json]", value)
+        clean = {
+            name if type(name) is str and name.isascii() else wire_text(str(name)): wire_value(row)
+            for name, row in rows.items()
+        }
+        return value if all(name in clean and clean[name] is row for name, row in rows.items()) else clean
+    if kind is list:
+        items = cast("list[Json]", value)
+        found = [wire_value(row) for row in items]
+        return value if all(one is other for one, other in zip(items, found, strict=True)) else found
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if value is None or kind is int or kind is bool:
+        return value
+    return _foreign(value)
+
+
+def _foreign(value: object) -> Json:
+    """A value that JSON does not have, as what comes nearest."""
+    if isinstance(value, Mapping):
+        return wire_value(dict(cast("Mapping[Json, Json]", value)))
+    if isinstance(value, tuple | set | frozenset):
+        return [wire_value(row) for row in cast("tuple[Json, ...]", value)]
+    return json.loads(wire_json(value))
+
+
+class Characters:
+    """Whole characters of a text that arrives in pieces."""
+
+    __slots__ = ("half",)
+
+    def __init__(self) -> None:
+        self.half = ""
+        """The first half of a character whose second half has not arrived."""
+
+    def take(self, text: str) -> str:
+        """What is complete with `text`; may be empty."""
+        if not self.half and text.isascii():
+            return text
+        text = self.half + text
+        self.half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return wire_text(text[:-1] if self.half else text)
+
+    def rest(self) -> str:
+        """What stands for the half that stayed alone, at the end of the text."""
+        half, self.half = self.half, ""
+        return wire_text(half)
