@@ -202,10 +202,22 @@ FAILURE_MESSAGES: dict[ErrorCode, str] = {
     "rate_limit_exceeded": "The model's service is limiting requests. Try again later.",
     "content_filter": "The request was refused by the model's content filter.",
     "invalid_prompt": "The model's service refused the request as invalid.",
+    "context_length_exceeded": "The conversation is too long for the model. Shorten it, or start a new one.",
     "authentication_error": "The agent could not authenticate to the model's service.",
     "timeout": "The model's service did not answer in time.",
     "server_error": "The agent failed to produce a response.",
 }
+
+ERROR_TYPES: Final[Mapping[str, str]] = {
+    "rate_limit_exceeded": "rate_limit_error",
+    "content_filter": "invalid_request_error",
+    "invalid_prompt": "invalid_request_error",
+    "context_length_exceeded": "invalid_request_error",
+    "authentication_error": "authentication_error",
+    "timeout": "server_error",
+    "server_error": "server_error",
+}
+"""Error code to its `type`, as OpenAI has them."""
 
 _BY_CLASS: tuple[tuple[type[BaseException], ErrorCode], ...] = (
     (ChatClientContentFilterException, "content_filter"),
@@ -236,6 +248,7 @@ _BY_PROVIDER_CODE: dict[str, ErrorCode] = {
     "rate_limit_error": "rate_limit_exceeded",
     "insufficient_quota": "rate_limit_exceeded",
     "invalid_prompt": "invalid_prompt",
+    "context_length_exceeded": "context_length_exceeded",
     "invalid_api_key": "authentication_error",
     "authentication_error": "authentication_error",
     "permission_error": "authentication_error",
@@ -249,6 +262,16 @@ def failed(code: ErrorCode) -> Failed:
     return Failed(code, FAILURE_MESSAGES[code])
 
 
+def error_object(failure: Failed) -> dict[str, Any]:
+    """The `error` of a response that failed."""
+    return {
+        "code": failure.code,
+        "message": failure.message,
+        "type": ERROR_TYPES[failure.code],
+        "param": failure.param,
+    }
+
+
 def failure(error: BaseException) -> Failed:
     """What a caller may know of an error that a run raised.
 
@@ -256,7 +279,7 @@ def failure(error: BaseException) -> Failed:
     the class for invalid requests; anything else is `server_error`. No text of the exception is ever used.
     """
     chain = list(causes(error))
-    for lookup in (_provider_code, _class_code, _status_code):
+    for lookup in (_provider_code, _streamed_code, _class_code, _status_code):
         for link in chain:
             if (code := lookup(link)) is not None:
                 return failed(code)
@@ -296,6 +319,18 @@ def _provider_code(error: BaseException) -> ErrorCode | None:
         if type(code) is str and code in _BY_PROVIDER_CODE:
             return _BY_PROVIDER_CODE[code]
     return None
+
+
+# OpenAI's client raises an error event of the service as a plain error that has the code in front of its text only.
+# Can go when it raises the SDK's error, or sets a code (no issue of it is known upstream).
+_STREAMED: Final = "OpenAI streaming error: "
+
+
+def _streamed_code(error: BaseException) -> ErrorCode | None:
+    text = error.args[0] if type(error) is RuntimeError and error.args else None
+    if not isinstance(text, str) or not text.startswith(_STREAMED):
+        return None
+    return _BY_PROVIDER_CODE.get(text[len(_STREAMED) :].partition(":")[0])
 
 
 def _class_code(error: BaseException) -> ErrorCode | None:

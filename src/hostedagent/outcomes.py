@@ -9,6 +9,7 @@ ErrorCode = Literal[
     "rate_limit_exceeded",
     "content_filter",
     "invalid_prompt",
+    "context_length_exceeded",
     "authentication_error",
     "timeout",
     "server_error",
@@ -35,10 +36,14 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run broke; `message` is written for the caller and never holds an exception's text."""
+    """The run broke; `message` is written for the caller and never holds an exception's text.
+
+    `param` names the field of the request that it is about, where one is.
+    """
 
     code: ErrorCode
     message: str
+    param: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

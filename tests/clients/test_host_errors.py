@@ -81,6 +81,19 @@ async def test_the_content_filter_is_told_from_other_bad_requests(
         assert end.startswith("failed content_filter ")
 
 
+@pytest.mark.parametrize("connect", [responses_client, chat_completion_client])
+@pytest.mark.parametrize("code", ["context_length_exceeded", "rate_limit_exceeded", "invalid_prompt", "content_filter"])
+@pytest.mark.parametrize("by", ["status", "error event", "failed"])
+async def test_a_code_of_the_service_is_the_same_however_it_comes(
+    connect: Any, code: str, by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: dict[str, Any] = {"error event": StreamError(code, SECRET), "failed": Failed(code, SECRET)}
+    reply = HttpError(400, SECRET, code) if by == "status" else turn(ONCE, end=ends[by])
+    async with hosting(connect) as host:
+        seen = await fails(host, caplog, reply)
+        assert seen[-1].startswith(f"failed {code} ")
+
+
 BREAKS = {
     "connection": Dropped(),
     "error event": StreamError(message=SECRET),

@@ -71,7 +71,12 @@ async def test_an_open_item_is_closed_before_the_turn_fails_and_what_was_made_is
     assert log.usage is not None and log.usage["total_tokens"] == 10
     assert stored["output"] == log.items
     assert stored["usage"] == log.usage
-    assert log.response["error"] == {"code": "server_error", "message": "The agent failed to produce a response."}
+    assert log.response["error"] == {
+        "code": "server_error",
+        "message": "The agent failed to produce a response.",
+        "type": "server_error",
+        "param": None,
+    }
 
 
 async def test_a_text_that_was_cut_off_is_incomplete() -> None:

@@ -299,7 +299,7 @@ async def test_what_the_headers_say_that_the_caller_must_mend_reaches_the_caller
     async with world(tools) as it:
         response = await it.turn()
 
-    assert response["error"] == {"code": "invalid_prompt", "message": "Send x-client-token."}
+    assert (response["error"]["code"], response["error"]["message"]) == ("invalid_prompt", "Send x-client-token.")
 
 
 async def test_headers_that_cannot_be_made_cost_the_turn_the_tools(

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from hostedagent.agents.deduplication import Told
+from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.agents.pump import close_stream
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
@@ -52,6 +53,7 @@ class BackgroundRun:
         session: Has the service's id of the conversation.
         token: Finds what the service did for the turn in a process that ended.
         told: What that process had already sent.
+        calls: Watches the model calls of all attempts.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class BackgroundRun:
         session: AgentSession | None = None,
         token: Token | None = None,
         told: Told | None = None,
+        calls: ModelCalls | None = None,
     ) -> None:
         self._attempt = attempt
         self._tokens = tokens
@@ -72,6 +75,7 @@ class BackgroundRun:
         self._session = session
         self._token = token
         self._told = told or Told()
+        self._calls = calls or ModelCalls()
         self._passed = _Passed()
         if token is not None:
             self._passed.begin()
@@ -104,6 +108,7 @@ class BackgroundRun:
         stream = await self._attempt(self._token)
         try:
             async for update in stream:
+                self._calls.see(update)
                 if (token := update.continuation_token) is not None and token != self._token:
                     self._token = cast("Token", dict(token))
                     await self._keep(Place(self._token))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.errors import foreign_attribute, provider_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
+
+
+CUT_OFF: Final = Failed(
+    "server_error", "The answer of the model's service ended before it was complete. Send the request again."
+)
 
 
 class Ending:
@@ -19,6 +25,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.model: str | None = None
+        self.calls = ModelCalls()
         self._finish_reason: object = None
         self._failed: Failed | None = None
 
@@ -26,15 +33,16 @@ class Ending:
         """Inspect one update as it comes from the run; nearly all have no effect.
 
         Returns:
-            Whether the model's service says with it that its answer has failed, so that nothing may follow.
+            Whether the answer of the model's service has failed or was cut off, so that nothing may follow.
         """
+        is_cut = self.calls.see(update)
         if update.finish_reason is not None:
             self._finish_reason = update.finish_reason
             self._see_model(update)
         elif self.model is None and update.raw_representation is not None:
             self._see_model(update)
         if not reports_failure(update):
-            return False
+            return is_cut
         error = foreign_attribute(foreign_attribute(_event(update), "response"), "error")
         code = foreign_attribute(error, "code")
         self._failed = provider_failure(code if isinstance(code, str) else None)
@@ -49,8 +57,10 @@ class Ending:
         """The outcome of a run that came to its end without raising."""
         if self._failed is not None:
             return self._failed
+        if self.calls.is_cut:
+            return CUT_OFF
         match self._finish_reason:
-            case "length":
+            case "length" | "model_context_window_exceeded":
                 return Incomplete("max_output_tokens")
             case "content_filter":
                 return Incomplete("content_filter")

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from agent_framework import FunctionInvocationLayer
+
+from hostedagent.agents.model_calls import Guard, ModelCalls
 from hostedagent.errors import ConfigurationError
 from hostedagent.protocol.content import ToolRoles
 from hostedagent.protocol.request.options import client_options
@@ -25,6 +28,7 @@ async def start_run(
     *,
     session: AgentSession | None,
     keeps_history: bool,
+    calls: ModelCalls | None = None,
     continuation_token: Mapping[str, Json] | None = None,
 ) -> AsyncIterable[AgentResponseUpdate]:
     """Start a streaming run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
@@ -35,6 +39,7 @@ async def start_run(
         request: The turn.
         session: Passed to agents that take one; `None` leaves it out.
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
+        calls: Watches the model calls of the run, so that none of half an answer is run.
         continuation_token: Finds what the model's service already does for the turn, instead of asking it anew.
     """
     accepted = _accepted(agent)
@@ -44,6 +49,8 @@ async def start_run(
     tools = request.options.tools.for_run()
     if tools and _takes(accepted, "tools"):
         arguments["tools"] = tools
+    if calls is not None and "middleware" in accepted and isinstance(_client(agent), FunctionInvocationLayer):
+        arguments["middleware"] = [Guard(calls)]
     options = _chat_options(agent, request, keeps_history)
     if continuation_token is not None:
         options["continuation_token"] = dict(continuation_token)
@@ -176,8 +183,12 @@ def own_tools(agent: object) -> Sequence[object]:
     return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()
 
 
+def _client(agent: object) -> object:
+    return getattr(agent, "client", None)
+
+
 def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> dict[str, Json]:
-    client = getattr(agent, "client", None)
+    client = _client(agent)
     options = client_options(client, request.options.chat)
     if keeps_history and (getattr(client, "STORES_BY_DEFAULT", False) or default_option(agent, "store")):
         options["store"] = False  # One owner of the conversation: the service would keep a second copy.

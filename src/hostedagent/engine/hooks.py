@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from agent_framework import AgentResponseUpdate
+from agent_framework import AgentResponseUpdate, Content
 
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.pump import close_stream
@@ -139,6 +139,8 @@ async def transformed(
                 raise
             for one in updates or _rest(update):
                 yield one
+            if updates and update.finish_reason is not None and all(row.finish_reason is None for row in updates):
+                yield _finish(update)
     except GeneratorExit:
         await close_stream(stream)
         raise
@@ -147,19 +149,21 @@ async def transformed(
 def _rest(dropped: AgentResponseUpdate) -> Iterable[AgentResponseUpdate]:
     """What stays of a dropped update: the tokens it counts, and that a model call has finished."""
     usage = [content for content in dropped.contents if content.type == "usage"]
-    if not usage and dropped.finish_reason is None:
-        return ()
-    raw = dropped.raw_representation if dropped.finish_reason is not None else None
-    rest = AgentResponseUpdate(
-        contents=usage,
-        role=dropped.role,
-        author_name=dropped.author_name,
-        agent_id=dropped.agent_id,
-        message_id=dropped.message_id,
-        finish_reason=cast("Any", dropped.finish_reason),  # Typed wider where it is read than where it is given.
-        raw_representation=raw,
+    return (_finish(dropped, usage),) if usage or dropped.finish_reason is not None else ()
+
+
+def _finish(update: AgentResponseUpdate, usage: Sequence[Content] = ()) -> AgentResponseUpdate:
+    """What says that a model call has finished, if the update does."""
+    return AgentResponseUpdate(
+        contents=[*usage],
+        role=update.role,
+        author_name=update.author_name,
+        agent_id=update.agent_id,
+        message_id=update.message_id,
+        response_id=update.response_id,
+        finish_reason=cast("Any", update.finish_reason),  # Typed wider where it is read than where it is given.
+        raw_representation=update.raw_representation if update.finish_reason is not None else None,
     )
-    return (rest,)
 
 
 async def tell(hook: OnOutcome, request: TurnRequest, outcome: Outcome) -> None:

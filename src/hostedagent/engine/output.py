@@ -126,6 +126,8 @@ class TurnOutput:
 
     def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
         for update in updates:
+            if update is self.ending.calls.cut_at:
+                return
             if self.approvals.open and update.role == "tool":
                 for part in self.approvals.settled_calls(update):
                     yield from self._projection.part(part)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol, cast
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import InvalidRequest, error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
@@ -179,8 +179,7 @@ class ResponseStore:
                 return response
             if self.journaled is not None and await self.journaled.goes_on(caller, response_id):
                 return response
-        error = {"code": DIED.code, "message": DIED.message}
-        return {**dict(response), "status": "failed", "error": error}
+        return {**dict(response), "status": "failed", "error": error_object(DIED)}
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete the response."""

@@ -34,6 +34,7 @@ from hostedagent.observability.logging import log_failure, set_log_ids
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.protocol.wire import wire_text
 from hostedagent.stores.journals import Ended
 from hostedagent.stores.sessions import Snapshot
 
@@ -154,6 +155,7 @@ class Turn:
         instance = self._services.source.instance
         self._output.response["parallel_tool_calls"] = True  # The protocol's default.
         self._output.describe(request.options.echo, model_name(instance) if instance is not None else None)
+        self._name(instance)
 
     async def _open(self, resources: AsyncExitStack) -> tuple[SupportsAgentRun, Feed]:
         if self._continuation.is_lost:
@@ -181,6 +183,13 @@ class Turn:
         self._output.items.tools = tool_roles(agent, self._request)
         self._output.ending.model = None
         self._output.describe({}, model_name(agent))
+        self._name(agent)
+
+    def _name(self, agent: object) -> None:
+        """Name the agent in the response as its items do, where the caller names none."""
+        name = getattr(agent, "name", None)
+        if isinstance(name, str) and name and "agent_reference" not in self._request.options.echo:
+            self._output.response["agent_reference"] = {"type": "agent_reference", "name": wire_text(name)}
 
     def _pump(self, resources: AsyncExitStack) -> Pump[AgentResponseUpdate]:
         """Open the agent and run it in one task: what its factory sets in the context, the run finds there."""
@@ -202,6 +211,7 @@ class Turn:
                 self._request,
                 session=feed.session,
                 keeps_history=self._history.keeps_history,
+                calls=self._output.ending.calls,
             )
 
         hook, request = self._services.hooks.transform_update, self._request
@@ -247,7 +257,7 @@ class Turn:
                 logger.error("The run of %s produced nothing within HostOptions.run_timeout.", response_id)
                 return SILENT
             case RequestError():
-                return Failed("invalid_prompt", error.message)
+                return Failed("invalid_prompt", error.message, error.param)
             case _:
                 log_failure(logger, f"The run of {self._request.response_id} failed", error)
                 return failure(error)

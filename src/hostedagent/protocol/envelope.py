@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from hostedagent.errors import ERROR_TYPES
 from hostedagent.protocol.types import Event, Item, Json
 
 DEFAULTS: Final[Mapping[str, Json]] = {
@@ -47,6 +48,9 @@ def complete(response: Mapping[str, Json]) -> dict[str, Json]:
     for name, default in DEFAULTS.items():
         if full.get(name) is None:
             full[name] = default
+    if full["error"]:
+        kind = ERROR_TYPES.get(full["error"].get("code"), "server_error")
+        full["error"] = {"type": kind, "param": None, **full["error"]}
     if full["reasoning"]:
         full["reasoning"] = {"effort": None, "summary": None, **full["reasoning"]}
     if full["tools"]:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from typing import cast
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -47,9 +47,9 @@ def wire_text(text: str) -> str:
     return text
 
 
-def wire_value(value: Json) -> Json:
+def wire_value(value: Any) -> Any:
     """`value` as JSON can carry it. What needs no change is not copied, and nothing is changed in place."""
-    kind = type(value)
+    kind = cast("type[object]", type(value))
     if kind is str:
         return wire_text(value)
     if kind is dict:

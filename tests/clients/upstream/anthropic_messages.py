@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .values import (
+    Closed,
     Completed,
     Dropped,
     Failed,
@@ -180,7 +181,7 @@ def _message(number: int, request: Json) -> Json:
 
 def _end(turn: Turn) -> list[Wire]:
     match turn.end:
-        case Dropped():
+        case Dropped() | Closed():
             return []
         case Failed(message=message) | StreamError(message=message):
             return [error_body(529 if isinstance(turn.end, StreamError) else 500, message)]

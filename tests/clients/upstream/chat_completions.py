@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from .values import (
+    Closed,
     Completed,
     Dropped,
     Failed,
@@ -51,7 +52,7 @@ def stream(turn: Turn, number: int, request: Json) -> list[Wire]:
     base = _base(number, request, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
     events: list[Wire] = [delta if isinstance(delta, Gate) else _chunk(base, delta) for delta in deltas]
     match turn.end:
-        case Dropped():
+        case Dropped() | Closed():
             return events
         case Failed(code=code, message=message) | StreamError(code=code, message=message):
             return [*events, {"error": {"message": message, "type": "server_error", "param": None, "code": code}}]

@@ -7,6 +7,7 @@ from typing import cast
 
 from .openai_items import Item, build
 from .values import (
+    Closed,
     Completed,
     Dropped,
     Failed,
@@ -103,7 +104,7 @@ def _numbered(events: list[Wire]) -> list[Wire]:
 
 def _end(turn: Turn, number: int, request: Json, items: list[Item]) -> list[Wire]:
     match turn.end:
-        case Dropped():
+        case Dropped() | Closed():
             return []
         case StreamError(code=code, message=message):
             return [{"type": "error", "code": code, "message": message, "param": None}]
@@ -123,7 +124,7 @@ def _final(turn: Turn, number: int, request: Json, items: list[Item]) -> Json:
         case Failed(code=code, message=message) | StreamError(code=code, message=message):
             response = response_object(number, request, status="failed", output=output)
             return response | {"error": {"code": code, "message": message}}
-        case Dropped():
+        case Dropped() | Closed():
             raise AssertionError("a dropped turn has no final response")
     return response | {"usage": _usage(turn.usage)}
 

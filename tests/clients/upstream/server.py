@@ -18,7 +18,20 @@ from typing import Self, cast
 from .providers import PROVIDERS, Provider
 from .rules import BrokenRuleError, Ledger
 from .transcript import transcript
-from .values import Dropped, Gate, HttpError, Json, NotExpressibleError, Part, Reply, StreamError, Turn, Wire, as_reply
+from .values import (
+    Closed,
+    Dropped,
+    Gate,
+    HttpError,
+    Json,
+    NotExpressibleError,
+    Part,
+    Reply,
+    StreamError,
+    Turn,
+    Wire,
+    as_reply,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +203,7 @@ class Upstream:
             await self._watched(provider, reply, self._number, body, reader, writer)
         elif isinstance(reply.end, StreamError):
             await _send_json(writer, 500, provider.error(HttpError(500, reply.end.message, reply.end.code)))
-        elif not isinstance(reply.end, Dropped):
+        elif not isinstance(reply.end, Dropped | Closed):
             await _send_json(writer, 200, provider.whole(reply, self._number, body))
 
     async def _watched(

@@ -302,7 +302,12 @@ class Dropped:
     """The connection breaks: no end, no error; the last part stays open."""
 
 
-End = Completed | Incomplete | Failed | StreamError | Dropped
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The service closes a stream in good order before its end; the last part stays open."""
+
+
+End = Completed | Incomplete | Failed | StreamError | Dropped | Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +321,7 @@ class Turn:
     @property
     def is_cut(self) -> bool:
         """Whether the last part never gets its closing events."""
-        return isinstance(self.end, Failed | StreamError | Dropped)
+        return isinstance(self.end, Failed | StreamError | Dropped | Closed)
 
     @property
     def calls_tools(self) -> bool:

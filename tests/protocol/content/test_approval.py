@@ -15,6 +15,7 @@ from hostedagent.protocol.content import Output
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import EndTurn, SaveApproval
+from hostedagent.protocol.wire import wire_json
 from tests.clients.upstream import Text, Upstream, responses_client
 from tests.protocol.content.harness import RESPONSE_ID, project, read, update
 from tests.protocol.content.wire import again, bare, emit, lines, log
@@ -160,7 +161,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
-@given(NAMES, TEXTS, NAMES)
+@given(NAMES, st.dictionaries(TEXTS, TEXTS).map(wire_json), NAMES)
 def test_any_question_survives_the_round_trip(name: str, arguments: str, server: str) -> None:
     wire = item(name=name, arguments=arguments, server_label=server)
     assert again({**wire, "id": "mcpr_1"}) == wire
@@ -178,3 +179,16 @@ async def test_the_provider_sees_its_own_question_again() -> None:
     _, asked, answered = upstream.requests[0]["input"]
     assert asked == {**item(server_label="docs"), "id": "mcpr_p"}
     assert answered == answer(approval_request_id="mcpr_p")
+
+
+@pytest.mark.parametrize("arguments", ["", None, {}, "{}"])
+def test_a_question_without_arguments_has_an_empty_object(arguments: Any) -> None:
+    assert emit(question(call(arguments=arguments)))["arguments"] == "{}"
+
+
+@pytest.mark.parametrize("arguments", ['{"n": ', "n=1", '{"n": 1}}'])
+def test_a_call_whose_arguments_are_not_whole_is_not_asked_about(arguments: str) -> None:
+    projected = project([question(call(arguments=arguments))])
+
+    assert projected.items == []
+    assert [type(effect) for effect in projected.effects] == [EndTurn]

@@ -203,3 +203,24 @@ def test_any_run_survives_the_round_trip(source: str, outputs: Any, container: s
 def test_deltas_and_the_snapshot_say_the_code_once(chunks: list[str]) -> None:
     whole = "".join(chunks)
     assert emit(*(code(chunk, "append") for chunk in chunks), code(whole, "replace")) == item(code=whole)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [Content.from_text("2").to_dict()],
+        {"type": "text", "text": "2"},
+        "2",
+        ["2"],
+        [{"type": "output_text", "text": "2"}],
+    ],
+    ids=["mappings", "a mapping", "a text", "texts", "parts of a message"],
+)
+def test_outputs_are_read_however_an_agent_gives_them(outputs: Any) -> None:
+    given = Content("code_interpreter_tool_result", call_id="ci_p", outputs=outputs)
+    assert emit(code("1+1"), given) == item(outputs=[LOGS])
+
+
+def test_an_image_that_code_made_may_come_as_bytes() -> None:
+    given = Content("code_interpreter_tool_result", call_id="ci_p", outputs=b"\x89PNG\r\n\x1a\n")
+    assert emit(code("1+1"), given) == item(outputs=[PIXEL])

@@ -26,7 +26,7 @@ REPORT = "https://x.example/report.pdf"
 def message(text: str, *annotations: dict[str, Any]) -> dict[str, Any]:
     spans = [{**row, "start_index": 0, "end_index": len(text)} for row in annotations if "index" not in row]
     rows = spans or list(annotations)
-    content = [{"type": "output_text", "text": text, "annotations": rows}]
+    content = [{"type": "output_text", "text": text, "annotations": rows, "logprobs": []}]
     return {"type": "message", "role": "assistant", "status": "completed", "content": content}
 
 

@@ -148,3 +148,42 @@ def test_an_item_that_was_read_and_sent_is_the_same(wire: dict[str, Any]) -> Non
 def test_any_image_survives_the_round_trip(data: bytes, kind: str) -> None:
     wire = item(result=base64.b64encode(data).decode(), output_format=kind)
     assert again({**wire, "id": "ig_1"}) == wire
+
+
+DATA = base64.b64decode(PNG)
+GIVEN = {
+    "a content": image(),
+    "a mapping of a content": image().to_dict(),
+    "a mapping with bytes": {"type": "data", "data": DATA, "media_type": "image/png"},
+    "a part of a message": {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"},
+    "a mapping without a type": {"b64_json": PNG},
+    "a mapping that names its type beside the data": {"data": PNG, "media_type": "image/png"},
+    "bytes": DATA,
+    "a byte array": bytearray(DATA),
+    "base64": PNG,
+    "a data URL": f"data:image/png;base64,{PNG}",
+}
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["alone", "in a list"])
+@pytest.mark.parametrize("outputs", GIVEN.values(), ids=GIVEN)
+def test_an_image_is_read_however_an_agent_gives_it(outputs: Any, is_list: bool) -> None:
+    assert emit(call(), result([outputs] if is_list else outputs)) == item()
+
+
+@pytest.mark.parametrize(
+    "outputs", ["https://x/y.png", {"url": "https://x/y.png"}, {"type": "uri", "uri": "https://x/y.png"}]
+)
+def test_an_image_that_is_somewhere_is_named_by_its_url(outputs: Any) -> None:
+    assert emit(call(), result(outputs))["result"] == "https://x/y.png"
+
+
+@pytest.mark.parametrize("outputs", [b"", {}, {"type": "nonsense"}, {"b64_json": "%"}, 5, ["no image"], None])
+def test_what_is_no_image_leaves_the_call_without_one(outputs: Any) -> None:
+    assert emit(call(), result(outputs))["result"] is None
+
+
+def test_the_item_is_there_from_its_first_event_with_everything_the_protocol_requires() -> None:
+    added = next(event for event in project([call()]).events if event["type"].endswith("item.added"))["item"]
+    assert (added["type"], added["status"], added["result"]) == ("image_generation_call", "in_progress", None)
+    assert added["id"]

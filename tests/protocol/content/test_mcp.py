@@ -33,6 +33,7 @@ def raw(**fields: Any) -> McpCall:
 
 def item(**fields: Any) -> dict[str, Any]:
     known: dict[str, Any] = {"server_label": "docs", "name": "find", "arguments": '{"q":1}', "output": "found"}
+    known |= {"error": None, "approval_request_id": None}
     return {"type": "mcp_call", **known, "status": "completed", **fields}
 
 
@@ -200,4 +201,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 @given(TEXT, st.one_of(st.none(), TEXT), st.text("ab", min_size=1), TEXT)
 def test_any_call_survives_the_round_trip(arguments: str, output: str | None, name: str, server: str) -> None:
     wire = item(arguments=arguments, output=output, name=name, server_label=server)
-    assert again({**wire, "id": "mcp_1"}) == wire
+    assert again({**wire, "id": "mcp_1"}) == {**wire, "arguments": arguments or "{}"}
+
+
+def test_a_call_that_came_without_arguments_has_an_empty_object() -> None:
+    sent = log(project([call(""), result()])).events
+    done = [event["arguments"] for event in sent if event["type"].endswith("arguments.done")]
+    assert (emit(call(""), result())["arguments"], done) == ("{}", ["{}"])

@@ -233,3 +233,10 @@ async def test_the_provider_accepts_what_a_caller_sends_without_ids() -> None:
     made, ran = await sent(*read(call()), *read(output()))
     assert made["id"] != ran["id"]
     assert (made["action"]["commands"], ran["output"]) == (["ls", "pwd"], [chunk()])
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["alone", "in a list"])
+def test_outputs_may_be_mappings_of_contents(is_list: bool) -> None:
+    mapping = printed(stdout="out", stderr="err", exit_code=2, timed_out=False).to_dict()
+    given = Content("shell_tool_result", call_id="call_1", outputs=[mapping] if is_list else mapping)
+    assert emit(given)["output"] == [chunk()]

@@ -46,7 +46,7 @@ def refusal(said: str, **fields: Any) -> Content:
 
 
 def output_text(said: str, *annotations: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"type": "output_text", "text": said, "annotations": list(annotations), **fields}
+    return {"type": "output_text", "text": said, "annotations": list(annotations), "logprobs": [], **fields}
 
 
 def item(*parts: dict[str, Any], status: str = "completed") -> dict[str, Any]:

@@ -70,4 +70,4 @@ def test_a_terminal_event_gives_the_reason() -> None:
     assert cut["incomplete_details"] == {"reason": "max_output_tokens"}
     failed = ResponseBuilder(RESPONSE_ID).failed(Failed("server_error", "no"), None)["response"]
     assert (failed["status"], failed["incomplete_details"], failed["completed_at"]) == ("failed", None, None)
-    assert failed["error"] == {"code": "server_error", "message": "no"}
+    assert failed["error"] == {"code": "server_error", "message": "no", "type": "server_error", "param": None}

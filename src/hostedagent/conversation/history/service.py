@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostedagent.agents.background import BackgroundRun, works_in_background
 from hostedagent.agents.deduplication import Told
+from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.agents.run import start_run
 from hostedagent.agents.session_use import history_providers
 from hostedagent.conversation.continuation import Continuation
@@ -64,9 +65,17 @@ class ServiceHistory:
             if feed.session is not None:
                 feed.session.service_session_id = place.service_id
 
+        calls = ModelCalls()
+
         def attempt(token: Token | None) -> Any:
             return start_run(
-                agent, feed.messages, request, session=feed.session, keeps_history=False, continuation_token=token
+                agent,
+                feed.messages,
+                request,
+                session=feed.session,
+                keeps_history=False,
+                calls=calls,
+                continuation_token=token,
             )
 
         return BackgroundRun(
@@ -77,6 +86,7 @@ class ServiceHistory:
             session=feed.session,
             token=place.token if place is not None and not is_answered else None,
             told=Told(continuation.told),
+            calls=calls,
         )
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:

@@ -17,6 +17,7 @@ from hostedagent.protocol.content.calls import read_text
 from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
+from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableItem, SaveApproval
 from hostedagent.protocol.wire import wire_json, wire_text
 
@@ -84,6 +85,9 @@ class OpenQuestion(BaseItem):
             return
         item_id = self.output.new_id("mcpr")
         arguments = _arguments(call)
+        if not is_whole(arguments):  # The answer that makes the call was cut off, and nobody could say yes to half.
+            yield EndTurn(failed("server_error"))
+            return
         # Recorded before the item begins: when that fails, the response must not miss an item that was counted.
         yield SaveApproval(item_id, content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
         item = self.output.response.open_item(item_id, part.author)
@@ -104,7 +108,7 @@ class OpenQuestion(BaseItem):
 
 def _arguments(call: Content) -> str:
     arguments: str | Mapping[str, Json] | None = call.arguments
-    if isinstance(arguments, str):
+    if isinstance(arguments, str) and arguments:
         return wire_text(arguments)
     return wire_json(arguments or {})
 

@@ -23,9 +23,10 @@ from hostedagent.protocol.content.calls import (
     read_text,
 )
 from hostedagent.protocol.content.codec import BaseItem, Codec, Key, Output, Part
+from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, MutableItem
-from hostedagent.protocol.wire import wire_text
+from hostedagent.protocol.wire import Characters, wire_text
 
 _CONTENTS: Final = ("code_interpreter_tool_call", "code_interpreter_tool_result")
 
@@ -83,6 +84,7 @@ class OpenCode(CallItem):
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
         self._chunks: list[str] = []
+        self._characters = Characters()
         self._is_sealed = False
         self._container = ""
         self._outputs: list[MutableItem] | None = None
@@ -103,7 +105,7 @@ class OpenCode(CallItem):
         if content.type == "code_interpreter_tool_call":
             yield from self._write(_code(content), replaces=part.replaces)
             return
-        outputs = [_output(output) for output in cast("Sequence[Content]", content.outputs or ())]
+        outputs = [_output(output) for output in contents_of(content.outputs)]
         ended = content.status in ("completed", "failed", "incomplete")
         if outputs or (ended and content.outputs is not None):
             self._outputs = outputs
@@ -112,17 +114,22 @@ class OpenCode(CallItem):
     def _write(self, code: str, *, replaces: bool) -> Iterator[Event]:
         said = "".join(self._chunks)
         if replaces:
+            code, self._characters.half = wire_text(code), ""  # The snapshot has whole characters.
             code = code[len(said) :] if code.startswith(said) else ""
-        if code and not self._is_sealed:
-            code = wire_text(code)
-            self._chunks.append(code)
-            yield self.opened.event("response.code_interpreter_call_code.delta", delta=code)
+        if not self._is_sealed:
+            yield from self._say(self._characters.take(code))
         if replaces:
             yield from self._seal()
+
+    def _say(self, code: str) -> Iterator[Event]:
+        if code:
+            self._chunks.append(code)
+            yield self.opened.event("response.code_interpreter_call_code.delta", delta=code)
 
     def _seal(self) -> Iterator[Event]:
         if self._is_sealed:
             return
+        yield from self._say(self._characters.rest())
         self._is_sealed = True
         if self._chunks:
             yield self.opened.event("response.code_interpreter_call_code.done", code="".join(self._chunks))
@@ -149,7 +156,7 @@ def _code(content: Content) -> str:
     if isinstance(tool_input, Mapping):
         code = cast("Mapping[str, object]", tool_input).get("code")
         return code if isinstance(code, str) else ""
-    return "".join(text.text or "" for text in content.inputs or () if text.type == "text")
+    return "".join(text.text or "" for text in contents_of(content.inputs) if text.type == "text")
 
 
 def _container(content: Content) -> str:

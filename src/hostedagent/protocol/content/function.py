@@ -28,7 +28,7 @@ def read(item: Item) -> Sequence[Content]:
             call = Content.from_function_call(
                 call_id,
                 required_text(item, "name"),
-                arguments=required_text(item, FIELD[kind], may_be_empty=True),
+                arguments=required_text(item, FIELD[kind], may_be_empty=True) or ("" if custom else "{}"),
                 informational_only=custom,
                 hosted=custom or None,
                 additional_properties={"openai": {"item_type": kind}} if custom else None,

@@ -18,7 +18,7 @@ from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output,
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
-from hostedagent.protocol.wire import wire_json, wire_text
+from hostedagent.protocol.wire import Characters, wire_json, wire_text
 
 CallKind = Literal["function_call", "custom_tool_call"]
 FIELD: Final[dict[CallKind, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -48,9 +48,10 @@ def call_kind(content: Content) -> CallKind:
 class Arguments:
     """The arguments of a call while they arrive, as fragments, snapshots or a mapping."""
 
-    __slots__ = ("_chunks", "_mapping")
+    __slots__ = ("_characters", "_chunks", "_mapping")
 
     def __init__(self) -> None:
+        self._characters = Characters()
         self._chunks: list[str] = []
         self._mapping: dict[str, Json] = {}
 
@@ -73,10 +74,15 @@ class Arguments:
             return ""
         if not arguments:
             return ""
-        return self._add(wire_text(self._missing(arguments) if is_snapshot else arguments))
+        if is_snapshot:
+            self._characters.half = ""  # The snapshot has the whole character.
+            return self._add(self._missing(wire_text(arguments)))
+        return self._add(self._characters.take(arguments))
 
     def rest(self, *, empty: str = "{}") -> str:
         """Complete the arguments; returns the new text. Without any, they are `empty`."""
+        if rest := self._characters.rest():
+            return self._add(rest)
         if self._chunks:
             return ""
         return self._add(wire_json(self._mapping) if self._mapping else empty)

@@ -14,6 +14,7 @@ from agent_framework.exceptions import ContentError
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_text, read_call_id, read_text
 from hostedagent.protocol.content.codec import Codec, Key, Output, Part
+from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.types import Event, Item, MutableItem
 
 _FORMATS: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg", "image/gif": "gif"}
@@ -111,11 +112,15 @@ class OpenImage(CallItem):
 
 
 def _images(content: Content) -> Sequence[Content]:
-    outputs: object = content.outputs
-    if isinstance(outputs, Content):
-        return (outputs,)
-    found = cast("Sequence[object]", outputs) if isinstance(outputs, (list, tuple)) else ()
-    return [one for one in found if isinstance(one, Content) and one.type in ("data", "uri")]
+    """The images of a result. A text is one too: its base64, or where it is."""
+    outputs = [{"result": row} if isinstance(row, str) else row for row in _rows(content.outputs)]
+    return [one for one in contents_of(outputs) if one.type in ("data", "uri")]
+
+
+def _rows(outputs: object) -> Sequence[object]:
+    if outputs is None:
+        return ()
+    return cast("Sequence[object]", outputs) if isinstance(outputs, list | tuple) else (outputs,)
 
 
 def _encoded(image: Content) -> str | None:

@@ -127,25 +127,24 @@ class OpenMcpCall(CallItem):
 
     def finish(self, status: CallStatus) -> Iterator[Event]:
         """The arguments, where only the result knew them; a failure is a step of its own."""
+        if status != "incomplete" and not self._arguments:
+            self._waiting = self._waiting or "{}"
         yield from self._say_arguments()
         if status == "failed":
             yield self.step("failed")
 
     def wire(self, status: CallStatus) -> MutableItem:
         """The item, with what came back."""
-        item: MutableItem = {
+        return {
             "type": "mcp_call",
             "server_label": self._server,
             "name": self._name,
             "arguments": self._arguments,
             "output": self._output,
+            "error": self._error,
+            "approval_request_id": self._approval if isinstance(self._approval, str) else None,
             "status": status,
         }
-        if self._error is not None:
-            item["error"] = self._error
-        if isinstance(self._approval, str):
-            item["approval_request_id"] = self._approval
-        return item
 
 
 def _arguments(content: Content) -> str:
@@ -196,7 +195,7 @@ MCP = Codec(
     limits=(
         "Agent Framework has no content for a list of MCP tools: the model reads an `mcp_list_tools` item as a line "
         "of text that names them, and agents never send one.",
-        "Anthropic's client does not stream the arguments of a hosted MCP call: they are empty on the wire.",
+        "Anthropic's client does not stream the arguments of a hosted MCP call: they are an empty object on the wire.",
         "What an MCP tool returns besides text is written into `output` as JSON.",
     ),
 )

@@ -25,6 +25,7 @@ from hostedagent.protocol.content.function_call import (
     write_output,
 )
 from hostedagent.protocol.content.own_calls import ERROR_TYPE, LOCAL_SERVER, as_function_items
+from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
 from hostedagent.protocol.wire import wire_json
 
@@ -172,7 +173,7 @@ class OpenOwnCall(BaseItem):
         """The item with its result. What the exception of a tool said is for the log, not for the caller."""
         written = write_output(result)
         output = written if isinstance(written, str) else wire_json(written)
-        if result.exception is None:
+        if result.exception is None and is_whole(self._arguments.text):
             return {**self._wire(self._arguments.text, "completed"), "output": output}
         error = {"type": ERROR_TYPE, "content": [{"type": "text", "text": output}]}
         return {**self._wire(self._arguments.text, "failed"), "error": error}

@@ -17,7 +17,7 @@ from agent_framework import Content, get_namespaced_value
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
-from hostedagent.protocol.wire import wire_text
+from hostedagent.protocol.wire import Characters, wire_text
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +117,12 @@ def key(part: Part) -> Key:
 class _ReasoningPart:
     """One part while it grows."""
 
-    __slots__ = ("chunks", "index", "is_sealed", "kind")
+    __slots__ = ("characters", "chunks", "index", "is_sealed", "kind")
 
     def __init__(self, kind: _PartKind, index: int) -> None:
         self.kind: _PartKind = kind
         self.index = index
+        self.characters = Characters()
         self.chunks: list[str] = []
         self.is_sealed = False
 
@@ -151,7 +152,9 @@ class OpenReasoning(BaseItem):
             text = self._missing(part, kind) if part.replaces else content.text
             if text:
                 yield from self._begin(kind)
-                yield self._delta(wire_text(text))
+                assert self._part is not None
+                if text := self._part.characters.take(text):
+                    yield self._delta(text)
             if part.replaces and self._part is not None:
                 self._part.is_sealed = True
         if content.protected_data:
@@ -160,8 +163,10 @@ class OpenReasoning(BaseItem):
 
     def _missing(self, part: Part, kind: _PartKind) -> str:
         """What of a snapshot has not been said yet."""
-        snapshot = part.content.text or ""
+        snapshot = wire_text(part.content.text or "")
         current = self._part
+        if current is not None:
+            current.characters.half = ""  # The snapshot has the whole character.
         if part.position is not None:
             place, done = part.position - self._base, sum(map(len, self._done.values()))
             if place < done:
@@ -208,6 +213,8 @@ class OpenReasoning(BaseItem):
         part = self._part
         if part is None:
             return
+        if rest := part.characters.rest():
+            yield self._delta(rest)
         yield self._event(f"{_TEXT_EVENT[part.kind]}.done", text=part.wire()["text"])
         yield self._event(f"{_PART_EVENT[part.kind]}.done", part=part.wire())
         self._done[part.kind].append(part.wire())

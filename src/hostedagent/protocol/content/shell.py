@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from agent_framework import Content
@@ -26,6 +26,7 @@ from hostedagent.protocol.content.fields import (
     required_text,
     required_texts,
 )
+from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
 from hostedagent.protocol.types import Item, Json, MutableItem
@@ -201,7 +202,7 @@ def _write_result(part: Part) -> MutableItem:
     content = part.content
     origin = provider_item(content, "shell_call_output")
     is_bare = content.type == "shell_command_output"
-    outputs = [content] if is_bare else [row for row in _contents(content.outputs) if row.type != "error"]
+    outputs = [content] if is_bare else [row for row in contents_of(content.outputs) if row.type != "error"]
     return {
         "type": "shell_call_output",
         "id": origin.get("id"),
@@ -210,12 +211,6 @@ def _write_result(part: Part) -> MutableItem:
         "max_output_length": content.max_output_length,
         "status": call_status(origin.get("status")),
     }
-
-
-def _contents(values: object) -> Iterator[Content]:
-    for value in cast("Sequence[object]", values) if isinstance(values, (list, tuple)) else ():
-        if isinstance(value, Content):
-            yield value
 
 
 def _write_command_output(content: Content) -> dict[str, Json]:

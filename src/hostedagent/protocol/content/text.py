@@ -17,7 +17,7 @@ from hostedagent.protocol.content.annotations import WireAnnotation, wire_annota
 from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part
 from hostedagent.protocol.content.parts import filename, read_parts
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
-from hostedagent.protocol.wire import wire_text
+from hostedagent.protocol.wire import Characters, wire_text, wire_value
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,12 @@ def _item_id(content: Content) -> str:
 class _TextPart:
     """One content part while it grows. Deltas are collected, not concatenated."""
 
-    __slots__ = ("annotations", "chunks", "index", "is_sealed", "kind", "length", "logprobs")
+    __slots__ = ("annotations", "characters", "chunks", "index", "is_sealed", "kind", "length", "logprobs")
 
     def __init__(self, kind: _PartKind, index: int) -> None:
         self.kind: _PartKind = kind
         self.index = index
+        self.characters = Characters()
         self.chunks: list[str] = []
         self.length = 0
         self.annotations: list[WireAnnotation] = []
@@ -76,10 +77,12 @@ class _TextPart:
     def wire(self, text: str) -> MutableItem:
         if self.kind == "refusal":
             return {"type": "refusal", "refusal": text}
-        part: MutableItem = {"type": "output_text", "text": text, "annotations": list(self.annotations)}
-        if self.logprobs:
-            part["logprobs"] = self.logprobs
-        return part
+        return {
+            "type": "output_text",
+            "text": text,
+            "annotations": list(self.annotations),
+            "logprobs": list(self.logprobs),
+        }
 
 
 class OpenText(BaseItem):
@@ -102,7 +105,8 @@ class OpenText(BaseItem):
         current = self._part
         if current is not None and not part.replaces and not content.additional_properties and not content.annotations:
             if content.text and not current.is_sealed and current.kind == "output_text":
-                return (self._delta(current, content.text, None),)  # The way of nearly every event: keep it short.
+                text = current.characters.take(content.text)  # The way of nearly every event: keep it short.
+                return (self._delta(current, text, None),) if text else ()
             if not content.text:
                 return ()
         return self._append(part)
@@ -115,7 +119,8 @@ class OpenText(BaseItem):
             yield from self._begin(kind)
             assert self._part is not None
             logprobs = get_namespaced_value(content.additional_properties, "openai", "logprobs")
-            yield self._delta(self._part, text, logprobs)
+            if text := self._part.characters.take(text):
+                yield self._delta(self._part, text, logprobs)
         if content.annotations and kind == "output_text":
             yield from self._begin_for_annotations(kind)
             yield from self._annotate(content.annotations)
@@ -124,8 +129,10 @@ class OpenText(BaseItem):
 
     def _missing(self, part: Part, kind: _PartKind) -> str:
         """What of a snapshot has not been said yet."""
-        snapshot = part.content.text or ""
+        snapshot = wire_text(part.content.text or "")
         current = self._part
+        if current is not None:
+            current.characters.half = ""  # The snapshot has the whole character.
         if part.position is not None:
             place = part.position - self._base
             if place < len(self._done):
@@ -156,7 +163,7 @@ class OpenText(BaseItem):
         self._part = _TextPart(kind, len(self._done))
         empty: MutableItem = {"type": kind, _FIELD[kind]: ""}
         if kind == "output_text":
-            empty["annotations"] = []
+            empty["annotations"], empty["logprobs"] = [], []
         yield self.item.event("response.content_part.added", content_index=self._part.index, part=empty)
 
     def _begin_for_annotations(self, kind: _PartKind) -> Iterator[Event]:
@@ -165,7 +172,6 @@ class OpenText(BaseItem):
             yield from self._begin(kind)
 
     def _delta(self, current: _TextPart, text: str, logprobs: list[Json] | None) -> Event:
-        text = wire_text(text)
         current.chunks.append(text)
         current.length += len(text)
         item = self.item
@@ -178,9 +184,9 @@ class OpenText(BaseItem):
             "delta": text,
         }
         if current.kind == "output_text":
-            event["logprobs"] = logprobs or []
-            if logprobs:
-                current.logprobs.extend(logprobs)
+            found: list[Json] = wire_value(list(logprobs)) if logprobs else []
+            event["logprobs"] = found
+            current.logprobs.extend(found)
         return event
 
     def _annotate(self, annotations: Sequence[Annotation]) -> Iterator[Event]:
@@ -199,6 +205,8 @@ class OpenText(BaseItem):
         part, item = self._part, self.item
         if part is None or item is None:
             return
+        if rest := part.characters.rest():
+            yield self._delta(part, rest, None)
         text = part.text()
         if part.kind == "refusal":
             yield item.event("response.refusal.done", content_index=part.index, refusal=text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MERGEABLE = frozenset({"text", "text_reasoning"})
-_CUT = ("length", "content_filter")
+_CUT = ("length", "content_filter", "model_context_window_exceeded")
 """Finish reasons of a model call that was stopped before it had said all."""
 
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
+from hostedagent.errors import error_object
 from hostedagent.outcomes import Failed
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
+from hostedagent.protocol.wire import wire_text, wire_value
 
 
 class ResponseBuilder:
@@ -112,7 +114,7 @@ class ResponseBuilder:
         return self._event(
             "response.failed",
             "failed",
-            error={"code": failure.code, "message": failure.message},
+            error=error_object(failure),
             incomplete_details=None,
             completed_at=None,
             usage=usage,
@@ -145,7 +147,7 @@ class OutputItem:
 
     def event(self, kind: str, **fields: Json) -> Event:
         """An event inside the item."""
-        return {"type": kind, "item_id": self.id, "output_index": self.index, **fields}
+        return {"type": kind, "item_id": self.id, "output_index": self.index, **wire_value(fields)}
 
     def done(self, item: MutableItem) -> Event:
         """The `response.output_item.done` event, which also puts the item into the response; `item` without its id."""
@@ -157,10 +159,11 @@ class OutputItem:
 
     def _complete(self, item: MutableItem) -> MutableItem:
         response = self._builder.response
+        item = wire_value(item)
         item["id"] = self.id
         item["response_id"] = response["id"]
         if self._author is not None:
-            item["agent_reference"] = {"type": "agent_reference", "name": self._author}
+            item["agent_reference"] = {"type": "agent_reference", "name": wire_text(self._author)}
         else:
             item["agent_reference"] = response.get("agent_reference")
         if self._memory:

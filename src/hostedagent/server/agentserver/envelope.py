@@ -28,6 +28,8 @@ _SNAPSHOT: Final = re.compile(
 )
 """How the SDK writes an event that carries a snapshot."""
 
+_NO_AGENT: Final = "server-default-agent"
+
 _PLAIN_FRAME: Final = b"event: response.output"
 _NEXT_FRAME: Final = b"\n\nevent: "
 _ERROR_FRAME: Final = b"event: error\n"
@@ -96,7 +98,16 @@ def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
         return body
     if found.get("status") == "in_progress":
         found["output"] = output_so_far(str(found.get("id")), found["output"])
-    return encode(complete(found))
+    return encode(_whole(found))
+
+
+def _whole(response: Item) -> dict[str, Json]:
+    """The response, complete; without the agent that the SDK makes up where none has a name."""
+    full = complete(response)
+    reference: Json = full.get("agent_reference")
+    if isinstance(reference, dict) and cast("Item", reference).get("name") == _NO_AGENT:
+        full["agent_reference"] = None
+    return full
 
 
 def _complete_refusal(status: int, body: bytes) -> bytes:
@@ -133,7 +144,7 @@ class _Frames:
         parts = _SNAPSHOT.fullmatch(data)
         if parts is None or parts["response"] != self._response:
             event = decode(data)
-            completed = complete(event["response"])
+            completed = _whole(event["response"])
             if parts is None or len(event) > parts.re.groups:  # There is something between the two.
                 return _dumped({**event, "response": completed})
             self._response, self._completed = parts["response"], _dumped(completed)

@@ -1,0 +1,65 @@
+"""Outputs of tools that the model's service runs, however an agent gives them.
+
+Agent Framework says that they are contents. Sessions that were stored and agents of one's own give mappings, bytes, and
+plain text too, and each is read as the content it stands for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from agent_framework import Content, detect_media_type_from_base64
+from agent_framework.exceptions import ContentError
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content.parts import is_part_type, read_part
+from hostedagent.protocol.types import Json
+
+_PLACES = ("uri", "url", "image_url", "b64_json", "data", "result")
+"""Where a mapping without a type has its data, a data URL, or a URL."""
+
+
+def contents_of(values: object) -> list[Content]:
+    """The contents of an output: one or several, each as such, as a mapping, as bytes, or as text."""
+    rows = cast("Sequence[object]", values) if isinstance(values, list | tuple) else () if values is None else (values,)
+    return [content for row in rows if (content := _content(row)) is not None]
+
+
+def _content(value: object) -> Content | None:
+    if isinstance(value, Content):
+        return value
+    try:
+        if isinstance(value, bytes | bytearray):
+            return _data(bytes(value), None)
+        if isinstance(value, Mapping):
+            return _from_mapping(cast("Mapping[str, Json]", value))
+    except (InvalidRequest, ContentError, ValueError, TypeError, KeyError):  # Not a content after all.
+        return None
+    return Content.from_text(value) if isinstance(value, str) and value else None
+
+
+def _from_mapping(fields: Mapping[str, Json]) -> Content | None:
+    kind, media_type = fields.get("type"), fields.get("media_type")
+    if kind != "text" and is_part_type(kind):
+        return read_part(fields, "output")
+    if kind is not None and not (kind == "data" and "uri" not in fields):
+        return Content.from_dict(fields)
+    value = next((fields[name] for name in _PLACES if fields.get(name)), None)
+    if isinstance(value, bytes | bytearray):
+        return _data(bytes(value), media_type)
+    if not isinstance(value, str):
+        return None
+    if "://" in value or value.startswith("data:"):
+        return Content.from_uri(value, media_type=media_type or (None if value.startswith("data:") else "image/*"))
+    try:
+        return _data(base64.b64decode(value, validate=True), media_type)
+    except binascii.Error:
+        return None
+
+
+def _data(data: bytes, media_type: str | None) -> Content | None:
+    kind = media_type or detect_media_type_from_base64(data_bytes=data)
+    return Content.from_data(data, kind or "application/octet-stream") if data else None
