@@ -102,8 +102,8 @@ async def test_an_error_of_before_run_fails_the_turn_and_no_agent_is_made(
     told = Told()
     log = await one_turn(factory, before_run=refuse, on_outcome=told)
 
-    error = log.response["error"]
-    assert (log.status, {name: error[name] for name in expected}, made) == ("failed", expected, [])
+    shown = log.response["error"]
+    assert (log.status, {name: shown[name] for name in expected}, made) == ("failed", expected, [])
     assert told.outcomes == [Failed(expected["code"], expected["message"])]
     assert SECRET not in str(log.events) + caplog.text
 
