@@ -14,6 +14,7 @@ from typing import Final, cast
 from hostedagent.conversation.transcript import read_items
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
+from hostedagent.off_loop import off_loop
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import check_answers
@@ -46,7 +47,10 @@ async def resolve_named(
     check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
         history = await read_items(repository, caller, history_ids)
-        request = replace(request, history=history, input=check_answers(history, request.input, request.reader))
+        checked = await off_loop(
+            len(history) + len(request.input), check_answers, history, request.input, request.reader
+        )
+        request = replace(request, history=history, input=checked)
     return request
 
 

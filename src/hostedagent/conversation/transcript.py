@@ -48,8 +48,8 @@ async def orphans(
 ) -> tuple[str, ...]:
     """The items behind the head of a conversation: a turn that died stored them."""
     ids = await repository.history_ids(caller, None, conversation_id, WHOLE)
-    own = await repository.history_ids(caller, head, None, WHOLE) if head is not None else ()
-    last = max((n for n, item_id in enumerate(ids) if item_id in set(own)), default=-1)
+    own = frozenset(await repository.history_ids(caller, head, None, WHOLE) if head is not None else ())
+    last = max((n for n, item_id in enumerate(ids) if item_id in own), default=-1)
     return tuple(ids[last + 1 :])
 
 
@@ -58,5 +58,5 @@ async def stored_by(
 ) -> tuple[str, ...]:
     """The items that a response whose turn has not ended added to what came before it."""
     ids = await repository.history_ids(caller, response_id, None, WHOLE)
-    before = await repository.history_ids(caller, previous, None, WHOLE) if previous else ()
-    return tuple(item_id for item_id in ids if item_id not in set(before))
+    before = frozenset(await repository.history_ids(caller, previous, None, WHOLE) if previous else ())
+    return tuple(item_id for item_id in ids if item_id not in before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hostedagent.agents.source import AgentSource
@@ -15,6 +15,7 @@ from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import RequestContext
 from hostedagent.options import OwnTools
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Item
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.sessions import Sessions
@@ -59,12 +60,14 @@ class TurnContext(RequestContext):
         continuation: What the turn continues.
         permit: Its place among the turns that run at the same time.
         flow: Couples the turn to the speed of its reader.
+        large_input: The input items to store where the driver's host was not given them.
         on_over: Called when the driver is done with the request. A turn in the foreground must end then.
     """
 
     continuation: Continuation
     permit: Permit
     flow: FlowControl
+    large_input: Sequence[Item] | None = None
     on_over: Callable[[], None] | None = None
 
     @property

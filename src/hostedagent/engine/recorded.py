@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -18,6 +18,7 @@ from hostedagent.engine.engine import Engine, TurnHandle
 from hostedagent.errors import InvalidRequest, NotFound, failed
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
+from hostedagent.off_loop import off_loop
 from hostedagent.protocol.envelope import public_event, public_response
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -102,7 +103,7 @@ class RecordedTurn:
     async def _store(self, response: Mapping[str, Json]) -> None:
         request = self._context.request
         if request.store:
-            items = [_with_id(item, request.response_id) for item in request.input]
+            items = await off_loop(len(request.input), stored_input, request.input, request.response_id)
             history = list(self._context.continuation.history_ids)
             await self._responses.engine.store.create(request.caller, {**response, **self._stamps}, items, history)
 
@@ -270,6 +271,6 @@ def _unknown(response_id: str) -> NotFound:
     return NotFound(f"Response with id '{response_id}' not found.", param="response_id")
 
 
-def _with_id(item: Item, response_id: str) -> Item:
-    """An input item as it is stored: with an id of its own, so that it replaces no stored item."""
-    return {**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), response_id)}
+def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
+    """Input items as they are stored: each with an id of its own, so that it replaces no stored item."""
+    return [{**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), response_id)} for item in items]

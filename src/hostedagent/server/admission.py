@@ -34,7 +34,7 @@ _ONCE: Final = frozenset(
 )
 """Headers that must not be repeated: readers would have to choose one, and would not all choose the same."""
 
-_PARSED_AT_ONCE: Final = 128 * 1024
+_PARSED_AT_ONCE: Final = 32 * 1024
 """Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hostedagent.identity import Caller
+from hostedagent.off_loop import off_loop
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, Key, Record, StoreConflict, Write
 
 _OVERHEAD = 400
@@ -46,11 +47,11 @@ class MemoryStore:
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
         """The records in the order of the keys."""
-        return [self._read(caller.scope.key(*key)) for key in keys]
+        return [self._read(place) for place in await _places(caller, keys)]
 
     async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
         """Write all records, or none when an `expect` does not match."""
-        places = [caller.scope.key(*write.key) for write in writes]
+        places = await _places(caller, [write.key for write in writes])
         for place, write in zip(places, writes, strict=True):
             self._check(place, write.key, write.expect)
         etags = [self._write(place, write) for place, write in zip(places, writes, strict=True)]
@@ -96,3 +97,7 @@ class MemoryStore:
         record = self._read(place)
         if (record.etag if record is not None else ABSENT) != expect:
             raise StoreConflict(f"The record of kind {key.kind!r} changed since it was read.")
+
+
+async def _places(caller: Caller, keys: Sequence[Key]) -> list[str]:
+    return await off_loop(len(keys), lambda: [caller.scope.key(*key) for key in keys])

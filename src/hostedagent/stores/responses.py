@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
+from hostedagent.off_loop import off_loop
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import (
@@ -24,6 +25,7 @@ from hostedagent.stores.base import (
     Etag,
     Key,
     Page,
+    Record,
     Store,
     StoreConflict,
     StoreNotFound,
@@ -83,12 +85,13 @@ class StoredResponses:
         response_id = str(response["id"])
         with StoreCall("responses", "create"):
             items = [dict(item) for item in input_items]
+            rows = await off_loop(len(items), _item_writes, [*items, *_output(response)])
             record = _record(response, [str(item["id"]) for item in items])
             for _ in range(_ATTEMPTS):
                 if (await self._read(caller, response_id))[0] is not None:
                     raise StoreConflict(f"Response '{response_id}' already exists.")
                 # The response last: without transactions, it never names an item that does not exist.
-                writes = [*_item_writes([*items, *_output(response)]), *await self._joining(caller, response)]
+                writes = [*rows, *await self._joining(caller, response)]
                 with suppress(StoreConflict):
                     await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), ABSENT)])
                     self._remember(caller, response_id, _link_of(record))
@@ -158,7 +161,7 @@ class StoredResponses:
         if not ids:
             return []
         found = await self._store.read(caller, [Key(ITEM, item_id) for item_id in ids])
-        return [decode(record.value) if record is not None else None for record in found]
+        return await off_loop(len(found), _decoded, found)
 
     async def _chain(self, caller: Caller, response_id: str | None) -> list[str]:
         links: list[_Link] = []
@@ -240,6 +243,10 @@ def _record(response: Mapping[str, Json], input_ids: list[str]) -> dict[str, Any
 
 def _output(response: Mapping[str, Json]) -> list[Item]:
     return cast("list[Item]", response.get("output") or [])
+
+
+def _decoded(records: Sequence[Record | None]) -> list[Item | None]:
+    return [decode(record.value) if record is not None else None for record in records]
 
 
 def _item_writes(items: Iterable[Item]) -> list[Write]:

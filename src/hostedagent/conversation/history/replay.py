@@ -17,6 +17,7 @@ from hostedagent.conversation.continuation import Continuation, first_new_item
 from hostedagent.conversation.history.base import Feed, ReadHistory
 from hostedagent.conversation.history.session import answered, kept_state, open_session, unasked_questions
 from hostedagent.errors import ConfigurationError
+from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import split_messages, to_messages
@@ -63,6 +64,7 @@ class ReplayHistory:
     ) -> Feed:
         """Read the history once, and give it to the session or to the run."""
         items = request.history if request.history is not None else await history()
+        much = len(items) + len(request.input)
         needed = continuation.snapshot.session is not None or needs_session(agent)
         session = open_session(request, continuation, agent) if needed else None
         given: dict[str, Any] = {
@@ -74,8 +76,9 @@ class ReplayHistory:
             "reader": request.reader,
         }
         if session is None or not reads_session(agent):
-            return Feed(to_messages(items, request.input, **given), session)
-        transcript = split_messages(items, request.input, first_new=first_new_item(request), **given)
+            return Feed(await off_loop(much, to_messages, items, request.input, **given), session)
+        given["first_new"] = first_new_item(request)
+        transcript = await off_loop(much, split_messages, items, request.input, **given)
         if unasked := unasked_questions(continuation):
             transcript.history.append(Message("assistant", unasked))
         if getattr(agent, "require_per_service_call_history_persistence", False):

@@ -50,7 +50,7 @@ class ServiceHistory:
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
         """Send what is new, with the session."""
-        feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+        feed = await new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
         if works_in_background(agent):
             feed.run = self._run(request, continuation, agent, feed)
         return feed

@@ -14,6 +14,7 @@ from hostedagent.conversation.history.base import Feed, ReadHistory
 from hostedagent.conversation.history.foundry_provider import HostedTurn
 from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.identity import current_context
+from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
@@ -152,16 +153,20 @@ class SessionHistory:
         """Send what is new, with the session."""
         if (context := current_context()) is not None:
             context.hosted_history = HostedTurn(history, self._trusts_roles)
-        return new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+        return await new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session, with its id: the provider finds the conversation by it."""
         return kept_session(feed)
 
 
-def new_only(request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, *, trusts_roles: bool) -> Feed:
+async def new_only(
+    request: TurnRequest, continuation: Continuation, agent: SupportsAgentRun, *, trusts_roles: bool
+) -> Feed:
     """The new input alone, with the session."""
-    messages = to_messages(
+    messages = await off_loop(
+        len(request.input),
+        to_messages,
         (),
         request.input,
         trusts_roles=trusts_roles,

@@ -106,7 +106,7 @@ class WorkflowHistory:
                 )
             feed = await self._replay.before(request, continuation, history, agent)
         else:
-            feed = new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
+            feed = await new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
             check_rules(continuation, agent)
             responses |= {row.approval.request_id: approval_response(row) for row in continuation.answers}
         given = WorkflowInput(

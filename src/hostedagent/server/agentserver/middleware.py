@@ -20,6 +20,7 @@ from azure.ai.agentserver.core import (
 from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError
 
 from hostedagent.conversation.continuation import Continuation
+from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
 from hostedagent.engine.flow_control import FlowControl
 from hostedagent.errors import (
@@ -37,12 +38,14 @@ from hostedagent.identity import (
     leave_context,
 )
 from hostedagent.observability.logging import log_failure
+from hostedagent.off_loop import FEW, off_loop
 from hostedagent.options import HostOptions
 from hostedagent.platform import (
     CALL_ID_HEADER,
     RESPONSE_ID_HEADER,
     USER_ID_HEADER,
 )
+from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.server.admission import (
     Trust,
@@ -54,7 +57,7 @@ from hostedagent.server.admission import (
 )
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
-from hostedagent.server.agentserver.schema import for_sdk
+from hostedagent.server.agentserver.schema import for_sdk, without_input
 from hostedagent.stores.base import StoreError, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -183,7 +186,7 @@ class AdmissionMiddleware:
             answer.flow = context.flow
         enter_context(context)
         try:
-            sent = for_sdk(body, request)
+            sent = await self._for_sdk(body, context)
             receive = self._until_over(receive) if request.background else receive
             await self._app(scope, _replay(sent, receive), answer)
         except asyncio.CancelledError:
@@ -196,6 +199,14 @@ class AdmissionMiddleware:
         finally:
             await self._engine.abandon(context)
             await self._release(request, context.continuation)
+
+    async def _for_sdk(self, body: RequestBody, context: TurnContext) -> bytes:
+        request = context.request
+        is_resumed = request.background and self._options.resilient_background  # From what the SDK has kept of it.
+        if len(request.input) <= FEW or is_resumed:
+            return await off_loop(len(request.input), for_sdk, body, request)
+        sent, context.large_input = await off_loop(len(request.input), without_input, body, request)
+        return sent
 
     async def _answer_as_stored(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
         """Answer with how the turn ended, as GET would."""

@@ -10,8 +10,10 @@ from azure.ai.agentserver.responses import FoundryApiError, FoundryBadRequestErr
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
 from hostedagent.engine.context import TurnContext
+from hostedagent.engine.recorded import stored_input
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context, has_request
+from hostedagent.off_loop import off_loop
 from hostedagent.stores.base import Page, StoreConflict, StoreError, StoreNotFound, StoreRejected
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ class Provider:
     ) -> None:
         """Store a new response and its input."""
         ids = list(history_item_ids) if history_item_ids is not None else None
+        items, turn = input_items or (), current_context()
+        if isinstance(turn, TurnContext) and (large := turn.large_input) is not None:
+            items = await off_loop(len(large), stored_input, large, str(response["id"]))
         async with _translated():
-            await self._store.create(_caller(context), response, input_items or (), ids)
+            await self._store.create(_caller(context), response, items, ids)
 
     async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
         """Store the response anew."""

@@ -2,12 +2,13 @@
 
 The schema of the SDK is narrower than the protocol: it has no audio, and it does not take every item back that an
 agent can send. Options that have no effect on a turn are left out, so that their values are not judged either. What
-the host itself works with is the request that was parsed before; the SDK stores the input.
+the host itself works with is the request that was parsed before; the SDK stores the input, unless it is so large that
+looking at each of its items would keep other requests waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from hostedagent.protocol.content import BY_ITEM
@@ -28,17 +29,33 @@ _WITHOUT_EFFECT: Final = frozenset(
 
 def for_sdk(body: RequestBody, request: TurnRequest) -> bytes:
     """The body to hand to the SDK; the caller's own bytes where they will do."""
-    fields = {name: row for name, row in body.fields.items() if name not in _WITHOUT_EFFECT}
-    tools = request.options.tools.echo
-    has_all_tools = len(tools) == len(fields.get("tools") or ())
-    if not has_all_tools:
-        fields["tools"] = list(tools)
+    fields, has_all_tools = _fields(body, request)
     items = cast("list[Item]", fields["input"]) if isinstance(fields.get("input"), list) else []
     rewritten = [_item(item) for item in items]
     is_same = all(new is old for new, old in zip(rewritten, items, strict=True))
     if body.raw is not None and is_same and has_all_tools and len(fields) == len(body.fields):
         return body.raw
     return encode(fields if is_same else {**fields, "input": rewritten})
+
+
+def without_input(body: RequestBody, request: TurnRequest) -> tuple[bytes, Sequence[Item]]:
+    """The body to hand to the SDK in place of one with many input items, and the items to store.
+
+    The SDK checks, copies and names each item on the event loop.
+    """
+    items = cast("list[Item]", body.fields["input"])
+    fields, _ = _fields(body, request)
+    return encode({**fields, "input": ""}), [item for item in items if item.get("type") != "item_reference"]
+
+
+def _fields(body: RequestBody, request: TurnRequest) -> tuple[dict[str, Json], bool]:
+    """The fields that have an effect, and whether all of the caller's tools are among them."""
+    fields = {name: row for name, row in body.fields.items() if name not in _WITHOUT_EFFECT}
+    tools = request.options.tools.echo
+    has_all_tools = len(tools) == len(fields.get("tools") or ())
+    if not has_all_tools:
+        fields["tools"] = list(tools)
+    return fields, has_all_tools
 
 
 def _item(item: Item) -> Item:
