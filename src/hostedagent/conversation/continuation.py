@@ -23,7 +23,8 @@ from hostedagent.protocol.types import Item
 from hostedagent.stores.approvals import Answer, Approval, Approvals
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.checkpoints import WorkflowState
-from hostedagent.stores.leases import Head, Lease
+from hostedagent.stores.heads import Head
+from hostedagent.stores.leases import Lease
 from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.stores.tokens import Place
 

@@ -18,6 +18,7 @@ from hostedagent.errors import InvalidRequest, error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
+from hostedagent.stores.responses import COUNTED
 from hostedagent.stores.running import DIED, Running
 
 MAX_OWNERS: Final = 4_000
@@ -70,10 +71,13 @@ class ResponseStore:
 
         Raises:
             StoreError: It could not be stored.
+            Conflict: Its process was stopped for so long that its readers were told that it failed.
         """
         turn = self.active.get(response["id"])
         if turn is None or turn.created is None:
             return  # Not stored, or its first write failed and the SDK reports that.
+        if self._running is not None and response["status"] in COUNTED:
+            await self._running.secure(response["id"])
         await self._repository.update(turn.caller, _whole(turn, response))
         turn.committed = str(response["status"])
 
@@ -179,7 +183,19 @@ class ResponseStore:
                 return response
             if self.journaled is not None and await self.journaled.goes_on(caller, response_id):
                 return response
-        return {**dict(response), "status": "failed", "error": error_object(DIED)}
+        failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
+        return await self._give_up(caller, response, failed) if response.get("background") else failed
+
+    async def _give_up(self, caller: Caller, response: dict[str, Json], failed: dict[str, Json]) -> dict[str, Json]:
+        """Store that a response has failed before anybody is told: a process that was stopped may yet continue it."""
+        response_id = str(response["id"])
+        if self._running is None or not await self._running.give_up(caller, response_id, _conversation_of(response)):
+            return response
+        try:
+            await self._repository.update(caller, failed)
+        except StoreConflict:
+            return await self._repository.get(caller, response_id)
+        return failed
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete the response."""

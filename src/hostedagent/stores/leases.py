@@ -20,7 +20,8 @@ from typing import Final, Protocol
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Value
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict
+from hostedagent.stores.heads import MAX_EXCLUDED, Debt, Head, joined
 from hostedagent.stores.values import read_value, write_value
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ CONVERSATION: Final = "conversation"
 ENDING_SECONDS: Final = 6.0
 """How long a turn waits for one that was stopped to let go of the conversation."""
 
-_MAX_EXCLUDED: Final = 2_000
 _CACHED: Final = 2_000
 _ATTEMPTS: Final = 4
 
@@ -78,46 +78,6 @@ class Terms:
     owners: Owners = field(default_factory=UnknownOwners)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A conversation's record.
-
-    Args:
-        response_id: The last response that counts.
-        excluded: Items that failed turns left.
-        has_snapshot: Whether the head has one.
-        owner: Who holds the lease: a process and a turn.
-        expires_at: When the lease does, in seconds since the epoch.
-    """
-
-    response_id: str | None = None
-    excluded: tuple[str, ...] = ()
-    has_snapshot: bool = False
-    owner: str | None = None
-    expires_at: float = 0.0
-
-    def dump(self) -> Value:
-        """The stored form."""
-        return {
-            "head": self.response_id,
-            "excluded": list(self.excluded),
-            "has_snapshot": self.has_snapshot,
-            "owner": self.owner,
-            "expires_at": self.expires_at,
-        }
-
-    @classmethod
-    def load(cls, value: Value) -> Head:
-        """From the stored form."""
-        return cls(
-            value.get("head"),
-            tuple(value.get("excluded") or ()),
-            bool(value.get("has_snapshot")),
-            value.get("owner"),
-            float(value.get("expires_at") or 0.0),
-        )
-
-
 @dataclass(slots=True)
 class Lease:
     """A turn's hold on a conversation.
@@ -154,22 +114,6 @@ class Lease:
         return self.caller.scope.key(CONVERSATION, self.conversation_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Debt:
-    """What a turn that failed could not say in the record: what it put there, if anything, counts for nothing."""
-
-    before: Head
-    response_id: str | None
-    excluded: tuple[str, ...]
-
-    def paid(self, head: Head) -> Head:
-        """The record as it should be."""
-        kept = head.excluded + tuple(item_id for item_id in self.excluded if item_id not in head.excluded)
-        if self.response_id is not None and head.response_id == self.response_id:
-            head = replace(head, response_id=self.before.response_id, has_snapshot=self.before.has_snapshot)
-        return replace(head, excluded=kept[-_MAX_EXCLUDED:])
-
-
 class Leases:
     """Gives out the leases of conversations. A plain turn costs two writes: one to take it, one to give it back."""
 
@@ -179,7 +123,7 @@ class Leases:
         self._known: OrderedDict[str, tuple[Head, Etag]] = OrderedDict()
         self._held: dict[str, Lease] = {}
         self._over: OrderedDict[str, None] = OrderedDict()
-        self._debts: OrderedDict[str, _Debt] = OrderedDict()
+        self._debts: OrderedDict[str, Debt] = OrderedDict()
 
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The conversation's record as it stands, for a turn that changes nothing."""
@@ -287,7 +231,7 @@ class Leases:
                 await asyncio.wait((lease.renewal,))
             head = lease.head
             lease.response_id = response_id or lease.response_id
-            kept = (*head.excluded, *excluded)[-_MAX_EXCLUDED:]
+            kept = (*head.excluded, *excluded)[-MAX_EXCLUDED:]
             if response_id is None:
                 free = Head(head.response_id, kept, head.has_snapshot)
             else:
@@ -296,13 +240,24 @@ class Leases:
             self._debts.pop(lease.place, None)
         except BaseException as error:
             self._end(lease.owner)
-            if not isinstance(error, Conflict):
-                self._owe(lease.place, _Debt(lease.head, lease.response_id, tuple(excluded)))
+            if isinstance(error, Conflict):
+                await self._exclude(lease, excluded)
+            else:
+                self._owe(lease.place, Debt(lease.head, lease.response_id, tuple(excluded)))
             raise
         finally:
             if self._held.get(lease.place) is lease:
                 del self._held[lease.place]
             lease.released.set()
+
+    async def _exclude(self, lease: Lease, excluded: Sequence[str]) -> None:
+        """Keep what a turn has stored out of the prompts of the conversation that it has lost."""
+        for _ in range(_ATTEMPTS if excluded else 0):
+            head, etag = await self._read(lease.caller, lease.conversation_id)
+            kept = replace(head, excluded=joined(head.excluded, excluded))
+            with suppress(StoreConflict):
+                await self._put(lease.caller, lease.conversation_id, kept, etag)
+                return
 
     async def _renew(self, lease: Lease) -> None:
         while True:
@@ -333,6 +288,7 @@ class Leases:
                 lost = current.owner != lease.owner and etag != ABSENT and current != lease.attempt
                 if lost:
                     break
+                head = replace(head, excluded=joined(head.excluded, current.excluded))
             except BaseException:
                 lease.attempt = head
                 raise
@@ -367,7 +323,7 @@ class Leases:
                 async with asyncio.timeout(ENDING_SECONDS):
                     await lease.released.wait()
 
-    def _owe(self, place: str, debt: _Debt) -> None:
+    def _owe(self, place: str, debt: Debt) -> None:
         self._debts[place] = debt
         while len(self._debts) > _CACHED:
             self._debts.popitem(last=False)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+from dataclasses import dataclass, replace
 from typing import Final
 
+from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Failed
-from hostedagent.stores.base import Key, Store, Value
-from hostedagent.stores.leases import CONVERSATION, Head, Terms
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Value
+from hostedagent.stores.heads import Head
+from hostedagent.stores.leases import CONVERSATION, Terms
 from hostedagent.stores.values import read_value, write_value
 
 RUNNING: Final = "running"
@@ -22,6 +26,10 @@ RUNNING: Final = "running"
 DIED: Final = Failed("server_error", "The server that made this response has ended. Send the request again.")
 
 logger = logging.getLogger(__name__)
+
+
+FENCE: Final = "fenced:"
+"""The owner of a mark or of a lease whose process was given up: the turn must not be stored any more."""
 
 
 class Running:
@@ -36,14 +44,31 @@ class Running:
         self._store = store
         self._terms = terms
         self._renewals: dict[str, asyncio.Task[None]] = {}
+        self._marks: dict[str, _Mark] = {}
 
     async def begin(self, caller: Caller, response_id: str) -> None:
         """Mark a response before its caller learns of it. Without a store it runs unmarked."""
-        await self._write(caller, response_id)
-        self._renewals[response_id] = asyncio.create_task(self._renew(caller, response_id), name="hostedagent-running")
+        self._marks[response_id] = mark = _Mark(caller)
+        await self._write(response_id, mark)
+        self._renewals[response_id] = asyncio.create_task(self._renew(response_id, mark), name="hostedagent-running")
+
+    async def secure(self, response_id: str) -> None:
+        """See that nobody has given up a marked response, before how it ended is stored.
+
+        Raises:
+            Conflict: Somebody has: its readers were told that it failed.
+        """
+        mark = self._marks.get(response_id)
+        if mark is None or mark.etag is None:
+            return
+        if not mark.is_fenced and mark.expires_at - self._terms.clock() < self._terms.seconds / 2:
+            await self._write(response_id, mark)
+        if mark.is_fenced:
+            raise Conflict("The process of the turn was given up.")
 
     async def end(self, caller: Caller, response_id: str) -> None:
         """Take the mark away, once how the response ended is stored."""
+        self._marks.pop(response_id, None)
         if (renewal := self._renewals.pop(response_id, None)) is None:
             return
         renewal.cancel()
@@ -55,12 +80,24 @@ class Running:
 
     async def has(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Whether a process that lives has the response, or any turn of its conversation."""
-        key = Key(RUNNING, response_id) if conversation_id is None else Key(CONVERSATION, conversation_id)
-        stored = await read_value(self._store, caller, key)
-        head = Head.load(stored.value) if stored is not None else Head()
-        if head.owner is None or head.expires_at <= self._terms.clock():
+        return await self._lives((await self._read(caller, _key(response_id, conversation_id)))[0])
+
+    async def give_up(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
+        """Keep the process of a response from storing how it ended, should it still run: whether that is so now."""
+        key = _key(response_id, conversation_id)
+        head, etag = await self._read(caller, key)
+        if head.owner is not None and head.owner.startswith(FENCE):
+            return True
+        if await self._lives(head):
             return False
-        return not await self._terms.owners.is_dead(head.owner.partition(":")[0])
+        if conversation_id is not None and head.owner is None:
+            return True  # Its turn has let go of it, or never had it.
+        fenced = replace(head, owner=f"{FENCE}{secrets.token_hex(8)}", expires_at=0.0)
+        try:
+            await write_value(self._store, caller, key, fenced.dump(), expect=etag)
+        except StoreConflict:
+            return False
+        return True
 
     def close(self) -> None:
         """Let the marks of what still runs end by themselves: the process ends."""
@@ -68,17 +105,54 @@ class Running:
             renewal.cancel()
         self._renewals.clear()
 
-    async def _renew(self, caller: Caller, response_id: str) -> None:
-        while True:
-            await self._terms.sleep(self._terms.renew_every)
-            await self._write(caller, response_id)
+    async def _read(self, caller: Caller, key: Key) -> tuple[Head, Etag]:
+        stored = await read_value(self._store, caller, key)
+        return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
 
-    async def _write(self, caller: Caller, response_id: str) -> None:
+    async def _lives(self, head: Head) -> bool:
+        if head.owner is None or head.expires_at <= self._terms.clock():
+            return False
+        return not await self._terms.owners.is_dead(head.owner.partition(":")[0])
+
+    async def _renew(self, response_id: str, mark: _Mark) -> None:
+        while not mark.is_fenced:
+            await self._terms.sleep(self._terms.renew_every)
+            await self._write(response_id, mark)
+
+    async def _write(self, response_id: str, mark: _Mark) -> None:
+        key, expires_at = Key(RUNNING, response_id), self._terms.clock() + self._terms.seconds
         try:
-            mark: Value = {
-                "owner": await self._terms.owners.name(),
-                "expires_at": self._terms.clock() + self._terms.seconds,
-            }
-            await write_value(self._store, caller, Key(RUNNING, response_id), mark)
+            value: Value = {"owner": await self._terms.owners.name(), "expires_at": expires_at}
+            try:
+                mark.etag = await write_value(self._store, mark.caller, key, value, expect=mark.etag)
+            except StoreConflict:
+                # It may be a write of our own, whose answer was lost.
+                head, etag = await self._read(mark.caller, key)
+                mark.is_fenced = head.owner is not None and head.owner.startswith(FENCE)
+                if mark.is_fenced:
+                    return
+                mark.etag = await write_value(self._store, mark.caller, key, value, expect=etag)
+            mark.expires_at = expires_at
         except Exception as error:  # noqa: BLE001 - the turn matters more; tried again
             log_failure(logger, f"Marking {response_id} as running failed", error)
+
+
+@dataclass(slots=True)
+class _Mark:
+    """A mark of this process.
+
+    Args:
+        caller: Whose response it is.
+        etag: What its next write expects; `None` before the first.
+        expires_at: When it does, in seconds since the epoch.
+        is_fenced: Whether somebody has given the response up.
+    """
+
+    caller: Caller
+    etag: Etag | None = None
+    expires_at: float = 0.0
+    is_fenced: bool = False
+
+
+def _key(response_id: str, conversation_id: str | None) -> Key:
+    return Key(RUNNING, response_id) if conversation_id is None else Key(CONVERSATION, conversation_id)

@@ -1,0 +1,73 @@
+"""The record of a conversation: its head, the items that count for nothing, and who holds the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hostedagent.stores.base import Value
+
+MAX_EXCLUDED: Final = 2_000
+"""How many items a record names, at most, that failed turns left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A conversation's record.
+
+    Args:
+        response_id: The last response that counts.
+        excluded: Items that failed turns left.
+        has_snapshot: Whether the head has one.
+        owner: Who holds the lease: a process and a turn.
+        expires_at: When the lease does, in seconds since the epoch.
+    """
+
+    response_id: str | None = None
+    excluded: tuple[str, ...] = ()
+    has_snapshot: bool = False
+    owner: str | None = None
+    expires_at: float = 0.0
+
+    def dump(self) -> Value:
+        """The stored form."""
+        return {
+            "head": self.response_id,
+            "excluded": list(self.excluded),
+            "has_snapshot": self.has_snapshot,
+            "owner": self.owner,
+            "expires_at": self.expires_at,
+        }
+
+    @classmethod
+    def load(cls, value: Value) -> Head:
+        """From the stored form."""
+        return cls(
+            value.get("head"),
+            tuple(value.get("excluded") or ()),
+            bool(value.get("has_snapshot")),
+            value.get("owner"),
+            float(value.get("expires_at") or 0.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What a turn that failed could not say in the record: what it put there, if anything, counts for nothing."""
+
+    before: Head
+    response_id: str | None
+    excluded: tuple[str, ...]
+
+    def paid(self, head: Head) -> Head:
+        """The record as it should be."""
+        if self.response_id is not None and head.response_id == self.response_id:
+            head = replace(head, response_id=self.before.response_id, has_snapshot=self.before.has_snapshot)
+        return replace(head, excluded=joined(head.excluded, self.excluded))
+
+
+def joined(excluded: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    """The items that count for nothing, with more of them; the newest, where they are too many."""
+    known = frozenset(excluded)
+    return (*excluded, *(item_id for item_id in more if item_id not in known))[-MAX_EXCLUDED:]
