@@ -52,11 +52,15 @@ class RequestError(HostError):
     Args:
         message: What is wrong, which value, and what to do; sent to the caller as it is.
         param: The request field the message is about, for example `"text.format"`.
+
+    Attributes:
+        retry_after: Seconds after which the same request may succeed.
     """
 
     status: int = 400
     code: str = "invalid_request_error"
     type: str = "invalid_request_error"
+    retry_after: int | None = None
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         if len(message) > MAX_MESSAGE:  # It may quote a value, and a value may be megabytes.
@@ -134,6 +138,12 @@ class Conflict(RequestError):
     code = "conflict"
 
 
+class Busy(Conflict):
+    """Another turn holds the conversation: the same request may succeed when that has ended."""
+
+    retry_after = 1
+
+
 class PayloadTooLarge(RequestError):
     """The body is larger than the host accepts."""
 
@@ -171,6 +181,7 @@ class Unavailable(RequestError):
     status = 503
     code = "server_error"
     type = "server_error"
+    retry_after = 1
 
 
 class MethodNotAllowed(RequestError):

@@ -55,9 +55,10 @@ async def processes(
 
 async def ended(client: InProcessClient, response_id: str) -> Mapping[str, Any]:
     async with asyncio.timeout(30):
-        while (response := (await client.get(f"/responses/{response_id}")).json())["status"] not in ENDED:
-            await asyncio.sleep(0)
-    return response
+        while True:
+            response: Mapping[str, Any] = (await client.get(f"/responses/{response_id}")).json()
+            if response["status"] in ENDED:
+                return response
 
 
 @pytest.mark.parametrize("driver", ["agentserver", "starlette"])

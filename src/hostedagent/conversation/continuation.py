@@ -43,6 +43,7 @@ class Continuation:
         responses: The input's answers to what a workflow waits for, by its request ids.
         response_id: The response that the turn makes, once it has begun.
         has_begun: Whether the turn runs, and gives the lease back itself.
+        is_over: Whether it was given back, because the turn never began.
         made: The items of the turn from an earlier process, up to where it is resumed.
         checkpoint: Where a workflow is resumed.
         place: Where the turn stands in the work of its model's service.
@@ -57,6 +58,7 @@ class Continuation:
     responses: dict[str, Any] = field(default_factory=dict[str, Any])
     response_id: str | None = None
     has_begun: bool = False
+    is_over: bool = False
     made: tuple[Item, ...] = ()
     checkpoint: WorkflowState | None = None
     place: Place | None = None
@@ -152,8 +154,9 @@ class Continuations:
 
     async def abandon(self, continuation: Continuation, caller: Caller) -> None:
         """Give back what was taken for a turn that never began."""
-        if continuation.has_begun:
+        if continuation.has_begun or continuation.is_over:
             return
+        continuation.is_over = True
         await self.approvals.restore(caller, continuation.answers)
         if continuation.lease is not None:
             await self.sessions.release(continuation.lease)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, TooManyTurns, UnsupportedMediaType
+from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import (
@@ -123,7 +123,7 @@ def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tu
         (b"content-length", str(len(body)).encode()),
         (b"x-platform-error-source", b"user" if error.status < 500 else b"platform"),
     ]
-    if isinstance(error, TooManyTurns):
+    if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
     return body, headers
 

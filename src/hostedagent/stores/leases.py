@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from hostedagent.errors import Conflict
+from hostedagent.errors import Busy, Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict
@@ -133,7 +133,7 @@ class Leases:
         """Take the lease of a conversation, before anything is spent on the turn.
 
         Raises:
-            Conflict: Another turn holds it.
+            Busy: Another turn holds it.
         """
         place = caller.scope.key(CONVERSATION, conversation_id)
         await self._wait_for_ending(place)
@@ -143,7 +143,7 @@ class Leases:
         while True:
             if await self._is_held(head):
                 if is_fresh:
-                    raise Conflict(
+                    raise Busy(
                         f"Another turn of conversation {conversation_id!r} is running. Try again when it has ended.",
                         param="conversation",
                     )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from azure.ai.agentserver.core import (
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_REFUSED: Final = 400
 _ERROR: Final = 500
 _AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
@@ -182,6 +184,7 @@ class AdmissionMiddleware:
         body, request = await read_request(receive, self._options)
         request = replace(request, caller=caller)
         context = await self._engine.accept(request, receive)
+        answer.release = partial(self._engine.abandon, context)
         if context.flow.is_bounded:
             answer.flow = context.flow
         enter_context(context)
@@ -282,6 +285,8 @@ class _Answer:
         self._send = send
         self.status: int | None = None
         self.flow: FlowControl | None = None
+        self.release: Callable[[], Awaitable[None]] | None = None
+        """Gives back what the request took; a caller that is refused may send the next one at once."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -289,6 +294,8 @@ class _Answer:
             if message["status"] == _ERROR and request is not None and request.store_failed:
                 raise StoreUnavailable(_AWAY)  # The SDK's answer to every fault of a provider: a retry may succeed.
             self.status = message["status"]
+            if message["status"] >= _REFUSED and self.release is not None:
+                await self.release()
         if self.flow is not None:
             await self.flow.send(self._send(message), message.get("body", b"").count(b"\n\n"))
         else:
