@@ -13,6 +13,7 @@ import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
@@ -141,10 +142,10 @@ def clients() -> str:
     table = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
-    for row in table["clients"].values():
+    for name, row in table["clients"].items():
         versions = ", ".join(f"`{name}` {version}" for name, version in row["versions"].items())
         cells = [_cell(row["cells"][feature]) for feature in table["features"]]
-        rows.append((row["title"], row["setting"], *cells))
+        rows.append((f"[{row['title']}](clients/{name}.md)", row["setting"], *cells))
         reasons = dict.fromkeys(_reasons(row, table))
         notes.append(f"- {row['title']}: {versions}." + "".join(f" {reason}." for reason in reasons))
     head = ("Client", "Setting needed", *(feature["title"] for feature in table["features"].values()))
@@ -160,6 +161,37 @@ def clients() -> str:
         "\n".join(notes),
         source=_CLIENTS,
     )
+
+
+_SNIPPETS: Final = "tests/clients_matrix/snippets"
+_LANGUAGES: Final = {".py": "python", ".mjs": "javascript", ".toml": "toml", ".yaml": "yaml"}
+
+
+def client_page(name: str) -> str:
+    """The page of one client: how it is pointed at a host, what works, and what it does not have."""
+    table = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))
+    row = table["clients"][name]
+    (snippet,) = (_HERE.parent / _SNIPPETS).glob(f"{name}.*")
+    language = _LANGUAGES[snippet.suffix]
+    features = (
+        (feature["title"], _cell(row["cells"][key]), feature["about"]) for key, feature in table["features"].items()
+    )
+    reasons = [f"- {reason}." for reason in dict.fromkeys(_reasons(row, table))]
+    versions = ", ".join(f"`{package}` {version}" for package, version in row["versions"].items())
+    return _document(
+        f"# {row['title']}",
+        f"```{language}\n{snippet.read_text(encoding='utf-8').strip()}\n```",
+        f"Setting of the host: {row['setting']}. Tried with {versions}.",
+        _table(("Feature", "Works", ""), features),
+        *(["\n".join(reasons)] if reasons else []),
+        "[All clients](../clients.md)",
+        source=f"{_CLIENTS} and {_SNIPPETS}",
+    )
+
+
+def _client_pages() -> dict[str, Callable[[], str]]:
+    names = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))["clients"]
+    return {f"clients/{name}.md": partial(client_page, name) for name in names}
 
 
 def _cell(modes: Mapping[str, str]) -> str:
@@ -232,6 +264,7 @@ DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "internals/turn-lifecycle.md": turn_lifecycle,
     "clients.md": clients,
     "options.md": options,
+    **_client_pages(),
 }
 
 
