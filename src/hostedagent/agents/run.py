@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from agent_framework import FunctionInvocationLayer
+from agent_framework import ChatMiddlewareLayer, FunctionInvocationLayer
 
 from hostedagent.agents.model_calls import Guard, ModelCalls
+from hostedagent.agents.sendable import SENDABLE, can_send, has_files, sendable
 from hostedagent.errors import ConfigurationError
 from hostedagent.protocol.content import ToolRoles
 from hostedagent.protocol.request.options import client_options
@@ -18,7 +19,14 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Message, SupportsAgentRun
+    from agent_framework import (
+        AgentResponse,
+        AgentResponseUpdate,
+        AgentSession,
+        Message,
+        MiddlewareTypes,
+        SupportsAgentRun,
+    )
 
 
 async def start_run(
@@ -49,8 +57,9 @@ async def start_run(
     tools = request.options.tools.for_run()
     if tools and _takes(accepted, "tools"):
         arguments["tools"] = tools
-    if calls is not None and "middleware" in accepted and isinstance(_client(agent), FunctionInvocationLayer):
-        arguments["middleware"] = [Guard(calls)]
+    messages, middleware = _guarded(agent, messages, accepted, calls, session)
+    if middleware:
+        arguments["middleware"] = middleware
     options = _chat_options(agent, request, keeps_history)
     if continuation_token is not None:
         options["continuation_token"] = dict(continuation_token)
@@ -181,6 +190,31 @@ def own_tools(agent: object) -> Sequence[object]:
     """The tools that the agent itself declares, without those of agents inside it."""
     tools = default_option(agent, "tools")
     return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()
+
+
+def _guarded(
+    agent: object,
+    messages: Sequence[Message],
+    accepted: frozenset[str],
+    calls: ModelCalls | None,
+    session: AgentSession | None,
+) -> tuple[Sequence[Message], list[MiddlewareTypes]]:
+    """The messages and the middleware of a run that leaves nothing out without a word, and runs no half of a call."""
+    client, takes = _client(agent), "middleware" in accepted
+    can = can_send(client)
+    middleware: list[MiddlewareTypes] = []
+    if can is not None and takes and isinstance(client, ChatMiddlewareLayer):
+        if session is not None or _may_return_files(agent) or has_files(messages):
+            middleware.append(SENDABLE)
+    elif can is not None:
+        messages = [sendable(message, can) for message in messages]
+    if calls is not None and takes and isinstance(client, FunctionInvocationLayer):
+        middleware.append(Guard(calls))
+    return messages, middleware
+
+
+def _may_return_files(agent: object) -> bool:
+    return bool(_tools(agent) or _providers(agent) or getattr(agent, "mcp_tools", None))
 
 
 def _client(agent: object) -> object:

@@ -165,6 +165,10 @@ FILES = Codec(
         "or https.",
         "The model sees the name and the link of a file it gave in an earlier turn, not its bytes.",
         "A file that an agent gives twice in one response is sent once.",
+        "A file in a message or in the output of a tool that the agent's model client would leave out is a line of "
+        "text that names it, and counted as `placeholder`. Chat Completions takes images, wav and mp3 audio, and "
+        "documents as data, all of them in messages only; Anthropic's client takes images; OpenAI's Responses client "
+        "takes no other audio than wav and mp3. Agents inside workflows and other clients get every file as it is.",
         "A vector store that an agent names is not sent: a caller can do nothing with it.",
     ),
 )

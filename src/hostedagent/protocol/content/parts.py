@@ -100,7 +100,10 @@ def read_file(wire: WirePart, param: str) -> Content:
     properties = {"openai": {"content_type": "input_file"}}
     if isinstance(data, str) and data:
         media_type = mimetypes.guess_type(name or "")[0]
-        return _from_data(data, media_type, param=f"{param}.file_data", name=name, properties=properties)
+        content = _from_data(data, media_type, param=f"{param}.file_data", name=name, properties=properties)
+        if content.has_top_level_media_type("audio"):  # The store keeps audio as a file, and clients send it as audio.
+            content.additional_properties.pop("openai")
+        return content
     if isinstance(url, str) and url:
         return _from_url(url, "application/octet-stream", param=f"{param}.file_url", name=name, properties=properties)
     if isinstance(file_id, str) and file_id:

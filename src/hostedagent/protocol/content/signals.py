@@ -29,4 +29,9 @@ SIGNALS = Codec(
         "emit": "Usage is reported in `response.usage`, an error in `response.error`.",
         "stream": "Both are known when the turn ends.",
     },
+    limits=(
+        "An answer that ends without a finish reason fails the turn where the chat client is OpenAI's or Anthropic's. "
+        "Other clients may give none. Its calls are not run; an agent inside a workflow, and one whose `run` takes no "
+        "`middleware`, may have run them before the turn fails.",
+    ),
 )

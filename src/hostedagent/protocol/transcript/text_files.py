@@ -26,16 +26,16 @@ def with_text_files(contents: Sequence[Content]) -> Sequence[Content]:
 
 def _readable(content: Content) -> Content:
     if content.type == "data":
-        return _text_of(content) or content
+        return text_of(content) or content
     if content.type == "function_result" and any(item.type == "data" for item in content.items or ()):
-        items = [_text_of(item) or item for item in content.items or ()]
+        items = [text_of(item) or item for item in content.items or ()]
         return Content.from_function_result(
             content.call_id or "", result=items, additional_properties=content.additional_properties
         )
     return content
 
 
-def _text_of(content: Content) -> Content | None:
+def text_of(content: Content) -> Content | None:
     """The file as text; `None` for a file that is none."""
     kind = (content.media_type or "").partition(";")[0].strip().lower()
     head, comma, body = (content.uri or "").partition(",")

@@ -1,0 +1,146 @@
+"""What a model client of Agent Framework leaves out of its requests without a word: the model reads a line instead.
+
+Each client sends the files that its service takes and drops the others, in messages and in the outputs of tools, so
+that the model would answer a question about a file that it never got, or get no question at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+from agent_framework import ChatContext, ChatMiddleware, Content, Message, get_namespaced_value
+
+from hostedagent.observability.metrics import count_left_out
+from hostedagent.protocol.transcript.text_files import text_of
+from hostedagent.protocol.wire import wire_text
+
+logger = logging.getLogger(__name__)
+
+CanSend: TypeAlias = Callable[[Content, bool], bool]
+"""Whether a client sends a file; the second argument says whether it is in the output of a tool."""
+
+_FILES: Final = frozenset({"data", "uri", "hosted_file"})
+_AUDIO: Final = ("audio/wav", "audio/x-wav", "audio/mp3", "audio/mpeg")
+
+
+def _kind(content: Content) -> str:
+    return (content.media_type or "").partition("/")[0].lower()
+
+
+def _is_audio(content: Content) -> bool:
+    return content.type == "data" and (content.media_type or "").partition(";")[0].lower() in _AUDIO
+
+
+def _chat_completions(content: Content, is_output: bool) -> bool:
+    if is_output or content.type == "hosted_file":
+        return False
+    return _kind(content) == "image" or _is_audio(content) or (_kind(content) == "application" and _is_inline(content))
+
+
+def _is_inline(content: Content) -> bool:
+    return (content.uri or "").startswith("data:")
+
+
+def _anthropic(content: Content, is_output: bool) -> bool:
+    return content.type != "hosted_file" and _kind(content) == "image"
+
+
+def _responses(content: Content, is_output: bool) -> bool:
+    if content.type == "hosted_file" or _kind(content) in ("image", "application") or _is_audio(content):
+        return True
+    return get_namespaced_value(content.additional_properties, "openai", "content_type") == "input_file"
+
+
+def _responses_without_rich_outputs(content: Content, is_output: bool) -> bool:
+    return not is_output and _responses(content, is_output)
+
+
+_CLIENTS: Final[Mapping[str, CanSend]] = {
+    "RawOpenAIChatCompletionClient": _chat_completions,
+    "RawAnthropicClient": _anthropic,
+    "RawOpenAIChatClient": _responses,
+}
+"""The class that makes a client's requests, to what it sends."""
+
+
+def can_send(client: object) -> CanSend | None:
+    """What a client sends; `None` for one that is not known, which gets everything."""
+    names = (kind.__name__ for kind in type(client).__mro__)
+    known = next((_CLIENTS[name] for name in names if name in _CLIENTS), None)
+    if known is _responses and getattr(client, "SUPPORTS_RICH_FUNCTION_OUTPUT", True) is False:
+        return _responses_without_rich_outputs
+    return known
+
+
+def has_files(messages: Iterable[Message]) -> bool:
+    """Whether any message holds a file."""
+    contents = [content for message in messages for content in message.contents]
+    return any(row.type in _FILES for content in contents for row in (content, *(content.items or ())))
+
+
+def sendable(message: Message, can: CanSend) -> Message:
+    """The message with a line of text for each file that would be left out; itself where there is none."""
+    if message.role == "assistant":  # Files of an assistant are named in its own text.
+        return message
+    contents = [_sendable(content, can) for content in message.contents]
+    if all(new is old for new, old in zip(contents, message.contents, strict=True)):
+        return message
+    changed = copy.copy(message)
+    changed.contents = contents
+    return changed
+
+
+def _sendable(content: Content, can: CanSend) -> Content:
+    if content.type in _FILES:
+        return content if can(content, False) else _replacement(content)
+    items = content.items if content.type == "function_result" else None
+    if not items or all(row.type not in _FILES or can(row, True) for row in items):
+        return content
+    changed = copy.copy(content)
+    changed.items = [row if row.type not in _FILES or can(row, True) else _replacement(row) for row in items]
+    changed.result = "\n".join(row.text or "" for row in changed.items if row.type == "text")
+    return changed
+
+
+def _replacement(content: Content) -> Content:
+    """The text of a text file, or a line that says what was there."""
+    text = text_of(content) if content.type == "data" else None
+    if text is not None:
+        return text
+    count_left_out("placeholder", content.type)
+    logger.warning("A model client cannot send a file of type %r; the model sees a line instead.", content.media_type)
+    # Lines of their own: the texts beside it may be joined to it without anything between them.
+    return Content.from_text(f"\n[{_describe(content)}: this agent's model cannot be given such a file]\n")
+
+
+def _describe(content: Content) -> str:
+    kind = _kind(content)
+    what = kind if kind in ("image", "audio", "video") else "file"
+    place = content.uri if content.type == "uri" else content.file_id if content.type == "hosted_file" else None
+    details = [content.media_type if (content.media_type or "").rpartition("/")[2] not in ("", "*") else None, place]
+    named = " ".join(filter(None, (what, content.name)))
+    known = ", ".join(filter(None, details))
+    return wire_text(f"{named} ({known})" if known else named)
+
+
+class Sendable(ChatMiddleware):
+    """Replaces what the client would leave out, also in what tools return during a run."""
+
+    async def process(self, context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
+        """Replace the messages of one model call; those of the conversation stay as they are."""
+        can = can_send(context.client)
+        if can is not None:
+            given = context.messages
+            messages = [sendable(message, can) for message in given]
+            for new, old in zip(messages, given, strict=True):
+                if new is not old:
+                    context.record_message_replacement(new, old)
+            context.messages = messages
+        await call_next()
+
+
+SENDABLE: Final = Sendable()
+"""One for all runs: Agent Framework keeps what it prepares for the same middleware."""
