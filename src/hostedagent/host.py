@@ -19,10 +19,12 @@ from hostedagent.identity import ScopeResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
+from hostedagent.server.cors import add_cors
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.fallback import add_fallbacks, landing
 from hostedagent.server.models import ModelRoutes, model_id
+from hostedagent.server.openapi import openapi_route
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.event_log import LocalEventLog
@@ -135,8 +137,10 @@ class AgentHost:
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
         self._app = _DRIVERS[driver](wired.engine, options, trust, prefix, wired.aclose)
         models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
-        add_fallbacks(self._app, [landing(self._prefix), *models.routes(self._prefix)])
-        self._allowed_hosts = AllowedHosts(options.allowed_hosts)
+        fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
+        add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])
+        add_cors(self._app, options.cors)
+        self._allowed_hosts = AllowedHosts(options.allowed_hosts, origins=options.cors)
         self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
         self._app.add_middleware(ExitMiddleware)
 

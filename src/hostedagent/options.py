@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
@@ -94,6 +95,8 @@ class HostOptions:
         allowed_hosts: Names that requests may be addressed to, and that pages may come from, beside the loopback ones:
             `name` or `*.domain`, or `*` for every name. A server on a loopback address serves no others; any other
             server checks names only where some are given.
+        cors: Origins whose pages may call the host from a browser, as `https://app.example.com` or
+            `http://localhost:3000`; `*` for pages of every origin, which is safe only where the host takes no cookies.
         head_timeout: Seconds in which the head of a request must have arrived; then the connection is closed.
         body_timeout: Seconds in which the body of a request must have arrived; then the request gets 408.
         max_connections: Connections at the same time; one more gets 503. `None` for as many as the process may have
@@ -126,6 +129,7 @@ class HostOptions:
     keep_alive: float = 0
     resilient_background: bool = False
     allowed_hosts: frozenset[str] = field(default_factory=frozenset[str])
+    cors: frozenset[str] = field(default_factory=frozenset[str])
     head_timeout: float = 20.0
     body_timeout: float = 120.0
     max_connections: int | None = None
@@ -141,6 +145,7 @@ class HostOptions:
                 raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}.")
         if not isinstance(self.caller, CallerPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - not typed code
             raise ConfigurationError(f"caller is a CallerPolicy(...), not {self.caller!r}.")
+        _check_origins(self.cors)
         if isinstance(self.consent_origins, str):
             raise ConfigurationError(
                 f"consent_origins is a set of origins: frozenset({{{self.consent_origins!r}}}), not one text."
@@ -148,6 +153,17 @@ class HostOptions:
 
 
 _INFINITE: Final = float("inf")
+
+
+_ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
+
+
+def _check_origins(origins: frozenset[str]) -> None:
+    if isinstance(origins, str):
+        raise ConfigurationError(f"cors is a set of origins: frozenset({{{origins!r}}}), not one text.")
+    for origin in origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ConfigurationError(f"cors has origins such as 'https://app.example.com', or '*', not {origin!r}.")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -161,7 +161,7 @@ def test_a_missing_env_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == f"hostedagent: The file {missing} of --env-file does not exist.\n"
 
 
-@pytest.mark.parametrize(("option", "value"), [("--store", "memory"), ("--prefix", "/a")])
+@pytest.mark.parametrize(("option", "value"), [("--store", "memory"), ("--prefix", "/a"), ("--cors", "*")])
 def test_a_module_that_creates_its_own_host_decides_what_the_command_line_would(
     option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -219,7 +219,12 @@ def is_factory(name: str, function: Callable[..., object]) -> bool:
 
 
 def as_host(
-    value: object, target: Target, *, stores: Callable[[], Stores] | None = None, prefix: str | None = None
+    value: object,
+    target: Target,
+    *,
+    stores: Callable[[], Stores] | None = None,
+    prefix: str | None = None,
+    cors: Sequence[str] = (),
 ) -> AgentHost:
     """The host of what was found; an `AgentHost` is its own.
 
@@ -228,21 +233,25 @@ def as_host(
         target: Where.
         stores: Creates the stores that the command line names.
         prefix: The path below which the routes are served.
+        cors: The origins whose pages may call the host.
 
     Raises:
         TargetError: It cannot be served; the message is the host's reason.
     """
     from hostedagent.errors import ConfigurationError
     from hostedagent.host import AgentHost
+    from hostedagent.options import HostOptions
 
     if isinstance(value, AgentHost):
-        for option, given in (("--store", stores), ("--prefix", prefix)):
+        for option, given in (("--store", stores), ("--prefix", prefix), ("--cors", cors or None)):
             if given is not None:
                 raise TargetError(f"{target.place} creates its own AgentHost, which decides this: omit {option}.")
         return value
     path = f"/{prefix.strip('/')}" if prefix and prefix.strip("/") else ""
     try:
-        return AgentHost(cast("Any", value), stores=stores() if stores is not None else None, prefix=path)
+        options = HostOptions(cors=frozenset(cors))
+        chosen = stores() if stores is not None else None
+        return AgentHost(cast("Any", value), options=options, stores=chosen, prefix=path)
     except ConfigurationError as error:
         raise TargetError(f"{target.place} cannot be served: {error}") from error
 

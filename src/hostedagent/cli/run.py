@@ -43,6 +43,7 @@ class RunOptions:
         port: The port; `None` for `PORT`, else 8088.
         store: The kind of stores; `None` for the default.
         prefix: The path below which the routes are served; `None` for none.
+        cors: Origins whose pages may call the host.
         env_file: A file of variables; `None` for `.env`, if it exists.
         log_level: The least level of log lines; `None` for `LOG_LEVEL`, else `info`.
         quiet: Whether only warnings and errors are printed.
@@ -60,6 +61,7 @@ class RunOptions:
     log_level: str | None
     quiet: bool
     reload: bool
+    cors: tuple[str, ...] = ()
     page: bool = True
     page_token: str | None = None
 
@@ -79,6 +81,7 @@ class RunOptions:
             "run",
             target.text,
             *(word for name, value in values.items() if value is not None for word in (name, value)),
+            *(word for origin in self.cors for word in ("--cors", origin)),
             *(name for name, is_set in flags.items() if is_set),
         ]
 
@@ -115,6 +118,12 @@ class RunOptions:
     help=f"Where responses and state are kept; sqlite: ./{SQLITE_FILE}.  [default: foundry if hosted, else memory]",
 )
 @click.option("--prefix", metavar="PATH", help="Serve below a path, for example /agents/writer.")
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of an origin call the host, for example http://localhost:3000; * for all. Can be repeated.",
+)
 @click.option(
     "--env-file",
     metavar="FILE",
@@ -213,7 +222,9 @@ def _host(target: Target, options: RunOptions, clock: Clock) -> AgentHost:
         import_module("hostedagent.host")
     with clock.step("agent"):
         try:
-            return as_host(load(target), target, stores=_stores(options.store), prefix=options.prefix)
+            return as_host(
+                load(target), target, stores=_stores(options.store), prefix=options.prefix, cors=options.cors
+            )
         except TargetError as error:
             raise StartError("agent", str(error), code=2) from error
         except UserCodeError as error:

@@ -26,6 +26,7 @@ PROBE: Final = "/readiness"
 """Probed by the address of the container; the answer reveals nothing about a user."""
 
 _ALLOW: Final = "allow the name with HostOptions(allowed_hosts=...)."
+_ALLOW_ORIGIN: Final = "allow the origin with HostOptions(cors=...)."
 
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST.pattern}", re.IGNORECASE)
@@ -52,9 +53,11 @@ class AllowedHosts:
 
     Args:
         names: Names that are served beside the loopback ones, as `name` or `*.domain`; `*` for every name.
+        origins: Origins whose pages are served too, as `https://name`; `*` for pages of every origin.
     """
 
-    def __init__(self, names: Collection[str] = ()) -> None:
+    def __init__(self, names: Collection[str] = (), *, origins: Collection[str] = ()) -> None:
+        self._origins = frozenset(origin.lower() for origin in origins)
         self._names = frozenset(name.lower() for name in names)
         self._is_checked = bool(names) and "*" not in self._names
 
@@ -74,8 +77,12 @@ class AllowedHosts:
             name, text = key.lower(), value.decode("latin-1")
             if name == b"host" and not self._allows(_host_of(text)):
                 raise Forbidden(f"The host {text!r} is not served here. Use localhost, or {_ALLOW}")
-            if name == b"origin" and not self._allows(_host_of(text, is_origin=True)):
-                raise Forbidden(f"Pages of {text!r} are not served here. Use one of localhost, or {_ALLOW}")
+            if name == b"origin" and not self._allows_origin(text):
+                raise Forbidden(f"Pages of {text!r} are not served here. Use one of localhost, or {_ALLOW_ORIGIN}")
+
+    def _allows_origin(self, origin: str) -> bool:
+        is_named = "*" in self._origins or origin.lower() in self._origins
+        return is_named or self._allows(_host_of(origin, is_origin=True))
 
     def _allows(self, host: str | None) -> bool:
         if host is None:

@@ -24,6 +24,7 @@ def landing(prefix: str) -> Route:
     text = (
         f"hostedagent {version('hostedagent')}\n\n"
         f"An agent is served here: POST {prefix}/responses, the Responses API.\n"
+        f"All routes: GET {prefix}/openapi.json\n"
     )
 
     async def answer(request: Request) -> PlainTextResponse:

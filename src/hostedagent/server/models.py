@@ -57,7 +57,7 @@ class ModelRoutes:
         async def retrieve(exchange: Exchange) -> None:
             wanted = exchange.request.path_params["model"]
             if wanted != self.model:
-                raise NotFound(f"The model {wanted!r} is not served by this host. Use {self.model!r}.", param="model")
+                raise NotFound(f"There is no model {wanted!r} here. Use {self.model!r}.", param="model")
             await exchange.json(shown)
 
         return (
