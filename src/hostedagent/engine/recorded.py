@@ -20,7 +20,7 @@ from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.envelope import public_event, public_response
-from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.ids import new_item_id, with_own_id
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Event, Item, Json
@@ -34,15 +34,6 @@ CANCEL_SECONDS: Final = 10.0
 
 _TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _RUNNING: Final = ("in_progress", "queued")
-_PREFIXES: Final[Mapping[str, str]] = {
-    "message": "msg",
-    "reasoning": "rs",
-    "function_call": "fc",
-    "function_call_output": "fco",
-    "mcp_approval_request": "mcpr",
-    "mcp_approval_response": "mcpa",
-}
-
 logger = logging.getLogger(__name__)
 
 
@@ -105,6 +96,10 @@ class RecordedTurn:
         if request.store:
             items = await off_loop(len(request.input), stored_input, request.input, request.response_id)
             history = list(self._context.continuation.history_ids)
+            lease = self._context.continuation.lease
+            if lease is not None and lease.head.response_id is None:
+                conversations = self._responses.engine.services.sessions.conversations
+                await conversations.begin(request.caller, lease.conversation_id)
             await self._responses.engine.store.create(request.caller, {**response, **self._stamps}, items, history)
 
     async def _settle(self) -> None:
@@ -273,4 +268,4 @@ def _unknown(response_id: str) -> NotFound:
 
 def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
     """Input items as they are stored: each with an id of its own, so that it replaces no stored item."""
-    return [{**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), response_id)} for item in items]
+    return [with_own_id(item, response_id) for item in items]

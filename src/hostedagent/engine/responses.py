@@ -66,6 +66,11 @@ class ResponseStore:
         self._owners: OrderedDict[str, str] = OrderedDict()
         self.journaled: Journaled | None = None
 
+    @property
+    def repository(self) -> ResponseRepository:
+        """Where the responses are."""
+        return self._repository
+
     async def commit(self, response: Mapping[str, Json]) -> None:
         """Store how a response ended before anybody learns of it. The SDK writes the same later, which is skipped.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Final
+
+from hostedagent.protocol.types import Item
 
 _PARTITION_KEY_LENGTH: Final = 18
 
@@ -17,3 +20,23 @@ def new_item_id(prefix: str, response_id: str) -> str:
     if len(partition) < _PARTITION_KEY_LENGTH:
         partition = f"{secrets.token_hex(8)}00"
     return f"{prefix}_{partition}{secrets.token_hex(16)}"
+
+
+_PREFIXES: Final[Mapping[str, str]] = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcpa",
+}
+
+
+def with_own_id(item: Item, owner: str) -> Item:
+    """An item as it is stored: with an id of its own, so that it replaces no stored item.
+
+    Args:
+        item: An item of a caller.
+        owner: The response or the conversation that it belongs to.
+    """
+    return {**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), owner)}

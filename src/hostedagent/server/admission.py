@@ -91,6 +91,16 @@ async def read_request(receive: Receive, options: HostOptions) -> tuple[RequestB
     return await asyncio.to_thread(_parsed, data, options)  # Other requests are served meanwhile.
 
 
+async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
+    """Read and bound the body of any other request; one without a body has no fields.
+
+    Raises:
+        RequestError: It is too large, incomplete, or not a JSON object.
+    """
+    data = await _read(receive, options)
+    return (await asyncio.to_thread(parse_body, data, options)).fields if data.strip() else {}
+
+
 def _parsed(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
     body = parse_body(data, options)
     return body, TurnRequest.parse(body.fields, options.caller)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
+from hostedagent.platform import SESSION_ID_HEADER
+
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 ANY: Final = "*"
 
-_EXPOSED: Final = ("x-request-id", "x-agent-session-id", "x-platform-server", "x-platform-error-source", "retry-after")
+_EXPOSED: Final = ("x-request-id", SESSION_ID_HEADER, "x-platform-server", "x-platform-error-source", "retry-after")
 """Headers of an answer that a page may read beside the usual ones."""
 
 _METHODS: Final = ("GET", "POST", "DELETE")

@@ -19,7 +19,7 @@ _BY_DEFAULT: Final = ("Not Found", "Method Not Allowed")
 _NOT_SERVED: Final = {
     "chat/completions": "Use POST /responses, the Responses API: in the openai library client.responses.create(...).",
     "completions": "Use POST /responses, the Responses API.",
-    "conversations": "Pass any conversation id with POST /responses; the host keeps the conversation.",
+    "conversations": "Pass any conversation id with POST /responses; AgentHost(driver='starlette') has these routes.",
     "responses/compact": "Send the conversation by previous_response_id or conversation; the host keeps it.",
     "responses/input_tokens": "The usage of a turn is in its response.",
     "embeddings": "Only the agent is served, with POST /responses.",

@@ -62,6 +62,25 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/responses/{response_id}/input_items"): Operation(
         summary="List the input of a response, the history before it included", answer="List", query=_PAGED
     ),
+    ("POST", "/conversations"): Operation(
+        summary="Create a conversation, with items, or with those of another one (fork_from)", body="CreateConversation"
+    ),
+    ("GET", "/conversations"): Operation(summary="List the caller's conversations", answer="List", query=_PAGED),
+    ("GET", "/conversations/{conversation_id}"): Operation(summary="Retrieve a conversation"),
+    ("POST", "/conversations/{conversation_id}"): Operation(summary="Replace its metadata", body="Metadata"),
+    ("DELETE", "/conversations/{conversation_id}"): Operation(
+        summary="Delete a conversation with its responses and items", answer="Deleted"
+    ),
+    ("POST", "/conversations/{conversation_id}/items"): Operation(
+        summary="Add items, which the next turn reads", body="Items", answer="List"
+    ),
+    ("GET", "/conversations/{conversation_id}/items"): Operation(
+        summary="List the items that the next turn reads", answer="List", query=_PAGED
+    ),
+    ("GET", "/conversations/{conversation_id}/items/{item_id}"): Operation(summary="Retrieve an item"),
+    ("DELETE", "/conversations/{conversation_id}/items/{item_id}"): Operation(
+        summary="Erase an item: no later turn reads it"
+    ),
     ("GET", "/models"): Operation(summary="List the one model", answer="List"),
     ("GET", "/models/{model}"): Operation(summary="Describe the one model"),
     ("GET", "/readiness"): Operation(summary="Answer once the server accepts requests"),
@@ -90,6 +109,7 @@ _TYPES: Final[Mapping[str, Mapping[str, Json]]] = {
 }
 """Fields of a create request whose types are simple. The others have those of the Responses API."""
 
+_FORK: Final = ("conversation_id", "item_id")
 _NUMBERS: Final = ("limit", "starting_after")
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
@@ -179,8 +199,15 @@ def _schemas() -> dict[str, Json]:
     error = dict.fromkeys(("message", "type", "code"), _TEXT) | {"param": {"type": ["string", "null"]}}
     deleted = {"id": _TEXT, "object": _TEXT, "deleted": _FLAG}
     listed = {"object": _TEXT, "data": {"type": "array", "items": _OBJECT}, "has_more": _FLAG}
+    metadata = _TYPES["metadata"]
+    items: Json = {"type": "array", "items": _OBJECT}
+    fork = {"type": "object", "required": ["conversation_id"], "properties": dict.fromkeys(_FORK, _TEXT)}
+    created = {"metadata": metadata, "items": items, "fork_from": fork}
     return {
         "Object": _OBJECT,
+        "CreateConversation": {"type": "object", "properties": created},
+        "Metadata": {"type": "object", "required": ["metadata"], "properties": {"metadata": metadata}},
+        "Items": {"type": "object", "required": ["items"], "properties": {"items": items}},
         "CreateResponse": {"type": "object", "required": ["input"], "properties": fields},
         "Response": {"type": "object", "required": ["id", "object", "status", "output"], "additionalProperties": True},
         "Deleted": {"type": "object", "required": ["id", "deleted"], "properties": deleted},

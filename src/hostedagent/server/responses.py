@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, cast
@@ -33,16 +33,17 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media
+from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
+from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
-from hostedagent.stores.base import LoggedEvent, Page
+from hostedagent.stores.base import LoggedEvent
 
 logger = logging.getLogger(__name__)
 
 _SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
-_MOST_ITEMS: Final = 100
 
 
 class ResponsesApp(Signalled, Starlette):
@@ -99,6 +100,9 @@ class ResponsesDriver:
             ],
             exception_handlers=dict.fromkeys(STATUSES, unknown_route),
             lifespan=lifespan,
+        )
+        app.router.routes.extend(
+            conversation_routes(self.responses.engine, self.options, self.trust, prefix.rstrip("/"))
         )
         app.register_pre_shutdown_callback(shutdown.begin)
         return app
@@ -190,7 +194,7 @@ class ResponsesDriver:
         if query.get("stream", "").lower() != "true":
             await exchange.json(await self.responses.retrieve(exchange.caller, response_id))
             return
-        after = _number(query, "starting_after", -1, low=-1)
+        after = number(query, "starting_after", -1, low=-1)
         request = TurnRequest(input=(), response_id=response_id, caller=exchange.caller)
         frames = await self._replayed(request, after)
         over = self.responses.engine.services.shutdown.over
@@ -210,24 +214,10 @@ class ResponsesDriver:
         await exchange.json(await self.responses.cancel(exchange.caller, exchange.response_id))
 
     async def _input_items(self, exchange: Exchange) -> None:
-        query = exchange.request.query_params
-        limit = _number(query, "limit", 20, low=1, high=_MOST_ITEMS)
-        order = query.get("order", "desc").lower()
-        if order not in ("asc", "desc"):
-            raise InvalidRequest("order must be 'asc' or 'desc'.", param="order")
-        page = Page(limit=limit + 1, ascending=order == "asc", after=query.get("after"), before=query.get("before"))
-        found = await self.responses.engine.input_items(exchange.caller, exchange.response_id, page)
-        items = [public_item(item) for item in found[:limit]]
-        ids = [item["id"] for item in items]
-        await exchange.json(
-            {
-                "object": "list",
-                "data": items,
-                "first_id": ids[0] if ids else None,
-                "last_id": ids[-1] if ids else None,
-                "has_more": len(found) > limit,
-            }
-        )
+        page = page_asked(exchange.request.query_params)
+        more = replace(page, limit=page.limit + 1)
+        found = await self.responses.engine.input_items(exchange.caller, exchange.response_id, more)
+        await exchange.json(listing(page, [public_item(item) for item in found]))
 
 
 async def _framed(events: AsyncGenerator[Event], context: TurnContext) -> AsyncGenerator[bytes]:
@@ -266,17 +256,3 @@ async def _gone(receive: Receive, over: asyncio.Event) -> None:
 
 async def _ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "healthy"})
-
-
-def _number(query: Mapping[str, str], name: str, default: int, *, low: int, high: int | None = None) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    try:
-        number = int(text)
-    except ValueError:
-        raise InvalidRequest(f"{name} must be an integer.", param=name) from None
-    if number < low or (high is not None and number > high):
-        bounds = f"between {low} and {high}" if high is not None else f"at least {low}"
-        raise InvalidRequest(f"{name} must be {bounds}.", param=name)
-    return number

@@ -157,6 +157,23 @@ class StoredResponses:
                     ids.extend((await self._link(caller, response_id)).item_ids)
         return ids[-limit:] if limit > 0 else ids
 
+    async def members(self, caller: Caller, conversation_id: str) -> list[str]:
+        """The ids of the responses of a conversation, oldest first."""
+        with StoreCall("responses", "get_members"):
+            return await self._members(caller, conversation_id)
+
+    async def erase_items(self, caller: Caller, ids: Iterable[str]) -> None:
+        """Erase items; the responses that name them stay, without them."""
+        with StoreCall("responses", "delete_items"):
+            await self._store.delete(caller, [Key(ITEM, item_id) for item_id in ids])
+
+    async def erase_members(self, caller: Caller, conversation_id: str) -> None:
+        """Forget which responses are those of a conversation."""
+        with StoreCall("responses", "delete_members"):
+            newest = await self._newest(caller, conversation_id)
+            segments = [_segment_key(conversation_id, n) for n in range(newest.full)]
+            await self._store.delete(caller, [Key(MEMBERS, conversation_id), *segments])
+
     async def _items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
         if not ids:
             return []

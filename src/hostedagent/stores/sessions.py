@@ -14,7 +14,8 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
-from hostedagent.stores.leases import Leases, Terms
+from hostedagent.stores.conversations import Conversations
+from hostedagent.stores.leases import CONVERSATION, Lease, Leases, Terms
 from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.stores.values import dump_value, read_value, write_value
 
@@ -109,6 +110,7 @@ class Sessions(Leases):
         super().__init__(store, terms or Terms())
         self.checkpoints = Checkpoints(store)
         self.tokens = ContinuationTokens(store)
+        self.conversations = Conversations(store)
 
     async def resume(self, caller: Caller, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""
@@ -134,6 +136,17 @@ class Sessions(Leases):
         await self._store.delete(caller, [Key(TURN, response_id)])
         await self._delete_parts(caller, response_id, snapshot)
         return snapshot
+
+    async def erase_head(self, lease: Lease) -> None:
+        """Give the lease of a conversation back with its record: the next turn begins it anew."""
+        try:
+            await self._store.delete(lease.caller, [Key(CONVERSATION, lease.conversation_id)], expect=lease.etag)
+        finally:
+            self._known.pop(lease.place, None)
+            self._debts.pop(lease.place, None)
+            if self._held.get(lease.place) is lease:
+                del self._held[lease.place]
+            lease.released.set()
 
     async def drop_checkpoint(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         """Give up a response's checkpoint. Its questions can't be answered then, but deleting it must find them."""

@@ -17,6 +17,7 @@ from hostedagent.identity import (
 )
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content.parts import is_part_type
+from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.options import RunOptions, parse_options
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.transcript.tool_pairing import is_empty
@@ -85,7 +86,7 @@ class TurnRequest:
         request = cls(
             input=_input(body),
             options=parse_options(body, policy),
-            metadata=_metadata(body.get("metadata")),
+            metadata=parse_metadata(body.get("metadata")),
             user=_text(body, "user"),
             previous_response_id=previous,
             conversation_id=conversation,
@@ -209,6 +210,27 @@ def _input(body: Mapping[str, Json]) -> tuple[Item, ...]:
     return tuple(_item(item, f"input[{n}]") for n, item in enumerate(cast("list[Json]", value)))
 
 
+def parse_items(value: Json, name: str) -> tuple[Item, ...]:
+    """The items that a caller brings outside of a turn, complete.
+
+    Args:
+        value: The field of a body.
+        name: Its name.
+
+    Raises:
+        InvalidRequest: It is no array of items, or one cannot be read; `param` is its path.
+    """
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{name} must be an array of items.", param=name)
+    rows = normalize_body({"input": cast("list[Json]", value)}, has_nulls=True)["input"]
+    items = tuple(_item(row, f"{name}[{n}]") for n, row in enumerate(cast("list[Json]", rows)))
+    reader = ItemReader()
+    for n, item in enumerate(items):
+        reader.read_input(item, f"{name}[{n}]")
+        _check_parts(item, f"{name}[{n}].content")
+    return items
+
+
 def _item(value: Json, param: str) -> Item:
     if not isinstance(value, dict):
         raise InvalidRequest(f"{param} must be an object.", param=param)
@@ -247,7 +269,8 @@ def _flag(body: Mapping[str, Json], name: str, default: bool) -> bool:
     return value
 
 
-def _metadata(value: Json) -> dict[str, str]:
+def parse_metadata(value: Json) -> dict[str, str]:
+    """The caller's metadata; raises `InvalidRequest` where it is too much, or no pairs of texts."""
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -1,0 +1,181 @@
+"""The Conversations API, over the conversations that turns use, and over their items.
+
+Beyond OpenAI's routes, `GET /conversations` lists the caller's conversations, and `fork_from` in the body of
+`POST /conversations` begins one with the items of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, cast
+
+from starlette.routing import Route
+
+from hostedagent.conversation.managed import ManagedConversations, check_history
+from hostedagent.engine.engine import Engine
+from hostedagent.errors import InvalidRequest
+from hostedagent.identity import Caller
+from hostedagent.options import HostOptions
+from hostedagent.protocol.envelope import public_item
+from hostedagent.protocol.request.turn_request import parse_items, parse_metadata
+from hostedagent.protocol.types import Item, Json
+from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.exchange import Endpoint, Exchange
+from hostedagent.server.paging import listing, page_asked, page_of
+from hostedagent.stores.base import Page, StoreNotFound
+from hostedagent.stores.conversations import Description
+from hostedagent.stores.responses import StoredResponses
+
+_PARTS: Final[Mapping[str, str]] = {"assistant": "output_text"}
+_DEFAULT_PART: Final = "input_text"
+
+
+def conversation_routes(engine: Engine, options: HostOptions, trust: Trust, prefix: str) -> Sequence[Route]:
+    """The routes below a path; none where Foundry keeps the responses, since it serves their conversations itself."""
+    responses = engine.store.repository
+    if not isinstance(responses, StoredResponses):
+        return ()
+
+    async def forget(caller: Caller, response_id: str) -> None:
+        await engine.forget(caller, response_id)
+        with suppress(StoreNotFound):
+            await engine.store.delete(caller, response_id)
+
+    managed = ManagedConversations(engine.services.sessions, responses, forget)
+    return ConversationRoutes(managed, options, trust).routes(prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRoutes:
+    """Serves the Conversations API.
+
+    Args:
+        conversations: The conversations.
+        options: Limits, and who keeps the conversation.
+        trust: Which headers are believed.
+    """
+
+    conversations: ManagedConversations
+    options: HostOptions
+    trust: Trust
+
+    def routes(self, prefix: str) -> Sequence[Route]:
+        """The routes below a path."""
+        root, one = f"{prefix}/conversations", f"{prefix}/conversations/{{conversation_id}}"
+        rows = (
+            ("POST", root, self._create),
+            ("GET", root, self._list),
+            ("GET", one, self._retrieve),
+            ("POST", one, self._update),
+            ("DELETE", one, self._delete),
+            ("POST", f"{one}/items", self._add),
+            ("GET", f"{one}/items", self._items),
+            ("GET", f"{one}/items/{{item_id}}", self._item),
+            ("DELETE", f"{one}/items/{{item_id}}", self._remove),
+        )
+        return [Route(path, Endpoint(self.trust, handler), methods=[method]) for method, path, handler in rows]
+
+    async def _create(self, exchange: Exchange) -> None:
+        fields = await self._fields(exchange)
+        items = self._parsed(fields.get("items") or [])
+        if (fork := fields.get("fork_from")) is not None:
+            items = (*await self._forked(exchange, fork), *items)
+        if items:
+            check_history(self.options.history)
+        metadata = parse_metadata(fields.get("metadata"))
+        await exchange.json(_shown(await self.conversations.create(exchange.caller, metadata, items)))
+
+    async def _forked(self, exchange: Exchange, fork: Json) -> tuple[Item, ...]:
+        given = cast("dict[str, Json]", fork) if isinstance(fork, dict) else {}
+        conversation_id, item_id = given.get("conversation_id"), given.get("item_id")
+        if not isinstance(conversation_id, str) or not isinstance(item_id, str | None):
+            raise InvalidRequest(
+                "fork_from is an object with a conversation_id, and with the item_id of the last item to begin with.",
+                param="fork_from",
+            )
+        return await self.conversations.before(exchange.caller, conversation_id, item_id)
+
+    async def _list(self, exchange: Exchange) -> None:
+        page, caller = page_asked(exchange.request.query_params), exchange.caller
+        ids = await self.conversations.listed(caller)
+        found = await page_of(ids, page, lambda some: self.conversations.sessions.conversations.describe(caller, some))
+        await exchange.json(listing(page, [_shown(row) for row in found]))
+
+    async def _retrieve(self, exchange: Exchange) -> None:
+        await exchange.json(_shown(await self.conversations.describe(exchange.caller, _conversation_id(exchange))))
+
+    async def _update(self, exchange: Exchange) -> None:
+        fields = await self._fields(exchange)
+        metadata = parse_metadata(fields.get("metadata"))
+        changed = await self.conversations.update(exchange.caller, _conversation_id(exchange), metadata)
+        await exchange.json(_shown(changed))
+
+    async def _delete(self, exchange: Exchange) -> None:
+        conversation_id = _conversation_id(exchange)
+        await self.conversations.delete(exchange.caller, conversation_id)
+        await exchange.json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+    async def _add(self, exchange: Exchange) -> None:
+        fields = await self._fields(exchange)
+        check_history(self.options.history)
+        items = self._parsed(fields.get("items"))
+        if not items:
+            raise InvalidRequest("items must be a non-empty array of items.", param="items")
+        stored = await self.conversations.add(exchange.caller, _conversation_id(exchange), items)
+        await exchange.json(listing(Page(limit=len(stored)), [shown_item(item) for item in stored]))
+
+    async def _items(self, exchange: Exchange) -> None:
+        page, caller = page_asked(exchange.request.query_params), exchange.caller
+        ids = await self.conversations.item_ids(caller, _conversation_id(exchange))
+        found = await page_of(ids, page, lambda some: self.conversations.responses.items(caller, some))
+        await exchange.json(listing(page, [shown_item(item) for item in found]))
+
+    async def _item(self, exchange: Exchange) -> None:
+        item_id = exchange.request.path_params["item_id"]
+        found = await self.conversations.item(exchange.caller, _conversation_id(exchange), item_id)
+        await exchange.json(shown_item(found))
+
+    async def _remove(self, exchange: Exchange) -> None:
+        check_history(self.options.history)
+        item_id = exchange.request.path_params["item_id"]
+        left = await self.conversations.remove(exchange.caller, _conversation_id(exchange), item_id)
+        await exchange.json(_shown(left))
+
+    async def _fields(self, exchange: Exchange) -> Mapping[str, Json]:
+        refuse_media(exchange.headers)
+        return await read_fields(exchange.receive, self.options)
+
+    def _parsed(self, value: Json) -> tuple[Item, ...]:
+        items = parse_items(value, "items")
+        if len(items) > self.options.max_items:
+            most = self.options.max_items
+            raise InvalidRequest(f"items has {len(items):,} items; this host accepts at most {most:,}.", param="items")
+        if any(item.get("type") == "item_reference" for item in items):
+            raise InvalidRequest("items are added whole; an item_reference is not.", param="items")
+        return items
+
+
+def shown_item(item: Item) -> dict[str, Json]:
+    """An item of a conversation as clients see it: a message has a status, and its content is a list of parts."""
+    shown = dict(public_item(item))
+    if shown.get("type") == "message":
+        shown.setdefault("status", "completed")
+        if isinstance(text := shown.get("content"), str):
+            kind = _PARTS.get(str(shown.get("role")), _DEFAULT_PART)
+            shown["content"] = [{"type": kind, "text": text} | ({"annotations": []} if kind == "output_text" else {})]
+    return shown
+
+
+def _shown(described: Description) -> dict[str, Json]:
+    return {
+        "id": described.conversation_id,
+        "object": "conversation",
+        "created_at": described.created_at,
+        "metadata": dict(described.metadata),
+    }
+
+
+def _conversation_id(exchange: Exchange) -> str:
+    return exchange.request.path_params["conversation_id"]

@@ -1,0 +1,134 @@
+"""What a caller may read and set of a conversation, and the list of a caller's conversations.
+
+Who works in a conversation, and which response is its head, is in `leases`; its items are those of its responses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from hostedagent.identity import Caller
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable
+from hostedagent.stores.values import read_value, read_values, write_value
+
+DESCRIPTION: Final = "conversation-description"
+LISTED: Final = "conversations"
+
+_NEWEST: Final = Key(LISTED, "")
+_SEGMENT: Final = 256
+"""How many conversations share a record of the list."""
+
+_ATTEMPTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A conversation as its caller sees it.
+
+    Args:
+        conversation_id: Its id.
+        created_at: When it began, in seconds since the epoch.
+        metadata: What the caller keeps with it.
+    """
+
+    conversation_id: str
+    created_at: int
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One record of the list; the newest one counts the full ones before it."""
+
+    ids: tuple[str, ...] = ()
+    full: int = 0
+    etag: Etag = ABSENT
+
+
+class Conversations:
+    """Describes and lists the conversations of each scope."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def begin(self, caller: Caller, conversation_id: str, metadata: Mapping[str, str] | None = None) -> None:
+        """Describe and list a conversation; nothing changes where that has been done.
+
+        Raises:
+            StoreUnavailable: It could not be stored.
+        """
+        value = {"created_at": int(time.time()), "metadata": dict(metadata or {})}
+        with suppress(StoreConflict):
+            await write_value(self._store, caller, Key(DESCRIPTION, conversation_id), value, expect=ABSENT)
+            await self._add(caller, conversation_id)
+
+    async def describe(self, caller: Caller, conversation_ids: Sequence[str]) -> list[Description | None]:
+        """The conversations by id, `None` for each that has no description."""
+        found = await read_values(self._store, caller, [Key(DESCRIPTION, name) for name in conversation_ids])
+        return [
+            Description(name, int(row.value["created_at"]), row.value["metadata"]) if row is not None else None
+            for name, row in zip(conversation_ids, found, strict=True)
+        ]
+
+    async def update(self, caller: Caller, description: Description) -> None:
+        """Replace the metadata; describes and lists a conversation that has no description."""
+        value = {"created_at": description.created_at, "metadata": dict(description.metadata)}
+        key = Key(DESCRIPTION, description.conversation_id)
+        is_new = await read_value(self._store, caller, key) is None
+        await write_value(self._store, caller, key, value)
+        if is_new:
+            await self._add(caller, description.conversation_id)
+
+    async def delete(self, caller: Caller, conversation_id: str) -> None:
+        """Erase the description, and take the conversation off the list."""
+        await self._store.delete(caller, [Key(DESCRIPTION, conversation_id)])
+        newest = await self._page(caller, _NEWEST)
+        for key in (_NEWEST, *(_segment(n) for n in reversed(range(newest.full)))):
+            if await self._drop(caller, key, conversation_id):
+                return
+
+    async def listed(self, caller: Caller) -> list[str]:
+        """The ids of the caller's conversations, oldest first."""
+        newest = await self._page(caller, _NEWEST)
+        rows = await read_values(self._store, caller, [_segment(n) for n in range(newest.full)])
+        return [name for row in rows if row is not None for name in row.value["ids"]] + list(newest.ids)
+
+    async def _add(self, caller: Caller, conversation_id: str) -> None:
+        for _ in range(_ATTEMPTS):
+            newest = await self._page(caller, _NEWEST)
+            if conversation_id in newest.ids:
+                return
+            ids, full = newest.ids, newest.full
+            if len(ids) >= _SEGMENT:
+                await write_value(self._store, caller, _segment(full), {"ids": list(ids)})
+                ids, full = (), full + 1
+            with suppress(StoreConflict):
+                value = {"ids": [*ids, conversation_id], "full": full}
+                await write_value(self._store, caller, _NEWEST, value, expect=newest.etag)
+                return
+        raise StoreUnavailable("The list of conversations is changed by too many others at once.")
+
+    async def _drop(self, caller: Caller, key: Key, conversation_id: str) -> bool:
+        for _ in range(_ATTEMPTS):
+            page = await self._page(caller, key)
+            if conversation_id not in page.ids:
+                return False
+            ids = [name for name in page.ids if name != conversation_id]
+            with suppress(StoreConflict):
+                await write_value(self._store, caller, key, {"ids": ids, "full": page.full}, expect=page.etag)
+                return True
+        raise StoreUnavailable("The list of conversations is changed by too many others at once.")
+
+    async def _page(self, caller: Caller, key: Key) -> _Page:
+        found = await read_value(self._store, caller, key)
+        if found is None:
+            return _Page()
+        return _Page(tuple(found.value["ids"]), int(found.value.get("full") or 0), found.etag)
+
+
+def _segment(n: int) -> Key:
+    return Key(LISTED, str(n))
