@@ -98,7 +98,11 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
         RequestError: It is too large, incomplete, or not a JSON object.
     """
     data = await _read(receive, options)
-    return (await asyncio.to_thread(parse_body, data, options)).fields if data.strip() else {}
+    if not data.strip():
+        return {}
+    if len(data) <= _PARSED_AT_ONCE:
+        return parse_body(data, options).fields
+    return (await asyncio.to_thread(parse_body, data, options)).fields
 
 
 def _parsed(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:

@@ -17,7 +17,9 @@ STATUSES: Final = (404, 405)
 _BY_DEFAULT: Final = ("Not Found", "Method Not Allowed")
 
 _NOT_SERVED: Final = {
-    "chat/completions": "Use POST /responses, the Responses API: in the openai library client.responses.create(...).",
+    "chat/completions": (
+        "Use POST /responses, in the openai library client.responses.create(...); AgentHost(driver='starlette') has it."
+    ),
     "completions": "Use POST /responses, the Responses API.",
     "conversations": "Pass any conversation id with POST /responses; AgentHost(driver='starlette') has these routes.",
     "responses/compact": "Send the conversation by previous_response_id or conversation; the host keeps it.",

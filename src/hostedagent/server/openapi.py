@@ -62,6 +62,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/responses/{response_id}/input_items"): Operation(
         summary="List the input of a response, the history before it included", answer="List", query=_PAGED
     ),
+    ("POST", "/chat/completions"): Operation(
+        summary="Run a turn for clients of Chat Completions; nothing is stored", body="ChatCompletion", streams=True
+    ),
     ("POST", "/conversations"): Operation(
         summary="Create a conversation, with items, or with those of another one (fork_from)", body="CreateConversation"
     ),
@@ -205,6 +208,7 @@ def _schemas() -> dict[str, Json]:
     created = {"metadata": metadata, "items": items, "fork_from": fork}
     return {
         "Object": _OBJECT,
+        "ChatCompletion": {"type": "object", "required": ["messages"], "properties": {"messages": items}},
         "CreateConversation": {"type": "object", "properties": created},
         "Metadata": {"type": "object", "required": ["metadata"], "properties": {"metadata": metadata}},
         "Items": {"type": "object", "required": ["items"], "properties": {"items": items}},

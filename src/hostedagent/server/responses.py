@@ -33,6 +33,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media
+from hostedagent.server.chat_completions import ChatRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
@@ -101,9 +102,9 @@ class ResponsesDriver:
             exception_handlers=dict.fromkeys(STATUSES, unknown_route),
             lifespan=lifespan,
         )
-        app.router.routes.extend(
-            conversation_routes(self.responses.engine, self.options, self.trust, prefix.rstrip("/"))
-        )
+        below = prefix.rstrip("/")
+        app.router.routes.extend(conversation_routes(self.responses.engine, self.options, self.trust, below))
+        app.router.routes.extend(ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below))
         app.register_pre_shutdown_callback(shutdown.begin)
         return app
 
