@@ -109,7 +109,7 @@ class HostOptions:
 
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
-    own_tools: OwnTools = "function_call"
+    own_tools: OwnTools = "mcp_call"
     max_body_bytes: int = 16 * 1024 * 1024
     max_depth: int = 100
     max_values: int = 250_000

@@ -36,11 +36,9 @@ async def test_thinking_streams_as_a_summary_and_goes_back_signed_in_front_of_wh
         assert outline(log) == [
             "0 reasoning completed",
             "1 message completed",
-            "2 function_call weather call-1 completed",
-            "3 function_call weather call-2 completed",
-            '4 function_call_output call-1 "sunny in Paris" completed',
-            '5 function_call_output call-2 "sunny in Rome" completed',
-            "6 message completed",
+            '2 mcp_call agent weather "sunny in Paris" completed',
+            '3 mcp_call agent weather "sunny in Rome" completed',
+            "4 message completed",
             "completed usage=20/10",
         ]
         assert log.items[0]["summary"] == [{"type": "summary_text", "text": "I need the weather."}]
@@ -140,8 +138,8 @@ async def test_a_search_of_the_web_is_a_call_with_its_results_as_json(search: We
     async with hosting(anthropic_client) as host:
         host.script(turn(search, Text("Found.")), Text("Next."))
         log = await host.ask("Hi")
-        assert [item["type"] for item in log.items] == ["function_call", "function_call_output", "message"]
-        assert json.loads(log.items[1]["output"]) == found
+        assert [item["type"] for item in log.items] == ["mcp_call", "message"]
+        assert json.loads(log.items[0]["output"]) == found
         await host.then("And?")
-        result = f"result {log.items[1]['output']}"
+        result = f"result {log.items[0]['output']}"
         assert host.asked == ["user: Hi", "call web_search {}", result, "assistant: Found.", "user: And?"]

@@ -136,8 +136,8 @@ async def test_a_call_that_breaks_off_is_called_once_with_all_its_arguments() ->
         log = await hosted.ask("How is Paris?")
 
         assert (log.status, log.text, looked.up) == ("completed", "It is sunny.", ["Paris"])
-        calls = [item for item in log.response["output"] if item["type"] == "function_call"]
-        assert [call["arguments"] for call in calls] == ['{"city": "Paris"}']
+        calls = [item for item in log.response["output"] if item["type"] == "mcp_call"]
+        assert [(call["arguments"], call["output"]) for call in calls] == [('{"city": "Paris"}', "sunny")]
 
 
 async def test_a_service_that_never_gets_further_fails_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:

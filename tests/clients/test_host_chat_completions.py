@@ -31,11 +31,9 @@ async def test_two_calls_of_one_answer_go_back_as_one_message_with_both_results_
         log = await host.ask("Weather?")
         assert outline(log) == [
             "0 message completed",
-            "1 function_call weather call-1 completed",
-            "2 function_call weather call-2 completed",
-            '3 function_call_output call-1 "sunny in Paris" completed',
-            '4 function_call_output call-2 "sunny in Rome" completed',
-            "5 message completed",
+            '1 mcp_call agent weather "sunny in Paris" completed',
+            '2 mcp_call agent weather "sunny in Rome" completed',
+            "3 message completed",
             "completed usage=20/10",
         ]
         await host.then("And?")

@@ -126,10 +126,7 @@ async def test_what_was_done_before_the_failure_is_kept_with_its_usage_but_not_t
 ) -> None:
     async with hosting(connect) as host:
         seen = await fails(host, caplog, turn(PARIS), broken)
-        assert seen[:2] == [
-            "0 function_call weather call-1 completed",
-            '1 function_call_output call-1 "sunny in Paris" completed',
-        ]
+        assert seen[0] == '0 mcp_call agent weather "sunny in Paris" completed'
         assert "usage=" in seen[-1]
         assert host.asked == ["user: Hi", "assistant: Fine.", "user: And?"]
 
@@ -159,7 +156,7 @@ async def test_no_tool_runs_when_the_answer_that_calls_it_breaks(
 ) -> None:
     async with hosting(connect) as host:
         first, last = await fails(host, caplog, turn(PARIS, end=end))
-        assert first == "0 function_call weather call-1 incomplete"
+        assert first == "0 mcp_call agent weather incomplete"
         assert last.startswith("failed server_error ")
         assert host.asked == ["user: Hi", "assistant: Fine.", "user: And?"]
 

@@ -178,16 +178,15 @@ async def test_a_server_tool_and_a_callers_tool_called_together_are_both_answere
         host.script(calls, Text("Sunny, noon."))
         log = await host.ask("Weather and time?", tools=[CLOCK])
         assert outline(log) == [
-            "0 function_call weather call-1 completed",
-            "1 function_call clock call-2 completed",
-            '2 function_call_output call-1 "sunny in Paris" completed',
+            "1 function_call clock call-1 completed",
+            '0 mcp_call agent weather "sunny in Paris" completed',
             "completed usage=10/5",
         ]
         await host.then([answer(log.items[1], "12:00")], tools=[CLOCK])
         assert host.asked == [
             "user: Weather and time?",
-            *('call weather {"city": "Paris"}', 'call clock {"zone": "UTC"}'),
-            *("result sunny in Paris", "result 12:00"),
+            *('call weather {"city": "Paris"}', "result sunny in Paris"),
+            *('call clock {"zone": "UTC"}', "result 12:00"),
         ]
 
 

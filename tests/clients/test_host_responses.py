@@ -30,6 +30,7 @@ from upstream import (
     turn,
 )
 
+from hostedagent.options import OwnTools
 from hostedagent.protocol.content.reasoning import seal
 
 PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
@@ -51,15 +52,21 @@ class Case:
     replies: tuple[Reply, ...]
     seen: list[str]
     retold: list[str]
+    one_by_one: list[str] | None = None
+    """The same where nobody remembers that the model made calls together."""
+
+    def retold_in(self, way: Way, form: OwnTools = "mcp_call") -> list[str]:
+        """What the next turn's model sees."""
+        forgets = form == "hidden" or (form == "mcp_call" and way == "stateless")
+        return self.one_by_one if forgets and self.one_by_one else self.retold
 
 
 CASES: Mapping[str, Case] = {
     "a tool": Case(
         (turn(PARIS), turn(Text("Sunny."))),
         [
-            "0 function_call weather call-1 completed",
-            '1 function_call_output call-1 "sunny in Paris" completed',
-            "2 message completed",
+            '0 mcp_call agent weather "sunny in Paris" completed',
+            "1 message completed",
             "completed usage=20/10",
         ],
         [CALLED_PARIS, "result sunny in Paris", "assistant: Sunny."],
@@ -67,26 +74,23 @@ CASES: Mapping[str, Case] = {
     "two tools at once": Case(
         (turn(PARIS, ROME), turn(Text("Both."))),
         [
-            "0 function_call weather call-1 completed",
-            "1 function_call weather call-2 completed",
-            '2 function_call_output call-1 "sunny in Paris" completed',
-            '3 function_call_output call-2 "sunny in Rome" completed',
-            "4 message completed",
+            '0 mcp_call agent weather "sunny in Paris" completed',
+            '1 mcp_call agent weather "sunny in Rome" completed',
+            "2 message completed",
             "completed usage=20/10",
         ],
         [CALLED_PARIS, CALLED_ROME, "result sunny in Paris", "result sunny in Rome", "assistant: Both."],
+        [CALLED_PARIS, "result sunny in Paris", CALLED_ROME, "result sunny in Rome", "assistant: Both."],
     ),
     # The client sends a message's calls before its text; it does so inside a tool loop, too.
     "two rounds of tools": Case(
         (turn(Text("One."), PARIS), turn(Text("Two."), ROME), turn(Text("Both."))),
         [
             "0 message completed",
-            "1 function_call weather call-1 completed",
-            '2 function_call_output call-1 "sunny in Paris" completed',
-            "3 message completed",
-            "4 function_call weather call-2 completed",
-            '5 function_call_output call-2 "sunny in Rome" completed',
-            "6 message completed",
+            '1 mcp_call agent weather "sunny in Paris" completed',
+            "2 message completed",
+            '3 mcp_call agent weather "sunny in Rome" completed',
+            "4 message completed",
             "completed usage=30/15",
         ],
         [
@@ -117,10 +121,9 @@ CASES: Mapping[str, Case] = {
         ),
         [
             "0 reasoning completed",
-            "1 function_call weather call-1 completed",
-            '2 function_call_output call-1 "sunny in Paris" completed',
-            "3 reasoning completed",
-            "4 message completed",
+            '1 mcp_call agent weather "sunny in Paris" completed',
+            "2 reasoning completed",
+            "3 message completed",
             "completed usage=20/10",
         ],
         [
@@ -183,7 +186,23 @@ def user(text: str) -> dict[str, Any]:
 async def test_the_next_turn_tells_the_model_what_this_turn_told_the_caller(case: Case, way: Way) -> None:
     async with hosting() as host:
         assert await follow(host, way, case.replies) == case.seen
-        assert host.asked == ["user: Hi", *case.retold, "user: And?"]
+        assert host.asked == ["user: Hi", *case.retold_in(way), "user: And?"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if CALLED_PARIS in case.retold])
+@pytest.mark.parametrize(
+    ("form", "way"),
+    [
+        *(("function_call", way) for way in ("previous_response_id", "conversation", "stateless")),
+        *(("hidden", way) for way in ("previous_response_id", "conversation")),
+    ],
+)
+async def test_the_next_turns_model_reads_the_same_calls_in_every_form(case: Case, form: OwnTools, way: Way) -> None:
+    async with hosting(own_tools=form) as host:
+        seen = await follow(host, way, case.replies)
+        assert any("function_call " in line for line in seen) == (form == "function_call")
+        assert not any("mcp_call" in line for line in seen)
+        assert host.asked == ["user: Hi", *case.retold_in(way, form), "user: And?"]
 
 
 async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:

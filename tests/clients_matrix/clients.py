@@ -24,8 +24,8 @@ class Client:
     environment: Environment
     driver: str
     """The script below `drivers`; it is run with the environment's Python or Node."""
-    options: HostOptions = field(default_factory=lambda: HostOptions(own_tools="mcp_call"))
-    setting: str = '`own_tools="mcp_call"`'
+    options: HostOptions = field(default_factory=HostOptions)
+    setting: str = "none"
     """What `options` sets, as the document shows it."""
     adds_to_prompt: bool = False
     """Whether the client sends instructions of its own, so that the model sees more than the test's words."""
@@ -62,7 +62,7 @@ CLIENTS: Final[Mapping[str, Client]] = {
         "codex.py",
         adds_to_prompt=True,
         hides_error_codes=True,
-        options=HostOptions(own_tools="mcp_call", caller=CallerPolicy(unknown_tools="drop")),
-        setting='`own_tools="mcp_call"`, `CallerPolicy(unknown_tools="drop")`',
+        options=HostOptions(caller=CallerPolicy(unknown_tools="drop")),
+        setting='`CallerPolicy(unknown_tools="drop")`',
     ),
 }

@@ -213,7 +213,7 @@ def test_a_tool_that_has_answered_is_not_run_again(story: Story, name: str) -> N
 
     assert story.ran(name, "look_up") == 1
     assert story.after.ran[name] == ["model"]
-    assert [item["type"] for item in final["output"]].count("function_call_output") == 1
+    assert [item["type"] for item in final["output"]].count("mcp_call") == 1
     assert texts(final["output"]) == ["Let me. ", "it is done"]
 
 

@@ -231,8 +231,7 @@ def test_every_call_is_told_once_with_its_result(story: Story) -> None:
     calls = dict.fromkeys(("calling", "called", "answering", "unheard"), 1) | {"together": 2}
 
     for name in STOPS:
-        assert story.count(name, "function_call") == calls.get(name, 0)
-        assert story.count(name, "function_call_output") == calls.get(name, 0)
+        assert story.count(name, "mcp_call") == calls.get(name, 0)
 
 
 def test_who_was_cut_off_reads_one_sequence(story: Story) -> None:

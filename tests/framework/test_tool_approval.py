@@ -96,8 +96,7 @@ async def test_four_questions_are_asked_one_at_a_time_and_each_call_runs_once(
             await at.turn(at.answers())
 
     assert at.ran == [f"pay p{n}" for n in range(4)]
-    pairs = [row for n in range(4) for row in (f'function_call {{"to": "p{n}"}}', "function_call_output")]
-    assert at.outline == [*pairs, "message"]
+    assert at.outline == [*(f'mcp_call {{"to": "p{n}"}}' for n in range(4)), "message"]
     assert at.model.calls[-1].transcript == [
         "user: pay all",
         *(f'assistant: -> pay({{"to": "p{n}"}})' for n in range(4)),
@@ -112,7 +111,7 @@ async def test_a_tool_that_was_approved_for_good_is_not_asked_about_again(histor
         await at.turn("pay a")
         await at.turn(at.answers(always_approve="tool"))
         await at.turn("pay b")
-        assert at.outline == ['function_call {"to": "b"}', "function_call_output", "message"]
+        assert at.outline == ['mcp_call {"to": "b"}', "message"]
         assert at.ran == ["pay a", "pay b"]
 
         await at.turn("mail c")
@@ -147,10 +146,8 @@ async def test_a_call_that_a_rule_allows_waits_for_the_question_beside_it_and_is
         await at.turn(at.answers())
         assert sorted(at.ran) == ["mail c", "pay a", "pay b"]
         assert sorted(at.outline[:-1]) == [
-            'function_call {"to": "b"}',
-            'function_call {"to": "c"}',
-            "function_call_output",
-            "function_call_output",
+            'mcp_call {"to": "b"}',
+            'mcp_call {"to": "c"}',
         ]
         assert not any("never answered" in row for row in at.model.calls[-1].transcript)
 

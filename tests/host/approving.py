@@ -95,7 +95,7 @@ async def asking(
     model = OfflineChatClient(script=[*script])
     agent = Agent(model, tools=[pay, look, *tools])
     async with opened("memory" if stores else None) as (kept, identified):
-        host = AgentHost(agent, options=options or HostOptions(own_tools="function_call"), stores=stores or kept)
+        host = AgentHost(agent, options=options, stores=stores or kept)
         async with serve(identified(host.app)) as http, http.openai() as api:
             yield Desk(http, api, model, ran)
 

@@ -55,7 +55,7 @@ async def test_an_approved_call_runs_once_and_its_turn_shows_it(by: str, deliver
         await desk.turn("Sure?", delivery, **following(paid, by))
 
     assert desk.ran == ["pay ada"]
-    assert kinds(paid) == ["function_call", "function_call_output", "message"]
+    assert kinds(paid) == ["mcp_call", "message"]
     assert desk.model.calls[1].transcript == [
         "user: Pay Ada.",
         'assistant: -> pay({"to": "ada"})',
@@ -73,7 +73,7 @@ async def test_a_rejected_call_does_not_run_and_the_model_is_told(by: str, deliv
         response = await desk.turn([rejection], delivery, **following(asked, by))
 
     assert desk.ran == []
-    assert response["output"][1]["output"] == REJECTED
+    assert response["output"][0]["output"] == REJECTED
     assert desk.shown == ["user: Pay Ada.", 'assistant: -> pay({"to": "ada"})', f"tool: <- {REJECTED}"]
 
 
@@ -141,8 +141,7 @@ async def test_a_batch_waits_for_all_its_answers_without_the_model(by: str) -> N
 
     assert desk.ran == ["pay bob", "look Oslo"]
     assert kinds(done) == [
-        *("function_call", "function_call_output", "function_call", "function_call_output"),
-        *("function_call_output", "message"),
+        *("mcp_call", "mcp_call", "mcp_call", "message"),
     ]
     assert sorted(desk.shown[4:]) == [f"tool: <- {REJECTED}", "tool: <- paid bob", "tool: <- sunny in Oslo"]
 
@@ -178,7 +177,7 @@ async def test_a_text_instead_of_an_answer_goes_on_and_the_answer_may_come_late(
         paid = await desk.turn([answer(questions(asked)[0])], **following(other, by))
 
     assert desk.ran == ["pay ada"]
-    assert kinds(paid) == ["function_call", "function_call_output", "message"]
+    assert kinds(paid) == ["mcp_call", "message"]
 
 
 @pytest.mark.parametrize("store", [False, True])

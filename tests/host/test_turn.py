@@ -66,7 +66,7 @@ async def test_an_open_item_is_closed_before_the_turn_fails_and_what_was_made_is
     assert log.status == "failed"
     assert [(item["type"], item["status"]) for item in log.items] == [
         ("message", "completed"),
-        ("function_call", "incomplete"),
+        ("mcp_call", "incomplete"),
     ]
     assert log.usage is not None and log.usage["total_tokens"] == 10
     assert stored["output"] == log.items

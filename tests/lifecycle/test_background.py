@@ -57,15 +57,15 @@ async def test_what_was_done_and_said_is_seen_while_the_turn_goes_on(streams: bo
         while said != "It is ":
             during = (await client.get(f"/responses/{response_id}")).json()
             assert during["status"] == "in_progress"
-            said = "".join(part["text"] for item in during["output"][2:] for part in item["content"])
+            said = "".join(part["text"] for item in during["output"][1:] for part in item["content"])
         gate.open()
         after = await ended(client, response_id)
 
-    call, result, message = during["output"]
-    assert (call["type"], result["type"], message["type"]) == ("function_call", "function_call_output", "message")
+    call, message = during["output"]
+    assert (call["type"], call["status"], message["type"]) == ("mcp_call", "completed", "message")
     assert (message["status"], after["status"]) == ("in_progress", "completed")
-    assert after["output"][:2] == [call, result]
-    assert after["output"][2] == {**message, "status": "completed", "content": after["output"][2]["content"]}
+    assert after["output"][0] == call
+    assert after["output"][1] == {**message, "status": "completed", "content": after["output"][1]["content"]}
 
 
 async def test_events_can_be_followed_from_any_of_them_on_while_the_turn_goes_on() -> None:

@@ -78,7 +78,7 @@ async def test_a_call_that_needs_consent_asks_for_it_and_the_next_turn_tries_aga
         response = await it.turn(input="done", **fields)
 
     assert (asked["status"], asked["incomplete_details"]) == ("incomplete", {"reason": "consent_required"})
-    assert kinds(asked) == ["function_call", "oauth_consent_request"]
+    assert kinds(asked) == ["mcp_call", "oauth_consent_request"]
     assert asked["output"][1]["consent_link"] == LINK
     assert asked["output"][1]["server_label"] == ("mail" if "source" in way or "earlier" in way else "weather")
     assert (response["status"], outputs(response), text(response)) == ("completed", ["rain in Rome"], "It rains.")

@@ -59,7 +59,8 @@ def kinds(response: dict[str, Any]) -> list[str]:
 
 def outputs(response: dict[str, Any]) -> list[Any]:
     """What the tools said."""
-    return [item["output"] for item in response["output"] if item["type"] == "function_call_output"]
+    calls = [item for item in response["output"] if item["type"] == "mcp_call" and item["status"] != "incomplete"]
+    return [call["error"]["content"][0]["text"] if call["error"] else call["output"] for call in calls]
 
 
 def text(response: dict[str, Any]) -> str:

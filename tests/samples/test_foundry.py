@@ -108,8 +108,8 @@ async def test_a_turn_calls_the_model_of_the_project_and_the_tool(
 
     response = reply.json()
     assert reply.status == 200 and response["status"] == "completed", reply.text
-    assert [item["type"] for item in response["output"]] == ["function_call", "function_call_output", "message"]
-    assert response["output"][1]["output"] == "snow, -3 degrees"
+    assert [item["type"] for item in response["output"]] == ["mcp_call", "message"]
+    assert response["output"][0]["output"] == "snow, -3 degrees"
     assert {call.headers["authorization"] for call in calls} == {"Bearer a-token"}
     assert set(credential.scopes) == {"https://ai.azure.com/.default"}
     assert {body["model"] for body in requests} == {"model-1"}

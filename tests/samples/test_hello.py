@@ -33,7 +33,7 @@ def test_three_turns_of_a_conversation_with_a_tool_call(hello: str) -> None:
     second = client.responses.create(input="What is the weather in Paris?", conversation=conversation)
     third = client.responses.create(input="What is my name?", conversation=conversation)
 
-    assert [item.type for item in second.output] == ["function_call", "function_call_output", "message"]
+    assert [item.type for item in second.output] == ["mcp_call", "message"]
     assert third.output_text == "Your name is Grace."
 
 

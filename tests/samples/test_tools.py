@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, cast
+import json
 
 import pytest
 from openai import OpenAI
@@ -23,10 +23,10 @@ def client(tools: str) -> OpenAI:
     return OpenAI(base_url=tools, api_key="unused")
 
 
-def result_of(response: Response) -> Any:
-    outputs = [item.to_dict() for item in response.output if item.type == "function_call_output"]
-    assert len(outputs) == 1
-    return outputs[0]["output"]
+def result_of(response: Response) -> str | None:
+    (call,) = [item for item in response.output if item.type == "mcp_call"]
+    assert (call.server_label, call.status) == ("agent", "completed")
+    return call.output
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_sync_and_async_tools_answer(client: OpenAI, question: str, result: str)
 
 
 def test_an_image_that_a_tool_returns_arrives_as_an_image(client: OpenAI) -> None:
-    parts = cast("list[dict[str, str]]", result_of(client.responses.create(input="Draw a blue swatch")))
+    parts: list[dict[str, str]] = json.loads(result_of(client.responses.create(input="Draw a blue swatch")) or "")
 
     assert [part["type"] for part in parts] == ["input_image"]
     prefix, _, data = parts[0]["image_url"].partition(",")

@@ -154,22 +154,22 @@ async def test_handoff() -> None:
         [
             "0 created in_progress",
             "1 in_progress",
-            "2 item+ 0 function_call handoff_to_refunds call-1",
-            '3 args 0 "{}"',
-            '4 args= 0 "{}"',
-            "5 item- 0 function_call handoff_to_refunds call-1 completed",
-            '6 item+ 1 function_call_output call-1 "{\\"handoff_to\\": \\"refunds\\"}"',
-            '7 item- 1 function_call_output call-1 "{\\"handoff_to\\": \\"refunds\\"}" completed',
-            "8 item+ 2 message",
-            "9 part+ 2.0 output_text",
-            '10 text 2.0 "which order?"',
-            '11 text= 2.0 "which order?"',
-            "12 part- 2.0 output_text",
-            "13 item- 2 message completed",
-            "14 item+ 3 function_call HandoffAgentUserRequest call-2",
-            '15 args 3 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
-            '16 args= 3 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
-            "17 item- 3 function_call HandoffAgentUserRequest call-2 completed",
+            "2 item+ 0 mcp_call agent handoff_to_refunds",
+            "3 mcp_call.in_progress 0",
+            '4 args 0 "{}"',
+            '5 args= 0 "{}"',
+            "6 mcp_call.completed 0",
+            '7 item- 0 mcp_call agent handoff_to_refunds "{\\"handoff_to\\": \\"refunds\\"}" completed',
+            "8 item+ 1 message",
+            "9 part+ 1.0 output_text",
+            '10 text 1.0 "which order?"',
+            '11 text= 1.0 "which order?"',
+            "12 part- 1.0 output_text",
+            "13 item- 1 message completed",
+            "14 item+ 2 function_call HandoffAgentUserRequest call-1",
+            '15 args 2 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
+            '16 args= 2 "{\\"request\\": {\\"agent_response\\": \\"which order?\\"}, \\"response_schema\\": {\\"items\\": {\\"type\\": \\"string\\"}, \\"type\\": \\"array\\"}}"',  # noqa: E501
+            "17 item- 2 function_call HandoffAgentUserRequest call-1 completed",
             "18 completed usage=2/3",
         ]
     )

@@ -46,7 +46,7 @@ class HostServices:
     approvals: Approvals
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
-    own_tools: OwnTools = "function_call"
+    own_tools: OwnTools = "mcp_call"
     hooks: Hooks = field(default_factory=Hooks)
     shutdown: GracefulShutdown
 

@@ -80,6 +80,28 @@ def test_calls_that_were_made_together_are_read_together(form: str) -> None:
     assert {row[1] for row in read(projected)} == {"c1", "c2"}
 
 
+def test_agents_that_run_at_the_same_time_may_use_the_same_call_id() -> None:
+    def step(author: str, value: str | None = None) -> Any:
+        if value is None:
+            return update(call(id=f"of-{author}"), author_name=author)
+        given = Content.from_function_result("c1", result=value)
+        given.id = f"of-{author}"
+        return update(given, role="tool", author_name=author)
+
+    projected = shown(step("left"), step("right"), step("right", "4"), step("left", "3"))
+    assert [(item["agent_reference"]["name"], item["output"]) for item in projected.items] == [
+        ("left", "3"),
+        ("right", "4"),
+    ]
+
+
+def test_a_call_that_waits_is_shown_before_consent_is_asked_for_it() -> None:
+    consent = Content.from_oauth_consent_request("https://login.example/x")
+    projected = project([call(), consent], own_tools="mcp_call", end=INCOMPLETE, consent_origins=None)
+    assert [item["type"] for item in projected.items] == ["mcp_call", "oauth_consent_request"]
+    assert projected.items[0]["status"] == "incomplete"
+
+
 def test_calls_that_follow_each_other_are_read_one_after_the_other() -> None:
     projected = shown(call(call_id="c1"), result(call_id="c1"), call(call_id="c2"), result(call_id="c2"))
     assert [row[1] for row in read(projected)] == ["c1", "c1", "c2", "c2"]

@@ -184,12 +184,12 @@ class Output:
 
     response: ResponseBuilder
     tools: ToolRoles = field(default_factory=lambda: ToolRoles())
-    own_tools: OwnTools = "function_call"
+    own_tools: OwnTools = "mcp_call"
     consent_origins: frozenset[str] | None = None
     deferred_calls: Container[str] = frozenset[str]()
     earlier_call: Callable[[str], Content | None] = lambda call_id: None
-    own_calls: dict[str, OpenOwnCall] = field(default_factory=dict[str, "OpenOwnCall"])
-    """The agent's calls that have no result yet, by call id."""
+    own_calls: list[OpenOwnCall] = field(default_factory=list["OpenOwnCall"])
+    """The agent's calls that have no result yet, in the order in which they began."""
     caller_calls: set[str] = field(default_factory=set[str])
     """The ids of the calls that were given to the caller."""
     answered: Content | None = None

@@ -96,6 +96,8 @@ class OpenConsent(BaseItem):
             )
             yield EndTurn(failed("server_error"))
             return
+        for call in self.output.own_calls:
+            yield from call.show()  # What consent is asked for comes first.
         item = self.output.item("oauth", part)
         wire: MutableItem = {
             "type": "oauth_consent_request",

@@ -48,9 +48,9 @@ class OpenOwnCall(BaseItem):
         self._arguments = Arguments()
         self._has_all_arguments = False
         self._batch: str = next(
-            (row.batch for row in output.own_calls.values() if row.first.author == part.author), self._call_id
+            (row.batch for row in output.own_calls if row.first.author == part.author), self._call_id
         )
-        output.own_calls[self._call_id] = self
+        output.own_calls.append(self)
 
     @property
     def batch(self) -> str:
@@ -66,8 +66,10 @@ class OpenOwnCall(BaseItem):
         """Only its result or a question about it ends the call; other parts may come in between."""
         content = part.content
         if content.type == "function_approval_request":
-            return content.function_call is not None and is_same_call(self.first.content, content.function_call)
-        return content.type == "function_result" and is_same_call(self.first.content, content)
+            return content.function_call is not None and _open_call_of(content.function_call, part, self.output) is self
+        if content.type != "function_result" or self.output.answered is content:
+            return False
+        return _open_call_of(content, part, self.output) is self
 
     def ends_at_finish(self, message_id: str | None) -> bool:
         """The model call finishes before the tool runs."""
@@ -94,6 +96,11 @@ class OpenOwnCall(BaseItem):
                 yield self._event(_DELTA, delta=text)
             if part.replaces:
                 yield from self._end_arguments()
+
+    def show(self) -> Iterator[Event]:
+        """Show a call that waits, where such calls are shown at all."""
+        if self.output.own_tools == "mcp_call":
+            yield from self._begin()
 
     def _begin(self) -> Iterator[Event]:
         if self.item is not None:
@@ -152,8 +159,8 @@ class OpenOwnCall(BaseItem):
 
     def _forget(self) -> None:
         self.is_closed = True
-        if self.output.own_calls.get(self._call_id) is self:
-            del self.output.own_calls[self._call_id]
+        if self in self.output.own_calls:
+            self.output.own_calls.remove(self)
 
     def _give_to_caller(self, end: End) -> Iterator[Emission]:
         """Show the call as one that the caller runs."""
@@ -200,7 +207,7 @@ class _Answer(BaseItem):
         result, output = part.content, self.output
         if output.answered is result:
             return
-        call = output.own_calls.get(result.call_id or "")
+        call = _open_call_of(result, part, output)
         if call is None:
             made = output.earlier_call(result.call_id or "") or Content.from_function_call(
                 result.call_id or "", UNKNOWN_TOOL
@@ -233,6 +240,16 @@ def open_tool_result(part: Part, output: Output) -> OpenItem:
     if output.own_tools == "function_call" or is_callers:
         return open_result(part, output)
     return _Answer(part, output)
+
+
+def _open_call_of(content: Content, part: Part, output: Output) -> OpenOwnCall | None:
+    """The open call that a content of a part is about: agents that run at the same time may use the same call id."""
+    found = [call for call in output.own_calls if is_same_call(call.first.content, content)]
+    return max(
+        found,
+        key=lambda call: (call_key(call.first.content) == call_key(content), call.first.author == part.author),
+        default=None,
+    )
 
 
 def _callers_call(part: Part, output: Output) -> OpenCall:

@@ -52,7 +52,7 @@ def write_input(messages: Sequence[Message], response_id: str) -> list[MutableIt
 def write_output(messages: Sequence[Message], response_id: str) -> list[MutableItem]:
     """Output items, as a served turn would have made them."""
     builder = ResponseBuilder(response_id)
-    projection = Projection(Output(builder))
+    projection = Projection(Output(builder, own_tools="function_call"))
     asked = {
         content.function_call.call_id
         for message in messages
