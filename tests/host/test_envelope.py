@@ -7,6 +7,7 @@ import pytest
 from agent_framework import AgentResponseUpdate, Content
 
 from hostedagent import CallerPolicy, HostOptions
+from hostedagent.options import OwnTools
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent
 from tests.host.specification import REQUIRED, Specification, assert_complete
 from tests.host.world import hosting
@@ -154,14 +155,18 @@ async def test_what_was_asked_is_repeated() -> None:
     ]
 
 
-async def test_an_item_that_the_specification_does_not_know_has_a_type_and_an_id() -> None:
-    async with hosting(ScriptedAgent(RICH)) as client:
+@pytest.mark.parametrize(
+    ("form", "called"), [("mcp_call", ["mcp_call"]), ("function_call", ["function_call", "function_call_output"])]
+)
+async def test_an_item_that_the_specification_does_not_know_has_a_type_and_an_id(
+    form: OwnTools, called: list[str]
+) -> None:
+    async with hosting(ScriptedAgent(RICH), options=HostOptions(own_tools=form)) as client:
         response = (await client.post("/responses", json={"input": "hi"})).json()
 
-    assert [item["type"] for item in response["output"]] == [
-        "reasoning", "message", "function_call", "function_call_output", "mcp_call", "message",
-    ]  # fmt: skip
-    assert len({item["id"] for item in response["output"]}) == 6
+    kinds = ["reasoning", "message", *called, "mcp_call", "message"]
+    assert [item["type"] for item in response["output"]] == kinds
+    assert len({item["id"] for item in response["output"]}) == len(kinds)
 
 
 def test_the_table_names_what_the_specification_requires(specification: Specification) -> None:
