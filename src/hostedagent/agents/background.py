@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from hostedagent.agents.deduplication import Told
 from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.agents.pump import close_stream
+from hostedagent.errors import foreign_attribute
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.tokens import ContinuationTokens, Place, Token
@@ -199,6 +200,6 @@ class _Passed:
 
 def _position(update: AgentResponseUpdate) -> int | None:
     """The service's number of the event that the update was made of, where it gives one."""
-    raw = getattr(update.raw_representation, "raw_representation", None)
-    number = getattr(raw, "sequence_number", None)
-    return number if isinstance(number, int) else None
+    raw = foreign_attribute(update.raw_representation, "raw_representation")
+    number = foreign_attribute(raw, "sequence_number")
+    return number if type(number) is int else None

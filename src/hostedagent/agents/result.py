@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.errors import foreign_attribute, provider_failure
@@ -37,7 +37,8 @@ class Ending:
         """
         is_cut = self.calls.see(update)
         if update.finish_reason is not None:
-            self._finish_reason = update.finish_reason
+            reason = cast("object", update.finish_reason)
+            self._finish_reason = str.__str__(reason) if isinstance(reason, str) else None
             self._see_model(update)
         elif self.model is None and update.raw_representation is not None:
             self._see_model(update)

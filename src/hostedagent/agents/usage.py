@@ -59,13 +59,17 @@ class UsageCount:
 
 def _counts(usage: object) -> UsageDetails:
     """The counts of a model client that are counts; clients pass on whatever their service sends."""
-    rows = cast("Mapping[object, object]", usage).items() if isinstance(usage, Mapping) else ()
-    counts = {name: int(value) for name, value in rows if _is_number(value) and 0 <= value <= MOST}
+    try:
+        rows = dict(cast("Mapping[object, object]", usage)) if isinstance(usage, Mapping) else {}
+    except Exception:  # noqa: BLE001 - a count that cannot be read is none, and ends no turn
+        return {}
+    numbers = ((name, value) for name, value in rows.items() if type(name) is str and _is_number(value))
+    counts = {name: int(value) for name, value in numbers if 0 <= value <= MOST}
     return cast("UsageDetails", counts)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in (int, float)
 
 
 def _sum(before: Json, now: Json) -> Json:

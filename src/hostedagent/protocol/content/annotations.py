@@ -21,17 +21,31 @@ def wire_annotations(annotations: Sequence[Annotation], text_length: int) -> Ite
     An annotation that names no region covers the `text_length` characters said so far.
     """
     for annotation in annotations:
-        spans = [
-            (region.get("start_index", 0), region.get("end_index", text_length))
-            for region in annotation.get("annotated_regions") or ()
-        ]
-        for start, end in spans or [(0, text_length)]:
-            yield _wire(annotation, start, end)
+        try:
+            written = _written(annotation, text_length) if isinstance(cast("object", annotation), dict) else []
+        except Exception:  # noqa: BLE001 - a model client may put anything there; the text stands without it
+            continue
+        yield from written
+
+
+def _written(annotation: Annotation, text_length: int) -> list[WireAnnotation]:
+    spans = [
+        (_position(region.get("start_index"), 0), _position(region.get("end_index"), text_length))
+        for region in annotation.get("annotated_regions") or ()
+        if isinstance(cast("object", region), dict)
+    ]
+    return [_wire(annotation, start, end) for start, end in spans or [(0, text_length)]]
+
+
+def _position(value: object, default: int) -> int:
+    return value if type(value) is int else default
 
 
 def _wire(annotation: Annotation, start: int, end: int) -> WireAnnotation:
-    extra = annotation.get("additional_properties") or {}
-    if isinstance(unknown := extra.get("wire"), Mapping):
+    known_extra = cast("object", annotation.get("additional_properties"))
+    extra = cast("dict[str, Json]", known_extra) if isinstance(known_extra, dict) else {}
+    unknown: object = extra.get("wire")
+    if isinstance(unknown, Mapping):
         return dict(cast("Mapping[str, Json]", unknown))
     file_id, name, title = annotation.get("file_id"), annotation.get("url"), annotation.get("title")
     if file_id and (container := extra.get("container_id")):

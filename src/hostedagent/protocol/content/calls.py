@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, cast
 
 from agent_framework import Content
 
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import InvalidRequest, foreign_attribute
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output, OutputItem, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 
@@ -106,9 +106,9 @@ def raw_value(content: Content, name: str) -> object:
     raw: object = content.raw_representation
     if isinstance(raw, list) and raw:
         raw = cast("list[object]", raw)[-1]
-    if isinstance(raw, Mapping):
-        return cast("Mapping[str, object]", raw).get(name)
-    return getattr(cast("object", raw), name, None)
+    if isinstance(raw, dict):
+        return cast("dict[str, object]", raw).get(name)
+    return foreign_attribute(cast("object", raw), name)
 
 
 def raw_text(content: Content, name: str) -> str:

@@ -18,11 +18,20 @@ def provider_item(content: Content, *types: str) -> Mapping[str, Json]:
     """The provider's own item that a content was made from, if it is one of `types`; empty otherwise."""
     raw: object = content.raw_representation
     if isinstance(raw, BaseModel):
-        raw = raw.model_dump(mode="json", exclude_none=True)
-    if not isinstance(raw, Mapping):
+        raw = _dumped(raw)
+    if not isinstance(raw, dict):
         return _UNKNOWN
-    item = cast("Mapping[str, Json]", raw)
-    return item if item.get("type") in types else _UNKNOWN
+    item = cast("dict[str, Json]", raw)
+    kind: object = item.get("type")
+    return item if isinstance(kind, str) and kind in types else _UNKNOWN
+
+
+def _dumped(raw: BaseModel) -> object:
+    """A model as a mapping; nothing where dumping it fails, as models with fields of other people's types can."""
+    try:
+        return raw.model_dump(mode="json", exclude_none=True)
+    except Exception:  # noqa: BLE001 - the content says the same without it
+        return None
 
 
 class _ProviderItem(WholeItem):

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from agent_framework import Annotation, Content, get_namespaced_value
 
+from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
 from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part
 from hostedagent.protocol.content.parts import filename, read_parts
@@ -48,9 +49,9 @@ def key(part: Part) -> Key:
 def _item_id(content: Content) -> str:
     if (raw := content.raw_representation) is None:
         return ""
-    ident = getattr(raw, "item_id", None)
+    ident = foreign_attribute(raw, "item_id")
     if ident is None and not content.text:  # Late citations come with the whole item.
-        ident = getattr(getattr(raw, "item", None), "id", None)
+        ident = foreign_attribute(foreign_attribute(raw, "item"), "id")
     return ident if isinstance(ident, str) else ""
 
 

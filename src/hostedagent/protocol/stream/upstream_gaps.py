@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agent_framework import Content
 
+from hostedagent.errors import foreign_attribute
+
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
 
@@ -16,17 +18,24 @@ if TYPE_CHECKING:
 def left_out(update: AgentResponseUpdate) -> Sequence[Content]:
     """The contents that an update without any should have had."""
     raw = update.raw_representation
-    event = getattr(raw, "raw_representation", raw)
-    if getattr(event, "type", None) != "response.output_item.done":
+    event = foreign_attribute(raw, "raw_representation") or raw
+    if not _is(foreign_attribute(event, "type"), "response.output_item.done"):
         return ()
-    item = cast("Any", getattr(event, "item", None))
-    if getattr(item, "type", None) != "code_interpreter_call" or not item.outputs:
+    item = cast("Any", foreign_attribute(event, "item"))
+    if not _is(foreign_attribute(item, "type"), "code_interpreter_call") or not foreign_attribute(item, "outputs"):
         return ()
-    outputs = [
-        Content.from_text(row.logs) if row.type == "logs" else Content.from_uri(row.url, media_type="image/*")
-        for row in item.outputs
-    ]
-    result = Content.from_code_interpreter_tool_result(
-        call_id=item.id, outputs=outputs, status=item.status, raw_representation=item
-    )
+    try:
+        outputs = [
+            Content.from_text(row.logs) if row.type == "logs" else Content.from_uri(row.url, media_type="image/*")
+            for row in item.outputs
+        ]
+        result = Content.from_code_interpreter_tool_result(
+            call_id=item.id, outputs=outputs, status=item.status, raw_representation=item
+        )
+    except Exception:  # noqa: BLE001 - it is no such call, whatever it says
+        return ()
     return (result,)
+
+
+def _is(value: object, text: str) -> bool:
+    return isinstance(value, str) and value == text
