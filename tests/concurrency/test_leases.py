@@ -168,3 +168,42 @@ async def test_a_request_whose_lease_could_not_be_taken_keeps_nobody_out(stores:
         await say(one, "again")
 
     assert agent.prompts == [told("again")]
+
+
+@pytest.mark.parametrize("jump", [61.0, 86_400.0, -86_400.0])
+async def test_a_turn_survives_a_clock_that_jumps(
+    clock: Clock, stores: Stores, state: WatchedState, jump: float
+) -> None:
+    gate = Gate()
+    agent = Echo(slow=gate)
+
+    async with processes(agent, stores, 2) as (one, other):
+        slow = begin(one, "slow")
+        await gate.reached()
+        clock.now += jump
+        await clock.wake()
+        async with asyncio.timeout(30):
+            while (await state.written.get())["expires_at"] != clock.now + 60:
+                pass
+        assert await status(other, "late") == 409
+        gate.open()
+        assert (await slow)["status"] == "completed"
+        await say(other, "next")
+
+    assert agent.prompts[-1] == told("slow", "next")
+
+
+@pytest.mark.parametrize("jump", [61.0, -86_400.0])
+async def test_a_turn_whose_clock_jumps_before_it_ends_still_counts(clock: Clock, stores: Stores, jump: float) -> None:
+    gate = Gate()
+    agent = Echo(slow=gate)
+
+    async with processes(agent, stores, 2) as (one, other):
+        slow = begin(one, "slow")
+        await gate.reached()
+        clock.now += jump
+        gate.open()
+        assert (await slow)["status"] == "completed"
+        await say(other, "next")
+
+    assert agent.prompts[-1] == told("slow", "next")

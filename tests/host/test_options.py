@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from hostedagent import ConfigurationError, HostOptions
+from hostedagent.agents import pump, source
+from hostedagent.server.agentserver import abandonment
+from hostedagent.stores import leases
 
 NUMBERS = [row.name for row in fields(HostOptions) if "int" in str(row.type) or "float" in str(row.type)]
 
@@ -48,3 +51,34 @@ def test_what_would_refuse_every_request_or_do_nothing_is_refused(values: dict[s
 def test_what_can_work_is_taken(values: dict[str, Any]) -> None:
     (name,) = values
     assert getattr(HostOptions(**values), name) == values[name]
+
+
+def test_every_limit_has_the_value_that_the_documentation_promises() -> None:
+    """Stated here, not imported: a default that changes without a decision would change what a host withstands."""
+    options = HostOptions()
+
+    assert {name: getattr(options, name) for name in NUMBERS} == {
+        "max_body_bytes": 16 * 1024 * 1024,
+        "max_depth": 100,
+        "max_values": 250_000,
+        "max_items": 10_000,
+        "max_parts": 10_000,
+        "max_tools": 128,
+        "max_include": 64,
+        "max_schema_depth": 50,
+        "retention": 30 * 86_400.0,
+        "max_turns": None,
+        "max_waiting": 0,
+        "run_timeout": None,
+        "keep_alive": 0,
+        "head_timeout": 20.0,
+        "body_timeout": 120.0,
+        "max_connections": None,
+        "shutdown_grace": 8.0,
+    }
+
+
+def test_the_times_after_which_a_turn_is_left_alone_are_what_the_documentation_says() -> None:
+    assert (pump.STOP_SECONDS, source.CLOSE_SECONDS, leases.ENDING_SECONDS) == (5.0, 10.0, 6.0)
+    assert (leases.Terms().seconds, leases.Terms().renew_every) == (60.0, 20.0)
+    assert (abandonment.PATIENCE_SECONDS, abandonment.STORING_SECONDS) == (1.0, 10.0)
