@@ -62,6 +62,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/responses/{response_id}/input_items"): Operation(
         summary="List the input of a response, the history before it included", answer="List", query=_PAGED
     ),
+    ("POST", "/responses/input_tokens"): Operation(
+        summary="Count the tokens that a request would give to the model", body="CreateResponse"
+    ),
     ("POST", "/chat/completions"): Operation(
         summary="Run a turn for clients of Chat Completions; nothing is stored", body="ChatCompletion", streams=True
     ),

@@ -37,6 +37,7 @@ from hostedagent.server.chat_completions import ChatRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
+from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
 from hostedagent.stores.base import LoggedEvent
@@ -104,6 +105,7 @@ class ResponsesDriver:
         )
         below = prefix.rstrip("/")
         app.router.routes.extend(conversation_routes(self.responses.engine, self.options, self.trust, below))
+        app.router.routes.extend(InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below))
         app.router.routes.extend(ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below))
         app.register_pre_shutdown_callback(shutdown.begin)
         return app
