@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from starlette.middleware import Middleware
 
 from hostedagent.agents.source import AgentFactory
-from hostedagent.engine.engine import Engine
 from hostedagent.engine.hooks import Hooks
-from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.sent_events import SentEvents
-from hostedagent.engine.wiring import check_arguments, wire
+from hostedagent.engine.wiring import Wired, check_arguments, wire
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import ScopeResolver
 from hostedagent.options import HostOptions
@@ -27,7 +25,6 @@ from hostedagent.server.models import ModelRoutes, model_id
 from hostedagent.server.openapi import openapi_route
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
-from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores
 
 if TYPE_CHECKING:
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from hostedagent.server.agentserver.app import App
 
 Driver: TypeAlias = Literal["agentserver", "starlette"]
-AClose: TypeAlias = Callable[[], Awaitable[None]]
 
 
 _captures: list[list[AgentHost]] = []
@@ -57,13 +53,13 @@ def captured_runs() -> Generator[list[AgentHost]]:
         _captures.pop()
 
 
-def _agentserver(engine: Engine, options: HostOptions, trust: Trust, prefix: str, aclose: AClose) -> App:
+def _agentserver(wired: Wired, options: HostOptions, trust: Trust, prefix: str) -> App:
     from hostedagent.server.agentserver.app import SdkDriver
     from hostedagent.server.agentserver.middleware import AdmissionMiddleware
     from hostedagent.server.agentserver.ownership import EventBuffers
 
-    buffers = EventBuffers(are_on_disk=options.resilient_background)
-    app = SdkDriver(engine, options, buffers).app(prefix, aclose)
+    engine, buffers = wired.engine, EventBuffers(are_on_disk=options.resilient_background)
+    app = SdkDriver(engine, options, buffers).app(prefix, wired.aclose)
     # Innermost: the SDK's layers add the request id, the server's version and a log line to refusals too.
     admission = Middleware(
         AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
@@ -72,13 +68,11 @@ def _agentserver(engine: Engine, options: HostOptions, trust: Trust, prefix: str
     return app
 
 
-def _starlette(engine: Engine, options: HostOptions, trust: Trust, prefix: str, aclose: AClose) -> ResponsesApp:
-    if options.resilient_background:
-        raise ConfigurationError("resilient_background needs AgentHost(driver='agentserver').")
-    return ResponsesDriver(RecordedResponses(engine, LocalEventLog()), options, trust).app(prefix, aclose)
+def _starlette(wired: Wired, options: HostOptions, trust: Trust, prefix: str) -> ResponsesApp:
+    return ResponsesDriver(wired.recorded(), options, trust).app(prefix, wired.aclose)
 
 
-_DRIVERS: Final[Mapping[Driver, Callable[[Engine, HostOptions, Trust, str, AClose], App | ResponsesApp]]] = {
+_DRIVERS: Final[Mapping[Driver, Callable[[Wired, HostOptions, Trust, str], App | ResponsesApp]]] = {
     "agentserver": _agentserver,
     "starlette": _starlette,
 }
@@ -132,10 +126,17 @@ class AgentHost:
             raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
         self._options = options = options or HostOptions()
         self._prefix = prefix.rstrip("/")
-        wired = wire(agent_or_factory, options=options, stores=stores, hooks=hooks, sent_events=_sent_events(driver))
+        wired = wire(
+            agent_or_factory,
+            options=options,
+            stores=stores,
+            hooks=hooks,
+            sent_events=_sent_events(driver),
+            service=self._prefix,
+        )
         self._engine = wired.engine
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
-        self._app = _DRIVERS[driver](wired.engine, options, trust, prefix, wired.aclose)
+        self._app = _DRIVERS[driver](wired, options, trust, prefix)
         models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
         fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
         add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])

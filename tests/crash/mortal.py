@@ -38,6 +38,7 @@ from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 
 ROOT, PLAN = Path(sys.argv[1]), json.loads(sys.argv[2])
 stops: dict[str, asyncio.Event] = {}
+known: dict[str, asyncio.Event] = {}
 lost = asyncio.Event()
 ended: dict[str, asyncio.Event] = {}
 
@@ -172,17 +173,20 @@ async def begin(client: InProcessClient, turn: dict[str, Any]) -> None:
     body = {"input": name, "background": True, **turn}
     if not body.get("stream"):
         tell(name=name, id=(await client.post("/responses", json=body, headers=headers)).json()["id"])
+        known[name].set()
         return
     async with client.stream("POST", "/responses", json=body, headers=headers) as events:
         async for event in events:
             if event["type"] == "response.created":
                 tell(name=name, id=event["response"]["id"])
+                known[name].set()
             tell(name=name, event=event)
 
 
 async def die(client: InProcessClient, stack: AsyncExitStack) -> None:
+    known.update({turn["metadata"]["name"]: asyncio.Event() for turn in PLAN.get("turns", ())})
     begun = [asyncio.create_task(begin(client, turn)) for turn in PLAN.get("turns", ())]
-    for stop in stops.values():
+    for stop in (*stops.values(), *known.values()):
         await stop.wait()
     if "lost" in PLAN:
         await lost.wait()
@@ -235,6 +239,7 @@ async def main() -> None:
         resolve_scope=resolver,
         hooks=Hooks(on_outcome=on_outcome),
         options=HostOptions(resilient_background=True, shutdown_grace=0),
+        driver=PLAN["driver"],
     )
     async with asyncio.timeout(90), AsyncExitStack() as stack:
         client = await stack.enter_async_context(serve(host.app))

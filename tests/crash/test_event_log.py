@@ -7,6 +7,7 @@ import pytest
 from azure.ai.agentserver.core.streaming import EventStreamClosedError, EventStreamNotFoundError, streams
 
 from hostedagent.engine.sent_events import Sent
+from hostedagent.identity import Caller
 from hostedagent.server.agentserver.event_streams import SdkEvents
 
 NAME = "caresp_" + "e" * 50
@@ -44,7 +45,7 @@ async def numbered() -> list[tuple[int, str]]:
 @pytest.mark.parametrize("is_closed", [False, True], ids=["killed", "ended in order"])
 async def test_what_is_open_is_closed_and_the_next_event_has_the_next_number(is_closed: bool) -> None:
     await sent(*SENT, is_closed=is_closed)
-    found = await SdkEvents().repair(NAME, None)
+    found = await SdkEvents().repair(Caller(), NAME)
     await SdkEvents().announce(found, {"type": "response.in_progress", "response": {}})
 
     assert {index: item["id"] for index, item in found.items.items()} == {0: "fc_1", 1: "x_2"}
@@ -61,7 +62,7 @@ async def test_what_is_open_is_closed_and_the_next_event_has_the_next_number(is_
 
 async def test_nothing_follows_the_end() -> None:
     await sent(*SENT[:3], ENDED)
-    found = await SdkEvents().repair(NAME, None)
+    found = await SdkEvents().repair(Caller(), NAME)
     await SdkEvents().announce(found, {"type": "response.in_progress", "response": {}})
 
     assert found.has_ended
@@ -73,14 +74,14 @@ async def test_nothing_follows_the_end() -> None:
 async def test_where_nothing_was_sent_nothing_is_left_behind() -> None:
     await streams.delete(NAME)
 
-    assert await SdkEvents().repair(NAME, "ada") == Sent()
+    assert await SdkEvents().repair(Caller(platform_user="ada"), NAME) == Sent()
     with pytest.raises(EventStreamNotFoundError):
         await streams.get(NAME)
 
 
 async def test_a_log_can_be_discarded() -> None:
     await sent(*SENT)
-    await SdkEvents().discard(NAME, "ada")
+    await SdkEvents().discard(Caller(platform_user="ada"), NAME)
 
     with pytest.raises(EventStreamNotFoundError):
         await streams.get(NAME)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -16,7 +16,9 @@ from hostedagent.emulator import Emulator
 from hostedagent.testing import EventLog
 
 PROJECT = Path(__file__).parents[2]
-How = Literal["killed twice", "killed when hosted", "ended in order"]
+How = Literal[
+    "killed twice", "killed when hosted", "ended in order", "own routes: killed twice", "own routes: ended in order"
+]
 
 
 def turn(name: str, kind: str, stop: str, **more: Any) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def turns(how: How) -> list[dict[str, Any]]:
         turn("steps", "workflow", "in the second"),
         turn("quiet", "workflow", "in the second", stream=False),
     ]
-    if how == "ended in order":
+    if "in order" in how:
         return every
     approvals = [
         turn("approved", "asks", "in the answer", conversation="conv_2", before={**ASKS, "conversation": "conv_2"}),
@@ -50,7 +52,7 @@ def turns(how: How) -> list[dict[str, Any]]:
         turn("broken", "broken", "after commit"),
         turn("caller", "plain", "in the answer", conversation="conv_5", background=False),
     ]
-    if how == "killed twice":
+    if "twice" in how:
         endings.append(turn("lost", "plain", "in the answer", conversation="conv_6"))
     return [*every, *approvals, *endings]
 
@@ -142,7 +144,9 @@ async def live(root: Path, plan: dict[str, Any], environment: dict[str, str]) ->
 async def tell_story(root: Path, how: How) -> Story:
     begun = turns(how)
     names = [row["metadata"]["name"] for row in begun]
+    driver = "starlette" if "own routes" in how else "agentserver"
     plan = {
+        "driver": driver,
         "streamed": {
             name: row["stream"] and row.get("background", True) for name, row in zip(names, begun, strict=True)
         },
@@ -150,14 +154,14 @@ async def tell_story(root: Path, how: How) -> Story:
     }
     async with Emulator(anonymous="refuse") as emulator:
         environment = {"AGENTSERVER_TASKS_BACKEND": "local", **emulator.environment} if "hosted" in how else {}
-        before = await live(root, {"turns": begun, "ends": how == "ended in order"}, environment)
-        once_more = {"again": in_background(how), "lost": "conv_6"}
-        again = [await live(root, once_more, environment)] if how == "killed twice" else []
+        before = await live(root, {"driver": driver, "turns": begun, "ends": "in order" in how}, environment)
+        once_more = {"driver": driver, "again": in_background(how), "lost": "conv_6"}
+        again = [await live(root, once_more, environment)] if "twice" in how else []
         after = await live(root, {"ids": before.ids, **plan}, environment)
     return Story(before, again, after)
 
 
-@pytest.fixture(scope="module", params=["killed twice", "killed when hosted", "ended in order"])
+@pytest.fixture(scope="module", params=get_args(How))
 def how(request: pytest.FixtureRequest) -> How:
     return request.param
 
@@ -253,7 +257,7 @@ def test_a_workflow_goes_on_at_its_checkpoint(story: Story, name: str) -> None:
 
 
 def test_an_approved_call_that_has_run_does_not_run_again(story: Story, how: How) -> None:
-    if how == "ended in order":
+    if "in order" in how:
         pytest.skip("the same way")
     assert story.ran("approved", "book") == 1
     assert texts(story.after.final["approved"]["output"]) == ["it is done"]
@@ -261,7 +265,7 @@ def test_an_approved_call_that_has_run_does_not_run_again(story: Story, how: How
 
 
 def test_an_approval_that_was_used_up_still_counts_for_its_turn(story: Story, how: How) -> None:
-    if how == "ended in order":
+    if "in order" in how:
         pytest.skip("the same way")
     assert story.ran("approving", "book") == 1 + story.deaths
     assert texts(story.after.final["approving"]["output"]) == ["it is done"]
@@ -269,7 +273,7 @@ def test_an_approval_that_was_used_up_still_counts_for_its_turn(story: Story, ho
 
 @pytest.mark.parametrize("name", ["unsaved", "saved", "telling"])
 def test_a_run_that_had_ended_is_only_saved(story: Story, how: How, name: str) -> None:
-    if how == "ended in order":
+    if "in order" in how:
         pytest.skip("the same way")
     assert story.after.ran[name] == []
     assert len(texts(story.after.final[name]["output"], "incomplete")) == 0
@@ -278,7 +282,7 @@ def test_a_run_that_had_ended_is_only_saved(story: Story, how: How, name: str) -
 
 
 def test_a_turn_in_the_foreground_ends_with_its_process(story: Story, how: How) -> None:
-    if how == "ended in order":
+    if "in order" in how:
         pytest.skip("its caller would be waited for")
     assert story.after.ran["caller"] == []
     assert story.after.final["caller"]["status"] == "failed"
@@ -287,7 +291,7 @@ def test_a_turn_in_the_foreground_ends_with_its_process(story: Story, how: How) 
 
 
 def test_a_turn_that_has_failed_is_not_tried_again(story: Story, how: How) -> None:
-    if how == "ended in order":
+    if "in order" in how:
         pytest.skip("the same way")
     assert story.ran("broken", "model") == 1
     assert story.told("broken") == ["Failed"]
@@ -295,7 +299,7 @@ def test_a_turn_that_has_failed_is_not_tried_again(story: Story, how: How) -> No
 
 
 def test_a_turn_whose_conversation_another_one_has_had_fails(story: Story, how: How) -> None:
-    if how != "killed twice":
+    if "twice" not in how:
         pytest.skip("the same way")
     lost = story.after.final["lost"]
 

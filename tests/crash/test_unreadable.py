@@ -11,7 +11,7 @@ import pytest
 
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.engine.active import ActiveTurns
-from hostedagent.engine.recovery import Recoveries
+from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.options import CallerPolicy

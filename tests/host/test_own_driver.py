@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent import AgentHost, HostOptions
-from hostedagent.errors import ConfigurationError
+from hostedagent import AgentHost
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
 
 
@@ -104,15 +103,3 @@ async def test_a_bad_request_is_refused_with_a_status(body: bytes) -> None:
         reply = await client.post("/responses", content=body)
 
     assert reply.status == 400 and reply.json()["error"]["message"]
-
-
-async def test_a_host_that_resumes_turns_needs_the_sdks_driver(tmp_path: Any) -> None:
-    from hostedagent import sqlite_stores
-
-    with pytest.raises(ConfigurationError, match="driver"):
-        AgentHost(
-            ScriptedAgent(["x"]),
-            driver="starlette",
-            stores=sqlite_stores(tmp_path / "state.db"),
-            options=HostOptions(resilient_background=True),
-        )

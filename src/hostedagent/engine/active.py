@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.context import TurnContext
@@ -13,6 +14,9 @@ from hostedagent.engine.sent_events import Sent
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.journals import Journal
+
+if TYPE_CHECKING:
+    from hostedagent.engine.recovery import Recovery
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class ActiveTurn:
         context: The turn, while it runs.
         output: What the turn has produced so far.
         stop: Stops the turn.
+        recovery: How far the turn has come, where it outlives its process.
         refuse: Ends the turn when the first write of its response fails.
         created: The response as it was first stored; `None` before that and after its last write.
         item_ids: The ids of its input items.
@@ -54,6 +59,7 @@ class ActiveTurn:
     context: TurnContext | None = None
     output: PartialOutput | None = None
     stop: StopSignals | None = None
+    recovery: Recovery | None = None
     refuse: Callable[[], Awaitable[None]] | None = None
     created: Mapping[str, Json] | None = None
     item_ids: tuple[str, ...] = ()
@@ -94,6 +100,10 @@ class ActiveTurns:
         if turn is not None and turn.is_over:
             del self._turns[response_id]
             turn.ended.set()
+
+    def running(self) -> list[ActiveTurn]:
+        """The entries of the turns that run now."""
+        return [turn for turn in self._turns.values() if turn.context is not None]
 
     def output_of(self, response_id: str) -> list[Item]:
         """What the turn of a response has produced so far."""

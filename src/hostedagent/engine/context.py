@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hostedagent.agents.source import AgentSource
@@ -15,7 +15,7 @@ from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import RequestContext
 from hostedagent.options import OwnTools
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Item
+from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.sessions import Sessions
@@ -62,6 +62,7 @@ class TurnContext(RequestContext):
         flow: Couples the turn to the speed of its reader.
         large_input: The input items to store where the driver's host was not given them.
         on_over: Called when the driver is done with the request. A turn in the foreground must end then.
+        body: The request's body, where the driver's background turns are resumed by the engine.
     """
 
     continuation: Continuation
@@ -69,6 +70,7 @@ class TurnContext(RequestContext):
     flow: FlowControl
     large_input: Sequence[Item] | None = None
     on_over: Callable[[], None] | None = None
+    body: Mapping[str, Json] | None = None
 
     @property
     def request(self) -> TurnRequest:

@@ -20,7 +20,8 @@ from hostedagent.engine.concurrency import ConcurrencyLimiter
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.partial_output import PartialOutput
-from hostedagent.engine.recovery import Recoveries, Recovery
+from hostedagent.engine.recoveries import Recoveries
+from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import NotFound, Unavailable
@@ -41,9 +42,18 @@ class TurnHandle:
         context: The accepted request.
         stop: Stops the turn.
         active: The registry of running turns, which the turn is in while its events are read.
+        recovery: How far the turn has come, where it outlives its process.
     """
 
-    def __init__(self, turn: Turn, context: TurnContext, stop: StopSignals, active: ActiveTurns) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        context: TurnContext,
+        stop: StopSignals,
+        active: ActiveTurns,
+        recovery: Recovery | None = None,
+    ) -> None:
+        self.recovery = recovery
         self._turn = turn
         self._context = context
         self._stop = stop
@@ -70,7 +80,7 @@ class TurnHandle:
         active = self._active.open(request.response_id)
         output = PartialOutput(self._turn.response)
         active.caller, active.context, active.stop, active.output = context.caller, context, self._stop, output
-        active.refuse = self.close
+        active.refuse, active.recovery = self.close, self.recovery
         context.permit.begin()
         try:
             # Responses in the foreground are not shown before they have ended.
@@ -80,7 +90,7 @@ class TurnHandle:
                     yield event
         finally:
             context.permit.release()
-            active.context = active.stop = active.output = active.refuse = None
+            active.context = active.stop = active.output = active.refuse = active.recovery = None
             self._active.close(request.response_id)
 
     async def close(self) -> None:
@@ -201,11 +211,12 @@ class Engine:
         """
         request, continuation = context.request, context.continuation
         if recovery is None:
-            recovery = await self.recoveries.begin(request, continuation)
+            recovery = await self.recoveries.begin(request, continuation, context.body)
         services = self.services
         stop = StopSignals(services.shutdown, continuation.lease)
         commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
-        return TurnHandle(Turn(services, context, stop, commit, recovery), context, stop, self.active)
+        turn = Turn(services, context, stop, commit, recovery)
+        return TurnHandle(turn, context, stop, self.active, recovery)
 
     async def check_owner(self, caller: Caller, response_id: str) -> None:
         """See that a response exists and is the caller's.

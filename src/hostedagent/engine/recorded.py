@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
+from hostedagent.engine.background import BackgroundRuns
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine, TurnHandle
-from hostedagent.errors import InvalidRequest, NotFound, failed
-from hostedagent.identity import Caller, enter_context
+from hostedagent.engine.recovery import Recovery
+from hostedagent.engine.sent_events import Sent
+from hostedagent.engine.takeover import Takeover
+from hostedagent.errors import InvalidRequest, NotFound
+from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
+from hostedagent.options import CallerPolicy
 from hostedagent.protocol.envelope import public_event, public_response
 from hostedagent.protocol.ids import new_item_id, with_own_id
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Event, Item, Json
-from hostedagent.stores.base import EventLog, LoggedEvent, StoreError, StoreNotFound
-
-REPLAY_SECONDS: Final = 600.0
-"""How long the events of an ended background stream can be replayed."""
+from hostedagent.stores.background import BackgroundTurns
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreConflict, StoreError, StoreNotFound
 
 CANCEL_SECONDS: Final = 10.0
 """How long a cancel waits for the turn to end."""
@@ -44,16 +46,22 @@ class RecordedTurn:
         responses: Where it is recorded.
         context: The accepted request.
         handle: The turn.
+        sent: What an earlier process sent of it; `None` for a turn that begins here.
     """
 
-    def __init__(self, responses: RecordedResponses, context: TurnContext, handle: TurnHandle) -> None:
+    def __init__(
+        self, responses: RecordedResponses, context: TurnContext, handle: TurnHandle, sent: Sent | None = None
+    ) -> None:
         self._responses = responses
         self._context = context
         self._handle = handle
-        self._number = -1
+        self._sent = sent
+        self._number = sent.last if sent is not None else -1
         self._stamps: dict[str, Json] = {"store": context.request.store}
         if context.request.sandbox_session_id is not None:
             self._stamps["agent_session_id"] = context.request.sandbox_session_id
+        self.on_stored: Callable[[], None] | None = None
+        """Called when the response is stored, or found stored by a turn that is resumed."""
         self.response: dict[str, Json] = {}
         """The response in the last event that carried one."""
 
@@ -61,12 +69,40 @@ class RecordedTurn:
         """The client has left a turn in the foreground, which ends with it."""
         self._handle.stop("client")
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether another process began the turn."""
+        return self._sent is not None
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the turn was left for another process."""
+        return self._handle.is_suspended
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """How far the turn has come, where it outlives its process."""
+        return self._handle.recovery
+
     async def events(self) -> AsyncGenerator[Event]:
         """The numbered events, to be read once and to the end. The response is stored before the first one.
+
+        Of a turn that is resumed they are those that follow what was sent.
 
         Raises:
             StoreError: The response could not be stored; nothing was sent.
         """
+        async with aclosing(self._all_events()) as events:
+            async for event in events:
+                if self._sent is not None and (self._sent.has_ended or self._was_sent(event)):
+                    continue
+                yield self._numbered(event)
+
+    def _was_sent(self, event: Event) -> bool:
+        """Whether an earlier process sent it: only the beginning comes again."""
+        return self._number >= 0 and event["type"] == "response.created"
+
+    async def _all_events(self) -> AsyncGenerator[Event]:
         is_stored = False
         try:
             async with aclosing(self._handle.events()) as events:
@@ -74,9 +110,13 @@ class RecordedTurn:
                     if not is_stored:
                         await self._store(event["response"])
                         is_stored = True
-                    yield self._numbered(event)
+                        if self.on_stored is not None:
+                            self.on_stored()
+                    self.response = event.get("response") or self.response
+                    yield event
             if self.response.get("status") in _RUNNING and not self._handle.is_suspended:
-                yield self._numbered({"type": "response.failed", "response": self._cancelled()})
+                self.response = self._cancelled()
+                yield {"type": "response.failed", "response": self.response}
         finally:
             if is_stored:
                 await self._settle()
@@ -84,7 +124,6 @@ class RecordedTurn:
     def _numbered(self, event: Event) -> Event:
         self._number += 1
         if (response := event.get("response")) is not None:
-            self.response = response
             event = {**event, "response": {**response, **self._stamps}}
         return {**public_event(event), "sequence_number": self._number}
 
@@ -100,7 +139,12 @@ class RecordedTurn:
             if lease is not None and lease.head.response_id is None:
                 conversations = self._responses.engine.services.sessions.conversations
                 await conversations.begin(request.caller, lease.conversation_id)
-            await self._responses.engine.store.create(request.caller, {**response, **self._stamps}, items, history)
+            store = self._responses.engine.store
+            try:
+                await store.create(request.caller, {**response, **self._stamps}, items, history)
+            except StoreConflict:
+                if self._sent is None:  # One that is resumed exists.
+                    raise
 
     async def _settle(self) -> None:
         """Store the end, unless the turn itself has stored it, and release the response."""
@@ -120,13 +164,27 @@ class RecordedResponses:
     Args:
         engine: Runs the turns.
         log: Keeps the events of background streams.
+        turns: Which background turns run where, if they outlive their process.
+        policy: What callers may set.
     """
 
-    def __init__(self, engine: Engine, log: EventLog) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        log: EventLog,
+        turns: BackgroundTurns | None = None,
+        policy: CallerPolicy | None = None,
+    ) -> None:
         self.engine = engine
+        self.policy = policy or CallerPolicy()
         self._log = log
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._runs = BackgroundRuns(log, turns)
+        self._takeover = Takeover(self, turns) if turns is not None else None
+
+    async def open(self) -> None:
+        """Take over the background turns of processes that have ended, now and while this one runs."""
+        if self._takeover is not None:
+            await self._takeover.open()
 
     def identify(self, request: TurnRequest, *, response_id: str = "", session_id: str | None = None) -> TurnRequest:
         """The request with the id of its response.
@@ -152,11 +210,22 @@ class RecordedResponses:
         Raises:
             StoreError: It could not be stored.
         """
-        turn, begun = await self.start(context), asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._run(turn, context, begun), name="hostedagent-background")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(begun)
+        return await self._runs.start(await self.start(context), context)
+
+    async def resume(self, request: TurnRequest, found: Mapping[str, Json], sent: Sent) -> None:
+        """Resume a background turn of another process.
+
+        Args:
+            request: The turn, as it was asked for.
+            found: Its response as it is stored.
+            sent: What was sent of it.
+
+        Raises:
+            StoreError: A store is not available.
+        """
+        context, recovery = await self.engine.resume(request, found)
+        turn = RecordedTurn(self, context, await self.engine.start(context, recovery), sent)
+        await self._runs.start(turn, context)
 
     async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
         """The events of a background stream after a number: those that exist, and those that follow.
@@ -223,43 +292,9 @@ class RecordedResponses:
 
     async def aclose(self) -> None:
         """Wait for the turns in the background, which the end of the process stops in time."""
-        for timer in self._timers:
-            timer.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    async def _run(self, turn: RecordedTurn, context: TurnContext, begun: asyncio.Future[dict[str, Json]]) -> None:
-        request = context.request
-        enter_context(context)
-        try:
-            async with aclosing(turn.events()) as events:
-                async for event in events:
-                    if request.stream:
-                        logged = LoggedEvent(event["sequence_number"], event_data(event))
-                        await self._log.append(request.caller, request.response_id, [logged])
-                    if not begun.done():
-                        begun.set_result(event["response"])
-        except Exception as error:  # noqa: BLE001 - a task has nobody to raise to
-            if not begun.done():
-                begun.set_exception(error)
-            else:
-                log_failure(logger, f"The background turn {request.response_id} failed", error)
-        finally:
-            if not begun.done():
-                begun.set_exception(RuntimeError(failed("server_error").message))
-            if request.stream:
-                await self._log.finish(request.caller, request.response_id)
-                self._forget_later(request)
-
-    def _forget_later(self, request: TurnRequest) -> None:
-        def due() -> None:
-            self._timers.discard(timer)
-            task = asyncio.get_running_loop().create_task(self._log.delete(request.caller, request.response_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        timer = asyncio.get_running_loop().call_later(REPLAY_SECONDS, due)
-        self._timers.add(timer)
+        await self._runs.aclose()
+        if self._takeover is not None:
+            await self._takeover.aclose()
 
 
 def _unknown(response_id: str) -> NotFound:

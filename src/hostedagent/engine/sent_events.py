@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
+from hostedagent.identity import Caller
+from hostedagent.protocol.json import decode
+from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.stream.interrupted import closing_events
 from hostedagent.protocol.types import Event, Item
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreNotFound
+
+TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
+"""The events that nothing follows."""
 
 
 @dataclass(slots=True)
@@ -16,17 +24,19 @@ class Sent:
         items: The finished items, by their place in the output.
         name: The name of the log; empty when nothing was sent.
         has_ended: Whether the terminal event was sent: nothing may follow it.
+        last: The number of the last event, where the driver numbers on from it.
     """
 
     items: dict[int, Item] = field(default_factory=dict[int, Item])
     name: str = ""
     has_ended: bool = False
+    last: int = -1
 
 
 class SentEvents(Protocol):
     """The logs of background streams. Their driver numbers and keeps the events."""
 
-    async def repair(self, response_id: str, user: str | None) -> Sent:
+    async def repair(self, caller: Caller, response_id: str) -> Sent:
         """Close what an earlier process left open in a log, and return what the log contains."""
         ...
 
@@ -34,20 +44,43 @@ class SentEvents(Protocol):
         """Send an event to the clients that resume the stream."""
         ...
 
-    async def discard(self, response_id: str, user: str | None) -> None:
+    async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the log of a response."""
         ...
 
 
-class NoSentEvents:
-    """The `SentEvents` of a host that resumes no turns: nothing was sent."""
+class LoggedSentEvents:
+    """The `SentEvents` of the drivers that keep events in an `EventLog`.
 
-    async def repair(self, response_id: str, user: str | None) -> Sent:
-        """Nothing was sent."""
-        return Sent()
+    Args:
+        log: The events.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def repair(self, caller: Caller, response_id: str) -> Sent:
+        """Close the items that an earlier process left open in a log, and return what the log contains."""
+        try:
+            events: list[Event] = [decode(row.data) for row in await self._log.read(caller, response_id)]
+        except StoreNotFound:
+            return Sent()
+        sent = Sent(has_ended=any(event["type"] in TERMINAL for event in events))
+        sent.last = events[-1]["sequence_number"] if events else -1
+        if not sent.has_ended:
+            closing = [{**event, "sequence_number": sent.last + n} for n, event in enumerate(closing_events(events), 1)]
+            rows = [LoggedEvent(event["sequence_number"], event_data(event)) for event in closing]
+            await self._log.append(caller, response_id, rows)
+            events += closing
+            sent.last += len(closing)
+        for event in events:
+            if event["type"] == "response.output_item.done":
+                sent.items[event["output_index"]] = event["item"]
+        return sent
 
     async def announce(self, sent: Sent, event: Event) -> None:
-        """Nobody resumes the stream."""
+        """Nothing: the turn sends its events to those who resume the stream too."""
 
-    async def discard(self, response_id: str, user: str | None) -> None:
-        """There is nothing to delete."""
+    async def discard(self, caller: Caller, response_id: str) -> None:
+        """Delete the log of a response."""
+        await self._log.delete(caller, response_id)

@@ -35,6 +35,7 @@ from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outco
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.wire import wire_text
+from hostedagent.stores.base import StoreError
 from hostedagent.stores.journals import Ended
 from hostedagent.stores.sessions import Snapshot
 
@@ -268,7 +269,7 @@ class Turn:
         A turn whose save failed has failed, and is rolled back like any failed turn.
         """
         self._outcome = outcome
-        if self._recovery is not None and outcome == Cancelled("shutdown"):
+        if self._recovery is not None and await self._is_left(self._recovery, outcome):
             self.is_suspended = True  # Everything stays as it is, the lease too: the next process continues.
             await self._commit.suspend()
             self._end_span()
@@ -284,6 +285,16 @@ class Turn:
                 return await self._settle(None, LOST if isinstance(error, Conflict) else failed("server_error"))
         self._end_span()
         return terminal
+
+    async def _is_left(self, recovery: Recovery, outcome: Outcome) -> bool:
+        """Whether another process continues the turn, so that nothing of it is stored here."""
+        if outcome == Cancelled("shutdown"):
+            return True
+        try:
+            return await recovery.is_elsewhere()
+        except StoreError as error:  # What is stored next fails too.
+            log_failure(logger, f"Looking up who has the turn {self._request.response_id} failed", error)
+            return False
 
     async def _save(self, feed: Feed | None, outcome: Outcome, terminal: Event | None, ended: Ended | None) -> None:
         counts = isinstance(outcome, Completed | Incomplete)

@@ -20,19 +20,24 @@ from hostedagent.engine.concurrency import ConcurrencyLimiter
 from hostedagent.engine.context import HostServices
 from hostedagent.engine.engine import Engine
 from hostedagent.engine.hooks import Hooks
-from hostedagent.engine.recovery import Recoveries
+from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.engine.sent_events import NoSentEvents, SentEvents
+from hostedagent.engine.sent_events import LoggedSentEvents, SentEvents
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability import logging as telemetry
 from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.background import BackgroundTurns
+from hostedagent.stores.base import EventLog
+from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
+from hostedagent.stores.stored_events import StoredEventLog
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
@@ -52,6 +57,13 @@ class Wired:
     stores: Stores
     journals: Journals
     running: Running
+    events: EventLog
+    policy: CallerPolicy
+
+    def recorded(self) -> RecordedResponses:
+        """The responses of a driver that leaves storing them to the engine."""
+        turns = self.journals if isinstance(self.journals, BackgroundTurns) else None
+        return RecordedResponses(self.engine, self.events, turns, self.policy)
 
     async def aclose(self) -> None:
         """Close the agent and the stores."""
@@ -94,6 +106,7 @@ def wire(
     stores: Stores | None = None,
     hooks: Hooks | None = None,
     sent_events: SentEvents | None = None,
+    service: str = "",
 ) -> Wired:
     """Build the engine of an agent.
 
@@ -102,7 +115,9 @@ def wire(
         options: Limits, history owner and caller policy.
         stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
         hooks: The application's functions.
-        sent_events: Reads the events that earlier processes sent, where background turns are resumed.
+        sent_events: Reads the events that earlier processes sent, for a driver that keeps them itself and resumes
+            background turns itself; without it the engine does both.
+        service: What distinguishes hosts of several agents that share a store.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -112,14 +127,22 @@ def wire(
         raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
     chosen = replace(chosen, state=TimedStore(chosen.state))
     state, terms = chosen.state, chosen.terms
-    running, journals, active = Running(state, terms), Journals(state), ActiveTurns()
+    events = chosen.events or (StoredEventLog(state, poll=0.5) if options.resilient_background else LocalEventLog())
+    is_own = sent_events is None and options.resilient_background
+    journals = BackgroundTurns(state, terms, service=service) if is_own else Journals(state)
+    running, active = Running(state, terms), ActiveTurns()
     store = ResponseStore(chosen.responses, active, running=running)
     source = AgentSource(agent_or_factory)
     start = start_type(source.sample.workflow) if source.sample is not None else None
     approvals = Approvals(state, ttl=options.retention)
     continuations = Continuations(Sessions(state, terms), approvals, store, start=start)
     recoveries = Recoveries(
-        journals, continuations, store, active, sent_events or NoSentEvents(), is_on=options.resilient_background
+        journals,
+        continuations,
+        store,
+        active,
+        sent_events or LoggedSentEvents(events),
+        is_on=options.resilient_background,
     )
     if options.resilient_background:
         store.journaled = recoveries
@@ -133,7 +156,7 @@ def wire(
         reserved_tools=tool_names(source.instance),
         known_tools=known_tools(source.instance) if source.instance is not None else None,
     )
-    return Wired(engine, chosen, journals, running)
+    return Wired(engine, chosen, journals, running, events, options.caller)
 
 
 def _services(

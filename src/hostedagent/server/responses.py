@@ -85,6 +85,7 @@ class ResponsesDriver:
         async def lifespan(app: Starlette) -> AsyncGenerator[None]:
             telemetry.configure()
             try:
+                await self.responses.open()
                 yield
             finally:
                 shutdown.close()
@@ -131,7 +132,7 @@ class ResponsesDriver:
                     raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
                 headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
                 named = responses.identify(context.request, response_id=response_id, session_id=session_id)
-                context.turn = replace(named, client_headers=headers)
+                context.turn, context.body = replace(named, client_headers=headers), body.fields
                 exchange.session_id = session_id
                 enter_context(context)
                 await self._run(exchange, context)

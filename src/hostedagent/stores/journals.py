@@ -29,7 +29,8 @@ FORGET_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
-_JOURNALS: Final = Scope("recovery")
+JOURNALS: Final = Scope("recovery")
+"""The scope of all journals: the process that resumes a turn does not know whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Journal:
         said: The ids of the output items that were there at the checkpoint.
         ended: How the run ended.
         is_over: Whether the turn is over, and everybody but the SDK knows it.
+        owner: The replica that runs the turn, where replicas take turns over from each other.
+        request_parts: In how many records the request is.
     """
 
     scope: Scope
@@ -75,6 +78,8 @@ class Journal:
     said: tuple[str, ...] = ()
     ended: Ended | None = None
     is_over: bool = False
+    owner: str = ""
+    request_parts: int = 0
 
     def dump(self) -> dict[str, Json]:
         """The stored form."""
@@ -89,6 +94,8 @@ class Journal:
             "said": list(self.said),
             "ended": {"response": ended.response, "snapshot": ended.snapshot.dump()} if ended is not None else None,
             "is_over": self.is_over,
+            "owner": self.owner,
+            "request_parts": self.request_parts,
         }
 
     @classmethod
@@ -106,6 +113,8 @@ class Journal:
             tuple(value["said"]),
             Ended(ended["response"], Snapshot.load(ended["snapshot"])) if ended is not None else None,
             bool(value["is_over"]),
+            value.get("owner", ""),
+            value.get("request_parts", 0),
         )
 
 
@@ -114,7 +123,7 @@ def _answer(row: Mapping[str, Json]) -> Answer:
 
 
 def _journals_of(caller: Caller) -> Caller:
-    return replace(caller, scope=_JOURNALS)
+    return replace(caller, scope=JOURNALS)
 
 
 class Journals:
@@ -129,6 +138,14 @@ class Journals:
         """The journal of a turn, from its beginning until it was told how it ended."""
         stored = await read_value(self._store, _journals_of(caller), Key(JOURNAL, response_id))
         return Journal.load(stored.value) if stored is not None else None
+
+    async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
+        """Write down that a turn begins; the SDK keeps its request."""
+        await self.write(caller, response_id, journal)
+
+    async def holds(self, caller: Caller, response_id: str) -> bool:
+        """Whether the turn is still this process's: one that the SDK resumes has no other."""
+        return True
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Write how far the turn has come."""

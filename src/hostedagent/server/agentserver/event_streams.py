@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from azure.ai.agentserver.core.streaming import streams
 
 from hostedagent.engine.sent_events import Sent
+from hostedagent.identity import Caller
 from hostedagent.protocol.stream.interrupted import closing_events
 from hostedagent.protocol.types import Event
 from hostedagent.server.agentserver.ownership import private_id
@@ -26,14 +27,14 @@ _TERMINAL: Final = ("response.completed", "response.failed", "response.incomplet
 class SdkEvents:
     """The `SentEvents` of the SDK."""
 
-    async def repair(self, response_id: str, user: str | None) -> Sent:
+    async def repair(self, caller: Caller, response_id: str) -> Sent:
         """Make the log of a turn ready for further events, and return what it contains.
 
         Args:
+            caller: Whose turn it is; newer SDKs keep the log under a name derived from the user.
             response_id: The response of the turn.
-            user: The user that the platform named; newer SDKs keep the log under a name derived from it.
         """
-        return await _repaired(response_id, user)
+        return await _repaired(response_id, caller.platform_user)
 
     async def announce(self, sent: Sent, event: Event) -> None:
         """Send an event to the clients that resume the stream.
@@ -47,9 +48,9 @@ class SdkEvents:
         # A copy: the SDK removes what clients must not see from the event itself, and the turn keeps its items.
         await stream.emit({**deepcopy(event), "sequence_number": 0 if number is None else number + 1})
 
-    async def discard(self, response_id: str, user: str | None) -> None:
+    async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the log of a response, also one that an earlier process left on the disk."""
-        for stream_id in (response_id, private_id(response_id, user)):
+        for stream_id in (response_id, private_id(response_id, caller.platform_user)):
             await streams.get_or_create(stream_id)
             await streams.delete(stream_id)
 

@@ -1,0 +1,127 @@
+"""Runs background turns: each in a task of its own, whose events go to the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.event_writer import EventWriter
+from hostedagent.errors import failed
+from hostedagent.identity import enter_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.types import Json
+from hostedagent.stores.background import BackgroundTurns
+from hostedagent.stores.base import EventLog, LoggedEvent
+from hostedagent.stores.event_log import LocalEventLog
+
+if TYPE_CHECKING:
+    from hostedagent.engine.recorded import RecordedTurn
+
+REPLAY_SECONDS: Final = 600.0
+"""How long the events of an ended background stream can be replayed."""
+
+logger = logging.getLogger(__name__)
+
+
+class BackgroundRuns:
+    """The background turns of this process.
+
+    Args:
+        log: Keeps the events of streams.
+        turns: Which turns run where, if they outlive their process.
+    """
+
+    def __init__(self, log: EventLog, turns: BackgroundTurns | None) -> None:
+        self._log = log
+        self._turns = turns
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    async def start(self, turn: RecordedTurn, context: TurnContext) -> dict[str, Json]:
+        """Run a turn, and return its response once that is stored and its first event can be read.
+
+        Of a turn that is resumed clients have events already: it returns once the turn is found stored.
+
+        Raises:
+            StoreError: It could not be stored.
+        """
+        begun: asyncio.Future[dict[str, Json]] = asyncio.get_running_loop().create_future()
+        if turn.is_resumed:
+            turn.on_stored = lambda: begun.set_result(turn.response)
+        self._spawn(asyncio.create_task(self._run(turn, context, begun), name="hostedagent-background"))
+        return await asyncio.shield(begun)
+
+    async def aclose(self) -> None:
+        """Wait for the turns, which the end of the process stops in time."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self, turn: RecordedTurn, context: TurnContext, begun: asyncio.Future[dict[str, Json]]) -> None:
+        request = context.request
+        enter_context(context)
+        writer = self._writer(turn, request)
+        if turn.recovery is not None:
+            turn.recovery.tell = writer.flush
+        try:
+            async with aclosing(turn.events()) as events:
+                async for event in events:
+                    if request.stream:
+                        await writer.add(LoggedEvent(event["sequence_number"], event_data(event)))
+                    if not begun.done():
+                        begun.set_result(event["response"])
+        except Exception as error:  # noqa: BLE001 - a task has nobody to raise to
+            if not begun.done():
+                begun.set_exception(error)
+            else:
+                log_failure(logger, f"The background turn {request.response_id} failed", error)
+        finally:
+            if not begun.done():
+                if turn.response:
+                    begun.set_result(turn.response)
+                else:
+                    begun.set_exception(RuntimeError(failed("server_error").message))
+            try:
+                await self._end(turn, request, writer)
+            except Exception as error:  # noqa: BLE001 - the turn itself has ended
+                log_failure(logger, f"Ending the background turn {request.response_id} failed", error)
+
+    def _writer(self, turn: RecordedTurn, request: TurnRequest) -> EventWriter:
+        return EventWriter(
+            self._log,
+            request.caller,
+            request.response_id,
+            is_batched=not isinstance(self._log, LocalEventLog),
+            confirm=self._turns.confirm if self._turns is not None and turn.recovery is not None else None,
+        )
+
+    async def _end(self, turn: RecordedTurn, request: TurnRequest, writer: EventWriter) -> None:
+        """Close the log of a turn that has ended, and drop what another process would need to resume it."""
+        if request.stream:
+            await writer.close()
+        if turn.is_suspended:
+            return
+        if request.stream and not writer.is_closed:
+            await self._log.finish(request.caller, request.response_id)
+            self._forget_later(request)
+        if self._turns is not None and turn.recovery is not None:
+            await self._turns.end(request.response_id)
+
+    def _forget_later(self, request: TurnRequest) -> None:
+        def due() -> None:
+            self._timers.discard(timer)
+            deletion = self._log.delete(request.caller, request.response_id)
+            self._spawn(asyncio.get_running_loop().create_task(deletion))
+
+        timer = asyncio.get_running_loop().call_later(REPLAY_SECONDS, due)
+        self._timers.add(timer)
+
+    def _spawn(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,131 @@
+"""Writes the events of one background stream to its log: the first at once, then in batches.
+
+An event is told when it is in the log, so that a client never has one that is gone after a crash. While the log is not
+available the events wait, and the turn with them when there are many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from hostedagent.errors import Conflict
+from hostedagent.identity import Caller
+from hostedagent.observability.logging import log_failure
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreError
+
+BATCH_SECONDS: Final = 0.05
+BATCH_EVENTS: Final = 32
+"""A batch is written after so long, or once it has so many events."""
+
+MAX_WAITING: Final = 2_000
+"""How many events may wait for the log before the turn waits."""
+
+RETRY_SECONDS: Final = 0.5
+MAX_RETRIES: Final = 20
+
+logger = logging.getLogger(__name__)
+
+
+class EventWriter:
+    """The writer of one log.
+
+    Args:
+        log: Where the events go.
+        caller: Whose response.
+        response_id: Which.
+        is_batched: Whether writing costs enough to wait for more events.
+        confirm: Called before each batch; raises `Conflict` when another process writes the log now.
+
+    Attributes:
+        is_closed: Whether nothing is written any more: another process has the turn, or the log was away too long.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        caller: Caller,
+        response_id: str,
+        *,
+        is_batched: bool,
+        confirm: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._log = log
+        self._caller = caller
+        self._response_id = response_id
+        self._pause = BATCH_SECONDS if is_batched else 0.0
+        self._confirm = confirm
+        self._waiting: list[LoggedEvent] = []
+        self._full, self._written = asyncio.Event(), asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self._has_begun = False
+        self.is_closed = False
+
+    async def add(self, event: LoggedEvent) -> None:
+        """Write an event, now or with those that follow. The first one is in the log when this returns."""
+        if self.is_closed:
+            return
+        self._waiting.append(event)
+        if not (self._pause and self._has_begun):
+            self._has_begun = True
+            await self._write()
+            return
+        if len(self._waiting) >= BATCH_EVENTS:
+            self._full.set()
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_batches(), name="hostedagent-events")
+        while len(self._waiting) > MAX_WAITING and not self.is_closed:
+            self._written.clear()
+            await self._written.wait()
+
+    async def flush(self) -> None:
+        """Write what waits: what is stored next must not be ahead of what clients can read."""
+        while self._waiting and not self.is_closed:
+            if self._writing is None or self._writing.done():
+                await self._write()
+                continue
+            self._full.set()
+            self._written.clear()
+            await self._written.wait()
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._pause = 0.0
+        self._full.set()
+        if self._writing is not None:
+            await asyncio.wait((self._writing,))
+        await self._write()
+
+    async def _write_batches(self) -> None:
+        """Write what waits until nothing more comes."""
+        while self._waiting and not self.is_closed:
+            await self._write()
+            self._full.clear()
+            if self._pause:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause):
+                        await self._full.wait()
+
+    async def _write(self) -> None:
+        tries = 0
+        while self._waiting and not self.is_closed:
+            batch = self._waiting[:]
+            try:
+                if self._confirm is not None:
+                    await self._confirm()
+                await self._log.append(self._caller, self._response_id, batch)
+            except Conflict:
+                self.is_closed = True
+            except StoreError as error:
+                tries += 1
+                if tries > MAX_RETRIES:
+                    log_failure(logger, f"The events of {self._response_id} could not be written", error)
+                    self.is_closed = True
+                else:
+                    await asyncio.sleep(RETRY_SECONDS)
+            else:
+                del self._waiting[: len(batch)]
+        self._written.set()

@@ -1,0 +1,200 @@
+"""Begins the journals of background turns, and resumes turns of processes that have ended.
+
+The SDK takes a turn up again by itself, and reads its response first; that is where the scope of the turn is found
+again. On our own routes `engine/takeover.py` does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from hostedagent.conversation.continuation import Continuation, Continuations
+from hostedagent.conversation.references import resolve_references
+from hostedagent.conversation.transcript import stored_by
+from hostedagent.engine.active import ActiveTurns, Resuming
+from hostedagent.engine.recovery import OVER, Recovery
+from hostedagent.engine.responses import ResponseStore
+from hostedagent.engine.resumed_items import divided_items, joined_items
+from hostedagent.engine.sent_events import SentEvents
+from hostedagent.identity import Caller
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+from hostedagent.stores.journals import Journal, Journals
+
+BEGIN_SECONDS: Final = 10.0
+"""Seconds that a request for a response waits until its turn is resumed."""
+
+logger = logging.getLogger(__name__)
+
+
+class Recoveries:
+    """Begins the recoveries of turns, and takes turns up again.
+
+    Args:
+        journals: Where it is written how far turns have come.
+        continuations: Finds out again what a turn continues.
+        store: The response store.
+        active: The responses that this process is producing.
+        events: The events that earlier processes sent.
+        is_on: Whether background turns are resumed.
+    """
+
+    def __init__(
+        self,
+        journals: Journals,
+        continuations: Continuations,
+        store: ResponseStore,
+        active: ActiveTurns,
+        events: SentEvents,
+        *,
+        is_on: bool,
+    ) -> None:
+        self._journals = journals
+        self._continuations = continuations
+        self._store = store
+        self._active = active
+        self._events = events
+        self._is_on = is_on
+
+    async def begin(
+        self, request: TurnRequest, continuation: Continuation, body: Mapping[str, Json] | None = None
+    ) -> Recovery | None:
+        """Write down that a turn begins, before anybody is told. A turn in the foreground ends with its process.
+
+        Args:
+            request: The turn.
+            continuation: What it continues.
+            body: The request's body, for drivers whose requests nobody else keeps.
+        """
+        if not (self._is_on and request.store and request.background):
+            return None
+        journal = Journal(
+            request.scope,
+            request.isolation,
+            is_streamed=request.stream,
+            lease=continuation.lease.owner if continuation.lease is not None else None,
+            answers=continuation.answers,
+        )
+        await self._journals.begin(request.caller, request.response_id, journal, _kept(request, body))
+        return self._recovery(request, journal)
+
+    async def goes_on(self, caller: Caller, response_id: str) -> bool:
+        """Whether a turn will end, although no process may have it now."""
+        return await self._journals.find(caller, response_id) is not None
+
+    def began(self, response_id: str) -> None:
+        """The turn runs again, or will not: nobody has to wait for it."""
+        turn = self._active.get(response_id)
+        if turn is not None and turn.resuming is not None:
+            turn.resuming.begun.set()
+            turn.resuming = None
+            self._active.close(response_id)
+
+    async def beginning(self, response_id: str) -> None:
+        """Wait while the turn is being resumed: the SDK has it then, and does not show it yet."""
+        turn = self._active.get(response_id)
+        if turn is not None and turn.resuming is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEGIN_SECONDS):
+                    await turn.resuming.begun.wait()
+
+    async def discard(self, caller: Caller, response_id: str) -> None:
+        """Delete the events of a turn; the response is gone."""
+        try:
+            await self._events.discard(caller, response_id)
+        except Exception as error:  # noqa: BLE001 - the response itself is gone
+            log_failure(logger, f"The events of {response_id} are left behind", error)
+
+    async def recall(self, platform: Caller, response_id: str) -> Caller | None:
+        """Find whose a turn was, and prepare its events; `None` when that is not known.
+
+        Args:
+            platform: What the platform says of the turn, without a scope.
+            response_id: The turn.
+        """
+        resuming = self._active.open(response_id).resuming = Resuming()
+        try:
+            journal = await self._journals.find(platform, response_id)
+            if journal is None:
+                self.began(response_id)
+                return None
+            caller = replace(platform, scope=journal.scope, isolation=journal.isolation)
+            if journal.is_streamed:
+                resuming.sent = await self._events.repair(caller, response_id)
+            resuming.journal = journal
+        except BaseException:
+            self.began(response_id)  # It does not begin now: a request for the response must not wait for it.
+            raise
+        return caller
+
+    async def release(self, request: TurnRequest, journal: Journal) -> None:
+        """Give back what a turn took whose response was never stored: no client knows of it."""
+        caller = request.caller
+        continuation = await self._continuations.reopen(
+            request, caller, lease=journal.lease, answers=journal.answers, made=()
+        )
+        await self._continuations.abandon(continuation, caller)
+
+    async def resume(
+        self, request: TurnRequest, found: Mapping[str, Json]
+    ) -> tuple[TurnRequest, Continuation, Recovery]:
+        """Resume a turn of an earlier process.
+
+        Args:
+            request: The turn.
+            found: Its response as it is stored.
+
+        Raises:
+            Exception: What it continues cannot be read.
+        """
+        caller = request.caller
+        turn = self._active.open(request.response_id)
+        resuming = turn.resuming or Resuming()
+        journal, sent = resuming.journal, resuming.sent
+        request = await resolve_references(request, self._store, caller)
+        items, made, told, place = joined_items(sent.items, found.get("output") or ()), (), (), None
+        if found.get("status") not in OVER:
+            place = await self._continuations.sessions.tokens.load(caller, request.response_id)
+            items, made, told = divided_items(items, journal, place)
+        recovery = self._recovery(request, journal)
+        recovery.response = {**found, "id": request.response_id, "output": items}
+        recovery.sent = sent
+        answers = journal.answers if journal is not None else ()
+        continuation = await self._continuations.reopen(
+            request, caller, lease=journal.lease if journal is not None else None, answers=answers, made=made
+        )
+        continuation.is_lost |= journal is None
+        if journal is not None:
+            continuation.checkpoint = journal.checkpoint
+        continuation.place, continuation.told = place, told
+        stored = await stored_by(self._store, caller, request.response_id, request.previous_response_id)
+        continuation.exclude(stored)
+        turn.stored_before = stored
+        return request, continuation, recovery
+
+    def _recovery(self, request: TurnRequest, journal: Journal | None) -> Recovery:
+        sessions = self._continuations.sessions
+        return Recovery(
+            self._journals, self._store, sessions, self._events, request.caller, request.response_id, journal
+        )
+
+
+def _kept(request: TurnRequest, body: Mapping[str, Json] | None) -> bytes:
+    """What a process needs to parse a request again."""
+    if body is None:
+        return b""
+    return encode(
+        {
+            "body": body,
+            "session_id": request.sandbox_session_id,
+            "client_headers": request.client_headers,
+            "platform_user": request.caller.platform_user,
+        }
+    )

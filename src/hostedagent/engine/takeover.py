@@ -1,0 +1,149 @@
+"""Takes over the background turns of replicas that have ended, at the start and while this one runs.
+
+A replica that was found dead itself stops its turns without storing anything of them, and joins again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from hostedagent.engine.active import Resuming
+from hostedagent.errors import Conflict
+from hostedagent.identity import Caller, RequestContext, enter_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.json import decode
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+from hostedagent.stores.background import BackgroundTurns
+from hostedagent.stores.base import StoreError, StoreNotFound
+from hostedagent.stores.journals import Journal
+
+if TYPE_CHECKING:
+    from hostedagent.engine.recorded import RecordedResponses
+
+WATCH_SECONDS: Final = 0.5
+"""How often the other replicas are looked at."""
+
+logger = logging.getLogger(__name__)
+
+
+class Takeover:
+    """Resumes the turns of other replicas.
+
+    Args:
+        responses: Runs them.
+        turns: Which turns run where.
+    """
+
+    def __init__(self, responses: RecordedResponses, turns: BackgroundTurns) -> None:
+        self._responses = responses
+        self._turns = turns
+        self._pending: dict[str, None] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._is_reported = False
+
+    async def open(self) -> None:
+        """Join, take what there is, and watch the other replicas from then on."""
+        enter_context(RequestContext(Caller(), is_request=False))
+        await self._look(join=True)
+        self._watching = asyncio.create_task(self._watch(), name="hostedagent-takeover")
+
+    async def aclose(self) -> None:
+        """Leave what has not ended to the other replicas, or to the next process."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait((self._watching,))
+        try:
+            await self._turns.leave()
+        except StoreError as error:
+            log_failure(logger, "Leaving turns to other processes failed; they find that this one has ended", error)
+
+    async def _watch(self) -> None:
+        has_joined = self._turns.has_joined
+        while True:
+            await asyncio.sleep(WATCH_SECONDS * random.uniform(0.8, 1.2))
+            has_joined = await self._look(join=not has_joined)
+
+    async def _look(self, *, join: bool) -> bool:
+        """Look once, and say whether this process is a replica now."""
+        try:
+            if join:
+                await self._turns.join()
+            else:
+                await self._turns.check()
+            await self._take_all()
+        except Conflict:
+            logger.warning("This process was cut off, and another one found it dead and has its background turns.")
+            self._stop_all()
+            return False
+        except StoreError as error:
+            if not self._is_reported:
+                log_failure(logger, "Looking for background turns of processes that have ended failed", error)
+            self._is_reported = True
+            return self._turns.has_joined
+        self._is_reported = False
+        return True
+
+    def _stop_all(self) -> None:
+        """Stop the turns that another replica has."""
+        self._pending.clear()
+        for turn in self._responses.engine.active.running():
+            if turn.recovery is not None and turn.stop is not None:
+                turn.recovery.is_lost = True
+                turn.stop.stop("lost")
+
+    async def _take_all(self) -> None:
+        if self._responses.engine.services.shutdown.has_begun:
+            return
+        found = [*self._pending, *await self._turns.orphans()]
+        if not found:
+            return
+        random.shuffle(found)  # Several replicas find the same turns, and share them.
+        for response_id in found:
+            if (taken := await self._turns.take(response_id)) is not None:
+                self._pending[response_id] = None
+                await self._resume(response_id, *taken)
+                del self._pending[response_id]
+        await self._turns.clear()
+
+    async def _resume(self, response_id: str, journal: Journal, request: bytes) -> None:
+        """Resume one turn.
+
+        Raises:
+            StoreError: A store is not available; it is tried again.
+        """
+        engine = self._responses.engine
+        kept: dict[str, Json] = decode(request) if request else {}
+        caller = await engine.recoveries.recall(Caller(platform_user=kept.get("platform_user")), response_id)
+        try:
+            if caller is None or not kept:
+                await self._turns.end(response_id)
+                return
+            enter_context(RequestContext(caller))
+            parsed = TurnRequest.parse(kept["body"], self._responses.policy)
+            turn = replace(
+                parsed,
+                caller=caller,
+                response_id=response_id,
+                sandbox_session_id=kept["session_id"],
+                client_headers=kept["client_headers"],
+            )
+            try:
+                found = await engine.store.get(caller, response_id)
+            except StoreNotFound:
+                await engine.recoveries.release(turn, journal)
+                await self._turns.end(response_id)
+                return
+            active = engine.active.open(response_id)
+            sent = (active.resuming or Resuming()).sent
+            await self._responses.resume(turn, found, sent)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not keep the others back
+            log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
+        finally:
+            engine.recoveries.began(response_id)

@@ -1,0 +1,300 @@
+"""Which background turns run where, so that a living replica takes over those of one that died.
+
+A replica is one host in one process. It writes a list of its turns, which it alone changes, and journals each turn
+under its own name. A turn changes hands by compare-and-set on its journal, so exactly one replica gets it; the one
+that had it finds that out with its next write, and nothing that it does afterwards counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from hostedagent.errors import Conflict
+from hostedagent.identity import Caller
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.journals import JOURNAL, JOURNALS, Journal, Journals
+from hostedagent.stores.leases import Terms
+from hostedagent.stores.values import Versioned, dump_value, read_value, read_values
+
+REPLICAS: Final = "replicas"
+TURNS: Final = "turns"
+REQUEST: Final = "request"
+
+_ALL: Final = Caller(JOURNALS)
+_PART_BYTES: Final = 900_000
+_FENCED: Final = "This process was cut off from the store, and another one has taken its turns."
+
+
+@dataclass(frozen=True, slots=True)
+class _Replica:
+    """What a replica says of itself.
+
+    Args:
+        turns: The responses of its background turns.
+        expires_at: Until when it counts as alive without another word, in seconds since the epoch.
+        has_ended: Whether it ended in order and left its turns to others.
+    """
+
+    turns: tuple[str, ...] = ()
+    expires_at: float = 0.0
+    has_ended: bool = False
+
+    def dump(self) -> dict[str, Json]:
+        return {"turns": list(self.turns), "expires_at": self.expires_at, "has_ended": self.has_ended}
+
+    @classmethod
+    def load(cls, value: Mapping[str, Json]) -> _Replica:
+        return cls(tuple(value["turns"]), float(value["expires_at"]), bool(value["has_ended"]))
+
+
+class BackgroundTurns(Journals):
+    """The journals of background turns with their owners.
+
+    Args:
+        store: Where they are.
+        terms: How long a replica counts as alive, and which processes have ended.
+        service: What distinguishes hosts of several agents that share a store: only equal ones share turns.
+
+    Attributes:
+        has_joined: Whether this is a replica that may run turns.
+    """
+
+    def __init__(self, store: Store, terms: Terms, *, service: str = "") -> None:
+        super().__init__(store)
+        self._every = Key(REPLICAS, service)
+        self._terms = terms
+        self._process = ""
+        self._name = ""
+        self._etag: Etag = ABSENT
+        self._held: dict[str, Etag] = {}
+        self._parts: dict[str, int] = {}
+        self._listing = asyncio.Lock()
+        self._listings: set[asyncio.Task[list[Etag]]] = set()
+        self._confirmed_at = 0.0
+        self.has_joined = False
+
+    async def join(self) -> None:
+        """Become a replica. One that was found dead joins again under another name.
+
+        Raises:
+            StoreError: The store is not available.
+        """
+        self._process = await self._terms.owners.name()
+        self._name, self._etag = f"{self._process}:{secrets.token_hex(8)}", ABSENT
+        self._held.clear()
+        await self._list()
+        while True:
+            found = await read_value(self._store, _ALL, self._every)
+            names = [*(found.value["names"] if found is not None else ()), self._name]
+            if await self._put_names(names, found.etag if found is not None else ABSENT):
+                break
+        self._confirmed_at, self.has_joined = time.monotonic(), True
+
+    async def leave(self) -> None:
+        """End as a replica: the turns that are still listed go to others at once."""
+        if self.has_joined:
+            self.has_joined = False
+            await self._list(has_ended=True)
+
+    async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
+        """Write down that a turn begins here, with its request.
+
+        Raises:
+            StoreUnavailable: This is no replica now; it will be again.
+        """
+        if not self.has_joined:
+            raise StoreUnavailable(_FENCED)
+        parts = [request[start : start + _PART_BYTES] for start in range(0, len(request), _PART_BYTES)]
+        journal = replace(journal, owner=self._name, request_parts=len(parts))
+        keys = [Key(REQUEST, f"{response_id}:{n}") for n in range(len(parts))]
+        rows = [Write(key, part) for key, part in zip(keys, parts, strict=True)]
+        try:
+            await self._own(response_id, journal, ABSENT, rows)
+        except StoreConflict:
+            raise StoreUnavailable(_FENCED) from None
+
+    async def take(self, response_id: str) -> tuple[Journal, bytes] | None:
+        """Take a turn over from a replica that has ended; `None` when there is nothing to take.
+
+        Raises:
+            StoreError: The store is not available.
+        """
+        found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
+        if found is None:
+            return None
+        journal = Journal.load(found.value)
+        if response_id not in self._held:
+            if await self._is_alive(journal.owner):
+                return None
+            try:
+                journal = replace(journal, owner=self._name)
+                await self._own(response_id, journal, found.etag)
+            except StoreConflict:
+                return None
+        self._parts[response_id] = journal.request_parts
+        keys = [Key(REQUEST, f"{response_id}:{n}") for n in range(journal.request_parts)]
+        parts = await self._store.read(_ALL, keys) if keys else []
+        return journal, b"".join(part.value for part in parts if part is not None)
+
+    async def end(self, response_id: str) -> None:
+        """Drop everything of a turn that is over, once its clients were told."""
+        if response_id not in self._held:
+            return
+        del self._held[response_id]
+        parts = [Key(REQUEST, f"{response_id}:{n}") for n in range(self._parts.pop(response_id, 0))]
+        await self._list(*(Write(key, None) for key in (Key(JOURNAL, response_id), *parts)))
+
+    async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
+        """Write how far the turn has come.
+
+        Raises:
+            StoreConflict: Another replica has taken it.
+        """
+        if (etag := self._held.get(response_id)) is None:
+            raise StoreConflict(f"The turn of {response_id} is not held here.")
+        journal = replace(journal, owner=self._name, request_parts=self._parts[response_id])
+        row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump()), etag)
+        (self._held[response_id],) = await self._store.write(_ALL, [row])
+
+    async def holds(self, caller: Caller, response_id: str) -> bool:
+        """Whether the turn is still this replica's.
+
+        Raises:
+            StoreError: The store is not available.
+        """
+        etag = self._held.get(response_id)
+        (record,) = await self._store.read(_ALL, [Key(JOURNAL, response_id)])
+        return record is not None and record.etag == etag
+
+    def forget_later(self, caller: Caller, response_id: str) -> None:
+        """Nothing: `end` drops the journal when the clients were told."""
+
+    async def confirm(self) -> None:
+        """See that this replica may still write what others read, which costs nothing while it is in touch.
+
+        Raises:
+            Conflict: It was found dead.
+            StoreError: The store is not available.
+        """
+        if not self.has_joined or await self._terms.owners.name() != self._process:
+            raise Conflict(_FENCED)
+        if time.monotonic() - self._confirmed_at > self._terms.seconds / 2:
+            await self.check()
+
+    async def check(self) -> None:
+        """See that nobody has found this replica dead, and renew its lifetime when half of it is over.
+
+        Raises:
+            Conflict: Somebody has.
+            StoreError: The store is not available.
+        """
+        began = time.monotonic()
+        async with self._listing:
+            (record,) = await self._store.read(_ALL, [Key(TURNS, self._name)])
+            if record is None or record.etag != self._etag or await self._terms.owners.name() != self._process:
+                self.has_joined = False
+                raise Conflict(_FENCED)
+        replica = _Replica.load(json.loads(record.value))
+        if replica.expires_at - self._terms.clock() < self._terms.seconds / 2:
+            await self._list()
+        self._confirmed_at = began
+
+    async def orphans(self) -> list[str]:
+        """The turns of replicas that have ended, which this one may take. None of those can write any more.
+
+        Raises:
+            StoreError: The store is not available.
+        """
+        found = await read_value(self._store, _ALL, self._every)
+        others = [name for name in cast("list[str]", found.value["names"]) if name != self._name] if found else []
+        turns: list[str] = []
+        for name, row in zip(others, await self._read(others), strict=True):
+            if row is not None and await self._is_fenced(name, row):
+                turns += _Replica.load(row.value).turns
+        return turns
+
+    async def clear(self) -> None:
+        """Strike replicas off the list that have ended, and whose turns others have.
+
+        Raises:
+            StoreError: The store is not available.
+        """
+        found = await read_value(self._store, _ALL, self._every)
+        if found is None:
+            return
+        names = cast("list[str]", found.value["names"])
+        gone: list[str] = []
+        for name, row in zip(names, await self._read(names), strict=True):
+            replica = _Replica.load(row.value) if row is not None else _Replica(has_ended=True)
+            if name != self._name and replica.has_ended and not await self._owned(name, replica.turns):
+                gone.append(name)
+        if gone and await self._put_names([name for name in names if name not in gone], found.etag):
+            await self._store.delete(_ALL, [Key(TURNS, name) for name in gone])
+
+    async def _owned(self, name: str, turns: Sequence[str]) -> bool:
+        """Whether a turn is still a replica's."""
+        found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in turns]) if turns else []
+        return any(row is not None and Journal.load(row.value).owner == name for row in found)
+
+    async def _own(self, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()) -> None:
+        """List a turn and journal it, at once where the store can: a turn that is listed nowhere would be lost."""
+        self._held[response_id] = ABSENT
+        self._parts[response_id] = journal.request_parts
+        row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump()), expect)
+        try:
+            self._held[response_id] = (await self._list(*rows, row))[-1]
+        except BaseException:
+            self._held.pop(response_id, None)
+            raise
+
+    async def _list(self, *rows: Write, has_ended: bool = False) -> list[Etag]:
+        """Write the list of the turns that are held, and what belongs to the change. Goes on when it is cancelled."""
+        task = asyncio.create_task(self._listed(rows, has_ended), name="hostedagent-turns")
+        self._listings.add(task)
+        task.add_done_callback(self._listings.discard)
+        return await asyncio.shield(task)
+
+    async def _listed(self, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
+        async with self._listing:
+            replica = _Replica(tuple(self._held), self._terms.clock() + self._terms.seconds, has_ended)
+            own = Write(Key(TURNS, self._name), dump_value(TURNS, replica.dump()), self._etag)
+            self._etag, *etags = await self._store.write(_ALL, [own, *rows])
+            return etags
+
+    async def _put_names(self, names: Sequence[str], expect: Etag) -> bool:
+        try:
+            row = Write(self._every, dump_value(REPLICAS, {"names": list(names)}), expect)
+            await self._store.write(_ALL, [row])
+        except StoreConflict:
+            return False
+        return True
+
+    async def _read(self, names: Sequence[str]) -> list[Versioned | None]:
+        return await read_values(self._store, _ALL, [Key(TURNS, name) for name in names]) if names else []
+
+    async def _is_alive(self, name: str) -> bool:
+        """Whether a replica may still write: it has not ended, and no other one has declared that it has."""
+        (row,) = await self._read([name])
+        return row is not None and not _Replica.load(row.value).has_ended
+
+    async def _is_fenced(self, name: str, row: Versioned) -> bool:
+        """Whether a replica has ended. One that was found dead finds that its own record has changed."""
+        replica = _Replica.load(row.value)
+        if replica.has_ended:
+            return True
+        is_late = replica.expires_at <= self._terms.clock()
+        if not is_late and not await self._terms.owners.is_dead(name.partition(":")[0]):
+            return False
+        ended = dump_value(TURNS, replace(replica, has_ended=True).dump())
+        try:
+            await self._store.write(_ALL, [Write(Key(TURNS, name), ended, row.etag)])
+        except StoreConflict:
+            return False
+        return True
