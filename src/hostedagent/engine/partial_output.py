@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
@@ -28,7 +28,7 @@ class PartialOutput:
         """The same events, seen."""
         async with aclosing(events):
             async for event in events:
-                self._see(event)
+                self.see(event)
                 yield event
 
     def output(self) -> list[Item]:
@@ -38,7 +38,8 @@ class PartialOutput:
         items |= {index: self._with_text(index) for index in self._open}
         return [{key: value for key, value in items[index].items() if key != _PRIVATE} for index in sorted(items)]
 
-    def _see(self, event: Event) -> None:
+    def see(self, event: Event) -> None:
+        """Take note of an event."""
         match event["type"]:
             case "response.output_text.delta":
                 self._said.setdefault(event["output_index"], []).append(event["delta"])
@@ -55,3 +56,15 @@ class PartialOutput:
             return self._open[index]
         text: Json = {"type": "output_text", "text": "".join(said), "annotations": [], "logprobs": []}
         return {**self._open[index], "content": [text]}
+
+
+def output_of(events: Iterable[Event]) -> list[Item]:
+    """What a response would say now, from the events of its turn: it runs in another process."""
+    output: list[Item | None] = []
+    partial = PartialOutput({"output": output})
+    for event in events:
+        partial.see(event)
+        if event["type"] == "response.output_item.done":
+            output.extend([None] * (event["output_index"] + 1 - len(output)))
+            output[event["output_index"]] = event["item"]
+    return partial.output()

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from hostedagent.engine.background import BackgroundRuns
 from hostedagent.engine.context import TurnContext
+from hostedagent.engine.elsewhere import Elsewhere
 from hostedagent.engine.engine import Engine, TurnHandle
+from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
@@ -26,10 +29,11 @@ from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.envelope import public_event, public_response
 from hostedagent.protocol.ids import new_item_id, with_own_id
+from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import EventLog, LoggedEvent, StoreConflict, StoreError, StoreNotFound
+from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
 
 CANCEL_SECONDS: Final = 10.0
 """How long a cancel waits for the turn to end."""
@@ -166,6 +170,7 @@ class RecordedResponses:
         log: Keeps the events of background streams.
         turns: Which background turns run where, if they outlive their process.
         policy: What callers may set.
+        signals: Messages between the processes that share the stores.
     """
 
     def __init__(
@@ -174,15 +179,19 @@ class RecordedResponses:
         log: EventLog,
         turns: BackgroundTurns | None = None,
         policy: CallerPolicy | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self.engine = engine
         self.policy = policy or CallerPolicy()
         self._log = log
         self._runs = BackgroundRuns(log, turns)
+        self._elsewhere = Elsewhere(signals, engine.active) if signals is not None else None
         self._takeover = Takeover(self, turns) if turns is not None else None
 
     async def open(self) -> None:
-        """Take over the background turns of processes that have ended, now and while this one runs."""
+        """Listen to other processes, and take over the background turns of those that have ended."""
+        if self._elsewhere is not None:
+            self._elsewhere.open()
         if self._takeover is not None:
             await self._takeover.open()
 
@@ -252,7 +261,21 @@ class RecordedResponses:
         response = await self.engine.retrieve(caller, response_id)
         if response.get("status") in _RUNNING and not response.get("background"):
             raise _unknown(response_id)
+        if response.get("status") == "in_progress" and self.engine.active.get(response_id) is None:
+            response["output"] = await self._output_elsewhere(caller, response_id, response.get("output") or [])
         return public_response(response)
+
+    async def _output_elsewhere(self, caller: Caller, response_id: str, stored: list[Item]) -> list[Item]:
+        """The output so far of a turn of another process: what its events say, or what was stored."""
+        try:
+            events = [decode(row.data) for row in await self._log.read(caller, response_id)]
+        except StoreNotFound:  # It has no events without `stream`.
+            return stored
+        output = output_of(events)
+        return output if len(output) >= len(stored) else stored
+
+    async def _has_ended(self, caller: Caller, response_id: str) -> bool:
+        return (await self.engine.store.get(caller, response_id)).get("status") not in _RUNNING
 
     async def cancel(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """Cancel a background turn, and return its response once the turn has ended.
@@ -275,6 +298,10 @@ class RecordedResponses:
             active.stop.stop("client")
             async with asyncio.timeout(CANCEL_SECONDS):
                 await active.ended.wait()
+        elif self._elsewhere is not None:
+            with suppress(TimeoutError):  # It is still in progress, and says so.
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await self._elsewhere.cancel(caller, response_id, partial(self._has_ended, caller, response_id))
         return await self.retrieve(caller, response_id)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
@@ -292,6 +319,8 @@ class RecordedResponses:
 
     async def aclose(self) -> None:
         """Wait for the turns in the background, which the end of the process stops in time."""
+        if self._elsewhere is not None:
+            await self._elsewhere.aclose()
         await self._runs.aclose()
         if self._takeover is not None:
             await self._takeover.aclose()

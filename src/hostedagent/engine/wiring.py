@@ -63,7 +63,7 @@ class Wired:
     def recorded(self) -> RecordedResponses:
         """The responses of a driver that leaves storing them to the engine."""
         turns = self.journals if isinstance(self.journals, BackgroundTurns) else None
-        return RecordedResponses(self.engine, self.events, turns, self.policy)
+        return RecordedResponses(self.engine, self.events, turns, self.policy, self.stores.signals)
 
     async def aclose(self) -> None:
         """Close the agent and the stores."""

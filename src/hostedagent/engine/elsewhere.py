@@ -1,0 +1,78 @@
+"""Stops turns that run in another process: a signal tells every process, and the store says when the turn has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from hostedagent.engine.active import ActiveTurns
+from hostedagent.identity import Caller
+from hostedagent.observability.logging import log_failure
+from hostedagent.stores.base import Signal, Signals, StoreError
+
+LOOK_SECONDS: Final = 0.05
+LOOKS: Final = 10
+"""How often the store is looked at before the signal is sent again: the turn may have changed hands meanwhile."""
+
+RETRY_SECONDS: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Elsewhere:
+    """Stops turns of other processes, and turns of this one when others ask for it.
+
+    Args:
+        signals: Messages between the processes.
+        active: The turns of this process.
+    """
+
+    def __init__(self, signals: Signals, active: ActiveTurns) -> None:
+        self._signals = signals
+        self._active = active
+        self._listening: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Listen to the other processes."""
+        self._listening = asyncio.create_task(self._listen(), name="hostedagent-signals")
+
+    async def aclose(self) -> None:
+        """Listen no longer."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait((self._listening,))
+
+    async def cancel(self, caller: Caller, response_id: str, has_ended: Callable[[], Awaitable[bool]]) -> None:
+        """Cancel a turn of another process, and wait until it has ended.
+
+        Args:
+            caller: Whose turn.
+            response_id: Which.
+            has_ended: Whether the store says that it has.
+
+        Raises:
+            StoreError: The signal could not be sent, or the store is not available.
+        """
+        while True:
+            await self._signals.publish(Signal("cancel", caller.scope.key(), response_id))
+            for _ in range(LOOKS):
+                if await has_ended():
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async for signal in self._signals.receive():
+                    self._take(signal)
+            except StoreError as error:
+                log_failure(logger, "Signals of other processes cannot be received now", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _take(self, signal: Signal) -> None:
+        turn = self._active.get(signal.subject)
+        if signal.kind == "cancel" and turn is not None and turn.stop is not None:
+            if turn.caller.scope.key() == signal.scope:
+                turn.stop.stop("client")

@@ -1,0 +1,216 @@
+"""Two hosts on the same stores: every turn can be reached from each, and one takes over what the other leaves."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hostedagent import AgentHost, HostOptions
+from hostedagent.engine import takeover
+from hostedagent.stores.base import Signal, StoreUnavailable
+from hostedagent.stores.factory import Stores, memory_stores
+from hostedagent.stores.leases import Terms
+from hostedagent.stores.local import LocalSignals
+from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
+
+BACKGROUND = {"input": "hi", "background": True}
+
+
+class Process(LocalSignals):
+    """The signals of one of several processes that share stores.
+
+    Args:
+        name: The process.
+        cluster: All of them.
+    """
+
+    def __init__(self, name: str, cluster: "Cluster") -> None:
+        super().__init__(is_exclusive=False)
+        self._own = name
+        self._cluster = cluster
+
+    async def name(self) -> str:
+        if self._own in self._cluster.dead:
+            raise StoreUnavailable("The process is cut off.")
+        return self._own
+
+    async def is_dead(self, name: str) -> bool:
+        return name in self._cluster.dead
+
+    async def publish(self, signal: Signal) -> None:
+        for process in self._cluster.processes.values():
+            await LocalSignals.publish(process, signal)
+
+
+class Cluster:
+    """Processes on the same stores."""
+
+    def __init__(self) -> None:
+        self._stores = memory_stores()
+        self.processes: dict[str, Process] = {}
+        self.dead: set[str] = set()
+
+    def stores(self, name: str) -> Stores:
+        process = self.processes[name] = Process(name, self)
+        return replace(self._stores, signals=process, terms=Terms(owners=process), is_durable=True)
+
+    @asynccontextmanager
+    async def host(self, name: str, agent: ScriptedAgent, **options: Any) -> AsyncGenerator[InProcessClient]:
+        chosen = HostOptions(resilient_background=True, shutdown_grace=0, **options)
+        host = AgentHost(agent, driver="starlette", stores=self.stores(name), options=chosen)
+        async with serve(host.app) as client:
+            yield client
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.01)
+    return Cluster()
+
+
+async def ended(client: InProcessClient, response_id: str) -> dict[str, Any]:
+    """A response, once it has ended."""
+    while (response := (await client.get(f"/responses/{response_id}")).json())["status"] in ("queued", "in_progress"):
+        pass
+    return response
+
+
+async def begin(client: InProcessClient, gate: Gate, **fields: Any) -> str:
+    """Begin a background stream and leave when its agent waits."""
+    async with client.stream("POST", "/responses", json={**BACKGROUND, "stream": True, **fields}) as events:
+        created = await events.until("response.created")
+        await gate.reached()
+    return created["response"]["id"]
+
+
+def text(response: dict[str, Any]) -> list[str]:
+    return [item["content"][0]["text"] for item in response["output"] if item["status"] == "completed"]
+
+
+async def test_a_running_turn_is_seen_from_another_replica(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, "lo."])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        response_id = await begin(a, gate)
+        seen = (await b.get(f"/responses/{response_id}")).json()
+        gate.open()
+        whole = await ended(b, response_id)
+
+    assert (seen["status"], seen["output"][0]["content"][0]["text"]) == ("in_progress", "Hel")
+    assert text(whole) == ["Hello."]
+
+
+async def test_a_stream_is_followed_on_another_replica_with_the_same_numbers(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, "lo."])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        response_id = await begin(a, gate)
+        async with b.stream("GET", f"/responses/{response_id}?stream=true") as events:
+            first = await events.until("response.output_text.delta")
+            gate.open()
+            rest = [event async for event in events]
+        again = await a.get(f"/responses/{response_id}?stream=true")
+
+    log = EventLog(again.log().events)
+    assert log.text == "Hello." and log.events[first["sequence_number"] + 1 :] == rest
+
+
+async def test_a_turn_is_cancelled_from_another_replica(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, "lo."])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        response_id = await begin(a, gate)
+        cancelled = (await b.post(f"/responses/{response_id}/cancel")).json()
+        here = (await a.get(f"/responses/{response_id}")).json()
+
+    assert (cancelled["status"], here["status"]) == ("cancelled", "cancelled")
+
+
+async def test_a_response_deleted_on_another_replica_is_gone(cluster: Cluster) -> None:
+    async with (
+        cluster.host("a", ScriptedAgent(["Hello."])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        response_id = (await a.post("/responses", json=BACKGROUND)).json()["id"]
+        await ended(b, response_id)
+        deleted = await b.delete(f"/responses/{response_id}")
+        again = await a.get(f"/responses/{response_id}")
+
+    assert (deleted.status, again.status) == (200, 404)
+
+
+async def test_the_turns_of_a_dead_replica_go_on_where_somebody_lives_and_count_once(cluster: Cluster) -> None:
+    gate, second = Gate(), ScriptedAgent(["Hel", "lo."], ["next"])
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, "never"])) as a,
+        cluster.host("b", second) as b,
+    ):
+        response_id = await begin(a, gate, conversation="conv_1")
+        async with b.stream("GET", f"/responses/{response_id}?stream=true") as events:
+            await events.until("response.output_text.delta")
+            cluster.dead.add("a")
+            rest = [event async for event in events]
+        whole = await ended(b, response_id)
+        gate.open()  # The one that was cut off goes on, and is told.
+        await a.idle()
+        after = (await b.get(f"/responses/{response_id}")).json()
+        async with b.stream("GET", f"/responses/{response_id}?stream=true") as events:
+            log = EventLog([event async for event in events], resumed=True)
+        reply = (await b.post("/responses", json={"input": "more", "conversation": "conv_1"})).json()
+
+    assert rest[-1]["type"] == "response.completed" and text(whole) == ["Hello."] and after == whole
+    assert [event["sequence_number"] for event in log.events] == list(range(len(log.events)))
+    assert [message.text for message in second.calls[1].messages] == ["hi", "Hello.", "more"]
+    assert reply["status"] == "completed"
+
+
+async def test_several_replicas_share_the_turns_of_a_dead_one(cluster: Cluster) -> None:
+    gates = [Gate() for _ in range(6)]
+    rescuers = [ScriptedAgent(*([["done"]] * 6)) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        a = await stack.enter_async_context(cluster.host("a", ScriptedAgent(*(["x", gate] for gate in gates))))
+        others = [
+            await stack.enter_async_context(cluster.host(name, agent))
+            for name, agent in zip("bc", rescuers, strict=True)
+        ]
+        ids = [await begin(a, gate) for gate in gates]
+        cluster.dead.add("a")
+        whole = [await ended(others[n % 2], response_id) for n, response_id in enumerate(ids)]
+
+    assert [text(response)[-1] for response in whole] == ["done"] * 6
+    assert sum(len(agent.calls) for agent in rescuers) == 6
+
+
+async def test_a_replica_that_ends_hands_its_turns_on(cluster: Cluster) -> None:
+    gate = Gate()
+    async with cluster.host("b", ScriptedAgent(["Hello."])) as b:
+        async with cluster.host("a", ScriptedAgent(["Hel", gate, "never"])) as a:
+            response_id = await begin(a, gate)
+        whole = await ended(b, response_id)
+
+    assert (whole["status"], text(whole)[-1]) == ("completed", "Hello.")
+
+
+async def test_a_slow_follower_costs_others_nothing(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, *["lo."] * 200])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        response_id = await begin(a, gate)
+        path = f"/responses/{response_id}?stream=true"
+        async with b.stream("GET", path) as slow, b.stream("GET", path) as quick:
+            await slow.until("response.created")
+            gate.open()
+            types = [event["type"] async for event in quick]
+            late = [event["type"] async for event in slow]
+
+    assert types[-1] == "response.completed" and late == types[1:]
