@@ -16,6 +16,7 @@ from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content.own_calls import is_own_call, is_partial
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import check_answers
 from hostedagent.protocol.types import Item
@@ -77,18 +78,25 @@ def check_duplicates(items: Sequence[Item], history_ids: Sequence[str]) -> None:
 async def resolve_references(request: TurnRequest, repository: ResponseRepository, caller: Caller) -> TurnRequest:
     """The request with the stored items in place of references to them.
 
+    Clients that know the result of an `mcp_call` to be with the service send it back without, and others lose its
+    arguments: such a call is a reference too, but one that may name nothing.
+
     Raises:
         NotFound: A reference names an item that does not exist in the caller's scope.
     """
-    if not request.has_references():
-        return request
     items = request.input
-    places = [n for n, item in enumerate(items) if item.get("type") == "item_reference"]
+    places = [n for n, item in enumerate(items) if item.get("type") == "item_reference" or is_partial(item)]
+    if not places:
+        return request
     ids = [cast("str", items[n]["id"]) for n in places]
     found = await repository.items(caller, ids)
     resolved = list(items)
     for n, item_id, item in zip(places, ids, found, strict=True):
-        if item is None:
+        if is_partial(items[n]):
+            is_same = item is not None and is_own_call(item) and item.get("name") == items[n].get("name")
+            resolved[n] = item if item is not None and is_same else items[n]
+        elif item is None:
             raise NotFound(f"input[{n}]: there is no item with the id {item_id!r}.", param=f"input[{n}].id")
-        resolved[n] = item
+        else:
+            resolved[n] = item
     return replace(request, input=tuple(resolved))

@@ -35,6 +35,13 @@ def is_own_call(item: Item) -> bool:
     return memory.get("own") is True if "call_id" in memory else item.get("server_label") == LOCAL_SERVER
 
 
+def is_partial(item: Item) -> bool:
+    """Whether an own call names a stored one, and lacks its arguments or its result."""
+    if not is_own_call(item) or not str(item.get("id") or "").startswith("mcp_"):
+        return False
+    return not item.get("arguments") or (item.get("output") is None and item.get("error") is None)
+
+
 def as_function_items(item: Item, call_id: str) -> list[MutableItem]:
     """An own call as a function call, with its output where it has one."""
     arguments, output = item.get("arguments"), _output(item)
