@@ -14,7 +14,8 @@ from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, stream
 
 from hostedagent.engine import responses
 from hostedagent.server.agentserver.ownership import EventBuffers
-from hostedagent.stores import responses, leases
+from hostedagent.stores import leases
+from hostedagent.stores import responses as stored_responses
 from hostedagent.stores.factory import Stores
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, InProcessClient
@@ -31,7 +32,7 @@ def small_stores() -> Stores:
 def small_caches(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     logging.disable()  # What pytest captures would be counted.
     monkeypatch.setattr(responses, "MAX_OWNERS", 20)
-    monkeypatch.setattr(responses, "_LINKS", 20)
+    monkeypatch.setattr(stored_responses, "_LINKS", 20)
     monkeypatch.setattr(leases, "_CACHED", 20)
     yield
     logging.disable(logging.NOTSET)
