@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         StopCause,
     )
     from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
-    from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
+    from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, postgres_stores, sqlite_stores
 
     __version__: str
 
@@ -79,6 +79,7 @@ _HOME = {
     "foundry_stores": "hostedagent.stores.factory",
     "get_current_isolation_keys": "hostedagent.identity",
     "memory_stores": "hostedagent.stores.factory",
+    "postgres_stores": "hostedagent.stores.factory",
     "reset_current_isolation_keys": "hostedagent.identity",
     "set_current_isolation_keys": "hostedagent.identity",
     "sqlite_stores": "hostedagent.stores.factory",
@@ -115,6 +116,7 @@ __all__ = [
     "foundry_stores",
     "get_current_isolation_keys",
     "memory_stores",
+    "postgres_stores",
     "reset_current_isolation_keys",
     "set_current_isolation_keys",
     "sqlite_stores",

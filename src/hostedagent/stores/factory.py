@@ -1,4 +1,4 @@
-"""The stores of a host: in memory, in a SQLite file, or on Foundry. One value, chosen once."""
+"""The stores of a host: in memory, in a SQLite file, in PostgreSQL, or on Foundry. One value, chosen once."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Stores:
             process, or in the state where `resilient_background` needs them after it.
         terms: How turns hold conversations.
         is_durable: Whether what is stored outlives the process.
+        aopen: Called once, when the host starts. Stores open by themselves; this finds mistakes before a request does.
         aclose: Called once, when the host stops.
     """
 
@@ -46,6 +47,7 @@ class Stores:
     events: EventLog | None = None
     terms: Terms = field(default_factory=Terms)
     is_durable: bool = True
+    aopen: Callable[[], Awaitable[None]] = _nothing
     aclose: Callable[[], Awaitable[None]] = _nothing
 
     @classmethod
@@ -57,6 +59,7 @@ class Stores:
         events: EventLog | None = None,
         terms: Terms | None = None,
         is_durable: bool = True,
+        aopen: Callable[[], Awaitable[None]] = _nothing,
         aclose: Callable[[], Awaitable[None]] = _nothing,
     ) -> Stores:
         """Everything on one store.
@@ -67,6 +70,7 @@ class Stores:
             events: The events of background streams, for all processes that share the store.
             terms: How turns hold conversations.
             is_durable: Whether what is stored outlives the process.
+            aopen: Called once, when the host starts.
             aclose: Called once, when the host stops.
         """
         chosen = signals or LocalSignals(is_exclusive=False)
@@ -77,6 +81,7 @@ class Stores:
             events=events,
             terms=terms or Terms(owners=chosen),
             is_durable=is_durable,
+            aopen=aopen,
             aclose=aclose,
         )
 
@@ -110,6 +115,67 @@ def sqlite_stores(path: str | os.PathLike[str], *, retention: float = DEFAULT_TT
 
     store = SqliteStore(path, retention=retention)
     return Stores.over(store, signals=LocalSignals(is_exclusive=True), aclose=store.aclose)
+
+
+def postgres_stores(
+    dsn: str,
+    *,
+    direct_dsn: str | None = None,
+    schema: str = "hostedagent",
+    credential: AsyncTokenCredential | None = None,
+    retention: float = DEFAULT_TTL,
+    timeout: float = 10.0,
+    pool_size: int = 10,
+    migrate: bool = True,
+) -> Stores:
+    """Keep everything in PostgreSQL 15 or later, for any number of replicas. Needs the extra `postgres`.
+
+    Args:
+        dsn: The database, as `postgresql://user@host:5432/database?sslmode=verify-full`; may name a pooler.
+        direct_dsn: The database itself, where `dsn` names a pooler: one connection of each replica cannot use one.
+        schema: The schema of the tables.
+        credential: Gives Microsoft Entra tokens that are used as the password. Closed by its owner.
+        retention: Seconds that responses and state live after their last change.
+        timeout: Seconds that a statement may take, with the wait for a connection.
+        pool_size: Connections of the pool of each replica, beside the direct one.
+        migrate: Whether to create and upgrade the tables at the start; otherwise `hostedagent migrate` does.
+
+    Raises:
+        ConfigurationError: A value cannot work, or the extra is not installed.
+    """
+    try:
+        from hostedagent.stores.postgres.database import Database
+        from hostedagent.stores.postgres.settings import PostgresSettings
+        from hostedagent.stores.postgres.signals import PostgresSignals
+        from hostedagent.stores.postgres.store import PostgresStore
+    except ImportError as error:
+        raise ConfigurationError("PostgreSQL needs more packages: pip install 'hostedagent[postgres]'.") from error
+
+    database = Database(
+        PostgresSettings(
+            dsn=dsn,
+            direct_dsn=direct_dsn,
+            schema=schema,
+            credential=credential,
+            timeout=timeout,
+            pool_size=pool_size,
+            retention=retention,
+            migrates=migrate,
+        )
+    )
+    signals = PostgresSignals(database)
+
+    async def aclose() -> None:
+        await signals.aclose()
+        await database.aclose()
+
+    return Stores.over(
+        PostgresStore(database),
+        signals=signals,
+        terms=Terms(owners=signals, clock=signals.listener.now),
+        aopen=signals.listener.connected,
+        aclose=aclose,
+    )
 
 
 def foundry_stores(

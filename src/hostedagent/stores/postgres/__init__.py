@@ -1,0 +1,1 @@
+"""PostgreSQL as the store of several replicas: records, events of streams, signals, and which replicas are alive."""

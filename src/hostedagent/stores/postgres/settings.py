@@ -1,0 +1,158 @@
+"""Where the database is and how to connect to it, with messages that never contain a password."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import AsyncConnection, Error, OperationalError
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+
+from hostedagent.errors import ConfigurationError, HostError
+from hostedagent.stores.base import StoreUnavailable
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+TOKEN_SCOPE: Final = "https://ossrdbms-aad.database.windows.net/.default"
+"""What a token for Azure Database for PostgreSQL is issued for."""
+
+MINIMUM_VERSION: Final = 150000
+
+_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_NETWORK: Final[Mapping[str, str | int]] = {
+    "application_name": "hostedagent",
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""What a DSN that does not say otherwise gets: a peer that is gone is noticed within about ten seconds."""
+
+_LOGIN_STATES: Final = ("28", "3D")
+"""SQLSTATE classes of a connection that will be refused again: authorization, and a database that does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresSettings:
+    """How to reach the database.
+
+    Args:
+        dsn: The database for the pool.
+        direct_dsn: The database itself, where `dsn` names a pooler.
+        schema: The schema of the tables.
+        credential: Gives tokens that are used as the password.
+        timeout: Seconds that one statement may take, with the wait for a connection.
+        pool_size: Connections of the pool.
+        retention: Seconds that a record lives after its last write.
+        migrates: Whether the start applies migrations.
+    """
+
+    dsn: str
+    direct_dsn: str | None
+    schema: str
+    credential: AsyncTokenCredential | None
+    timeout: float
+    pool_size: int
+    retention: float
+    migrates: bool
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a connection.
+
+        Raises:
+            ConfigurationError: A value cannot work.
+        """
+        for name, dsn in (("dsn", self.dsn), ("direct_dsn", self.direct_dsn)):
+            if dsn is not None:
+                _parsed(name, dsn)
+        if not _SCHEMA.fullmatch(self.schema):
+            raise ConfigurationError(
+                f"The schema {self.schema!r} is refused: use at most 40 lower-case letters, digits and underscores."
+            )
+        if self.timeout <= 0 or self.pool_size < 1:
+            raise ConfigurationError("postgres_stores(timeout=..., pool_size=...) must be positive.")
+
+    async def parameters(self, *, is_direct: bool) -> dict[str, Any]:
+        """The arguments of `connect`, with a fresh token where a credential gives the password."""
+        given = _parsed("dsn", self.direct_dsn if is_direct and self.direct_dsn is not None else self.dsn)
+        if self.credential is not None:
+            given["password"] = (await self.credential.get_token(TOKEN_SCOPE)).token
+            given.setdefault("sslmode", "require")
+        return {**_NETWORK, **given, "autocommit": True}
+
+    async def connect(self) -> AsyncConnection[TupleRow]:
+        """Open a direct connection, which `LISTEN` and session locks need.
+
+        Raises:
+            ConfigurationError: The database refuses the login, is too old, or is behind a pooler.
+            StoreUnavailable: It cannot be reached.
+        """
+        try:
+            connection = await AsyncConnection.connect(**await self.parameters(is_direct=True))
+        except (Error, OSError) as error:
+            raise _connect_failure(error) from None
+        try:
+            await self._check(connection)
+            await connection.execute(self.session_settings())
+        except (Error, OSError) as error:
+            await connection.close()
+            raise unavailable(error) from None
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _check(self, connection: AsyncConnection[TupleRow]) -> None:
+        if connection.info.server_version < MINIMUM_VERSION:
+            found = connection.info.server_version // 10_000
+            raise ConfigurationError(f"PostgreSQL {found} is too old: version 15 or later is needed.")
+        if await is_pooled(connection):
+            raise ConfigurationError(
+                "The database is reached through a pooler such as PgBouncer, where LISTEN and session locks do not "
+                "work: set postgres_stores(direct_dsn=...) to PostgreSQL itself. dsn=... may stay the pooler."
+            )
+
+    def session_settings(self) -> bytes:
+        """The settings of a session: no statement waits for ever, and the server notices that we are gone."""
+        milliseconds = max(1, int(self.timeout * 1_000))
+        return (
+            f"SET statement_timeout = {milliseconds}; SET lock_timeout = {milliseconds}; "
+            f"SET idle_in_transaction_session_timeout = {milliseconds}; "
+            "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
+        ).encode()
+
+
+async def is_pooled(connection: AsyncConnection[TupleRow]) -> bool:
+    """Whether something between us and the server gives its connections to several clients."""
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    # A pooler invents the process id with which its clients cancel statements.
+    return row is None or row[0] != connection.info.backend_pid
+
+
+def _parsed(name: str, dsn: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo_to_dict(dsn))
+    except Error:
+        # Without the text of the error, which repeats a part of the DSN.
+        raise ConfigurationError(
+            f"postgres_stores({name}=...) is not a DSN: write postgresql://user@host:5432/database, "
+            "with special characters of the password percent-encoded."
+        ) from None
+
+
+def _connect_failure(error: Error | OSError) -> HostError:
+    state = error.sqlstate if isinstance(error, OperationalError) else None
+    if state is not None and state[:2] in _LOGIN_STATES:
+        return ConfigurationError(f"The database refused the login (SQLSTATE {state}): check user and database.")
+    return unavailable(error)
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """What a failed statement or connection becomes. Without the server's text, which may hold content."""
+    state = f", SQLSTATE {error.sqlstate}" if isinstance(error, Error) and error.sqlstate else ""
+    return StoreUnavailable(f"The database did not do what was asked ({type(error).__name__}{state}).")
