@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from starlette.middleware import Middleware
 
@@ -78,6 +78,19 @@ _DRIVERS: Final[Mapping[Driver, Callable[[Wired, HostOptions, Trust, str], App |
 }
 
 
+def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -> None:
+    """Let the start of an app wait until its stores are open."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(owner: Any) -> AsyncGenerator[Any]:
+        await aopen()
+        async with inner(owner) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
+
+
 def _sent_events(driver: Driver) -> SentEvents | None:
     if driver != "agentserver":
         return None
@@ -141,6 +154,7 @@ class AgentHost:
         fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
         add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
+        _open_first(self._app, wired.aopen)
         self._allowed_hosts = AllowedHosts(options.allowed_hosts, origins=options.cors)
         self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
         self._app.add_middleware(ExitMiddleware)

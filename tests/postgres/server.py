@@ -1,4 +1,4 @@
-"""The PostgreSQL of the tests: `HOSTEDAGENT_TEST_DSN`, else one that starts in a temporary folder and ends with pytest."""
+"""The PostgreSQL of the tests: `HOSTEDAGENT_TEST_DSN`, else one in a temporary folder that ends with pytest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 import pytest
+
+from hostedagent.stores.factory import Stores, postgres_stores
 
 TEST_DSN: Final = "HOSTEDAGENT_TEST_DSN"
 
@@ -47,6 +51,19 @@ def _started() -> str:
     return server.dsn
 
 
-def fresh_schema() -> str:
-    """The name of a schema that nothing else uses."""
-    return f"test_{secrets.token_hex(8)}"
+@contextmanager
+def schema() -> Generator[str]:
+    """The name of a schema that nothing else uses; it is dropped at the end."""
+    dsn, name = postgres_dsn(), f"test_{secrets.token_hex(8)}"
+    yield name
+    import psycopg
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+
+
+@contextmanager
+def postgres(**settings: Any) -> Generator[Stores]:
+    """Stores in a schema of their own."""
+    with schema() as name:
+        yield postgres_stores(postgres_dsn(), schema=name, **settings)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from hostedagent.stores.base import EventLog, ResponseRepository, Signals, Store
 from hostedagent.stores.postgres.database import Database
@@ -19,24 +18,22 @@ from hostedagent.testing.event_log_contract import EventLogContract
 from hostedagent.testing.responses_contract import ResponseRepositoryContract
 from hostedagent.testing.signals_contract import EndOther, SignalsContract
 from hostedagent.testing.store_contract import PassTime, StoreContract
-from tests.postgres.server import fresh_schema, postgres_dsn
+from tests.postgres.server import postgres_dsn, schema
 
 TTL = 100.0
 
 
-@pytest.fixture
-def schema() -> str:
-    return fresh_schema()
+@pytest.fixture(name="schema")
+def fresh_schema() -> Iterator[str]:
+    with schema() as name:
+        yield name
 
 
 @pytest.fixture
 async def database(schema: str) -> AsyncIterator[Database]:
-    settings = settings_of(postgres_dsn(), schema)
-    database = Database(settings)
+    database = Database(settings_of(postgres_dsn(), schema))
     yield database
     await database.aclose()
-    with psycopg.connect(settings.dsn, autocommit=True) as connection:
-        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
 
 
 @pytest.fixture
@@ -122,7 +119,3 @@ class TestResponsesInPostgres(ResponseRepositoryContract):
     @pytest.fixture
     def other(self, second: Database) -> ResponseRepository:
         return StoredResponses(PostgresStore(second))
-
-
-def test_the_tests_have_a_database_of_their_own() -> None:
-    assert conninfo_to_dict(postgres_dsn())["dbname"]

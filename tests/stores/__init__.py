@@ -1,4 +1,4 @@
-"""The stores that the tests' hosts use: `pytest --stores memory|sqlite|foundry`, so that one suite proves all three."""
+"""The stores of the hosts that tests serve: `pytest --stores memory|sqlite|postgres|foundry` runs one suite on each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
 from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
+from tests.postgres.server import postgres
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-StoreKind: TypeAlias = Literal["memory", "sqlite", "foundry"]
-KINDS: Final[tuple[StoreKind, ...]] = ("memory", "sqlite", "foundry")
+StoreKind: TypeAlias = Literal["memory", "sqlite", "postgres", "foundry"]
+KINDS: Final[tuple[StoreKind, ...]] = ("memory", "sqlite", "postgres", "foundry")
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ async def opened(kind: StoreKind | None = None) -> AsyncGenerator[tuple[Stores, 
             case "sqlite":
                 folder = stack.enter_context(TemporaryDirectory(prefix="hostedagent-test-"))
                 yield sqlite_stores(Path(folder) / "state.db"), lambda app: app
+            case "postgres":
+                yield stack.enter_context(postgres()), lambda app: app
             case "foundry":
                 emulator = await stack.enter_async_context(Emulator(anonymous="refuse"))
                 emulator.trust()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -27,10 +28,11 @@ from hostedagent.engine.sent_events import LoggedSentEvents, SentEvents
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability import logging as telemetry
+from hostedagent.observability.logging import log_failure
 from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import EventLog
+from hostedagent.stores.base import EventLog, StoreUnavailable
 from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
@@ -41,6 +43,8 @@ from hostedagent.stores.stored_events import StoredEventLog
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
+
+logger = logging.getLogger(__name__)
 
 _HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
     "replay": lambda caller, _: ReplayHistory(caller),
@@ -64,6 +68,17 @@ class Wired:
         """The responses of a driver that leaves storing them to the engine."""
         turns = self.journals if isinstance(self.journals, BackgroundTurns) else None
         return RecordedResponses(self.engine, self.events, turns, self.policy, self.stores.signals)
+
+    async def aopen(self) -> None:
+        """Open the stores. Those that cannot be reached are tried again by each request.
+
+        Raises:
+            ConfigurationError: They cannot be used as they are configured.
+        """
+        try:
+            await self.stores.aopen()
+        except StoreUnavailable as error:
+            log_failure(logger, "The stores cannot be reached yet", error)
 
     async def aclose(self) -> None:
         """Close the agent and the stores."""
@@ -92,7 +107,7 @@ def check_arguments(name: str, **arguments: object) -> None:
 
 _ARGUMENTS: Final[Mapping[str, tuple[type, str]]] = {
     "options": (HostOptions, "HostOptions(...)"),
-    "stores": (Stores, "the result of memory_stores(), sqlite_stores() or foundry_stores()"),
+    "stores": (Stores, "the result of memory_stores(), sqlite_stores(), postgres_stores() or foundry_stores()"),
     "hooks": (Hooks, "Hooks(...)"),
     "prefix": (str, "a path such as '/agents/writer'"),
 }

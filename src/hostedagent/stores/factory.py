@@ -145,6 +145,7 @@ def postgres_stores(
     """
     try:
         from hostedagent.stores.postgres.database import Database
+        from hostedagent.stores.postgres.event_log import PostgresEventLog
         from hostedagent.stores.postgres.settings import PostgresSettings
         from hostedagent.stores.postgres.signals import PostgresSignals
         from hostedagent.stores.postgres.store import PostgresStore
@@ -172,6 +173,7 @@ def postgres_stores(
     return Stores.over(
         PostgresStore(database),
         signals=signals,
+        events=PostgresEventLog(database, signals.listener),
         terms=Terms(owners=signals, clock=signals.listener.now),
         aopen=signals.listener.connected,
         aclose=aclose,
