@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StopCause,
     )
     from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
+    from hostedagent.server.oidc import OidcScopeResolver
     from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, postgres_stores, sqlite_stores
 
     __version__: str
@@ -68,6 +69,7 @@ _HOME = {
     "IncompleteReason": "hostedagent.outcomes",
     "IsolationKeys": "hostedagent.identity",
     "McpTools": "hostedagent.mcp.toolset",
+    "OidcScopeResolver": "hostedagent.server.oidc",
     "Outcome": "hostedagent.outcomes",
     "RequestError": "hostedagent.errors",
     "Scope": "hostedagent.identity",
@@ -105,6 +107,7 @@ __all__ = [
     "IncompleteReason",
     "IsolationKeys",
     "McpTools",
+    "OidcScopeResolver",
     "Outcome",
     "RequestError",
     "Scope",

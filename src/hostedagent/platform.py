@@ -1,4 +1,4 @@
-"""The variables, headers and audiences of Microsoft Foundry, each named once."""
+"""The variables, headers and audiences of Microsoft Foundry and of this package, each named once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ INSIGHTS_VARIABLE: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 
 RESERVED_PREFIXES: Final = ("FOUNDRY_", "AGENT_")
 """Prefixes of the platform's own variables; an agent version that declares one is refused."""
+
+# Variables of this package.
+
+DSN_VARIABLE: Final = "HOSTEDAGENT_DSN"
+"""The database of `hostedagent run --store postgres` and `hostedagent migrate`."""
 
 # Variables that a project sets, by convention of the public templates.
 

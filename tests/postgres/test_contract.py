@@ -31,7 +31,7 @@ def fresh_schema() -> Iterator[str]:
 
 @pytest.fixture
 async def database(schema: str) -> AsyncIterator[Database]:
-    database = Database(settings_of(postgres_dsn(), schema))
+    database = Database(PostgresSettings(dsn=postgres_dsn(), schema=schema, pool_size=4, retention=TTL))
     yield database
     await database.aclose()
 
@@ -41,19 +41,6 @@ async def second(database: Database) -> AsyncIterator[Database]:
     second = Database(database.settings)
     yield second
     await second.aclose()
-
-
-def settings_of(dsn: str, schema: str) -> PostgresSettings:
-    return PostgresSettings(
-        dsn=dsn,
-        direct_dsn=None,
-        schema=schema,
-        credential=None,
-        timeout=10.0,
-        pool_size=4,
-        retention=TTL,
-        migrates=True,
-    )
 
 
 class TestPostgresStore(StoreContract):

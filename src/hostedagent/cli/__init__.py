@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "chat": ("hostedagent.cli.chat", "Talk to an agent in the terminal."),
     "init": ("hostedagent.cli.init", "Create a project that runs here and deploys with azd."),
     "doctor": ("hostedagent.cli.doctor", "Check this machine and a project, and print the fixes."),
+    "migrate": ("hostedagent.cli.migrate", "Create and upgrade the tables of the PostgreSQL store."),
     "emulator": ("hostedagent.cli.emulator", "Serve the Foundry storage API on this machine."),
 }
 """Subcommand to its module and its purpose."""

@@ -21,7 +21,7 @@ from hostedagent.cli.group import fail, wants_color
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.startup import Clock, StartError, stay_unready
-from hostedagent.platform import is_hosted
+from hostedagent.platform import DSN_VARIABLE, is_hosted
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SQLITE_FILE: Final = ".hostedagent/state.db"
 """The folder, below the current one, of `--store file`."""
+
+POSTGRES_FOLDER: Final = ".hostedagent/postgres"
+"""The folder, below the current one, of the PostgreSQL that `--store postgres` starts where no DSN is given."""
 
 ENV_FILE: Final = ".env"
 
@@ -42,6 +45,7 @@ class RunOptions:
         host: The address to bind; `None` for loopback, or all addresses when hosted.
         port: The port; `None` for `PORT`, else 8088.
         store: The kind of stores; `None` for the default.
+        dsn: The database of `--store postgres`; `None` for `HOSTEDAGENT_DSN`, else one that is started.
         prefix: The path below which the routes are served; `None` for none.
         cors: Origins whose pages may call the host.
         env_file: A file of variables; `None` for `.env`, if it exists.
@@ -62,6 +66,7 @@ class RunOptions:
     quiet: bool
     reload: bool
     cors: tuple[str, ...] = ()
+    dsn: str | None = None
     page: bool = True
     page_token: str | None = None
 
@@ -114,8 +119,12 @@ class RunOptions:
 )
 @click.option(
     "--store",
-    type=click.Choice(["memory", "sqlite", "foundry"]),
+    type=click.Choice(["memory", "sqlite", "postgres", "foundry"]),
     help=f"Where responses and state are kept; sqlite: ./{SQLITE_FILE}.  [default: foundry if hosted, else memory]",
+)
+@click.option(
+    "--dsn",
+    help=f"The database of --store postgres.  [default: ${DSN_VARIABLE}, else one is started in ./{POSTGRES_FOLDER}]",
 )
 @click.option("--prefix", metavar="PATH", help="Serve below a path, for example /agents/writer.")
 @click.option(
@@ -160,6 +169,10 @@ def serve(options: RunOptions) -> int:
             added = _read_env_file(options)
         if (level := options.log_level or ("warning" if options.quiet else None)) is not None:
             os.environ["LOG_LEVEL"] = level.upper()
+        if (
+            options.dsn is not None
+        ):  # In the environment, also for `--reload`: a command line is no place for passwords.
+            os.environ[DSN_VARIABLE] = options.dsn
         with clock.step("port"):
             port = _port(options)
         if options.reload:
@@ -233,17 +246,25 @@ def _host(target: Target, options: RunOptions, clock: Clock) -> AgentHost:
 
 
 def _stores(kind: str | None) -> Callable[[], Stores] | None:
-    from hostedagent.stores.factory import foundry_stores, memory_stores, sqlite_stores
+    from hostedagent.stores.factory import foundry_stores, memory_stores, postgres_stores, sqlite_stores
 
     match kind:
         case "memory":
             return memory_stores
         case "sqlite":
             return lambda: sqlite_stores(SQLITE_FILE)
+        case "postgres":
+            return lambda: postgres_stores(os.environ.get(DSN_VARIABLE) or _embedded_dsn())
         case "foundry":
             return foundry_stores
         case _:
             return None
+
+
+def _embedded_dsn() -> str:
+    from hostedagent.stores.postgres.embedded import start
+
+    return start(POSTGRES_FOLDER).dsn
 
 
 def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, clock: Clock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
@@ -19,6 +19,8 @@ from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+
+    from hostedagent.stores.postgres.database import Database
 
 
 async def _nothing() -> None:
@@ -143,27 +145,20 @@ def postgres_stores(
     Raises:
         ConfigurationError: A value cannot work, or the extra is not installed.
     """
-    try:
-        from hostedagent.stores.postgres.database import Database
-        from hostedagent.stores.postgres.event_log import PostgresEventLog
-        from hostedagent.stores.postgres.settings import PostgresSettings
-        from hostedagent.stores.postgres.signals import PostgresSignals
-        from hostedagent.stores.postgres.store import PostgresStore
-    except ImportError as error:
-        raise ConfigurationError("PostgreSQL needs more packages: pip install 'hostedagent[postgres]'.") from error
-
-    database = Database(
-        PostgresSettings(
-            dsn=dsn,
-            direct_dsn=direct_dsn,
-            schema=schema,
-            credential=credential,
-            timeout=timeout,
-            pool_size=pool_size,
-            retention=retention,
-            migrates=migrate,
-        )
+    database = _database(
+        dsn=dsn,
+        direct_dsn=direct_dsn,
+        schema=schema,
+        credential=credential,
+        timeout=timeout,
+        pool_size=pool_size,
+        retention=retention,
+        migrates=migrate,
     )
+    from hostedagent.stores.postgres.event_log import PostgresEventLog
+    from hostedagent.stores.postgres.signals import PostgresSignals
+    from hostedagent.stores.postgres.store import PostgresStore
+
     signals = PostgresSignals(database)
 
     async def aclose() -> None:
@@ -178,6 +173,32 @@ def postgres_stores(
         aopen=signals.listener.connected,
         aclose=aclose,
     )
+
+
+async def migrate_postgres(
+    dsn: str, *, schema: str = "hostedagent", credential: AsyncTokenCredential | None = None
+) -> list[str]:
+    """Create and upgrade the tables of `postgres_stores`, and return what was applied.
+
+    Args:
+        dsn: The database itself, not a pooler.
+        schema: The schema of the tables.
+        credential: Gives Microsoft Entra tokens that are used as the password.
+
+    Raises:
+        HostError: The database cannot be reached or does not allow it.
+    """
+    database = _database(dsn=dsn, schema=schema, credential=credential, timeout=600.0)
+    return await database.migrate()
+
+
+def _database(**settings: Any) -> Database:
+    try:
+        from hostedagent.stores.postgres.database import Database
+        from hostedagent.stores.postgres.settings import PostgresSettings
+    except ImportError as error:
+        raise ConfigurationError("PostgreSQL needs more packages: pip install 'hostedagent[postgres]'.") from error
+    return Database(PostgresSettings(**settings))
 
 
 def foundry_stores(

@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import StoreUnavailable
-from hostedagent.stores.postgres.migrations import lock_id, prepare
+from hostedagent.stores.postgres.migrations import lock_id, migrate, prepare
 from hostedagent.stores.postgres.settings import PostgresSettings, is_pooled, unavailable
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,22 @@ class Database:
         for text in _EXPIRED:
             while await self._sweep_some(text) >= _SWEEP_ROWS:
                 pass
+
+    async def migrate(self) -> list[str]:
+        """Create and upgrade the tables; returns what each migration is for.
+
+        Raises:
+            ConfigurationError: The role may not.
+            StoreUnavailable: The database failed; nothing has changed.
+        """
+        connection = await self.settings.connect()
+        try:
+            applied = await migrate(connection, self.settings.schema)
+        except (Error, OSError) as error:
+            raise unavailable(error) from None
+        finally:
+            await connection.close()
+        return [f"{migration.version}: {migration.purpose}" for migration in applied]
 
     async def aclose(self) -> None:
         """Close the pool. It is opened again when it is used again."""

@@ -112,7 +112,8 @@ class PostgresEventLog:
                     return
                 else:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(grown.wait(), self._listener.poll_seconds)
+                        async with asyncio.timeout(self._listener.poll_seconds):
+                            await grown.wait()
 
     async def finish(self, caller: Caller, response_id: str) -> None:
         """Mark the log complete."""

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from hostedagent.errors import ConfigurationError, HostError
-from hostedagent.stores.base import StoreUnavailable
+from hostedagent.stores.base import DEFAULT_TTL, StoreUnavailable
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -53,13 +53,13 @@ class PostgresSettings:
     """
 
     dsn: str
-    direct_dsn: str | None
-    schema: str
-    credential: AsyncTokenCredential | None
-    timeout: float
-    pool_size: int
-    retention: float
-    migrates: bool
+    direct_dsn: str | None = None
+    schema: str = "hostedagent"
+    credential: AsyncTokenCredential | None = None
+    timeout: float = 10.0
+    pool_size: int = 10
+    retention: float = DEFAULT_TTL
+    migrates: bool = True
 
     def __post_init__(self) -> None:
         """Check what can be checked without a connection.
