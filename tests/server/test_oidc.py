@@ -95,11 +95,11 @@ def test_one_of_several_audiences_is_enough(issuer: Issuer) -> None:
         {"exp": None},
         {"sub": None},
         {"sub": ""},
-        {"exp": int(time.time()) - 120},
-        {"nbf": int(time.time()) + 3_600},
+        {"exp": 1},
+        {"nbf": 2**40},
         {"key": OTHER_KEY},
     ],
-    ids=str,
+    ids=["iss", "aud", "no aud", "no iss", "no exp", "no sub", "empty sub", "expired", "early", "other key"],
 )
 def test_a_token_that_is_not_for_here_and_now_is_refused(
     issuer: Issuer, resolver: OidcScopeResolver, claims: dict[str, Any]

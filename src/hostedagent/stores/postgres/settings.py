@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg import AsyncConnection, Error, OperationalError
+from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
@@ -33,8 +33,15 @@ _NETWORK: Final[Mapping[str, str | int]] = {
 }
 """What a DSN that does not say otherwise gets: a peer that is gone is noticed within about ten seconds."""
 
-_LOGIN_STATES: Final = ("28", "3D")
-"""SQLSTATE classes of a connection that will be refused again: authorization, and a database that does not exist."""
+_REFUSALS: Final = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+    "does not exist",
+    "permission denied for database",
+)
+"""In messages of logins that will be refused again; libpq gives no SQLSTATE for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +153,10 @@ def _parsed(name: str, dsn: str) -> dict[str, Any]:
 
 
 def _connect_failure(error: Error | OSError) -> HostError:
-    state = error.sqlstate if isinstance(error, OperationalError) else None
-    if state is not None and state[:2] in _LOGIN_STATES:
-        return ConfigurationError(f"The database refused the login (SQLSTATE {state}): check user and database.")
-    return unavailable(error)
+    text = str(error)  # It names host, user and database, never the password.
+    if any(refusal in text for refusal in _REFUSALS):
+        return ConfigurationError(f"The database refused the login: {text.strip()}")
+    return StoreUnavailable(f"The database cannot be reached: {text.strip()}")
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:

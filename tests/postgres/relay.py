@@ -1,0 +1,77 @@
+"""A relay in front of the database that can be cut, as a network can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.postgres.server import postgres_dsn
+
+
+class Relay:
+    """Relays connections while it is not cut."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.is_cut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def dsn(self) -> str:
+        """The database through the relay."""
+        return make_conninfo(postgres_dsn(), host="127.0.0.1", port=self.port, sslmode="disable", connect_timeout=2)
+
+    def cut(self) -> None:
+        """End all connections and refuse others."""
+        self.is_cut = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        """Relay again."""
+        self.is_cut = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        if self.is_cut:
+            writer.transport.abort()
+            return
+        there = await _connect()
+        self._writers |= {writer, there[1]}
+        with suppress(OSError):
+            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+        self._writers -= {writer, there[1]}
+
+
+async def _connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parts: dict[str, Any] = dict(conninfo_to_dict(postgres_dsn()))
+    host, port = str(parts.get("host", "127.0.0.1")), int(parts.get("port", 5432))
+    if host.startswith("/"):
+        return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+    return await asyncio.open_connection(host, port)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def relay() -> AsyncGenerator[Relay]:
+    """A relay on a free port."""
+    relay = Relay()
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        relay.cut()
+        server.close()

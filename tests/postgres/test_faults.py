@@ -1,0 +1,247 @@
+"""A database that is away, refuses, or is behind a pooler: what callers get, and what happens when it answers again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from hostedagent import AgentHost
+from hostedagent.errors import ConfigurationError
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Key, LoggedEvent, StoreUnavailable, Write
+from hostedagent.stores.factory import Stores, postgres_stores
+from hostedagent.stores.postgres import listener
+from hostedagent.stores.postgres import settings as connecting
+from hostedagent.stores.postgres.database import Database
+from hostedagent.stores.postgres.settings import PostgresSettings
+from hostedagent.testing import ScriptedAgent, serve
+from tests.postgres.relay import Relay, relay
+from tests.postgres.server import postgres_dsn, schema
+
+KEY = Key("session", "k")
+PASSWORD = "hunter2-4711"
+
+
+@pytest.fixture(name="schema")
+def fresh_schema() -> Iterator[str]:
+    with schema() as name:
+        yield name
+
+
+@asynccontextmanager
+async def opened(dsn: str, schema: str, *, seconds: float = 10.0) -> AsyncGenerator[Stores]:
+    stores = postgres_stores(dsn, schema=schema, timeout=seconds, pool_size=3)
+    try:
+        yield stores
+    finally:
+        await stores.aclose()
+
+
+async def until_stored(stores: Stores, value: bytes) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await stores.state.write(Caller(), [Write(KEY, value)])
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+            else:
+                return
+
+
+# --- away
+
+
+async def test_a_database_that_is_away_is_unavailable_and_used_again_when_it_answers(schema: str) -> None:
+    async with relay() as network, opened(network.dsn, schema, seconds=1.0) as stores:
+        await until_stored(stores, b"1")
+        network.cut()
+        with pytest.raises(StoreUnavailable):
+            await stores.state.write(Caller(), [Write(KEY, b"2")])
+        with pytest.raises(StoreUnavailable):
+            await stores.state.read(Caller(), [KEY])
+        network.mend()
+        await until_stored(stores, b"3")
+        (record,) = await stores.state.read(Caller(), [KEY])
+        assert record is not None and record.value == b"3"
+
+
+async def test_connections_that_ended_while_nobody_used_them_fail_no_call(schema: str) -> None:
+    async with opened(postgres_dsn(), schema) as stores:
+        await asyncio.gather(*(stores.state.read(Caller(), [KEY]) for _ in range(20)))
+        with psycopg.connect(postgres_dsn(), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE application_name = 'hostedagent' AND query LIKE %s",
+                (f"%{schema}%",),
+            )
+        for value in (b"1", b"2", b"3", b"4"):
+            await stores.state.write(Caller(), [Write(KEY, value)])
+
+
+async def test_a_host_starts_without_its_database_and_serves_when_it_answers(schema: str) -> None:
+    async with relay() as network:
+        network.cut()
+        stores = postgres_stores(network.dsn, schema=schema, timeout=1.0)
+        async with serve(AgentHost(ScriptedAgent("hello", "hello"), stores=stores).app) as client:
+            assert (await client.post("/responses", json={"input": "hi"})).status >= 500
+            network.mend()
+            await until_stored(stores, b"1")
+            assert (await client.post("/responses", json={"input": "hi"})).status == 200
+
+
+async def test_a_follower_waits_for_a_database_that_was_away_and_misses_nothing(schema: str) -> None:
+    events = [LoggedEvent(number, b"%d" % number) for number in range(4)]
+    async with relay() as network, opened(postgres_dsn(), schema) as writer, opened(network.dsn, schema) as reader:
+        log, follower = writer.events, reader.events
+        assert log is not None and follower is not None
+        await log.append(Caller(), "r", events[:1])
+        seen: list[LoggedEvent] = []
+        first = asyncio.Event()
+
+        async def follow() -> None:
+            async for batch in follower.subscribe(Caller(), "r"):
+                seen.extend(batch)
+                first.set()
+
+        task = asyncio.ensure_future(follow())
+        async with asyncio.timeout(20):
+            await first.wait()
+            network.cut()
+            await log.append(Caller(), "r", events[1:])
+            await log.finish(Caller(), "r")
+            network.mend()
+            await task
+        assert seen == events
+
+
+# --- liveness
+
+
+async def cut_and_mended(network: Relay, stores: Stores) -> None:
+    """Let a process lose its connection and get it again."""
+    network.cut()
+    network.mend()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await stores.signals.name()
+                await stores.signals.is_dead("x")
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+            else:
+                return
+
+
+async def test_a_process_that_nobody_missed_keeps_its_name(schema: str) -> None:
+    async with relay() as network, opened(network.dsn, schema) as one, opened(postgres_dsn(), schema) as two:
+        name = await one.signals.name()
+        await cut_and_mended(network, one)
+        assert await one.signals.name() == name
+        assert not await two.signals.is_dead(name)
+
+
+async def test_a_process_that_was_found_dead_gets_a_new_name(schema: str) -> None:
+    async with relay() as network, opened(network.dsn, schema) as one, opened(postgres_dsn(), schema) as two:
+        name = await one.signals.name()
+        await two.signals.name()
+        network.cut()
+        async with asyncio.timeout(20):
+            while not await two.signals.is_dead(name):  # noqa: ASYNC110 - there is no event for a death
+                await asyncio.sleep(0)
+        await cut_and_mended(network, one)
+        renamed = await one.signals.name()
+        assert renamed != name
+        assert [await two.signals.is_dead(name), await two.signals.is_dead(renamed)] == [True, False]
+
+
+async def test_a_process_that_was_cut_off_itself_finds_nobody_dead_at_once(
+    schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relay() as network, opened(network.dsn, schema) as one, opened(postgres_dsn(), schema) as two:
+        name = await two.signals.name()
+        await one.signals.name()
+        await cut_and_mended(network, one)
+        await two.aclose()
+        assert not await one.signals.is_dead(name)
+        monkeypatch.setattr(listener, "GRACE_SECONDS", 0.0)
+        async with asyncio.timeout(20):
+            while not await one.signals.is_dead(name):  # noqa: ASYNC110 - there is no event for a death
+                await asyncio.sleep(0)
+
+
+# --- what cannot work
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [f"postgresql://ann:{PASSWORD}@host:no-port/db?nothing=1", f"password={PASSWORD} 'x", f"{PASSWORD}"],
+)
+def test_a_dsn_that_cannot_be_read_is_refused_without_its_text(dsn: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        postgres_stores(dsn)
+    assert PASSWORD not in str(caught.value) and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a b", 'a"; DROP', "1a", "a" * 41])
+def test_a_schema_that_is_no_plain_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="schema"):
+        postgres_stores("postgresql://host/db", schema=name)
+
+
+async def test_a_database_that_does_not_exist_is_a_mistake_and_nothing_names_the_password(
+    schema: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    dsn = make_conninfo(postgres_dsn(), dbname="no_such_database", password=PASSWORD)
+    async with opened(dsn, schema) as stores:
+        with pytest.raises(ConfigurationError) as caught:
+            await stores.aopen()
+        with pytest.raises(ConfigurationError):
+            await stores.state.read(Caller(), [KEY])
+    assert PASSWORD not in str(caught.value)
+    assert PASSWORD not in caplog.text
+
+
+async def test_a_pooler_in_front_of_the_direct_connection_is_refused(
+    schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_pooled(connection: object) -> bool:
+        return True
+
+    monkeypatch.setattr(connecting, "is_pooled", is_pooled)
+    async with opened(postgres_dsn(), schema) as stores:
+        with pytest.raises(ConfigurationError, match="direct_dsn"):
+            await stores.aopen()
+
+
+async def test_a_statement_that_takes_too_long_ends(schema: str) -> None:
+    database = Database(PostgresSettings(dsn=postgres_dsn(), schema=schema, timeout=0.5))
+    await database.open()
+    with pytest.raises(StoreUnavailable):
+        await database.rows(b"SELECT pg_sleep(60)")
+    assert await database.rows(b"SELECT 1") == [(1,)]
+    await database.aclose()
+
+
+async def test_what_has_expired_is_erased(schema: str) -> None:
+    database = Database(PostgresSettings(dsn=postgres_dsn(), schema=schema))
+    async with opened(postgres_dsn(), schema) as stores:
+        assert stores.events is not None
+        await stores.state.write(Caller(), [Write(Key("item", f"{n}"), b"x", ttl=n % 2 * 86400.0) for n in range(10)])
+        await stores.events.append(Caller(), "r", [LoggedEvent(0, b"x")])
+        with psycopg.connect(postgres_dsn(), autocommit=True) as connection:
+            connection.execute(f"UPDATE {schema}.records SET expires_hour = expires_hour - 2".encode())
+            connection.execute(f"UPDATE {schema}.event_logs SET expires_at = now() - interval '1 s'".encode())
+            await database.sweep()
+            left = [
+                connection.execute(f"SELECT count(*) FROM {schema}.{table}".encode()).fetchone()
+                for table in ("records", "event_logs", "events")
+            ]
+    await database.aclose()
+    assert left == [(5,), (0,), (0,)]
