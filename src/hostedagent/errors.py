@@ -12,6 +12,7 @@
         ├── Conflict             409  another turn holds the conversation, or an answer was used already
         ├── PayloadTooLarge      413  the body is larger than the host accepts
         ├── UnsupportedMediaType 415  the body is encoded, or a page of a browser sent it as something else than JSON
+        ├── KeyReused            422  an Idempotency-Key was sent with another body before
         ├── TooManyTurns         429  the host runs as many turns as it may
         └── Unavailable          503  something the host needs is not there right now; nothing was done
 
@@ -156,6 +157,13 @@ class UnsupportedMediaType(RequestError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class KeyReused(RequestError):
+    """An `Idempotency-Key` was sent with another body before."""
+
+    status = 422
+    code = "idempotency_key_reused"
 
 
 class TooManyTurns(RequestError):

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, cast
 
 from starlette.applications import Starlette
@@ -23,12 +24,13 @@ from starlette.types import ASGIApp, Message, Receive
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import Busy, InvalidRequest
 from hostedagent.identity import enter_context
 from hostedagent.observability import logging as telemetry
 from hostedagent.options import HostOptions
 from hostedagent.platform import RESPONSE_ID_HEADER
 from hostedagent.protocol.envelope import public_item
+from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
 from hostedagent.protocol.types import Event, Json
@@ -37,6 +39,7 @@ from hostedagent.server.chat_completions import ChatRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
+from hostedagent.server.idempotency import HashedBody, earlier_response, key_of
 from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
@@ -115,15 +118,46 @@ class ResponsesDriver:
         return Endpoint(self.trust, handler)
 
     async def _create(self, exchange: Exchange) -> None:
-        engine, responses = self.responses.engine, self.responses
-        engine.check_accepts()
+        self.responses.engine.check_accepts()
         refuse_media(exchange.headers)
-        body, request = await read_request(exchange.receive, self.options)
+        key = key_of(exchange.headers)
+        hashed = HashedBody(exchange.receive)
+        body, request = await read_request(exchange.receive if key is None else hashed, self.options)
+        request = replace(request, caller=exchange.caller)
         response_id = exchange.headers.get(RESPONSE_ID_HEADER, "").strip() if self.trust.response_id else ""
+        if key is None:
+            await self._accept(exchange, body, request, response_id)
+        else:
+            await self._create_once(exchange, body, request, response_id, key, hashed.digest)
+
+    async def _create_once(
+        self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, key: str, digest: str
+    ) -> None:
+        """Create a response, unless the key stands for one."""
+        if not request.store:
+            raise InvalidRequest("Idempotency-Key needs store=true: nothing is kept otherwise.", param="store")
+        caller, store = request.caller, self.responses.engine.store
+        keys = self.responses.engine.services.sessions.keys
+        response_id = response_id or self.responses.identify(request).response_id
+        earlier = await earlier_response(keys, caller, key, digest, response_id, partial(store.owns, caller))
+        if earlier is not None:
+            await self._follow(exchange, replace(request, response_id=earlier))
+            return
+        try:
+            await self._accept(exchange, body, request, response_id, is_kept=True)
+        except BaseException:
+            if not await store.owns(caller, response_id):  # Refused: the caller may correct it, or try again.
+                await keys.release(caller, key)
+            raise
+
+    async def _accept(
+        self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, *, is_kept: bool = False
+    ) -> None:
+        engine, responses = self.responses.engine, self.responses
         if response_id and not engine.store.claim(response_id):
             raise conflict(response_id)
         try:
-            context = await engine.accept(replace(request, caller=exchange.caller), exchange.receive)
+            context = await engine.accept(request, exchange.receive)
             try:
                 session = body.fields.get("agent_session_id") or os.environ.get(_SESSION_VARIABLE)
                 session_id = session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
@@ -135,12 +169,36 @@ class ResponsesDriver:
                 context.turn, context.body = replace(named, client_headers=headers), body.fields
                 exchange.session_id = session_id
                 enter_context(context)
-                await self._run(exchange, context)
+                if is_kept:
+                    await responses.start_in_background(context)
+                    engine.store.release_claim(response_id)  # The response exists, and its end can be waited for.
+                    await self._follow(exchange, context.request)
+                else:
+                    await self._run(exchange, context)
             finally:
                 await engine.abandon(context)
         finally:
             if response_id:
                 engine.store.release_claim(response_id)
+
+    async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
+        """Answer with a turn that does not depend on this request, from its beginning."""
+        caller, response_id = request.caller, request.response_id
+        if request.stream:
+            try:
+                frames = await self._replayed(request, -1)
+            except InvalidRequest:
+                says = f"The events of this response are not kept here any more: GET /responses/{response_id} has it."
+                raise InvalidRequest(says) from None
+            await self._stream(exchange, frames)
+            return
+        engine = self.responses.engine
+        if not request.background:
+            if (active := engine.active.get(response_id)) is not None:
+                await active.ended.wait()
+            if (await engine.retrieve(caller, response_id)).get("status") == "in_progress":
+                raise Busy("The request with this Idempotency-Key is still running. Send it again in a moment.")
+        await exchange.json(await self.responses.retrieve(caller, response_id))
 
     async def _run(self, exchange: Exchange, context: TurnContext) -> None:
         request = context.request

@@ -15,6 +15,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.conversations import Conversations
+from hostedagent.stores.idempotency import IdempotencyKeys
 from hostedagent.stores.leases import CONVERSATION, Lease, Leases, Terms
 from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.stores.values import dump_value, read_value, write_value
@@ -111,6 +112,7 @@ class Sessions(Leases):
         self.checkpoints = Checkpoints(store)
         self.tokens = ContinuationTokens(store)
         self.conversations = Conversations(store)
+        self.keys = IdempotencyKeys(store)
 
     async def resume(self, caller: Caller, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""

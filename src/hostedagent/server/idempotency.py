@@ -1,0 +1,82 @@
+"""`Idempotency-Key`: a request that is sent again attaches to its turn, or gets its response, instead of a second one.
+
+A turn with a key goes on when its client leaves: the client will ask again, under the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+from hostedagent.errors import Busy, InvalidRequest, KeyReused
+from hostedagent.identity import Caller
+from hostedagent.stores.idempotency import IdempotencyKeys
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive
+
+HEADER: Final = "idempotency-key"
+
+_LONGEST: Final = 256
+_ACCEPTING_SECONDS: Final = 60.0
+"""How long a request may take from its key to its response. Later its process has ended."""
+
+
+class HashedBody:
+    """A `receive` that hashes the body that passes: the bytes as sent, before anything is filled in."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._hash = hashlib.sha256()
+
+    async def __call__(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self._hash.update(cast("bytes", message.get("body", b"")))
+        return message
+
+    @property
+    def digest(self) -> str:
+        """The hash of what has passed."""
+        return self._hash.hexdigest()
+
+
+def key_of(headers: Mapping[str, str]) -> str | None:
+    """The key of a request; `None` where it has none.
+
+    Raises:
+        InvalidRequest: It is empty or too long.
+    """
+    key = headers.get(HEADER)
+    if key is not None and not 0 < len(key) <= _LONGEST:
+        raise InvalidRequest(f"Idempotency-Key has 1 to {_LONGEST} characters.")
+    return key
+
+
+async def earlier_response(
+    keys: IdempotencyKeys,
+    caller: Caller,
+    key: str,
+    digest: str,
+    response_id: str,
+    exists: Callable[[str], Awaitable[bool]],
+) -> str | None:
+    """Use a key for a response; returns the one that it stands for already, `None` where this is the first use.
+
+    Raises:
+        KeyReused: The key stands for a request with another body.
+        Busy: The response does not exist yet.
+    """
+    use = await keys.use(caller, key, digest, response_id)
+    if use.response_id == response_id:
+        return None
+    if use.digest != digest:
+        raise KeyReused("This Idempotency-Key was sent with another body. Use a new key for a new request.")
+    if await exists(use.response_id):
+        return use.response_id
+    if time.time() - use.used_at < _ACCEPTING_SECONDS:
+        raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
+    await keys.release(caller, key)
+    return await earlier_response(keys, caller, key, digest, response_id, exists)

@@ -1,0 +1,62 @@
+"""Which response a caller's `Idempotency-Key` made, so that a repeated request makes no second one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from hostedagent.identity import Caller
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Write
+from hostedagent.stores.values import dump_value, read_value
+
+IDEMPOTENCY: Final = "idempotency"
+
+KEPT_SECONDS: Final = 86400.0
+"""How long a key is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """The request that a key stands for.
+
+    Args:
+        digest: The hash of its body.
+        response_id: The response that it makes.
+        used_at: When it was sent, in seconds since the epoch.
+    """
+
+    digest: str
+    response_id: str
+    used_at: float
+
+
+class IdempotencyKeys:
+    """The keys of each scope."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def use(self, caller: Caller, key: str, digest: str, response_id: str) -> KeyUse:
+        """Use a key for a request, unless it stands for one; returns the use that counts.
+
+        Raises:
+            StoreUnavailable: The store is not available.
+        """
+        use = KeyUse(digest, response_id, time.time())
+        try:
+            await self._write(caller, key, use, ABSENT)
+        except StoreConflict:
+            found = await read_value(self._store, caller, Key(IDEMPOTENCY, key))
+            if found is not None:
+                return KeyUse(**found.value)
+            return await self.use(caller, key, digest, response_id)
+        return use
+
+    async def release(self, caller: Caller, key: str) -> None:
+        """Forget a key whose request made no response."""
+        await self._store.delete(caller, [Key(IDEMPOTENCY, key)])
+
+    async def _write(self, caller: Caller, key: str, use: KeyUse, expect: Etag) -> None:
+        value = dump_value(IDEMPOTENCY, asdict(use))
+        await self._store.write(caller, [Write(Key(IDEMPOTENCY, key), value, expect, KEPT_SECONDS)])
