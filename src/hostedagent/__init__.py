@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hostedagent.agents.source import AgentFactory
     from hostedagent.conversation.history.foundry_provider import FoundryHistoryProvider
     from hostedagent.engine.hooks import Hooks
-    from hostedagent.errors import ConfigurationError, HostError, RequestError
+    from hostedagent.errors import ConfigurationError, EffectUncertain, HostError, RequestError
     from hostedagent.host import AgentHost
     from hostedagent.identity import (
         HeaderScopeResolver,
@@ -57,6 +57,7 @@ _HOME = {
     "Cancelled": "hostedagent.outcomes",
     "Completed": "hostedagent.outcomes",
     "ConfigurationError": "hostedagent.errors",
+    "EffectUncertain": "hostedagent.errors",
     "ErrorCode": "hostedagent.outcomes",
     "FoundryHistoryProvider": "hostedagent.conversation.history.foundry_provider",
     "FoundryToolbox": "hostedagent.mcp.toolbox",
@@ -95,6 +96,7 @@ __all__ = [
     "Cancelled",
     "Completed",
     "ConfigurationError",
+    "EffectUncertain",
     "ErrorCode",
     "Failed",
     "FoundryHistoryProvider",

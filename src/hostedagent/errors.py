@@ -2,6 +2,7 @@
 
     HostError
     ├── ConfigurationError       the host is built or started wrong; never reaches a caller
+    ├── EffectUncertain          for tools: an effect began in a process that ended
     └── RequestError             the caller can mend it; refused before the first byte
         ├── InvalidRequest       400  a value is malformed, out of range or contradicts another
         ├── UnsupportedOption    400  a field that this host does not allow callers to set
@@ -45,6 +46,10 @@ class HostError(Exception):
 
 class ConfigurationError(HostError):
     """The host was built or started with values that cannot work together; the message says which and what to do."""
+
+
+class EffectUncertain(HostError):
+    """A side effect began in a process that ended, so that nobody knows whether it happened."""
 
 
 class RequestError(HostError):

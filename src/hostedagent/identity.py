@@ -187,6 +187,7 @@ class RequestContext:
         turn: The `TurnRequest`, once a turn runs.
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.
+        effects: The `Effects` of the host, once a turn runs.
         log_ids: Ids that the records of this package carry.
         is_request: Whether there is a request; the lifespan of the app, and what it starts, has none.
         store_failed: Whether the response store was not available for it.
@@ -196,6 +197,7 @@ class RequestContext:
     turn: object = None
     resources: object = None
     hosted_history: object = None
+    effects: object = None
     log_ids: Mapping[str, str] | None = None
     is_request: bool = True
     store_failed: bool = False

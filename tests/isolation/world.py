@@ -16,10 +16,12 @@ from hostedagent import (
     Stores,
     foundry_stores,
     memory_stores,
+    postgres_stores,
     sqlite_stores,
 )
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, Reply, serve
+from tests.postgres.server import postgres_dsn, schema
 
 SECRET = "tulip"
 OWNER = "ann"
@@ -60,7 +62,7 @@ IDENTITIES = (
     Identity("Easy Auth, platform headers forged", _forged, EASY_AUTH),
 )
 
-STORES = ("memory", "sqlite", "foundry")
+STORES = ("memory", "sqlite", "postgres", "foundry")
 
 
 @asynccontextmanager
@@ -72,6 +74,9 @@ async def opening(kind: str, folder: Path) -> AsyncGenerator[OpenStores]:
             yield lambda: foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential)
     elif kind == "sqlite":
         yield lambda: sqlite_stores(folder / "state.db")
+    elif kind == "postgres":
+        with schema() as name:
+            yield lambda: postgres_stores(postgres_dsn(), schema=name, pool_size=2)
     else:
         stores = memory_stores()
         yield lambda: stores

@@ -11,13 +11,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from agent_framework import Agent
 
-from hostedagent import AgentHost, ConfigurationError, foundry_stores, memory_stores
+from hostedagent import AgentHost, ConfigurationError, foundry_stores, memory_stores, postgres_stores
 from hostedagent.emulator import Emulator
 from hostedagent.errors import Unauthenticated
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 from tests.deploy.bicep.declarations import read
+from tests.postgres.server import postgres_dsn, schema
 from tests.samples.server import ROOT
 
 TENANT, OTHER_TENANT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
@@ -151,3 +153,29 @@ def test_the_deployment_sets_what_the_app_reads_and_switches_authentication_on()
     authentication = next(one for one in read(BICEP, "main.bicep").of_kind("resource") if one.name == "authentication")
     assert "Return401" in repr(authentication.value) and "parent" in repr(authentication.value)
     assert "'samples/self_hosted/agent.py'" in BICEP
+
+
+def test_compose_runs_three_replicas_behind_a_proxy_that_repeats_no_request() -> None:
+    services = yaml.safe_load((ROOT / "samples/self_hosted/compose.yaml").read_text())["services"]
+    assert services["agent"]["deploy"]["replicas"] == 3
+    assert services["agent"]["command"] == ["python", "-m", "samples.self_hosted.replica"]
+    assert services["migrate"]["command"] == ["hostedagent", "migrate"]
+    assert services["migrate"]["environment"]["HOSTEDAGENT_DSN"].endswith("@database:5432/agent")
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    proxy = (ROOT / "samples/self_hosted/nginx.conf").read_text()
+    assert "proxy_next_upstream off;" in proxy and "proxy_buffering off;" in proxy and "agent:8088" in proxy
+
+
+async def test_two_replicas_of_compose_continue_each_other() -> None:
+    from samples.hello.agent import agent
+
+    with schema() as name:
+        one, two = (
+            AgentHost(agent, stores=postgres_stores(postgres_dsn(), schema=name, pool_size=2), driver="starlette")
+            for _ in range(2)
+        )
+        async with serve(one.app) as first, serve(two.app) as second:
+            told = await first.post("/responses", json={"input": "My name is Ada."})
+            asked = {"input": "What is my name?", "previous_response_id": told.json()["id"]}
+            answer = await second.post("/responses", json=asked)
+    assert "Ada" in answer.json()["output"][0]["content"][0]["text"]

@@ -18,6 +18,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import ResponseRepository
+from hostedagent.stores.effects import Effects
 from hostedagent.stores.sessions import Sessions
 
 
@@ -32,6 +33,7 @@ class HostServices:
         responses: Where responses and their items are read.
         sessions: Snapshots, leases and checkpoints.
         approvals: The questions that turns ask.
+        effects: The side effects that run once for each turn.
         run_timeout: Seconds after which an agent that produces nothing has failed.
         consent_origins: Where an agent may send a user for consent; `None` for anywhere.
         hooks: The application's functions.
@@ -44,6 +46,7 @@ class HostServices:
     responses: ResponseRepository
     sessions: Sessions
     approvals: Approvals
+    effects: Effects
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
     own_tools: OwnTools = "mcp_call"

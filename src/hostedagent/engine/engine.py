@@ -213,6 +213,7 @@ class Engine:
         if recovery is None:
             recovery = await self.recoveries.begin(request, continuation, context.body)
         services = self.services
+        context.effects = services.effects
         stop = StopSignals(services.shutdown, continuation.lease)
         commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
         turn = Turn(services, context, stop, commit, recovery)
@@ -252,6 +253,7 @@ class Engine:
         """
         snapshot = await self._continuations.sessions.forget(caller, response_id)
         await self._continuations.approvals.forget(caller, snapshot.approvals)
+        await self.services.effects.delete(caller, response_id)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete a response and everything that belongs to it.

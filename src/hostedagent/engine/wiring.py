@@ -33,6 +33,7 @@ from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, StoreUnavailable
+from hostedagent.stores.effects import Effects
 from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
@@ -162,7 +163,7 @@ def wire(
     if options.resilient_background:
         store.journaled = recoveries
     engine = Engine(
-        _services(source, continuations, store, options, hooks or Hooks()),
+        _services(source, continuations, store, options, hooks or Hooks(), Effects(state)),
         store=store,
         active=active,
         continuations=continuations,
@@ -175,7 +176,12 @@ def wire(
 
 
 def _services(
-    source: AgentSource, continuations: Continuations, store: ResponseStore, options: HostOptions, hooks: Hooks
+    source: AgentSource,
+    continuations: Continuations,
+    store: ResponseStore,
+    options: HostOptions,
+    hooks: Hooks,
+    effects: Effects,
 ) -> HostServices:
     sessions = continuations.sessions
     history = _HISTORIES[options.history](options.caller, sessions)
@@ -193,6 +199,7 @@ def _services(
         responses=store,
         sessions=sessions,
         approvals=continuations.approvals,
+        effects=effects,
         run_timeout=options.run_timeout,
         consent_origins=options.consent_origins,
         own_tools=options.own_tools,

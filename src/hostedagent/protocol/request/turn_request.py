@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import (
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
     from agent_framework import Content
 
 _LONGEST_ID: Final = 256
+
+
+class EffectRunner(Protocol):
+    """Runs side effects once for each turn."""
+
+    async def once(
+        self,
+        caller: Caller,
+        response_id: str,
+        key: str,
+        perform: Callable[[], Awaitable[Json] | Json],
+        *,
+        repeats: bool = False,
+    ) -> Json:
+        """Run an effect unless the turn has run it, and return its result."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +152,27 @@ class TurnRequest:
     def has_references(self) -> bool:
         """Whether the input names stored items that must be looked up."""
         return any(item.get("type") == "item_reference" for item in self.input)
+
+    async def effect(self, key: str, perform: Callable[[], Awaitable[Json] | Json], *, repeats: bool = False) -> Json:
+        """Run a side effect of a tool once in this turn, also when a crash makes another process continue the turn.
+
+        Args:
+            key: Names the effect within the turn, with whatever tells it from another, such as an order's number.
+            perform: The effect, sync or async. Its result must be JSON; it is stored for the retention.
+            repeats: Whether to run it again where a process ended during it.
+
+        Returns:
+            The result, of this call or of the one that ran it.
+
+        Raises:
+            EffectUncertain: A process ended while it ran, so that it may or may not have happened.
+            LookupError: Called outside a turn.
+        """
+        context = current_context()
+        if context is None or context.effects is None:
+            raise LookupError("There is no turn: effect() works inside the agent, its middleware and its tools.")
+        effects = cast("EffectRunner", context.effects)
+        return await effects.once(self.caller, self.response_id, key, perform, repeats=repeats)
 
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this request must carry."""

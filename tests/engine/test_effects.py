@@ -1,0 +1,149 @@
+"""`current_turn().effect`: a tool's side effect happens once in a turn, whatever process continues it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from agent_framework import Agent, tool
+
+from hostedagent import AgentHost, EffectUncertain, current_turn, memory_stores
+from hostedagent.identity import Caller, Scope
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import Key, Store, StoreUnavailable
+from hostedagent.stores.effects import EFFECTS, Effects
+from hostedagent.stores.memory import MemoryStore
+from hostedagent.testing import Gate, OfflineChatClient, serve
+
+ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
+R = "caresp_1"
+
+
+class Charges:
+    """Something outside that counts what was done to it."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.many = 0
+        self._failures = failures
+
+    async def charge(self) -> Json:
+        await asyncio.sleep(0)
+        if self._failures:
+            self._failures -= 1
+            raise RuntimeError("declined")
+        self.many += 1
+        return {"receipt": self.many}
+
+
+@pytest.fixture
+def store() -> Store:
+    return MemoryStore()
+
+
+@pytest.fixture
+def charges() -> Charges:
+    return Charges()
+
+
+async def test_an_effect_runs_once_and_its_result_comes_back_in_every_process(store: Store, charges: Charges) -> None:
+    results = [await Effects(store).once(ADA, R, "charge", charges.charge) for _ in range(3)]
+    assert (results, charges.many) == ([{"receipt": 1}] * 3, 1)
+
+
+async def test_calls_at_the_same_time_run_an_effect_once(store: Store, charges: Charges) -> None:
+    effects = Effects(store)
+    results = await asyncio.gather(*(effects.once(ADA, R, "charge", charges.charge) for _ in range(20)))
+    assert (results, charges.many) == ([{"receipt": 1}] * 20, 1)
+
+
+async def test_other_keys_turns_and_callers_are_other_effects(store: Store, charges: Charges) -> None:
+    effects = Effects(store)
+    places = [(ADA, R, "a"), (ADA, R, "b"), (ADA, "caresp_2", "a"), (BOB, R, "a")]
+    results = await asyncio.gather(*(effects.once(*place, charges.charge) for place in places * 2))
+    assert charges.many == 4
+    assert results[:4] == results[4:]
+
+
+async def test_a_plain_function_and_a_result_of_nothing_are_effects_too(store: Store) -> None:
+    done: list[int] = []
+    for _ in range(2):
+        assert await Effects(store).once(ADA, R, "note", lambda: done.append(1)) is None
+    assert done == [1]
+
+
+async def test_an_effect_that_raised_has_not_happened_and_may_be_tried_again(store: Store) -> None:
+    charges = Charges(failures=1)
+    with pytest.raises(RuntimeError, match="declined"):
+        await Effects(store).once(ADA, R, "charge", charges.charge)
+    assert await Effects(store).once(ADA, R, "charge", charges.charge) == {"receipt": 1}
+
+
+async def begun_and_cut_off(store: Store) -> None:
+    """Let a process end during the effect."""
+    gate, begun = Gate(), asyncio.Event()
+
+    async def hang() -> Json:
+        begun.set()
+        await gate.wait()
+        return None
+
+    task = asyncio.ensure_future(Effects(store).once(ADA, R, "charge", hang))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def test_an_effect_during_which_a_process_ended_is_uncertain(store: Store, charges: Charges) -> None:
+    await begun_and_cut_off(store)
+    with pytest.raises(EffectUncertain, match="'charge'"):
+        await Effects(store).once(ADA, R, "charge", charges.charge)
+    assert charges.many == 0
+
+
+async def test_an_uncertain_effect_is_repeated_where_that_does_no_harm(store: Store, charges: Charges) -> None:
+    await begun_and_cut_off(store)
+    for _ in range(2):
+        assert await Effects(store).once(ADA, R, "charge", charges.charge, repeats=True) == {"receipt": 1}
+
+
+async def test_an_effect_that_cannot_be_noted_does_not_run(charges: Charges) -> None:
+    class Away(MemoryStore):
+        async def write(self, caller: Caller, writes: object) -> list[str]:
+            raise StoreUnavailable("away")
+
+    with pytest.raises(StoreUnavailable):
+        await Effects(Away()).once(ADA, R, "charge", charges.charge)
+    assert charges.many == 0
+
+
+async def test_a_result_that_cannot_be_stored_is_named(store: Store) -> None:
+    with pytest.raises(TypeError, match="'charge' has run"):
+        await Effects(store).once(ADA, R, "charge", object)
+
+
+async def test_outside_a_turn_there_are_no_effects() -> None:
+    with pytest.raises(LookupError):
+        await current_turn().effect("charge", lambda: None)
+
+
+async def test_a_tool_runs_its_effect_once_and_deleting_the_response_erases_the_result() -> None:
+    stores, charges = memory_stores(), Charges()
+
+    @tool
+    async def get_weather(city: str) -> str:
+        """Get the weather in a city."""
+        for _ in range(2):
+            receipt = await current_turn().effect(f"charge {city}", charges.charge)
+        return str(receipt)
+
+    agent = Agent(OfflineChatClient(), name="offline", tools=[get_weather])
+    async with serve(AgentHost(agent, stores=stores).app) as client:
+        reply = await client.post("/responses", json={"input": "What is the weather in Oslo?"})
+        key = Key(EFFECTS, reply.json()["id"])
+        before = await stores.state.read(Caller(), [key])
+        await client.delete(f"/responses/{key.name}")
+        after = await stores.state.read(Caller(), [key])
+
+    assert charges.many == 1
+    assert before[0] is not None and b"receipt" in before[0].value
+    assert after == [None]

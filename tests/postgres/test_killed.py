@@ -1,0 +1,65 @@
+"""A process that is killed blocks no conversation: its lock is free at once, and so is what it held."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from hostedagent.errors import Conflict
+from hostedagent.identity import Caller
+from hostedagent.stores.factory import postgres_stores
+from hostedagent.stores.leases import Leases
+from tests.postgres.server import postgres_dsn, schema
+
+HOLDER = """
+import asyncio, sys
+from hostedagent.identity import Caller
+from hostedagent.stores.factory import postgres_stores
+from hostedagent.stores.leases import Leases
+
+async def hold():
+    stores = postgres_stores(sys.argv[1], schema=sys.argv[2])
+    await Leases(stores.state, stores.terms).acquire(Caller(), "c")
+    print("held", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(hold())
+"""
+
+AT_MOST = 2.0
+"""Seconds, on a machine that runs other tests at the same time."""
+
+
+async def test_a_conversation_of_a_killed_process_is_free_at_once() -> None:
+    with schema() as name:
+        stores = postgres_stores(postgres_dsn(), schema=name)
+        await stores.aopen()
+        leases = Leases(stores.state, stores.terms)
+        holder = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", HOLDER, postgres_dsn(), name, stdout=asyncio.subprocess.PIPE
+        )
+        assert holder.stdout is not None
+        try:
+            async with asyncio.timeout(60):
+                assert await holder.stdout.readline() == b"held\n"
+            refused = await taken(leases)
+            holder.kill()
+            began = time.monotonic()
+            async with asyncio.timeout(30):
+                while not await taken(leases):  # noqa: ASYNC110 - there is no event for a death
+                    await asyncio.sleep(0)
+            took = time.monotonic() - began
+        finally:
+            await holder.wait()
+            await stores.aclose()
+    assert not refused
+    assert took < AT_MOST
+
+
+async def taken(leases: Leases) -> bool:
+    try:
+        await leases.acquire(Caller(), "c")
+    except Conflict:
+        return False
+    return True
