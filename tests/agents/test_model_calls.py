@@ -78,6 +78,15 @@ def test_a_model_call_without_its_end_is_cut(updates: list[AgentResponseUpdate])
     assert seen(updates).is_cut
 
 
+def test_a_run_that_says_nothing_is_cut_where_an_answer_was_expected() -> None:
+    calls = ModelCalls()
+    assert not calls.is_cut
+    calls.is_expected = True
+    assert calls.is_cut
+    calls.see(update())
+    assert not calls.is_cut
+
+
 @pytest.mark.parametrize("made", ["function_result", "function_approval_request"])
 def test_nothing_follows_what_the_loop_makes_of_half_an_answer(made: Any) -> None:
     call = Content.from_function_call("c", "f", arguments="{}", id="c")

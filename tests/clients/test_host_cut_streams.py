@@ -71,9 +71,10 @@ async def test_half_a_text_fails_the_turn_and_no_later_prompt_has_it(connect: An
 
 
 @every_client
-async def test_an_answer_of_nothing_fails_the_turn(connect: Any) -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["begun", "at once"])
+async def test_an_answer_of_nothing_fails_the_turn(connect: Any, at_once: bool) -> None:
     async with hosting(connect) as host:
-        host.script(turn(end=Closed()))
+        host.script(turn(end=Closed(at_once)))
         [end] = outline(await host.ask("Hi"))
 
         assert end.startswith(CUT)

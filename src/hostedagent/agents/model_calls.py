@@ -33,10 +33,13 @@ class ModelCalls:
 
     Attributes:
         cut_at: What the function loop made of an answer that was cut off; it must not come out.
+        is_expected: Whether the run must ask a service that is known, so that saying nothing at all is no answer.
     """
 
     def __init__(self) -> None:
         self.cut_at: AgentResponseUpdate | None = None
+        self.is_expected = False
+        self._is_silent = True
         self._open: set[str | None] = set()
         self._ended: dict[str | None, str | None] = {}
         self._arguments: dict[str, Arguments] = {}
@@ -46,7 +49,7 @@ class ModelCalls:
     @property
     def is_cut(self) -> bool:
         """Whether a model call has begun and not come to its end. To be asked when the run has ended."""
-        return self.cut_at is not None or bool(self._open)
+        return self.cut_at is not None or bool(self._open) or (self.is_expected and self._is_silent)
 
     def see(self, update: AgentResponseUpdate) -> bool:
         """Inspect one update as it comes from the run; nearly all have no effect.
@@ -54,6 +57,7 @@ class ModelCalls:
         Returns:
             Whether it shows that an answer was cut off, so that nothing may follow.
         """
+        self._is_silent = False
         author = update.author_name or update.agent_id
         for content in update.contents:
             if content.type == "function_call":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.errors import foreign_attribute, provider_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome
+from hostedagent.protocol.wire import wire_text
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
@@ -52,7 +53,7 @@ class Ending:
     def _see_model(self, update: AgentResponseUpdate) -> None:
         model = foreign_attribute(update.raw_representation, "model")
         if isinstance(model, str) and model:
-            self.model = model
+            self.model = wire_text(model)
 
     def outcome(self) -> Outcome:
         """The outcome of a run that came to its end without raising."""

@@ -231,7 +231,7 @@ class Upstream:
     ) -> None:
         headers = {"content-type": "text/event-stream; charset=utf-8", "transfer-encoding": "chunked"}
         writer.write(_head(200, headers))
-        for event in events:
+        for event in () if turn.end == Closed(at_once=True) else events:
             if not isinstance(event, Gate):
                 await _send_chunk(writer, provider.frame(event))
             elif not await _passes(event, gone):

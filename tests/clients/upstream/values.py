@@ -304,7 +304,9 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The service closes a stream in good order before its end; the last part stays open."""
+    """The service closes a stream in good order before its end; the last part stays open. `at_once`: without a word."""
+
+    at_once: bool = False
 
 
 End = Completed | Incomplete | Failed | StreamError | Dropped | Closed
