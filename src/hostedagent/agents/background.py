@@ -106,6 +106,7 @@ class BackgroundRun:
 
     async def _updates(self) -> AsyncGenerator[AgentResponseUpdate]:
         """What one attempt says that was not said before."""
+        self._calls.restart()
         stream = await self._attempt(self._token)
         try:
             async for update in stream:

@@ -71,6 +71,11 @@ class ModelCalls:
             self._open.add(author)
         return False
 
+    def restart(self) -> None:
+        """The service says everything again, from its first event."""
+        for seen in (self._open, self._ended, self._arguments, self._authors, self._latest):
+            seen.clear()
+
     def refusal_of(self, call_id: str) -> str | None:
         """Why a call must not be run: `"cut"` with its answer, or `"half"` by itself; `None` for one that may."""
         if call_id in self._authors and self._authors[call_id] in self._open:
