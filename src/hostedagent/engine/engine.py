@@ -180,8 +180,9 @@ class Engine:
     async def abandon(self, context: TurnContext) -> None:
         """Give back what an accepted request took, unless its turn has begun; its reader is gone."""
         context.flow.end()
-        if context.on_over is not None:
-            context.on_over()
+        on_over, context.on_over = context.on_over, None  # Timers keep the context for a while: not the turn too.
+        if on_over is not None:
+            on_over()
         try:
             await self._continuations.abandon(context.continuation, context.caller)
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextvars import Context
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -62,7 +63,8 @@ class Abandonment:
             self._check_later()
 
     def _check_later(self) -> None:
-        self._next_check = self._loop.call_later(self._patience, self._check)
+        # The loop keeps cancelled timers for a while, and each its context: it must not keep the request.
+        self._next_check = self._loop.call_later(self._patience, self._check, context=Context())
 
     def _check(self) -> None:
         stands = self._loop.time() - self._stands_since if self._stands_since is not None else 0.0

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Final
 
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
@@ -24,6 +25,10 @@ REPLAY_SECONDS: Final = 600.0
 """How long the SDK lets a background response's events be read again."""
 
 
+MAX_OPEN_FILES: Final = 64
+"""How many ended background streams stay readable where the SDK has them on disk: it holds one open file for each."""
+
+
 class EventBuffers:
     """Lets go of the event buffers that the SDK keeps for ever, once nobody may read them again.
 
@@ -35,7 +40,7 @@ class EventBuffers:
 
     def __init__(self, *, are_on_disk: bool = False) -> None:
         self._are_on_disk = are_on_disk
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find(self, response_id: str, store: ResponseStore, caller: Caller) -> None:
@@ -70,13 +75,17 @@ class EventBuffers:
         """Delete the buffer of a background response when its replay window is over."""
 
         def due() -> None:
-            self._timers.discard(timer)
+            self._timers.pop(timer, None)
             task = asyncio.get_running_loop().create_task(self.release(response_id, user))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
         timer = asyncio.get_running_loop().call_later(delay, due)
-        self._timers.add(timer)
+        self._timers[timer] = due
+        while self._are_on_disk and len(self._timers) > MAX_OPEN_FILES:
+            oldest, release_now = next(iter(self._timers.items()))
+            oldest.cancel()
+            release_now()
 
     def close(self) -> None:
         """Forget what was to be released later: the process ends."""
