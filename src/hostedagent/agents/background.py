@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from hostedagent.agents.deduplication import Told
@@ -20,6 +20,7 @@ from hostedagent.agents.pump import close_stream
 from hostedagent.errors import foreign_attribute
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.values import fields_of
 from hostedagent.stores.tokens import ContinuationTokens, Place, Token
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ PAUSE_SECONDS: Final = 0.5
 
 def works_in_background(agent: object) -> bool:
     """Whether the agent's maker asked the model's service to work in the background."""
-    options = getattr(agent, "default_options", None)
-    return isinstance(options, Mapping) and cast("Mapping[str, object]", options).get("background") is True
+    return fields_of(getattr(agent, "default_options", None)).get("background") is True
 
 
 class BackgroundRun:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from hostedagent.protocol.content.own_calls import is_own_call
 from hostedagent.protocol.types import Item
+from hostedagent.protocol.values import rows_of
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, Content
@@ -83,5 +84,5 @@ def _item_id(update: AgentResponseUpdate) -> str | None:
 
 
 def _text(item: Item) -> str:
-    parts = [*cast("Sequence[Item]", item.get("summary") or ()), *cast("Sequence[Item]", item.get("content") or ())]
+    parts = [*rows_of(item.get("summary")), *rows_of(item.get("content"))]
     return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)

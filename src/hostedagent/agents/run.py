@@ -17,6 +17,7 @@ from hostedagent.protocol.content import ToolRoles
 from hostedagent.protocol.request.options import client_options
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import fields_of, rows_of
 
 if TYPE_CHECKING:
     from agent_framework import (
@@ -126,13 +127,13 @@ def approval_tools(agent: object) -> frozenset[str]:
 def asking_tools(agent: object) -> Container[str]:
     """The names of the tools that ask for approval, also of those that context providers bring to a run."""
     names = approval_tools(agent)
-    asks = [row.asks_first for row in cast("Sequence[Any]", _providers(agent)) if hasattr(row, "asks_first")]
+    asks = [row.asks_first for row in _providers(agent) if hasattr(row, "asks_first")]
     return _AskingTools(names, asks) if asks else names
 
 
 def tool_roles(agent: object, request: TurnRequest) -> ToolRoles:
     """Who runs which tool in a turn."""
-    servers = cast("Sequence[object]", getattr(agent, "mcp_tools", None) or ())
+    servers = rows_of(getattr(agent, "mcp_tools", None))
     tools = [*_tools(agent), *(tool for server in servers for tool in _functions(server))]
     names = {getattr(tool, "name", None): getattr(tool, "declaration_only", None) for tool in tools}
     callers = request.options.tools.names | {name for name, is_declared in names.items() if is_declared}
@@ -141,8 +142,7 @@ def tool_roles(agent: object, request: TurnRequest) -> ToolRoles:
 
 
 def _functions(server: object) -> Sequence[object]:
-    functions = getattr(server, "functions", None)
-    return cast("Sequence[object]", functions) if isinstance(functions, list | tuple) else ()
+    return rows_of(getattr(server, "functions", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +165,11 @@ def _tools(agent: object) -> Sequence[object]:
     return [*own_tools(agent), *(tool for inner in inner_agents(agent) for tool in _tools(inner))]
 
 
-def _providers(agent: object) -> Sequence[object]:
-    own = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
-    return [*own, *(row for inner in inner_agents(agent) for row in _providers(inner))]
+def _providers(agent: object) -> Sequence[Any]:
+    return [
+        *rows_of(getattr(agent, "context_providers", None)),
+        *(row for inner in inner_agents(agent) for row in _providers(inner)),
+    ]
 
 
 def inner_agents(agent: object) -> Sequence[object]:
@@ -175,21 +177,19 @@ def inner_agents(agent: object) -> Sequence[object]:
     executors = getattr(getattr(agent, "workflow", None), "get_executors_list", None)
     if not callable(executors):
         return ()
-    rows = cast("Sequence[object]", executors())
+    rows = rows_of(executors())
     # An executor holds an agent, or, like an agent of a workflow, a workflow.
     return [getattr(row, "agent", row) for row in rows if hasattr(row, "agent") or hasattr(row, "workflow")]
 
 
 def default_option(agent: object, name: str) -> object:
     """A chat option that the developer set on the agent; `None` when it is not set."""
-    options = getattr(agent, "default_options", None)
-    return cast("Mapping[str, object]", options).get(name) if isinstance(options, Mapping) else None
+    return fields_of(getattr(agent, "default_options", None)).get(name)
 
 
 def own_tools(agent: object) -> Sequence[object]:
     """The tools that the agent itself declares, without those of agents inside it."""
-    tools = default_option(agent, "tools")
-    return cast("Sequence[object]", tools) if isinstance(tools, list | tuple) else ()
+    return rows_of(default_option(agent, "tools"))
 
 
 def _guarded(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 from agent_framework import FunctionInvocationContext, HistoryProvider, InMemoryHistoryProvider
 
 from hostedagent.agents.run import own_tools
+from hostedagent.protocol.values import rows_of
 
 
 def reads_session(agent: object) -> bool:
@@ -71,7 +72,7 @@ def _alternatives(kind: object) -> Sequence[object]:
 
 def history_providers(agent: object) -> list[HistoryProvider]:
     """The providers that load history into the agent's runs."""
-    providers = cast("Sequence[object]", getattr(agent, "context_providers", None) or ())
+    providers = rows_of(getattr(agent, "context_providers", None))
     return [row for row in providers if isinstance(row, HistoryProvider) and row.load_messages]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agent_framework import AgentSession, Content
 
 from hostedagent.agents.run import inner_agents
+from hostedagent.protocol.values import rows_of
 
 if TYPE_CHECKING:
     from agent_framework import ToolApprovalMiddleware
@@ -50,10 +51,9 @@ def deferred_questions(agent: object, session: AgentSession | None) -> Sequence[
 
 
 def _middleware(agent: object) -> ToolApprovalMiddleware | None:
-    rows = cast("object", getattr(agent, "middleware", None))
-    if not isinstance(rows, Sequence) or not rows:
+    if not (rows := rows_of(getattr(agent, "middleware", None))):
         return None
     from agent_framework import ToolApprovalMiddleware
 
-    found = (row for row in cast("Sequence[object]", rows) if isinstance(row, ToolApprovalMiddleware))
+    found = (row for row in rows if isinstance(row, ToolApprovalMiddleware))
     return next(found, None)

@@ -8,6 +8,7 @@ from typing import Final, TypeGuard, cast
 from agent_framework import UsageDetails, add_usage_details
 
 from hostedagent.protocol.types import CountUsage, Json
+from hostedagent.protocol.values import fields_of
 
 _COUNTED_APART: Final = ("anthropic.cache_read_input_tokens", "anthropic.cache_creation_input_tokens")
 """Input that Anthropic does not count as input; the protocol does."""
@@ -76,5 +77,5 @@ def _sum(before: Json, now: Json) -> Json:
     """Two counts as one."""
     return {
         name: _sum(before[name], value) if isinstance(value, dict) else before[name] + value
-        for name, value in cast("dict[str, Json]", now).items()
+        for name, value in fields_of(now).items()
     }

@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 
 from agent_framework import AgentResponse, AgentResponseUpdate, Content, Message
 from pydantic import BaseModel
@@ -20,11 +20,14 @@ from pydantic import BaseModel
 from hostedagent.agents.checkpoints import LastCheckpoint
 from hostedagent.agents.workflow_types import answer_schema, describe
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import is_mapping, rows_of
 from hostedagent.protocol.wire import wire_json
 from hostedagent.stores.checkpoints import OpenRequest
 
 if TYPE_CHECKING:
     from agent_framework import Workflow, WorkflowEvent
+
+T = TypeVar("T")
 
 _OUTPUTS: Final = ("output", "intermediate", "data")
 _PLAIN_REQUEST: Final = "request_info"
@@ -145,8 +148,8 @@ class Updates:
                     yield AgentResponseUpdate(contents=[usage], role="assistant", author_name=executor_id)
             case Message():
                 yield _said(data, executor_id)
-            case list() if data and all(isinstance(row, Message) for row in cast("list[object]", data)):
-                for message in cast("list[Message]", data):
+            case _ if messages := _all(Message, data):
+                for message in messages:
                     yield _said(message, executor_id)
             case _:
                 if contents := _contents(data):
@@ -172,10 +175,17 @@ def _said(message: Message, executor_id: str | None) -> AgentResponseUpdate:
 def _contents(data: object) -> list[Content]:
     if isinstance(data, Content):
         return [data]
-    if isinstance(data, list) and data and all(isinstance(row, Content) for row in cast("list[object]", data)):
-        return cast("list[Content]", data)
-    text = as_text(cast("object", data))
+    if contents := _all(Content, data):
+        return contents
+    text = as_text(data)
     return [Content.from_text(text)] if text and data is not None else []
+
+
+def _all(kind: type[T], data: object) -> list[T]:
+    """The rows of a list, when each is of one kind; otherwise none."""
+    rows = rows_of(data)
+    found = [row for row in rows if isinstance(row, kind)]
+    return found if len(found) == len(rows) else []
 
 
 def as_text(data: object) -> str:
@@ -192,8 +202,8 @@ def _plain(value: object) -> Json:
             return cast("Message | AgentResponse[Any]", value).text  # The rest is not for callers.
         case _ if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
             return to_dict()
-        case Mapping():
-            return {str(key): _plain(row) for key, row in cast("Mapping[object, object]", value).items()}
+        case _ if is_mapping(value):
+            return {str(key): _plain(row) for key, row in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_plain(row) for row in cast("Sequence[object]", value)]
         case _ if is_dataclass(value) and not isinstance(value, type):

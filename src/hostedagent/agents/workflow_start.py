@@ -8,7 +8,7 @@ pydantic model or another type from a text that is JSON.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import UnionType
 from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
@@ -18,6 +18,7 @@ from hostedagent.agents.workflow_types import answer_schema, coerce
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import rows_of
 
 MESSAGES: Final = list[Message]
 """The start type of a workflow that takes a transcript."""
@@ -95,8 +96,7 @@ def _texts(item: Item) -> list[str]:
     content: Json = item.get("content")
     if isinstance(content, str):
         return [content]
-    parts = cast("Sequence[Mapping[str, Json]]", content if isinstance(content, list) else ())
-    return [part["text"] for part in parts if isinstance(part.get("text"), str)]
+    return [part["text"] for part in rows_of(content) if isinstance(part.get("text"), str)]
 
 
 def _wanted(kind: Any) -> str:

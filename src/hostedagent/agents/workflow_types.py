@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
@@ -26,6 +25,7 @@ from pydantic_core import from_json
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import is_array, is_mapping, rows_of
 
 TEXTS: Final = (str, Message, Content, list[Message])
 """The types of answers for which a plain text will do."""
@@ -46,15 +46,14 @@ def describe(kind: Any) -> Json:
 
 def resolve(description: Json) -> Any:
     """The type that was described; `None` when this process does not know it."""
-    if not isinstance(description, Mapping):
+    if not is_mapping(description):
         return None
-    row = cast("Mapping[str, Json]", description)
-    arguments = [resolve(argument) for argument in row.get("of", ())]
+    arguments = [resolve(argument) for argument in description.get("of", ())]
     if None in arguments:
         return None
-    if row["type"] == "typing:Union":
+    if description["type"] == "typing:Union":
         return Union[tuple(arguments)]  # noqa: UP007
-    module, _, name = str(row["type"]).partition(":")
+    module, _, name = str(description["type"]).partition(":")
     found: object = sys.modules.get(module)
     for step in name.split("."):
         found = getattr(found, step, None)
@@ -86,10 +85,10 @@ def coerce(kind: Any, output: Json, param: str) -> Any:
     text = _text(output, param)
     if kind in (str, Message, Content):
         return _shaped(kind, text, param)
-    value: object = _json(text)
-    if kind == list[Message] and not isinstance(value, list):
+    value = _json(text)
+    if kind == list[Message] and not is_array(value):
         value = [text]
-    return cast("Json", value) if kind is None else _shaped(kind, cast("Json", value), param)
+    return value if kind is None else _shaped(kind, value, param)
 
 
 def _json(text: str) -> Any:
@@ -102,7 +101,7 @@ def _json(text: str) -> Any:
 def _text(output: Json, param: str) -> str:
     if isinstance(output, str):
         return output
-    parts = cast("list[Mapping[str, Json]]", output) if isinstance(output, list) else []
+    parts = rows_of(output)
     if not parts or any(not isinstance(part.get("text"), str) for part in parts):
         raise InvalidRequest(f"{param} must be a text, or parts with text.", param=param)
     return "".join(part["text"] for part in parts)

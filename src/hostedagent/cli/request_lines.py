@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hostedagent.protocol.sse import FrameReader
+from hostedagent.protocol.values import fields_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,11 +77,11 @@ class _Seen:
         try:
             if self.is_stream:
                 events = [json.loads(frame.data) for frame in FrameReader().feed(bytes(self.body)) if frame.data]
-                return cast("Mapping[str, Any]", events[-1]["response"]) if events else {}
+                return fields_of(events[-1]["response"]) if events else {}
             body: object = json.loads(self.body)
         except (ValueError, KeyError, TypeError):
             return {}
-        return cast("Mapping[str, Any]", body) if isinstance(body, dict) else {}
+        return fields_of(body)
 
 
 def line(method: str, path: str, status: int, seconds: float, response: Mapping[str, Any]) -> str:
@@ -94,7 +95,7 @@ def line(method: str, path: str, status: int, seconds: float, response: Mapping[
     if response.get("object") == "response":
         words += [str(response["status"])] if response.get("status") != "completed" else []
         words += [str(response["model"])] if response.get("model") else []
-        usage = cast("Mapping[str, Any]", response.get("usage") or {})
+        usage = fields_of(response.get("usage"))
         if usage:
             words.append(f"{usage.get('input_tokens', 0)} + {usage.get('output_tokens', 0)} tokens")
     return "  ".join(words)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from hostedagent.agents.workflow_types import TEXTS, coerce, resolve
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Item
+from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.stores.approvals import Answer
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 
@@ -89,7 +90,7 @@ def is_question(item: Item) -> bool:
         arguments = json.loads(item["arguments"])
     except ValueError:
         return False
-    return isinstance(arguments, dict) and set(cast("Item", arguments)) == {"request", "response_schema"}
+    return set(fields_of(arguments)) == {"request", "response_schema"}
 
 
 def _response(request: OpenRequest, item: Item, param: str, reader: ItemReader) -> Any:
@@ -112,7 +113,7 @@ def _plain_answer(
 def _text(content: Any, param: str) -> str:
     if isinstance(content, str):
         return content
-    parts = cast("Sequence[Item]", content)
+    parts = rows_of(content)
     if any(not isinstance(part.get("text"), str) for part in parts):
         raise InvalidRequest(f"{param}: the workflow waits for a text.", param=param)
     return "".join(part["text"] for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from hostedagent.embed.state import AgentRunArgs
 from hostedagent.errors import RequestError
@@ -13,6 +13,7 @@ from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import to_messages
+from hostedagent.protocol.values import is_mapping
 
 if TYPE_CHECKING:
     from agent_framework import Message
@@ -62,8 +63,8 @@ def responses_session_id(body: Mapping[str, Any]) -> tuple[str, bool] | tuple[No
     if len(found) > 1:
         raise ValueError(f"{' and '.join(found)} exclude each other: send one of them.")
     for name, value in found.items():
-        if isinstance(value, Mapping):
-            value = cast("Mapping[str, Any]", value).get("id")
+        if is_mapping(value):
+            value = value.get("id")
         if not isinstance(value, str) or not value:
             raise ValueError(f"{name} must be a non-empty id, not {value!r}.")
         return value, name != "previous_response_id"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar, cast
 
+from hostedagent.protocol.values import is_array, is_object
+
 from .refusal import bad_request
 
 JsonObject: TypeAlias = dict[str, object]
@@ -41,9 +43,9 @@ def parse_object(raw: bytes) -> JsonObject:
 
 def as_object(value: object, param: str) -> JsonObject:
     """Take a value that must be a JSON object."""
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise bad_request(f"{param} must be a JSON object.", param)
-    return cast(JsonObject, value)
+    return value
 
 
 def as_objects(value: object, param: str) -> list[JsonObject]:
@@ -143,6 +145,6 @@ def envelope(data: Sequence[JsonObject], *, has_more: bool) -> JsonObject:
 def _as_list(value: object, param: str) -> list[object]:
     if value is None:
         return []
-    if not isinstance(value, list):
+    if not is_array(value):
         raise bad_request(f"{param} must be an array.", param)
-    return cast("list[object]", value)
+    return value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.protocol.values import rows_of
 
 _PRIVATE: Final = "internal_metadata"
 """What an item carries for the host alone; the SDK takes it off what it sends itself."""
@@ -33,7 +34,7 @@ class PartialOutput:
 
     def output(self) -> list[Item]:
         """The items that are done, and those that are not: of a message the text so far."""
-        done = cast("Sequence[Item | None]", self._response["output"])
+        done = rows_of(self._response["output"])
         items = {index: item for index, item in enumerate(done) if item is not None}
         items |= {index: self._with_text(index) for index in self._open}
         return [{key: value for key, value in items[index].items() if key != _PRIVATE} for index in sorted(items)]

@@ -8,10 +8,10 @@ a turn up again by itself, and reads its response first; that is where the scope
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from hostedagent.agents.pump import Pump, Work
 from hostedagent.agents.usage import UsageCount
@@ -24,7 +24,8 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.stream.response import ResponseBuilder
-from hostedagent.protocol.types import Event, Item, Json, MutableItem
+from hostedagent.protocol.types import Event, Json, MutableItem
+from hostedagent.protocol.values import rows_of
 from hostedagent.stores.base import StoreConflict
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
@@ -179,7 +180,7 @@ class Recovery:
             is_first = before is not None and before.checkpoint.response_id.endswith(":0")
             key = f"{self.response_id}:{1 if is_first else 0}"
             saved = await self.sessions.checkpoints.save(self.caller, key, data)
-            said = tuple(item["id"] for item in cast("list[Item]", so_far["output"]))
+            said = tuple(item["id"] for item in so_far["output"])
             self.journal = replace(self.journal, checkpoint=WorkflowState(saved, requests), said=said)
             await self.journals.write(self.caller, self.response_id, self.journal)
             self._checkpoints.append(saved)
@@ -235,7 +236,7 @@ def open_response(request: TurnRequest, recovery: Recovery | None) -> ResponseBu
 
 
 def _so_far(response: Mapping[str, Json], usage: UsageCount) -> dict[str, Json]:
-    output = [item for item in cast("Sequence[Item | None]", response["output"]) if item is not None]
+    output = [item for item in rows_of(response["output"]) if item is not None]
     return {**response, "output": output, "usage": usage.wire()}
 
 

@@ -11,12 +11,13 @@ import sys
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
 from hostedagent.errors import InvalidRequest, error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
 from hostedagent.stores.responses import COUNTED
 from hostedagent.stores.running import DIED, Running
@@ -271,5 +272,4 @@ def _whole(turn: ActiveTurn, response: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:
-    conversation = response.get("conversation")
-    return cast("Mapping[str, str]", conversation).get("id") if isinstance(conversation, Mapping) else None
+    return fields_of(response.get("conversation")).get("id")

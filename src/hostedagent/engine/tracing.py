@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Final, assert_never, cast
+from typing import Final, assert_never
 
 from opentelemetry import trace
 
@@ -87,7 +87,7 @@ class TurnSpan:
             if model is not None:
                 self._span.set_attribute("gen_ai.response.model", model)
             if usage is not None:
-                counts = cast("dict[str, int]", usage)
+                counts = usage
                 self._span.set_attribute("gen_ai.usage.input_tokens", counts["input_tokens"])
                 self._span.set_attribute("gen_ai.usage.output_tokens", counts["output_tokens"])
             if isinstance(outcome, Failed):  # Without its message, which may quote what the caller sent.

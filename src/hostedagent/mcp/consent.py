@@ -25,6 +25,7 @@ from agent_framework import (
 from agent_framework.exceptions import UserInputRequiredException
 
 from hostedagent.errors import foreign_attribute
+from hostedagent.protocol.values import fields_of, objects_of, rows_of
 
 _TOOLBOX_CODES: Final = frozenset({-32006, -32007})
 _URL_ELICITATION: Final = -32042
@@ -40,7 +41,7 @@ def consent_requests(error: BaseException, label: str = "") -> list[Content]:
     """
     for link in _chain(error):
         if isinstance(link, UserInputRequiredException):
-            contents = [row for row in cast("list[object]", link.contents) if isinstance(row, Content)]
+            contents = [row for row in rows_of(link.contents) if isinstance(row, Content)]
             return contents if contents and all(row.type == "oauth_consent_request" for row in contents) else []
         if is_consent_error(link):
             return [consent_request(url, name or label) for url, name in dict.fromkeys(_links(link))]
@@ -105,10 +106,7 @@ def _links(error: BaseException) -> Iterator[tuple[str, str]]:
         yield message.strip(), ""
         return
     for row in _rows(_object_in(message), "errors"):
-        inner = row.get("error")
-        if not isinstance(inner, Mapping):
-            continue
-        said = cast("Mapping[str, object]", inner)
+        said = fields_of(row.get("error"))
         if said.get("code") == "CONSENT_REQUIRED" and isinstance(url := said.get("message"), str):
             name = row.get("name")
             yield url.strip(), name if isinstance(name, str) else ""
@@ -125,10 +123,7 @@ def _object_in(message: str) -> object:
 
 
 def _rows(value: object, name: str) -> list[Mapping[str, object]]:
-    rows = cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None
-    if not isinstance(rows, Sequence) or isinstance(rows, str):
-        return []
-    return [cast("Mapping[str, object]", row) for row in cast("Sequence[object]", rows) if isinstance(row, Mapping)]
+    return objects_of(fields_of(value).get(name))
 
 
 @chat_middleware

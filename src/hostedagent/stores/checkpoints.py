@@ -11,10 +11,11 @@ import binascii
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import Key, Store, Write
 from hostedagent.stores.values import dump_value, read_values
 
@@ -92,7 +93,7 @@ class WorkflowState:
     @classmethod
     def load(cls, value: Mapping[str, Json]) -> WorkflowState:
         """From the stored form."""
-        requests = cast("Mapping[str, dict[str, Json]]", value["requests"])
+        requests = fields_of(value["requests"])
         return cls(
             Checkpoint(**value["checkpoint"]),
             {wire_id: OpenRequest(**request) for wire_id, request in requests.items()},

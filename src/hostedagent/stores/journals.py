@@ -11,11 +11,12 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.types import Event, Json
+from hostedagent.protocol.values import rows_of
 from hostedagent.stores.approvals import Answer, Approval
 from hostedagent.stores.base import Key, Store, StoreTooLarge
 from hostedagent.stores.checkpoints import WorkflowState
@@ -101,14 +102,13 @@ class Journal:
     @classmethod
     def load(cls, value: Mapping[str, Json]) -> Journal:
         """From the stored form."""
-        answers = cast("list[dict[str, Json]]", value["answers"])
-        ended = cast("dict[str, Json] | None", value["ended"])
+        ended = value["ended"]
         return cls(
             Scope(**value["scope"]),
             IsolationKeys(**value["isolation"]),
             bool(value["is_streamed"]),
             value["lease"],
-            tuple(_answer(row) for row in answers),
+            tuple(_answer(row) for row in rows_of(value["answers"])),
             WorkflowState.load(value["checkpoint"]) if value["checkpoint"] is not None else None,
             tuple(value["said"]),
             Ended(ended["response"], Snapshot.load(ended["snapshot"])) if ended is not None else None,

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.stores.base import (
     ABSENT,
     FIRST_PAGE,
@@ -259,7 +260,7 @@ def _record(response: Mapping[str, Json], input_ids: list[str]) -> dict[str, Any
 
 
 def _output(response: Mapping[str, Json]) -> list[Item]:
-    return cast("list[Item]", response.get("output") or [])
+    return list(rows_of(response.get("output")))
 
 
 def _decoded(records: Sequence[Record | None]) -> list[Item | None]:
@@ -300,5 +301,4 @@ def _link_of(record: Mapping[str, Any]) -> _Link:
 
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:
-    conversation = response.get("conversation")
-    return cast("dict[str, str]", conversation).get("id") if isinstance(conversation, dict) else None
+    return fields_of(response.get("conversation")).get("id")

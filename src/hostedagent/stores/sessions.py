@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.conversations import Conversations
@@ -89,7 +90,7 @@ class Snapshot:
     @classmethod
     def load(cls, value: Value) -> Snapshot:
         """From the stored form."""
-        waiting = cast("Mapping[str, dict[str, Json]]", value.get("open") or {})
+        waiting = fields_of(value.get("open"))
         return cls(
             session=value.get("session"),
             approvals=tuple(value.get("approvals") or ()),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from hostedagent.protocol.stream.grammar import EVENTS, TERMINAL_STATUSES, Event, Kind, Rule
+from hostedagent.protocol.values import fields_of, is_mapping, rows_of
 
 UNFINISHED = ("in_progress", "searching", "interpreting", "generating")
 SNAPSHOT_STATUSES = {
@@ -122,9 +123,9 @@ class Grammar:
 
     def _object(self, name: str) -> Mapping[str, Any]:
         value = self._event.get(name)
-        if not isinstance(value, Mapping):
+        if not is_mapping(value):
             self._fail(f"has no object {name!r}")
-        return cast("Mapping[str, Any]", value)
+        return value
 
     def _number(self, name: str) -> int:
         value = self._event.get(name)
@@ -174,8 +175,8 @@ class Grammar:
             still_open = [f"{item.type} {index}" for index, item in enumerate(self._items) if index not in self._done]
             self._check(not still_open, f"comes while items are open: {', '.join(still_open)}")
             self._same("response.output", response.get("output"), [self._done[index] for index in sorted(self._done)])
-        reason = cast("Mapping[str, Any]", response.get("incomplete_details") or {}).get("reason")
-        error = cast("Mapping[str, Any]", response.get("error") or {})
+        reason = fields_of(response.get("incomplete_details")).get("reason")
+        error = fields_of(response.get("error"))
         self._check(status != "incomplete" or bool(reason), "has no incomplete_details.reason")
         self._check(status != "failed" or {"code", "message"} <= set(error), "has no error with a code and a message")
         self._check(status != "completed" or not (reason or error), "is completed, with an error or a reason")
@@ -188,7 +189,7 @@ class Grammar:
         for name in ("input_tokens", "output_tokens", "total_tokens"):
             self._check(_is_count(usage.get(name)), f"has usage.{name} {usage.get(name)!r}, expected a count")
         for name in ("input_tokens_details", "output_tokens_details"):
-            details = cast("Mapping[str, Any]", usage.get(name) or {})
+            details = fields_of(usage.get(name))
             self._check(all(map(_is_count, details.values())), f"has usage.{name} {details!r}, expected counts")
 
     def _item(self, rule: Rule) -> None:
@@ -219,7 +220,7 @@ class Grammar:
             if parts:
                 self._same(f"item.{name}", item.get(name), [part.final for part in parts])
             elif name == "content" and loose:
-                content = cast("list[Mapping[str, Any]]", item.get(name) or [])
+                content = rows_of(item.get(name))
                 found = [part.get("text") for part in content]
                 self._same("the texts of item.content", found, [text.value for text in loose])
             else:
@@ -234,7 +235,7 @@ class Grammar:
                 self._same(f"item.{name}", item.get(name), streamed.value)
         commands = [text.value for (channel, _), text in opened.texts.items() if channel == "command"]
         if commands:
-            action = cast("Mapping[str, Any]", item.get("action") or {})
+            action = fields_of(item.get("action"))
             self._same("item.action.commands", action.get("commands"), commands)
 
     def _finished_steps(self, opened: _Item, item: Mapping[str, Any]) -> None:

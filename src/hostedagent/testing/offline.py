@@ -31,6 +31,7 @@ from agent_framework.observability import ChatTelemetryLayer
 
 from hostedagent.errors import ConfigurationError
 from hostedagent.platform import is_hosted
+from hostedagent.protocol.values import rows_of
 
 from . import rules
 from .gate import Pause, wait_at
@@ -60,7 +61,7 @@ class ModelCall:
     @property
     def tool_names(self) -> list[str]:
         """The names of the tools offered."""
-        return [str(getattr(tool, "name", tool)) for tool in cast("Sequence[object]", self.options.get("tools") or [])]
+        return [str(getattr(tool, "name", tool)) for tool in rows_of(self.options.get("tools"))]
 
     @property
     def transcript(self) -> list[str]:

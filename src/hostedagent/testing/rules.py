@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from agent_framework import FunctionTool, Message
+
+from hostedagent.protocol.values import fields_of, is_mapping, rows_of
 
 Schema = Mapping[str, Any]
 
@@ -64,7 +66,7 @@ def answer(messages: Sequence[Message]) -> str:
 
 def choose_tool(options: Mapping[str, Any], text: str) -> FunctionTool | None:
     """The tool the text is about, if any; `tool_choice` is obeyed."""
-    tools = [tool for tool in cast("Sequence[Any]", options.get("tools") or []) if isinstance(tool, FunctionTool)]
+    tools = [tool for tool in rows_of(options.get("tools")) if isinstance(tool, FunctionTool)]
     mode, forced = _tool_choice(options.get("tool_choice"))
     if mode == "none" or not tools:
         return None
@@ -78,9 +80,8 @@ def choose_tool(options: Mapping[str, Any], text: str) -> FunctionTool | None:
 
 
 def _tool_choice(choice: Any) -> tuple[str, str | None]:
-    if isinstance(choice, Mapping):
-        found = cast("Mapping[str, Any]", choice)
-        return found.get("mode", "auto"), found.get("required_function_name")
+    if is_mapping(choice):
+        return choice.get("mode", "auto"), choice.get("required_function_name")
     return (choice or "auto"), None
 
 
@@ -91,7 +92,7 @@ def _topic(tool: FunctionTool) -> set[str]:
     for name in (tool.name, *properties):
         words.update(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|\d+", name))
     for of in properties.values():
-        words.update(value.lower() for value in cast("Sequence[Any]", of.get("enum") or []) if isinstance(value, str))
+        words.update(value.lower() for value in rows_of(of.get("enum")) if isinstance(value, str))
     return words - SMALL_WORDS
 
 
@@ -101,8 +102,8 @@ def arguments(schema: Schema, text: str) -> dict[str, Any]:
     Optional properties are filled only with what the text really has; required ones always.
     """
     picked = Picker(text, schema)
-    properties = cast("Mapping[str, Schema]", schema.get("properties") or {})
-    required = cast("Sequence[str]", schema.get("required") or [])
+    properties = fields_of(schema.get("properties"))
+    required = rows_of(schema.get("required"))
     # What is required chooses first, whatever the order of the properties.
     found = {name: picked.value(properties.get(name, {}), needed=True) for name in properties if name in required}
     found.update((name, picked.value(of, needed=False)) for name, of in properties.items() if name not in required)
@@ -159,8 +160,8 @@ class Picker:
 
 
 def _needed_strings(schema: Schema) -> int:
-    properties = cast("Mapping[str, Schema]", schema.get("properties") or {})
-    needed = [properties.get(name, {}) for name in cast("Sequence[str]", schema.get("required") or [])]
+    properties = fields_of(schema.get("properties"))
+    needed = [properties.get(name, {}) for name in rows_of(schema.get("required"))]
     return max(1, sum(of.get("type") == "string" and "enum" not in of for of in needed))
 
 
@@ -168,9 +169,8 @@ def structured(response_format: Any, text: str) -> str:
     """JSON text that fits a response format: a pydantic model, or a mapping as the model services take it."""
     if hasattr(response_format, "model_json_schema"):
         return json.dumps(arguments(response_format.model_json_schema(), text))
-    form = cast("Mapping[str, Any]", response_format)
-    nested = cast("Mapping[str, Any]", form.get("json_schema") or form)
-    schema = cast("Schema | None", nested.get("schema"))
+    form = fields_of(response_format)
+    schema = fields_of(form.get("json_schema") or form).get("schema")
     if schema is None:
         return text if form.get("type") == "text" else json.dumps({"reply": text})
     return json.dumps(arguments(schema, text))

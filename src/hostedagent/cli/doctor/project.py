@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import yaml
 from dotenv import dotenv_values
 
 from hostedagent.cli.loader import usual
+from hostedagent.protocol.values import fields_of, rows_of
 
 AGENT_HOST: Final = "azure.ai.agent"
 
@@ -113,12 +114,12 @@ class Project:
 
 def mapping(value: object) -> Mapping[str, Any]:
     """The value if it is a map, else an empty one: what the user wrote can be anything."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+    return fields_of(value)
 
 
 def sequence(value: object) -> Sequence[Any]:
     """The value if it is a list, else an empty one."""
-    return cast("Sequence[Any]", value) if isinstance(value, list) else ()
+    return rows_of(value)
 
 
 def started(command: object) -> list[str]:

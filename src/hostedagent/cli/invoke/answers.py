@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from hostedagent.protocol.types import Item
+from hostedagent.protocol.values import rows_of
 
 Verdict: TypeAlias = Literal["approve", "always", "reject"]
 """An answer to a question; `always` approves the call and every later call of the same tool."""
@@ -31,7 +32,7 @@ _PLAIN: Final[Mapping[Any, str]] = {
 
 def waiting(response: Mapping[str, Any]) -> list[Item]:
     """The items of a response that wait for its caller."""
-    output = cast("Sequence[Item]", response.get("output") or ())
+    output = rows_of(response.get("output"))
     answered = {item.get("call_id") for item in output if item["type"].endswith("_call_output")}
     return [
         item

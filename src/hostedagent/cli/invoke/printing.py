@@ -8,12 +8,13 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from hostedagent.cli.invoke.answers import call
 from hostedagent.protocol.types import Event, Item
+from hostedagent.protocol.values import rows_of
 
 Show = Callable[[str], None]
 
@@ -58,7 +59,7 @@ class WholeText(Printer):
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Print the items in their order."""
-        for item in cast("Sequence[Item]", response.get("output") or ()):
+        for item in rows_of(response.get("output")):
             if item["type"] == "message":
                 print("".join(texts(item)), flush=True)
             for line in self.notes(item):

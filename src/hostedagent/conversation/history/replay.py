@@ -22,6 +22,7 @@ from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import split_messages, to_messages
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import rows_of
 
 if TYPE_CHECKING:
     from agent_framework import AgentSession, SupportsAgentRun
@@ -117,7 +118,7 @@ async def _load(session: AgentSession, agent: SupportsAgentRun, history: Sequenc
     _state(session, source)[_MESSAGES] = list(history)
     if not history:
         return
-    for provider in cast("Sequence[Any]", getattr(agent, "context_providers", ())):
+    for provider in rows_of(getattr(agent, "context_providers", None)):
         # What compacts a stored history after each run has not seen this one.
         if getattr(provider, "after_strategy", None) is not None and provider.history_source_id == source:
             state = session.state.setdefault(provider.source_id, {})

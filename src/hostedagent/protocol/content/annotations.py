@@ -11,6 +11,7 @@ from typing import cast
 from agent_framework import Annotation, TextSpanRegion
 
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import objects_of
 
 WireAnnotation = dict[str, Json]
 
@@ -73,11 +74,7 @@ def _wire(annotation: Annotation, start: int, end: int) -> WireAnnotation:
 
 def read_annotations(annotations: object) -> list[Annotation] | None:
     """Read the annotations of an `output_text` part; unknown types are kept in `additional_properties`."""
-    if not isinstance(annotations, Sequence) or isinstance(annotations, str) or not annotations:
-        return None
-    rows = cast("Sequence[object]", annotations)
-    wires = [cast("Mapping[str, Json]", row) for row in rows if isinstance(row, Mapping)]
-    return [_read(wire) for wire in wires if not _holds_a_file(wire)] or None
+    return [_read(wire) for wire in objects_of(annotations) if not _holds_a_file(wire)] or None
 
 
 def _holds_a_file(wire: Mapping[str, Json]) -> bool:

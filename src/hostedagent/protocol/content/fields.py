@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import is_mapping, is_rows
 
 
 def required_text(item: Item, name: str, *, may_be_empty: bool = False) -> str:
@@ -38,7 +38,7 @@ def required_texts(item: Mapping[str, Json], name: str, param: str) -> list[str]
         InvalidRequest: It is missing, empty, or holds something else.
     """
     rows = [row for row in as_array(item.get(name), param) if isinstance(row, str)]
-    if not rows or len(rows) != len(cast("Sequence[object]", item[name])):
+    if not rows or len(rows) != len(item[name]):
         raise InvalidRequest(f"{param} must be a non-empty array of strings.", param=param)
     return rows
 
@@ -61,9 +61,9 @@ def as_object(value: object, param: str) -> Mapping[str, Json]:
     Raises:
         InvalidRequest: It is not; the message names `param`.
     """
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise InvalidRequest(f"{param} must be an object.", param=param)
-    return cast("Mapping[str, Json]", value)
+    return value
 
 
 def as_array(value: object, param: str) -> Sequence[Json]:
@@ -72,6 +72,6 @@ def as_array(value: object, param: str) -> Sequence[Json]:
     Raises:
         InvalidRequest: It is not; the message names `param`.
     """
-    if not isinstance(value, (list, tuple)):
+    if not is_rows(value):
         raise InvalidRequest(f"{param} must be an array.", param=param)
-    return cast("Sequence[Json]", value)
+    return value

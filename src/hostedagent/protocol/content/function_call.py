@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from agent_framework import Content, get_namespaced_value
 
@@ -18,6 +18,7 @@ from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output,
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
+from hostedagent.protocol.values import is_array, is_object
 from hostedagent.protocol.wire import Characters, wire_json, wire_text
 
 CallKind = Literal["function_call", "custom_tool_call"]
@@ -207,11 +208,10 @@ _SERVICE_RESULTS: Final = ("web_search_tool_result", "web_fetch_tool_result")
 def _without_ciphertext(result: object) -> Json:
     """The service's values; what only the service can read is of no use in a result that goes back as text."""
     plain: Json = json.loads(wire_json(result))
-    rows = cast("list[Json]", plain) if isinstance(plain, list) else [plain]
-    for row in rows:
-        if isinstance(row, dict):
-            cast("MutableItem", row).pop("encrypted_content", None)
-    return cast("Json", plain)
+    for row in plain if is_array(plain) else [plain]:
+        if is_object(row):
+            row.pop("encrypted_content", None)
+    return plain
 
 
 def _write_result(part: Part) -> MutableItem:

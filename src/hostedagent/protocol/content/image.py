@@ -16,6 +16,7 @@ from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_text, r
 from hostedagent.protocol.content.codec import Codec, Key, Output, Part
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.types import Event, Item, MutableItem
+from hostedagent.protocol.values import fields_of
 
 _FORMATS: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg", "image/gif": "gif"}
 
@@ -76,7 +77,7 @@ class OpenImage(CallItem):
                 continue
             self._image, self._format = _encoded(image), _FORMATS.get(image.media_type or "")
         self.has_result = self._image is not None or not images
-        marked = cast("dict[str, object]", content.additional_properties.get("image") or {})
+        marked = fields_of(content.additional_properties.get("image"))
         if "failed" in (raw_text(content, "status"), marked.get("status")):
             self.failed_with = "failed"
 

@@ -6,7 +6,7 @@ server that the agent itself connects to is no matter of this family: its tools 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from agent_framework import Content, get_namespaced_value
@@ -28,6 +28,7 @@ from hostedagent.protocol.content.function import read as read_function
 from hostedagent.protocol.content.own_calls import function_items, is_own_call
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
+from hostedagent.protocol.values import is_mapping, objects_of
 from hostedagent.protocol.wire import wire_json, wire_text
 
 _ERROR_TYPES: Final = ("mcp_protocol_error", "mcp_tool_execution_error", "http_error")
@@ -70,8 +71,7 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def _read_tools(item: Item) -> Content:
-    tools = cast("Sequence[object]", read_list(item, "tools") or ())
-    names = [str(cast("Mapping[str, object]", tool).get("name")) for tool in tools if isinstance(tool, Mapping)]
+    names = [str(tool.get("name")) for tool in objects_of(read_list(item, "tools"))]
     return Content.from_text(f"[tools of the MCP server {item.get('server_label')}: {', '.join(names) or 'none'}]")
 
 
@@ -177,10 +177,10 @@ def _error(content: Content, output: str | None) -> Json:
         error = raw_value(content, "error")
     if isinstance(error, BaseModel):
         error = error.model_dump(mode="json")
-    if isinstance(error, Mapping) and cast("Mapping[str, object]", error).get("type") in _ERROR_TYPES:
-        return dict(cast("Mapping[str, Json]", error))
+    if is_mapping(error) and error.get("type") in _ERROR_TYPES:
+        return dict(error)
     if error is not None or raw_value(content, "is_error") is True:
-        what = cast("Json", error) if isinstance(error, (str, Mapping)) else output
+        what = error if isinstance(error, str) or is_mapping(error) else output
         return {"type": "mcp_tool_execution_error", "content": what}
     return None
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Item, Json, MutableItem
+from hostedagent.protocol.values import fields_of, is_mapping, joined_texts, rows_of
 
 LOCAL_SERVER: Final = "agent"
 """The `server_label` of the agent's own tools, and of questions about them."""
@@ -63,12 +64,9 @@ def _output(item: Item) -> Json:
         return _parts(output) or output
     if error is None:
         return None
-    content = cast("Item", error).get("content") if isinstance(error, Mapping) else error
-    if isinstance(content, (list, tuple)):
-        rows = cast("Sequence[object]", content)
-        texts = [cast("Item", row).get("text") for row in rows if isinstance(row, Mapping)]
-        if texts and all(isinstance(text, str) for text in texts):
-            return "".join(cast("list[str]", texts))
+    content = error.get("content") if is_mapping(error) else error
+    if (text := joined_texts(content)) is not None:
+        return text
     return content if isinstance(content, str) else json.dumps(error, ensure_ascii=False)
 
 
@@ -80,8 +78,8 @@ def _parts(output: object) -> Json:
         parts = json.loads(output)
     except ValueError:
         return None
-    rows = cast("list[Json]", parts) if isinstance(parts, list) else []
-    kinds = {cast("Item", row).get("type") if isinstance(row, Mapping) else None for row in rows}
+    rows = rows_of(parts)
+    kinds = {fields_of(row).get("type") for row in rows}
     return rows if kinds <= _PARTS and not kinds.isdisjoint(_RICH) else None
 
 

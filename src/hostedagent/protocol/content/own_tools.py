@@ -9,8 +9,8 @@ for the way back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from agent_framework import Content, get_namespaced_value
 
@@ -27,6 +27,7 @@ from hostedagent.protocol.content.function_call import (
 from hostedagent.protocol.content.own_calls import ERROR_TYPE, LOCAL_SERVER, as_function_items
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
+from hostedagent.protocol.values import fields_of
 from hostedagent.protocol.wire import wire_json
 
 UNKNOWN_TOOL: Final = "tool"
@@ -259,5 +260,4 @@ def _callers_call(part: Part, output: Output) -> OpenCall:
 
 def _approval_id(content: Content) -> Json:
     """The question that the caller approved, where the call had to be approved."""
-    kept: object = content.additional_properties.get("hostedagent")
-    return cast("Mapping[str, Json]", kept).get("approval_request_id") if isinstance(kept, Mapping) else None
+    return fields_of(content.additional_properties.get("hostedagent")).get("approval_request_id")

@@ -18,6 +18,7 @@ from agent_framework.exceptions import ContentError
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.annotations import read_annotations
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import fields_of, is_mapping
 from hostedagent.protocol.wire import wire_text
 
 WirePart = Mapping[str, Json]
@@ -45,9 +46,9 @@ def read_parts(parts: object, param: str) -> list[Content]:
 
 def read_part(part: object, param: str) -> Content:
     """Read one part; a type that is not known becomes a text that names it, so that nothing vanishes silently."""
-    if not isinstance(part, dict | Mapping):  # What it nearly always is comes first: asking an ABC takes longer.
+    if not is_mapping(part):
         raise InvalidRequest(f"{param} must be an object with a type.", param=param)
-    wire = cast("WirePart", part)
+    wire: WirePart = part
     reader = _READERS.get(str(wire.get("type")))
     if reader is None:
         return Content.from_text(f"[{wire.get('type', 'untyped')} content that this agent cannot read]")
@@ -162,13 +163,12 @@ def _read_refusal(wire: WirePart, param: str) -> Content:
 
 def _read_audio(wire: WirePart, param: str) -> Content:
     audio = wire.get("input_audio")
-    if not isinstance(audio, Mapping):
+    if not is_mapping(audio):
         raise InvalidRequest(
             f"{param}.input_audio must be an object with data and format.", param=f"{param}.input_audio"
         )
-    fields = cast("WirePart", audio)
-    data = _text(fields, "data", f"{param}.input_audio")
-    media_type = f"audio/{fields.get('format', 'wav')}"
+    data = _text(audio, "data", f"{param}.input_audio")
+    media_type = f"audio/{audio.get('format', 'wav')}"
     return _from_data(data, media_type, param=f"{param}.input_audio", name=None, properties=None)
 
 
@@ -188,8 +188,7 @@ def _optional_text(wire: WirePart, key: str, param: str) -> str | None:
 
 
 def _detail(content: Content) -> str:
-    openai = content.additional_properties.get("openai")
-    detail = cast("WirePart", openai).get("image_detail") if isinstance(openai, Mapping) else None
+    detail = fields_of(content.additional_properties.get("openai")).get("image_detail")
     return detail if isinstance(detail, str) else "auto"
 
 

@@ -6,12 +6,13 @@ They stay in the store and on the wire as they are. The model is told that they 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 from agent_framework import Content
 
 from hostedagent.protocol.content.codec import Codec
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import joined_texts
 from hostedagent.protocol.wire import wire_json, wire_text
 
 MAX_DESCRIPTION: Final = 2_000
@@ -68,10 +69,8 @@ def read(item: Item) -> Sequence[Content]:
 def _told(value: Json) -> str:
     if isinstance(value, str):
         return wire_text(value)
-    parts = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else ()
-    texts = [cast("Mapping[str, Json]", part).get("text") for part in parts if isinstance(part, Mapping)]
-    if texts and all(isinstance(text, str) for text in texts):
-        return wire_text(" ".join(cast("list[str]", texts)))
+    if (text := joined_texts(value, " ")) is not None:
+        return wire_text(text)
     return wire_json(value)
 
 

@@ -8,7 +8,7 @@ counts. A provider that gives no id signs each thought by itself, so text that f
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import quote, unquote
 
@@ -17,6 +17,7 @@ from agent_framework import Content, get_namespaced_value
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.values import fields_of, is_rows
 from hostedagent.protocol.wire import Characters, wire_text
 
 logger = logging.getLogger(__name__)
@@ -87,10 +88,10 @@ def read(item: Item) -> Sequence[Content]:
 def _texts(item: Item, kind: _PartKind) -> Iterator[str]:
     name = _LIST[kind]
     parts = item.get(name) or ()
-    if not isinstance(parts, (list, tuple)):
+    if not is_rows(parts):
         raise InvalidRequest(f"reasoning.{name} must be an array.", param=name)
-    for n, part in enumerate(cast("Sequence[object]", parts)):
-        text = cast("Mapping[str, object]", part).get("text") if isinstance(part, Mapping) else None
+    for n, part in enumerate(parts):
+        text = fields_of(part).get("text")
         if not isinstance(text, str):
             raise InvalidRequest(f"{name}[{n}] must be an object with a text.", param=f"{name}[{n}].text")
         yield text

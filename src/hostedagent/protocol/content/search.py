@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 from agent_framework import Content, get_namespaced_value
 
@@ -16,6 +16,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
 from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
+from hostedagent.protocol.values import is_mapping, is_object, is_rows, rows_of
 from hostedagent.protocol.wire import wire_json, wire_text
 
 _TOOLS: Final = "tool_search"
@@ -130,14 +131,14 @@ class OpenFileSearch(_OpenSearch):
     def wire(self, status: CallStatus) -> MutableItem:
         """The item, with what was found where the provider tells."""
         # OpenAI's client sees the call before its queries are known; only what the result was made from has them.
-        queries = self.arguments.get("queries") if self.queries is None else self.queries
-        if not isinstance(queries, (list, tuple)):
+        queries: Json = self.arguments.get("queries") if self.queries is None else self.queries
+        if not is_rows(queries):
             query = self.arguments.get("query")
             queries = [query] if isinstance(query, str) else [wire_json(self.arguments)] if self.arguments else []
         return {
             "type": "file_search_call",
             "status": status,
-            "queries": list(cast("Sequence[Json]", queries)),
+            "queries": list(queries),
             "results": self.found.get("results"),
         }
 
@@ -160,9 +161,8 @@ def _found(content: Content) -> dict[str, Json]:
             result = json.loads(result)
         except ValueError:
             result = [result] if result else []
-    if isinstance(result, Mapping) and ("action" in result or "results" in result):
-        known = cast("Mapping[str, Json]", result)
-        return {**known, "results": _rows(known["results"]) if known.get("results") is not None else None}
+    if is_mapping(result) and ("action" in result or "results" in result):
+        return {**result, "results": _rows(result["results"]) if result.get("results") is not None else None}
     entries: list[Json] = [*_entries(result), *(_entry(item) for item in content.items or ())]
     return {"results": _rows(entries)} if entries else {}
 
@@ -170,7 +170,7 @@ def _found(content: Content) -> dict[str, Json]:
 def _entries(result: Json) -> Sequence[Json]:
     if result is None:
         return ()
-    return cast("Sequence[Json]", result) if isinstance(result, (list, tuple)) else (result,)
+    return result if is_rows(result) else (result,)
 
 
 def _entry(item: Content) -> MutableItem:
@@ -188,18 +188,15 @@ def _rows(entries: Iterable[Json]) -> list[MutableItem]:
     rows: list[MutableItem] = []
     for entry in entries:
         plain: Json = json.loads(wire_json(entry))
-        if isinstance(plain, dict):
-            row = cast("MutableItem", plain)
-            rows.append(row if row.keys() & {"text", "file_id", "filename", "url"} else {"text": wire_json(row)})
+        if is_object(plain):
+            rows.append(plain if plain.keys() & {"text", "file_id", "filename", "url"} else {"text": wire_json(plain)})
         else:
             rows.append({"text": plain if isinstance(plain, str) else wire_json(plain)})
     return rows
 
 
 def _urls(rows: Json) -> list[str]:
-    if not isinstance(rows, list):
-        return []
-    return [url for row in cast("list[MutableItem]", rows) if isinstance(url := row.get("url"), str)]
+    return [url for row in rows_of(rows) if isinstance(url := row.get("url"), str)]
 
 
 def _write_tool_search(part: Part) -> MutableItem:
@@ -215,9 +212,7 @@ def _write_tool_search(part: Part) -> MutableItem:
 
 
 def _tools(content: Content) -> list[Json]:
-    result = _mapping(content.result, "text")
-    tools = result.get("tools")
-    return cast("list[Json]", tools) if isinstance(tools, list) else []
+    return list(rows_of(_mapping(content.result, "text").get("tools")))
 
 
 open_tool_search = whole("ts", _write_tool_search)

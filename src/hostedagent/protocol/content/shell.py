@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 from agent_framework import Content
 
@@ -30,6 +30,7 @@ from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
 from hostedagent.protocol.types import Item, Json, MutableItem
+from hostedagent.protocol.values import fields_of
 from hostedagent.protocol.wire import wire_json, wire_text
 
 _LOCAL_OUTPUT: Final = "local_shell_call_output"
@@ -183,7 +184,7 @@ def _write_call(part: Part) -> MutableItem:
     origin = provider_item(content, "shell_call", "local_shell_call")
     item: MutableItem = {"id": origin.get("id"), "call_id": content.call_id or _new_call_id()}
     if origin.get("type") == "local_shell_call":
-        action: Json = {"env": {}, **cast("Mapping[str, Json]", origin.get("action", {}))}
+        action: Json = {"env": {}, **fields_of(origin.get("action"))}
         return {"type": "local_shell_call", **item, "action": action, "status": call_status(content.status)}
     return {
         "type": "shell_call",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
@@ -17,6 +16,7 @@ from hostedagent.protocol.json import decode_strictly
 from hostedagent.protocol.request.limits import check_counts, check_structure, too_deep
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import is_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,9 @@ def parse_body(body: bytes, options: HostOptions) -> RequestBody:
         raise InvalidRequest(
             "The request body is not valid JSON in UTF-8; NaN, infinity and lone surrogates are refused too."
         ) from None
-    if not isinstance(payload, dict):
+    if not is_object(payload):
         raise InvalidRequest("The request body must be a JSON object.")
-    fields = cast("dict[str, Json]", payload)
-    check_structure(fields, body, options)
-    check_counts(fields, options)
-    normal = normalize_body(fields, has_nulls=b"null" in body)
-    return RequestBody(normal, body if normal is fields else None)
+    check_structure(payload, body, options)
+    check_counts(payload, options)
+    normal = normalize_body(payload, has_nulls=b"null" in body)
+    return RequestBody(normal, body if normal is payload else None)

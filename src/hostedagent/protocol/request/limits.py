@@ -8,11 +8,11 @@ they do not walk the body at all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import cast
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import fields_of, is_array, is_object, rows_of
 
 
 def check_structure(value: Json, body: bytes, options: HostOptions) -> None:
@@ -42,12 +42,12 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
     Raises:
         InvalidRequest: One is longer, or one schema is deeper, than this host accepts; `param` names it.
     """
-    items = _list(payload, "input")
+    items = rows_of(payload.get("input"))
     counts = (
         ("input", "items", len(items), options.max_items),
         ("input", "content parts", sum(map(_parts, items)), options.max_parts),
-        ("tools", "tools", len(_list(payload, "tools")), options.max_tools),
-        ("include", "entries", len(_list(payload, "include")), options.max_include),
+        ("tools", "tools", len(rows_of(payload.get("tools"))), options.max_tools),
+        ("include", "entries", len(rows_of(payload.get("include"))), options.max_include),
     )
     for param, noun, count, most in counts:
         if count > most:
@@ -78,26 +78,18 @@ def _count_exceeds(value: Json, limit: int) -> bool:
 
 
 def _containers(node: Json) -> list[Json]:
-    rows = cast("dict[str, Json]", node).values() if isinstance(node, dict) else cast("list[Json]", node)
+    rows = node.values() if is_object(node) else rows_of(node)
     return [row for row in rows if isinstance(row, dict | list)]
 
 
 def _parts(item: Json) -> int:
-    if not isinstance(item, dict):
-        return 0
-    return sum(len(cast("list[Json]", row)) for row in cast("dict[str, Json]", item).values() if isinstance(row, list))
-
-
-def _list(payload: Mapping[str, Json], name: str) -> list[Json]:
-    value = payload.get(name)
-    return cast("list[Json]", value) if isinstance(value, list) else []
+    return sum(len(row) for row in fields_of(item).values() if is_array(row))
 
 
 def _schemas(payload: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
-    for n, tool in enumerate(_list(payload, "tools")):
-        if isinstance(tool, dict) and isinstance(schema := cast("dict[str, Json]", tool).get("parameters"), dict):
-            yield f"tools[{n}].parameters", cast("Json", schema)
-    text = payload.get("text")
-    wanted = cast("dict[str, Json]", text).get("format") if isinstance(text, dict) else None
-    if isinstance(wanted, dict) and isinstance(schema := cast("dict[str, Json]", wanted).get("schema"), dict):
-        yield "text.format.schema", cast("Json", schema)
+    for n, tool in enumerate(rows_of(payload.get("tools"))):
+        if is_object(schema := fields_of(tool).get("parameters")):
+            yield f"tools[{n}].parameters", schema
+    wanted = fields_of(payload.get("text")).get("format")
+    if is_object(schema := fields_of(wanted).get("schema")):
+        yield "text.format.schema", schema

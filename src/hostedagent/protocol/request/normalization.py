@@ -9,11 +9,12 @@ that the protocol requires of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.protocol.content.codec import new_item_id
 from hostedagent.protocol.content.reasoning import unseal
 from hostedagent.protocol.types import Json, MutableItem
+from hostedagent.protocol.values import is_array, is_object
 
 OPAQUE: Final = frozenset(
     {
@@ -107,13 +108,12 @@ def normalize_body(payload: Mapping[str, Json], *, has_nulls: bool) -> Mapping[s
         `payload` itself when nothing had to be changed.
     """
     if has_nulls:
-        payload = cast("Mapping[str, Json]", without_nulls(payload))
+        payload = without_nulls(payload)
     if any(name in payload and payload[name] == empty for name, empty in EMPTY_IS_ABSENT.items()):
         payload = {name: row for name, row in payload.items() if not _is_empty(name, row)}
-    items = payload.get("input")
-    if not isinstance(items, list):
+    rows = payload.get("input")
+    if not is_array(rows):
         return payload
-    rows = cast("list[Json]", items)
     complete = [normalize_item(row) for row in rows]
     if all(new is old for new, old in zip(complete, rows, strict=True)):
         return payload
@@ -122,9 +122,9 @@ def normalize_body(payload: Mapping[str, Json], *, has_nulls: bool) -> Mapping[s
 
 def normalize_item(value: Json) -> Json:
     """An input item with its type and the fields that its type requires; `value` itself when it has them."""
-    if not isinstance(value, dict):
+    if not is_object(value):
         return value
-    item = cast("MutableItem", value)
+    item = value
     if HOST_MEMORY in item:
         item = {name: row for name, row in item.items() if name != HOST_MEMORY}
     if "type" not in item and (typed := _type_of(item)) is not None:
@@ -140,10 +140,10 @@ def normalize_item(value: Json) -> Json:
 
 def _repair_message(item: MutableItem) -> MutableItem:
     parts = item.get("content")
-    if not isinstance(parts, list):
+    if not is_array(parts):
         return item
-    complete = [_part(part) for part in cast("list[Json]", parts)]
-    is_same = all(new is old for new, old in zip(complete, cast("list[Json]", parts), strict=True))
+    complete = [_part(part) for part in parts]
+    is_same = all(new is old for new, old in zip(complete, parts, strict=True))
     return item if is_same else {**item, "content": complete}
 
 
@@ -174,20 +174,18 @@ _REPAIRS: Final[Mapping[str, Callable[[MutableItem], MutableItem]]] = {
 
 def _part(value: Json) -> Json:
     """A content part whose citations have the fields that they require."""
-    if not isinstance(value, dict):
+    if not is_object(value):
         return value
-    part = cast("MutableItem", value)
-    annotations = part.get("annotations")
-    if not annotations or not isinstance(annotations, list):
-        return part
-    return {**part, "annotations": [_annotation(row) for row in cast("list[Json]", annotations)]}
+    annotations = value.get("annotations")
+    if not annotations or not is_array(annotations):
+        return value
+    return {**value, "annotations": [_annotation(row) for row in annotations]}
 
 
 def _annotation(value: Json) -> Json:
-    if not isinstance(value, dict):
+    if not is_object(value):
         return value
-    row = cast("MutableItem", value)
-    return _completed(row, ANNOTATION_DEFAULTS.get(str(row.get("type")), {}))
+    return _completed(value, ANNOTATION_DEFAULTS.get(str(value.get("type")), {}))
 
 
 def _completed(value: MutableItem, defaults: Mapping[str, _Default]) -> MutableItem:
@@ -197,11 +195,10 @@ def _completed(value: MutableItem, defaults: Mapping[str, _Default]) -> MutableI
 
 def without_nulls(value: Json) -> Json:
     """A JSON value without the fields that are null, at any depth but inside `OPAQUE` fields and in arrays."""
-    if isinstance(value, dict):
-        fields = cast("dict[str, Json]", value)
-        return {name: row if name in OPAQUE else without_nulls(row) for name, row in fields.items() if row is not None}
-    if isinstance(value, list):
-        return [without_nulls(row) if isinstance(row, dict | list) else row for row in cast("list[Json]", value)]
+    if is_object(value):
+        return {name: row if name in OPAQUE else without_nulls(row) for name, row in value.items() if row is not None}
+    if is_array(value):
+        return [without_nulls(row) if isinstance(row, dict | list) else row for row in value]
     return value
 
 

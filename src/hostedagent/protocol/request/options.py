@@ -18,6 +18,7 @@ from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.tools import CallerTools, parse_tools
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import is_array, is_object
 
 Verdict = Literal["forwarded", "fixed", "refused", "protocol"]
 """Forwarded to the run, fixed by the host (accepted without effect on the run), refused with 400, or read elsewhere."""
@@ -104,16 +105,16 @@ def one_of(*values: str) -> Check:
 
 def texts(value: Json, param: str) -> Json:
     """An array of strings."""
-    if not isinstance(value, list) or not all(isinstance(row, str) for row in cast("list[Json]", value)):
+    if not is_array(value) or not all(isinstance(row, str) for row in value):
         raise InvalidRequest(f"{param} must be an array of strings.", param=param)
-    return cast("list[Json]", value)
+    return value
 
 
 def mapping(value: Json, param: str) -> Json:
     """An object."""
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise InvalidRequest(f"{param} must be an object.", param=param)
-    return cast("dict[str, Json]", value)
+    return value
 
 
 def _reasoning(value: Json, param: str) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
+from typing import Final
 
 from agent_framework import FunctionTool, ToolMode
 
@@ -13,6 +13,7 @@ from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content.approval import LOCAL_SERVER
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import fields_of, is_array, is_object
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _MODES: Final = ("none", "auto", "required")
@@ -92,17 +93,16 @@ def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
     """
     if value is None:
         return CallerTools()
-    if not isinstance(value, list):
+    if not is_array(value):
         raise InvalidRequest("tools must be an array.", param="tools")
     functions: dict[str, FunctionTool] = {}
     names: set[str] = set()
     server: list[Mapping[str, Json]] = []
     echo: list[Mapping[str, Json]] = []
-    for n, row in enumerate(cast("list[Json]", value)):
+    for n, wire in enumerate(value):
         param = f"tools[{n}]"
-        if not isinstance(row, dict):
+        if not is_object(wire):
             raise InvalidRequest(f"{param} must be an object.", param=param)
-        wire = cast("dict[str, Json]", row)
         if wire.get("type") == "function":
             functions[param] = tool = _function(wire, param, policy)
             if tool.name in names:
@@ -135,12 +135,11 @@ def _parameters(value: Json, param: str) -> dict[str, Json]:
     """The schema of a function's arguments, which are an object; without one, of an object without fields."""
     if value is None:
         return {"type": "object", "properties": {}}
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise InvalidRequest(f"{param} must be a JSON schema object.", param=param)
-    schema = cast("dict[str, Json]", value)
-    if (kind := schema.get("type", "object")) != "object":
+    if (kind := value.get("type", "object")) != "object":
         raise InvalidRequest(f'{param}.type must be "object", not {kind!r}.', param=f"{param}.type")
-    return schema if "type" in schema else {"type": "object", "properties": {}, **schema}
+    return value if "type" in value else {"type": "object", "properties": {}, **value}
 
 
 def _is_server_tool(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> bool:
@@ -165,13 +164,12 @@ def _is_server_tool(wire: Mapping[str, Json], param: str, policy: CallerPolicy) 
 def _parse_choice(value: Json) -> tuple[ToolMode, dict[str, str]]:
     if isinstance(value, str) and value in _MODES:
         return ToolMode(mode=value), {}
-    if isinstance(value, dict):
-        wire = cast("dict[str, Json]", value)
-        if wire.get("type") in ("function", "custom"):
-            name = _choice_name(wire, "tool_choice")
+    if is_object(value):
+        if value.get("type") in ("function", "custom"):
+            name = _choice_name(value, "tool_choice")
             return ToolMode(mode="required", required_function_name=name), {"tool_choice.name": name}
-        if wire.get("type") == "allowed_tools":
-            return _allowed_tools(wire)
+        if value.get("type") == "allowed_tools":
+            return _allowed_tools(value)
     raise InvalidRequest(
         "tool_choice must be none, auto, required, a function ({type: function, name}) or allowed_tools.",
         param="tool_choice",
@@ -182,17 +180,17 @@ def _allowed_tools(wire: Mapping[str, Json]) -> tuple[ToolMode, dict[str, str]]:
     mode, tools = wire.get("mode", "auto"), wire.get("tools")
     if mode not in _MODES:
         raise InvalidRequest("tool_choice.mode must be none, auto or required.", param="tool_choice.mode")
-    if not isinstance(tools, list) or not tools:
+    if not is_array(tools) or not tools:
         raise InvalidRequest("tool_choice.tools must be a non-empty array.", param="tool_choice.tools")
     if mode == "none":
         return ToolMode(mode="none"), {}
-    rows = [(f"tool_choice.tools[{n}]", row) for n, row in enumerate(cast("list[Json]", tools))]
+    rows = [(f"tool_choice.tools[{n}]", row) for n, row in enumerate(tools)]
     chosen = {f"{param}.name": _choice_name(row, param) for param, row in rows}
     return ToolMode(mode="required" if mode == "required" else "auto", allowed_tools=list(chosen.values())), chosen
 
 
 def _choice_name(wire: Json, param: str) -> str:
-    name = cast("dict[str, Json]", wire).get("name") if isinstance(wire, dict) else None
+    name = fields_of(wire).get("name")
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"{param}.name must be the name of a function.", param=f"{param}.name")
     return name

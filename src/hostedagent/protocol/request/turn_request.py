@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -22,6 +22,7 @@ from hostedagent.protocol.request.options import RunOptions, parse_options
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.transcript.tool_pairing import is_empty
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import is_array, is_object, rows_of
 
 if TYPE_CHECKING:
     from agent_framework import Content
@@ -182,7 +183,7 @@ class TurnRequest:
 def _check_parts(item: Item, param: str) -> None:
     """Refuse parts that no model could be shown. What is stored is read leniently: it may come from elsewhere."""
     parts = item.get("content") if item.get("type") == "message" else None
-    for n, part in enumerate(cast("Sequence[Item]", parts) if isinstance(parts, list) else ()):
+    for n, part in enumerate(rows_of(parts)):
         if not is_part_type(kind := part.get("type")):
             place = f"{param}[{n}].type"
             raise InvalidRequest(f"{place} {kind!r:.80} is not a type of content.", param=place)
@@ -242,9 +243,9 @@ def _input(body: Mapping[str, Json]) -> tuple[Item, ...]:
             f"input is missing. {others[0]} is not read as input: send the text or the items of the turn in input.",
             param="input",
         )
-    if not isinstance(value, list) or not value:
+    if not is_array(value) or not value:
         raise InvalidRequest("input must be a non-empty string or a non-empty array of items.", param="input")
-    return tuple(_item(item, f"input[{n}]") for n, item in enumerate(cast("list[Json]", value)))
+    return tuple(_item(item, f"input[{n}]") for n, item in enumerate(value))
 
 
 def parse_items(value: Json, name: str) -> tuple[Item, ...]:
@@ -257,10 +258,10 @@ def parse_items(value: Json, name: str) -> tuple[Item, ...]:
     Raises:
         InvalidRequest: It is no array of items, or one cannot be read; `param` is its path.
     """
-    if not isinstance(value, list):
+    if not is_array(value):
         raise InvalidRequest(f"{name} must be an array of items.", param=name)
-    rows = normalize_body({"input": cast("list[Json]", value)}, has_nulls=True)["input"]
-    items = tuple(_item(row, f"{name}[{n}]") for n, row in enumerate(cast("list[Json]", rows)))
+    rows = rows_of(normalize_body({"input": value}, has_nulls=True)["input"])
+    items = tuple(_item(row, f"{name}[{n}]") for n, row in enumerate(rows))
     reader = ItemReader()
     for n, item in enumerate(items):
         reader.read_input(item, f"{name}[{n}]")
@@ -269,18 +270,17 @@ def parse_items(value: Json, name: str) -> tuple[Item, ...]:
 
 
 def _item(value: Json, param: str) -> Item:
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise InvalidRequest(f"{param} must be an object.", param=param)
-    item = cast("dict[str, Json]", value)
-    if item.get("type") == "message" and item.get("role") not in _MESSAGE_ROLES:
+    if value.get("type") == "message" and value.get("role") not in _MESSAGE_ROLES:
         raise InvalidRequest(f"{param}.role must be one of {', '.join(_MESSAGE_ROLES)}.", param=f"{param}.role")
-    return item
+    return value
 
 
 def _conversation(body: Mapping[str, Json]) -> str | None:
     value = body.get("conversation")
-    if isinstance(value, dict):
-        value = cast("dict[str, Json]", value).get("id")
+    if is_object(value):
+        value = value.get("id")
         if not isinstance(value, str):
             raise InvalidRequest("conversation.id must be a string.", param="conversation.id")
     if value is not None and (not isinstance(value, str) or not value):
@@ -310,14 +310,13 @@ def parse_metadata(value: Json) -> dict[str, str]:
     """The caller's metadata; raises `InvalidRequest` where it is too much, or no pairs of texts."""
     if value is None:
         return {}
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise InvalidRequest("metadata must be an object of strings.", param="metadata")
-    pairs = cast("dict[str, Json]", value)
-    if len(pairs) > 16:
+    if len(value) > 16:
         raise InvalidRequest("metadata has more than 16 pairs.", param="metadata")
-    for key, text in pairs.items():
+    for key, text in value.items():
         if not isinstance(text, str) or len(text) > 512 or len(key) > 64:
             raise InvalidRequest(
                 "metadata keys have at most 64 characters, values are strings of at most 512.", param="metadata"
             )
-    return dict(cast("dict[str, str]", pairs))
+    return dict(value)

@@ -7,7 +7,7 @@ providers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from agent_framework import Content, Message
 
@@ -19,6 +19,7 @@ from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.transcript.text_files import with_text_files
 from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Paired, pair
 from hostedagent.protocol.types import Item
+from hostedagent.protocol.values import fields_of
 
 
 class Transcript(NamedTuple):
@@ -196,7 +197,7 @@ def _entry(
     if role == "own":
         role = _own_role(str(item.get("role", "assistant")), trusts_roles)
     author = item.get("agent_reference") if role == "assistant" else None
-    name = cast("Item", author).get("name") if isinstance(author, dict) else None
+    name = fields_of(author).get("name")
     item_id = item.get("id")
     found = with_text_files(contents)
     return Entry(role, found, name, item_id if isinstance(item_id, str) else None, param, is_new)

@@ -16,6 +16,7 @@ from hostedagent.errors import refusal
 from hostedagent.protocol.envelope import complete, complete_error
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import fields_of, is_object
 
 if TYPE_CHECKING:
     from starlette.types import Message, Send
@@ -90,15 +91,14 @@ def _content_type(message: Message) -> bytes:
 
 def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
     value = decode(body)
-    if not isinstance(value, dict):
+    if not is_object(value):
         return body
-    found = cast("dict[str, Json]", value)
     # The answer to a DELETE calls itself a response too.
-    if found.get("object") != "response" or "output" not in found:
+    if value.get("object") != "response" or "output" not in value:
         return body
-    if found.get("status") == "in_progress":
-        found["output"] = output_so_far(str(found.get("id")), found["output"])
-    return encode(_whole(found))
+    if value.get("status") == "in_progress":
+        value["output"] = output_so_far(str(value.get("id")), value["output"])
+    return encode(_whole(value))
 
 
 def _whole(response: Item) -> dict[str, Json]:
@@ -112,8 +112,8 @@ def _whole(response: Item) -> dict[str, Json]:
 
 def _complete_refusal(status: int, body: bytes) -> bytes:
     value = decode(body)
-    error = cast("dict[str, Json]", value).get("error") if isinstance(value, dict) else None
-    return encode({"error": refusal(status, cast("Item", error))}) if isinstance(error, dict) else body
+    error = fields_of(value).get("error")
+    return encode({"error": refusal(status, error)}) if is_object(error) else body
 
 
 class _Frames:

@@ -8,7 +8,7 @@ looking at each of its items would keep other requests waiting.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
 from hostedagent.protocol.content import BY_ITEM
@@ -18,6 +18,7 @@ from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.options import OPTIONS
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import fields_of, is_array, rows_of
 
 _NOT_INPUT: Final = frozenset({*OUTPUT_ONLY, "oauth_consent_request"})
 """Item types that the protocol sends and the SDK does not take back."""
@@ -30,7 +31,7 @@ _WITHOUT_EFFECT: Final = frozenset(
 def for_sdk(body: RequestBody, request: TurnRequest) -> bytes:
     """The body to hand to the SDK; the caller's own bytes where they will do."""
     fields, has_all_tools = _fields(body, request)
-    items = cast("list[Item]", fields["input"]) if isinstance(fields.get("input"), list) else []
+    items = rows_of(fields.get("input"))
     rewritten = [_item(item) for item in items]
     is_same = all(new is old for new, old in zip(rewritten, items, strict=True))
     if body.raw is not None and is_same and has_all_tools and len(fields) == len(body.fields):
@@ -67,17 +68,17 @@ def _item(item: Item) -> Item:
         return {"type": "message", "role": "assistant", "content": [part]}
     name = "output" if "output" in item else "content"
     parts = item.get(name)
-    if not isinstance(parts, list) or not any(_is_audio(part) for part in cast("list[Json]", parts)):
+    if not is_array(parts) or not any(_is_audio(part) for part in parts):
         return item
-    return {**item, name: [_audio_file(part) if _is_audio(part) else part for part in cast("list[Json]", parts)]}
+    return {**item, name: [_audio_file(part) if _is_audio(part) else part for part in parts]}
 
 
 def _is_audio(part: Json) -> bool:
-    return isinstance(part, Mapping) and cast("Item", part).get("type") == "input_audio"
+    return fields_of(part).get("type") == "input_audio"
 
 
 def _audio_file(part: Item) -> Item:
     """Audio as a file, which reads back as the same content."""
-    audio = cast("Item", part["input_audio"])
+    audio = part["input_audio"]
     kind = audio.get("format", "wav")
     return {"type": "input_file", "filename": f"audio.{kind}", "file_data": f"data:audio/{kind};base64,{audio['data']}"}

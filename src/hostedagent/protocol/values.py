@@ -1,0 +1,50 @@
+"""Typed readings of values whose shape is not known: JSON, and attributes of other people's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
+
+from hostedagent.protocol.types import Json
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Json]]:
+    """Whether a parsed value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Json]]:
+    """Whether a parsed value is a JSON array."""
+    return isinstance(value, list)
+
+
+def is_rows(value: object) -> TypeGuard[Sequence[Json]]:
+    """Whether a value is an array: a list, or a tuple."""
+    return isinstance(value, list | tuple)
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[str, Json]]:
+    """Whether a value is an object: a dictionary, or any other mapping."""
+    return isinstance(value, dict | Mapping)  # The plain dictionary first: asking an ABC takes longer.
+
+
+def fields_of(value: object) -> Mapping[str, Json]:
+    """The fields of an object; none for anything else."""
+    return value if is_mapping(value) else {}
+
+
+def rows_of(value: object) -> Sequence[Json]:
+    """The rows of an array, a list or a tuple; none for anything else."""
+    return value if is_rows(value) else ()
+
+
+def joined_texts(value: object, separator: str = "") -> str | None:
+    """The `text` fields of the objects in an array as one text; `None` when there is none, or one is no text."""
+    texts = [row.get("text") for row in objects_of(value)]
+    found = [text for text in texts if isinstance(text, str)]
+    return separator.join(found) if found and len(found) == len(texts) else None
+
+
+def objects_of(value: object) -> list[Mapping[str, Json]]:
+    """The rows of an array that are objects."""
+    return [row for row in rows_of(value) if is_mapping(row)]
