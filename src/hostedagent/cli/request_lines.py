@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hostedagent.protocol.sse import FrameReader
+from hostedagent.protocol.statuses import END_EVENTS
 from hostedagent.protocol.values import fields_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _QUIET: Final = ("/readiness", "/liveness")
 """Routes that probes ask every few seconds."""
 
-_TERMINAL: Final = (b"response.completed", b"response.failed", b"response.incomplete")
+_LAST: Final = tuple(name.encode() for name in END_EVENTS)
 _MOST: Final = 1 << 20
 """Bytes of a body that are read for the line; of a larger one the line has no model and no tokens."""
 
@@ -68,7 +69,7 @@ class _Seen:
         elif message["type"] == "http.response.body":
             chunk: bytes = message.get("body", b"")
             # Of a stream only the terminal event counts, and what follows it.
-            starts = not self.is_stream or self.body or any(name in chunk for name in _TERMINAL)
+            starts = not self.is_stream or self.body or any(name in chunk for name in _LAST)
             if starts and len(self.body) <= _MOST:
                 self.body += chunk
 

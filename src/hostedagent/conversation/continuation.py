@@ -19,7 +19,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Item
+from hostedagent.protocol.types import Item, answered_calls
 from hostedagent.stores.approvals import Answer, Approval, Approvals
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.checkpoints import WorkflowState
@@ -219,7 +219,7 @@ class Continuations:
 
 def _without_settled(continuation: Continuation) -> Continuation:
     """Without the questions whose calls have run."""
-    done = {item.get("call_id") for item in continuation.made if str(item.get("type")).endswith("_call_output")}
+    done = answered_calls(continuation.made)
     questions = continuation.snapshot.open
     still_open = {item_id: row for item_id, row in questions.items() if row.call_id not in done}
     continuation.snapshot = replace(continuation.snapshot, open=still_open)

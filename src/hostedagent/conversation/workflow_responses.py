@@ -15,7 +15,7 @@ from hostedagent.agents.workflow_types import TEXTS, coerce, resolve
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.reading import ItemReader
-from hostedagent.protocol.types import Item
+from hostedagent.protocol.types import Item, is_call_output
 from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.stores.approvals import Answer
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
@@ -40,7 +40,7 @@ def read_responses(
     items = list(enumerate(request.input))[first:]
     responses: dict[str, Any] = {}
     for n, item in items:
-        if "call_id" not in item or not str(item.get("type")).endswith("_output"):
+        if "call_id" not in item or not is_call_output(item):
             continue
         open_request = state.requests.get(str(item["call_id"]))
         param = f"input[{n}].call_id"

@@ -31,6 +31,7 @@ from hostedagent.protocol.envelope import public_event, public_response
 from hostedagent.protocol.ids import new_item_id, with_own_id
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
@@ -39,7 +40,6 @@ CANCEL_SECONDS: Final = 10.0
 """How long a cancel waits for the turn to end."""
 
 _TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_RUNNING: Final = ("in_progress", "queued")
 logger = logging.getLogger(__name__)
 
 
@@ -118,7 +118,7 @@ class RecordedTurn:
                             self.on_stored()
                     self.response = event.get("response") or self.response
                     yield event
-            if self.response.get("status") in _RUNNING and not self._handle.is_suspended:
+            if self.response.get("status") in RUNNING and not self._handle.is_suspended:
                 self.response = self._cancelled()
                 yield {"type": "response.failed", "response": self.response}
         finally:
@@ -155,7 +155,7 @@ class RecordedTurn:
         request = self._context.request
         if not request.store or self._handle.is_suspended:
             return
-        response = self.response if self.response.get("status") not in _RUNNING else self._cancelled()
+        response = self.response if self.response.get("status") not in RUNNING else self._cancelled()
         try:
             await asyncio.shield(self._responses.engine.store.update(request.caller, response))
         except StoreError as error:
@@ -259,7 +259,7 @@ class RecordedResponses:
             NotFound: It does not exist, belongs to another scope, or is not shown yet.
         """
         response = await self.engine.retrieve(caller, response_id)
-        if response.get("status") in _RUNNING and not response.get("background"):
+        if response.get("status") in RUNNING and not response.get("background"):
             raise _unknown(response_id)
         if response.get("status") == "in_progress" and self.engine.active.get(response_id) is None:
             response["output"] = await self._output_elsewhere(caller, response_id, response.get("output") or [])
@@ -275,7 +275,7 @@ class RecordedResponses:
         return output if len(output) >= len(stored) else stored
 
     async def _has_ended(self, caller: Caller, response_id: str) -> bool:
-        return (await self.engine.store.get(caller, response_id)).get("status") not in _RUNNING
+        return (await self.engine.store.get(caller, response_id)).get("status") not in RUNNING
 
     async def cancel(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """Cancel a background turn, and return its response once the turn has ended.
@@ -290,7 +290,7 @@ class RecordedResponses:
         status = response.get("status")
         if status == "cancelled":
             return response
-        if status not in _RUNNING:
+        if status not in RUNNING:
             kind = f"a {status} response" if status != "incomplete" else "a response in terminal state"
             raise InvalidRequest(f"Cannot cancel {kind}.", param="response_id")
         active = self.engine.active.get(response_id)
@@ -312,7 +312,7 @@ class RecordedResponses:
             InvalidRequest: It is still running.
         """
         response = await self.retrieve(caller, response_id)
-        if response.get("status") in _RUNNING:
+        if response.get("status") in RUNNING:
             raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
         await self.engine.delete(caller, response_id)
         await self._log.delete(caller, response_id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
@@ -16,16 +15,15 @@ from typing import Final, Protocol
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
 from hostedagent.errors import InvalidRequest, error_object
 from hostedagent.identity import Caller
+from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
-from hostedagent.stores.responses import COUNTED
+from hostedagent.stores.recent import Recent
 from hostedagent.stores.running import DIED, Running
 
 MAX_OWNERS: Final = 4_000
 """How many response ids are remembered with their owners."""
-
-_RUNNING: Final = ("in_progress", "queued")
 
 
 class Journaled(Protocol):
@@ -64,7 +62,7 @@ class ResponseStore:
         self._repository = repository
         self._running = running
         self.active = active
-        self._owners: OrderedDict[str, str] = OrderedDict()
+        self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self.journaled: Journaled | None = None
 
     @property
@@ -150,7 +148,7 @@ class ResponseStore:
             await self._settle(response_id)
             raise
         self._own(response_id, caller)
-        if response.get("status") not in _RUNNING:
+        if response.get("status") not in RUNNING:
             await self._settle(response_id)
 
     async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
@@ -172,20 +170,20 @@ class ResponseStore:
             if turn is None or turn.committed != response.get("status"):
                 await self._repository.update(turn.caller if turn is not None else caller, response)
         finally:
-            if response.get("status") not in _RUNNING:
+            if response.get("status") not in RUNNING:
                 await self._settle(response["id"])
 
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The stored response; one that was cut off by the end of its process has failed."""
         response = await self._repository.get(caller, response_id)
-        if self._running is None or self._is_active(response_id) or response.get("status") not in _RUNNING:
+        if self._running is None or self._is_active(response_id) or response.get("status") not in RUNNING:
             return response
         if response.get("background"):
             if await self._running.has(caller, response_id, _conversation_of(response)):
                 return response
             # The end is stored before the mark is removed, which may have happened a moment ago.
             response = await self._repository.get(caller, response_id)
-            if response.get("status") not in _RUNNING:
+            if response.get("status") not in RUNNING:
                 return response
             if self.journaled is not None and await self.journaled.goes_on(caller, response_id):
                 return response
@@ -241,8 +239,6 @@ class ResponseStore:
 
     def _own(self, response_id: str, caller: Caller) -> None:
         self._owners[response_id] = sys.intern(caller.scope.key())
-        while len(self._owners) > MAX_OWNERS:
-            self._owners.popitem(last=False)
 
     @asynccontextmanager
     async def _marked(self, turn: ActiveTurn, response_id: str) -> AsyncGenerator[None]:

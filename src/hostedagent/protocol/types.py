@@ -6,7 +6,7 @@ deeper has to guess whether a dictionary is an item or an event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,6 +26,16 @@ Item: TypeAlias = Mapping[str, Any]
 
 MutableItem: TypeAlias = dict[str, Any]
 """An item that is still being built by its codec."""
+
+
+def is_call_output(item: Item) -> bool:
+    """Whether an item is the output of a call, such as `function_call_output`."""
+    return str(item.get("type")).endswith("_output")
+
+
+def answered_calls(items: Iterable[Item]) -> set[Json]:
+    """The ids of the calls whose output is among the items."""
+    return {item.get("call_id") for item in items if is_call_output(item)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict
 from hostedagent.stores.heads import MAX_EXCLUDED, Debt, Head, joined
+from hostedagent.stores.recent import Recent
 from hostedagent.stores.values import read_value, write_value
 
 logger = logging.getLogger(__name__)
@@ -120,10 +120,10 @@ class Leases:
     def __init__(self, store: Store, terms: Terms) -> None:
         self._store = store
         self._terms = terms
-        self._known: OrderedDict[str, tuple[Head, Etag]] = OrderedDict()
+        self._known: Recent[str, tuple[Head, Etag]] = Recent(_CACHED)
         self._held: dict[str, Lease] = {}
-        self._over: OrderedDict[str, None] = OrderedDict()
-        self._debts: OrderedDict[str, Debt] = OrderedDict()
+        self._over: Recent[str, None] = Recent(_CACHED)
+        self._debts: Recent[str, Debt] = Recent(_CACHED)
 
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The conversation's record as it stands, for a turn that changes nothing."""
@@ -325,20 +325,13 @@ class Leases:
 
     def _owe(self, place: str, debt: Debt) -> None:
         self._debts[place] = debt
-        while len(self._debts) > _CACHED:
-            self._debts.popitem(last=False)
 
     def _end(self, owner: str) -> None:
         """Remember that a turn of this process has ended, also if the record still names it."""
         self._over[owner] = None
-        while len(self._over) > _CACHED:
-            self._over.popitem(last=False)
 
     def _remember(self, place: str, head: Head, etag: Etag) -> None:
         self._known[place] = (head, etag)
-        self._known.move_to_end(place)
-        while len(self._known) > _CACHED:
-            self._known.popitem(last=False)
 
 
 def _turn(owner: str) -> str:

@@ -7,7 +7,6 @@ cancelled stays so: a process that completes it afterwards, because it lost its 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.statuses import COUNTED, ENDED
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.stores.base import (
@@ -33,15 +33,12 @@ from hostedagent.stores.base import (
     StoreUnavailable,
     Write,
 )
+from hostedagent.stores.recent import Recent
 
 RESPONSE: Final = "response"
 ITEM: Final = "item"
 MEMBERS: Final = "members"
 
-COUNTED: Final = ("completed", "incomplete")
-"""The ends of a turn that later prompts include."""
-
-_ENDS: Final = (*COUNTED, "failed", "cancelled")
 _LINKS: Final = 4_000
 """How many links are cached. Others are read again."""
 
@@ -73,7 +70,7 @@ class StoredResponses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._links: OrderedDict[str, _Link] = OrderedDict()
+        self._links: Recent[str, _Link] = Recent(_LINKS)
 
     async def create(
         self,
@@ -199,9 +196,6 @@ class StoredResponses:
     def _remember(self, caller: Caller, response_id: str, link: _Link) -> None:
         place = caller.scope.key(*_key(response_id))
         self._links[place] = link
-        self._links.move_to_end(place)
-        while len(self._links) > _LINKS:
-            self._links.popitem(last=False)
 
     async def _read(self, caller: Caller, response_id: str) -> tuple[dict[str, Any] | None, Etag]:
         (found,) = await self._store.read(caller, [_key(response_id)])
@@ -280,7 +274,7 @@ def _erasures(ids: Iterable[str]) -> list[Write]:
 def _check_end(end: Json, response: Mapping[str, Json]) -> None:
     """See that a response that has ended stays so; one that counts may yet fail, when the rest cannot be stored."""
     status = response.get("status")
-    if end not in _ENDS or status == end or (end in COUNTED and status in _ENDS):
+    if end not in ENDED or status == end or (end in COUNTED and status in ENDED):
         return
     raise StoreConflict(f"Response '{response['id']}' has ended as {end}.")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from hostedagent.identity import Caller
-from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.types import Item, Json, answered_calls, is_call_output
 from hostedagent.stores.base import Key, Store
 from hostedagent.stores.values import read_value, write_value
 
@@ -32,12 +32,12 @@ class Place:
 
     def is_answered(self, items: Iterable[Item]) -> bool:
         """Whether the results of its calls are among the items: the service only needs to receive them."""
-        ids = {item.get("call_id") for item in items if str(item.get("type")).endswith("_call_output")}
+        ids = answered_calls(items)
         return bool(self.calls) and ids.issuperset(self.calls)
 
     def results(self, items: Iterable[Item]) -> tuple[Item, ...]:
         """The results of its calls."""
-        found = {item["call_id"]: item for item in items if str(item.get("type")).endswith("_call_output")}
+        found = {item["call_id"]: item for item in items if is_call_output(item)}
         return tuple(found[call_id] for call_id in self.calls)
 
 

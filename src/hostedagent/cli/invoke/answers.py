@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from hostedagent.protocol.types import Item
+from hostedagent.protocol.types import Item, answered_calls
 from hostedagent.protocol.values import rows_of
 
 Verdict: TypeAlias = Literal["approve", "always", "reject"]
@@ -33,7 +33,7 @@ _PLAIN: Final[Mapping[Any, str]] = {
 def waiting(response: Mapping[str, Any]) -> list[Item]:
     """The items of a response that wait for its caller."""
     output = rows_of(response.get("output"))
-    answered = {item.get("call_id") for item in output if item["type"].endswith("_call_output")}
+    answered = answered_calls(output)
     return [
         item
         for item in output

@@ -21,12 +21,12 @@ from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
 from hostedagent.platform import SESSION_ID_HEADER
 from hostedagent.protocol.sse import FrameReader
+from hostedagent.protocol.statuses import COUNTED, END_EVENTS
 from hostedagent.protocol.types import Event, Item
 
 WAITS: Final = 3
 """The exit code when the agent waits for an answer."""
 
-_TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=30)
 _PAUSE: Final = 0.2
 """Seconds between two attempts to reach a server that is starting."""
@@ -112,7 +112,7 @@ class Conversation:
         while True:
             self._printer.end(response)
             self._remember(response)
-            asked = waiting(response) if response["status"] in ("completed", "incomplete") else []
+            asked = waiting(response) if response["status"] in COUNTED else []
             answered = self._answer(asked) if asked else None
             if answered is None:
                 self._conclude(response, asked)
@@ -177,7 +177,7 @@ class Conversation:
                 if event is None:
                     continue
                 self._printer.event(event)
-                if event["type"] in _TERMINAL:
+                if event["type"] in END_EVENTS:
                     return event["response"]
                 if event["type"] == "error":
                     raise InvokeError(f"The agent failed: {event.get('code')}: {event.get('message')}")

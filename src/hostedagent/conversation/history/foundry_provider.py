@@ -24,7 +24,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
 from hostedagent.protocol.transcript.items import split, write_input, write_output
 from hostedagent.protocol.transcript.messages import to_messages
-from hostedagent.protocol.types import Item, MutableItem
+from hostedagent.protocol.types import Item, MutableItem, answered_calls
 from hostedagent.stores.base import StoreConflict
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.sessions import Sessions
@@ -199,7 +199,7 @@ def _response(binding: _Binding, output: list[MutableItem]) -> MutableItem:
 
 def _waiting(items: Sequence[Item]) -> Answered:
     """Questions whose calls have not run: Agent Framework looks for them when their answer comes."""
-    settled = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    settled = answered_calls(items)
     asked = [approval.read(item)[0] for item in items if item.get("type") == "mcp_approval_request"]
     return Answered(
         waiting=frozenset(

@@ -18,7 +18,7 @@ from hostedagent.protocol.transcript.approvals import NO_ANSWERS, Answered, sett
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.transcript.text_files import with_text_files
 from hostedagent.protocol.transcript.tool_pairing import Entry, Fold, Paired, pair
-from hostedagent.protocol.types import Item
+from hostedagent.protocol.types import Item, answered_calls
 from hostedagent.protocol.values import fields_of
 
 
@@ -167,7 +167,7 @@ def _read(
     numbered = list(calls.items(new))
     made = function_items(made)
     items = (*history, *(item for _, item in numbered), *made)
-    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    answered = answered_calls(items)
 
     def stored(items: Sequence[Item]) -> list[Entry]:
         return [

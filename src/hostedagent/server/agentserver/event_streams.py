@@ -14,6 +14,7 @@ from azure.ai.agentserver.core.streaming import streams
 
 from hostedagent.engine.sent_events import Sent
 from hostedagent.identity import Caller
+from hostedagent.protocol.statuses import END_EVENTS
 from hostedagent.protocol.stream.interrupted import closing_events
 from hostedagent.protocol.types import Event
 from hostedagent.server.agentserver.ownership import private_id
@@ -21,7 +22,7 @@ from hostedagent.server.agentserver.ownership import private_id
 if TYPE_CHECKING:
     from azure.ai.agentserver.core.streaming import EventStream
 
-_TERMINAL: Final = ("response.completed", "response.failed", "response.incomplete", "error")
+_LAST: Final = (*END_EVENTS, "error")
 
 
 class SdkEvents:
@@ -64,7 +65,7 @@ async def _repaired(response_id: str, user: str | None) -> Sent:
         await streams.delete(stream_id)  # Looking made it.
     else:
         return Sent()
-    sent = Sent(name=stream_id, has_ended=any(event["type"] in _TERMINAL for event in events))
+    sent = Sent(name=stream_id, has_ended=any(event["type"] in _LAST for event in events))
     if sent.has_ended:
         await stream.close()  # The SDK begins anew all the same; nothing of that may be added.
     else:

@@ -17,6 +17,7 @@ from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, stream
 
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller
+from hostedagent.protocol.statuses import RUNNING
 
 RESPONSE_ID: Final = re.compile(r"caresp_.{48}(..)?", re.DOTALL)
 """Ids that the SDK looks up, whatever characters they have; it refuses others by itself."""
@@ -48,7 +49,7 @@ class EventBuffers:
         names = (response_id, private_id(response_id, caller.platform_user))
         if not self._are_on_disk or any([await _is_known(name) for name in names]):
             return
-        if (await store.get(caller, response_id)).get("status") in ("in_progress", "queued"):
+        if (await store.get(caller, response_id)).get("status") in RUNNING:
             return  # Its turn is about to be resumed and finds them itself.
         for name in names:
             stream = await streams.get_or_create(name)

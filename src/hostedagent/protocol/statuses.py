@@ -1,0 +1,15 @@
+"""The statuses of a response, and the events that end it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RUNNING: Final = ("queued", "in_progress")
+
+COUNTED: Final = ("completed", "incomplete")
+"""Turns that later ones continue."""
+
+ENDED: Final = (*COUNTED, "failed", "cancelled")
+
+END_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed")
+"""The terminal events of a stream. A cancelled response ends with `response.failed`."""
