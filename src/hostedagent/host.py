@@ -58,6 +58,8 @@ def _agentserver(wired: Wired, options: HostOptions, trust: Trust, prefix: str) 
     from hostedagent.server.agentserver.middleware import AdmissionMiddleware
     from hostedagent.server.agentserver.ownership import EventBuffers
 
+    if options.when_busy in ("interrupt", "steer"):
+        raise ConfigurationError(f"when_busy={options.when_busy!r} needs AgentHost(driver='starlette').")
     engine, buffers = wired.engine, EventBuffers(are_on_disk=options.resilient_background)
     app = SdkDriver(engine, options, buffers).app(prefix, wired.aclose)
     # Innermost: the SDK's layers add the request id, the server's version and a log line to refusals too.

@@ -18,6 +18,7 @@ MAX_SHUTDOWN_GRACE: Final = 8.0
 """Seconds: the SDK cuts off what still runs after ten, and the outcome of a turn must be stored before that."""
 
 OwnTools: TypeAlias = Literal["mcp_call", "function_call", "hidden"]
+WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt", "steer"]
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
 
 Instructions: TypeAlias = Literal["forward", "append", "refuse"]
@@ -69,6 +70,10 @@ class HostOptions:
         caller: What requests may set.
         history: Who keeps the conversation. `replay`: the host's response store; `service`: the model's service;
             `session`: the agent's own history provider.
+        when_busy: What a request does whose conversation has a turn already. `reject`: 409. `queue`: it waits until the
+            turn has ended, up to 16 for each conversation. `interrupt`: the turn is cancelled first. `steer`: the turn
+            ends as `incomplete` with the reason `steered` once the calls of its step have their results, or when it is
+            done. The last two need the package's own routes.
         own_tools: How calls of the agent's own tools are shown. `mcp_call`: one item with the call and its result,
             which every client takes for the work of a server; `function_call`: two items, as the model made them,
             which many clients take for work of their own; `hidden`: not at all.
@@ -110,6 +115,7 @@ class HostOptions:
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
     own_tools: OwnTools = "mcp_call"
+    when_busy: WhenBusy = "reject"
     max_body_bytes: int = 16 * 1024 * 1024
     max_depth: int = 100
     max_values: int = 250_000
@@ -138,6 +144,7 @@ class HostOptions:
     def __post_init__(self) -> None:
         _check_choice("history", self.history, get_args(HistoryOwner))
         _check_choice("own_tools", self.own_tools, get_args(OwnTools))
+        _check_choice("when_busy", self.when_busy, get_args(WhenBusy))
         for name, wanted in _NUMBERS.items():
             wanted.check(name, getattr(self, name))
         for name in _FLAGS:

@@ -16,7 +16,7 @@ ErrorCode = Literal[
 ]
 """The codes that a failed turn can carry in `response.error.code`."""
 
-IncompleteReason = Literal["max_output_tokens", "content_filter", "consent_required"]
+IncompleteReason = Literal["max_output_tokens", "content_filter", "consent_required", "steered"]
 
 StopCause = Literal["client", "steered", "shutdown", "lost"]
 """Why a turn was stopped: the caller left or cancelled, a newer input came, the process ends, another turn took it."""

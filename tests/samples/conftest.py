@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.samples.server import served
+from tests.samples.server import served, served_by_uvicorn
 
 
 @pytest.fixture(scope="package")
@@ -46,4 +46,11 @@ def workflow() -> Iterator[str]:
 def tools() -> Iterator[str]:
     """The URL of samples/tools, named as a module."""
     with served("samples.tools.agent") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def fastapi() -> Iterator[str]:
+    """The URL of samples/fastapi, which is an application of its own."""
+    with served_by_uvicorn("samples.fastapi.app:app") as url:
         yield url

@@ -65,7 +65,7 @@ def name_of(block: Block) -> str:
 
 @pytest.mark.parametrize("block", CLIENTS, ids=name_of)
 def test_a_client_of_a_document_prints_what_the_document_shows(block: Block, request: pytest.FixtureRequest) -> None:
-    named = ("approvals", "background", "mcp", "tools", "workflow")
+    named = ("approvals", "background", "fastapi", "mcp", "tools", "workflow")
     sample = next((name for name in named if f"samples/{name}/" in block.document), "hello")
     url: str = request.getfixturevalue(sample)
 

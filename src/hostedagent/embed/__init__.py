@@ -22,12 +22,19 @@ from hostedagent.embed.state import (
     WorkflowRunArgs,
     WorkflowState,
 )
+from hostedagent.embed.turns import Turn, Turns
+from hostedagent.errors import RequestError
+from hostedagent.identity import Caller
 
 __all__ = [
     "AgentRunArgs",
     "AgentState",
+    "Caller",
+    "RequestError",
     "SessionStore",
     "SupportsBuild",
+    "Turn",
+    "Turns",
     "WorkflowRunArgs",
     "WorkflowState",
     "create_conversation_id",

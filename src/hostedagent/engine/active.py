@@ -14,6 +14,7 @@ from hostedagent.engine.sent_events import Sent
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.journals import Journal
+from hostedagent.stores.leases import Lease
 
 if TYPE_CHECKING:
     from hostedagent.engine.recovery import Recovery
@@ -104,6 +105,11 @@ class ActiveTurns:
     def running(self) -> list[ActiveTurn]:
         """The entries of the turns that run now."""
         return [turn for turn in self._turns.values() if turn.context is not None]
+
+    def holding(self, lease: Lease) -> ActiveTurn | None:
+        """The turn that holds a lease, if it runs here."""
+        held = (turn for turn in self.running() if turn.context and turn.context.continuation.lease is lease)
+        return next(held, None)
 
     def output_of(self, response_id: str) -> list[Item]:
         """What the turn of a response has produced so far."""

@@ -64,6 +64,7 @@ class TurnContext(RequestContext):
         permit: Its place among the turns that run at the same time.
         flow: Couples the turn to the speed of its reader.
         large_input: The input items to store where the driver's host was not given them.
+        is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
         on_over: Called when the driver is done with the request. A turn in the foreground must end then.
         body: The request's body, where the driver's background turns are resumed by the engine.
     """
@@ -72,6 +73,7 @@ class TurnContext(RequestContext):
     permit: Permit
     flow: FlowControl
     large_input: Sequence[Item] | None = None
+    is_steered: bool = False
     on_over: Callable[[], None] | None = None
     body: Mapping[str, Json] | None = None
 

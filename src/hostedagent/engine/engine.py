@@ -14,6 +14,7 @@ from typing import Final
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.references import resolve_named
 from hostedagent.engine.active import ActiveTurns
+from hostedagent.engine.busy import BusyConversations
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.concurrency import ConcurrencyLimiter
@@ -26,6 +27,7 @@ from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import NotFound, Unavailable
 from hostedagent.identity import Caller
+from hostedagent.options import WhenBusy
 from hostedagent.outcomes import StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
@@ -109,6 +111,7 @@ class Engine:
         continuations: Opens and releases what turns continue.
         recoveries: Journals background turns and resumes them.
         limiter: How many turns run at the same time.
+        when_busy: What a request does whose conversation has a turn already.
         reserved_tools: Names of the agent's own tools, which a caller's tools must not take.
         known_tools: The names of all of the agent's tools; `None` where a run decides which there are.
     """
@@ -122,6 +125,7 @@ class Engine:
         continuations: Continuations,
         recoveries: Recoveries,
         limiter: ConcurrencyLimiter,
+        when_busy: WhenBusy = "reject",
         reserved_tools: frozenset[str] = frozenset(),
         known_tools: frozenset[str] | None = None,
     ) -> None:
@@ -131,6 +135,7 @@ class Engine:
         self.recoveries = recoveries
         self._continuations = continuations
         self._limiter = limiter
+        self._busy = BusyConversations(when_busy, continuations, active, self.check_accepts)
         self._reserved_tools = reserved_tools
         self._known_tools = known_tools
 
@@ -163,7 +168,7 @@ class Engine:
         try:
             self.check_accepts()
             self.store.check_has_ended(caller, request.previous_response_id)
-            continuation = await self._continuations.open(request, caller)
+            continuation = await self._busy.open(request, caller, left)
             try:
                 resolved = replace(request, input=continuation.input)
                 request = await resolve_named(resolved, self.store, caller, continuation.history_ids)

@@ -19,6 +19,7 @@ from hostedagent.agents.source import is_workflow_agent
 from hostedagent.conversation.approvals import Asking
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
+from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.transcript import read_items
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
@@ -27,7 +28,7 @@ from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
-from hostedagent.errors import Conflict, RequestError, failed, failure
+from hostedagent.errors import Conflict, InvalidRequest, RequestError, failed, failure
 from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
@@ -204,6 +205,8 @@ class Turn:
             self._output.items.earlier_call = feed.find_call
             if self._recovery is not None:
                 self._recovery.follow(pump, feed.run, self._output.response, self._output.usage)
+            if not self._request.generates:
+                return self._warmed_up(feed)
             if feed.run is not None:
                 return feed.run.start()
             return await start_run(
@@ -222,6 +225,12 @@ class Turn:
             pump = Pump(start, ends_at=self._output.ending.see, through=through, instead=self._instead, first=first)
         return pump
 
+    def _warmed_up(self, feed: Feed) -> AsyncIterable[AgentResponseUpdate]:
+        """No update: the turn keeps its input for those that continue it."""
+        if feed.run is not None or not isinstance(self._history, ReplayHistory):
+            raise InvalidRequest("generate=false works only where the host keeps the conversation as items.")
+        return _nothing()
+
     def _instead(self, error: Exception) -> AgentResponseUpdate | None:
         """What stands in the output for an error. A turn whose run never began has nothing to continue from."""
         return asking_instead(error) if self._feed is not None else None
@@ -234,6 +243,8 @@ class Turn:
                     await self._context.flow.give()
                 else:
                     await self._output.perform(emission)
+            if self._context.is_steered and self._can_be_steered(batch):
+                raise EndedEarly(Incomplete("steered"))
             if len(batch) > 1:  # The agent does not wait, and other turns may wait for their first word.
                 await asyncio.sleep(0)
             if pump.is_held:
@@ -243,6 +254,11 @@ class Turn:
                 await pump.let_go()
         if self._feed is not None:
             self._output.items.deferred_calls = self._output.approvals.defer(self._feed.deferred_questions())
+
+    def _can_be_steered(self, batch: Sequence[AgentResponseUpdate]) -> bool:
+        """Whether the run stands where the next turn can continue it from the items: behind the results of a step."""
+        is_plain = self._feed is not None and self._feed.run is None and isinstance(self._history, ReplayHistory)
+        return is_plain and batch[-1].role == "tool"
 
     def _outcome_of(self, error: Exception) -> Outcome:
         """The outcome of a turn that raised. Only the message of a `RequestError` reaches the caller."""
@@ -323,3 +339,8 @@ class Turn:
                 await tell(hook, self._request, self._outcome)
         if self._recovery is not None and not self.is_suspended:
             await self._recovery.over()
+
+
+async def _nothing() -> AsyncGenerator[AgentResponseUpdate]:
+    for update in ():
+        yield update

@@ -169,6 +169,7 @@ def wire(
         continuations=continuations,
         recoveries=recoveries,
         limiter=ConcurrencyLimiter(options.max_turns, options.max_waiting),
+        when_busy=options.when_busy,
         reserved_tools=tool_names(source.instance),
         known_tools=known_tools(source.instance) if source.instance is not None else None,
     )

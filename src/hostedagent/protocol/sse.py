@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Event
+
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+"""The comment that is sent while no event comes, so that nothing between server and client closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)

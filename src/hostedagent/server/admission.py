@@ -6,6 +6,8 @@ Reads the headers and decides whose request it is, reads and bounds the body, an
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
@@ -28,13 +30,15 @@ from hostedagent.protocol.types import Json
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+_SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
+
 _ONCE: Final = frozenset(
     name.encode()
     for name in (USER_ID_HEADER, CALL_ID_HEADER, USER_ISOLATION_HEADER, CHAT_ISOLATION_HEADER, RESPONSE_ID_HEADER)
 )
 """Headers that must not be repeated: readers would have to choose one, and would not all choose the same."""
 
-_PARSED_AT_ONCE: Final = 32 * 1024
+PARSED_AT_ONCE: Final = 32 * 1024
 """Bodies up to this many bytes are parsed on the event loop; a thread costs more than it saves for them."""
 
 
@@ -85,8 +89,18 @@ async def read_request(receive: Receive, options: HostOptions) -> tuple[RequestB
     Raises:
         RequestError: It is too large, incomplete or invalid.
     """
-    data = await _read(receive, options)
-    if len(data) <= _PARSED_AT_ONCE:
+    return await parse_request(await _read(receive, options), options)
+
+
+async def parse_request(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
+    """Parse the body of a create request.
+
+    Raises:
+        RequestError: It is too large or invalid.
+    """
+    if len(data) > options.max_body_bytes:
+        raise too_large(options)
+    if len(data) <= PARSED_AT_ONCE:
         return _parsed(data, options)
     return await asyncio.to_thread(_parsed, data, options)  # Other requests are served meanwhile.
 
@@ -100,7 +114,7 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
     data = await _read(receive, options)
     if not data.strip():
         return {}
-    if len(data) <= _PARSED_AT_ONCE:
+    if len(data) <= PARSED_AT_ONCE:
         return parse_body(data, options).fields
     return (await asyncio.to_thread(parse_body, data, options)).fields
 
@@ -120,10 +134,27 @@ async def _read(receive: Receive, options: HostOptions) -> bytes:
         chunk = cast("bytes", message.get("body", b""))
         size += len(chunk)
         if size > options.max_body_bytes:
-            raise PayloadTooLarge(f"The request body is larger than {options.max_body_bytes} bytes.")
+            raise too_large(options)
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
+
+
+def too_large(options: HostOptions) -> PayloadTooLarge:
+    """The refusal of a body that has too many bytes."""
+    return PayloadTooLarge(f"The request body is larger than {options.max_body_bytes} bytes.")
+
+
+def sandbox_session(fields: Mapping[str, Json]) -> str:
+    """The platform's session of a request: the body names it, or the container; otherwise it is new.
+
+    Raises:
+        InvalidRequest: The agent that the body refers to is none.
+    """
+    if not isinstance(fields.get("agent_reference", {}), dict | None):
+        raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
+    session = fields.get("agent_session_id") or os.environ.get(_SESSION_VARIABLE)
+    return session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
 
 
 def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tuple[bytes, bytes]]]:

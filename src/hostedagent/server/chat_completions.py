@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, cast
@@ -25,7 +25,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
 
-SendStream: TypeAlias = Callable[[Exchange, AsyncIterator[bytes]], Awaitable[None]]
+SendStream: TypeAlias = Callable[[Exchange, AsyncGenerator[bytes]], Awaitable[None]]
 """Sends frames as they come, with comments while none come."""
 
 _DONE: Final = b"data: [DONE]\n\n"

@@ -139,7 +139,7 @@ class EdgeMiddleware:
         if (route := self._aliased(scope, path)) is not None:
             path = route
             scope = {**scope, "path": path, "raw_path": path.encode()}
-        if path.endswith("/") and path.startswith(self._root):
+        if path.endswith("/") and path.startswith(f"{scope.get('root_path', '')}{self._root}"):
             # A redirect would name the host and the scheme of this side of the proxy.
             raw = cast("bytes", scope.get("raw_path") or path.encode())
             scope = {**scope, "path": path.rstrip("/"), "raw_path": raw.rstrip(b"/")}

@@ -49,21 +49,44 @@ class Endpoint:
             exchange.caller = self._trust.caller_of(scope, exchange.headers)
             entered = enter_context(RequestContext(exchange.caller))
             try:
-                exchange.check_response_id()
+                if "response_id" in exchange.request.path_params:
+                    check_response_id(exchange.response_id)
                 await self._handler(exchange)
             finally:
                 leave_context(entered)
         except RequestError as error:
             await exchange.refuse(error)
-        except StoreNotFound:
-            await exchange.refuse(NotFound(f"Response with id '{exchange.response_id}' not found."))
-        except StoreConflict:
-            await exchange.refuse(conflict(exchange.response_id))
-        except StoreRejected:
-            await exchange.refuse(InvalidRequest("The request names something that cannot be stored or read."))
         except StoreError as error:
+            await exchange.refuse(refusal_of(error, exchange.response_id))
+
+
+def refusal_of(error: StoreError, response_id: str) -> RequestError:
+    """The refusal of a request that a store has not served.
+
+    Args:
+        error: Why not.
+        response_id: The response that the request is about.
+    """
+    match error:
+        case StoreNotFound():
+            return NotFound(f"Response with id '{response_id}' not found.")
+        case StoreConflict():
+            return conflict(response_id)
+        case StoreRejected():
+            return InvalidRequest("The request names something that cannot be stored or read.")
+        case _:
             log_failure(logger, "A store is not available", error)
-            await exchange.refuse(Unavailable(_AWAY))
+            return Unavailable(_AWAY)
+
+
+def check_response_id(response_id: str) -> None:
+    """Refuse an id that is none.
+
+    Raises:
+        InvalidRequest: It is malformed.
+    """
+    if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
+        raise InvalidRequest("The response id in the path is malformed.", param="response_id")
 
 
 class Exchange:
@@ -83,18 +106,6 @@ class Exchange:
     def response_id(self) -> str:
         """The response that the path names; empty where it names none."""
         return self.request.path_params.get("response_id", "")
-
-    def check_response_id(self) -> None:
-        """Refuse an id that is none.
-
-        Raises:
-            InvalidRequest: It is malformed.
-        """
-        response_id = self.response_id
-        if "response_id" not in self.request.path_params:
-            return
-        if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
-            raise InvalidRequest("The response id in the path is malformed.", param="response_id")
 
     async def json(self, value: Mapping[str, Json]) -> None:
         """Answer with JSON."""
@@ -116,7 +127,9 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": frame, "more_body": True})
 
     async def end(self) -> None:
-        """End the stream."""
+        """End the stream, also one without a frame."""
+        if not self.is_started:
+            await self._start(200, list(_STREAM))
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:

@@ -89,14 +89,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head has ended."""
         self._unused = 0
-        if self.parser.should_upgrade():  # It comes again, without the offer.
+        if self.parser.should_upgrade() and not self.takes_offer():  # It comes again, without the offer.
             return
         version = self.parser.get_http_version()
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
             self._refusal = f"A request has exactly one Host header, and this one has {self._hosts}."
             raise ValueError(self._refusal)  # Comes out of the parser as one of its own errors.
         super().on_headers_complete()
-        self._set_deadline(self.limits.body_timeout, self._close_without_body)
+        if not self.parser.should_upgrade():
+            self._set_deadline(self.limits.body_timeout, self._close_without_body)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body has come."""
@@ -109,6 +110,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             self._set_deadline(None)
             super().on_message_complete()
+
+    def takes_offer(self) -> bool:
+        """Whether the client offers to open a WebSocket, and they are served."""
+        return self._should_upgrade()
+
+    def take_offer(self) -> None:
+        """Hand the connection on to the protocol of WebSockets."""
+        self._set_deadline(None)
+        self.handle_websocket_upgrade()
 
     def head_without_offer(self) -> bytes:
         """The head that was parsed last, again, without the offer to speak another protocol."""
@@ -156,7 +166,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 # Can go when uvicorn ignores an offer as RFC 9110 (7.8) wants it: https://github.com/Kludex/uvicorn/issues/2722
 class _Parser:
-    """httptools' parser for a server that speaks nothing else: it stops at an offer, where this one goes on."""
+    """httptools' parser for a server that speaks few protocols: it stops at an offer, where this one goes on."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
@@ -180,6 +190,9 @@ class _Parser:
         except httptools.HttpParserUpgrade as offer:
             if self._parser.get_method() == b"CONNECT":
                 raise httptools.HttpParserError("CONNECT is not served.") from None
+            if self._protocol.takes_offer():
+                self._protocol.take_offer()
+                return
             head, rest = self._protocol.head_without_offer(), data[offer.args[0] :]
             self._begin()
             self.feed_data(head + rest)

@@ -9,32 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive
 
 from hostedagent.engine.context import TurnContext
+from hostedagent.engine.engine import Engine
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
 from hostedagent.errors import Busy, InvalidRequest
-from hostedagent.identity import enter_context
+from hostedagent.identity import Caller, enter_context
 from hostedagent.observability import logging as telemetry
 from hostedagent.options import HostOptions
 from hostedagent.platform import RESPONSE_ID_HEADER
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
+from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, write_frame
 from hostedagent.protocol.types import Event, Json
-from hostedagent.server.admission import Trust, read_request, refuse_media
+from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
 from hostedagent.server.chat_completions import ChatRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
@@ -43,16 +42,16 @@ from hostedagent.server.idempotency import HashedBody, earlier_response, key_of
 from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
-from hostedagent.stores.base import LoggedEvent
+from hostedagent.server.websocket import ResponsesSockets
+from hostedagent.stores.base import LoggedEvent, Page
 
 logger = logging.getLogger(__name__)
-
-_SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
-_KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
 class ResponsesApp(Signalled, Starlette):
     """The app of the own routes; `AgentHost.run` serves it, and any ASGI server can."""
+
+    has_websockets = True
 
     @property
     def port(self) -> int:
@@ -81,8 +80,7 @@ class ResponsesDriver:
             prefix: The path below which the routes are served.
             aclose: Called when the app has stopped.
         """
-        root, shutdown = f"{prefix.rstrip('/')}/responses", self.responses.engine.services.shutdown
-        one = f"{root}/{{response_id}}"
+        shutdown = self.responses.engine.services.shutdown
 
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncGenerator[None]:
@@ -96,23 +94,33 @@ class ResponsesDriver:
                 await aclose()
 
         app = ResponsesApp(
-            routes=[
-                Route(root, self._endpoint(self._create), methods=["POST"]),
-                Route(one, self._endpoint(self._retrieve), methods=["GET"]),
-                Route(one, self._endpoint(self._delete), methods=["DELETE"]),
-                Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
-                Route(f"{one}/input_items", self._endpoint(self._input_items), methods=["GET"]),
-                Route("/readiness", _ready),
-            ],
+            routes=[*self.routes(prefix), Route("/readiness", _ready)],
             exception_handlers=dict.fromkeys(STATUSES, unknown_route),
             lifespan=lifespan,
         )
-        below = prefix.rstrip("/")
-        app.router.routes.extend(conversation_routes(self.responses.engine, self.options, self.trust, below))
-        app.router.routes.extend(InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below))
-        app.router.routes.extend(ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below))
         app.register_pre_shutdown_callback(shutdown.begin)
         return app
+
+    def routes(self, prefix: str = "") -> list[BaseRoute]:
+        """The routes of the protocol.
+
+        Args:
+            prefix: The path below which they are served.
+        """
+        below = prefix.rstrip("/")
+        root = f"{below}/responses"
+        one = f"{root}/{{response_id}}"
+        return [
+            Route(root, self._endpoint(self._create), methods=["POST"]),
+            ResponsesSockets(self.responses, self.options, self.trust).route(root),
+            Route(one, self._endpoint(self._retrieve), methods=["GET"]),
+            Route(one, self._endpoint(self._delete), methods=["DELETE"]),
+            Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
+            Route(f"{one}/input_items", self._endpoint(self._input_items), methods=["GET"]),
+            *conversation_routes(self.responses.engine, self.options, self.trust, below),
+            *InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below),
+            *ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below),
+        ]
 
     def _endpoint(self, handler: Handler) -> ASGIApp:
         return Endpoint(self.trust, handler)
@@ -159,11 +167,7 @@ class ResponsesDriver:
         try:
             context = await engine.accept(request, exchange.receive)
             try:
-                session = body.fields.get("agent_session_id") or os.environ.get(_SESSION_VARIABLE)
-                session_id = session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
-                agent = body.fields.get("agent_reference")
-                if agent is not None and not isinstance(agent, dict):
-                    raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
+                session_id = sandbox_session(body.fields)
                 headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
                 named = responses.identify(context.request, response_id=response_id, session_id=session_id)
                 context.turn, context.body = replace(named, client_headers=headers), body.fields
@@ -203,8 +207,6 @@ class ResponsesDriver:
     async def _run(self, exchange: Exchange, context: TurnContext) -> None:
         request = context.request
         if request.background:
-            if not request.store:
-                raise InvalidRequest("background=true needs store=true.", param="background")
             response = await self.responses.start_in_background(context)
             if request.stream:
                 await self._stream(exchange, await self._replayed(request, -1))
@@ -215,7 +217,7 @@ class ResponsesDriver:
         leaving = asyncio.create_task(_until_gone(exchange.receive, turn), name="hostedagent-client")
         try:
             if request.stream:
-                await self._stream(exchange, _framed(turn.events(), context))
+                await self._stream(exchange, framed(turn.events(), context))
             else:
                 last: dict[str, Json] = {}
                 async with aclosing(turn.events()) as events:
@@ -226,30 +228,15 @@ class ResponsesDriver:
         finally:
             leaving.cancel()
 
-    async def _replayed(self, request: TurnRequest, after: int) -> AsyncIterator[bytes]:
-        return _frames(await self.responses.replay(request.caller, request.response_id, after=after))
+    async def _replayed(self, request: TurnRequest, after: int) -> AsyncGenerator[bytes]:
+        return replayed_frames(await self.responses.replay(request.caller, request.response_id, after=after))
 
-    async def _stream(self, exchange: Exchange, frames: AsyncIterator[bytes]) -> None:
-        """Send frames, with comments in between while none come."""
-        pause = self.options.keep_alive or None
-        following = asyncio.ensure_future(anext(frames, None))
-        try:
-            while True:
-                done, _ = await asyncio.wait({following}, timeout=pause if exchange.is_started else None)
-                if not done:
-                    await exchange.send_frame(_KEEP_ALIVE)
-                    continue
-                if (frame := following.result()) is None:
-                    break
-                following = asyncio.ensure_future(anext(frames, None))
+    async def _stream(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
+        pause = self.options.keep_alive
+        async with aclosing(with_comments(frames, pause) if pause else frames) as sent:
+            async for frame in sent:
                 await exchange.send_frame(frame)
-            await exchange.end()
-        finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await following
-            if isinstance(frames, AsyncGenerator):
-                await cast("AsyncGenerator[bytes]", frames).aclose()
+        await exchange.end()
 
     async def _retrieve(self, exchange: Exchange) -> None:
         query, response_id = exchange.request.query_params, exchange.response_id
@@ -277,22 +264,57 @@ class ResponsesDriver:
 
     async def _input_items(self, exchange: Exchange) -> None:
         page = page_asked(exchange.request.query_params)
-        more = replace(page, limit=page.limit + 1)
-        found = await self.responses.engine.input_items(exchange.caller, exchange.response_id, more)
-        await exchange.json(listing(page, [public_item(item) for item in found]))
+        await exchange.json(await input_items_page(self.responses.engine, exchange.caller, exchange.response_id, page))
 
 
-async def _framed(events: AsyncGenerator[Event], context: TurnContext) -> AsyncGenerator[bytes]:
+async def input_items_page(engine: Engine, caller: Caller, response_id: str, page: Page) -> dict[str, Json]:
+    """A page of the input items of a response, as a list object.
+
+    Raises:
+        NotFound: The response does not exist, or belongs to another scope.
+    """
+    found = await engine.input_items(caller, response_id, replace(page, limit=page.limit + 1))
+    return listing(page, [public_item(item) for item in found])
+
+
+async def framed(events: AsyncGenerator[Event], context: TurnContext) -> AsyncGenerator[bytes]:
+    """The frames of a turn's events."""
     async with aclosing(events):
         async for event in events:
             context.flow.taken()
             yield write_frame(event["type"], event_data(event))
 
 
-async def _frames(batches: AsyncIterator[list[LoggedEvent]]) -> AsyncGenerator[bytes]:
+async def replayed_frames(batches: AsyncIterator[list[LoggedEvent]]) -> AsyncGenerator[bytes]:
+    """The frames of events that were kept."""
     async for batch in batches:
         for event in batch:
             yield rewrite_frame(event.data)
+
+
+async def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGenerator[bytes]:
+    """Frames, with comments after the first one while none come.
+
+    Args:
+        frames: The frames; closed at the end.
+        pause: Seconds between comments.
+    """
+    following, timeout = asyncio.ensure_future(anext(frames, None)), None
+    try:
+        while True:
+            done, _ = await asyncio.wait({following}, timeout=timeout)
+            if not done:
+                yield KEEP_ALIVE
+                continue
+            if (frame := following.result()) is None:
+                return
+            following, timeout = asyncio.ensure_future(anext(frames, None)), pause
+            yield frame
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await following
+        await frames.aclose()
 
 
 async def _until_gone(receive: Receive, turn: RecordedTurn) -> None:

@@ -29,6 +29,9 @@ _HYPERCORN_LISTENS: Final = "Running on "
 class Signalled:
     """An app that calls functions when the process is asked to end. Concurrency: registered before serving begins."""
 
+    has_websockets: bool = False
+    """Whether the app serves WebSockets."""
+
     _callbacks: tuple[Callable[[], None], ...] = ()
 
     def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
@@ -51,6 +54,11 @@ class ServedApp(Protocol):
     @property
     def port(self) -> int:
         """The port that the environment asks for."""
+        ...
+
+    @property
+    def has_websockets(self) -> bool:
+        """Whether the app serves WebSockets."""
         ...
 
     def tell(self) -> None:
@@ -102,6 +110,7 @@ def serve(
                 listener,
                 grace=options.shutdown_grace,
                 limits=limits,
+                max_message=options.max_body_bytes if app.has_websockets else None,
                 on_listening=on_listening,
                 on_signal=app.tell,
             )

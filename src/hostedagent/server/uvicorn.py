@@ -51,6 +51,7 @@ def serve_with_uvicorn(
     *,
     grace: float,
     limits: ConnectionLimits,
+    max_message: int | None,
     on_listening: Callable[[], None] | None,
     on_signal: Callable[[], None],
 ) -> None:
@@ -61,6 +62,7 @@ def serve_with_uvicorn(
         listener: The socket.
         grace: Seconds that turns have once the process is told to end.
         limits: Of connections and of the time that requests may take to arrive.
+        max_message: The largest message of a WebSocket in bytes; `None` where WebSockets are not served.
         on_listening: Called once connections are accepted.
         on_signal: Called when the process is told to end.
 
@@ -72,7 +74,8 @@ def serve_with_uvicorn(
         http=_http(limits),
         backlog=ACCEPTED_AT_ONCE,
         lifespan="on",
-        ws="none",
+        ws="wsproto" if max_message is not None else "none",
+        ws_max_size=max_message or 0,
         log_config=None,
         log_level="warning",
         access_log=False,  # The SDK's middleware logs every request.

@@ -115,6 +115,10 @@ class Sessions(Leases):
         self.conversations = Conversations(store)
         self.keys = IdempotencyKeys(store)
 
+    def holder(self, caller: Caller, conversation_id: str) -> Lease | None:
+        """The lease of a conversation, if a turn of this process holds it."""
+        return self._held.get(caller.scope.key(CONVERSATION, conversation_id))
+
     async def resume(self, caller: Caller, response_id: str) -> Snapshot:
         """What a response left. A lost record is no error: the transcript is elsewhere."""
         stored = await read_value(self._store, caller, Key(TURN, response_id))

@@ -63,6 +63,7 @@ class TurnRequest:
         stream: Whether the caller reads events.
         store: Whether the response is stored.
         background: Whether the turn outlives the request.
+        generates: Whether the agent is run; otherwise the turn only keeps its input for those that continue it.
         response_id: The id of the response being made.
         sandbox_session_id: `agent_session_id`: the platform's sandbox session.
         caller: Whose turn it is.
@@ -80,6 +81,7 @@ class TurnRequest:
     stream: bool = False
     store: bool = True
     background: bool = False
+    generates: bool = True
     response_id: str = ""
     sandbox_session_id: str | None = None
     caller: Caller = field(default_factory=Caller)

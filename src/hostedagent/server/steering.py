@@ -1,0 +1,88 @@
+"""The events of steering: new input for a response that runs, taken over by the response after it.
+
+`accepted` says that the server owns the input, not that it counts: the successor's `response.created` says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.server.frames import Steer
+
+MAX_STEERS: Final = 8
+"""Inputs that wait for the end of one response."""
+
+SteerError: TypeAlias = Literal[
+    "response_not_found",
+    "invalid_input",
+    "steering_not_supported",
+    "too_many_pending_steers",
+    "response_already_completed",
+    "response_not_active",
+    "successor_creation_failed",
+]
+
+MESSAGES: Final[Mapping[SteerError, str]] = {
+    "response_not_found": "No response of this connection has this id.",
+    "invalid_input": "input is a text, or a list of messages of the user with text, images and files.",
+    "steering_not_supported": "A response of a conversation cannot be steered. Continue by previous_response_id.",
+    "too_many_pending_steers": f"At most {MAX_STEERS} inputs may wait for a response.",
+    "response_already_completed": "The response has ended. Send the input with response.create.",
+    "response_not_active": "The response has failed or was cancelled. Send the input with response.create.",
+    "successor_creation_failed": "The response that was to take over the input could not be created.",
+}
+"""What the client reads for each code."""
+
+_ANSWERS: Final[Mapping[str, str]] = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+    "computer_call": "computer_call_output",
+    "shell_call": "shell_call_output",
+    "apply_patch_call": "apply_patch_call_output",
+}
+"""A call that the client answers, to the type of its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted input.
+
+    Args:
+        id: Its id.
+        steer: What the client sent.
+    """
+
+    id: str
+    steer: Steer
+
+    def event(self, kind: Literal["accepted", "pending"], number: int, **more: Json) -> Event:
+        """The event that tells the client of it."""
+        steer = {"id": self.id, "previous_response_id": self.steer.response_id}
+        return {"type": f"response.steer.{kind}", "sequence_number": number, "steer": steer, **more}
+
+
+def failed(steer: Steer, code: SteerError, number: int, *, steer_id: str | None = None) -> Event:
+    """The event that returns an input which was not taken over."""
+    named: dict[str, Json] = {"previous_response_id": steer.response_id, "input": steer.input}
+    if steer_id is not None:
+        named["id"] = steer_id
+    message = steer.error if code == "invalid_input" and steer.error else MESSAGES[code]
+    error = {"type": "invalid_request_error", "code": code, "message": message}
+    return {"type": "response.steer.failed", "sequence_number": number, "steer": named, "error": error}
+
+
+def required_input(output: Sequence[Item]) -> list[dict[str, Json]]:
+    """Stubs of what the client must send before a response can be continued: answers to open calls and questions."""
+    answered = {item.get("call_id") for item in output if str(item.get("type")).endswith("_output")}
+    stubs: list[dict[str, Json]] = []
+    for item in output:
+        kind, call_id = str(item.get("type")), item.get("call_id")
+        if kind == "mcp_approval_request":
+            stubs.append({"type": "mcp_approval_response", "approval_request_id": item["id"]})
+        elif kind in _ANSWERS and call_id not in answered:
+            name = {"name": item["name"]} if kind == "function_call" else {}
+            stubs.append({"type": _ANSWERS[kind], "call_id": call_id, **name})
+    return stubs

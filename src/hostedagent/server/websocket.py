@@ -1,0 +1,380 @@
+"""WebSocket mode: one connection to `/responses`, many turns. Each message of the client begins one.
+
+Turns run one after the other, in the order of their messages; with a `stream_id` that order is kept for each id, and
+lanes run side by side. Each turn is admitted, owned and limited as over HTTP. What a turn without storage leaves is
+kept with the connection, and lost with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from starlette.responses import JSONResponse
+from starlette.routing import WebSocketRoute
+from starlette.types import Scope
+from starlette.websockets import WebSocket
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
+from hostedagent.errors import Conflict, Forbidden, InvalidRequest, RequestError, TooManyTurns, failed
+from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.options import HostOptions
+from hostedagent.protocol.envelope import public_response
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.server.admission import Trust, headers_of, sandbox_session
+from hostedagent.server.exchange import refusal_of
+from hostedagent.server.frames import Create, FrameError, Steer, error_event, in_lane, read_frame
+from hostedagent.server.steering import MAX_STEERS, Accepted, SteerError, required_input
+from hostedagent.server.steering import failed as failed_steer
+from hostedagent.stores.base import StoreError
+
+logger = logging.getLogger(__name__)
+
+MAX_SECONDS: Final = 3600.0
+"""How long a connection is served; then its turns end, and it is closed."""
+
+MAX_WAITING: Final = 16
+"""Messages that wait for the turns before them, in each lane."""
+
+MAX_LANES: Final = 16
+"""Lanes of a connection."""
+
+_KEPT: Final = ("completed", "incomplete")
+"""How a turn ends that the next one may continue."""
+
+_LIMIT: Final = {
+    "type": "error",
+    "status": 400,
+    "error": {
+        "type": "invalid_request_error",
+        "code": "websocket_connection_limit_reached",
+        "message": "The connection was served for an hour. Open a new one, and continue there.",
+        "param": None,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesSockets:
+    """Serves WebSocket connections.
+
+    Args:
+        responses: Runs and stores the turns.
+        options: Limits and caller policy.
+        trust: Which headers are believed.
+    """
+
+    responses: RecordedResponses
+    options: HostOptions
+    trust: Trust
+
+    def route(self, path: str) -> WebSocketRoute:
+        """The route of the protocol."""
+        return WebSocketRoute(path, self._serve)
+
+    async def _serve(self, socket: WebSocket) -> None:
+        scope = self.trust.trusted(socket.scope)
+        headers = headers_of(scope)
+        try:
+            _check_origin(scope, headers)
+            caller = self.trust.caller_of(scope, headers)
+            self.responses.engine.check_accepts()
+        except RequestError as error:
+            await socket.send_denial_response(JSONResponse(error.body(), error.status))
+            return
+        await socket.accept()
+        client_headers = {name: text for name, text in headers.items() if name.startswith("x-client-")}
+        entered = enter_context(RequestContext(caller))
+        try:
+            await Connection(self.responses, self.options, socket, caller, client_headers).serve()
+        finally:
+            leave_context(entered)
+
+
+def _check_origin(scope: Scope, headers: Mapping[str, str]) -> None:
+    """Any page may open a WebSocket to any address: browsers send no preflight request for it.
+
+    Raises:
+        Forbidden: The page comes from another host than the one it calls.
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
+        raise Forbidden(f"Pages of {origin!r:.200} may not open a WebSocket here.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unstored:
+    """What a turn without storage left.
+
+    Args:
+        response_id: Its response.
+        previous: The stored response that it continued.
+        items: What came since: input and output.
+    """
+
+    response_id: str
+    previous: str | None
+    items: tuple[Item, ...]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The turns of one lane.
+
+    Args:
+        waiting: The messages that wait.
+        work: The task that serves them; it ends when none waits.
+        turn: The turn that runs.
+        unstored: What the last turn left, if it was not stored.
+        context: The accepted request of the turn that runs.
+        steers: The inputs that wait for its end.
+        number: The number of the last event.
+    """
+
+    waiting: deque[Create] = field(default_factory=deque[Create])
+    work: asyncio.Task[None] | None = None
+    turn: RecordedTurn | None = None
+    unstored: _Unstored | None = None
+    context: TurnContext | None = None
+    steers: list[Accepted] = field(default_factory=list[Accepted])
+    number: int = 0
+
+    @property
+    def response_id(self) -> str | None:
+        """The response that its turn makes."""
+        return self.context.request.response_id if self.context is not None else None
+
+
+class Connection:
+    """One connection.
+
+    Args:
+        responses: Runs and stores the turns.
+        options: Limits and caller policy.
+        socket: The accepted connection.
+        caller: Whose it is.
+        client_headers: What the client said about itself when it connected.
+    """
+
+    def __init__(
+        self,
+        responses: RecordedResponses,
+        options: HostOptions,
+        socket: WebSocket,
+        caller: Caller,
+        client_headers: Mapping[str, str],
+    ) -> None:
+        self._responses = responses
+        self._options = options
+        self._socket = socket
+        self._caller = caller
+        self._client_headers = client_headers
+        self._lanes: dict[str | None, _Lane] = {}
+        self._ended: deque[str] = deque(maxlen=MAX_LANES)
+        self._pending: dict[str, list[Accepted]] = {}
+        self._sending = asyncio.Lock()
+        self._gone = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Serve the connection to its end."""
+        try:
+            async with asyncio.timeout(MAX_SECONDS):
+                while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+                    text = message.get("text")
+                    await self._take(text.encode() if text is not None else message.get("bytes") or b"")
+            await self._end()
+        except TimeoutError:
+            await self.send(_LIMIT)
+            await self._end()
+            await self._socket.close(1000)
+
+    async def _take(self, data: bytes) -> None:
+        try:
+            match await read_frame(data, self._options):
+                case Create() as create:
+                    self._enqueue(create)
+                case Steer() as steer:
+                    await self._steer(steer)
+        except FrameError as refused:
+            await self.send(error_event(refused.error, refused.stream_id))
+
+    def _enqueue(self, create: Create) -> None:
+        lane = self._lanes.get(create.stream_id)
+        if lane is None:
+            if len(self._lanes) >= MAX_LANES:
+                raise FrameError(InvalidRequest(f"A connection has at most {MAX_LANES} lanes.", param="stream_id"))
+            lane = self._lanes[create.stream_id] = _Lane()
+        if len(lane.waiting) >= MAX_WAITING:
+            raise FrameError(TooManyTurns("Too many messages wait for their turns.", 1), create.stream_id)
+        lane.waiting.append(create)
+        if lane.work is None or lane.work.done():
+            lane.work = asyncio.create_task(self._work(lane), name="hostedagent-lane")
+
+    async def _work(self, lane: _Lane) -> None:
+        while lane.waiting and not self._gone.is_set():
+            create: Create | None = self._with_pending(lane.waiting.popleft())
+            while create is not None:
+                response = await self._create(lane, create)
+                steers, lane.steers = lane.steers, []
+                create = await self._successor(lane, create, response, steers) if steers else None
+
+    async def _steer(self, steer: Steer) -> None:
+        lane = next((one for one in self._lanes.values() if one.response_id == steer.response_id), None)
+        code = self._refusal_of(steer, lane)
+        if code is not None or lane is None or lane.context is None:
+            event = failed_steer(steer, code or "response_not_found", lane.number if lane is not None else 0)
+        else:
+            accepted = Accepted(new_item_id("steer", steer.response_id), steer)
+            lane.steers.append(accepted)
+            lane.context.is_steered = True
+            event = accepted.event("accepted", lane.number)
+        await self.send(in_lane(event, self._name_of(lane)))
+
+    def _refusal_of(self, steer: Steer, lane: _Lane | None) -> SteerError | None:
+        if steer.request is None:
+            return "invalid_input"
+        if lane is None or lane.context is None:
+            return "response_already_completed" if steer.response_id in self._ended else "response_not_found"
+        if lane.context.request.conversation_id is not None:
+            return "steering_not_supported"
+        return "too_many_pending_steers" if len(lane.steers) >= MAX_STEERS else None
+
+    def _name_of(self, lane: _Lane | None) -> str | None:
+        return next((name for name, one in self._lanes.items() if one is lane), None)
+
+    async def _successor(
+        self, lane: _Lane, create: Create, response: Mapping[str, Json] | None, steers: list[Accepted]
+    ) -> Create | None:
+        """The turn that takes over the inputs for the one before it; `None` where the client must act first."""
+        if response is None or response.get("status") not in _KEPT:
+            await self._give_back(steers, "response_not_active", create.stream_id, lane.number)
+            return None
+        if required := required_input(response["output"]):
+            self._pending[response["id"]] = steers
+            for one in steers:
+                pending = one.event(
+                    "pending", lane.number, reason="waiting_for_required_input", required_input=required
+                )
+                await self.send(in_lane(pending, create.stream_id))
+            return None
+        request = replace(create.request, previous_response_id=response["id"], input=_input_of(steers), generates=True)
+        return replace(create, request=request, steers=steers)
+
+    def _with_pending(self, create: Create) -> Create:
+        """A message behind the inputs that waited for it."""
+        steers = self._pending.pop(create.request.previous_response_id or "", None)
+        if steers is None:
+            return create
+        given = (*_input_of(steers), *create.request.input)
+        return replace(create, request=replace(create.request, input=given), steers=steers)
+
+    async def _give_back(
+        self, steers: Iterable[Accepted], code: SteerError, stream_id: str | None, number: int
+    ) -> None:
+        for one in steers:
+            await self.send(in_lane(failed_steer(one.steer, code, number, steer_id=one.id), stream_id))
+
+    async def _create(self, lane: _Lane, create: Create) -> Mapping[str, Json] | None:
+        """Run a turn, or tell the client why not. Returns its response, if there is one."""
+        response: Mapping[str, Json] | None = None
+        previous = create.request.previous_response_id
+        before = self._unstored(previous)
+        try:
+            response = await self._run(lane, create, before)
+        except RequestError as error:
+            await self.send(error_event(error, create.stream_id))
+        except StoreError as error:
+            await self.send(error_event(refusal_of(error, previous or ""), create.stream_id))
+        except Exception as error:  # noqa: BLE001 - the connection serves further turns
+            log_failure(logger, "A turn of a WebSocket failed", error)
+            await self.send(error_event(_broken(), create.stream_id))
+        if response is None and create.steers:
+            await self._give_back(create.steers, "successor_creation_failed", create.stream_id, lane.number)
+        is_kept = response is not None and response.get("status") in _KEPT
+        if not is_kept and before is not None:  # A client starts again from what it has.
+            for one in self._lanes.values():
+                if one.unstored is before:
+                    one.unstored = None
+        return response
+
+    async def _run(self, lane: _Lane, create: Create, before: _Unstored | None) -> Mapping[str, Json]:
+        """Run a turn, and return its response."""
+        engine, request = self._responses.engine, replace(create.request, caller=self._caller)
+        own = request.input
+        if before is not None:
+            request = replace(request, input=(*before.items, *own), previous_response_id=before.previous)
+        if len(request.input) > self._options.max_items:
+            raise InvalidRequest(f"The chain has more than {self._options.max_items:,} items.", param="input")
+        context = await engine.accept(request, self._gone.wait)
+        try:
+            named = self._responses.identify(context.request, session_id=sandbox_session(create.fields))
+            context.turn = replace(named, client_headers=self._client_headers)
+            lane.context = context
+            lane.turn = turn = await self._responses.start(context)
+            async with aclosing(turn.events()) as events:
+                async for event in events:
+                    context.flow.taken()
+                    lane.number = event["sequence_number"]
+                    await self.send(_shown(event, create))
+        finally:
+            lane.turn = lane.context = None
+            await engine.abandon(context)
+        response = public_response(turn.response)
+        self._ended.append(response["id"])
+        if response.get("status") in _KEPT:
+            items = (*request.input, *response["output"])
+            lane.unstored = None if request.store else _Unstored(response["id"], request.previous_response_id, items)
+        return response
+
+    def _unstored(self, response_id: str | None) -> _Unstored | None:
+        found = (lane.unstored for lane in self._lanes.values() if lane.unstored is not None)
+        return next((left for left in found if left.response_id == response_id), None)
+
+    async def send(self, event: Event) -> None:
+        """Send an event; nothing happens once the client has left."""
+        if self._gone.is_set():
+            return
+        async with self._sending:
+            try:
+                await self._socket.send_text(event_data(event).decode())
+            except (RuntimeError, OSError):  # Closed: the reader learns of it too.
+                self._gone.set()
+
+    async def _end(self) -> None:
+        """Stop what runs. While the process ends, turns have their time all the same: their responses are stored."""
+        self._gone.set()
+        is_ending = self._responses.engine.services.shutdown.has_begun
+        for lane in self._lanes.values():
+            if lane.turn is not None and not is_ending:
+                lane.turn.disconnect()
+        if works := [lane.work for lane in self._lanes.values() if lane.work is not None]:
+            await asyncio.wait(works)
+
+
+def _input_of(steers: Iterable[Accepted]) -> tuple[Item, ...]:
+    requests = (one.steer.request for one in steers)
+    return tuple(item for request in requests if request is not None for item in request.input)
+
+
+def _shown(event: Event, create: Create) -> Event:
+    """An event as the client of a turn sees it: the turn names what it continues, stored or not."""
+    response = event.get("response")
+    if response is not None and response.get("previous_response_id") != create.request.previous_response_id:
+        response = {**response, "previous_response_id": create.request.previous_response_id}
+        event = {**event, "response": response}
+    return in_lane(event, create.stream_id)
+
+
+def _broken() -> RequestError:
+    error = Conflict(failed("server_error").message)
+    error.status, error.code, error.type = 500, "server_error", "server_error"
+    return error

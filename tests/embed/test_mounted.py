@@ -1,0 +1,60 @@
+"""`Turns.routes()`: the protocol's routes below any path of an application, several agents in one."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from hostedagent import HeaderScopeResolver
+from hostedagent.embed import Turns
+from hostedagent.testing import ScriptedAgent, serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+WHO = HeaderScopeResolver(header="x-user")
+
+
+def application(writer: Turns, editor: Turns) -> Starlette:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for turns in (writer, editor):
+                await stack.enter_async_context(turns)
+            yield
+
+    mounts = [
+        Mount("/agents/writer", writer.routes(resolve_scope=WHO)),
+        Mount("/agents/editor", editor.routes(resolve_scope=WHO)),
+    ]
+    return Starlette(routes=mounts, lifespan=lifespan)
+
+
+async def test_several_agents_are_served_below_their_paths_and_keep_to_themselves() -> None:
+    app = application(Turns(ScriptedAgent(["one"])), Turns(ScriptedAgent(["two"])))
+    async with serve(app) as client:
+        ada, grace = {"x-user": "ada"}, {"x-user": "grace"}
+        first = (await client.post("/agents/writer/responses", json={"input": "hi"}, headers=ada)).json()
+        streamed = await client.post("/agents/editor/responses/", json={"input": "hi", "stream": True}, headers=ada)
+        path = f"/responses/{first['id']}"
+        statuses = [
+            (await client.get(f"/agents/writer{path}", headers=ada)).status,
+            (await client.get(f"/agents/writer{path}", headers=grace)).status,
+            (await client.get(f"/agents/editor{path}", headers=ada)).status,
+            (await client.post("/agents/writer/responses", json={"input": "hi"})).status,
+        ]
+
+    assert first["output"][0]["content"][0]["text"] == "one"
+    assert streamed.log().text == "two"
+    assert statuses == [200, 404, 404, 401]
+
+
+async def test_an_unknown_route_below_a_mount_is_refused_in_json() -> None:
+    async with serve(application(Turns(ScriptedAgent()), Turns(ScriptedAgent()))) as client:
+        reply = await client.get("/agents/writer/nothing", headers={"x-user": "ada"})
+
+    assert reply.status == 404
+    assert reply.json()["error"]["type"] == "invalid_request_error"
