@@ -132,9 +132,8 @@ async def test_a_tool_runs_its_effect_once_and_deleting_the_response_erases_the_
     @tool
     async def get_weather(city: str) -> str:
         """Get the weather in a city."""
-        for _ in range(2):
-            receipt = await current_turn().effect(f"charge {city}", charges.charge)
-        return str(receipt)
+        receipts = [await current_turn().effect(f"charge {city}", charges.charge) for _ in range(2)]
+        return str(receipts)
 
     agent = Agent(OfflineChatClient(), name="offline", tools=[get_weather])
     async with serve(AgentHost(agent, stores=stores).app) as client:

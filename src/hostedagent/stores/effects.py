@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.errors import EffectUncertain
 from hostedagent.identity import Caller
@@ -94,7 +94,7 @@ class Effects:
         try:
             result = perform()
             if inspect.isawaitable(result):
-                result = await cast("Awaitable[Json]", result)
+                result = await result
         except Exception:
             await self._note(caller, response_id, key, None)
             raise
