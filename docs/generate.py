@@ -213,6 +213,8 @@ def _reasons(row: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
         title = table["features"][name]["title"]
         for mode, why in absent.items():
             yield f"{title}{'' if len(absent) > 1 else f', {mode}'}: {why}"
+    if row.get("in_client"):
+        yield f"In the client, {row['in_client']}"
 
 
 def options() -> str:

@@ -27,6 +27,8 @@ class Client:
     options: HostOptions = field(default_factory=HostOptions)
     setting: str = "none"
     """What `options` sets, as the document shows it."""
+    in_client: str = ""
+    """What must be set in the client itself."""
     adds_to_prompt: bool = False
     """Whether the client sends instructions of its own, so that the model sees more than the test's words."""
     loses: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -48,7 +50,12 @@ CLIENTS: Final[Mapping[str, Client]] = {
     ),
     "langchain": _client("LangChain `create_agent`", "langchain", "langchain_agent.py"),
     "langgraph": _client("LangGraph", "langchain", "langgraph_nodes.py"),
-    "pydantic-ai": _client("pydantic-ai", "pydantic-ai", "pydantic_ai_agent.py"),
+    "pydantic-ai": _client(
+        "pydantic-ai",
+        "pydantic-ai",
+        "pydantic_ai_agent.py",
+        in_client="`openai_send_reasoning_ids=True` sends the agent's calls back; the default for reasoning models",
+    ),
     "ai-sdk": _client("AI SDK (`ai`, `@ai-sdk/openai`)", "ai-sdk", "ai_sdk.mjs", loses={"reasoning": _NO_CALLS}),
     "llama-index": _client("LlamaIndex", "llama-index", "llama_index_agent.py"),
     "litellm": _client("LiteLLM (bridge)", "litellm", "litellm_bridge.py"),

@@ -32,7 +32,9 @@ def described(name: str) -> dict[str, Any]:
     """What the table says of a client beside its outcomes."""
     client = CLIENTS[name]
     versions = {package: version for package, version in client.environment.versions.items() if package != "node"}
-    return {"title": client.title, "setting": client.setting, "versions": versions, "loses": dict(client.loses)}
+    loses = dict(client.loses)
+    fields = {"title": client.title, "setting": client.setting, "versions": versions, "loses": loses}
+    return {**fields, "in_client": client.in_client} if client.in_client else fields
 
 
 def features() -> dict[str, Any]:

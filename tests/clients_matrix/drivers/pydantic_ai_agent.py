@@ -24,7 +24,8 @@ def clock(city: str) -> str:
 
 def agent(case: Case, **fields: Any) -> Agent[Any, Any]:
     model = OpenAIResponsesModel("any", provider=OpenAIProvider(base_url=case.url, api_key="k"))
-    return Agent(model, **fields)
+    # It is the default for models of OpenAI that it knows to reason.
+    return Agent(model, model_settings=OpenAIResponsesModelSettings(openai_send_reasoning_ids=True), **fields)
 
 
 async def run(case: Case, given: Any, *, fields: Any = None, **options: Any) -> tuple[Any, Any]:
