@@ -9,6 +9,7 @@ import pytest
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine import takeover
+from hostedagent.options import CallerPolicy
 from hostedagent.stores.base import Signal, StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.stores.leases import Terms
@@ -170,6 +171,24 @@ async def test_the_turns_of_a_dead_replica_go_on_where_somebody_lives_and_count_
     assert [event["sequence_number"] for event in log.events] == list(range(len(log.events)))
     assert [message.text for message in second.calls[1].messages] == ["hi", "Hello.", "more"]
     assert reply["status"] == "completed"
+
+
+async def test_a_turn_that_cannot_be_resumed_has_failed_and_its_readers_learn_of_it(cluster: Cluster) -> None:
+    gate = Gate()
+    tool: dict[str, Any] = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
+    refuses = CallerPolicy(allow_function_tools=False)
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, "never"])) as a,
+        cluster.host("b", ScriptedAgent(["not here"]), caller=refuses) as b,
+    ):
+        response_id = await begin(a, gate, tools=[tool])
+        async with b.stream("GET", f"/responses/{response_id}?stream=true") as events:
+            cluster.dead.add("a")
+            last = [event async for event in events][-1]
+        response = await ended(b, response_id)
+
+    assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
 
 
 async def test_several_replicas_share_the_turns_of_a_dead_one(cluster: Cluster) -> None:

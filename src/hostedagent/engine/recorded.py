@@ -22,7 +22,7 @@ from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
-from hostedagent.errors import InvalidRequest, NotFound
+from hostedagent.errors import InvalidRequest, NotFound, error_object
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
@@ -32,9 +32,11 @@ from hostedagent.protocol.ids import new_item_id, with_own_id
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import RUNNING
+from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
+from hostedagent.stores.running import DIED
 
 CANCEL_SECONDS: Final = 10.0
 """How long a cancel waits for the turn to end."""
@@ -237,6 +239,24 @@ class RecordedResponses:
         context, recovery = await self.engine.resume(request, found)
         turn = RecordedTurn(self, context, await self.engine.start(context, recovery), sent)
         await self._runs.start(turn, context)
+
+    async def give_up(self, caller: Caller, response_id: str) -> None:
+        """End a background turn of another process that cannot be resumed: it has failed, and its readers learn of it.
+
+        Raises:
+            StoreError: A store is not available.
+        """
+        found = await self.engine.store.get(caller, response_id)
+        response = {**found, "status": "failed", "error": error_object(DIED)}
+        await self.engine.store.update(caller, response)
+        try:
+            events = await self._log.read(caller, response_id)
+        except StoreNotFound:
+            return
+        number = events[-1].number + 1 if events else 0
+        event = {"type": "response.failed", "response": public_response(response), "sequence_number": number}
+        await self._log.append(caller, response_id, [LoggedEvent(number, event_data(event))])
+        await self._log.finish(caller, response_id)
 
     async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
         """The events of a background stream after a number: those that exist, and those that follow.

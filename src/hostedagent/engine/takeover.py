@@ -145,5 +145,8 @@ class Takeover:
             raise
         except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not keep the others back
             log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
+            if caller is not None:
+                await self._responses.give_up(caller, response_id)
+            await self._turns.end(response_id)
         finally:
             engine.recoveries.began(response_id)
