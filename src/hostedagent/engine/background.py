@@ -60,6 +60,10 @@ class BackgroundRuns:
         """Wait for the turns, which the end of the process stops in time."""
         for timer in self._timers:
             timer.cancel()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait until no turn runs."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -31,8 +31,8 @@ from hostedagent.protocol.envelope import public_event, public_response
 from hostedagent.protocol.ids import new_item_id, with_own_id
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
@@ -338,6 +338,10 @@ class RecordedResponses:
             raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
         await self.engine.delete(caller, response_id)
         await self._log.delete(caller, response_id)
+
+    async def suspended(self) -> None:
+        """Wait until no background turn runs here."""
+        await self._runs.ended()
 
     async def aclose(self) -> None:
         """Wait for the turns in the background, which the end of the process stops in time."""

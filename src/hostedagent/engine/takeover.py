@@ -44,12 +44,14 @@ class Takeover:
         self._turns = turns
         self._pending: dict[str, None] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._is_reported = False
 
     async def open(self) -> None:
         """Join, take what there is, and watch the other replicas from then on."""
         enter_context(RequestContext(Caller(), is_request=False))
         await self._look(join=True)
+        self._responses.engine.services.shutdown.call_when_over(self._hand_on)
         self._watching = asyncio.create_task(self._watch(), name="hostedagent-takeover")
 
     async def aclose(self) -> None:
@@ -57,6 +59,16 @@ class Takeover:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait((self._watching,))
+        self._responses.engine.services.shutdown.forget(self._hand_on)
+        await (self._leaving or self._leave())
+
+    def _hand_on(self) -> None:
+        """The time of the process is over: its turns go to others now, not when its last connection has closed."""
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(), name="hostedagent-leave")
+
+    async def _leave(self) -> None:
+        await self._responses.suspended()
         try:
             await self._turns.leave()
         except StoreError as error:

@@ -194,7 +194,7 @@ class ResponsesDriver:
             except InvalidRequest:
                 says = f"The events of this response are not kept here any more: GET /responses/{response_id} has it."
                 raise InvalidRequest(says) from None
-            await self._stream(exchange, frames)
+            await self._stream_until_over(exchange, frames)
             return
         engine = self.responses.engine
         if not request.background:
@@ -209,7 +209,7 @@ class ResponsesDriver:
         if request.background:
             response = await self.responses.start_in_background(context)
             if request.stream:
-                await self._stream(exchange, await self._replayed(request, -1))
+                await self._stream_until_over(exchange, await self._replayed(request, -1))
             else:
                 await exchange.json(response)
             return
@@ -245,7 +245,10 @@ class ResponsesDriver:
             return
         after = number(query, "starting_after", -1, low=-1)
         request = TurnRequest(input=(), response_id=response_id, caller=exchange.caller)
-        frames = await self._replayed(request, after)
+        await self._stream_until_over(exchange, await self._replayed(request, after))
+
+    async def _stream_until_over(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
+        """Send the frames of a turn that goes on without this connection, until the client or the process ends."""
         over = self.responses.engine.services.shutdown.over
         sending = asyncio.ensure_future(self._stream(exchange, frames))
         gone = asyncio.ensure_future(_gone(exchange.receive, over))
