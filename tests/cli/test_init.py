@@ -80,8 +80,8 @@ def test_the_name_is_the_folder_s_unless_it_is_said(folder: Path) -> None:
     assert main(["init", str(folder), "--yes"]) == 0
     assert main(["init", str(folder / "other"), "--yes", "--name", "seller"]) == 0
 
-    assert "\nname: my-shop\n" in (folder / "azure.yaml").read_text()
-    assert "\nname: seller\n" in (folder / "other" / "azure.yaml").read_text()
+    assert '\nname: "my-shop"\n' in (folder / "azure.yaml").read_text()
+    assert '\nname: "seller"\n' in (folder / "other" / "azure.yaml").read_text()
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def _guarded(
             middleware.append(SENDABLE)
     elif can is not None:
         messages = [sendable(message, can) for message in messages]
-    if calls is not None:  # Middleware may say nothing, and ask nobody.
+    if calls is not None:  # Middleware may answer without a model call.
         parts = [getattr(agent, "middleware", None), getattr(_client(agent), "chat_middleware", None)]
         calls.is_expected = can is not None and not any(parts)
     if calls is not None and takes and isinstance(client, FunctionInvocationLayer):

@@ -88,7 +88,19 @@ function call(item, name, input, { outputs, duration, open }) {
 }
 
 function resultView(output) {
-  return Array.isArray(output) ? h("div", {}, output.map(partView)) : block(output);
+  const parts = Array.isArray(output) ? output : partsOf(output);
+  return parts ? h("div", {}, parts.map(partView)) : block(output);
+}
+
+// The content parts that an mcp_call holds as JSON, when its result is more than text.
+function partsOf(output) {
+  if (typeof output !== "string" || !output.startsWith("[{")) return null;
+  try {
+    const parts = JSON.parse(output);
+    return parts.every((part) => /^input_(text|image|file|audio)$/.test(part?.type)) ? parts : null;
+  } catch {
+    return null;
+  }
 }
 
 function image(item) {
