@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from agent_framework import AgentResponseUpdate, Content
 
+from hostedagent.options import OwnTools
 from hostedagent.protocol.content import BY_ITEM, COMPLETED, End, Output, ToolRoles
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
@@ -40,11 +41,16 @@ def project(
     held_calls: frozenset[str] = frozenset(),
     tools: ToolRoles | None = None,
     end: End = COMPLETED,
+    own_tools: OwnTools = "function_call",
     **fields: Any,
 ) -> Projected:
-    """Project updates as the turn driver does; a bare content is an update of its own."""
+    """Project updates as the turn driver does; a bare content is an update of its own.
+
+    Calls and results stay two items here: the family of functions is tested with them, `mcp_call` in test_own_tools.
+    """
     builder = ResponseBuilder(RESPONSE_ID)
-    projection = Projection(Output(builder, tools or ToolRoles(asking=held_calls), **fields))
+    tools = tools or ToolRoles(asking=held_calls)
+    projection = Projection(Output(builder, tools, own_tools=own_tools, **fields))
     result = Projected()
 
     def take(emissions: Iterable[Any]) -> None:

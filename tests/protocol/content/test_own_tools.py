@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from agent_framework import Content
 
+from hostedagent.options import OwnTools
 from hostedagent.protocol.content import INCOMPLETE, ToolRoles
 from hostedagent.protocol.content.own_calls import function_items
 from tests.protocol.content.harness import Projected, project, update
@@ -28,7 +29,7 @@ def made(call_id: str) -> Content:
     return call(call_id=call_id)
 
 
-def shown(*steps: Any, form: str = "mcp_call", roles: ToolRoles = OWN, **fields: Any) -> Projected:
+def shown(*steps: Any, form: OwnTools = "mcp_call", roles: ToolRoles = OWN, **fields: Any) -> Projected:
     projected = project(steps, own_tools=form, tools=roles, **fields)
     log(projected)
     return projected
@@ -66,13 +67,13 @@ def test_the_arguments_are_done_when_the_model_call_has_finished() -> None:
 
 
 @pytest.mark.parametrize("form", ["mcp_call", "function_call", "hidden"])
-def test_every_form_reads_as_the_same_call_and_output(form: str) -> None:
+def test_every_form_reads_as_the_same_call_and_output(form: OwnTools) -> None:
     projected = shown(call(), result(), Content.from_text("Three."), form=form)
     assert read(projected) == [("function_call", "c1", ARGUMENTS), ("function_call_output", "c1", "3")]
 
 
 @pytest.mark.parametrize("form", ["mcp_call", "hidden"])
-def test_calls_that_were_made_together_are_read_together(form: str) -> None:
+def test_calls_that_were_made_together_are_read_together(form: OwnTools) -> None:
     projected = shown(call(call_id="c1"), call(call_id="c2"), result(call_id="c1"), result(call_id="c2"), form=form)
     kinds = [row["type"] for row in function_items(projected.items) if "call_id" in row]
     if form == "mcp_call":
