@@ -45,6 +45,8 @@ class ModelCalls:
         self._arguments: dict[str, Arguments] = {}
         self._authors: dict[str, str | None] = {}
         self._latest: dict[str | None, str] = {}
+        self._complete: set[str] = set()
+        """Calls of answers that have ended. Some servers use an id again in the next answer."""
 
     @property
     def is_cut(self) -> bool:
@@ -73,7 +75,7 @@ class ModelCalls:
 
     def restart(self) -> None:
         """The service says everything again, from its first event."""
-        for seen in (self._open, self._ended, self._arguments, self._authors, self._latest):
+        for seen in (self._open, self._ended, self._arguments, self._authors, self._latest, self._complete):
             seen.clear()
 
     def refusal_of(self, call_id: str) -> str | None:
@@ -88,12 +90,16 @@ class ModelCalls:
         if call_id is None or call_kind(content) != "function_call":
             return
         self._latest[author], self._authors[call_id] = call_id, author
+        if call_id in self._complete:
+            self._complete.discard(call_id)
+            self._arguments.pop(call_id, None)
         is_snapshot = content.merge_mode == "replace" or bool(content.user_input_request)
         self._arguments.setdefault(call_id, Arguments()).take(content, is_snapshot=is_snapshot)
 
     def _finish(self, update: AgentResponseUpdate, author: str | None) -> None:
         self._open.discard(author)
         self._ended[author] = update.response_id
+        self._complete.update(call_id for call_id, made_by in self._authors.items() if made_by == author)
 
     def _begins(self, update: AgentResponseUpdate, author: str | None) -> bool:
         """Whether a model call begins with the update. What trails one that has ended belongs to it."""
