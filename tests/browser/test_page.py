@@ -171,5 +171,6 @@ async def test_the_inspector_shows_the_spans_of_a_turn_and_what_the_model_was_se
         assert sum(name.startswith("chat") for name in names) == 2
         await chat.picture("trace")
         await chat.page.get_by_role("tab", name="Model").click()
+        await chat.page.locator("#inspector").get_by_text("Call 2").first.wait_for()
         shown = await chat.page.locator("#inspector").inner_text()
         assert "Please add_numbers 2 and 40.5" in shown and "Call 2" in shown

@@ -15,6 +15,7 @@ from typing import Final
 
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.json import is_whole
+from hostedagent.protocol.stream.interrupted import is_cut_off
 from hostedagent.protocol.types import Item, Json, MutableItem
 from hostedagent.protocol.values import fields_of, is_mapping, joined_texts, rows_of
 
@@ -116,14 +117,15 @@ class OwnCalls:
         kept = memory.get("call_id") or item.get("id")
         call_id = kept if isinstance(kept, str) and kept else _call_id(item, number)
         names = ((call_id,), (str(item.get("name")), str(item.get("arguments"))))
-        earlier = next((self._open[name] for name in names if name in self._open), None)
+        is_gone = is_cut_off(item)  # No prompt sees it: the same call, made again, is one of its own.
+        earlier = None if is_gone else next((self._open[name] for name in names if name in self._open), None)
         rows = as_function_items(item, earlier or call_id)
         call = {**rows[0], **_origin(item)}
-        if len(rows) == 1:
-            self._open.update(dict.fromkeys(names, earlier or call_id))
-        else:
+        if len(rows) > 1:
             for name in [name for name, open_id in self._open.items() if open_id == earlier]:
                 del self._open[name]
+        elif not is_gone:
+            self._open.update(dict.fromkeys(names, earlier or call_id))
         if earlier is None:
             yield call
         for row in rows[1:]:
