@@ -231,7 +231,10 @@ def test_every_call_is_told_once_with_its_result(story: Story) -> None:
     calls = dict.fromkeys(("calling", "called", "answering", "unheard"), 1) | {"together": 2}
 
     for name in STOPS:
-        assert story.count(name, "mcp_call") == calls.get(name, 0)
+        made = [item for item in story.output(name) if item["type"] == "mcp_call"]
+        # A call that was running when the process died has no result, and is made again.
+        assert [item["output"] for item in made if item["status"] == "incomplete"] in ([], [None], [None, None])
+        assert sum(item["status"] == "completed" for item in made) == calls.get(name, 0)
 
 
 def test_who_was_cut_off_reads_one_sequence(story: Story) -> None:
