@@ -1,9 +1,11 @@
 """Ended background streams that the SDK keeps on disk hold a bounded number of open files."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.ai.agentserver.core.tasks import set_resilient_tasks_enabled
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.server.agentserver import ownership
@@ -11,6 +13,13 @@ from hostedagent.stores.factory import sqlite_stores
 from hostedagent.testing import ScriptedAgent, serve
 
 TURNS = 12
+
+
+@pytest.fixture(autouse=True)
+def tasks() -> Generator[None]:
+    """The SDK keeps the switch of `resilient_background` for the process, and every host of later tests would meet it."""
+    yield
+    set_resilient_tasks_enabled(False)
 
 
 def open_streams(folder: Path) -> int:
