@@ -17,7 +17,7 @@ TURNS = 12
 
 @pytest.fixture(autouse=True)
 def tasks() -> Generator[None]:
-    """The SDK keeps the switch of `resilient_background` for the process, and every host of later tests would meet it."""
+    """The SDK keeps the switch of `resilient_background` for the process: later tests would meet it."""
     yield
     set_resilient_tasks_enabled(False)
 
