@@ -25,7 +25,8 @@ def clock(city: str) -> str:
 def agent(case: Case, **fields: Any) -> Agent[Any, Any]:
     model = OpenAIResponsesModel("any", provider=OpenAIProvider(base_url=case.url, api_key="k"))
     # It is the default for models of OpenAI that it knows to reason.
-    return Agent(model, model_settings=OpenAIResponsesModelSettings(openai_send_reasoning_ids=True), **fields)
+    settings = {"openai_send_reasoning_ids": True, **fields.pop("model_settings", {})}
+    return Agent(model, model_settings=OpenAIResponsesModelSettings(**settings), **fields)
 
 
 async def run(case: Case, given: Any, *, fields: Any = None, **options: Any) -> tuple[Any, Any]:

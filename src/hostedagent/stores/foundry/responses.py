@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from azure.ai.agentserver.core import get_request_context
@@ -48,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 UNAVAILABLE: Final = "The response store is not available. Try again later."
 REJECTED: Final = "The response store refused the request."
+
+_MOST_ITEMS: Final = 100
+"""The largest page of items that the service gives."""
 
 
 class FoundryResponses:
@@ -102,8 +106,13 @@ class FoundryResponses:
         """A page of the input items."""
         if not is_partitioned(caller):
             return await self._records.input_items(caller, response_id, page)
-        arguments = (response_id, page.limit, page.ascending, page.after, page.before)
-        return await self._call("get_input_items", caller, self._service.get_input_items, *arguments)
+        limit = min(page.limit, _MOST_ITEMS)
+        arguments = (response_id, limit, page.ascending, page.after, page.before)
+        found: list[Item] = await self._call("get_input_items", caller, self._service.get_input_items, *arguments)
+        if limit == page.limit or len(found) < limit:
+            return found
+        rest = replace(page, limit=page.limit - limit, after=str(found[-1]["id"]))
+        return [*found, *await self.input_items(caller, response_id, rest)]
 
     async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
         """Items by id."""
