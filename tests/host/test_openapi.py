@@ -44,8 +44,10 @@ async def test_every_route_of_the_host_is_in_the_document(driver: Driver) -> Non
     app = AgentHost(ScriptedAgent(["x"]), driver=driver).app
     paths = (await fetched(driver))["paths"]
 
+    # Routes of a pre-release of the SDK, for the platform alone; the host does not serve them unless it is told to.
+    inner = ("/_agent/",)
     for route in app.routes:
-        if isinstance(route, Route):
+        if isinstance(route, Route) and not route.path.startswith(inner):
             for method in (route.methods or set()) - {"HEAD"}:
                 assert method.lower() in paths.get(route.path, {}), f"add a row for {method} {route.path} to OPERATIONS"
 
