@@ -96,7 +96,7 @@ class ChatRoutes:
     async def _run(self, exchange: Exchange, context: TurnContext, fields: Mapping[str, Json]) -> None:
         answer = ChatAnswer(context.request.options.tools.names)
         turn = await self.responses.start(context)
-        leaving = asyncio.create_task(_until_gone(exchange, turn), name="hostedagent-client")
+        leaving = asyncio.create_task(exchange.disconnects(turn.disconnect), name="hostedagent-client")
         try:
             if context.request.stream:
                 wanted = cast("Mapping[str, Json]", fields.get("stream_options") or {})
@@ -169,9 +169,3 @@ def _failure(answer: ChatAnswer) -> TurnFailed | None:
         return None
     error = cast("Mapping[str, str]", answer.response.get("error") or {})
     return TurnFailed(error.get("code", "server_error"), error.get("message", FAILURE_MESSAGES["server_error"]))
-
-
-async def _until_gone(exchange: Exchange, turn: RecordedTurn) -> None:
-    while (await exchange.receive())["type"] != "http.disconnect":
-        pass
-    turn.disconnect()

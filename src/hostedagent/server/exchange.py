@@ -107,6 +107,12 @@ class Exchange:
         """The response that the path names; empty where it names none."""
         return self.request.path_params.get("response_id", "")
 
+    async def disconnects(self, leave: Callable[[], None]) -> None:
+        """Wait until the client has left, and report it."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
     async def json(self, value: Mapping[str, Json]) -> None:
         """Answer with JSON."""
         body = encode(value)

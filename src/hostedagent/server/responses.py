@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
-from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
+from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import Busy, InvalidRequest
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability import logging as telemetry
@@ -214,7 +214,7 @@ class ResponsesDriver:
                 await exchange.json(response)
             return
         turn = await self.responses.start(context)
-        leaving = asyncio.create_task(_until_gone(exchange.receive, turn), name="hostedagent-client")
+        leaving = asyncio.create_task(exchange.disconnects(turn.disconnect), name="hostedagent-client")
         try:
             if request.stream:
                 await self._stream(exchange, framed(turn.events(), context))
@@ -318,12 +318,6 @@ async def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGen
         with suppress(asyncio.CancelledError, Exception):
             await following
         await frames.aclose()
-
-
-async def _until_gone(receive: Receive, turn: RecordedTurn) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    turn.disconnect()
 
 
 async def _gone(receive: Receive, over: asyncio.Event) -> None:

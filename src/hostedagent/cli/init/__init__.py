@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -132,13 +132,15 @@ def choose(options: InitOptions, folder: Path) -> Choices:
             f"There is nobody to ask, for the standard input is no terminal: add --yes to take the default of "
             f"{' and '.join(missing)}, or say {'it' if len(missing) == 1 else 'them'}."
         )
-    known = ", ".join(FEATURES)
+    known, providers, ways = ", ".join(FEATURES), ", ".join(PROVIDERS), ", ".join(DEPLOYMENTS)
     return Choices(
         name=_answer(said["name"], "Name of the agent", name_from(folder), parse_name, asks=asks),
-        provider=_answer(options.provider, f"Provider ({', '.join(PROVIDERS)})", "foundry", parse_provider, asks=asks),
+        provider=_answer(
+            options.provider, f"Provider ({providers})", "foundry", one_of("provider", PROVIDERS), asks=asks
+        ),
         model=_answer(said["model"], "Model", DEFAULT_MODEL, parse_model, asks=asks),
         deployment=_answer(
-            options.deploy, f"Deployment ({', '.join(DEPLOYMENTS)})", "container", parse_deployment, asks=asks
+            options.deploy, f"Deployment ({ways})", "container", one_of("deployment", DEPLOYMENTS), asks=asks
         ),
         features=_answer(said["features"], f"Features ({known}, or none)", "tools", parse_features, asks=asks),
     )
@@ -176,26 +178,16 @@ def parse_model(text: str) -> str:
     return text
 
 
-def parse_provider(text: str) -> Provider:
-    """A provider of models.
+def one_of(what: str, known: Mapping[T, str]) -> Callable[[str], T]:
+    """What reads one of a few names; it raises `WrongChoice` for any other."""
 
-    Raises:
-        WrongChoice: It is none.
-    """
-    if text not in PROVIDERS:
-        raise WrongChoice(f"There is no provider {text!r}. There are: {', '.join(PROVIDERS)}.")
-    return text
+    def parse(text: str) -> T:
+        for name in known:
+            if name == text:
+                return name
+        raise WrongChoice(f"There is no {what} {text!r}. There are: {', '.join(map(str, known))}.")
 
-
-def parse_deployment(text: str) -> Deployment:
-    """A way to deploy.
-
-    Raises:
-        WrongChoice: It is none.
-    """
-    if text not in DEPLOYMENTS:
-        raise WrongChoice(f"There is no deployment {text!r}. There are: {', '.join(DEPLOYMENTS)}.")
-    return text
+    return parse
 
 
 def parse_features(text: str) -> frozenset[Feature]:
