@@ -107,3 +107,18 @@ def test_a_call_may_run_when_its_arguments_are_whole(fragments: list[str], refus
 
     assert calls.refusal_of("c") == refusal
     assert calls.refusal_of("another") is None
+
+
+def called(text: str, call_id: str = "c1") -> Content:
+    return Content.from_function_call(call_id, "look", arguments=text)
+
+
+def test_an_id_that_the_next_answer_uses_again_is_another_call() -> None:
+    first, second = '{"city": "Rome"}', '{"city": "Oslo"}'
+    calls = seen([update(called(first), finish="tool_calls"), update(called(second), finish="tool_calls")])
+    assert calls.refusal_of("c1") is None
+
+
+def test_half_the_arguments_of_a_reused_id_are_still_refused() -> None:
+    calls = seen([update(called('{"city": "Rome"}'), finish="tool_calls"), update(called('{"ci'), finish="tool_calls")])
+    assert calls.refusal_of("c1") == "half"
