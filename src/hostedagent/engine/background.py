@@ -80,7 +80,7 @@ class BackgroundRuns:
                         await writer.add(LoggedEvent(event["sequence_number"], event_data(event)))
                     if not begun.done():
                         begun.set_result(event["response"])
-        except Exception as error:  # noqa: BLE001 - a task has nobody to raise to
+        except Exception as error:  # noqa: BLE001 - no caller awaits this task
             if not begun.done():
                 begun.set_exception(error)
             else:

@@ -1,6 +1,6 @@
 """Writes the events of one background stream to its log: the first at once, then in batches.
 
-An event is told when it is in the log, so that a client never has one that is gone after a crash. While the log is not
+Readers get an event once it is in the log, so that no client has an event that a crash loses. While the log is not
 available the events wait, and the turn with them when there are many.
 """
 

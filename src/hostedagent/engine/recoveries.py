@@ -66,12 +66,12 @@ class Recoveries:
     async def begin(
         self, request: TurnRequest, continuation: Continuation, body: Mapping[str, Json] | None = None
     ) -> Recovery | None:
-        """Write down that a turn begins, before anybody is told. A turn in the foreground ends with its process.
+        """Record that a turn begins, before its first event is sent. A turn in the foreground ends with its process.
 
         Args:
             request: The turn.
             continuation: What it continues.
-            body: The request's body, for drivers whose requests nobody else keeps.
+            body: The request's body, for drivers that do not keep requests themselves.
         """
         if not (self._is_on and request.store and request.background):
             return None

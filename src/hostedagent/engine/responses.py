@@ -191,7 +191,7 @@ class ResponseStore:
         return await self._give_up(caller, response, failed) if response.get("background") else failed
 
     async def _give_up(self, caller: Caller, response: dict[str, Json], failed: dict[str, Json]) -> dict[str, Json]:
-        """Store that a response has failed before anybody is told: a process that was stopped may yet continue it."""
+        """Store that a response has failed before a reader sees it: a process that was stopped may yet continue it."""
         response_id = str(response["id"])
         if self._running is None or not await self._running.give_up(caller, response_id, _conversation_of(response)):
             return response
