@@ -9,8 +9,8 @@ import asyncio
 import logging
 import random
 import select
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Final, TypeAlias
 
@@ -104,12 +104,13 @@ class Database:
             psycopg.Error: The function that it called refused, with an SQLSTATE of this package.
         """
         try:
-            async with asyncio.timeout(self.settings.timeout):
-                await self.open()
-                for _ in range(_TRIES - 1):
-                    with suppress(*(_REPEATABLE if repeats else _UNDONE)):
-                        return await self._run(statement, parameters)
-                return await self._run(statement, parameters)
+            with _cancellable():
+                async with asyncio.timeout(self.settings.timeout):
+                    await self.open()
+                    for _ in range(_TRIES - 1):
+                        with suppress(*(_REPEATABLE if repeats else _UNDONE)):
+                            return await self._run(statement, parameters)
+                    return await self._run(statement, parameters)
         except (TimeoutError, PoolTimeout) as error:
             raise unavailable(error) from None
         except Error as error:
@@ -142,10 +143,9 @@ class Database:
     async def aclose(self) -> None:
         """Close the pool. It is opened again when it is used again."""
         pool, self._pool = self._pool, None
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait((self._sweeping,))
-            self._sweeping = None
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping is not None:
+            await stop(sweeping)
         if pool is not None:
             await pool.close()
 
@@ -221,6 +221,29 @@ _REPEATABLE: Final = (*_UNDONE, OperationalError, InterfaceError)
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """Start a task that knows nothing of the request during which it was started."""
     return asyncio.get_running_loop().create_task(work, name=name, context=Context())
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: it may lose a cancellation, see `_cancellable`."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=0.2)
+
+
+@contextmanager
+def _cancellable() -> Generator[None]:
+    """Raise the cancellation that was lost inside.
+
+    The pool waits with `asyncio.wait_for`, which on Python 3.11 loses a cancellation that arrives together with the
+    connection: https://github.com/python/cpython/issues/86296. Can go with Python 3.11.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 async def _check(connection: Connection) -> None:

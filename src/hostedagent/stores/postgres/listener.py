@@ -21,7 +21,7 @@ from psycopg import Error, Notify
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import StoreUnavailable
-from hostedagent.stores.postgres.database import Connection, Database, spawn
+from hostedagent.stores.postgres.database import Connection, Database, spawn, stop
 from hostedagent.stores.postgres.migrations import lock_id
 
 logger = logging.getLogger(__name__)
@@ -137,8 +137,7 @@ class Listener:
         """Close the connection, which frees the lock. It is opened again when it is used again."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
+            await stop(task)
         self._name = ""
 
     async def _run(self) -> None:
