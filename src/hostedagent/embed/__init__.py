@@ -22,9 +22,10 @@ from hostedagent.embed.state import (
     WorkflowRunArgs,
     WorkflowState,
 )
-from hostedagent.embed.turns import Turn, Turns
+from hostedagent.embed.turns import Turns
 from hostedagent.errors import RequestError
 from hostedagent.identity import Caller
+from hostedagent.server.turns import Turn
 
 __all__ = [
     "AgentRunArgs",

@@ -1,0 +1,280 @@
+"""Turns for whoever owns the HTTP around them: the doors of a host, and the routes of an application.
+
+Everything that the routes of the Responses protocol do happens here too: refusals before anything runs, the
+conversation's lease, approvals, history, isolation by caller, hooks, storage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
+from hostedagent.errors import Unauthenticated
+from hostedagent.identity import Caller, IsolationKeys, enter_context, leave_context, scope_of
+from hostedagent.options import HostOptions
+from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.types import Event, Json
+from hostedagent.server.admission import parse_request, sandbox_session
+from hostedagent.server.exchange import check_response_id, refusal_of
+from hostedagent.server.paging import page_asked
+from hostedagent.server.responses import framed, input_items_page, replayed_frames, with_comments
+from hostedagent.stores.base import StoreError
+
+if TYPE_CHECKING:
+    from hostedagent.protocol.request.turn_request import TurnRequest
+
+
+class Turn:
+    """One accepted turn. Use exactly one of `response`, `events` and `sse`.
+
+    Args:
+        responses: Runs and stores the turn.
+        context: The accepted request.
+        keep_alive: Seconds between comments on a quiet stream; 0 for none.
+    """
+
+    def __init__(self, responses: RecordedResponses, context: TurnContext, keep_alive: float) -> None:
+        self._responses = responses
+        self._context = context
+        self._keep_alive = keep_alive
+        self._recorded: RecordedTurn | None = None
+        self._is_used = False
+
+    @property
+    def request(self) -> TurnRequest:
+        """The request, parsed; `request.stream` says whether the caller wants a stream."""
+        return self._context.request
+
+    @property
+    def response_id(self) -> str:
+        """The id of the response."""
+        return self.request.response_id
+
+    async def response(self) -> dict[str, Any]:
+        """Run the turn to its end and return its response; a turn in the background is returned once it has begun.
+
+        Cancellation: stops the turn, unless it runs in the background.
+
+        Raises:
+            RequestError: It could not be stored; nothing was run.
+        """
+        self._use()
+        if self.request.background:
+            with _request_errors(self.response_id):
+                return await self._responses.start_in_background(self._context)
+        last: dict[str, Json] = {}
+        async with aclosing(self._events()) as events:
+            async for event in events:
+                last = event.get("response", last)
+        return last
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """The events of the turn, as dictionaries. Events of a turn in the background continue without a reader.
+
+        Cancellation: closing the iterator stops the turn, unless it runs in the background.
+
+        Raises:
+            RequestError: The turn could not be stored; nothing was run.
+        """
+        self._use()
+        if not self.request.background:
+            async with aclosing(self._events()) as events:
+                async for event in events:
+                    self._context.flow.taken()
+                    yield event
+            return
+        with _request_errors(self.response_id):
+            await self._responses.start_in_background(self._context)
+            batches = await self._responses.replay(self.request.caller, self.response_id)
+        async for batch in batches:
+            for event in batch:
+                yield decode(event.data)
+
+    async def sse(self) -> AsyncGenerator[bytes]:
+        """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
+        self._use()
+        if self.request.background:
+            with _request_errors(self.response_id):
+                await self._responses.start_in_background(self._context)
+                frames = replayed_frames(await self._responses.replay(self.request.caller, self.response_id))
+        else:
+            frames = framed(self._events(), self._context)
+        async with aclosing(with_comments(frames, self._keep_alive) if self._keep_alive else frames) as sent:
+            async for frame in sent:
+                yield frame
+
+    def stop(self) -> None:
+        """End the turn as if its client had left. Its events end once that is stored."""
+        if self._recorded is not None:
+            self._recorded.disconnect()
+
+    def _use(self) -> None:
+        if self._is_used:
+            raise RuntimeError("A turn is read once: use one of response(), events() and sse(), one time.")
+        self._is_used = True
+
+    async def _events(self) -> AsyncGenerator[Event]:
+        entered = enter_context(self._context)
+        try:
+            with _request_errors(self.response_id):
+                self._recorded = await self._responses.start(self._context)
+                async with aclosing(self._recorded.events()) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            with suppress(ValueError):  # Closed by another task than the one that began.
+                leave_context(entered)
+
+
+class TurnRunner:
+    """Begins, reads and cancels turns.
+
+    Concurrency: for any number of turns at a time, on one event loop.
+
+    Args:
+        responses: Runs and stores the turns.
+        options: Limits and caller policy.
+    """
+
+    def __init__(self, responses: RecordedResponses, options: HostOptions) -> None:
+        self._responses = responses
+        self._options = options
+
+    @asynccontextmanager
+    async def begin(self, body: Mapping[str, Any] | bytes | str, caller: Caller | str) -> AsyncGenerator[Turn]:
+        """Accept a request; at the end of the block its turn has ended, or never begun.
+
+        Args:
+            body: The body of a create-response request, as it was sent or parsed.
+            caller: Whose request it is: a user's id, or a `Caller`. Callers see only what is theirs.
+
+        Raises:
+            RequestError: The request is refused, with `status`, `param` and `body()`; nothing was run or stored.
+        """
+        engine = self._responses.engine
+        engine.check_accepts()
+        given, request = await parse_request(_bytes_of(body), self._options)
+        caller = caller_of(caller)
+        with _request_errors(request.previous_response_id or ""):
+            context = await engine.accept(replace(request, caller=caller), _never)
+        try:
+            session_id = sandbox_session(given.fields)
+            context.turn = self._responses.identify(context.request, session_id=session_id)
+            yield Turn(self._responses, context, self._options.keep_alive)
+        finally:
+            await engine.abandon(context)
+
+    async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
+        """A response; one in the background also while it runs.
+
+        Raises:
+            RequestError: It does not exist, belongs to another caller, or is not shown yet.
+        """
+        with _request_errors(response_id, checks=True):
+            return await self._responses.retrieve(caller_of(caller), response_id)
+
+    async def replay(self, response_id: str, caller: Caller | str, *, after: int = -1) -> AsyncGenerator[Event]:
+        """The events of a background stream with a higher `sequence_number`: those that exist, and those that follow.
+
+        Raises:
+            RequestError: The response does not exist, belongs to another caller, or its events are not kept. Raised
+                at once, before anything is iterated.
+        """
+        with _request_errors(response_id, checks=True):
+            batches = await self._responses.replay(caller_of(caller), response_id, after=after)
+
+        async def events() -> AsyncGenerator[Event]:
+            async for batch in batches:
+                for event in batch:
+                    yield decode(event.data)
+
+        return events()
+
+    async def cancel(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
+        """Cancel a background turn, and return its response once the turn has ended.
+
+        Raises:
+            RequestError: It does not exist, belongs to another caller, ran in the foreground, or has ended.
+        """
+        with _request_errors(response_id, checks=True):
+            return await self._responses.cancel(caller_of(caller), response_id)
+
+    async def delete(self, response_id: str, caller: Caller | str) -> None:
+        """Delete a response and everything that belongs to it.
+
+        Raises:
+            RequestError: It does not exist, belongs to another caller, or is still running.
+        """
+        with _request_errors(response_id, checks=True):
+            await self._responses.delete(caller_of(caller), response_id)
+
+    async def input_items(
+        self,
+        response_id: str,
+        caller: Caller | str,
+        *,
+        limit: int = 20,
+        order: str = "desc",
+        after: str | None = None,
+        before: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of the input items of a response, the history before it included, as a list object.
+
+        Raises:
+            RequestError: The response does not exist, or belongs to another caller.
+        """
+        asked = {"limit": str(limit), "order": order, "after": after, "before": before}
+        page = page_asked({name: value for name, value in asked.items() if value is not None})
+        with _request_errors(response_id, checks=True):
+            return await input_items_page(self._responses.engine, caller_of(caller), response_id, page)
+
+
+def caller_of(caller: Caller | str) -> Caller:
+    """The caller with this user id.
+
+    Raises:
+        Unauthenticated: The id is empty.
+    """
+    if isinstance(caller, Caller):
+        return caller
+    if not caller:
+        raise Unauthenticated("The request carries no identity.")
+    keys = IsolationKeys(caller)
+    return Caller(scope_of(keys), keys)
+
+
+def _bytes_of(body: Mapping[str, Any] | bytes | str) -> bytes:
+    match body:
+        case bytes():
+            return body
+        case str():
+            return body.encode("utf-8", "surrogatepass")
+        case _:
+            return encode(body)
+
+
+async def _never() -> None:
+    """The application cancels a caller that leaves."""
+    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await waiting
+
+
+@contextmanager
+def _request_errors(response_id: str, *, checks: bool = False) -> Generator[None]:
+    """Errors of stores as refusals.
+
+    Args:
+        response_id: The response that the call is about.
+        checks: Whether the id comes from the caller, and may be none.
+    """
+    try:
+        if checks:
+            check_response_id(response_id)
+        yield
+    except StoreError as error:
+        raise refusal_of(error, response_id) from error
