@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = ("*.md", "docs/**/*.md", "samples/*/README.md", "infra/README.md")
 REFERENCE: Final = {
     "hostedagent": "What an application imports.",
+    "hostedagent.doors": "Further protocols on the same engine.",
     "hostedagent.embed": "The protocol in routes of your own.",
     "hostedagent.testing": "Testing an agent without a server or a model.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 
 from hostedagent.agents.source import AgentFactory
 from hostedagent.engine.hooks import Hooks
+from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.sent_events import SentEvents
 from hostedagent.engine.wiring import Wired, check_arguments, wire
 from hostedagent.errors import ConfigurationError
@@ -30,6 +31,7 @@ from hostedagent.stores.factory import Stores
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
 
+    from hostedagent.doors.door import Door
     from hostedagent.server.agentserver.app import App
 
 Driver: TypeAlias = Literal["agentserver", "starlette"]
@@ -53,7 +55,7 @@ def captured_runs() -> Generator[list[AgentHost]]:
         _captures.pop()
 
 
-def _agentserver(wired: Wired, options: HostOptions, trust: Trust, prefix: str) -> App:
+def _agentserver(wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str) -> App:
     from hostedagent.server.agentserver.app import SdkDriver
     from hostedagent.server.agentserver.middleware import AdmissionMiddleware
     from hostedagent.server.agentserver.ownership import EventBuffers
@@ -70,11 +72,13 @@ def _agentserver(wired: Wired, options: HostOptions, trust: Trust, prefix: str) 
     return app
 
 
-def _starlette(wired: Wired, options: HostOptions, trust: Trust, prefix: str) -> ResponsesApp:
-    return ResponsesDriver(wired.recorded(), options, trust).app(prefix, wired.aclose)
+def _starlette(
+    wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str
+) -> ResponsesApp:
+    return ResponsesDriver(responses, options, trust).app(prefix, wired.aclose)
 
 
-_DRIVERS: Final[Mapping[Driver, Callable[[Wired, HostOptions, Trust, str], App | ResponsesApp]]] = {
+_DRIVERS: Final[Mapping[Driver, Callable[[Wired, RecordedResponses, HostOptions, Trust, str], App | ResponsesApp]]] = {
     "agentserver": _agentserver,
     "starlette": _starlette,
 }
@@ -118,6 +122,7 @@ class AgentHost:
         hooks: What the application does before a run, to updates, and when a turn has ended.
         resolve_scope: Says whose request it is; by default the platform's identity headers.
         prefix: A path below which the routes are served, for example `"/agents/writer"`.
+        doors: Further protocols on the same engine, as in `hostedagent.doors`.
         driver: What serves the routes: `"agentserver"` is the SDK's host, which a Foundry container runs;
             `"starlette"` are the package's own routes, without the SDK between the client and the turn.
 
@@ -134,6 +139,7 @@ class AgentHost:
         hooks: Hooks | None = None,
         resolve_scope: ScopeResolver | None = None,
         prefix: str = "",
+        doors: Sequence[Door] = (),
         driver: Driver = "agentserver",
     ) -> None:
         check_arguments("AgentHost", options=options, stores=stores, hooks=hooks, prefix=prefix)
@@ -151,7 +157,16 @@ class AgentHost:
         )
         self._engine = wired.engine
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
-        self._app = _DRIVERS[driver](wired, options, trust, prefix)
+        responses = wired.recorded()
+        self._app = _DRIVERS[driver](wired, responses, options, trust, prefix)
+        if doors:
+            from hostedagent.doors.door import add_doors, entry_of
+
+            add_doors(
+                self._app,
+                [(door, entry_of(door, responses, options, trust, prefix=self._prefix)) for door in doors],
+                responses=responses if driver == "agentserver" else None,
+            )
         models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
         fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
         add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 import hostedagent
+import hostedagent.doors
 import hostedagent.embed
 import hostedagent.testing
 
@@ -35,7 +36,7 @@ def test_the_navigation_names_every_page_once() -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     text = "\n".join(text for _, text in SITE["reference"]())
-    for module in (hostedagent, hostedagent.embed, hostedagent.testing):
+    for module in (hostedagent, hostedagent.doors, hostedagent.embed, hostedagent.testing):
         for name in module.__all__:
             if not name.startswith("_"):
                 assert f"::: {module.__name__}.{name}\n" in text or f"## {name}\n" in text, name

@@ -97,6 +97,7 @@ async def test_a_turn_is_one_server_span_with_what_the_conventions_ask(exported:
         "gen_ai.agent.name": "weather",
         "gen_ai.usage.input_tokens": 7,
         "gen_ai.usage.output_tokens": 3,
+        "hostedagent.door": "responses",
         "hostedagent.outcome": "completed",
     }
 
@@ -118,8 +119,9 @@ async def test_the_end_of_a_turn_is_on_its_span_and_counted(
     assert ending.items() <= dict(span.attributes or {}).items()
     assert (span.status.status_code.name, span.status.description) == (status, None)
     assert SECRET not in span.to_json()
-    assert points(reader, "hostedagent.turns") == [(ending, 1)]
-    assert points(reader, "hostedagent.turn.duration") == [(ending, 1)]
+    counted = ending | {"hostedagent.door": "responses"}
+    assert points(reader, "hostedagent.turns") == [(counted, 1)]
+    assert points(reader, "hostedagent.turn.duration") == [(counted, 1)]
 
 
 async def test_a_cancelled_turn_is_no_error(exported: Exported, reader: InMemoryMetricReader) -> None:
@@ -136,7 +138,7 @@ async def test_a_cancelled_turn_is_no_error(exported: Exported, reader: InMemory
     span = only(exported)
     assert ending.items() <= dict(span.attributes or {}).items()
     assert span.status.status_code == trace.StatusCode.UNSET
-    assert points(reader, "hostedagent.turns") == [(ending, 1)]
+    assert points(reader, "hostedagent.turns") == [(ending | {"hostedagent.door": "responses"}, 1)]
 
 
 async def test_a_turn_continues_the_trace_of_its_caller(exported: Exported) -> None:

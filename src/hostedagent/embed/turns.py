@@ -6,13 +6,14 @@ lease, approvals, history, isolation by caller, hooks, storage.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from hostedagent.doors.door import Door, Entry, entry_of
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.wiring import check_arguments, wire
 from hostedagent.identity import ScopeResolver
@@ -49,6 +50,7 @@ class Turns(TurnRunner):
         options: Limits, history owner and caller policy.
         stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
         hooks: The application's functions.
+        doors: Further protocols, which `routes` serves too.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -61,11 +63,14 @@ class Turns(TurnRunner):
         options: HostOptions | None = None,
         stores: Stores | None = None,
         hooks: Hooks | None = None,
+        doors: Sequence[Door] = (),
     ) -> None:
         check_arguments("Turns", options=options, stores=stores, hooks=hooks)
         options = options or HostOptions()
         self._wired = wire(agent_or_factory, options=options, stores=stores, hooks=hooks)
         super().__init__(self._wired.recorded(), options)
+        self._doors = doors
+        self._opened = AsyncExitStack()
 
     def routes(self, *, resolve_scope: ScopeResolver | None = None) -> Starlette:
         """The routes of the Responses protocol, to be mounted: `app.mount("/agents/writer", turns.routes())`.
@@ -76,8 +81,11 @@ class Turns(TurnRunner):
             resolve_scope: Says whose request it is; by default the platform's identity headers.
         """
         trust = Trust.of(self._options, resolve_scope, is_hosted=is_hosted())
+        routes = ResponsesDriver(self._responses, self._options, trust).routes()
+        for door in self._doors:
+            routes.extend(door.routes(self._entry(door, trust)))
         return Starlette(
-            routes=ResponsesDriver(self._responses, self._options, trust).routes(),
+            routes=routes,
             middleware=[
                 Middleware(ExitMiddleware),
                 Middleware(EdgeMiddleware, allowed_hosts=AllowedHosts(self._options.allowed_hosts), prefix=""),
@@ -99,10 +107,17 @@ class Turns(TurnRunner):
     async def __aenter__(self) -> Self:
         await self._wired.aopen()
         await self._responses.open()
+        for door in self._doors:
+            entry = self._entry(door, Trust.of(self._options, None, is_hosted=is_hosted()))
+            await self._opened.enter_async_context(door.lifespan(entry))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Refuse new turns, let those in the background end within `shutdown_grace`, and close agent and stores."""
         self._responses.engine.services.shutdown.close()
+        await self._opened.aclose()
         await self._responses.aclose()
         await self._wired.aclose()
+
+    def _entry(self, door: Door, trust: Trust) -> Entry:
+        return entry_of(door, self._responses, self._options, trust)

@@ -16,7 +16,7 @@ from opentelemetry import trace
 
 from hostedagent.agents.run import model_name
 from hostedagent.observability.logging import RECEIVERS, set_log_ids
-from hostedagent.observability.metrics import ERROR_TYPE, OUTCOME, REASON, SCOPE, count_turn
+from hostedagent.observability.metrics import DOOR, ERROR_TYPE, OUTCOME, REASON, SCOPE, count_turn
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
@@ -38,17 +38,20 @@ class TurnSpan:
     def __init__(self) -> None:
         self._span = trace.INVALID_SPAN
         self._started = 0.0
+        self._door = ""
         self._is_open = False
 
     def begin(self, request: TurnRequest) -> None:
         """Start the span in the context of the request, so that a caller's `traceparent` is its parent."""
         self._started = perf_counter()
         self._is_open = True
+        self._door = request.door
         RECEIVERS.look()
         self._span = TRACER.start_span(OPERATION, kind=trace.SpanKind.SERVER, attributes=_AT_START)
         if not self._span.is_recording():
             return
         self._span.set_attribute("gen_ai.response.id", request.response_id)
+        self._span.set_attribute(DOOR, request.door)
         if request.conversation_id is not None:
             self._span.set_attribute("gen_ai.conversation.id", request.conversation_id)
         if request.sandbox_session_id:
@@ -81,7 +84,7 @@ class TurnSpan:
             return
         self._is_open = False
         ending = _ending(outcome)
-        count_turn(ending, perf_counter() - self._started)
+        count_turn({**ending, DOOR: self._door}, perf_counter() - self._started)
         if self._span.is_recording():
             self._span.set_attributes(ending)
             if model is not None:

@@ -17,6 +17,7 @@ SCOPE: Final = "hostedagent"
 OUTCOME: Final = "hostedagent.outcome"
 REASON: Final = "hostedagent.outcome.reason"
 ERROR_TYPE: Final = "error.type"
+DOOR: Final = "hostedagent.door"
 
 StoreName: TypeAlias = Literal["responses", "state"]
 
@@ -25,7 +26,7 @@ class Instruments:
     """The instruments of a meter."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        self.turns = meter.create_counter("hostedagent.turns", "{turn}", "Turns that ended, by outcome.")
+        self.turns = meter.create_counter("hostedagent.turns", "{turn}", "Turns that ended, by outcome and door.")
         self.turn_duration = meter.create_histogram(
             "hostedagent.turn.duration", "s", "From the beginning of a turn until its end was saved."
         )

@@ -77,7 +77,7 @@ class ChatRoutes:
         request = self._parsed(fields)
         context = await engine.accept(replace(request, caller=exchange.caller), exchange.receive)
         try:
-            context.turn = self.responses.identify(context.request)
+            context.turn = replace(self.responses.identify(context.request), door="chat_completions")
             enter_context(context)
             await self._run(exchange, context, fields)
         finally:

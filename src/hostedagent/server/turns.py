@@ -1,4 +1,4 @@
-"""Turns for whoever owns the HTTP around them: the doors of a host, and the routes of an application.
+"""Turns without routes: for the doors of a host, and for the routes of an application.
 
 Everything that the routes of the Responses protocol do happens here too: refusals before anything runs, the
 conversation's lease, approvals, history, isolation by caller, hooks, storage.
@@ -7,17 +7,19 @@ conversation's lease, approvals, history, isolation by caller, hooks, storage.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from hostedagent.engine.context import TurnContext
+from hostedagent.engine.hooks import BeforeRun, prepare
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
 from hostedagent.errors import Unauthenticated
 from hostedagent.identity import Caller, IsolationKeys, enter_context, leave_context, scope_of
 from hostedagent.options import HostOptions
 from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import parse_request, sandbox_session
 from hostedagent.server.exchange import check_response_id, refusal_of
@@ -25,8 +27,23 @@ from hostedagent.server.paging import page_asked
 from hostedagent.server.responses import framed, input_items_page, replayed_frames, with_comments
 from hostedagent.stores.base import StoreError
 
-if TYPE_CHECKING:
-    from hostedagent.protocol.request.turn_request import TurnRequest
+TransformEvent: TypeAlias = Callable[[Event], Iterable[Event]]
+"""The events that stand for an event of a turn where it leaves: none, one or several. What is stored stays as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorHooks:
+    """The name of a door, and what an application does to the turns that come through it.
+
+    Args:
+        name: What telemetry calls the door.
+        before_run: As in `Hooks`, before the request is accepted: what it refuses gets a real status.
+        transform_event: What stands for each event.
+    """
+
+    name: str = "responses"
+    before_run: BeforeRun | None = None
+    transform_event: TransformEvent | None = None
 
 
 class Turn:
@@ -36,14 +53,23 @@ class Turn:
         responses: Runs and stores the turn.
         context: The accepted request.
         keep_alive: Seconds between comments on a quiet stream; 0 for none.
+        transform: What stands for each event.
     """
 
-    def __init__(self, responses: RecordedResponses, context: TurnContext, keep_alive: float) -> None:
+    def __init__(
+        self,
+        responses: RecordedResponses,
+        context: TurnContext,
+        keep_alive: float,
+        transform: TransformEvent | None = None,
+    ) -> None:
         self._responses = responses
         self._context = context
         self._keep_alive = keep_alive
+        self._transform = transform
         self._recorded: RecordedTurn | None = None
         self._is_used = False
+        self._is_stopped = False
 
     @property
     def request(self) -> TurnRequest:
@@ -93,7 +119,8 @@ class Turn:
             batches = await self._responses.replay(self.request.caller, self.response_id)
         async for batch in batches:
             for event in batch:
-                yield decode(event.data)
+                for one in self._transformed(decode(event.data)):
+                    yield one
 
     async def sse(self) -> AsyncGenerator[bytes]:
         """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
@@ -110,6 +137,7 @@ class Turn:
 
     def stop(self) -> None:
         """End the turn as if its client had left. Its events end once that is stored."""
+        self._is_stopped = True
         if self._recorded is not None:
             self._recorded.disconnect()
 
@@ -123,12 +151,20 @@ class Turn:
         try:
             with _request_errors(self.response_id):
                 self._recorded = await self._responses.start(self._context)
+                if self._is_stopped:
+                    self._recorded.disconnect()
                 async with aclosing(self._recorded.events()) as events:
                     async for event in events:
-                        yield event
+                        for one in self._transformed(event):
+                            yield one
         finally:
             with suppress(ValueError):  # Closed by another task than the one that began.
                 leave_context(entered)
+
+    def _transformed(self, event: Event) -> Iterable[Event]:
+        if self._transform is None:
+            return (event,)
+        return self._transform(event)
 
 
 class TurnRunner:
@@ -139,35 +175,69 @@ class TurnRunner:
     Args:
         responses: Runs and stores the turns.
         options: Limits and caller policy.
+        door: Whose turns they are, and what is done to them.
     """
 
-    def __init__(self, responses: RecordedResponses, options: HostOptions) -> None:
+    def __init__(self, responses: RecordedResponses, options: HostOptions, door: DoorHooks | None = None) -> None:
         self._responses = responses
         self._options = options
+        self._door = door or DoorHooks(name="embed")
+
+    def check_accepts(self) -> None:
+        """Refuse new turns once the process ends.
+
+        Raises:
+            Unavailable: It does.
+        """
+        self._responses.engine.check_accepts()
 
     @asynccontextmanager
-    async def begin(self, body: Mapping[str, Any] | bytes | str, caller: Caller | str) -> AsyncGenerator[Turn]:
+    async def begin(
+        self,
+        body: Mapping[str, Any] | bytes | str | TurnRequest,
+        caller: Caller | str,
+        *,
+        left: Callable[[], Awaitable[object]] | None = None,
+        session_id: str | None = None,
+        client_headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Turn]:
         """Accept a request; at the end of the block its turn has ended, or never begun.
 
         Args:
-            body: The body of a create-response request, as it was sent or parsed.
+            body: The body of a create-response request, as it was sent or parsed; or the request itself.
             caller: Whose request it is: a user's id, or a `Caller`. Callers see only what is theirs.
+            left: Returns when the caller has left, so that the request waits for its turn no longer.
+            session_id: The platform's sandbox session; by default the one that the body or the container names.
+            client_headers: What the client says about itself, by the names of `x-client-*` headers.
 
         Raises:
             RequestError: The request is refused, with `status`, `param` and `body()`; nothing was run or stored.
         """
         engine = self._responses.engine
         engine.check_accepts()
-        given, request = await parse_request(_bytes_of(body), self._options)
-        caller = caller_of(caller)
+        fields, request = await self._parsed(body)
+        request = replace(request, caller=caller_of(caller), door=self._door.name, client_headers=client_headers or {})
+        if self._door.before_run is not None:
+            request = await prepare(self._door.before_run, request)
         with _request_errors(request.previous_response_id or ""):
-            context = await engine.accept(replace(request, caller=caller), _never)
+            context = await engine.accept(request, left or _never)
         try:
-            session_id = sandbox_session(given.fields)
-            context.turn = self._responses.identify(context.request, session_id=session_id)
-            yield Turn(self._responses, context, self._options.keep_alive)
+            session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
+            context.turn = self._responses.identify(
+                context.request, response_id=request.response_id, session_id=session_id
+            )
+            context.body = fields or None
+            yield Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
         finally:
             await engine.abandon(context)
+
+    async def _parsed(
+        self, body: Mapping[str, Any] | bytes | str | TurnRequest
+    ) -> tuple[Mapping[str, Json], TurnRequest]:
+        if isinstance(body, TurnRequest):
+            return {}, body
+        given, request = await parse_request(_bytes_of(body), self._options)
+        return given.fields, request
 
     async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
         """A response; one in the background also while it runs.

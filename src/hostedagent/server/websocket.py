@@ -317,7 +317,7 @@ class Connection:
         context = await engine.accept(request, self._gone.wait)
         try:
             named = self._responses.identify(context.request, session_id=sandbox_session(create.fields))
-            context.turn = replace(named, client_headers=self._client_headers)
+            context.turn = replace(named, client_headers=self._client_headers, door="websocket")
             lane.context = context
             lane.turn = turn = await self._responses.start(context)
             async with aclosing(turn.events()) as events:

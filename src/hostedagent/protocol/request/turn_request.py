@@ -68,6 +68,8 @@ class TurnRequest:
         sandbox_session_id: `agent_session_id`: the platform's sandbox session.
         caller: Whose turn it is.
         client_headers: The request's `x-client-*` headers, names in lower case.
+        door: The door that the request came through: `responses`, or the name of another one.
+        state: What a front end shares with the agent, which may change it; `None` where it shares nothing.
         reader: Reads the turn's items; has read the input.
     """
 
@@ -86,6 +88,8 @@ class TurnRequest:
     sandbox_session_id: str | None = None
     caller: Caller = field(default_factory=Caller)
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    door: str = "responses"
+    state: dict[str, Json] | None = None
     reader: ItemReader = field(default_factory=ItemReader, repr=False, compare=False)
 
     @classmethod

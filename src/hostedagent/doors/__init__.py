@@ -1,0 +1,52 @@
+"""Doors: further protocols on the engine of a host, with its identity, stores, approvals, hooks, limits and telemetry.
+
+`AgentHost(agent, doors=[...])` serves them beside the routes of the Responses protocol.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hostedagent.doors.delivery import Delivery, DeliveryReport, DeliveryTarget, deliver
+    from hostedagent.doors.door import Door, Entry
+    from hostedagent.server.exchange import Exchange
+    from hostedagent.server.turns import TransformEvent, Turn
+
+_HOME = {
+    "Delivery": "hostedagent.doors.delivery",
+    "DeliveryReport": "hostedagent.doors.delivery",
+    "DeliveryTarget": "hostedagent.doors.delivery",
+    "Door": "hostedagent.doors.door",
+    "Entry": "hostedagent.doors.door",
+    "Exchange": "hostedagent.server.exchange",
+    "TransformEvent": "hostedagent.server.turns",
+    "Turn": "hostedagent.server.turns",
+    "deliver": "hostedagent.doors.delivery",
+}
+"""Public name to its module: a process imports the doors that it uses."""
+
+__all__ = [
+    "Delivery",
+    "DeliveryReport",
+    "DeliveryTarget",
+    "Door",
+    "Entry",
+    "Exchange",
+    "TransformEvent",
+    "Turn",
+    "deliver",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

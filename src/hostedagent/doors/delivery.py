@@ -1,0 +1,116 @@
+"""Pushes an answer to where nobody waits for it: another door, a chat, a webhook. Says what became of each.
+
+The answer is stored before it is pushed, so a target that is away loses nothing: `failed` names it in the report, and
+the response can be read and pushed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from hostedagent.identity import Caller
+from hostedagent.observability.logging import log_failure
+
+logger = logging.getLogger(__name__)
+
+DeliveryStatus: TypeAlias = Literal["delivered", "skipped", "failed"]
+
+ATTEMPTS: Final = 3
+SECONDS: Final = 10.0
+PAUSE: Final = 0.5
+
+
+class DeliveryTarget(Protocol):
+    """Where answers are pushed to."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
+        """Push an answer; `False` where it is not for this target, which is then skipped.
+
+        Concurrency: called for many answers at a time, and again after a failure: a target that must not repeat an
+        answer remembers the id of the response.
+        Exceptions: count as a failure; their text is not in the report.
+        Cancellation: after `SECONDS`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of an answer at one target.
+
+    Args:
+        target: The name of the target.
+        status: `delivered`, `skipped` or `failed`.
+        attempts: How often it was tried.
+        error: The kind of the last error of a failed delivery.
+    """
+
+    target: str
+    status: DeliveryStatus
+    attempts: int = 1
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What became of an answer at each target.
+
+    Args:
+        response_id: The response.
+        deliveries: One for each target, in their order.
+    """
+
+    response_id: str
+    deliveries: tuple[Delivery, ...]
+
+    def names(self, status: DeliveryStatus) -> list[str]:
+        """The targets where the answer has a status."""
+        return [one.target for one in self.deliveries if one.status == status]
+
+
+async def deliver(
+    response: Mapping[str, Any],
+    caller: Caller,
+    targets: Sequence[DeliveryTarget],
+    *,
+    attempts: int = ATTEMPTS,
+    pause: float = PAUSE,
+) -> DeliveryReport:
+    """Push an answer to every target at the same time. One that fails is tried again, and holds up no other.
+
+    Args:
+        response: The response.
+        caller: Whose it is.
+        targets: Where to.
+        attempts: How often each is tried.
+        pause: Seconds before the second attempt; twice as many before each further one.
+    """
+    made = [_push(response, caller, target, attempts, pause) for target in targets]
+    return DeliveryReport(str(response["id"]), tuple(await asyncio.gather(*made)))
+
+
+async def _push(
+    response: Mapping[str, Any], caller: Caller, target: DeliveryTarget, attempts: int, pause: float
+) -> Delivery:
+    error: Exception | None = None
+    for attempt in range(1, attempts + 1):
+        try:
+            async with asyncio.timeout(SECONDS):
+                is_taken = await target.deliver(response, caller)
+            return Delivery(target.name, "skipped" if is_taken is False else "delivered", attempt)
+        except Exception as raised:  # noqa: BLE001 - the other targets get the answer all the same
+            error = raised
+        if attempt < attempts:
+            await asyncio.sleep(pause * 2 ** (attempt - 1))
+    assert error is not None
+    log_failure(logger, f"The answer {response['id']} was not delivered to {target.name}", error)
+    return Delivery(target.name, "failed", attempts, type(error).__name__)

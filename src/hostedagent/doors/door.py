@@ -1,0 +1,198 @@
+"""The contract of a door: what a request of its protocol asks of the engine, and what its client reads of the answer.
+
+A door decides neither whose request it is nor whether it is accepted, and stores nothing: `Entry` does that as the
+routes of the Responses protocol do, so that a conversation goes on through any door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from hostedagent.engine.hooks import BeforeRun
+from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.options import HostOptions
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.exchange import Endpoint, Exchange, Handler
+from hostedagent.server.responses import with_comments
+from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a host gives a door.
+
+    Args:
+        turns: Begins, reads and cancels turns, for a door that has the caller from elsewhere than the headers.
+        responses: The engine's responses, for what `turns` does not offer.
+        options: The host's options.
+        trust: Which headers are believed.
+        prefix: The path below which the host's routes are served.
+    """
+
+    turns: TurnRunner
+    responses: RecordedResponses
+    options: HostOptions
+    trust: Trust
+    prefix: str = ""
+
+    def endpoint(self, handler: Handler) -> ASGIApp:
+        """A route's application: identity in, errors out.
+
+        Args:
+            handler: Called with the `Exchange`, whose `caller` is known. A `RequestError` becomes the answer.
+        """
+        return Endpoint(self.trust, handler)
+
+    async def fields(self, exchange: Exchange) -> Mapping[str, Json]:
+        """The fields of a request's body, a JSON object; one without a body has none.
+
+        Raises:
+            RequestError: The process ends, or the body is too large, incomplete or invalid.
+        """
+        self.turns.check_accepts()
+        refuse_media(exchange.headers)
+        return await read_fields(exchange.receive, self.options)
+
+    @asynccontextmanager
+    async def turn(
+        self, exchange: Exchange, body: Mapping[str, Any] | TurnRequest, *, session_id: str | None = None
+    ) -> AsyncGenerator[Turn]:
+        """A turn that ends when its client leaves, unless it runs in the background.
+
+        Args:
+            exchange: The request, and whose it is.
+            body: What the engine is to do.
+            session_id: The platform's sandbox session, where the door's protocol names it elsewhere than the body.
+
+        Raises:
+            RequestError: The request is refused; nothing was run or stored.
+        """
+        client = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
+        begun = self.turns.begin(
+            body, exchange.caller, left=exchange.receive, session_id=session_id, client_headers=client
+        )
+        async with begun as turn:
+            exchange.session_id = turn.request.sandbox_session_id
+            leaving = asyncio.create_task(exchange.disconnects(turn.stop), name="hostedagent-client")
+            try:
+                yield turn
+            finally:
+                leaving.cancel()
+
+    async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
+        """Send frames as they come, with comments while none come."""
+        pause = self.options.keep_alive
+        async with aclosing(with_comments(frames, pause) if pause else frames) as sent:
+            async for frame in sent:
+                await exchange.send_frame(frame)
+        await exchange.end()
+
+
+class Door(ABC):
+    """A protocol on the engine of a host. The least that a door has are `name`, `path` and `parse`.
+
+    Concurrency: one door serves any number of requests at a time, on one event loop; what it keeps of one request
+    belongs into local variables.
+    Exceptions: a `RequestError` becomes the answer while there is none; its message is shown to the client. Nothing
+    else is.
+    Cancellation: a handler is cancelled with its request.
+
+    Args:
+        path: The path of its route, below the host's prefix.
+        before_run: As in `Hooks`, for the turns of this door; called before a request is accepted.
+        transform_event: What stands for each event that leaves through this door.
+    """
+
+    name: ClassVar[str]
+    """What telemetry and documents call the door."""
+
+    def __init__(
+        self, path: str, *, before_run: BeforeRun | None = None, transform_event: TransformEvent | None = None
+    ) -> None:
+        self.path = path
+        self.before_run = before_run
+        self.transform_event = transform_event
+
+    @abstractmethod
+    def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any] | TurnRequest:
+        """What a request asks of the engine: the body of a create-response request, or a `TurnRequest`.
+
+        Raises:
+            RequestError: The request is not valid in the door's protocol.
+        """
+
+    def render(self, turn: Turn) -> AsyncGenerator[bytes]:
+        """The frames of a streamed answer; by default the events of the Responses protocol."""
+        return turn.sse()
+
+    def answer(self, response: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The body of a whole answer; by default the response."""
+        return response
+
+    def routes(self, entry: Entry) -> Sequence[BaseRoute]:
+        """The routes; by default one `POST`, which `serve` answers."""
+
+        async def handle(exchange: Exchange) -> None:
+            await self.serve(entry, exchange)
+
+        return [Route(f"{entry.prefix}{self.path}", entry.endpoint(handle), methods=["POST"])]
+
+    async def serve(self, entry: Entry, exchange: Exchange) -> None:
+        """Answer a request with a turn, streamed or whole as it asks."""
+        body = self.parse(await entry.fields(exchange), exchange)
+        async with entry.turn(exchange, body) as turn:
+            if turn.request.stream:
+                await entry.stream(exchange, self.render(turn))
+            elif (response := await turn.response()).get("status") != "cancelled":
+                await exchange.json(self.answer(response))
+
+    def lifespan(self, entry: Entry) -> AbstractAsyncContextManager[None]:
+        """What the door needs while the host serves; left before the host waits for its running turns."""
+        return nullcontext()
+
+
+def entry_of(
+    door: Door, responses: RecordedResponses, options: HostOptions, trust: Trust, *, prefix: str = ""
+) -> Entry:
+    """What a host gives a door."""
+    hooks = DoorHooks(name=door.name, before_run=door.before_run, transform_event=door.transform_event)
+    turns = TurnRunner(responses, options, hooks)
+    return Entry(turns=turns, responses=responses, options=options, trust=trust, prefix=prefix)
+
+
+def add_doors(
+    app: Starlette, entries: Sequence[tuple[Door, Entry]], *, responses: RecordedResponses | None = None
+) -> None:
+    """Serve doors on an application, and open them once it has started.
+
+    Args:
+        app: The application.
+        entries: The doors, each with what it is given.
+        responses: What the doors' turns run on, where the application does not open and close it itself.
+    """
+    for door, entry in entries:
+        app.router.routes.extend(door.routes(entry))
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(owner: Any) -> AsyncGenerator[Any]:
+        async with inner(owner) as state, AsyncExitStack() as opened:
+            if responses is not None:
+                await responses.open()
+                opened.push_async_callback(responses.aclose)
+            for door, entry in entries:
+                await opened.enter_async_context(door.lifespan(entry))
+            yield state
+
+    app.router.lifespan_context = lifespan

@@ -1,0 +1,53 @@
+"""Answers that are pushed: what the report says, and that a target that is away loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostedagent.doors import Delivery, deliver
+from hostedagent.embed import Caller, Turns
+from hostedagent.testing import ScriptedAgent
+
+
+@dataclass
+class Target:
+    name: str
+    outages: int = 0
+    takes: bool | None = None
+    got: list[str] = field(default_factory=list[str])
+
+    async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
+        if self.outages:
+            self.outages -= 1
+            raise ConnectionError("secret text of the service")
+        self.got.append(response["id"])
+        return self.takes
+
+
+async def test_the_report_says_what_was_delivered_skipped_and_failed() -> None:
+    targets = [Target("chat"), Target("mail", takes=False), Target("away", outages=9), Target("shaky", outages=1)]
+
+    report = await deliver({"id": "caresp_1"}, Caller(), targets, pause=0)
+
+    assert report.deliveries == (
+        Delivery("chat", "delivered"),
+        Delivery("mail", "skipped"),
+        Delivery("away", "failed", 3, "ConnectionError"),
+        Delivery("shaky", "delivered", 2),
+    )
+    assert (report.response_id, report.names("failed")) == ("caresp_1", ["away"])
+
+
+async def test_an_answer_that_was_not_delivered_can_be_read_and_pushed_again() -> None:
+    away = Target("away", outages=1)
+    async with Turns(ScriptedAgent(["Hello."])) as turns:
+        async with turns.begin({"input": "hi"}, "ada") as turn:
+            response = await turn.response()
+        first = await deliver(response, Caller(), [away], attempts=1)
+        again = await turns.retrieve(first.response_id, "ada")
+        second = await deliver(again, Caller(), [away], attempts=1)
+
+    assert (first.names("failed"), second.names("delivered")) == (["away"], ["away"])
+    assert away.got == [response["id"]]
