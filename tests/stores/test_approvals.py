@@ -9,7 +9,8 @@ import pytest
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores.approvals import ANSWERED, ASKED, Answer, Approval, Approvals
+from hostedagent.protocol.types import ApprovalRequest
+from hostedagent.stores.approvals import ANSWERED, ASKED, Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import Key, Write
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.values import write_value
@@ -27,11 +28,13 @@ class Clock:
 
 
 def question(item_id: str = "mcpr_1", request_id: str = "c1", expires_at: float = 1_060.0) -> Approval:
-    return Approval(item_id, request_id, request_id, "pay", '{"to": "ada"}', False, "resp_1", None, expires_at)
+    return Approval(
+        item_id, ApprovalRequest(request_id, request_id, "pay", '{"to": "ada"}'), "resp_1", None, expires_at
+    )
 
 
-def answer(approval: Approval, approved: bool = True) -> Answer:
-    return Answer(approval, approved, None, PARAM)
+def answer(approval: Approval, approved: bool = True) -> ApprovalDecision:
+    return ApprovalDecision(approval, approved, None, PARAM)
 
 
 @pytest.fixture

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
-from hostedagent.stores.approvals import Answer, Approval
+from hostedagent.protocol.types import ApprovalRequest
+from hostedagent.stores.approvals import Approval, ApprovalDecision
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import Snapshot
 
 ADA = Caller(Scope("user:ada"))
-ASKED = Approval("mcpr_1", "c1", "c1", "pay", "{}", False, "resp_1", "conv_1", 5.0)
+ASKED = Approval("mcpr_1", ApprovalRequest("c1", "c1", "pay", "{}"), "resp_1", "conv_1", 5.0)
 FULL = Journal(
     Scope("user:ada", "chat"),
     IsolationKeys("ada", "chat"),
     is_streamed=True,
     lease="process:turn",
-    answers=(Answer(ASKED, True, "go on", "input[0]"),),
+    answers=(ApprovalDecision(ASKED, True, "go on", "input[0]"),),
     checkpoint=WorkflowState(Checkpoint("resp_1:0", text="abc"), {"c1": OpenRequest("c1", "ask")}),
     said=("msg_1",),
     ended=Ended({"id": "resp_1", "status": "completed", "output": []}, Snapshot(approvals=("mcpr_2",))),

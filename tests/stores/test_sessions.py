@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hostedagent.identity import Caller, Scope
+from hostedagent.protocol.types import ApprovalRequest
 from hostedagent.stores.base import Key
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.stores.sessions import TURN, Question, Sessions, Snapshot
+from hostedagent.stores.sessions import TURN, Sessions, Snapshot
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
-ASKED = Question("c1", "c1", "pay", "{}", False, "resp_1")
+ASKED = ApprovalRequest("c1", "c1", "pay", "{}", asked_by="resp_1")
 FULL = Snapshot({"type": "session", "state": {"n": 1}}, ("mcpr_1",), {"mcpr_1": ASKED}, excluded=("msg_1",))
 
 

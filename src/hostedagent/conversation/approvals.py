@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent_framework import Content
 
 from hostedagent.protocol.content import Part
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import SaveApproval
+from hostedagent.protocol.types import ApprovalRequest, SaveApproval
 from hostedagent.protocol.wire import wire_json
 from hostedagent.stores.approvals import Approval, Approvals
-from hostedagent.stores.sessions import Question
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
 
 
-class Asking:
+class ApprovalTracker:
     """Keeps the open questions of one turn.
 
     Args:
@@ -32,45 +32,34 @@ class Asking:
         self,
         approvals: Approvals,
         request: TurnRequest,
-        open_before: Mapping[str, Question],
+        open_before: Mapping[str, ApprovalRequest],
         answered: Collection[str] = (),
     ) -> None:
         self._answered = answered
         self._approvals = approvals
         self._request = request
-        self.open: dict[str, Question] = dict(open_before)
+        self.open: dict[str, ApprovalRequest] = dict(open_before)
         self.asked: list[str] = []
 
     async def ask(self, effect: SaveApproval) -> None:
         """Record a question before it leaves. Asked again, it takes the place of what it repeats."""
-        request, batch = self._request, self._batch(effect.request_id)
+        turn, item_id = self._request, effect.item_id
+        asked = replace(effect.request, asked_by=self._first_asked_by(effect.request.request_id))
         approval = Approval(
-            item_id=effect.item_id,
-            request_id=effect.request_id,
-            call_id=effect.call_id,
-            name=effect.name,
-            arguments=effect.arguments,
-            hosted=effect.hosted,
-            server=effect.server,
-            response_id=request.response_id,
-            conversation_id=request.conversation_id,
-            expires_at=self._approvals.expires_at(),
-            asked_by=batch,
+            item_id, asked, turn.response_id, turn.conversation_id, expires_at=self._approvals.expires_at()
         )
-        await self._approvals.record(request.caller, approval)
-        self.asked.append(effect.item_id)
-        self.open[effect.item_id] = Question(
-            effect.request_id, effect.call_id, effect.name, effect.arguments, effect.hosted, batch
-        )
+        await self._approvals.record(turn.caller, approval)
+        self.asked.append(item_id)
+        self.open[item_id] = asked
 
-    def _batch(self, request_id: str) -> str:
+    def _first_asked_by(self, request_id: str) -> str:
         """The response that asked first. A question that the turn has answered is a new one when it comes again."""
-        batch = self._request.response_id
+        response_id = self._request.response_id
         for item_id, earlier in list(self.open.items()):
             if earlier.request_id == request_id:
                 del self.open[item_id]
-                batch = batch if request_id in self._answered else earlier.batch
-        return batch
+                response_id = response_id if request_id in self._answered else earlier.asked_by
+        return response_id
 
     def defer(self, questions: Sequence[Content]) -> frozenset[str]:
         """Keep the questions that the run left for later turns, so that their calls are shown once they have run.
@@ -86,13 +75,13 @@ class Asking:
                 continue
             hidden |= {ident for ident in (call.id, call.call_id) if ident}
             if request_id not in known:
-                self.open[request_id] = Question(
+                self.open[request_id] = ApprovalRequest(
                     request_id,
                     call.call_id,
                     call.name or "",
                     wire_json(call.parse_arguments() or {}),
                     bool(call.hosted),
-                    self._request.response_id,
+                    asked_by=self._request.response_id,
                 )
         return frozenset(hidden)
 

@@ -20,7 +20,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, answered_calls
-from hostedagent.stores.approvals import Answer, Approval, Approvals
+from hostedagent.stores.approvals import Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.heads import Head
@@ -54,7 +54,7 @@ class Continuation:
     snapshot: Snapshot = field(default_factory=Snapshot)
     excluded: frozenset[str] = frozenset()
     lease: Lease | None = None
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ApprovalDecision, ...] = ()
     responses: dict[str, Any] = field(default_factory=dict[str, Any])
     response_id: str | None = None
     has_begun: bool = False
@@ -121,7 +121,7 @@ class Continuations:
         caller: Caller,
         *,
         lease: str | None,
-        answers: tuple[Answer, ...],
+        answers: tuple[ApprovalDecision, ...],
         made: tuple[Item, ...],
     ) -> Continuation:
         """Find out again what a turn continues that was begun in an earlier process.
@@ -186,8 +186,8 @@ class Continuations:
             snapshot = await self.sessions.resume(caller, head.response_id)
         return Continuation(snapshot, frozenset(head.excluded))
 
-    async def _answers(self, request: TurnRequest, snapshot: Snapshot, caller: Caller) -> tuple[Answer, ...]:
-        answers: dict[str, Answer] = {}
+    async def _answers(self, request: TurnRequest, snapshot: Snapshot, caller: Caller) -> tuple[ApprovalDecision, ...]:
+        answers: dict[str, ApprovalDecision] = {}
         said = _last_said(request) if _keeps_transcript(request) else 0
         for n, item in enumerate(request.input):
             if item.get("type") != "mcp_approval_response":
@@ -197,14 +197,15 @@ class Continuations:
             if n < said and not await self.approvals.is_open(caller, item_id):
                 continue  # Part of the transcript: an earlier turn carried it out.
             approval = await self.approvals.find(caller, item_id, partial(_belongs, request, snapshot), param=param)
-            if approval.request_id in answers:
+            request_id = approval.request.request_id
+            if request_id in answers:
                 raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
-            answers[approval.request_id] = Answer(
+            answers[request_id] = ApprovalDecision(
                 approval, item.get("approve") is True, item.get("reason"), param, item.get("always_approve")
             )
         return tuple(answers.values())
 
-    async def _asking(self, answers: Sequence[Answer], caller: Caller) -> Snapshot:
+    async def _asking(self, answers: Sequence[ApprovalDecision], caller: Caller) -> Snapshot:
         """What the turn left that asked, for a caller that names no response and no conversation."""
         snapshot = await self.sessions.resume(caller, answers[-1].approval.response_id)
         for answer in answers:
@@ -223,7 +224,7 @@ def _without_settled(continuation: Continuation) -> Continuation:
     questions = continuation.snapshot.open
     still_open = {item_id: row for item_id, row in questions.items() if row.call_id not in done}
     continuation.snapshot = replace(continuation.snapshot, open=still_open)
-    continuation.answers = tuple(row for row in continuation.answers if row.approval.call_id not in done)
+    continuation.answers = tuple(row for row in continuation.answers if row.approval.request.call_id not in done)
     return continuation
 
 

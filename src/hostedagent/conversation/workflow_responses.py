@@ -17,12 +17,12 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Item, is_call_output
 from hostedagent.protocol.values import fields_of, rows_of
-from hostedagent.stores.approvals import Answer
+from hostedagent.stores.approvals import ApprovalDecision
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 
 
 def read_responses(
-    request: TurnRequest, state: WorkflowState | None, answers: Sequence[Answer], *, first: int = 0
+    request: TurnRequest, state: WorkflowState | None, answers: Sequence[ApprovalDecision], *, first: int = 0
 ) -> dict[str, Any]:
     """The answers in a request, by the id that the workflow knows each request by; approvals excepted.
 

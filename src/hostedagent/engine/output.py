@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from hostedagent.agents.result import Ending
 from hostedagent.agents.usage import UsageCount
-from hostedagent.conversation.approvals import Asking
+from hostedagent.conversation.approvals import ApprovalTracker
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import OwnTools
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
@@ -49,7 +49,7 @@ class TurnOutput:
     def __init__(
         self,
         builder: ResponseBuilder,
-        approvals: Asking,
+        approvals: ApprovalTracker,
         *,
         own_tools: OwnTools,
         consent_origins: frozenset[str] | None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
 from hostedagent.agents.run import check_tools, model_name, start_run, tool_roles
 from hostedagent.agents.source import is_workflow_agent
-from hostedagent.conversation.approvals import Asking
+from hostedagent.conversation.approvals import ApprovalTracker
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
 from hostedagent.conversation.history.replay import ReplayHistory
@@ -83,11 +83,11 @@ class Turn:
         self._recovery = recovery
         self._output = TurnOutput(
             open_response(request, recovery),
-            Asking(
+            ApprovalTracker(
                 services.approvals,
                 request,
                 context.continuation.snapshot.open,
-                [row.approval.request_id for row in context.continuation.answers],
+                [row.approval.request.request_id for row in context.continuation.answers],
             ),
             own_tools=services.own_tools,
             consent_origins=services.consent_origins,

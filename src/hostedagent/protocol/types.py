@@ -47,19 +47,38 @@ class CountUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class SaveApproval:
-    """Record what the caller is about to be asked, before the question leaves.
+class ApprovalRequest:
+    """A call that runs once a caller has approved it.
 
-    `item_id` names the `mcp_approval_request` on the wire; `request_id` is the id that Agent Framework waits for.
+    Args:
+        request_id: The id that Agent Framework waits for.
+        call_id: The call.
+        name: The tool.
+        arguments: Its arguments, as JSON.
+        hosted: Whether the model's provider runs the tool.
+        server: Which of the provider's servers runs it.
+        asked_by: The response that asked first. What was asked together is run together, and some agents ask under the
+            same request id in every conversation.
     """
 
-    item_id: str
     request_id: str
     call_id: str | None
     name: str
     arguments: str
     hosted: bool = False
     server: str | None = None
+    asked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveApproval:
+    """Record what the caller is about to be asked, before the question leaves.
+
+    `item_id` names the `mcp_approval_request` on the wire.
+    """
+
+    item_id: str
+    request: ApprovalRequest
 
 
 @dataclass(frozen=True, slots=True)

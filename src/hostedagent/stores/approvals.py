@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
+from hostedagent.protocol.types import ApprovalRequest, Json
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Write
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values, write_value
 
@@ -30,40 +31,43 @@ class Approval:
 
     Args:
         item_id: The `mcp_approval_request` on the wire.
-        request_id: The id that Agent Framework waits for.
-        call_id: The call that is to be approved.
-        name: The tool.
-        arguments: Its arguments, as JSON.
-        hosted: Whether the model's provider runs the tool.
+        request: The call that is to be approved.
         response_id: The response that asked.
         conversation_id: The conversation it belongs to.
         expires_at: Seconds since the epoch.
-        server: Which of the provider's servers runs it.
-        asked_by: The response that asked first. Some agents ask under the same request id in every conversation.
         is_marked: Whether it was recorded with its mark; version 0.1 created the mark with the answer.
     """
 
     item_id: str
-    request_id: str
-    call_id: str | None
-    name: str
-    arguments: str
-    hosted: bool
+    request: ApprovalRequest
     response_id: str
     conversation_id: str | None
     expires_at: float
-    server: str | None = None
     is_marked: bool = False
-    asked_by: str = ""
 
     @property
     def answer_key(self) -> str:
         """The key of its mark: a question that is asked again keeps it, another question with its id does not."""
-        return f"{self.asked_by}.{self.request_id}" if self.asked_by else self.request_id  # 0.1 had the id alone.
+        request = self.request
+        return f"{request.asked_by}.{request.request_id}" if request.asked_by else request.request_id  # As in 0.1.
+
+    def dump(self) -> dict[str, Json]:
+        """The stored form."""
+        value = asdict(self)
+        return {**value.pop("request"), **value}
+
+    @classmethod
+    def load(cls, value: Mapping[str, Json]) -> Approval:
+        """From the stored form."""
+        request = ApprovalRequest(**{key: value[key] for key in _OF_REQUEST if key in value})
+        return cls(request=request, **{key: row for key, row in value.items() if key not in _OF_REQUEST})
+
+
+_OF_REQUEST: Final = tuple(field.name for field in fields(ApprovalRequest))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApprovalDecision:
     """A caller's answer to a question.
 
     Args:
@@ -79,6 +83,16 @@ class Answer:
     reason: str | None
     param: str
     standing_rule: str | None = None
+
+    def dump(self) -> dict[str, Json]:
+        """The stored form."""
+        return {**asdict(self), "approval": self.approval.dump()}
+
+    @classmethod
+    def load(cls, value: Mapping[str, Json]) -> ApprovalDecision:
+        """From the stored form."""
+        approval = Approval.load(value["approval"])
+        return cls(approval, value["approved"], value["reason"], value["param"], value.get("standing_rule"))
 
 
 class Approvals:
@@ -96,7 +110,7 @@ class Approvals:
     async def record(self, caller: Caller, approval: Approval) -> None:
         """Record a question; must be done before the question is sent."""
         mark_key = _mark(approval)
-        question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, asdict(replace(approval, is_marked=True))))
+        question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, replace(approval, is_marked=True).dump()))
         value, expect = _OPEN, ABSENT
         while True:
             try:
@@ -133,13 +147,13 @@ class Approvals:
         approval, mark = await self._read(caller, item_id)
         return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
-    async def consume(self, caller: Caller, answers: Sequence[Answer]) -> None:
+    async def consume(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
         """Use the answers up, all or none.
 
         Raises:
             Conflict: One was used before.
         """
-        done: list[Answer] = []
+        done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
         for answer, mark in zip(answers, marks, strict=True):
             value = {"approved": answer.approved, "reason": answer.reason}
@@ -156,7 +170,7 @@ class Approvals:
                 ) from None
             done.append(answer)
 
-    async def restore(self, caller: Caller, answers: Sequence[Answer]) -> None:
+    async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
         """Undo `consume`, for a turn that never began to run."""
         if answers:
             writes = [Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers]
@@ -171,7 +185,7 @@ class Approvals:
         stored = await read_value(self._store, caller, Key(ASKED, item_id))
         if stored is None:
             return None, None
-        approval = _load(stored.value)
+        approval = Approval.load(stored.value)
         return approval, await read_value(self._store, caller, _mark(approval))
 
 
@@ -181,7 +195,3 @@ def _mark(approval: Approval) -> Key:
 
 def _is_open(approval: Approval, mark: Versioned | None) -> bool:
     return not approval.is_marked if mark is None else mark.value["approved"] is None
-
-
-def _load(value: Mapping[str, object]) -> Approval:
-    return Approval(**value)  # pyright: ignore[reportArgumentType]

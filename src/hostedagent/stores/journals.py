@@ -17,7 +17,7 @@ from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.types import Event, Json
 from hostedagent.protocol.values import rows_of
-from hostedagent.stores.approvals import Answer, Approval
+from hostedagent.stores.approvals import ApprovalDecision
 from hostedagent.stores.base import Key, Store, StoreTooLarge
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.sessions import Snapshot
@@ -74,7 +74,7 @@ class Journal:
     isolation: IsolationKeys
     is_streamed: bool = False
     lease: str | None = None
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ApprovalDecision, ...] = ()
     checkpoint: WorkflowState | None = None
     said: tuple[str, ...] = ()
     ended: Ended | None = None
@@ -90,7 +90,7 @@ class Journal:
             "isolation": asdict(self.isolation),
             "is_streamed": self.is_streamed,
             "lease": self.lease,
-            "answers": [asdict(answer) for answer in self.answers],
+            "answers": [decision.dump() for decision in self.answers],
             "checkpoint": self.checkpoint.dump() if self.checkpoint is not None else None,
             "said": list(self.said),
             "ended": {"response": ended.response, "snapshot": ended.snapshot.dump()} if ended is not None else None,
@@ -108,7 +108,7 @@ class Journal:
             IsolationKeys(**value["isolation"]),
             bool(value["is_streamed"]),
             value["lease"],
-            tuple(_answer(row) for row in rows_of(value["answers"])),
+            tuple(ApprovalDecision.load(row) for row in rows_of(value["answers"])),
             WorkflowState.load(value["checkpoint"]) if value["checkpoint"] is not None else None,
             tuple(value["said"]),
             Ended(ended["response"], Snapshot.load(ended["snapshot"])) if ended is not None else None,
@@ -116,10 +116,6 @@ class Journal:
             value.get("owner", ""),
             value.get("request_parts", 0),
         )
-
-
-def _answer(row: Mapping[str, Json]) -> Answer:
-    return Answer(Approval(**row["approval"]), row["approved"], row["reason"], row["param"], row.get("standing_rule"))
 
 
 def _journals_of(caller: Caller) -> Caller:

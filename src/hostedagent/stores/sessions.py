@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from hostedagent.identity import Caller
-from hostedagent.protocol.types import Json
+from hostedagent.protocol.types import ApprovalRequest, Json
 from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
@@ -22,27 +22,6 @@ from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.stores.values import dump_value, read_value, write_value
 
 TURN: Final = "turn"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An approval request whose call has not run.
-
-    Args:
-        request_id: The id that Agent Framework waits for.
-        call_id: The call.
-        name: The tool.
-        arguments: Its arguments, as JSON.
-        hosted: Whether the model's provider runs the tool.
-        batch: The response that asked first; what was asked together is run together.
-    """
-
-    request_id: str
-    call_id: str | None
-    name: str
-    arguments: str
-    hosted: bool
-    batch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +38,7 @@ class Snapshot:
 
     session: Mapping[str, Json] | None = None
     approvals: tuple[str, ...] = ()
-    open: Mapping[str, Question] = field(default_factory=dict[str, "Question"])
+    open: Mapping[str, ApprovalRequest] = field(default_factory=dict[str, ApprovalRequest])
     excluded: tuple[str, ...] = ()
     workflow: WorkflowState | None = None
 
@@ -82,7 +61,7 @@ class Snapshot:
         return {
             "session": self.session,
             "approvals": list(self.approvals),
-            "open": {item_id: asdict(question) for item_id, question in self.open.items()},
+            "open": {item_id: _dump_request(request) for item_id, request in self.open.items()},
             "excluded": list(self.excluded),
             "workflow": self.workflow.dump() if self.workflow is not None else None,
         }
@@ -94,10 +73,19 @@ class Snapshot:
         return cls(
             session=value.get("session"),
             approvals=tuple(value.get("approvals") or ()),
-            open={item_id: Question(**question) for item_id, question in waiting.items()},
+            open={item_id: _load_request(request) for item_id, request in waiting.items()},
             excluded=tuple(value.get("excluded") or ()),
             workflow=WorkflowState.load(value["workflow"]) if value.get("workflow") else None,
         )
+
+
+def _dump_request(request: ApprovalRequest) -> dict[str, Json]:
+    value = asdict(request)
+    return {**value, "batch": value.pop("asked_by")}  # Its name in 0.1.
+
+
+def _load_request(value: Mapping[str, Json]) -> ApprovalRequest:
+    return ApprovalRequest(**{key: row for key, row in value.items() if key != "batch"}, asked_by=value["batch"])
 
 
 class Sessions(Leases):

@@ -14,7 +14,7 @@ from hostedagent.outcomes import Failed
 from hostedagent.protocol.content import Output
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
-from hostedagent.protocol.types import EndTurn, SaveApproval
+from hostedagent.protocol.types import ApprovalRequest, EndTurn, SaveApproval
 from hostedagent.protocol.wire import wire_json
 from tests.clients.upstream import Text, Upstream, responses_client
 from tests.protocol.content.harness import RESPONSE_ID, project, read, update
@@ -115,7 +115,7 @@ def test_a_question_is_recorded_before_anything_of_it_leaves() -> None:
     emissions = list(Projection(Output(builder)).update(update(question())))
     record, added, done = emissions
     assert isinstance(record, SaveApproval) and isinstance(added, dict) and isinstance(done, dict)
-    assert record == SaveApproval(added["item"]["id"], "af-call-1", "call_1", "pay", '{"n":1}')
+    assert record == SaveApproval(added["item"]["id"], ApprovalRequest("af-call-1", "call_1", "pay", '{"n":1}'))
 
 
 def test_a_question_comes_whole() -> None:

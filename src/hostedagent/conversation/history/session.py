@@ -20,7 +20,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
 from hostedagent.protocol.transcript.messages import to_messages
 from hostedagent.protocol.types import Json
-from hostedagent.stores.approvals import Answer
+from hostedagent.stores.approvals import ApprovalDecision
 
 if TYPE_CHECKING:
     from agent_framework import SupportsAgentRun
@@ -51,11 +51,11 @@ def answered(continuation: Continuation, agent: object) -> Answered:
         return Answered()
     check_rules(continuation, agent)
     batches = {
-        question.batch
+        question.asked_by
         for item_id, question in continuation.snapshot.open.items()
         if any(answer.approval.item_id == item_id for answer in continuation.answers)
     }
-    waiting = {row.request_id for row in continuation.snapshot.open.values() if row.batch in batches}
+    waiting = {row.request_id for row in continuation.snapshot.open.values() if row.asked_by in batches}
     responses = {answer.approval.item_id: approval_response(answer) for answer in continuation.answers}
     return Answered(responses, frozenset(waiting))
 
@@ -79,7 +79,7 @@ def check_rules(continuation: Continuation, agent: object) -> None:
 def unasked_questions(continuation: Continuation) -> list[Content]:
     """The questions that wait in the session beside those that are answered, and that no caller was ever asked."""
     batches = {
-        continuation.snapshot.open[answer.approval.item_id].batch
+        continuation.snapshot.open[answer.approval.item_id].asked_by
         for answer in continuation.answers
         if answer.approval.item_id in continuation.snapshot.open
     }
@@ -89,28 +89,27 @@ def unasked_questions(continuation: Continuation) -> list[Content]:
             Content.from_function_call(row.call_id or "", row.name, arguments=row.arguments, id=row.request_id),
         )
         for item_id, row in continuation.snapshot.open.items()
-        if item_id == row.request_id and row.batch in batches
+        if item_id == row.request_id and row.asked_by in batches
     ]
 
 
-def approval_response(answer: Answer) -> Content:
+def approval_response(decision: ApprovalDecision) -> Content:
     """An answer as Agent Framework takes it."""
-    approval = answer.approval
-    hosted = approval.hosted
+    asked = decision.approval.request
     call = Content.from_function_call(
-        approval.call_id or approval.request_id,
-        approval.name,
-        arguments=approval.arguments,
-        id=None if hosted else approval.request_id,
-        hosted=hosted or None,
-        server_name=approval.server,
+        asked.call_id or asked.request_id,
+        asked.name,
+        arguments=asked.arguments,
+        id=None if asked.hosted else asked.request_id,
+        hosted=asked.hosted or None,
+        server_name=asked.server,
     )
-    if answer.standing_rule is not None:
-        request = Content.from_function_approval_request(approval.request_id, call)
-        return standing_response(request, answer.standing_rule)
-    properties = {"hostedagent": {"reason": answer.reason}} if answer.reason else None
+    if decision.standing_rule is not None:
+        request = Content.from_function_approval_request(asked.request_id, call)
+        return standing_response(request, decision.standing_rule)
+    properties = {"hostedagent": {"reason": decision.reason}} if decision.reason else None
     return Content.from_function_approval_response(
-        answer.approved, approval.request_id, call, additional_properties=properties
+        decision.approved, asked.request_id, call, additional_properties=properties
     )
 
 

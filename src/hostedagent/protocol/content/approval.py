@@ -18,7 +18,7 @@ from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenIt
 from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.json import is_whole
-from hostedagent.protocol.types import Emission, EndTurn, Item, Json, MutableItem, SaveApproval
+from hostedagent.protocol.types import ApprovalRequest, Emission, EndTurn, Item, Json, MutableItem, SaveApproval
 from hostedagent.protocol.wire import wire_json, wire_text
 
 STANDING_RULES: Final = ("tool", "tool_with_arguments")
@@ -89,7 +89,8 @@ class OpenQuestion(BaseItem):
             yield EndTurn(failed("server_error"))
             return
         # Recorded before the item begins: when that fails, the response must not miss an item that was counted.
-        yield SaveApproval(item_id, content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
+        request = ApprovalRequest(content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
+        yield SaveApproval(item_id, request)
         item = self.output.response.open_item(item_id, part.author)
         item.remember(request_id=content.id, call_id=call.call_id, hosted=bool(call.hosted))
         wire: MutableItem = {
