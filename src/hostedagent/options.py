@@ -94,6 +94,10 @@ class HostOptions:
         show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
         max_turns: Turns that run at the same time, those in the background too; `None` for no limit.
         max_waiting: Requests that wait when as many turns run as may; one more gets 429 and `Retry-After`.
+        max_queued: Stored background turns that wait in the store when as many turns run as may, each with a response
+            that is `queued`, until any replica has a place; one more gets 429 and `Retry-After`. Needs
+            `resilient_background` and the package's own routes.
+        max_queued_per_user: How many of them one user may have; `None` for all.
         run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between comments on a quiet stream; at 0 `SSE_KEEPALIVE_INTERVAL` decides, if it is set.
         resilient_background: Whether a stored background turn whose process dies is finished by the next process.
@@ -131,6 +135,8 @@ class HostOptions:
     show_intermediate: bool = True
     max_turns: int | None = None
     max_waiting: int = 0
+    max_queued: int = 0
+    max_queued_per_user: int | None = None
     run_timeout: float | None = None
     keep_alive: float = 0
     resilient_background: bool = False
@@ -214,6 +220,8 @@ _NUMBERS: Final[Mapping[str, _Number]] = {
     "retention": _Number(),
     "max_turns": _Number(1, is_whole=True, may_be_none=True),
     "max_waiting": _Number(is_whole=True),
+    "max_queued": _Number(is_whole=True),
+    "max_queued_per_user": _Number(1, is_whole=True, may_be_none=True),
     "run_timeout": _Number(0.001, may_be_none=True),
     "keep_alive": _Number(1, may_be_zero=True),  # The SDK counts whole seconds.
     "head_timeout": _Number(0.001),

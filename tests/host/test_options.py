@@ -15,7 +15,7 @@ NUMBERS = [row.name for row in fields(HostOptions) if "int" in str(row.type) or 
 
 def test_the_defaults_can_work() -> None:
     assert HostOptions() == HostOptions()
-    assert len(NUMBERS) == 17
+    assert len(NUMBERS) == 19
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -69,6 +69,8 @@ def test_every_limit_has_the_value_that_the_documentation_promises() -> None:
         "retention": 30 * 86_400.0,
         "max_turns": None,
         "max_waiting": 0,
+        "max_queued": 0,
+        "max_queued_per_user": None,
         "run_timeout": None,
         "keep_alive": 0,
         "head_timeout": 20.0,

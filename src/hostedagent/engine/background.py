@@ -83,6 +83,7 @@ class BackgroundRuns:
         except Exception as error:  # noqa: BLE001 - no caller awaits this task
             if not begun.done():
                 begun.set_exception(error)
+                writer.is_closed = True  # It may wait in the queue, and begin again.
             else:
                 log_failure(logger, f"The background turn {request.response_id} failed", error)
         finally:

@@ -63,6 +63,13 @@ class ConcurrencyLimiter:
         self._taken = 0
         self._usual = 1.0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.on_ended: Callable[[], None] | None = None
+        """Called when a turn has ended, for turns that wait elsewhere."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a turn would have to wait."""
+        return self._turns is not None and (self._taken >= self._turns or bool(self._waiting))
 
     def __len__(self) -> int:
         """How many permits are in use."""
@@ -83,10 +90,10 @@ class ConcurrencyLimiter:
             TooManyTurns: All permits are in use, and as many requests wait as may.
             InvalidRequest: The caller left while the request waited; no client receives this error.
         """
-        if self._turns is None or (self._taken < self._turns and not self._waiting):
+        if not self.is_full:
             return self.grant()
         if len(self._waiting) >= self._most_waiting:
-            raise TooManyTurns("The host runs as many turns as it may. Try again later.", self._retry_after())
+            raise TooManyTurns("The host runs as many turns as it may. Try again later.", self.retry_after())
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         gone = asyncio.ensure_future(left())
@@ -116,9 +123,10 @@ class ConcurrencyLimiter:
             self._waiting.popleft().set_result(None)
         else:
             self._taken -= 1
+        if seconds is not None and self.on_ended is not None:
+            self.on_ended()
 
-    def _retry_after(self) -> int:
+    def retry_after(self) -> int:
         """Seconds until a slot may be free for one more, going by how long turns usually take."""
-        assert self._turns is not None
-        ahead = (len(self._waiting) + 1) / max(self._turns, 1)
+        ahead = (len(self._waiting) + 1) / max(self._turns or 1, 1)
         return min(max(math.ceil(ahead * self._usual), 1), MAX_RETRY_AFTER)

@@ -66,6 +66,7 @@ class TurnContext(RequestContext):
         large_input: The input items to store where the driver's host was not given them.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
         on_over: Called when the driver is done with the request. A turn in the foreground must end then.
+        queued_at: When the response was created, in seconds since the epoch, if its turn waited in the queue.
         body: The request's body, where the driver's background turns are resumed by the engine.
     """
 
@@ -75,6 +76,7 @@ class TurnContext(RequestContext):
     large_input: Sequence[Item] | None = None
     is_steered: bool = False
     on_over: Callable[[], None] | None = None
+    queued_at: int | None = None
     body: Mapping[str, Json] | None = None
 
     @property

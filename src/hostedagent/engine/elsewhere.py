@@ -27,10 +27,12 @@ class Elsewhere:
     Args:
         signals: Messages between the processes.
         active: The turns of this process.
+        on_queued: Called when a turn waits for a process with a place for it.
     """
 
-    def __init__(self, signals: Signals, active: ActiveTurns) -> None:
+    def __init__(self, signals: Signals, active: ActiveTurns, on_queued: Callable[[], None] | None = None) -> None:
         self._signals = signals
+        self._on_queued = on_queued
         self._active = active
         self._listening: asyncio.Task[None] | None = None
 
@@ -72,6 +74,8 @@ class Elsewhere:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self, signal: Signal) -> None:
+        if signal.kind == "queued" and self._on_queued is not None:
+            self._on_queued()
         turn = self._active.get(signal.subject)
         if signal.kind == "cancel" and turn is not None and turn.stop is not None:
             if turn.caller.scope.key() == signal.scope:

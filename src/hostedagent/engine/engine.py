@@ -17,7 +17,7 @@ from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.busy import BusyConversations
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
-from hostedagent.engine.concurrency import ConcurrencyLimiter
+from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.partial_output import PartialOutput
@@ -25,7 +25,7 @@ from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.turn import Turn
-from hostedagent.errors import NotFound, Unavailable
+from hostedagent.errors import Busy, NotFound, Unavailable
 from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
 from hostedagent.outcomes import StopCause
@@ -134,7 +134,8 @@ class Engine:
         self.active = active
         self.recoveries = recoveries
         self._continuations = continuations
-        self._limiter = limiter
+        self.limiter = limiter
+        self._when_busy: WhenBusy = when_busy
         self._busy = BusyConversations(when_busy, continuations, active, self.check_accepts)
         self._reserved_tools = reserved_tools
         self._known_tools = known_tools
@@ -148,23 +149,23 @@ class Engine:
         if self.services.shutdown.has_begun:
             raise Unavailable(STOPPING)
 
-    async def accept(self, request: TurnRequest, left: Callable[[], Awaitable[object]]) -> TurnContext:
+    async def accept(
+        self, request: TurnRequest, left: Callable[[], Awaitable[object]], permit: Permit | None = None
+    ) -> TurnContext:
         """Accept a request: take what its turn needs, or refuse it. Call `abandon` when the driver is done with it.
 
         Args:
             request: The request.
             left: Returns when the caller has left, so that the request waits for a permit no longer.
+            permit: The place of the turn, where it has one already.
 
         Raises:
             RequestError: The request is refused; nothing was stored, run or kept.
             StoreError: A store is not available.
         """
-        self.check_accepts()
-        request.options.tools.check_names(self._reserved_tools)
-        if self._known_tools is not None:
-            request.options.tools.check_choice(self._known_tools)
+        self._check(request)
         caller = request.caller
-        permit = await self._limiter.acquire(left)
+        permit = permit or await self.limiter.acquire(left)
         try:
             self.check_accepts()
             self.store.check_has_ended(caller, request.previous_response_id)
@@ -181,6 +182,28 @@ class Engine:
         is_bounded = request.stream and request.store and not request.background
         flow = FlowControl(is_bounded=is_bounded)
         return TurnContext(caller=caller, turn=request, continuation=continuation, permit=permit, flow=flow)
+
+    async def inspect(self, request: TurnRequest) -> None:
+        """Refuse a request that waits for a place as it would be refused if it had one. Nothing is kept.
+
+        Raises:
+            RequestError: The request is refused.
+            StoreError: A store is not available.
+        """
+        self._check(request)
+        try:
+            continuation = await self._continuations.open(request, request.caller)
+        except Busy:
+            if self._when_busy == "reject":
+                raise
+            return
+        await self._continuations.abandon(continuation, request.caller)
+
+    def _check(self, request: TurnRequest) -> None:
+        self.check_accepts()
+        request.options.tools.check_names(self._reserved_tools)
+        if self._known_tools is not None:
+            request.options.tools.check_choice(self._known_tools)
 
     async def abandon(self, context: TurnContext) -> None:
         """Give back what an accepted request took, unless its turn has begun; its reader is gone."""
@@ -204,7 +227,7 @@ class Engine:
             StoreError: A store is not available.
         """
         request, continuation, recovery = await self.recoveries.resume(request, found)
-        permit, flow = self._limiter.grant(), FlowControl(is_bounded=False)
+        permit, flow = self.limiter.grant(), FlowControl(is_bounded=False)
         context = TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
         return context, recovery
 

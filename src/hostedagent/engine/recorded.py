@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,26 +22,28 @@ from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
-from hostedagent.errors import InvalidRequest, NotFound, error_object
+from hostedagent.engine.waiting import WaitingRules, WaitingTurns
+from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.envelope import public_event, public_response
-from hostedagent.protocol.ids import new_item_id, with_own_id
+from hostedagent.protocol.ids import new_item_id, stored_input
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
-from hostedagent.protocol.statuses import RUNNING
+from hostedagent.protocol.statuses import QUEUED, RUNNING
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
-from hostedagent.stores.running import DIED
 
 CANCEL_SECONDS: Final = 10.0
 """How long a cancel waits for the turn to end."""
 
-_TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+QUEUED_EVENTS: Final = 2
+"""How many events a stream has before its turn begins, if it waited."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -62,7 +64,7 @@ class RecordedTurn:
         self._context = context
         self._handle = handle
         self._sent = sent
-        self._number = sent.last if sent is not None else -1
+        self._number = sent.last if sent is not None else self._queued_events() - 1
         self._stamps: dict[str, Json] = {"store": context.request.store}
         if context.request.sandbox_session_id is not None:
             self._stamps["agent_session_id"] = context.request.sandbox_session_id
@@ -100,12 +102,16 @@ class RecordedTurn:
         """
         async with aclosing(self._all_events()) as events:
             async for event in events:
-                if self._sent is not None and (self._sent.has_ended or self._was_sent(event)):
+                if (self._sent is not None and self._sent.has_ended) or self._was_sent(event):
                     continue
                 yield self._numbered(event)
 
+    def _queued_events(self) -> int:
+        """How many events were sent while the turn waited."""
+        return QUEUED_EVENTS if self._context.queued_at is not None and self._context.request.stream else 0
+
     def _was_sent(self, event: Event) -> bool:
-        """Whether an earlier process sent it: only the beginning comes again."""
+        """Whether it was sent before the turn began here: only the beginning comes again."""
         return self._number >= 0 and event["type"] == "response.created"
 
     async def _all_events(self) -> AsyncGenerator[Event]:
@@ -173,6 +179,7 @@ class RecordedResponses:
         turns: Which background turns run where, if they outlive their process.
         policy: What callers may set.
         signals: Messages between the processes that share the stores.
+        rules: The queue for background turns beyond those that may run, if there is one.
     """
 
     def __init__(
@@ -182,12 +189,15 @@ class RecordedResponses:
         turns: BackgroundTurns | None = None,
         policy: CallerPolicy | None = None,
         signals: Signals | None = None,
+        rules: WaitingRules | None = None,
     ) -> None:
         self.engine = engine
         self.policy = policy or CallerPolicy()
-        self._log = log
+        self.log = log
         self._runs = BackgroundRuns(log, turns)
-        self._elsewhere = Elsewhere(signals, engine.active) if signals is not None else None
+        self.waiting = WaitingTurns(self, rules) if rules is not None else None
+        on_queued = self.waiting.wake if self.waiting is not None else None
+        self._elsewhere = Elsewhere(signals, engine.active, on_queued) if signals is not None else None
         self._takeover = Takeover(self, turns) if turns is not None else None
 
     async def open(self) -> None:
@@ -196,6 +206,8 @@ class RecordedResponses:
             self._elsewhere.open()
         if self._takeover is not None:
             await self._takeover.open()
+        if self.waiting is not None:
+            self.waiting.open()
 
     def identify(self, request: TurnRequest, *, response_id: str = "", session_id: str | None = None) -> TurnRequest:
         """The request with the id of its response.
@@ -240,23 +252,28 @@ class RecordedResponses:
         turn = RecordedTurn(self, context, await self.engine.start(context, recovery), sent)
         await self._runs.start(turn, context)
 
-    async def give_up(self, caller: Caller, response_id: str) -> None:
-        """End a background turn of another process that cannot be resumed: it has failed, and its readers learn of it.
+    async def end(self, caller: Caller, response_id: str, fields: Mapping[str, Json]) -> None:
+        """End a background response that no process runs: its readers learn of it.
+
+        Args:
+            caller: Whose response.
+            response_id: Which.
+            fields: What it ends with.
 
         Raises:
             StoreError: A store is not available.
         """
         found = await self.engine.store.get(caller, response_id)
-        response = {**found, "status": "failed", "error": error_object(DIED)}
+        response = {**found, **fields}
         await self.engine.store.update(caller, response)
         try:
-            events = await self._log.read(caller, response_id)
+            events = await self.log.read(caller, response_id)
         except StoreNotFound:
             return
         number = events[-1].number + 1 if events else 0
         event = {"type": "response.failed", "response": public_response(response), "sequence_number": number}
-        await self._log.append(caller, response_id, [LoggedEvent(number, event_data(event))])
-        await self._log.finish(caller, response_id)
+        await self.log.append(caller, response_id, [LoggedEvent(number, event_data(event))])
+        await self.log.finish(caller, response_id)
 
     async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
         """The events of a background stream after a number: those that exist, and those that follow.
@@ -267,12 +284,12 @@ class RecordedResponses:
         """
         response = await self.engine.retrieve(caller, response_id)
         try:
-            await self._log.read(caller, response_id)
+            await self.log.read(caller, response_id)
         except StoreNotFound:
             wanted = "stream=true" if response.get("background") else "background=true"
             says = f"This response cannot be streamed because it was not created with {wanted}."
             raise InvalidRequest(says, param="stream") from None
-        return self._log.subscribe(caller, response_id, after=after)
+        return self.log.subscribe(caller, response_id, after=after)
 
     async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """A response. One that runs in the foreground is not shown before it has ended.
@@ -290,7 +307,7 @@ class RecordedResponses:
     async def _output_elsewhere(self, caller: Caller, response_id: str, stored: list[Item]) -> list[Item]:
         """The output so far of a turn of another process: what its events say, or what was stored."""
         try:
-            events = [decode(row.data) for row in await self._log.read(caller, response_id)]
+            events = [decode(row.data) for row in await self.log.read(caller, response_id)]
         except StoreNotFound:  # It has no events without `stream`.
             return stored
         output = output_of(events)
@@ -315,6 +332,8 @@ class RecordedResponses:
         if status not in RUNNING:
             kind = f"a {status} response" if status != "incomplete" else "a response in terminal state"
             raise InvalidRequest(f"Cannot cancel {kind}.", param="response_id")
+        if status == QUEUED and self.waiting is not None and await self.waiting.cancel(caller, response_id):
+            return await self.retrieve(caller, response_id)
         active = self.engine.active.get(response_id)
         if active is not None and active.stop is not None:
             active.stop.stop("client")
@@ -337,7 +356,7 @@ class RecordedResponses:
         if response.get("status") in RUNNING:
             raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
         await self.engine.delete(caller, response_id)
-        await self._log.delete(caller, response_id)
+        await self.log.delete(caller, response_id)
 
     async def suspended(self) -> None:
         """Wait until no background turn runs here."""
@@ -345,6 +364,8 @@ class RecordedResponses:
 
     async def aclose(self) -> None:
         """Wait for the turns in the background, which the end of the process stops in time."""
+        if self.waiting is not None:
+            await self.waiting.aclose()
         if self._elsewhere is not None:
             await self._elsewhere.aclose()
         await self._runs.aclose()
@@ -354,8 +375,3 @@ class RecordedResponses:
 
 def _unknown(response_id: str) -> NotFound:
     return NotFound(f"Response with id '{response_id}' not found.", param="response_id")
-
-
-def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
-    """Input items as they are stored: each with an id of its own, so that it replaces no stored item."""
-    return [with_own_id(item, response_id) for item in items]

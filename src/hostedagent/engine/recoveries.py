@@ -17,13 +17,13 @@ from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import stored_by
 from hostedagent.engine.active import ActiveTurns, Resuming
+from hostedagent.engine.kept_request import keep
 from hostedagent.engine.recovery import OVER, Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.resumed_items import divided_items, joined_items
 from hostedagent.engine.sent_events import SentEvents
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.protocol.json import encode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.stores.journals import Journal, Journals
@@ -82,7 +82,7 @@ class Recoveries:
             lease=continuation.lease.owner if continuation.lease is not None else None,
             answers=continuation.answers,
         )
-        await self._journals.begin(request.caller, request.response_id, journal, _kept(request, body))
+        await self._journals.begin(request.caller, request.response_id, journal, keep(request, body) if body else b"")
         return self._recovery(request, journal)
 
     async def goes_on(self, caller: Caller, response_id: str) -> bool:
@@ -184,17 +184,3 @@ class Recoveries:
         return Recovery(
             self._journals, self._store, sessions, self._events, request.caller, request.response_id, journal
         )
-
-
-def _kept(request: TurnRequest, body: Mapping[str, Json] | None) -> bytes:
-    """What a process needs to parse a request again."""
-    if body is None:
-        return b""
-    return encode(
-        {
-            "body": body,
-            "session_id": request.sandbox_session_id,
-            "client_headers": request.client_headers,
-            "platform_user": request.caller.platform_user,
-        }
-    )

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
 from hostedagent.errors import InvalidRequest, error_object
 from hostedagent.identity import Caller
-from hostedagent.protocol.statuses import COUNTED, RUNNING
+from hostedagent.protocol.statuses import COUNTED, QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
@@ -178,6 +178,8 @@ class ResponseStore:
         response = await self._repository.get(caller, response_id)
         if self._running is None or self._is_active(response_id) or response.get("status") not in RUNNING:
             return response
+        if response.get("status") == QUEUED:
+            return response  # No process has it yet.
         if response.get("background"):
             if await self._running.has(caller, response_id, _conversation_of(response)):
                 return response

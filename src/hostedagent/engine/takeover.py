@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.engine.active import Resuming
-from hostedagent.errors import Conflict
+from hostedagent.engine.kept_request import restore
+from hostedagent.errors import Conflict, error_object
 from hostedagent.identity import Caller, RequestContext, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.json import decode
-from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreError, StoreNotFound
 from hostedagent.stores.journals import Journal
+from hostedagent.stores.running import DIED
 
 if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedResponses
@@ -136,17 +137,12 @@ class Takeover:
                 await self._turns.end(response_id)
                 return
             enter_context(RequestContext(caller))
-            parsed = TurnRequest.parse(kept["body"], self._responses.policy)
-            turn = replace(
-                parsed,
-                caller=caller,
-                response_id=response_id,
-                sandbox_session_id=kept["session_id"],
-                client_headers=kept["client_headers"],
-            )
+            turn = restore(kept, caller, response_id, self._responses.policy)
             try:
                 found = await engine.store.get(caller, response_id)
             except StoreNotFound:
+                found = {"status": QUEUED}
+            if found.get("status") == QUEUED:  # It never began; if it waited, it still does.
                 await engine.recoveries.release(turn, journal)
                 await self._turns.end(response_id)
                 return
@@ -158,7 +154,7 @@ class Takeover:
         except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not keep the others back
             log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
             if caller is not None:
-                await self._responses.give_up(caller, response_id)
+                await self._responses.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
             await self._turns.end(response_id)
         finally:
             engine.recoveries.began(response_id)

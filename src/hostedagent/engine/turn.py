@@ -155,6 +155,8 @@ class Turn:
         self._span.begin(request)
         set_log_ids(request.response_id, request.sandbox_session_id)
         instance = self._services.source.instance
+        if self._context.queued_at is not None:
+            self._output.response["created_at"] = self._context.queued_at
         self._output.response["parallel_tool_calls"] = True  # The protocol's default.
         self._output.describe(request.options.echo, model_name(instance) if instance is not None else None)
         self._name(instance)

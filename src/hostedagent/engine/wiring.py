@@ -26,6 +26,7 @@ from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.sent_events import LoggedSentEvents, SentEvents
 from hostedagent.engine.shutdown import GracefulShutdown
+from hostedagent.engine.waiting import WaitingRules
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
@@ -38,9 +39,11 @@ from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from hostedagent.stores.stored_events import StoredEventLog
+from hostedagent.stores.turn_queue import StoredTurnQueue
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
@@ -64,11 +67,12 @@ class Wired:
     running: Running
     events: EventLog
     policy: CallerPolicy
+    rules: WaitingRules | None
 
     def recorded(self) -> RecordedResponses:
         """The responses of a driver that leaves storing them to the engine."""
         turns = self.journals if isinstance(self.journals, BackgroundTurns) else None
-        return RecordedResponses(self.engine, self.events, turns, self.policy, self.stores.signals)
+        return RecordedResponses(self.engine, self.events, turns, self.policy, self.stores.signals, self.rules)
 
     async def aopen(self) -> None:
         """Open the stores. Those that cannot be reached are tried again by each request.
@@ -139,12 +143,11 @@ def wire(
         ConfigurationError: The agent or the options cannot work.
     """
     chosen = stores or default_stores(options.retention)
-    if options.resilient_background and not chosen.is_durable:
-        raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
     chosen = replace(chosen, state=TimedStore(chosen.state))
     state, terms = chosen.state, chosen.terms
     events = chosen.events or (StoredEventLog(state, poll=0.5) if options.resilient_background else LocalEventLog())
     is_own = sent_events is None and options.resilient_background
+    _check_background(options, chosen, is_own=is_own)
     journals = BackgroundTurns(state, terms, service=service) if is_own else Journals(state)
     running, active = Running(state, terms), ActiveTurns()
     store = ResponseStore(chosen.responses, active, running=running)
@@ -173,7 +176,32 @@ def wire(
         reserved_tools=tool_names(source.instance),
         known_tools=known_tools(source.instance) if source.instance is not None else None,
     )
-    return Wired(engine, chosen, journals, running, events, options.caller)
+    rules = _waiting_rules(chosen, options, service) if is_own else None
+    return Wired(engine, chosen, journals, running, events, options.caller, rules)
+
+
+def _check_background(options: HostOptions, stores: Stores, *, is_own: bool) -> None:
+    if options.resilient_background and not stores.is_durable:
+        raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
+    if options.max_queued and not is_own:
+        raise ConfigurationError("max_queued needs resilient_background=True and AgentHost(driver='starlette').")
+
+
+def _waiting_rules(stores: Stores, options: HostOptions, service: str) -> WaitingRules | None:
+    """The queue of background turns, where turns may wait in one."""
+    if not options.max_queued:
+        return None
+    if not isinstance(stores.responses, StoredResponses):
+        raise ConfigurationError("max_queued needs stores whose responses can wait, such as postgres_stores().")
+    made = stores.queue(service) if stores.queue is not None else None
+    return WaitingRules(
+        queue=made or StoredTurnQueue(stores.state, stores.terms.clock, service=service),
+        signals=stores.signals,
+        owners=stores.terms.owners,
+        service=service,
+        most=options.max_queued,
+        most_each=options.max_queued_per_user,
+    )
 
 
 def _services(

@@ -30,6 +30,15 @@ class Instruments:
         self.turn_duration = meter.create_histogram(
             "hostedagent.turn.duration", "s", "From the beginning of a turn until its end was saved."
         )
+        self.queue_waiting = meter.create_gauge(
+            "hostedagent.queue.waiting", "{turn}", "Background turns that wait in the queue of all replicas."
+        )
+        self.queue_oldest = meter.create_gauge(
+            "hostedagent.queue.oldest", "s", "How long the first background turn in the queue has waited."
+        )
+        self.queue_wait = meter.create_histogram(
+            "hostedagent.queue.wait", "s", "How long a background turn waited in the queue before it began."
+        )
         self.left_out = meter.create_counter(
             "hostedagent.contents.left_out",
             "{content}",
@@ -47,6 +56,17 @@ def count_turn(attributes: dict[str, str], seconds: float) -> None:
     """Count a turn that ended."""
     INSTRUMENTS.turns.add(1, attributes)
     INSTRUMENTS.turn_duration.record(seconds, attributes)
+
+
+def measure_queue(waiting: int, oldest: float) -> None:
+    """Measure the queue of background turns."""
+    INSTRUMENTS.queue_waiting.set(waiting)
+    INSTRUMENTS.queue_oldest.set(oldest)
+
+
+def measure_wait(seconds: float) -> None:
+    """Measure how long a turn waited in the queue."""
+    INSTRUMENTS.queue_wait.record(seconds)
 
 
 def count_left_out(how: Literal["dropped", "placeholder"], kind: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hostedagent.protocol.types import Item
@@ -40,3 +40,8 @@ def with_own_id(item: Item, owner: str) -> Item:
         owner: The response or the conversation that it belongs to.
     """
     return {**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), owner)}
+
+
+def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
+    """Input items as they are stored with a response: each with an id of its own."""
+    return [with_own_id(item, response_id) for item in items]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-RUNNING: Final = ("queued", "in_progress")
+QUEUED: Final = "queued"
+
+RUNNING: Final = (QUEUED, "in_progress")
 
 COUNTED: Final = ("completed", "incomplete")
 """Turns that later ones continue."""

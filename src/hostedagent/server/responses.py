@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
 from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.engine.waiting import WaitingTurns
 from hostedagent.errors import Busy, InvalidRequest
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability import logging as telemetry
@@ -165,13 +166,13 @@ class ResponsesDriver:
         if response_id and not engine.store.claim(response_id):
             raise conflict(response_id)
         try:
+            if responses.waiting is not None and responses.waiting.must_wait(request):
+                await self._enqueue(exchange, body, request, response_id, responses.waiting)
+                return
             context = await engine.accept(request, exchange.receive)
             try:
-                session_id = sandbox_session(body.fields)
-                headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
-                named = responses.identify(context.request, response_id=response_id, session_id=session_id)
-                context.turn, context.body = replace(named, client_headers=headers), body.fields
-                exchange.session_id = session_id
+                context.turn = self._named(exchange, body, context.request, response_id)
+                context.body = body.fields
                 enter_context(context)
                 if is_kept:
                     await responses.start_in_background(context)
@@ -184,6 +185,23 @@ class ResponsesDriver:
         finally:
             if response_id:
                 engine.store.release_claim(response_id)
+
+    async def _enqueue(
+        self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, waiting: WaitingTurns
+    ) -> None:
+        """Let a turn wait for a replica that has a place for it, and answer with its response or follow it."""
+        await self.responses.engine.inspect(request)
+        named = self._named(exchange, body, request, response_id)
+        await waiting.add(named, body.fields)
+        await self._follow(exchange, named)
+
+    def _named(self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str) -> TurnRequest:
+        """The request with its ids and what its headers carry."""
+        session_id = sandbox_session(body.fields)
+        headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
+        named = self.responses.identify(request, response_id=response_id, session_id=session_id)
+        exchange.session_id = session_id
+        return replace(named, client_headers=headers)
 
     async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
         """Answer with a turn that does not depend on this request, from its beginning."""

@@ -181,13 +181,13 @@ class Signal:
     """A short message to every process that shares the store.
 
     Args:
-        kind: `cancel` or `steer` a response, or a turn `ended`.
+        kind: `cancel` or `steer` a response, a turn `ended`, or one was `queued`.
         scope: `Scope.key()` of whose it is.
-        subject: The response id, or the conversation id of an ended turn.
+        subject: The response id, the conversation id of an ended turn, or the service of a queued one.
         value: What a steering message contains; at most 4,000 bytes.
     """
 
-    kind: Literal["cancel", "steer", "ended"]
+    kind: Literal["cancel", "steer", "ended", "queued"]
     scope: str
     subject: str
     value: str = ""

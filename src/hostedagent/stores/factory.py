@@ -16,6 +16,7 @@ from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy
+from hostedagent.stores.turn_queue import TurnQueue
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -37,6 +38,7 @@ class Stores:
         signals: Messages between the processes that share the store.
         events: The events of background streams, for all processes that share the store; `None` to keep them in the
             process, or in the state where `resilient_background` needs them after it.
+        queue: Makes the queue of background turns of a service; `None` to keep it in the state.
         terms: How turns hold conversations.
         is_durable: Whether what is stored outlives the process.
         aopen: Called once, when the host starts. Stores open by themselves; this finds mistakes before a request does.
@@ -47,6 +49,7 @@ class Stores:
     responses: ResponseRepository
     signals: Signals
     events: EventLog | None = None
+    queue: Callable[[str], TurnQueue] | None = None
     terms: Terms = field(default_factory=Terms)
     is_durable: bool = True
     aopen: Callable[[], Awaitable[None]] = _nothing
@@ -59,6 +62,7 @@ class Stores:
         *,
         signals: Signals | None = None,
         events: EventLog | None = None,
+        queue: Callable[[str], TurnQueue] | None = None,
         terms: Terms | None = None,
         is_durable: bool = True,
         aopen: Callable[[], Awaitable[None]] = _nothing,
@@ -70,6 +74,7 @@ class Stores:
             store: The store.
             signals: Messages between the processes that share it; by default within this process only.
             events: The events of background streams, for all processes that share the store.
+            queue: Makes the queue of background turns of a service; by default it is kept in the store.
             terms: How turns hold conversations.
             is_durable: Whether what is stored outlives the process.
             aopen: Called once, when the host starts.
@@ -81,6 +86,7 @@ class Stores:
             responses=StoredResponses(store),
             signals=chosen,
             events=events,
+            queue=queue,
             terms=terms or Terms(owners=chosen),
             is_durable=is_durable,
             aopen=aopen,
@@ -158,6 +164,7 @@ def postgres_stores(
     from hostedagent.stores.postgres.event_log import PostgresEventLog
     from hostedagent.stores.postgres.signals import PostgresSignals
     from hostedagent.stores.postgres.store import PostgresStore
+    from hostedagent.stores.postgres.turn_queue import PostgresTurnQueue
 
     signals = PostgresSignals(database)
 
@@ -169,6 +176,7 @@ def postgres_stores(
         PostgresStore(database),
         signals=signals,
         events=PostgresEventLog(database, signals.listener),
+        queue=lambda service: PostgresTurnQueue(database, service=service),
         terms=Terms(owners=signals, clock=signals.listener.now),
         aopen=signals.listener.connected,
         aclose=aclose,

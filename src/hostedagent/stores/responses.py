@@ -17,7 +17,7 @@ from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.json import decode, encode
-from hostedagent.protocol.statuses import COUNTED, ENDED
+from hostedagent.protocol.statuses import COUNTED, ENDED, QUEUED
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.stores.base import (
@@ -79,19 +79,21 @@ class StoredResponses:
         input_items: Iterable[Item],
         history_ids: Sequence[str] | None = None,
     ) -> None:
-        """Store a new response; raises `StoreConflict` when there is one of this id."""
+        """Store a new response; raises `StoreConflict` when there is one of this id that does not wait in a queue."""
         response_id = str(response["id"])
         with StoreCall("responses", "create"):
             items = [dict(item) for item in input_items]
             rows = await off_loop(len(items), _item_writes, [*items, *_output(response)])
             record = _record(response, [str(item["id"]) for item in items])
             for _ in range(_ATTEMPTS):
-                if (await self._read(caller, response_id))[0] is not None:
+                found, etag = await self._read(caller, response_id)
+                if found is not None and not _waits(found):
                     raise StoreConflict(f"Response '{response_id}' already exists.")
+                replaced = set(found["input_ids"]).difference(record["input_ids"]) if found is not None else ()
                 # The response last: without transactions, it never names an item that does not exist.
-                writes = [*rows, *await self._joining(caller, response)]
+                writes = [*rows, *_erasures(replaced), *await self._joining(caller, response)]
                 with suppress(StoreConflict):
-                    await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), ABSENT)])
+                    await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), etag)])
                     self._remember(caller, response_id, _link_of(record))
                     return
         raise StoreUnavailable("The conversation is changed by too many others at once.")
@@ -210,7 +212,7 @@ class StoredResponses:
     async def _joining(self, caller: Caller, response: Mapping[str, Json]) -> list[Write]:
         """The writes that make a response a member of its conversation."""
         conversation_id, response_id = _conversation_of(response), str(response["id"])
-        if conversation_id is None:
+        if conversation_id is None or response.get("status") == QUEUED:  # It gets its place when it begins.
             return []
         members = await self._newest(caller, conversation_id)
         if response_id in members.ids:
@@ -282,6 +284,11 @@ def _check_end(end: Json, response: Mapping[str, Json]) -> None:
 def _in_seconds(value: Json) -> Json:
     """The SDK's event stream has its times as `datetime` until it emits them."""
     return int(value.timestamp()) if isinstance(value, datetime) else value
+
+
+def _waits(record: Mapping[str, Any]) -> bool:
+    response = record["response"]
+    return response is not None and response.get("status") == QUEUED
 
 
 def _item_ids(record: Mapping[str, Any]) -> list[str]:

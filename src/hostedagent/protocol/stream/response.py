@@ -83,6 +83,10 @@ class ResponseBuilder:
         """The `response.created` event."""
         return self._event("response.created", "in_progress")
 
+    def queued(self) -> tuple[Event, Event]:
+        """The events of a response whose turn waits: `response.created` and `response.queued`."""
+        return self._event("response.created", "queued"), self._event("response.queued", "queued")
+
     def in_progress(self) -> Event:
         """The `response.in_progress` event."""
         return self._event("response.in_progress", "in_progress")

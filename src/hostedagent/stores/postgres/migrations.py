@@ -141,7 +141,54 @@ END
 $function$;
 """
 
-MIGRATIONS: Final = (Migration(1, "records, events, signals, processes", _TABLES),)
+_QUEUE: Final = """
+CREATE TABLE {schema}.queue (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    service text NOT NULL,
+    response_id text NOT NULL,
+    user_key text NOT NULL,
+    conversation text,
+    tag bigint NOT NULL,
+    request bytea NOT NULL,
+    queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ready_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    taken_by text NOT NULL,
+    UNIQUE (service, response_id)
+);
+CREATE INDEX queue_order ON {schema}.queue (service, tag, id);
+CREATE INDEX queue_conversation ON {schema}.queue (service, conversation, id);
+
+-- Adds a turn behind the others of its user, and no earlier than the first that waits. One caller at a time, so that
+-- the limits are exact. Returns whether it was added.
+CREATE FUNCTION {schema}.enqueue(
+    a_service text, a_response text, a_user text, a_conversation text, a_request bytea, a_process text,
+    most integer, most_each integer)
+RETURNS boolean LANGUAGE plpgsql AS $function$
+DECLARE
+    all_turns bigint;
+    own_turns bigint;
+    own_last bigint;
+    first bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.queue', 0));
+    SELECT count(*), count(*) FILTER (WHERE q.user_key = a_user), max(q.tag) FILTER (WHERE q.user_key = a_user),
+        min(q.tag)
+    INTO all_turns, own_turns, own_last, first
+    FROM {schema}.queue q WHERE q.service = a_service;
+    IF all_turns >= most OR own_turns >= most_each THEN
+        RETURN false;
+    END IF;
+    INSERT INTO {schema}.queue (service, response_id, user_key, conversation, tag, request, taken_by)
+    VALUES (a_service, a_response, a_user, a_conversation, greatest(first, own_last + 1, 0), a_request, a_process);
+    RETURN true;
+END
+$function$;
+"""
+
+MIGRATIONS: Final = (
+    Migration(1, "records, events, signals, processes", _TABLES),
+    Migration(2, "the queue of background turns", _QUEUE),
+)
 """All migrations in their order."""
 
 VERSION: Final = MIGRATIONS[-1].version

@@ -1,0 +1,275 @@
+"""Background turns that wait in the store while as many run as may: any replica with a place for one takes the next.
+
+A turn that waits holds nothing: it gets its conversation and uses up its approvals when it begins, like a request that
+its client sends later. Until then its response is `queued`, and a stream of it can be followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hostedagent.engine.concurrency import Permit
+from hostedagent.engine.kept_request import caller_of, keep, restore
+from hostedagent.errors import Busy, RequestError, TooManyTurns, Unavailable, error_object, failed
+from hostedagent.identity import Caller, RequestContext, enter_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.observability.metrics import measure_queue, measure_wait
+from hostedagent.off_loop import off_loop
+from hostedagent.outcomes import Failed
+from hostedagent.protocol.envelope import public_event
+from hostedagent.protocol.ids import stored_input
+from hostedagent.protocol.json import decode
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.statuses import QUEUED
+from hostedagent.protocol.stream.response import ResponseBuilder
+from hostedagent.protocol.types import Event, Json
+from hostedagent.stores.base import LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
+from hostedagent.stores.leases import Owners
+from hostedagent.stores.turn_queue import QueuedTurn, TurnQueue
+
+if TYPE_CHECKING:
+    from hostedagent.engine.recorded import RecordedResponses
+
+LOOK_SECONDS: Final = 0.5
+"""How often a replica looks at the queue by itself."""
+
+AGAIN_SECONDS: Final = 0.5
+"""After how long a turn is tried again whose conversation is busy."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRules:
+    """The queue of a host, and how many turns may wait in it.
+
+    Args:
+        queue: The queue.
+        signals: Tells other processes that a turn waits.
+        owners: Knows which processes have ended.
+        service: What distinguishes hosts of several agents that share stores.
+        most: How many turns may wait.
+        most_each: How many turns of one user may wait; `None` for all.
+    """
+
+    queue: TurnQueue
+    signals: Signals
+    owners: Owners
+    service: str
+    most: int
+    most_each: int | None
+
+
+class WaitingTurns:
+    """The background turns that wait.
+
+    Args:
+        responses: Stores and runs them.
+        rules: The queue, and how many turns may wait in it.
+    """
+
+    def __init__(self, responses: RecordedResponses, rules: WaitingRules) -> None:
+        self._responses = responses
+        self._rules = rules
+        self._queue = rules.queue
+        self._wake = asyncio.Event()
+        self._working: asyncio.Task[None] | None = None
+        self._is_reported = False
+        responses.engine.limiter.on_ended = self.wake
+
+    def open(self) -> None:
+        """Take turns from now on, while there is a place for them."""
+        self._working = asyncio.create_task(self._work(), name="hostedagent-queue")
+
+    async def aclose(self) -> None:
+        """Take turns no longer."""
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.wait((self._working,))
+
+    def wake(self) -> None:
+        """A turn has ended, or another one waits."""
+        self._wake.set()
+
+    def must_wait(self, request: TurnRequest) -> bool:
+        """Whether a request waits here rather than for a place in this process."""
+        return request.background and request.store and self._responses.engine.limiter.is_full
+
+    async def add(self, request: TurnRequest, body: Mapping[str, Json]) -> None:
+        """Let an accepted request wait; its response exists when this returns.
+
+        Args:
+            request: The request, with the id of its response.
+            body: Its body.
+
+        Raises:
+            TooManyTurns: As many turns wait as may, in all or of this user.
+            StoreError: A store is not available.
+        """
+        engine, caller, response_id = self._responses.engine, request.caller, request.response_id
+        created_at = int(time.time())
+        kept = keep(request, body, created_at=created_at)
+        process = await self._rules.owners.name()
+        conversation = request.conversation_id
+        is_added = await self._queue.put(
+            QueuedTurn(response_id, kept),
+            user=caller.scope.key(),
+            conversation=caller.scope.key("queue", conversation) if conversation is not None else None,
+            process=process,
+            most=self._rules.most,
+            most_each=self._rules.most_each,
+        )
+        if not is_added:
+            raise TooManyTurns("As many background turns wait as may. Try again later.", engine.limiter.retry_after())
+        try:
+            fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
+            await self._store(request, ResponseBuilder(response_id, fields).queued())
+        except BaseException:
+            await self._queue.drop(response_id)
+            raise
+        await self._queue.release(response_id)
+        self.wake()
+        with suppress(StoreError):  # The others look by themselves.
+            await self._rules.signals.publish(Signal("queued", "", self._rules.service))
+
+    async def _store(self, request: TurnRequest, events: Sequence[Event]) -> None:
+        """Store the response of a turn that waits, and its events if it is to be streamed."""
+        caller, response_id = request.caller, request.response_id
+        stamps: dict[str, Json] = {"store": True}
+        if request.sandbox_session_id is not None:
+            stamps["agent_session_id"] = request.sandbox_session_id
+        items = await off_loop(len(request.input), stored_input, request.input, response_id)
+        response = {**events[-1]["response"], **stamps}
+        await self._responses.engine.store.repository.create(caller, response, items, [])
+        if request.stream:
+            await self._responses.log.append(
+                caller, response_id, [_logged(number, event, stamps) for number, event in enumerate(events)]
+            )
+
+    async def cancel(self, caller: Caller, response_id: str) -> bool:
+        """Cancel a turn that waits; `False` when it has begun.
+
+        Raises:
+            StoreError: A store is not available.
+        """
+        if await self._queue.take(await self._rules.owners.name(), response_id) is None:
+            return False
+        fields: dict[str, Json] = {"status": "cancelled", "output": [], "error": None, "completed_at": None}
+        await self._responses.end(caller, response_id, fields)
+        await self._queue.drop(response_id)
+        return True
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._look()
+                self._is_reported = False
+            except StoreError as error:
+                if not self._is_reported:
+                    log_failure(logger, "Looking for background turns that wait failed", error)
+                self._is_reported = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+
+    async def _look(self) -> None:
+        engine, process = self._responses.engine, await self._rules.owners.name()
+        state = await self._queue.state()
+        measure_queue(state.waiting, state.oldest)
+        waiting = state.waiting
+        for taker in state.takers:
+            if taker != process and await self._rules.owners.is_dead(taker):
+                await self._queue.free(taker)
+                waiting += 1
+        while waiting and not engine.limiter.is_full and not engine.services.shutdown.has_begun:
+            permit = engine.limiter.grant()
+            try:
+                turn = await self._queue.take(process)
+                if turn is None:
+                    break
+                # In a task of its own: what it sets in the context is the turn's.
+                await asyncio.create_task(self._begin(turn, permit), name="hostedagent-queued")
+            finally:
+                permit.abandon()
+
+    async def _begin(self, turn: QueuedTurn, permit: Permit) -> None:
+        """Begin a turn that was taken, or let others take it again."""
+        is_over = False
+        try:
+            is_over = await self._run(turn, permit)
+        except (Busy, TooManyTurns, Unavailable):  # Its conversation is, or this process ends.
+            pass
+        except StoreConflict:
+            is_over = True  # Another process has begun or cancelled it.
+        except StoreError as error:
+            log_failure(logger, f"The background turn {turn.response_id} cannot begin now", error)
+        except Exception as error:  # noqa: BLE001 - one turn that cannot begin must not keep the others back
+            log_failure(logger, f"The background turn {turn.response_id} cannot begin", error)
+            await self._fail(turn, failed("server_error"))
+            is_over = True
+        finally:
+            if is_over:
+                await self._queue.drop(turn.response_id)
+            else:
+                await self._queue.release(turn.response_id, delay=AGAIN_SECONDS)
+
+    async def _run(self, turn: QueuedTurn, permit: Permit) -> bool:
+        """Start a turn; whether it is in the queue no longer.
+
+        Raises:
+            RequestError: It cannot begin now.
+            StoreError: A store is not available.
+        """
+        engine, response_id = self._responses.engine, turn.response_id
+        kept: dict[str, Json] = decode(turn.request) if turn.request else {}
+        if not kept:
+            return True
+        caller = caller_of(kept)
+        enter_context(RequestContext(caller))
+        if not await self._waits(caller, response_id):
+            return True
+        try:
+            request = restore(kept, caller, response_id, self._responses.policy)
+            context = await engine.accept(request, _never, permit)
+        except (Busy, TooManyTurns, Unavailable):
+            raise
+        except RequestError as error:
+            await self._fail(turn, Failed("invalid_prompt", error.message, error.param))
+            return True
+        try:
+            context.body, context.queued_at = kept["body"], kept["created_at"]
+            enter_context(context)
+            await self._responses.start_in_background(context)
+        finally:
+            await engine.abandon(context)
+        measure_wait(turn.seconds)
+        return True
+
+    async def _fail(self, turn: QueuedTurn, failure: Failed) -> None:
+        fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
+        await self._responses.end(caller_of(decode(turn.request)), turn.response_id, fields)
+
+    async def _waits(self, caller: Caller, response_id: str) -> bool:
+        try:
+            found = await self._responses.engine.store.repository.get(caller, response_id)
+        except StoreNotFound:  # Its client never got it.
+            return False
+        return found.get("status") == QUEUED
+
+
+def _logged(number: int, event: Event, stamps: Mapping[str, Json]) -> LoggedEvent:
+    sent = public_event({**event, "response": {**event["response"], **stamps}})
+    return LoggedEvent(number, event_data({**sent, "sequence_number": number}))
+
+
+async def _never() -> None:
+    """Nobody waits for the turn to begin, so nobody leaves."""
+    await asyncio.Event().wait()

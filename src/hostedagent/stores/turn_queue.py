@@ -1,0 +1,235 @@
+"""The queue of background turns that wait until a replica has a place for them.
+
+It is fair between users by tags: a turn gets the tag behind the last one of its user, and no lower one than the lowest
+that waits. The lowest tag is served first, so a user who queues a hundred turns delays others by one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final, NamedTuple, Protocol
+
+from hostedagent.identity import Caller
+from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import rows_of
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.journals import JOURNALS
+from hostedagent.stores.values import dump_value, read_value
+
+QUEUE: Final = "queue"
+QUEUED: Final = "queued"
+
+_ALL: Final = Caller(JOURNALS)
+_ATTEMPTS: Final = 50
+
+
+class QueuedTurn(NamedTuple):
+    """A turn that waits.
+
+    Args:
+        response_id: Its response.
+        request: What is needed to run it.
+        seconds: How long it has waited.
+    """
+
+    response_id: str
+    request: bytes
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How full a queue is.
+
+    Args:
+        waiting: How many turns wait that no process has taken.
+        oldest: How long the first of them has waited, in seconds.
+        takers: The processes that have taken turns which have not begun.
+    """
+
+    waiting: int = 0
+    oldest: float = 0.0
+    takers: tuple[str, ...] = ()
+
+
+class TurnQueue(Protocol):
+    """Keeps turns until a process takes them.
+
+    A turn that is taken stays in the queue until it is dropped, so that it is not lost with the process that took it.
+    Concurrency: each turn is taken by one process. Exceptions: `StoreUnavailable`.
+    """
+
+    async def put(
+        self,
+        turn: QueuedTurn,
+        *,
+        user: str,
+        conversation: str | None,
+        process: str,
+        most: int,
+        most_each: int | None,
+    ) -> bool:
+        """Add a turn, taken by the process that adds it until that one releases it.
+
+        Args:
+            turn: The turn.
+            user: Whose turn it is, as an opaque key.
+            conversation: Turns of one conversation are taken in their order; `None` for a turn without one.
+            process: The process that adds it.
+            most: How many turns may wait.
+            most_each: How many turns of one user may wait; `None` for all.
+
+        Returns:
+            Whether it was added; `False` when as many wait as may.
+        """
+        ...
+
+    async def take(self, process: str, response_id: str | None = None) -> QueuedTurn | None:
+        """Take the turn that is next, or the one of a response; `None` where there is none that can be taken."""
+        ...
+
+    async def release(self, response_id: str, *, delay: float = 0.0) -> None:
+        """Let any process take a turn, after a delay in seconds."""
+        ...
+
+    async def free(self, process: str) -> None:
+        """Let any process take the turns that a process has taken which has ended."""
+        ...
+
+    async def drop(self, response_id: str) -> None:
+        """Remove a turn that has begun, or will not."""
+        ...
+
+    async def state(self) -> QueueState:
+        """How full the queue is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A turn in the list."""
+
+    response_id: str
+    user: str
+    conversation: str | None
+    tag: int
+    queued_at: float
+    ready_at: float
+    taken_by: str
+
+
+class StoredTurnQueue:
+    """A `TurnQueue` over a `Store`: one record with the order, and one for each request.
+
+    Args:
+        store: Where the turns are.
+        clock: Seconds since the epoch.
+        service: What distinguishes hosts of several agents that share a store.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float], *, service: str = "") -> None:
+        self._store = store
+        self._clock = clock
+        self._order = Key(QUEUE, service)
+
+    async def put(
+        self,
+        turn: QueuedTurn,
+        *,
+        user: str,
+        conversation: str | None,
+        process: str,
+        most: int,
+        most_each: int | None,
+    ) -> bool:
+        """Add a turn, taken by the process that adds it; `False` when as many wait as may."""
+        now, is_added = self._clock(), False
+
+        def added(rows: list[_Row]) -> list[_Row]:
+            nonlocal is_added
+            own = [row for row in rows if row.user == user]
+            is_added = len(rows) < most and (most_each is None or len(own) < most_each)
+            if not is_added:
+                return rows
+            first = min((row.tag for row in rows), default=0)
+            tag = max([first, *(row.tag + 1 for row in own)])
+            return [*rows, _Row(turn.response_id, user, conversation, tag, now, now, process)]
+
+        await self._change(added, Write(Key(QUEUED, turn.response_id), turn.request))
+        return is_added
+
+    async def take(self, process: str, response_id: str | None = None) -> QueuedTurn | None:
+        """Take the turn that is next, or the one of a response."""
+        taken: _Row | None = None
+
+        def marked(rows: list[_Row]) -> list[_Row]:
+            nonlocal taken
+            taken = min(
+                (row for row in rows if self._can_be_taken(row, rows, response_id)),
+                key=lambda row: row.tag,
+                default=None,
+            )
+            return [replace(row, taken_by=process) if row is taken else row for row in rows]
+
+        await self._change(marked)
+        if taken is None:
+            return None
+        (request,) = await self._store.read(_ALL, [Key(QUEUED, taken.response_id)])
+        data = request.value if request is not None else b""
+        return QueuedTurn(taken.response_id, data, self._clock() - taken.queued_at)
+
+    async def release(self, response_id: str, *, delay: float = 0.0) -> None:
+        """Let any process take a turn, after a delay in seconds."""
+        ready_at = self._clock() + delay
+        await self._change(
+            lambda rows: [
+                replace(row, taken_by="", ready_at=ready_at) if row.response_id == response_id else row for row in rows
+            ]
+        )
+
+    async def free(self, process: str) -> None:
+        """Let any process take the turns that a process has taken which has ended."""
+        await self._change(lambda rows: [replace(row, taken_by="") if row.taken_by == process else row for row in rows])
+
+    async def drop(self, response_id: str) -> None:
+        """Remove a turn that has begun, or will not."""
+        await self._change(
+            lambda rows: [row for row in rows if row.response_id != response_id],
+            Write(Key(QUEUED, response_id), None),
+        )
+
+    async def state(self) -> QueueState:
+        """How full the queue is."""
+        rows, _ = await self._read()
+        free = [row.queued_at for row in rows if not row.taken_by]
+        takers = {row.taken_by for row in rows if row.taken_by}
+        return QueueState(len(free), max(0.0, self._clock() - min(free)) if free else 0.0, tuple(sorted(takers)))
+
+    def _can_be_taken(self, row: _Row, rows: list[_Row], response_id: str | None) -> bool:
+        if row.taken_by or (response_id is not None and row.response_id != response_id):
+            return False
+        if response_id is not None:
+            return True
+        earlier = rows[: rows.index(row)]
+        is_first = row.conversation is None or all(other.conversation != row.conversation for other in earlier)
+        return is_first and row.ready_at <= self._clock()
+
+    async def _read(self) -> tuple[list[_Row], Etag]:
+        found = await read_value(self._store, _ALL, self._order)
+        if found is None:
+            return [], ABSENT
+        return [_Row(**row) for row in rows_of(found.value["turns"])], found.etag
+
+    async def _change(self, change: Callable[[list[_Row]], list[_Row]], *more: Write) -> None:
+        for _ in range(_ATTEMPTS):
+            rows, etag = await self._read()
+            if (changed := change(rows)) == rows:
+                return
+            value: Mapping[str, Json] = {"turns": [asdict(row) for row in changed]}
+            try:
+                await self._store.write(_ALL, [*more, Write(self._order, dump_value(QUEUE, value), etag)])
+            except StoreConflict:
+                continue
+            return
+        raise StoreUnavailable("The queue is changed by too many others at once.")
