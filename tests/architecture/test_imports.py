@@ -22,7 +22,16 @@ HEAVY = (
     "yaml",
 )
 
-OPTIONAL = ("agent_framework_foundry", "agent_framework_openai", "anthropic", "httpx", "mcp", "openai", "pytest")
+OPTIONAL = (
+    "ag_ui",
+    "agent_framework_foundry",
+    "agent_framework_openai",
+    "anthropic",
+    "httpx",
+    "mcp",
+    "openai",
+    "pytest",
+)
 
 SECRET = "secret-4711"
 
@@ -67,7 +76,13 @@ def loaded(names: tuple[str, ...], modules: set[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "code", ["import hostedagent", "import hostedagent.testing", "import hostedagent.testing.plugin"]
+    "code",
+    [
+        "import hostedagent",
+        "import hostedagent.doors",
+        "import hostedagent.testing",
+        "import hostedagent.testing.plugin",
+    ],
 )
 def test_the_import_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
     before = modules_after("", tmp_path)
@@ -88,6 +103,13 @@ def test_a_host_loads_no_optional_package(tmp_path: Path) -> None:
     )
 
     assert loaded(OPTIONAL, modules_after(code, tmp_path)) == []
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+def test_a_host_without_doors_loads_none(driver: str, tmp_path: Path) -> None:
+    code = SERVE.replace("AgentHost(agent)", f"AgentHost(agent, driver='{driver}')")
+
+    assert loaded(("ag_ui", "hostedagent.doors"), modules_after(code, tmp_path)) == []
 
 
 def test_every_public_name_is_there_and_only_those(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Address:
 
 
 @asynccontextmanager
-async def serving(agent: ScriptedAgent, **given: Any) -> AsyncGenerator[Address]:
+async def serving(agent: Any, **given: Any) -> AsyncGenerator[Address]:
     """The app on a free port, on the protocol of `AgentHost.run`."""
     app = AgentHost(agent, driver="starlette", **given).app
     config = uvicorn.Config(

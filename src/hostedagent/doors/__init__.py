@@ -9,12 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hostedagent.doors.ag_ui import AgUi
     from hostedagent.doors.delivery import Delivery, DeliveryReport, DeliveryTarget, deliver
     from hostedagent.doors.door import Door, Entry
     from hostedagent.server.exchange import Exchange
     from hostedagent.server.turns import TransformEvent, Turn
 
 _HOME = {
+    "AgUi": "hostedagent.doors.ag_ui",
     "Delivery": "hostedagent.doors.delivery",
     "DeliveryReport": "hostedagent.doors.delivery",
     "DeliveryTarget": "hostedagent.doors.delivery",
@@ -28,6 +30,7 @@ _HOME = {
 """Public name to its module: a process imports the doors that it uses."""
 
 __all__ = [
+    "AgUi",
     "Delivery",
     "DeliveryReport",
     "DeliveryTarget",

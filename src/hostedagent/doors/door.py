@@ -22,9 +22,9 @@ from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
-from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.admission import Trust, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange, Handler
-from hostedagent.server.responses import with_comments
+from hostedagent.server.responses import until_over, with_comments
 from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
 
 
@@ -62,36 +62,65 @@ class Entry:
         """
         self.turns.check_accepts()
         refuse_media(exchange.headers)
-        return await read_fields(exchange.receive, self.options)
+        return await read_object(exchange.receive, self.options)
 
     @asynccontextmanager
     async def turn(
-        self, exchange: Exchange, body: Mapping[str, Any] | TurnRequest, *, session_id: str | None = None
+        self,
+        exchange: Exchange,
+        body: Mapping[str, Any] | TurnRequest,
+        *,
+        response_id: str = "",
+        session_id: str | None = None,
+        state: dict[str, Json] | None = None,
     ) -> AsyncGenerator[Turn]:
         """A turn that ends when its client leaves, unless it runs in the background.
 
         Args:
             exchange: The request, and whose it is.
             body: What the engine is to do.
+            response_id: The id of the response, where the door has chosen it; by default a new one.
             session_id: The platform's sandbox session, where the door's protocol names it elsewhere than the body.
+            state: What the client shares with the agent, as `current_turn().state`.
 
         Raises:
             RequestError: The request is refused; nothing was run or stored.
         """
         client = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
         begun = self.turns.begin(
-            body, exchange.caller, left=exchange.receive, session_id=session_id, client_headers=client
+            body,
+            exchange.caller,
+            left=exchange.receive,
+            response_id=response_id,
+            session_id=session_id,
+            client_headers=client,
+            state=state,
         )
         async with begun as turn:
             exchange.session_id = turn.request.sandbox_session_id
+            if turn.request.background:
+                yield turn
+                return
             leaving = asyncio.create_task(exchange.disconnects(turn.stop), name="hostedagent-client")
             try:
                 yield turn
             finally:
                 leaving.cancel()
 
-    async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
-        """Send frames as they come, with comments while none come."""
+    async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes], *, goes_on: bool = False) -> None:
+        """Send frames as they come, with comments while none come.
+
+        Args:
+            exchange: The request.
+            frames: The frames.
+            goes_on: Whether the turn goes on without this connection.
+        """
+        if goes_on:
+            await until_over(exchange, self._send(exchange, frames), self.responses.engine.services.shutdown.over)
+        else:
+            await self._send(exchange, frames)
+
+    async def _send(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
         pause = self.options.keep_alive
         async with aclosing(with_comments(frames, pause) if pause else frames) as sent:
             async for frame in sent:
@@ -153,7 +182,7 @@ class Door(ABC):
         body = self.parse(await entry.fields(exchange), exchange)
         async with entry.turn(exchange, body) as turn:
             if turn.request.stream:
-                await entry.stream(exchange, self.render(turn))
+                await entry.stream(exchange, self.render(turn), goes_on=turn.request.background)
             elif (response := await turn.response()).get("status") != "cancelled":
                 await exchange.json(self.answer(response))
 

@@ -23,7 +23,7 @@ from hostedagent.platform import (
     USER_ISOLATION_HEADER,
 )
 from hostedagent.protocol.json import encode
-from hostedagent.protocol.request.body import RequestBody, parse_body
+from hostedagent.protocol.request.body import RequestBody, parse_body, parse_object
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 
@@ -117,6 +117,20 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
     if len(data) <= PARSED_AT_ONCE:
         return parse_body(data, options).fields
     return (await asyncio.to_thread(parse_body, data, options)).fields
+
+
+async def read_object(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
+    """As `read_fields`, for a protocol in which a null or an empty text is a value.
+
+    Raises:
+        RequestError: As for `read_fields`.
+    """
+    data = await _read(receive, options)
+    if not data.strip():
+        return {}
+    if len(data) <= PARSED_AT_ONCE:
+        return parse_object(data, options)
+    return await asyncio.to_thread(parse_object, data, options)
 
 
 def _parsed(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:

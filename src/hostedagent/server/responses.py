@@ -268,13 +268,7 @@ class ResponsesDriver:
     async def _stream_until_over(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
         """Send the frames of a turn that goes on without this connection, until the client or the process ends."""
         over = self.responses.engine.services.shutdown.over
-        sending = asyncio.ensure_future(self._stream(exchange, frames))
-        gone = asyncio.ensure_future(_gone(exchange.receive, over))
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            sending.cancel() if not sending.done() else sending.result()
+        await until_over(exchange, self._stream(exchange, frames), over)
 
     async def _delete(self, exchange: Exchange) -> None:
         await self.responses.delete(exchange.caller, exchange.response_id)
@@ -336,6 +330,17 @@ async def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGen
         with suppress(asyncio.CancelledError, Exception):
             await following
         await frames.aclose()
+
+
+async def until_over(exchange: Exchange, sending: Awaitable[None], over: asyncio.Event) -> None:
+    """Send a stream that goes on without this connection, until the client or the process ends."""
+    sent = asyncio.ensure_future(sending)
+    gone = asyncio.ensure_future(_gone(exchange.receive, over))
+    try:
+        await asyncio.wait({sent, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        sent.cancel() if not sent.done() else sent.result()
 
 
 async def _gone(receive: Receive, over: asyncio.Event) -> None:

@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from hostedagent.conversation.transcript import history_ids, read_items
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.hooks import BeforeRun, prepare
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
@@ -20,7 +21,7 @@ from hostedagent.identity import Caller, IsolationKeys, enter_context, leave_con
 from hostedagent.options import HostOptions
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Event, Json
+from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import parse_request, sandbox_session
 from hostedagent.server.exchange import check_response_id, refusal_of
 from hostedagent.server.paging import page_asked
@@ -198,8 +199,10 @@ class TurnRunner:
         caller: Caller | str,
         *,
         left: Callable[[], Awaitable[object]] | None = None,
+        response_id: str = "",
         session_id: str | None = None,
         client_headers: Mapping[str, str] | None = None,
+        state: dict[str, Json] | None = None,
     ) -> AsyncGenerator[Turn]:
         """Accept a request; at the end of the block its turn has ended, or never begun.
 
@@ -207,8 +210,10 @@ class TurnRunner:
             body: The body of a create-response request, as it was sent or parsed; or the request itself.
             caller: Whose request it is: a user's id, or a `Caller`. Callers see only what is theirs.
             left: Returns when the caller has left, so that the request waits for its turn no longer.
+            response_id: The id of the response; by default a new one.
             session_id: The platform's sandbox session; by default the one that the body or the container names.
             client_headers: What the client says about itself, by the names of `x-client-*` headers.
+            state: What the client shares with the agent, as `current_turn().state`.
 
         Raises:
             RequestError: The request is refused, with `status`, `param` and `body()`; nothing was run or stored.
@@ -216,16 +221,15 @@ class TurnRunner:
         engine = self._responses.engine
         engine.check_accepts()
         fields, request = await self._parsed(body)
-        request = replace(request, caller=caller_of(caller), door=self._door.name, client_headers=client_headers or {})
+        said = {"client_headers": client_headers or {}, "state": state}
+        request = replace(request, caller=caller_of(caller), door=self._door.name, **said)
         if self._door.before_run is not None:
             request = await prepare(self._door.before_run, request)
         with _request_errors(request.previous_response_id or ""):
             context = await engine.accept(request, left or _never)
         try:
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
-            context.turn = self._responses.identify(
-                context.request, response_id=request.response_id, session_id=session_id
-            )
+            context.turn = self._responses.identify(context.request, response_id=response_id, session_id=session_id)
             context.body = fields or None
             yield Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
         finally:
@@ -238,6 +242,20 @@ class TurnRunner:
             return {}, body
         given, request = await parse_request(_bytes_of(body), self._options)
         return given.fields, request
+
+    async def conversation_items(self, caller: Caller | str, conversation_id: str) -> tuple[Item, ...]:
+        """The items of a conversation that its next turn reads, oldest first; none where there is no conversation.
+
+        Raises:
+            RequestError: The stores are not available.
+        """
+        services, caller = self._responses.engine.services, caller_of(caller)
+        with _request_errors(""):
+            head = await services.sessions.head(caller, conversation_id)
+            of = TurnRequest(input=(), conversation_id=conversation_id)
+            return await read_items(
+                services.responses, caller, await history_ids(services.responses, caller, of, head.excluded)
+            )
 
     async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
         """A response; one in the background also while it runs.

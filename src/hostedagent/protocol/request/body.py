@@ -36,6 +36,17 @@ def parse_body(body: bytes, options: HostOptions) -> RequestBody:
     """Parse, bound and normalize a JSON object.
 
     Raises:
+        InvalidRequest: As for `parse_object`.
+    """
+    payload = parse_object(body, options)
+    normal = normalize_body(payload, has_nulls=b"null" in body)
+    return RequestBody(normal, body if normal is payload else None)
+
+
+def parse_object(body: bytes, options: HostOptions) -> Mapping[str, Json]:
+    """Parse and bound a JSON object, and leave it as it is.
+
+    Raises:
         InvalidRequest: It is not UTF-8 JSON, not an object, holds NaN, infinity or a lone surrogate, or exceeds one of
             the limits in `options`.
     """
@@ -51,5 +62,4 @@ def parse_body(body: bytes, options: HostOptions) -> RequestBody:
         raise InvalidRequest("The request body must be a JSON object.")
     check_structure(payload, body, options)
     check_counts(payload, options)
-    normal = normalize_body(payload, has_nulls=b"null" in body)
-    return RequestBody(normal, body if normal is payload else None)
+    return payload
