@@ -107,8 +107,7 @@ def limitations() -> str:
         ),
         "## Routes that the SDK's host does not have",
         "[Routes](routes.md) names them, with the driver of each: conversations, `/chat/completions`, "
-        '`/responses/input_tokens` and `Idempotency-Key` need `AgentHost(driver="starlette")`. Neither driver serves '
-        "`/responses/compact`, and `context_management` gets 400.",
+        'WebSocket mode and `Idempotency-Key` need `AgentHost(driver="starlette")`.',
         "## Differences from the contract tests of the SDK",
         "`azure-ai-agentserver-responses` 2.3.0 has contract tests in its source distribution. With a host of "
         "hostedagent in place of the SDK's own, they differ in this:",

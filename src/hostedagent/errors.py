@@ -15,6 +15,7 @@
         ├── UnsupportedMediaType 415  the body is encoded, or a page of a browser sent it as something else than JSON
         ├── KeyReused            422  an Idempotency-Key was sent with another body before
         ├── TooManyTurns         429  the host runs as many turns as it may
+        ├── TurnFailed           429, 400 or 500  the agent failed, and there is no response object to say so
         └── Unavailable          503  something the host needs is not there right now; nothing was done
 
 Only the message of a `RequestError` is written for callers. Errors of the model's service are told apart by `failure`.
@@ -195,6 +196,25 @@ class Unavailable(RequestError):
     code = "server_error"
     type = "server_error"
     retry_after = 1
+
+
+class TurnFailed(RequestError):
+    """The agent failed, and the answer has no place for a response that says so.
+
+    Args:
+        failed: Why.
+    """
+
+    type = "server_error"
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message)
+        self.code = failed.code
+        self.status = _FAILURE_STATUSES.get(failed.code, 500)
+
+
+_FAILURE_STATUSES: Final[Mapping[str, int]] = {"rate_limit_exceeded": 429, "invalid_prompt": 400, "content_filter": 400}
+"""Why a turn failed, as the status of an answer that is not streamed. Every other failure is 500."""
 
 
 class MethodNotAllowed(RequestError):

@@ -18,10 +18,12 @@ from hostedagent.identity import ScopeResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
+from hostedagent.server.compaction import CompactionRoutes
 from hostedagent.server.cors import add_cors
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.fallback import add_fallbacks, landing
+from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.models import ModelRoutes, model_id
 from hostedagent.server.openapi import openapi_route
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
@@ -69,6 +71,8 @@ def _agentserver(wired: Wired, responses: RecordedResponses, options: HostOption
         AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
     )
     app.user_middleware.append(admission)
+    shared = (CompactionRoutes(engine, options, trust), InputTokenRoutes(engine, options, trust))
+    app.router.routes[:0] = [route for routes in shared for route in routes.routes(prefix.rstrip("/"))]
     return app
 
 

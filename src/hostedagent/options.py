@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from hostedagent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agent_framework import CompactionStrategy
 
 FOUNDRY_CONSENT_ORIGINS: Final = frozenset(
     {"https://*.consent.azure-apim.net", "https://*.consent.azure-apihub.net"},
@@ -77,6 +80,8 @@ class HostOptions:
         own_tools: How calls of the agent's own tools are shown. `mcp_call`: one item with the call and its result,
             which every client takes for the work of a server; `function_call`: two items, as the model made them,
             which many clients take for work of their own; `hidden`: not at all.
+        compaction: A strategy of Agent Framework by which `context_management` and `/responses/compact` compact a
+            conversation; by default the agent's `compaction_strategy`, else a summary by its chat client.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
         max_values: The most JSON values in a request body, keys not counted; more get 400.
@@ -119,6 +124,7 @@ class HostOptions:
     caller: CallerPolicy = field(default_factory=CallerPolicy)
     history: HistoryOwner = "replay"
     own_tools: OwnTools = "mcp_call"
+    compaction: CompactionStrategy | None = None
     when_busy: WhenBusy = "reject"
     max_body_bytes: int = 16 * 1024 * 1024
     max_depth: int = 100
@@ -158,6 +164,8 @@ class HostOptions:
                 raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}.")
         if not isinstance(self.caller, CallerPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - not typed code
             raise ConfigurationError(f"caller is a CallerPolicy(...), not {self.caller!r}.")
+        if self.compaction is not None and not callable(self.compaction):
+            raise ConfigurationError(f"compaction is a CompactionStrategy, not {self.compaction!r:.80}.")
         _check_origins(self.cors)
         if isinstance(self.consent_origins, str):
             raise ConfigurationError(

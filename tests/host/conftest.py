@@ -9,6 +9,7 @@ ON_BOTH_DRIVERS = {
     "test_after_failure",
     "test_approvals",
     "test_bad_input",
+    "test_compaction",
     "test_conversations",
     "test_ending",
     "test_turn",

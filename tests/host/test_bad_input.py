@@ -104,7 +104,7 @@ WRONG_TYPES: dict[str, tuple[Any, ...]] = {
     "safety_identifier": (1, {}),
     "instructions": (1, []),
     "prompt": ({"id": "pmpt_1"}, "pmpt_1"),
-    "context_management": ([{"type": "compaction"}], {}),
+    "context_management": ([{"type": "other"}], {}),
     "agent_reference": ("writer", 1, []),
 }  # fmt: skip
 

@@ -18,6 +18,16 @@ MOST: Final = 2**53 - 1
 """The largest count: readers of JSON may hold numbers as floats."""
 
 
+NONE_USED: Final[Json] = {
+    "input_tokens": 0,
+    "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+    "output_tokens": 0,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 0,
+}
+"""The `usage` of what used nothing."""
+
+
 class UsageCount:
     """What a turn has used so far; `None` on the wire until something was counted.
 
@@ -34,6 +44,12 @@ class UsageCount:
         usage = _counts(effect.usage)
         replaces = effect.replaces or self._usage is None
         self._usage = usage if replaces else add_usage_details(self._usage, usage)
+
+    def add(self, usage: UsageDetails) -> None:
+        """Add what was used beside the run, whose own count may take the place of what it said before."""
+        apart = UsageCount(self._before)
+        apart.count(CountUsage(usage, replaces=False))
+        self._before = apart.wire()
 
     def wire(self) -> Json:
         """The response's `usage`."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from hostedagent.agents.workflow_start import read_start
+from hostedagent.conversation.compaction import open_input
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.conversation.workflow_responses import check_transcript, read_responses
@@ -93,6 +94,7 @@ class Continuations:
         """
         # First: what the input refers to may be the question that it answers.
         request = await resolve_references(request, self.store, caller)
+        await open_input(request, self.sessions.seals)
         continuation = await self._resume(request, caller)
         continuation.input = request.input
         try:
@@ -133,6 +135,7 @@ class Continuations:
             answers: The approvals that the turn answers, which it used up.
             made: What it did.
         """
+        await open_input(request, self.sessions.seals)
         continuation = Continuation(made=made, answers=answers)
         if request.previous_response_id is not None:
             continuation.snapshot = await self.sessions.resume(caller, request.previous_response_id)

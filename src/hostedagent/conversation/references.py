@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, cast
 
+from hostedagent.conversation.compaction import open_history
 from hostedagent.conversation.transcript import read_items
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
@@ -21,12 +22,13 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import check_answers
 from hostedagent.protocol.types import Item
 from hostedagent.stores.base import ResponseRepository
+from hostedagent.stores.seals import Seals
 
 _ANSWERS: Final = frozenset(kind for kind, codec in BY_ITEM.items() if codec.item_types[kind] == "tool")
 
 
 async def resolve_named(
-    request: TurnRequest, repository: ResponseRepository, caller: Caller, history_ids: Sequence[str]
+    request: TurnRequest, repository: ResponseRepository, caller: Caller, history_ids: Sequence[str], seals: Seals
 ) -> TurnRequest:
     """Check what the input names, and put what was read in its place.
 
@@ -35,6 +37,7 @@ async def resolve_named(
         repository: Where the items are.
         caller: Whose request it is.
         history_ids: The items before the turn.
+        seals: Opens the caller's compaction items.
 
     Returns:
         The request with items instead of references; with its history, when an answer made that necessary.
@@ -48,6 +51,7 @@ async def resolve_named(
     check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
         history = await read_items(repository, caller, history_ids)
+        await open_history(history, caller, seals, request.reader)
         checked = await off_loop(
             len(history) + len(request.input), check_answers, history, request.input, request.reader
         )

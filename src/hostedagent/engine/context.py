@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hostedagent.agents.source import AgentSource
 from hostedagent.conversation.continuation import Continuation
@@ -21,6 +22,9 @@ from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.effects import Effects
 from hostedagent.stores.sessions import Sessions
 
+if TYPE_CHECKING:
+    from agent_framework import CompactionStrategy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostServices:
@@ -36,6 +40,7 @@ class HostServices:
         effects: The side effects that run once for each turn.
         run_timeout: Seconds after which an agent that produces nothing has failed.
         consent_origins: Where an agent may send a user for consent; `None` for anywhere.
+        compaction: How conversations are compacted.
         hooks: The application's functions.
         shutdown: The end of the process.
     """
@@ -50,6 +55,7 @@ class HostServices:
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
     own_tools: OwnTools = "mcp_call"
+    compaction: CompactionStrategy | None = None
     hooks: Hooks = field(default_factory=Hooks)
     shutdown: GracefulShutdown
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from hostedagent.conversation.continuation import Continuations
+from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.references import resolve_named
 from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.busy import BusyConversations
@@ -25,7 +26,7 @@ from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.turn import Turn
-from hostedagent.errors import Busy, NotFound, Unavailable
+from hostedagent.errors import Busy, NotFound, Unavailable, UnsupportedOption
 from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
 from hostedagent.outcomes import StopCause
@@ -149,6 +150,16 @@ class Engine:
         if self.services.shutdown.has_begun:
             raise Unavailable(STOPPING)
 
+    def check_compacts(self, param: str) -> None:
+        """Refuse to compact a conversation that the host does not keep as items.
+
+        Raises:
+            UnsupportedOption: It does not.
+        """
+        if not isinstance(self.services.history, ReplayHistory) or self.services.source.sample is not None:
+            says = f"{param} works only where the host keeps the conversation of an agent as items."
+            raise UnsupportedOption(says, param=param)
+
     async def accept(
         self, request: TurnRequest, left: Callable[[], Awaitable[object]], permit: Permit | None = None
     ) -> TurnContext:
@@ -172,7 +183,9 @@ class Engine:
             continuation = await self._busy.open(request, caller, left)
             try:
                 resolved = replace(request, input=continuation.input)
-                request = await resolve_named(resolved, self.store, caller, continuation.history_ids)
+                request = await resolve_named(
+                    resolved, self.store, caller, continuation.history_ids, self.services.sessions.seals
+                )
             except BaseException:
                 await self._continuations.abandon(continuation, caller)
                 raise
@@ -201,6 +214,8 @@ class Engine:
 
     def _check(self, request: TurnRequest) -> None:
         self.check_accepts()
+        if request.compact_threshold is not None:
+            self.check_compacts("context_management")
         request.options.tools.check_names(self._reserved_tools)
         if self._known_tools is not None:
             request.options.tools.check_choice(self._known_tools)

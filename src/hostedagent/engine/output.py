@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, assert_never
 from hostedagent.agents.result import Ending
 from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.approvals import ApprovalTracker
+from hostedagent.conversation.history.base import Compaction
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import OwnTools
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
+from hostedagent.protocol.content.compaction import ITEM
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.coalescing import Merge
 from hostedagent.protocol.stream.response import ResponseBuilder
@@ -61,6 +63,8 @@ class TurnOutput:
         self.items = Output(builder, own_tools=own_tools, consent_origins=consent_origins)
         self.ending = Ending()
         self.usage = UsageCount(usage)
+        self.compaction: Compaction | None = None
+        """What the conversation was compacted to; its item stands in front of everything that the run produces."""
         self._projection = Projection(self.items)
         self._merge = Merge(is_watched=is_watched)
 
@@ -124,7 +128,19 @@ class TurnOutput:
             case _:
                 assert_never(outcome)
 
+    def _compacted(self) -> Iterator[Event]:
+        """The item that stands for everything before it, once."""
+        compaction, self.compaction = self.compaction, None
+        if compaction is None:
+            return
+        if compaction.usage is not None:
+            self.usage.add(compaction.usage)
+        item = self.builder.open_item(self.items.new_id("cmp"), None)
+        yield item.added({"type": ITEM, "encrypted_content": ""})
+        yield item.done({"type": ITEM, "encrypted_content": compaction.sealed})
+
     def _project(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
+        yield from self._compacted()
         for update in updates:
             if update is self.ending.calls.cut_at:
                 return

@@ -17,6 +17,7 @@ from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
 from hostedagent.agents.run import check_tools, model_name, start_run, tool_roles
 from hostedagent.agents.source import is_workflow_agent
 from hostedagent.conversation.approvals import ApprovalTracker
+from hostedagent.conversation.compaction import open_history
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
 from hostedagent.conversation.history.replay import ReplayHistory
@@ -174,7 +175,10 @@ class Turn:
         return agent, await self._history.before(self._request, self._continuation, self._read_history, agent)
 
     async def _read_history(self) -> Sequence[Item]:
-        return await read_items(self._services.responses, self._context.caller, self._continuation.history_ids)
+        caller = self._context.caller
+        items = await read_items(self._services.responses, caller, self._continuation.history_ids)
+        await open_history(items, caller, self._services.sessions.seals, self._request.reader)
+        return items
 
     def _inspect(self, agent: SupportsAgentRun) -> None:
         """Choose the history, and refuse what cannot work with this agent."""
@@ -205,6 +209,7 @@ class Turn:
                 raise asyncio.CancelledError
             self._feed = feed
             self._output.items.earlier_call = feed.find_call
+            self._output.compaction = feed.compaction
             if self._recovery is not None:
                 self._recovery.follow(pump, feed.run, self._output.response, self._output.usage)
             if not self._request.generates:

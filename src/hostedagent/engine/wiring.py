@@ -50,10 +50,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_HISTORIES: Final[Mapping[HistoryOwner, Callable[[CallerPolicy, Sessions], HistoryPolicy]]] = {
-    "replay": lambda caller, _: ReplayHistory(caller),
-    "service": lambda caller, sessions: ServiceHistory(caller, sessions.tokens),
-    "session": lambda caller, _: SessionHistory(caller),
+_HISTORIES: Final[Mapping[HistoryOwner, Callable[[HostOptions, Sessions], HistoryPolicy]]] = {
+    "replay": lambda options, sessions: ReplayHistory(options.caller, sessions.seals, options.compaction),
+    "service": lambda options, sessions: ServiceHistory(options.caller, sessions.tokens),
+    "session": lambda options, _: SessionHistory(options.caller),
 }
 
 
@@ -213,7 +213,7 @@ def _services(
     effects: Effects,
 ) -> HostServices:
     sessions = continuations.sessions
-    history = _HISTORIES[options.history](options.caller, sessions)
+    history = _HISTORIES[options.history](options, sessions)
     if source.instance is not None:
         history.check(source.instance)
     workflows = WorkflowHistory(
@@ -232,6 +232,7 @@ def _services(
         run_timeout=options.run_timeout,
         consent_origins=options.consent_origins,
         own_tools=options.own_tools,
+        compaction=options.compaction,
         hooks=hooks,
         shutdown=GracefulShutdown(options.shutdown_grace),
     )

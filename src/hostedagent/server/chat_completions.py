@@ -14,9 +14,10 @@ from starlette.routing import Route
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
-from hostedagent.errors import FAILURE_MESSAGES, InvalidRequest, RequestError
+from hostedagent.errors import FAILURE_MESSAGES, InvalidRequest, TurnFailed
 from hostedagent.identity import enter_context
 from hostedagent.options import HostOptions
+from hostedagent.outcomes import ErrorCode, Failed
 from hostedagent.protocol.chat_completions import ChatAnswer, create_body, usage_of
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -29,24 +30,6 @@ SendStream: TypeAlias = Callable[[Exchange, AsyncGenerator[bytes]], Awaitable[No
 """Sends frames as they come, with comments while none come."""
 
 _DONE: Final = b"data: [DONE]\n\n"
-_STATUSES: Final[Mapping[str, int]] = {"rate_limit_exceeded": 429, "invalid_prompt": 400, "content_filter": 400}
-"""Why a turn failed, as the status of an answer that is not streamed. Every other failure is 500."""
-
-
-class TurnFailed(RequestError):
-    """The agent failed: Chat Completions has no response object that says so.
-
-    Args:
-        code: Why.
-        message: What callers see of it.
-    """
-
-    type = "server_error"
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = _STATUSES.get(code, 500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,4 +151,5 @@ def _failure(answer: ChatAnswer) -> TurnFailed | None:
     if status not in ("failed", "cancelled"):
         return None
     error = cast("Mapping[str, str]", answer.response.get("error") or {})
-    return TurnFailed(error.get("code", "server_error"), error.get("message", FAILURE_MESSAGES["server_error"]))
+    code = cast("ErrorCode", error.get("code", "server_error"))
+    return TurnFailed(Failed(code, error.get("message", FAILURE_MESSAGES["server_error"])))

@@ -22,8 +22,6 @@ _NOT_SERVED: Final = {
     ),
     "completions": "Use POST /responses, the Responses API.",
     "conversations": "Pass any conversation id with POST /responses; AgentHost(driver='starlette') has these routes.",
-    "responses/compact": "Send the conversation by previous_response_id or conversation; the host keeps it.",
-    "responses/input_tokens": "The usage of a turn is in its response; AgentHost(driver='starlette') counts.",
     "embeddings": "Only the agent is served, with POST /responses.",
     "moderations": "Only the agent is served, with POST /responses.",
     "batches": "Use POST /responses with background=true.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,11 +11,23 @@ from starlette.routing import Route
 from hostedagent.conversation.references import resolve_references
 from hostedagent.engine.engine import Engine
 from hostedagent.engine.input_tokens import count_input_tokens
-from hostedagent.options import HostOptions
+from hostedagent.options import CallerPolicy, HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
+
+
+def request_of(fields: Mapping[str, Json], policy: CallerPolicy) -> TurnRequest:
+    """The request of a body that is like that of a create request, whose input may be left out.
+
+    Raises:
+        RequestError: A value is invalid, or not allowed.
+    """
+    has_input = fields.get("input") not in (None, "", [])
+    request = TurnRequest.parse(fields if has_input else {**fields, "input": _NOTHING}, policy)
+    return request if has_input else replace(request, input=())
+
 
 _NOTHING: Final[Json] = "-"
 """In place of an input that is left out, which a turn must have and a count need not."""
@@ -42,10 +54,7 @@ class InputTokenRoutes:
     async def _count(self, exchange: Exchange) -> None:
         refuse_media(exchange.headers)
         fields = await read_fields(exchange.receive, self.options)
-        has_input = fields.get("input") not in (None, "", [])
-        given = fields if has_input else {**fields, "input": _NOTHING}
-        request = replace(TurnRequest.parse(given, self.options.caller), caller=exchange.caller)
-        request = request if has_input else replace(request, input=())
+        request = replace(request_of(fields, self.options.caller), caller=exchange.caller)
         request = await resolve_references(request, self.engine.store, exchange.caller)
         count = await count_input_tokens(self.engine, request, trusts_roles=self.options.caller.trusts_roles)
         await exchange.json({"object": "response.input_tokens", "input_tokens": count})

@@ -65,6 +65,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("POST", "/responses/input_tokens"): Operation(
         summary="Count the tokens that a request would give to the model", body="CreateResponse"
     ),
+    ("POST", "/responses/compact"): Operation(
+        summary="Compact a conversation: what is left of it is the input of a new one", body="CreateResponse"
+    ),
     ("POST", "/chat/completions"): Operation(
         summary="Run a turn for clients of Chat Completions; nothing is stored", body="ChatCompletion", streams=True
     ),

@@ -36,6 +36,7 @@ from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, writ
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
 from hostedagent.server.chat_completions import ChatRoutes
+from hostedagent.server.compaction import CompactionRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
@@ -119,6 +120,7 @@ class ResponsesDriver:
             Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
             Route(f"{one}/input_items", self._endpoint(self._input_items), methods=["GET"]),
             *conversation_routes(self.responses.engine, self.options, self.trust, below),
+            *CompactionRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below),
         ]

@@ -244,7 +244,8 @@ class Connection:
             return "invalid_input"
         if lane is None or lane.context is None:
             return "response_already_completed" if steer.response_id in self._ended else "response_not_found"
-        if lane.context.request.conversation_id is not None:
+        request = lane.context.request
+        if request.conversation_id is not None or request.compact_threshold is not None:
             return "steering_not_supported"
         return "too_many_pending_steers" if len(lane.steers) >= MAX_STEERS else None
 

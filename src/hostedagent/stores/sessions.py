@@ -18,6 +18,7 @@ from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.conversations import Conversations
 from hostedagent.stores.idempotency import IdempotencyKeys
 from hostedagent.stores.leases import CONVERSATION, Lease, Leases, Terms
+from hostedagent.stores.seals import Seals
 from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.stores.values import dump_value, read_value, write_value
 
@@ -102,6 +103,7 @@ class Sessions(Leases):
         self.tokens = ContinuationTokens(store)
         self.conversations = Conversations(store)
         self.keys = IdempotencyKeys(store)
+        self.seals = Seals(store)
 
     def holder(self, caller: Caller, conversation_id: str) -> Lease | None:
         """The lease of a conversation, if a turn of this process holds it."""

@@ -82,7 +82,7 @@ def test_what_the_host_fixes_never_reaches_the_run(field: str, value: Any) -> No
     assert chat({field: value}) == {}
 
 
-@pytest.mark.parametrize(("field", "value"), [("prompt", {"id": "p"}), ("context_management", [{"type": "x"}])])
+@pytest.mark.parametrize(("field", "value"), [("prompt", {"id": "p"}), ("response_id", "x")])
 def test_what_the_host_refuses_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedOption) as refused:
         chat({field: value})
@@ -95,10 +95,9 @@ def test_a_lenient_policy_lets_the_model_and_the_instructions_through() -> None:
     assert parse_options({"instructions": "x"}, LENIENT).echo["instructions"] == "x"
 
 
-@pytest.mark.parametrize("field", ["prompt", "context_management"])
-def test_no_policy_lets_the_developers_prompt_be_replaced(field: str) -> None:
+def test_no_policy_lets_the_developers_prompt_be_replaced() -> None:
     with pytest.raises(UnsupportedOption):
-        chat({field: {"id": "p"}}, LENIENT)
+        chat({"prompt": {"id": "p"}}, LENIENT)
 
 
 def test_a_field_that_the_protocol_does_not_have_is_ignored() -> None:

@@ -13,13 +13,26 @@ from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, AgentSession, Content, Message, SupportsAgentRun
+    from agent_framework import AgentResponseUpdate, AgentSession, Content, Message, SupportsAgentRun, UsageDetails
 
 KeepCheckpoint: TypeAlias = Callable[[bytes, Mapping[str, OpenRequest]], Awaitable[None]]
 """Keeps a checkpoint, and what the workflow waits for in it."""
 
 ReadHistory: TypeAlias = Callable[[], Awaitable[Sequence[Item]]]
 """Reads the items before the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What the history left of a conversation that was too long.
+
+    Args:
+        sealed: The `encrypted_content` of the item that stands for everything before the run.
+        usage: What making it cost.
+    """
+
+    sealed: str
+    usage: UsageDetails | None = None
 
 
 @dataclass(slots=True)
@@ -32,6 +45,7 @@ class Feed:
         run: How the agent is run, where not by its own `run` method.
         history_source: The key of the session's state that holds a copy of the host's transcript.
         agent: The agent that is run.
+        compaction: What the conversation was compacted to, if it was.
     """
 
     messages: list[Message]
@@ -39,6 +53,7 @@ class Feed:
     run: StatefulRun | None = None
     history_source: str | None = None
     agent: object = None
+    compaction: Compaction | None = None
 
     def deferred_questions(self) -> Sequence[Content]:
         """The questions that the run left in its session, to be asked or answered by a later run."""

@@ -6,26 +6,37 @@ new. An agent without a session receives the whole transcript as the messages of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_framework import InMemoryHistoryProvider, Message
 
+from hostedagent.agents.compaction import compact
 from hostedagent.agents.run import default_option
 from hostedagent.agents.session_use import history_providers, history_source, needs_session, reads_session
+from hostedagent.agents.tokens import count_tokens
+from hostedagent.conversation.compaction import seal_messages
 from hostedagent.conversation.continuation import Continuation, first_new_item
-from hostedagent.conversation.history.base import Feed, ReadHistory
+from hostedagent.conversation.history.base import Compaction, Feed, ReadHistory
 from hostedagent.conversation.history.session import answered, kept_state, open_session, unasked_questions
 from hostedagent.errors import ConfigurationError
+from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.content.compaction import ITEM
+from hostedagent.protocol.content.own_calls import function_items
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.transcript.messages import split_messages, to_messages
-from hostedagent.protocol.types import Json
+from hostedagent.protocol.transcript.compaction import open_items
+from hostedagent.protocol.transcript.messages import Transcript, instruction_messages, split_messages, to_messages
+from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import rows_of
+from hostedagent.stores.seals import Seals
 
 if TYPE_CHECKING:
-    from agent_framework import AgentSession, SupportsAgentRun
+    from agent_framework import AgentSession, CompactionStrategy, SupportsAgentRun
+
+logger = logging.getLogger(__name__)
 
 _MESSAGES = "messages"
 """Where the in-memory history provider keeps its messages, in its part of a session's state."""
@@ -36,8 +47,10 @@ class ReplayHistory:
 
     keeps_history = True
 
-    def __init__(self, caller: CallerPolicy) -> None:
+    def __init__(self, caller: CallerPolicy, seals: Seals, strategy: CompactionStrategy | None = None) -> None:
         self._trusts_roles = caller.trusts_roles
+        self._seals = seals
+        self._strategy = strategy
 
     def check(self, agent: object) -> None:
         """Refuse an agent that loads a history of its own from elsewhere: every turn would come twice."""
@@ -76,22 +89,68 @@ class ReplayHistory:
             "instructions": request.options.instructions,
             "reader": request.reader,
         }
-        if session is None or not reads_session(agent):
+        is_read = session is not None and reads_session(agent)
+        may_compact = _may_compact(request, continuation, items)
+        if not may_compact and not is_read:
             return Feed(await off_loop(much, to_messages, items, request.input, **given), session)
         given["first_new"] = first_new_item(request)
         transcript = await off_loop(much, split_messages, items, request.input, **given)
+        compaction = None
+        if may_compact:
+            transcript, compaction = await self._compacted(request, transcript, agent)
+        if session is None or not is_read:
+            return Feed([*transcript.history, *transcript.input], session, compaction=compaction)
         if unasked := unasked_questions(continuation):
             transcript.history.append(Message("assistant", unasked))
         if getattr(agent, "require_per_service_call_history_persistence", False):
             _show_calls(transcript.history)
         await _load(session, agent, transcript.history)
-        return Feed(transcript.input, session, history_source=history_source(agent), agent=agent)
+        source = history_source(agent)
+        return Feed(transcript.input, session, history_source=source, agent=agent, compaction=compaction)
+
+    async def _compacted(
+        self, request: TurnRequest, transcript: Transcript, agent: SupportsAgentRun
+    ) -> tuple[Transcript, Compaction | None]:
+        """The transcript, compacted where it has more tokens than the request allows.
+
+        What this turn adds stays as it is, and so do instructions and system messages.
+        """
+        threshold = request.compact_threshold or 0
+        whole = [*transcript.history, *transcript.input]
+        if await count_tokens(agent, whole, request.options) <= threshold:
+            return transcript, None
+        told = instruction_messages(request.options.instructions, self._trusts_roles)
+        history, new = transcript.history[len(told) :], transcript.input
+        if not history:  # The input is all that there is: its last message is what is new.
+            history, new = new[:-1], new[-1:]
+        begun = len(history)
+        if not new or new[0].role != "user":  # A turn that brings results goes on from what the user said before.
+            begun = max((n for n, row in enumerate(history) if row.role == "user"), default=0)
+        kept = history[begun:]
+        try:
+            found = await compact(agent, history[:begun], [*kept, *new], self._strategy)
+        except Exception as error:  # noqa: BLE001 - the conversation may still fit
+            log_failure(logger, f"The conversation of {request.response_id} was not compacted", error)
+            return transcript, None
+        if not found.has_changed:
+            return transcript, None
+        sealed = await seal_messages(self._seals, request.caller, [*found.messages, *kept, *new])
+        return Transcript([*told, *found.messages, *kept], new), Compaction(sealed, found.usage)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session without the transcript, when there is anything else in it."""
         if feed.session is not None and feed.history_source is not None:
             _state(feed.session, feed.history_source).pop(_MESSAGES, None)
         return kept_state(feed.session, keeps_service_id=False)
+
+
+def _may_compact(request: TurnRequest, continuation: Continuation, items: Sequence[Item]) -> bool:
+    """Whether a turn may compact: not twice, and not while a call or a question waits for its answer."""
+    if request.compact_threshold is None or any(item.get("type") == ITEM for item in continuation.made):
+        return False
+    if continuation.answers or continuation.snapshot.open:
+        return False
+    return not open_items(function_items([*items, *request.input]))
 
 
 def _show_calls(history: Sequence[Message]) -> None:

@@ -61,7 +61,7 @@ class WorkflowHistory:
     def __init__(
         self, caller: CallerPolicy, sessions: Sessions, *, owner: HistoryOwner, shows_intermediate: bool
     ) -> None:
-        self._replay = ReplayHistory(caller)
+        self._replay = ReplayHistory(caller, sessions.seals)
         self._trusts_roles = caller.trusts_roles
         self._sessions = sessions
         self._owner = owner

@@ -3,6 +3,7 @@
 from hostedagent.protocol.content.approval import APPROVAL
 from hostedagent.protocol.content.code_interpreter import CODE_INTERPRETER
 from hostedagent.protocol.content.codec import COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part, ToolRoles
+from hostedagent.protocol.content.compaction import COMPACTION
 from hostedagent.protocol.content.computer import COMPUTER
 from hostedagent.protocol.content.files import FILES
 from hostedagent.protocol.content.function import FUNCTION
@@ -29,6 +30,7 @@ CODECS: tuple[Codec, ...] = (
     SHELL,
     COMPUTER,
     OAUTH,
+    COMPACTION,
     SIGNALS,
     PASSTHROUGH,
 )

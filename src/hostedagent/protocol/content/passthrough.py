@@ -1,4 +1,4 @@
-"""Items that Agent Framework has no content for: tools that Foundry runs, programs, compaction, workflow steps.
+"""Items that Agent Framework has no content for: tools that Foundry runs, programs, workflow steps.
 
 They stay in the store and on the wire as they are. The model is told that they happened, in one line of bounded length.
 """
@@ -32,7 +32,6 @@ _TOOLS: Final = (
 
 _OTHERS: Final = (
     "additional_tools",
-    "compaction",
     "memory_search_call",
     "program",
     "program_output",
@@ -89,6 +88,5 @@ PASSTHROUGH = Codec(
     limits=(
         f"Of an item that Agent Framework does not know, the model sees its type and at most {MAX_DESCRIPTION:,} "
         "characters of what it says.",
-        "A `compaction` item is kept, but its encrypted summary reaches no model: Agent Framework cannot send it.",
     ),
 )

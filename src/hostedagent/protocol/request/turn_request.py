@@ -17,6 +17,7 @@ from hostedagent.identity import (
 )
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content.parts import is_part_type
+from hostedagent.protocol.request.context_management import parse_compaction
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.options import RunOptions, parse_options
 from hostedagent.protocol.transcript.reading import ItemReader
@@ -63,6 +64,7 @@ class TurnRequest:
         stream: Whether the caller reads events.
         store: Whether the response is stored.
         background: Whether the turn outlives the request.
+        compact_threshold: How many tokens the conversation may have before it is compacted; `None` for any number.
         generates: Whether the agent is run; otherwise the turn only keeps its input for those that continue it.
         response_id: The id of the response being made.
         sandbox_session_id: `agent_session_id`: the platform's sandbox session.
@@ -83,6 +85,7 @@ class TurnRequest:
     stream: bool = False
     store: bool = True
     background: bool = False
+    compact_threshold: int | None = None
     generates: bool = True
     response_id: str = ""
     sandbox_session_id: str | None = None
@@ -116,6 +119,7 @@ class TurnRequest:
             stream=_flag(body, "stream", False),
             store=_flag(body, "store", True),
             background=_flag(body, "background", False),
+            compact_threshold=parse_compaction(body.get("context_management")),
         )
         _check_session_id(body.get("agent_session_id"))
         request.check_input()

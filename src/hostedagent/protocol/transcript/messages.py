@@ -113,6 +113,11 @@ def split_messages(
     return Transcript(messages[:start], messages[start:])
 
 
+def instruction_messages(instructions: str | None, trusts_roles: bool) -> list[Message]:
+    """The caller's instructions as they stand in front of a transcript."""
+    return [Message(entry.role, list(entry.contents)) for entry in _instruct(instructions, trusts_roles)]
+
+
 def _instruct(instructions: str | None, trusts_roles: bool) -> list[Entry]:
     if not instructions:
         return []
@@ -169,18 +174,30 @@ def _read(
     items = (*history, *(item for _, item in numbered), *made)
     answered = answered_calls(items)
 
-    def stored(items: Sequence[Item]) -> list[Entry]:
-        return [
-            _entry(item, reader.read_stored(item), trusts_roles, None)
-            for item in items
-            if not is_cut_off(item) and (not _is_half_a_call(item) or item.get("call_id") in answered)
-        ]
+    entries: list[Entry] = []
 
-    entries = stored(history)
+    def add_stored(items: Sequence[Item], *, is_new: bool) -> None:
+        for item in items:
+            if not is_cut_off(item) and (not _is_half_a_call(item) or item.get("call_id") in answered):
+                entry = _entry(item, reader.read_stored(item), trusts_roles, None, is_new=is_new)
+                _add(entries, entry, reader.opened(item))
+
+    add_stored(history, is_new=False)
     for n, item in numbered:
         param = f"input[{n}]"
-        entries.append(_entry(item, reader.read_input(item, param), trusts_roles, param, is_new=n >= first_new))
-    return [*entries, *(entry._replace(is_new=True) for entry in stored(made))]
+        entry = _entry(item, reader.read_input(item, param), trusts_roles, param, is_new=n >= first_new)
+        _add(entries, entry, reader.opened(item))
+    add_stored(made, is_new=True)
+    return entries
+
+
+def _add(entries: list[Entry], entry: Entry, stands_for: Sequence[Message] | None) -> None:
+    """Add an item. One that stands for everything before it takes its place; system messages stay."""
+    if stands_for is None:
+        entries.append(entry)
+        return
+    left = [Entry(row.role, row.contents, row.author_name, None, None, entry.is_new) for row in stands_for]
+    entries[:] = [*(earlier for earlier in entries if earlier.role == "system"), *left]
 
 
 def _is_half_a_call(item: Item) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from agent_framework import Content
+from agent_framework import Content, Message
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content.compaction import ITEM
 from hostedagent.protocol.types import Item
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class ItemReader:
 
     def __init__(self) -> None:
         self._contents: dict[int, tuple[Item, Sequence[Content]]] = {}
+        self._opened: dict[str, Sequence[Message]] = {}
 
     def read_input(self, item: Item, param: str) -> Sequence[Content]:
         """The contents of an input item.
@@ -40,6 +42,20 @@ class ItemReader:
         if (known := self._contents.get(id(item))) is not None:
             return known[1]
         return self._keep(item, _read_stored(item))
+
+    def open(self, sealed: str, messages: Sequence[Message]) -> None:
+        """Say which messages the compaction item with this `encrypted_content` stands for."""
+        self._opened[sealed] = messages
+
+    def has_opened(self, sealed: str) -> bool:
+        """Whether it is known what an `encrypted_content` stands for."""
+        return sealed in self._opened
+
+    def opened(self, item: Item) -> Sequence[Message] | None:
+        """The messages that a compaction item stands for; `None` where that is not known, and for every other item."""
+        if not self._opened or item.get("type") != ITEM:
+            return None
+        return self._opened.get(str(item.get("encrypted_content")))
 
     def _keep(self, item: Item, contents: Sequence[Content]) -> Sequence[Content]:
         self._contents[id(item)] = (item, contents)  # With the item, so that no other gets its id.

@@ -1,0 +1,76 @@
+"""What a compaction item stands for: the messages that are left of a conversation, as bytes to be sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
+
+from agent_framework import Content, Message
+
+from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.types import Item
+from hostedagent.protocol.values import rows_of
+
+_CALLS: Final[Mapping[str, str]] = {
+    "function_call": "call_id",
+    "custom_tool_call": "call_id",
+    "computer_call": "call_id",
+    "shell_call": "call_id",
+    "local_shell_call": "call_id",
+    "apply_patch_call": "call_id",
+    "mcp_approval_request": "id",
+}
+"""Items that wait for an answer of the caller, to the field by which the answer names them."""
+
+_ANSWER_FIELDS: Final = ("call_id", "approval_request_id")
+
+
+def dump(messages: Iterable[Message]) -> bytes:
+    """The messages as bytes. System messages are left out: they stay where they are."""
+    rows = [
+        {
+            "role": message.role,
+            "author": message.author_name,
+            "contents": [content.to_dict() for content in message.contents],
+        }
+        for message in messages
+        if message.role != "system"
+    ]
+    return encode(rows)
+
+
+def load(data: bytes) -> list[Message]:
+    """The messages of `dump`."""
+    return [
+        Message(row["role"], [Content.from_dict(content) for content in row["contents"]], author_name=row["author"])
+        for row in rows_of(decode(data))
+    ]
+
+
+def open_items(items: Sequence[Item]) -> list[int]:
+    """The places of the calls and questions that have no answer yet."""
+    answered = {item.get(name) for item in items for name in _ANSWER_FIELDS if name in item and not _is_call(item)}
+    return [n for n, item in enumerate(items) if _is_call(item) and item.get(_CALLS[_kind(item)]) not in answered]
+
+
+def split_open(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Divide a conversation before the message of the user whose turn has open calls or questions, if it has any."""
+    waiting = open_items(items)
+    if not waiting:
+        return items, ()
+    asked = [n for n, item in enumerate(items[: waiting[0]]) if is_from_user(item)]
+    start = asked[-1] if asked else 0
+    return items[:start], items[start:]
+
+
+def is_from_user(item: Item) -> bool:
+    """Whether an item is a message of the user."""
+    return item.get("type") == "message" and item.get("role") == "user"
+
+
+def _is_call(item: Item) -> bool:
+    return _kind(item) in _CALLS
+
+
+def _kind(item: Item) -> str:
+    return cast("str", item.get("type"))

@@ -1,0 +1,95 @@
+"""Seals what a caller keeps for the host: encrypted and authenticated under a key that only this caller's scope has.
+
+The caller can neither read nor change what is sealed, and what was sealed for one caller opens for no other. The key is
+random and kept in the state store, so that every process that shares the store opens it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
+from typing import Final
+
+from hostedagent.identity import Caller
+from hostedagent.stores.base import ABSENT, Key, Store, StoreConflict, Write
+
+KEY: Final = "seal-key"
+
+_PREFIX: Final = "hostedagent.1."
+"""How a sealed text begins. The number is that of the form."""
+
+_KEY: Final = Key(KEY, "")
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_MAX_BYTES: Final = 64 * 1024 * 1024
+"""The largest content, so that a small text cannot become a large one."""
+
+
+class NotOpened(Exception):
+    """A sealed text that does not open: it was changed, sealed for another caller, or its key is no longer kept."""
+
+
+def is_sealed(text: object) -> bool:
+    """Whether a text claims to be sealed by a host; one of another service does not."""
+    return isinstance(text, str) and text.startswith(_PREFIX)
+
+
+class Seals:
+    """Seals and opens texts of callers.
+
+    Args:
+        store: Where the keys are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def seal(self, caller: Caller, content: bytes) -> str:
+        """A text that only this caller's requests open.
+
+        Raises:
+            StoreError: The key could not be stored.
+        """
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        key = await self._renewed_key(caller)
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = AESGCM(key).encrypt(nonce, zlib.compress(content), _PREFIX.encode())
+        return _PREFIX + urlsafe_b64encode(nonce + sealed).decode()
+
+    async def open(self, caller: Caller, text: str) -> bytes:
+        """What was sealed.
+
+        Raises:
+            NotOpened: It does not open for this caller.
+            StoreError: The key cannot be read.
+        """
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        (record,) = await self._store.read(caller, [_KEY])
+        if record is None or not is_sealed(text):
+            raise NotOpened
+        try:
+            data = urlsafe_b64decode(text[len(_PREFIX) :].encode("ascii"))
+            packed = AESGCM(record.value).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], _PREFIX.encode())
+        except (InvalidTag, binascii.Error, ValueError):
+            raise NotOpened from None
+        return zlib.decompressobj().decompress(packed, _MAX_BYTES)
+
+    async def _renewed_key(self, caller: Caller) -> bytes:
+        """The key, kept for another retention from now on: what is sealed last must open as long as it is stored."""
+        (record,) = await self._store.read(caller, [_KEY])
+        if record is None:
+            with suppress(StoreConflict):  # Another request of the caller was first.
+                key = os.urandom(_KEY_BYTES)
+                await self._store.write(caller, [Write(_KEY, key, ABSENT)])
+                return key
+            (record,) = await self._store.read(caller, [_KEY])
+            assert record is not None
+        with suppress(StoreConflict):
+            await self._store.write(caller, [Write(_KEY, record.value, record.etag)])
+        return record.value
