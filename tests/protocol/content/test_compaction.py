@@ -52,10 +52,11 @@ def test_an_item_that_was_not_opened_is_a_line() -> None:
 def test_a_conversation_is_divided_before_the_turn_that_waits() -> None:
     user, answer = {"type": "message", "role": "user"}, {"type": "message", "role": "assistant"}
     call = {"type": "function_call", "call_id": "c1"}
-    question = {"type": "mcp_approval_request", "id": "q1"}
-    settled = [user, call, {"type": "function_call_output", "call_id": "c1"}, question]
+    asked, question = ({"type": "mcp_approval_request", "id": item_id} for item_id in ("q1", "q2"))
+    settled = [user, call, {"type": "function_call_output", "call_id": "c1"}, asked]
     settled.append({"type": "mcp_approval_response", "approval_request_id": "q1"})
 
     assert split_open(settled) == (settled, ())
     assert split_open([*settled, user, answer, question]) == (settled, [user, answer, question])
+    assert split_open([*settled, user, call]) == (settled, [user, call]), "the id of an answered call is used again"
     assert split_open([call]) == ([], [call])

@@ -8,7 +8,7 @@ from typing import Final, cast
 from agent_framework import Content, Message
 
 from hostedagent.protocol.json import decode, encode
-from hostedagent.protocol.types import Item
+from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import rows_of
 
 _CALLS: Final[Mapping[str, str]] = {
@@ -49,8 +49,17 @@ def load(data: bytes) -> list[Message]:
 
 def open_items(items: Sequence[Item]) -> list[int]:
     """The places of the calls and questions that have no answer yet."""
-    answered = {item.get(name) for item in items for name in _ANSWER_FIELDS if name in item and not _is_call(item)}
-    return [n for n, item in enumerate(items) if _is_call(item) and item.get(_CALLS[_kind(item)]) not in answered]
+    answered: set[Json] = set()
+    waiting: list[int] = []
+    for n in reversed(range(len(items))):
+        item = items[n]
+        if (name := _CALLS.get(_kind(item))) is None:
+            answered.update(item[name] for name in _ANSWER_FIELDS if name in item)
+        elif item.get(name) in answered:
+            answered.discard(item.get(name))  # An earlier call of the same id is another one.
+        else:
+            waiting.append(n)
+    return waiting[::-1]
 
 
 def split_open(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
@@ -66,10 +75,6 @@ def split_open(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
 def is_from_user(item: Item) -> bool:
     """Whether an item is a message of the user."""
     return item.get("type") == "message" and item.get("role") == "user"
-
-
-def _is_call(item: Item) -> bool:
-    return _kind(item) in _CALLS
 
 
 def _kind(item: Item) -> str:
