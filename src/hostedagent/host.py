@@ -196,6 +196,12 @@ class AgentHost:
         return self._engine.services.source.instance
 
     @property
+    def sample_workflow(self) -> object | None:
+        """A workflow of the factory, to be looked at and never run; `None` where the factory makes something else."""
+        sample = self._engine.services.source.sample
+        return None if sample is None else sample.workflow
+
+    @property
     def prefix(self) -> str:
         """The path below which the routes are served, without a slash at its end."""
         return self._prefix

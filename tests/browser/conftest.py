@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import struct
+import zlib
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,25 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def _png(width: int, height: int) -> bytes:
+    """A picture of a sunset, so that a screenshot shows one."""
+    rows = b"".join(
+        b"\0" + bytes((240 - y, 200 - y * 2, 120 + y)) * width
+        if y < 55
+        else b"\0" + bytes((20, 50 + y // 4, 90)) * width
+        for y in range(height)
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+PICTURE = _png(160, 90)
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 

@@ -23,15 +23,26 @@ def axe() -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-async def test_the_page_has_no_accessibility_violation(chat: Chat, axe: str, scheme: str, width: int) -> None:
-    with served("samples/approvals/agent.py") as url:
+@pytest.mark.parametrize(
+    ("target", "questions"),
+    [
+        ("samples/approvals/agent.py", ["What is my balance?", "Send 5 euros to Ada."]),
+        ("samples/workflow/agent.py", ["New bicycles"]),
+        ("tests/browser/typed_agent.py", []),
+    ],
+)
+async def test_the_page_has_no_accessibility_violation(
+    chat: Chat, axe: str, scheme: str, width: int, target: str, questions: list[str]
+) -> None:
+    with served(target) as url:
         await chat.page.set_viewport_size({"width": width, "height": 800})
         await chat.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await chat.open(url)
-        await chat.ask("What is my balance?")
-        await chat.ask("Send 5 euros to Ada.")
+        for question in questions:
+            await chat.ask(question)
         if width > 800:
             await chat.page.click("#toggle-inspector")
+            await chat.page.locator(".inspector-body > *").first.wait_for()
         await chat.page.evaluate(axe)
         found = await chat.page.evaluate(
             "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(r => r.violations.map(v =>"

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.browser.conftest import Chat
-from tests.samples.server import served
+from tests.browser.conftest import PICTURE, Chat
+from tests.samples.server import Restarted, served
 
 SAMPLES = "samples"
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
-    "1f15c4890000000d49444154789c63606060f80f00010401005fe5c34b0000000049454e44ae426082"
-)
+LASTING = Path(__file__).parent / "lasting_agent.py"
 
 
 async def test_a_question_is_answered_and_its_tool_shows_arguments_and_result(chat: Chat) -> None:
@@ -28,8 +25,8 @@ async def test_a_question_is_answered_and_its_tool_shows_arguments_and_result(ch
 
 
 async def test_a_tools_image_is_shown_and_an_image_of_the_users_is_sent(chat: Chat, tmp_path: Path) -> None:
-    picture = tmp_path / "pixel.png"
-    picture.write_bytes(PIXEL)
+    picture = tmp_path / "sunset.png"
+    picture.write_bytes(PICTURE)
     with served(f"{SAMPLES}/tools/agent.py") as url:
         await chat.open(url)
         await chat.page.set_input_files("#files", picture)
@@ -174,3 +171,135 @@ async def test_the_inspector_shows_the_spans_of_a_turn_and_what_the_model_was_se
         await chat.page.locator("#inspector").get_by_text("Call 2").first.wait_for()
         shown = await chat.page.locator("#inspector").inner_text()
         assert "Please add_numbers 2 and 40.5" in shown and "Call 2" in shown
+
+
+async def test_the_graph_of_a_workflow_lights_up_what_has_run(chat: Chat) -> None:
+    with served(f"{SAMPLES}/workflow/agent.py") as url:
+        await chat.open(url)
+        await chat.page.click("#toggle-inspector")
+        executors = chat.page.get_by_role("list", name="Executors").locator("li")
+        assert await executors.all_inner_texts() == [
+            f"{name} has not run" for name in ("desk", "bold", "calm", "editor")
+        ]
+        await chat.ask("New bicycles")
+        await chat.page.locator(".graph .node.done[data-executor=editor]").wait_for()
+        assert await chat.page.locator(".graph .edge.done").count() == 4
+        await chat.picture("graph")
+        await chat.page.get_by_label("Number").fill("1")
+        await chat.page.get_by_role("button", name="Answer").click()
+        await chat.page.get_by_text("Printed: New bicycles? Go big!").wait_for()
+        await executors.filter(has_text="bold has not run").wait_for()
+        assert "editor ran" in " ".join(await executors.all_inner_texts())
+
+
+async def test_an_executor_that_runs_is_lit_while_it_runs(chat: Chat, tmp_path: Path) -> None:
+    with served("tests/browser/waiting_workflow.py", GO=str(tmp_path / "go")) as url:
+        await chat.open(url)
+        await chat.page.click("#toggle-inspector")
+        await chat.page.fill("#message", "hi")
+        await chat.page.press("#message", "Enter")
+        await chat.page.locator(".graph .node.running[data-executor=second]").wait_for()
+        assert await chat.page.locator(".graph .node.done[data-executor=first]").count() == 1
+        (tmp_path / "go").touch()
+        await chat.page.locator(".graph .node.done[data-executor=second]").wait_for()
+
+
+async def test_agents_that_write_at_the_same_time_stand_side_by_side(chat: Chat) -> None:
+    with served(f"{SAMPLES}/workflow/agent.py") as url:
+        await chat.open(url)
+        await chat.ask("New bicycles")
+        row = chat.last().locator(".lanes").first
+        assert await row.locator(".author").all_inner_texts() == ["bold", "calm"]
+        boxes = [await lane.bounding_box() for lane in await row.locator(".lane").all()]
+        assert boxes[0] and boxes[1] and boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]
+        await chat.picture("lanes")
+
+
+async def test_a_typed_start_is_a_form_that_checks_its_value(chat: Chat) -> None:
+    with served("tests/browser/typed_agent.py") as url:
+        await chat.open(url)
+        assert not await chat.page.locator("#message").is_visible()
+        await chat.page.get_by_label("Product").fill("bicycles")
+        await chat.page.get_by_role("button", name="Start").click()
+        assert "Amount" in await chat.page.locator("#problem").inner_text()
+        await chat.page.get_by_label("Amount").fill("3")
+        await chat.page.get_by_label("Speed").select_option("fast")
+        await chat.picture("start")
+        await chat.page.get_by_role("button", name="Start").click()
+        await chat.page.locator(".message", has_text="3 x bicycles, fast").wait_for()
+
+
+async def test_a_running_turn_goes_on_after_the_server_was_killed_and_started_again(chat: Chat, tmp_path: Path) -> None:
+    server = Restarted(LASTING, tmp_path)
+    try:
+        await chat.open(server.url)
+        await chat.page.fill("#message", "report")
+        await chat.page.press("#message", "Enter")
+        await chat.last().locator("details.tool").wait_for()
+        server.kill()
+        await chat.page.get_by_text("The connection was lost.").first.wait_for()
+        await chat.picture("restart")
+        (tmp_path / "go").touch()
+        server.start()
+        await chat.page.locator(".message", has_text="Done: 300 pages.").wait_for()
+        await chat.ended()
+        await chat.ask("And?")
+        assert "300 pages" in await chat.last().locator(".message").inner_text()
+        chat.problems.clear()  # The browser reports the refused connections.
+    finally:
+        server.kill()
+
+
+async def test_an_approval_for_good_is_not_asked_again(chat: Chat, tmp_path: Path) -> None:
+    server = Restarted(LASTING, tmp_path)
+    try:
+        await chat.open(server.url)
+        await chat.ask("send to Ada")
+        await chat.page.get_by_role("button", name="Approve and do not ask again").click()
+        await chat.page.locator(".message", has_text="Done: sent to Ada.").wait_for()
+        await chat.ended()
+        await chat.ask("send to Grace")
+        await chat.page.locator(".message", has_text="Done: sent to Grace.").wait_for()
+        assert await chat.last().locator(".request").count() == 0
+    finally:
+        server.kill()
+
+
+async def test_a_running_turn_is_steered_and_goes_on_from_what_it_did(chat: Chat, tmp_path: Path) -> None:
+    server = Restarted(LASTING, tmp_path)
+    try:
+        await chat.open(server.url)
+        await chat.page.fill("#message", "count, then report")
+        await chat.page.press("#message", "Enter")
+        await chat.last().locator("details.tool", has_text="write_report").wait_for()
+        await chat.page.fill("#message", "No report, please.")
+        await chat.page.get_by_role("button", name="Steer").click()
+        await chat.page.locator(
+            ".message", has_text="You said 'No report, please.', and I know ['11 pages']."
+        ).wait_for()
+        await chat.ended()
+        assert "Goes on from what was done until then: 1 item." in await chat.last().locator(".input").inner_text()
+        await chat.picture("steer")
+        await chat.page.get_by_role("button", name="Previous branch").click()
+        await chat.page.get_by_text("Stopped.").wait_for()
+    finally:
+        server.kill()
+
+
+async def test_a_deleted_conversation_is_gone_and_so_are_its_responses(chat: Chat) -> None:
+    with served(f"{SAMPLES}/hello/agent.py") as url:
+        await chat.open(url)
+        await chat.ask("My name is Ada.")
+        created = await chat.page.evaluate(
+            "fetch('playground/settings.json').then(() => new Promise(done => { const open ="
+            " indexedDB.open('hostedagent'); open.onsuccess = () => { const all = open.result.transaction("
+            "'conversations').objectStore('conversations').getAll(); all.onsuccess = () =>"
+            " done(Object.values(all.result[0].turns)[0].responseId) } }))"
+        )
+        assert (await chat.page.request.get(f"{url}/responses/{created}")).status == 200
+        chat.page.on("dialog", lambda dialog: dialog.accept())
+        await chat.page.get_by_role("button", name="Delete My name is Ada.").click()
+        await chat.page.locator("#empty").wait_for()
+        assert (await chat.page.request.get(f"{url}/responses/{created}")).status == 404
+        await chat.page.reload()
+        await chat.page.locator("#empty").wait_for()

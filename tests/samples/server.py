@@ -7,22 +7,53 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
+
+READY = r"Ready at (\S+)/responses"
 
 ATTEMPTS = 3
 """The command finds a free port and binds it a moment later: another process may have been faster."""
 
 
 @contextmanager
-def served(target: str) -> Generator[str]:
-    """Run `hostedagent run` and give its URL; at the end the process is told to stop and must do so with code 0."""
+def served(target: str, **variables: str) -> Generator[str]:
+    """Run `hostedagent run` and give its URL; at the end the process is told to stop and must do so with code 0.
+
+    Args:
+        target: What it serves.
+        **variables: Variables of its environment.
+    """
     command = [sys.executable, "-m", "hostedagent", "run", target, "--port", "0"]
-    with _running(command, r"Ready at (\S+)/responses") as url:
+    with _running(command, READY, variables=variables) as url:
         yield url
+
+
+class Restarted:
+    """A server that is killed and started again at the same address, in a folder where its stores are.
+
+    Args:
+        target: What it serves.
+        folder: The folder in which it runs.
+    """
+
+    def __init__(self, target: Path, folder: Path) -> None:
+        self._command = [sys.executable, "-m", "hostedagent", "run", str(target), "--port"]
+        self._folder = folder
+        self._process, self.url = _start([*self._command, "0"], READY, folder)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.kill()
+        self._process.wait(timeout=20)
+
+    def start(self) -> None:
+        """Start it again."""
+        self._process, _ = _start([*self._command, self.url.rpartition(":")[2]], READY, self._folder)
 
 
 @contextmanager
@@ -34,8 +65,10 @@ def served_by_uvicorn(app: str) -> Generator[str]:
 
 
 @contextmanager
-def _running(command: list[str], ready: str, *, code: int = 0) -> Generator[str]:
-    process, url = _start(command, ready)
+def _running(
+    command: list[str], ready: str, *, code: int = 0, variables: Mapping[str, str] | None = None
+) -> Generator[str]:
+    process, url = _start(command, ready, variables=variables or {})
     try:
         yield url
     finally:
@@ -48,13 +81,15 @@ def _running(command: list[str], ready: str, *, code: int = 0) -> Generator[str]
     assert ended == code, f"the server ended with {ended}"
 
 
-def _start(command: list[str], ready: str) -> tuple[subprocess.Popen[str], str]:
+def _start(
+    command: list[str], ready: str, folder: Path = ROOT, variables: Mapping[str, str] = MappingProxyType({})
+) -> tuple[subprocess.Popen[str], str]:
     said = ""
     for _ in range(ATTEMPTS):
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

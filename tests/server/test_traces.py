@@ -58,3 +58,15 @@ def test_a_failed_call_is_marked() -> None:
     except ValueError:
         pass
     assert [span["failed"] for span in recorder.spans_of("r")] == [True]
+
+
+def test_a_span_that_runs_is_told_before_it_has_ended() -> None:
+    recorder, tracer = recording()
+    with tracer.start_as_current_span("turn", kind=trace.SpanKind.SERVER) as span:
+        span.set_attribute("gen_ai.response.id", "resp_1")
+        with tracer.start_as_current_span("executor.process"):
+            assert [(row["name"], row["running"]) for row in recorder.spans_of("resp_1")] == [
+                ("turn", True),
+                ("executor.process", True),
+            ]
+    assert [row["running"] for row in recorder.spans_of("resp_1")] == [False, False]

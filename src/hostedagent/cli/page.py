@@ -6,9 +6,11 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hostedagent.agents.run import model_name
+from hostedagent.agents.standing_rules import keeps_rules
 from hostedagent.platform import is_hosted
 
 if TYPE_CHECKING:
@@ -61,10 +63,15 @@ def is_loopback(address: str) -> bool:
 
 
 def _settings(host: AgentHost, name: str, store: str) -> dict[str, Any]:
+    from hostedagent.server.playground.workflow import describe_workflow
+
+    workflow = host.sample_workflow
     return {
-        "agent": getattr(host.agent, "name", None) or name,
+        "agent": getattr(host.agent or workflow, "name", None) or name,
         "model": model_name(host.agent),
         "store": store,
+        "workflow": None if workflow is None else describe_workflow(workflow),
+        "keeps_approvals": keeps_rules(host.agent or SimpleNamespace(workflow=workflow)),
         "version": version("hostedagent"),
         "root": host.prefix,
         "options": _json(asdict(host.options)),

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -181,8 +181,8 @@ def serve(options: RunOptions) -> int:
             for name in added:  # Each server reads the file as it is then.
                 del os.environ[name]
             return run_again(options.arguments(target, port), target)
-        host = _host(target, options, clock)
-        _serve(host, options, target, port, clock)
+        host, store = _host(target, options, clock)
+        _serve(host, replace(options, store=store), target, port, clock)
     except StartError as error:
         fail(error.message)
         if is_hosted() and error.step != "port":
@@ -230,14 +230,15 @@ def _port(options: RunOptions) -> int:
         raise StartError("port", str(error), code=error.code) from error
 
 
-def _host(target: Target, options: RunOptions, clock: Clock) -> AgentHost:
+def _host(target: Target, options: RunOptions, clock: Clock) -> tuple[AgentHost, str]:
+    """The host, and what its stores are called."""
     with clock.step("packages"):
         import_module("hostedagent.host")
     with clock.step("agent"):
         try:
-            return as_host(
-                load(target), target, stores=_stores(options.store), prefix=options.prefix, cors=options.cors
-            )
+            loaded = load(target)
+            host = as_host(loaded, target, stores=_stores(options.store), prefix=options.prefix, cors=options.cors)
+            return host, "its own" if host is loaded else options.store or ("foundry" if is_hosted() else "memory")
         except TargetError as error:
             raise StartError("agent", str(error), code=2) from error
         except UserCodeError as error:
@@ -293,7 +294,7 @@ def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, cloc
 def _page(host: AgentHost, options: RunOptions, target: Target, url: str) -> str | None:
     from hostedagent.cli.page import page_url
 
-    store, name = _store_name(options), _agent_name(host, target)
+    store, name = options.store or "", _agent_name(host, target)
     return page_url(host, url=url, address=options.address, name=name, store=store, token=options.page_token)
 
 
@@ -313,15 +314,11 @@ def _served(host: AgentHost, options: RunOptions, target: Target) -> str:
     from hostedagent.agents.run import model_name
 
     model = model_name(host.agent) or "as the agent chooses"
-    return f"Agent: {_agent_name(host, target)}. Model: {model}. Store: {_store_name(options)}."
+    return f"Agent: {_agent_name(host, target)}. Model: {model}. Store: {options.store}."
 
 
 def _agent_name(host: AgentHost, target: Target) -> str:
     return getattr(host.agent, "name", None) or target.name or target.place.rpartition("/")[2].removesuffix(".py")
-
-
-def _store_name(options: RunOptions) -> str:
-    return options.store or ("foundry" if is_hosted() else "memory")
 
 
 def _chat_options(url: str, prefix: str) -> str:

@@ -9,13 +9,15 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
 MAX_TRACES: Final = 200
 """Traces that are kept; the oldest goes first."""
@@ -27,7 +29,7 @@ _RESPONSE_ID: Final = "gen_ai.response.id"
 
 
 class TraceRecorder(SpanProcessor):
-    """Keeps ended spans by the response that their trace belongs to.
+    """Keeps spans by the response that their trace belongs to, those that still run included.
 
     Concurrency: spans may end in any thread.
     """
@@ -35,7 +37,14 @@ class TraceRecorder(SpanProcessor):
     def __init__(self) -> None:
         self._spans: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
         self._traces: dict[str, int] = {}
+        self._open: dict[int, ReadableSpan] = {}
         self._lock = Lock()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Remember a span that runs."""
+        if (context := span.context) is not None:
+            with self._lock:
+                self._open[context.span_id] = span
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep a span."""
@@ -43,11 +52,11 @@ class TraceRecorder(SpanProcessor):
         if context is None:
             return
         with self._lock:
+            self._open.pop(context.span_id, None)
             spans = self._spans.setdefault(context.trace_id, [])
             if len(spans) < MAX_SPANS:
                 spans.append(span)
-            response_id = (span.attributes or {}).get(_RESPONSE_ID)
-            if span.kind is trace.SpanKind.SERVER and isinstance(response_id, str):
+            if (response_id := _response_id(span)) is not None:
                 self._traces[response_id] = context.trace_id
             while len(self._spans) > MAX_TRACES:
                 oldest, _ = self._spans.popitem(last=False)
@@ -56,11 +65,18 @@ class TraceRecorder(SpanProcessor):
     def spans_of(self, response_id: str) -> list[dict[str, Any]]:
         """The spans of a response's turn in the order in which they began; times in ms since the first one began."""
         with self._lock:
-            trace_id = self._traces.get(response_id)
+            trace_id = self._trace_of(response_id)
             spans = list(self._spans.get(trace_id, ())) if trace_id is not None else []
+            spans += [span for span in self._open.values() if span.context and span.context.trace_id == trace_id]
         spans.sort(key=lambda span: span.start_time or 0)
         first = spans[0].start_time or 0 if spans else 0
         return [_as_json(span, first) for span in spans]
+
+    def _trace_of(self, response_id: str) -> int | None:
+        for span in self._open.values():
+            if span.context is not None and _response_id(span) == response_id:
+                return span.context.trace_id
+        return self._traces.get(response_id)
 
 
 def exports_spans() -> bool:
@@ -79,14 +95,21 @@ def install() -> TraceRecorder:
     return recorder
 
 
+def _response_id(span: ReadableSpan) -> str | None:
+    """The response whose turn this span is; `None` for every other span."""
+    found = (span.attributes or {}).get(_RESPONSE_ID) if span.kind is trace.SpanKind.SERVER else None
+    return found if isinstance(found, str) else None
+
+
 def _as_json(span: ReadableSpan, first: int) -> dict[str, Any]:
-    start, end = span.start_time or first, span.end_time or first
+    start, end = span.start_time or first, span.end_time or time_ns()
     return {
         "id": f"{span.context.span_id:016x}" if span.context is not None else "",
         "parent": f"{span.parent.span_id:016x}" if span.parent is not None else None,
         "name": span.name,
         "start": (start - first) / 1e6,
         "ms": (end - start) / 1e6,
+        "running": span.end_time is None,
         "failed": span.status.status_code is trace.StatusCode.ERROR,
         "attributes": _attributes(span.attributes or {}),
     }

@@ -3,20 +3,23 @@
 import { Api, eventsOf } from "./api.js";
 import { Attachments } from "./attachments.js";
 import { button, h } from "./dom.js";
+import { formOf } from "./forms.js";
 import { Inspector } from "./inspector.js";
 import { requestsView } from "./requests.js";
 import { branchesAt, conversationsOf, newConversation, pathTo, remove, save, tipOf } from "./store.js";
-import { apply, isOver, newTurn, openRequests, take } from "./turn.js";
+import { apply, isOver, keptOf, newTurn, openRequests, take } from "./turn.js";
 import { TurnView } from "./turn-view.js";
 
-const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const RETRY_MS = [500, 1000, 2000, 4000];
+const RETRIES = 40; // Two and a half minutes: a server that starts again is waited for.
 const $ = (id) => document.getElementById(id);
 
 const settings = await (await fetch("playground/settings.json")).json();
 const inspector = new Inspector($("inspector"), settings);
 const attachments = new Attachments($("attachments"));
 const logs = new Map(); // turn id -> what went over the wire, while the page is open
-const running = new Map(); // turn id -> its AbortController
+const running = new Map(); // turn id -> `{ controller, ended }` of what follows it
+const start = settings.workflow?.start ? formOf(settings.workflow.start) : null; // what a workflow with a typed start takes
 
 let user = localStorage.getItem("hostedagent.user") ?? "";
 let api = new Api(settings.root, user);
@@ -40,8 +43,8 @@ async function loadConversations(wanted = null) {
 function drawList() {
   $("conversations").replaceChildren(...conversations.map((one) =>
     h("li", {}, button(one.title, () => open(one), { class: "name", "aria-current": one === current ? "true" : null }),
-      button("Rename", () => rename(one), { "aria-label": `Rename ${one.title}` }),
-      button("Delete", () => erase(one), { "aria-label": `Delete ${one.title}` })),
+      button("✎", () => rename(one), { title: "Rename", "aria-label": `Rename ${one.title}` }),
+      button("✕", () => erase(one), { title: "Delete", "aria-label": `Delete ${one.title}` })),
   ));
 }
 
@@ -67,7 +70,7 @@ async function rename(conversation) {
 async function erase(conversation) {
   if (!confirm(`Delete “${conversation.title}” and its responses on the server?`)) return;
   for (const turn of Object.values(conversation.turns)) {
-    running.get(turn.id)?.abort();
+    running.get(turn.id)?.controller.abort();
     if (turn.responseId) await api.delete(turn.responseId).catch(() => {});
   }
   await remove(conversation);
@@ -119,6 +122,7 @@ function drawRequests(turn) {
   const requests = isOver(turn) && turn.status !== "failed" ? openRequests(turn) : [];
   const conversation = current;
   views.get(turn.id)?.showRequests(requests.length === 0 ? null : requestsView(requests, {
+    keepsApprovals: settings.keeps_approvals,
     allowed: conversation.allowed,
     allow: (name) => conversation.allowed.push(name),
     answer: (items) => send(items, turn.id),
@@ -161,32 +165,56 @@ function titleOf(input) {
 // Reads the events of a turn to its end, over as many connections as it takes.
 async function follow(conversation, turn, log, connect) {
   logs.set(turn.id, log);
+  log.isRunning = true;
   if (conversation === current) inspector.show(log);
   const controller = new AbortController();
-  running.set(turn.id, controller);
+  const ended = Promise.withResolvers();
+  running.set(turn.id, { controller, ended: ended.promise });
   drawComposer();
   try {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await read(conversation, turn, log, await connect(controller.signal));
-        if (isOver(turn)) break;
-      } catch (error) {
-        if (controller.signal.aborted) return;
-        if (error.status || !turn.responseId || attempt >= RETRY_MS.length) {
-          fail(turn, error);
-          break;
-        }
-      }
-      announce("The connection was lost. Trying again.");
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]));
-      connect = (signal) => api.follow(turn.responseId, turn.sequence, signal);
-    }
+    await readAll(conversation, turn, log, connect, controller.signal);
   } finally {
     running.delete(turn.id);
+    log.isRunning = false;
     await save(conversation);
     inspector.ended(log);
     if (conversation === current) finish(turn);
+    ended.resolve();
   }
+}
+
+async function readAll(conversation, turn, log, connect, signal) {
+  let attempt = 0;
+  for (;;) {
+    try {
+      await read(conversation, turn, log, await connect(signal));
+      if (isOver(turn)) return;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status && turn.responseId) {
+        // Its events are gone, as after a restart: what became of it is in the response.
+        const found = await api.retrieve(turn.responseId).catch(() => null);
+        if (found) take(turn, found);
+        if (isOver(turn)) return;
+      }
+      if (error.status || !turn.responseId || attempt >= RETRIES) return fail(turn, error);
+    }
+    lost(turn, true);
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(attempt++, RETRY_MS.length - 1)]));
+    connect = async (again) => {
+      const response = await api.follow(turn.responseId, turn.sequence, again);
+      attempt = 0;
+      lost(turn, false);
+      return response;
+    };
+  }
+}
+
+function lost(turn, isLost) {
+  if (isLost) announce("The connection was lost. Trying again.");
+  const view = views.get(turn.id);
+  if (view) view.isOffline = isLost;
+  view?.update(null);
 }
 
 async function read(conversation, turn, log, response) {
@@ -223,13 +251,21 @@ function finish(turn) {
 }
 
 async function stop() {
-  for (const [id, controller] of running) {
+  for (const [id, { controller }] of running) {
     const turn = current.turns[id];
     if (!turn) continue;
     if (!turn.responseId) controller.abort();
     else await api.cancel(turn.responseId).catch((error) => announce(error.message));
     take(turn, await api.retrieve(turn.responseId).catch(() => ({ ...turn, id: turn.responseId, status: "cancelled" })));
   }
+}
+
+// New input for a turn that runs: the turn is interrupted, and a branch beside it goes on from what was done.
+async function steer(turn, message) {
+  const { ended } = running.get(turn.id);
+  await stop();
+  await ended;
+  await send([...turn.input, ...keptOf(turn), message], turn.parent);
 }
 
 // The composer
@@ -242,22 +278,40 @@ function edit(turn) {
   drawComposer();
 }
 
+const runningTurn = () => (current === null ? undefined : [...running.keys()].map((id) => current.turns[id]).find(Boolean));
+
 function drawComposer() {
-  const isRunning = current !== null && [...running.keys()].some((id) => id in current.turns);
+  const isRunning = runningTurn() !== undefined;
   $("stop").hidden = !isRunning;
-  $("send").hidden = isRunning;
+  $("send").textContent = isRunning ? "Steer" : start ? "Start" : "Send";
+  $("send").title = isRunning ? "Interrupts the agent, which continues with your message from where it was" : "";
+  $("send").hidden = isRunning && start !== null;
   $("editing").hidden = editing === null;
 }
 
 async function submit(event) {
   event.preventDefault();
-  const text = $("message").value.trim();
-  if ((text === "" && attachments.isEmpty) || !$("stop").hidden) return;
+  const text = start === null ? $("message").value.trim() : startText();
+  const turn = runningTurn();
+  if ((text === "" && attachments.isEmpty) || (turn && (start !== null || !turn.responseId))) return;
   const content = [...(text ? [{ type: "input_text", text }] : []), ...attachments.take()];
+  const message = { type: "message", role: "user", content };
   const parent = editing === null ? current.leaf : editing.parent;
   editing = null;
   $("message").value = "";
-  await send([{ type: "message", role: "user", content }], parent);
+  await (turn ? steer(turn, message) : send([message], parent));
+}
+
+// What the form of a typed start says, as JSON; empty where something is missing or wrong.
+function startText() {
+  try {
+    $("problem").textContent = "";
+    const value = start.value();
+    return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  } catch (error) {
+    $("problem").textContent = error.message;
+    return "";
+  }
 }
 
 let followsEnd = true;
@@ -276,7 +330,7 @@ function switchUser() {
   user = $("user").value.trim();
   localStorage.setItem("hostedagent.user", user);
   api = new Api(settings.root, user);
-  running.forEach((controller) => controller.abort());
+  running.forEach(({ controller }) => controller.abort());
   loadConversations();
 }
 
@@ -308,6 +362,12 @@ $("new").addEventListener("click", () => {
   open(conversation);
   $("message").focus();
 });
+if (start) {
+  $("start").append(start.element);
+  $("start").addEventListener("input", () => ($("problem").textContent = ""));
+  $("empty").textContent = "The form below is what the workflow starts with.";
+  for (const id of ["message", "attach"]) $(id).hidden = true;
+}
 $("user").value = user;
 $("user").addEventListener("change", switchUser);
 for (const [control, name] of [["toggle-list", "listing"], ["toggle-inspector", "inspecting"]]) {
@@ -320,5 +380,5 @@ addEventListener("online", () => announce("You are online again."));
 
 document.title = `${settings.agent} · hostedagent`;
 $("agent").textContent = settings.agent;
-$("facts").textContent = [settings.model, `${settings.store} store`].filter(Boolean).join(" · ");
+$("facts").textContent = [settings.model, settings.store === "its own" ? "store of its own" : `${settings.store} store`].filter(Boolean).join(" · ");
 await loadConversations(sessionStorage.getItem("hostedagent.conversation"));

@@ -1,10 +1,12 @@
 // What goes over the wire: events with their time and size, the request as code, the response object, the settings.
 
 import { button, copy, h } from "./dom.js";
+import { graphView, statesOf } from "./graph.js";
 import { block } from "./items.js";
 import { messagesView, waterfall } from "./trace.js";
 
 const TABS = ["Events", "Request", "Response", "Trace", "Model", "Host"];
+const LOOK_MS = 250; // How often the graph of a running turn is drawn anew.
 const SHOWN = 2000; // Older events of a long turn are counted, not shown.
 
 export class Inspector {
@@ -12,13 +14,16 @@ export class Inspector {
   #tab = "Events";
   #filter = "";
   #drawn = 0;
+  #looking = null;
 
   constructor(root, settings) {
     this.settings = settings;
     this.body = h("div", { class: "inspector-body", role: "tabpanel" });
-    this.tabs = TABS.map((name) => h("button", { type: "button", role: "tab", onclick: () => this.#select(name) }, name));
+    this.graph = settings.workflow?.graph ?? null;
+    this.names = this.graph ? ["Graph", ...TABS] : TABS;
+    this.tabs = this.names.map((name) => h("button", { type: "button", role: "tab", onclick: () => this.#select(name) }, name));
     root.append(h("div", { role: "tablist", "aria-label": "Inspector", onkeydown: (event) => this.#move(event) }, this.tabs), this.body);
-    this.#select("Events");
+    this.#select(this.names[0]);
   }
 
   // Shows a turn: `log` is `{ body, url, headers, events, response }`.
@@ -31,6 +36,7 @@ export class Inspector {
   update(log) {
     if (log !== this.#log) return;
     if (this.#tab === "Events") this.#appendEvents();
+    else if (this.#tab === "Graph") this.#looking ??= setTimeout(() => this.#drawGraph(), LOOK_MS);
     else if (this.#tab === "Response") this.#draw();
   }
 
@@ -51,13 +57,14 @@ export class Inspector {
   #move(event) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
-    const next = (TABS.indexOf(this.#tab) + step + TABS.length) % TABS.length;
-    this.#select(TABS[next]);
+    const next = (this.names.indexOf(this.#tab) + step + this.names.length) % this.names.length;
+    this.#select(this.names[next]);
     this.tabs[next].focus();
   }
 
   #draw() {
     if (this.#tab === "Host") return this.body.replaceChildren(block(this.settings));
+    if (this.#tab === "Graph") return this.#drawGraph();
     if (!this.#log) return this.body.replaceChildren(h("p", { class: "hint" }, "Send a message, or choose “Inspect” at a turn."));
     if (this.#tab === "Events") return this.#drawEvents();
     if (this.#tab === "Trace" || this.#tab === "Model") return this.#drawTrace(this.#tab);
@@ -72,11 +79,21 @@ export class Inspector {
   // The spans are those of the process: they are complete once the turn has ended.
   async #drawTrace(tab) {
     const log = this.#log;
-    const id = log.response?.id ?? log.response?.responseId;
-    const spans = id ? (await (await fetch(`playground/traces/${encodeURIComponent(id)}`)).json()).spans : [];
+    const spans = await spansOf(log);
     if (this.#log !== log || this.#tab !== tab) return;
     const view = tab === "Trace" ? waterfall(spans) : messagesView(spans);
     this.body.replaceChildren(view ?? h("p", { class: "hint" }, "There is nothing to show. The spans of a turn are kept while the server runs."));
+  }
+
+  // While the turn runs, its spans are asked for again and again: an executor lights up when it begins.
+  async #drawGraph() {
+    clearTimeout(this.#looking);
+    this.#looking = null;
+    const log = this.#log;
+    const spans = await spansOf(log);
+    if (this.#log !== log || this.#tab !== "Graph") return;
+    this.body.replaceChildren(graphView(this.graph, statesOf(spans)));
+    if (log?.isRunning) this.#looking ??= setTimeout(() => this.#drawGraph(), LOOK_MS);
   }
 
   #drawEvents() {
@@ -106,6 +123,12 @@ export class Inspector {
     const size = events.reduce((sum, { size: bytes }) => sum + bytes, 0);
     this.count.textContent = `${events.length} events, ${(size / 1024).toFixed(1)} kB`;
   }
+}
+
+// The spans of a turn, those that run included.
+async function spansOf(log) {
+  const id = log?.response?.id ?? log?.response?.responseId;
+  return id ? (await (await fetch(`playground/traces/${encodeURIComponent(id)}`)).json()).spans : [];
 }
 
 // The body is made when the row is opened: a long turn has thousands of events.

@@ -82,7 +82,7 @@ function call(item, name, input, { outputs, duration, open }) {
   const body = [h("h4", {}, "Arguments"), block(input || "{}")];
   if (output !== undefined && output !== null) body.push(h("h4", {}, "Result"), resultView(output));
   if (item.error) body.push(h("h4", {}, "Error"), block(item.error));
-  const state = item.error ? "failed" : output !== undefined && output !== null ? "completed" : item.status;
+  const state = item.error ? "failed" : output !== undefined && output !== null ? "completed" : item.status?.replace("_", " ");
   const took = duration === undefined ? null : `${Math.round(duration)} ms`;
   return folded(name, [state, took].filter(Boolean).join(" · "), body, open, "tool");
 }

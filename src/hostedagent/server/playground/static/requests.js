@@ -5,15 +5,16 @@ import { formOf } from "./forms.js";
 import { block, safeUrl } from "./items.js";
 import { questionOf } from "./turn.js";
 
-// Returns an element; `answer` is called with the input items once every request is answered.
-export function requestsView(requests, { allowed, allow, answer }) {
+// Returns an element; `answer` is called with the input items once every request is answered. Where the agent keeps
+// approvals it is told not to ask again; elsewhere the page itself answers for the tools in `allowed`, to which `allow` adds.
+export function requestsView(requests, { keepsApprovals, allowed, allow, answer }) {
   const given = new Map();
   const settle = (item, value) => {
     given.set(item, value);
     if (given.size === requests.length) answer([...given.values()].filter((one) => one !== null));
   };
   const views = requests.map((item) => {
-    if (item.type === "mcp_approval_request") return approval(item, allow, settle);
+    if (item.type === "mcp_approval_request") return approval(item, keepsApprovals ? null : allow, settle);
     if (item.type === "oauth_consent_request") return consent(item, answer);
     return questionOf(item) ? question(item, settle) : clientTool(item, settle);
   });
@@ -30,17 +31,20 @@ function approval(item, allow, settle) {
   const reason = h("input", { type: "text", placeholder: "Reason (optional)", "aria-label": "Reason for rejecting" });
   const state = h("p", { class: "note", role: "status" });
   const controls = h("div", { class: "row" });
-  const decide = (approve, note) => {
+  const decide = (approve, note, more = {}) => {
     controls.remove();
     state.textContent = note;
-    settle(item, approvalResponse(item, approve, approve ? "" : reason.value.trim()));
+    settle(item, { ...approvalResponse(item, approve, approve ? "" : reason.value.trim()), ...more });
   };
-  controls.append(
-    button("Approve", () => decide(true, "Approved"), { class: "primary" }),
-    button("Always for this tool", () => {
+  const always = allow === null
+    ? button("Approve and do not ask again", () => decide(true, "Approved for good", { always_approve: "tool" }))
+    : button("Always for this tool", () => {
       allow(item.name);
       decide(true, "Approved, also from now on in this conversation");
-    }),
+    });
+  controls.append(
+    button("Approve", () => decide(true, "Approved"), { class: "primary" }),
+    always,
     reason,
     button("Reject", () => decide(false, "Rejected")),
   );

@@ -2,7 +2,7 @@
 
 import { button, h } from "./dom.js";
 import { itemView, partView } from "./items.js";
-import { isOver } from "./turn.js";
+import { authorOf, isOver } from "./turn.js";
 
 const REASONS = {
   max_output_tokens: "The answer reached the limit of its length.",
@@ -14,6 +14,7 @@ export class TurnView {
   #dirty = new Set();
   #frame = null;
   #items = [];
+  #lanes = new Map(); // row and author -> where the items of that agent stand
 
   constructor(turn, actions) {
     this.turn = turn;
@@ -51,14 +52,33 @@ export class TurnView {
     const { turn } = this;
     const item = turn.output[index];
     if (!item) return;
-    const slot = (this.#items[index] ??= this.answer.appendChild(h("div", { class: "item" })));
+    const slot = (this.#items[index] ??= this.#laneOf(index).appendChild(h("div", { class: "item" })));
     const before = slot.querySelector(":scope > details");
     const outputs = new Map(turn.output.filter((one) => one?.call_id && one.type.endsWith("_output")).map((one) => [one.call_id, one]));
     const view = itemView(item, { outputs, duration: turn.durations[index]?.ms, open: before?.open ?? false });
-    const author = item.agent_reference?.name;
-    const previous = turn.output[index - 1]?.agent_reference?.name;
-    slot.replaceChildren(...[view && author && author !== previous ? h("h3", { class: "author" }, author) : null, view].filter(Boolean));
+    slot.replaceChildren(...(view ? [view] : []));
+    if (view) this.#name(slot.parentElement);
     if (item.type.endsWith("_output")) this.#redrawCallOf(item);
+  }
+
+  // The lane of an item's agent; lanes of one row stand side by side, each with its agent's name.
+  #laneOf(index) {
+    const author = authorOf(this.turn.output[index]);
+    const row = this.turn.rows?.[index] ?? index;
+    const key = `${row}\n${author}`;
+    if (!this.#lanes.has(key)) {
+      const holder = this.answer.querySelector(`[data-row="${row}"]`) ?? this.answer.appendChild(h("div", { class: "lanes", "data-row": String(row) }));
+      this.#lanes.set(key, holder.appendChild(h("div", { class: "lane", "data-author": author })));
+    }
+    return this.#lanes.get(key);
+  }
+
+  // A lane that shows something has its agent's name, unless the one before it is of the same agent.
+  #name(lane) {
+    const { author } = lane.dataset;
+    if (!author || lane.querySelector(":scope > .author")) return;
+    const shown = [...this.answer.querySelectorAll(".lane:has(.item > *)")];
+    if (shown[shown.indexOf(lane) - 1]?.dataset.author !== author) lane.prepend(h("h3", { class: "author" }, author));
   }
 
   #redrawCallOf(output) {
@@ -69,7 +89,7 @@ export class TurnView {
   #drawEnding() {
     const { turn, actions } = this;
     const lines = [];
-    if (!isOver(turn)) lines.push(h("p", { class: "busy" }, "Working …"));
+    if (!isOver(turn)) lines.push(h("p", { class: "busy" }, this.isOffline ? "The connection was lost. Trying again …" : "Working …"));
     if (turn.status === "failed") lines.push(h("p", { class: "problem" }, `${turn.error?.code ?? "failed"}: ${turn.error?.message ?? "The turn failed."}`));
     if (turn.status === "cancelled") lines.push(h("p", { class: "note" }, "Stopped."));
     if (turn.status === "incomplete") lines.push(h("p", { class: "note" }, REASONS[turn.reason] ?? `Incomplete: ${turn.reason}`));
@@ -83,7 +103,10 @@ export class TurnView {
 }
 
 function inputView(turn, { branches, onBranch, onEdit }) {
-  const parts = turn.input.flatMap((item) => (item.type === "message" ? contentOf(item) : [answerView(item)]));
+  const said = turn.input.filter((item) => item.role === "user" || isAnswer(item));
+  const parts = said.flatMap((item) => (item.type === "message" ? contentOf(item) : [answerView(item)]));
+  const kept = turn.input.length - said.length;
+  if (kept > 0) parts.push(h("p", { class: "note" }, `Goes on from what was done until then: ${kept} ${kept === 1 ? "item" : "items"}.`));
   const isMessage = turn.input.some((item) => item.type === "message");
   const at = branches.indexOf(turn);
   const switcher = branches.length < 2 ? null : h("span", { class: "branches" },
@@ -94,6 +117,9 @@ function inputView(turn, { branches, onBranch, onEdit }) {
 }
 
 const contentOf = (item) => (typeof item.content === "string" ? [h("p", { class: "plain" }, item.content)] : item.content.map(partView));
+
+// An answer to what the agent asked; the outputs of calls that stand beside them are work that goes on.
+const isAnswer = (item) => item.type === "mcp_approval_response" || (item.type === "function_call_output" && !item.id);
 
 function answerView(item) {
   if (item.type === "mcp_approval_response") return h("p", { class: "note" }, item.approve ? "Approved" : `Rejected${item.reason ? `: ${item.reason}` : ""}`);

@@ -16,6 +16,7 @@ export function newTurn(parent, input) {
     model: null,
     sequence: null,
     durations: {},
+    rows: {}, // index of an item -> the row that it stands in; the agents of a row write side by side
     created: Date.now(),
   };
 }
@@ -30,11 +31,12 @@ export function apply(turn, event) {
   switch (event.type) {
     case "response.output_item.added":
       turn.output[index] = event.item;
-      turn.durations[index] = { from: performance.now() };
+      turn.rows[index] = rowOf(turn, index);
+      turn.durations[index] = { from: Date.now() };
       return index;
     case "response.output_item.done":
       turn.output[index] = event.item;
-      if (turn.durations[index]) turn.durations[index].ms = performance.now() - turn.durations[index].from;
+      if (turn.durations[index]) turn.durations[index].ms = Date.now() - turn.durations[index].from;
       return index;
     case "response.content_part.added":
     case "response.content_part.done":
@@ -86,7 +88,36 @@ export function take(turn, response) {
   turn.reason = response.incomplete_details?.reason ?? null;
   turn.usage = response.usage ?? turn.usage;
   turn.model = response.model || turn.model;
-  if (isOver(turn) || response.output.length >= turn.output.length) turn.output = response.output;
+  // A turn that was stopped keeps what was seen of it, also where the host stores nothing of it.
+  const isWhole = turn.status === "completed" || turn.status === "incomplete";
+  if (isWhole || response.output.length >= turn.output.length) turn.output = response.output;
+}
+
+export const authorOf = (item) => item?.agent_reference?.name ?? "";
+
+// Agents that write at the same time share a row; one that writes alone begins a row of its own.
+function rowOf(turn, index) {
+  const author = authorOf(turn.output[index]);
+  const beside = Object.keys(turn.durations).find((n) => turn.durations[n].ms === undefined && authorOf(turn.output[n]) !== author);
+  if (author && beside !== undefined && authorOf(turn.output[beside])) return turn.rows[beside];
+  const last = turn.rows[index - 1];
+  const authors = new Set(turn.output.filter((_, n) => n < index && turn.rows[n] === last).map(authorOf));
+  return authors.has(author) ? last : index;
+}
+
+// What a turn that was interrupted has done so far, as input of the turn that replaces it.
+export function keptOf(turn) {
+  const results = new Set(turn.output.filter((item) => item?.type.endsWith("_output")).map((item) => item.call_id));
+  return turn.output.flatMap((item) => {
+    if (item?.type === "message") {
+      const text = (item.content ?? []).map((part) => part.text ?? "").join("");
+      return text ? [{ type: "message", role: "assistant", content: [{ type: "output_text", text }] }] : [];
+    }
+    const isDone = item?.type === "mcp_call" ? item.output != null || item.error != null : results.has(item?.call_id);
+    if (!isDone) return [];
+    const { agent_reference, response_id, created_by, ...rest } = item;
+    return [rest];
+  });
 }
 
 function partOf(item, event, empty) {

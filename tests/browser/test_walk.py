@@ -1,0 +1,102 @@
+"""The walk through the page, from the first question to another user, and what its first paint costs.
+
+One agent does everything but ask questions with forms, which a workflow does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.browser.conftest import PICTURE, Chat
+from tests.browser.test_page import LASTING
+from tests.samples.server import Restarted, served
+
+MAX_BYTES = 200_000
+"""What the page may load until it is there."""
+
+
+async def test_the_walk(chat: Chat, tmp_path: Path) -> None:
+    page = chat.page
+    await page.set_viewport_size({"width": 1100, "height": 700})
+    server = Restarted(LASTING, tmp_path)
+    try:
+        await chat.open(server.url)
+
+        await chat.ask("count")
+        tool = chat.last().locator("details.tool")
+        await tool.locator("summary").click()
+        assert "11 pages" in await tool.inner_text()
+        await chat.picture("walk-tool")
+
+        await chat.ask("send to Ada")
+        await chat.picture("walk-approval")
+        await page.get_by_role("button", name="Approve", exact=True).click()
+        await page.locator(".message", has_text="Done: sent to Ada.").wait_for()
+        await chat.ended()
+
+        (tmp_path / "sunset.png").write_bytes(PICTURE)
+        await page.set_input_files("#files", tmp_path / "sunset.png")
+        await page.locator("#attachments li").wait_for()
+        await chat.ask("look")
+        assert await chat.last().locator(".input img").count() == 1
+        await chat.picture("walk-image")
+
+        await _begin_report(chat)
+        await page.get_by_role("button", name="Stop").click()
+        await page.get_by_text("Stopped.").wait_for()
+        await chat.picture("walk-stop")
+
+        await page.get_by_role("button", name="New conversation", exact=True).click()
+        await _begin_report(chat)
+        server.kill()
+        await page.get_by_text("The connection was lost.").first.wait_for()
+        await chat.picture("walk-lost")
+        (tmp_path / "go").touch()
+        server.start()
+        await page.locator(".message", has_text="Done: 300 pages.").wait_for()
+        await chat.ended()
+        chat.problems.clear()  # The browser reports the refused connections.
+
+        await page.locator(".turn").first.get_by_role("button", name="Edit").click()
+        await chat.ask("count")
+        await page.locator(".branches", has_text="2 / 2").wait_for()
+        await chat.picture("walk-fork")
+
+        await page.fill("#user", "bob")
+        await page.press("#user", "Enter")
+        await page.locator("#empty").wait_for()
+        assert await page.locator("#conversations li").count() == 1
+        await chat.picture("walk-user")
+    finally:
+        server.kill()
+    with served("samples/workflow/agent.py") as url:
+        await chat.open(url)
+        await chat.ask("New bicycles")
+        await chat.picture("walk-form")
+        await page.get_by_label("Number").fill("2")
+        await page.get_by_role("button", name="Answer").click()
+        await page.get_by_text("Printed: New bicycles? Take your time.").wait_for()
+
+
+async def _begin_report(chat: Chat) -> None:
+    await chat.page.fill("#message", "report")
+    await chat.page.press("#message", "Enter")
+    await chat.last().locator("details.tool", has_text="write_report").wait_for()
+
+
+async def test_the_page_is_small_and_says_how_long_its_first_paint_takes(chat: Chat) -> None:
+    sizes: list[asyncio.Task[bytes]] = []
+    chat.page.on("response", lambda response: sizes.append(asyncio.ensure_future(response.body())))
+    with served("samples/hello/agent.py") as url:
+        await chat.open(url)
+        loaded = sum(len(body) for body in await asyncio.gather(*sizes))
+        assert 50_000 < loaded < MAX_BYTES
+        times: list[float] = []
+        for _ in range(5):
+            await chat.page.reload()
+            await chat.page.locator("#conversations li").first.wait_for(state="attached")
+            times.append(
+                await chat.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            )
+        print(f"{loaded / 1000:.0f} kB, first paint after {sorted(times)[2]:.0f} ms (median of {len(times)})")
