@@ -52,13 +52,6 @@ class Case:
     replies: tuple[Reply, ...]
     seen: list[str]
     retold: list[str]
-    one_by_one: list[str] | None = None
-    """The same where nobody remembers that the model made calls together."""
-
-    def retold_in(self, way: Way, form: OwnTools = "mcp_call") -> list[str]:
-        """What the next turn's model sees."""
-        forgets = form == "hidden" or (form == "mcp_call" and way == "stateless")
-        return self.one_by_one if forgets and self.one_by_one else self.retold
 
 
 CASES: Mapping[str, Case] = {
@@ -80,7 +73,6 @@ CASES: Mapping[str, Case] = {
             "completed usage=20/10",
         ],
         [CALLED_PARIS, CALLED_ROME, "result sunny in Paris", "result sunny in Rome", "assistant: Both."],
-        [CALLED_PARIS, "result sunny in Paris", CALLED_ROME, "result sunny in Rome", "assistant: Both."],
     ),
     # The client sends a message's calls before its text; it does so inside a tool loop, too.
     "two rounds of tools": Case(
@@ -186,7 +178,7 @@ def user(text: str) -> dict[str, Any]:
 async def test_the_next_turn_tells_the_model_what_this_turn_told_the_caller(case: Case, way: Way) -> None:
     async with hosting() as host:
         assert await follow(host, way, case.replies) == case.seen
-        assert host.asked == ["user: Hi", *case.retold_in(way), "user: And?"]
+        assert host.asked == ["user: Hi", *case.retold, "user: And?"]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES.values() if CALLED_PARIS in case.retold])
@@ -202,7 +194,7 @@ async def test_the_next_turns_model_reads_the_same_calls_in_every_form(case: Cas
         seen = await follow(host, way, case.replies)
         assert any("function_call " in line for line in seen) == (form == "function_call")
         assert not any("mcp_call" in line for line in seen)
-        assert host.asked == ["user: Hi", *case.retold_in(way, form), "user: And?"]
+        assert host.asked == ["user: Hi", *case.retold, "user: And?"]
 
 
 async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:

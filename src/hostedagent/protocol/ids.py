@@ -1,7 +1,12 @@
-"""Ids of responses and items, in the format of the service: a prefix, a partition key, 32 random characters."""
+"""Ids of responses and items, in the format of the service: a prefix, a partition key, 32 random characters.
+
+Calls that a model made together end in the same characters, so that they are known also where a client keeps the
+conversation and sends it back.
+"""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -9,17 +14,34 @@ from typing import Final
 from hostedagent.protocol.types import Item
 
 _PARTITION_KEY_LENGTH: Final = 18
+_BATCH_LENGTH: Final = 8
+_ID: Final = re.compile(r"[a-z]+_[0-9A-Za-z]{18}[0-9a-f]{32}")
 
 
-def new_item_id(prefix: str, response_id: str) -> str:
+def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
     """An item id with the response's partition key.
 
     The service routes an item by the partition key inside its id, so a provider's own id can't be used.
+
+    Args:
+        prefix: What kind of item it is.
+        response_id: The response that the item belongs to.
+        batch: What the ids of calls that the model made together end in: see `new_batch`.
     """
     partition = response_id.partition("_")[2][:_PARTITION_KEY_LENGTH]
     if len(partition) < _PARTITION_KEY_LENGTH:
         partition = f"{secrets.token_hex(8)}00"
-    return f"{prefix}_{partition}{secrets.token_hex(16)}"
+    return f"{prefix}_{partition}{secrets.token_hex(16)[len(batch) :]}{batch}"
+
+
+def new_batch() -> str:
+    """What the ids of calls that a model makes together end in."""
+    return secrets.token_hex(_BATCH_LENGTH // 2)
+
+
+def batch_of(item_id: object) -> str:
+    """What an item's id ends in; empty for ids of another format."""
+    return item_id[-_BATCH_LENGTH:] if isinstance(item_id, str) and _ID.fullmatch(item_id) else ""
 
 
 _PREFIXES: Final[Mapping[str, str]] = {
@@ -33,15 +55,16 @@ _PREFIXES: Final[Mapping[str, str]] = {
 
 
 def with_own_id(item: Item, owner: str) -> Item:
-    """An item as it is stored: with an id of its own, so that it replaces no stored item.
+    """An item as it is stored: with an id of its own, so that it replaces no stored item, and in the same batch.
 
     Args:
         item: An item of a caller.
         owner: The response or the conversation that it belongs to.
     """
-    return {**item, "id": new_item_id(_PREFIXES.get(str(item.get("type")), "item"), owner)}
+    prefix = _PREFIXES.get(str(item.get("type")), "item")
+    return {**item, "id": new_item_id(prefix, owner, batch_of(item.get("id")))}
 
 
 def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
-    """Input items as they are stored with a response: each with an id of its own."""
+    """Input items as they are stored with a response: each with an id of its own, in the same batch."""
     return [with_own_id(item, response_id) for item in items]

@@ -9,7 +9,8 @@ from agent_framework import Content
 
 from hostedagent.options import OwnTools
 from hostedagent.protocol.content import INCOMPLETE, ToolRoles
-from hostedagent.protocol.content.own_calls import function_items
+from hostedagent.protocol.content.own_calls import NOT_SENT, function_items
+from hostedagent.protocol.ids import with_own_id
 from tests.protocol.content.harness import Projected, project, update
 from tests.protocol.content.wire import log
 
@@ -40,6 +41,11 @@ def read(projected: Projected) -> list[tuple[Any, ...]]:
     return [
         (row["type"], row["call_id"], row.get("arguments") or row.get("output")) for row in rows if "call_id" in row
     ]
+
+
+def order(items: Any) -> list[str]:
+    rows = [row for row in function_items(items) if "call_id" in row]
+    return [f"{row['type'].removeprefix('function_').removeprefix('call_')} {row['call_id']}" for row in rows]
 
 
 def test_a_call_streams_its_arguments_and_ends_with_its_result() -> None:
@@ -75,10 +81,35 @@ def test_every_form_reads_as_the_same_call_and_output(form: OwnTools) -> None:
 @pytest.mark.parametrize("form", ["mcp_call", "hidden"])
 def test_calls_that_were_made_together_are_read_together(form: OwnTools) -> None:
     projected = shown(call(call_id="c1"), call(call_id="c2"), result(call_id="c1"), result(call_id="c2"), form=form)
-    kinds = [row["type"] for row in function_items(projected.items) if "call_id" in row]
-    if form == "mcp_call":
-        assert kinds == ["function_call", "function_call", "function_call_output", "function_call_output"]
-    assert {row[1] for row in read(projected)} == {"c1", "c2"}
+    assert order(projected.items) == ["call c1", "call c2", "output c1", "output c2"]
+
+
+@pytest.mark.parametrize("form", ["mcp_call", "function_call", "hidden"])
+@pytest.mark.parametrize("names", [("add", "ask_user"), ("ask_user", "add"), ("add", "ask_user", "add")])
+def test_an_own_call_beside_the_callers_is_read_where_the_model_made_it(form: OwnTools, names: tuple[str, ...]) -> None:
+    calls = [call(name=name, call_id=f"c{n}") for n, name in enumerate(names)]
+    results = [result(call_id=f"c{n}") for n, name in enumerate(names) if name == "add"]
+    projected = shown(*calls, *results, form=form)
+    made = [f"call c{n}" for n in range(len(names))]
+    answered = [f"output c{n}" for n, name in enumerate(names) if name == "add"]
+    assert order(projected.items) == [*made, *answered]
+
+
+def test_calls_that_a_client_sends_back_by_their_ids_are_read_together() -> None:
+    projected = shown(call(call_id="c1"), call(call_id="c2"), result(call_id="c1"), result(call_id="c2"))
+    kept = [{name: value for name, value in item.items() if name != "internal_metadata"} for item in projected.items]
+    kinds = [line.partition(" ")[0] for line in order(kept)]
+    assert kinds == ["call", "call", "output", "output"]
+    stored = [with_own_id(item, "conv_1") for item in kept]
+    assert {item["id"] for item in stored}.isdisjoint(item["id"] for item in kept)
+    assert [line.partition(" ")[0] for line in order(stored)] == kinds
+
+
+@pytest.mark.parametrize("form", ["mcp_call", "hidden"])
+def test_calls_of_the_next_model_call_are_another_batch(form: OwnTools) -> None:
+    rounds = [step for n in (1, 2) for step in (call(call_id=f"c{n}"), result(call_id=f"c{n}"))]
+    projected = shown(*rounds, call(name="ask_user", call_id="c3"), form=form)
+    assert order(projected.items) == ["call c1", "output c1", "call c2", "output c2", "call c3"]
 
 
 def test_agents_that_run_at_the_same_time_may_use_the_same_call_id() -> None:
@@ -160,3 +191,20 @@ def test_a_call_that_a_client_sends_back_without_an_id_gets_one_that_stays() -> 
     item = {"type": "mcp_call", "server_label": "agent", "name": "add", "arguments": "{}", "output": "3"}
     first, second = function_items([item]), function_items([item])
     assert first == second and first[0]["call_id"] == first[1]["call_id"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"output": None, "error": None}, {"status": "completed", "output": None}])
+def test_a_finished_call_whose_result_a_client_drops_is_not_read_as_unanswered(fields: dict[str, Any]) -> None:
+    item = {"type": "mcp_call", "server_label": "agent", "name": "add", "arguments": "{}", **fields}
+    assert [row.get("output") for row in function_items([item])] == [None, NOT_SENT]
+
+
+@pytest.mark.parametrize("status", ["in_progress", "calling", "incomplete"])
+def test_a_call_that_waits_has_no_result(status: str) -> None:
+    item = {"type": "mcp_call", "server_label": "agent", "name": "add", "arguments": "{}", "status": status}
+    assert [row["type"] for row in function_items([item])] == ["function_call"]
+
+
+def test_an_empty_result_is_a_result() -> None:
+    item = {"type": "mcp_call", "server_label": "agent", "name": "add", "arguments": "{}", "output": ""}
+    assert function_items([item])[1]["output"] == ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from hostedagent.options import OwnTools
-from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.ids import new_batch, new_item_id
 from hostedagent.protocol.stream.response import OutputItem, ResponseBuilder
 from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
 
@@ -170,6 +170,19 @@ class ToolRoles:
 
 
 @dataclass(slots=True)
+class Batch:
+    """Calls that the model made together.
+
+    Args:
+        mark: What the ids of their items end in.
+        size: How many have begun.
+    """
+
+    mark: str = field(default_factory=new_batch)
+    size: int = 0
+
+
+@dataclass(slots=True)
 class Output:
     """Where codecs open items: the response being built, and what the turn knows about it.
 
@@ -190,14 +203,27 @@ class Output:
     earlier_call: Callable[[str], Content | None] = lambda call_id: None
     own_calls: list[OpenOwnCall] = field(default_factory=list["OpenOwnCall"])
     """The agent's calls that have no result yet, in the order in which they began."""
+    batches: dict[str | None, Batch] = field(default_factory=dict[str | None, "Batch"])
+    """The calls that each author has begun and that have no result yet."""
     caller_calls: set[str] = field(default_factory=set[str])
     """The ids of the calls that were given to the caller."""
     answered: Content | None = None
     """The result that ended a call last."""
 
-    def item(self, prefix: str, part: Part) -> OutputItem:
+    def item(self, prefix: str, part: Part, batch: Batch | None = None) -> OutputItem:
         """Begin an item. Nothing else may begin one before its `added` event has been yielded."""
-        return self.response.open_item(self.new_id(prefix), part.author)
+        return self.response.open_item(self.new_id(prefix, batch), part.author)
+
+    def join_batch(self, author: str | None) -> Batch:
+        """The batch of a call that begins."""
+        batch = self.batches.setdefault(author, Batch())
+        batch.size += 1
+        return batch
+
+    def end_batch(self, author: str | None, batch: Batch) -> None:
+        """Note that a call of the batch has its result: what is called from now on is another batch."""
+        if self.batches.get(author) is batch:
+            del self.batches[author]
 
     def keep_hidden(self) -> Iterator[Event]:
         """An empty message for hidden calls that no item follows; the last events of a response."""
@@ -207,9 +233,9 @@ class Output:
             yield item.added({**message, "status": "in_progress"})
             yield item.done(message)
 
-    def new_id(self, prefix: str) -> str:
+    def new_id(self, prefix: str, batch: Batch | None = None) -> str:
         """An id for an item of this response."""
-        return new_item_id(prefix, self.response.id)
+        return new_item_id(prefix, self.response.id, batch.mark if batch is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

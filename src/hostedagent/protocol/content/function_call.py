@@ -14,7 +14,7 @@ from typing import Final, Literal
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.protocol.content.calls import raw_text, raw_value
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output, Part, whole
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Batch, End, Output, Part, whole
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
@@ -105,17 +105,19 @@ class OpenCall(BaseItem):
         part: As for every item.
         output: As for every item.
         may_wait: Whether the call is kept back while it may become a question.
+        batch: The calls that the model made together with it.
     """
 
     outlasts = frozenset({"function_call"})
 
-    def __init__(self, part: Part, output: Output, *, may_wait: bool = True) -> None:
+    def __init__(self, part: Part, output: Output, *, may_wait: bool = True, batch: Batch | None = None) -> None:
         super().__init__(part, output)
         content = part.content
         self._kind: CallKind = call_kind(content)
         self._name = content.name or ""
         self._is_held = may_wait and self._name in output.tools.asking
         self._arguments = Arguments()
+        self._batch = batch
 
     def ends_before(self, part: Part) -> bool:
         """The next thing the author does ends a call, but not another call; a held call waits for its own end."""
@@ -149,7 +151,7 @@ class OpenCall(BaseItem):
 
     def _begin(self) -> Iterator[Event]:
         if self.item is None and not self._is_held:
-            self.item = self.output.item(_PREFIX[self._kind], self.first)
+            self.item = self.output.item(_PREFIX[self._kind], self.first, self._batch)
             yield self.item.added(self._wire("", "in_progress"))
 
     def _delta(self, text: str) -> Iterator[Event]:

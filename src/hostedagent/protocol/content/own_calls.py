@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from hostedagent.protocol.content.codec import recall
+from hostedagent.protocol.ids import batch_of
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.stream.interrupted import is_cut_off
 from hostedagent.protocol.types import Item, Json, MutableItem
@@ -24,6 +26,11 @@ LOCAL_SERVER: Final = "agent"
 
 ERROR_TYPE: Final = "mcp_tool_execution_error"
 """The type of the error of a tool that failed."""
+
+NOT_SENT: Final = "[The client did not send the result of this call back.]"
+"""What a model reads in place of the result that a finished call lacks."""
+
+_UNFINISHED: Final = ("in_progress", "calling", "incomplete")
 
 _RICH: Final = ("input_image", "input_file")
 _PARTS: Final = frozenset({"input_text", *_RICH})
@@ -64,7 +71,7 @@ def _output(item: Item) -> Json:
     if output is not None:
         return _parts(output) or output
     if error is None:
-        return None
+        return None if item.get("status") in _UNFINISHED else NOT_SENT
     content = error.get("content") if is_mapping(error) else error
     if (text := joined_texts(content)) is not None:
         return text
@@ -84,6 +91,28 @@ def _parts(output: object) -> Json:
     return rows if kinds <= _PARTS and not kinds.isdisjoint(_RICH) else None
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Calls that the model made together, whose ids end in the same mark, and their outputs."""
+
+    mark: str
+    calls: list[tuple[int, Item]] = field(default_factory=list[tuple[int, Item]])
+    outputs: list[tuple[int, Item]] = field(default_factory=list[tuple[int, Item]])
+
+    def add(self, number: int, rows: Iterable[Item], place: int | None) -> None:
+        """Add an own call; one that was hidden knows its place among the calls, the others come in their order."""
+        for row in rows:
+            if row["type"] != "function_call":
+                self.outputs.append((number, row))
+            else:
+                self.calls.insert(len(self.calls) if place is None else place, (number, row))
+
+    def rows(self) -> Iterator[tuple[int, Item]]:
+        """The calls, and behind them the outputs."""
+        yield from self.calls
+        yield from self.outputs
+
+
 class OwnCalls:
     """Reads the own calls of a transcript, whose items may come in several sequences."""
 
@@ -92,26 +121,22 @@ class OwnCalls:
 
     def items(self, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
         """The items with own calls as function calls and outputs, each with the number of the item it comes from."""
-        waiting: list[tuple[int, Item]] = []
-        batch: Json = None
+        batch = _Batch("")
         for number, item in enumerate(items):
-            if not is_own_call(item):
-                yield from waiting
-                waiting, batch = [], None
-                yield from ((number, row) for row in _hidden(item))
-                yield number, item
-                continue
-            memory = recall(item)
-            if memory.get("batch") is None or memory["batch"] != batch:
-                yield from waiting
-                waiting = []
-            batch = memory.get("batch")
-            for row in self._read(item, number, memory):
-                if row["type"] == "function_call":
-                    yield number, row
+            for row in (*_hidden(item), item):
+                is_own = is_own_call(row)
+                mark = batch_of(row.get("id")) if is_own or row.get("type") == "function_call" else ""
+                if not mark or mark != batch.mark:
+                    yield from batch.rows()
+                    batch = _Batch(mark)
+                if is_own:
+                    memory = recall(row)
+                    batch.add(number, self._read(row, number, memory), memory.get("place"))
+                elif mark:
+                    batch.calls.append((number, row))
                 else:
-                    waiting.append((number, row))
-        yield from waiting
+                    yield number, row
+        yield from batch.rows()
 
     def _read(self, item: Item, number: int, memory: Mapping[str, Json]) -> Iterator[MutableItem]:
         kept = memory.get("call_id") or item.get("id")

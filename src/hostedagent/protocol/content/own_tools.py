@@ -14,7 +14,7 @@ from typing import Final
 
 from agent_framework import Content, get_namespaced_value
 
-from hostedagent.protocol.content.codec import BaseItem, End, OpenItem, Output, Part
+from hostedagent.protocol.content.codec import BaseItem, Batch, End, OpenItem, Output, Part
 from hostedagent.protocol.content.function_call import (
     Arguments,
     OpenCall,
@@ -24,7 +24,7 @@ from hostedagent.protocol.content.function_call import (
     open_result,
     write_output,
 )
-from hostedagent.protocol.content.own_calls import ERROR_TYPE, LOCAL_SERVER, as_function_items
+from hostedagent.protocol.content.own_calls import ERROR_TYPE, LOCAL_SERVER
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
 from hostedagent.protocol.values import fields_of
@@ -48,15 +48,9 @@ class OpenOwnCall(BaseItem):
         self._name = part.content.name or ""
         self._arguments = Arguments()
         self._has_all_arguments = False
-        self._batch: str = next(
-            (row.batch for row in output.own_calls if row.first.author == part.author), self._call_id
-        )
+        self._batch = output.join_batch(part.author)
+        self._place = self._batch.size - 1
         output.own_calls.append(self)
-
-    @property
-    def batch(self) -> str:
-        """The first of the calls that were open when this one began: the model made them together."""
-        return self._batch
 
     @property
     def _is_known(self) -> bool:
@@ -106,8 +100,8 @@ class OpenOwnCall(BaseItem):
     def _begin(self) -> Iterator[Event]:
         if self.item is not None:
             return
-        self.item = self.output.item("mcp", self.first)
-        self.item.remember(own=True, call_id=self._call_id, batch=self._batch)
+        self.item = self.output.item("mcp", self.first, self._batch)
+        self.item.remember(own=True, call_id=self._call_id)
         yield self.item.added(self._wire("", "in_progress"))
         yield self._event("response.mcp_call.in_progress")
         if self._arguments:
@@ -123,10 +117,12 @@ class OpenOwnCall(BaseItem):
     def answer(self, result: Content) -> Iterator[Emission]:
         """End the call with its result."""
         self._forget()
+        self.output.end_batch(self.first.author, self._batch)
         self.output.answered = result
         if self.output.own_tools == "hidden":
             self._arguments.rest()
-            self.output.response.hide(as_function_items(self._item(result), self._call_id))
+            item_id, memory = self.output.new_id("mcp", self._batch), {"call_id": self._call_id, "place": self._place}
+            self.output.response.hide(item_id, self.first.author, self._item(result), own=True, **memory)
             return
         yield from self._begin()
         yield from self._end_arguments()
@@ -169,7 +165,7 @@ class OpenOwnCall(BaseItem):
         self._arguments.rest()
         call = Content.from_function_call(self._call_id, self._name, arguments=self._arguments.text)
         part = self.first._replace(content=call, replaces=False)
-        item = _callers_call(part, self.output)
+        item = _callers_call(part, self.output, self._batch)
         yield from item.append(part)
         yield from item.close(end)
 
@@ -229,7 +225,7 @@ def open_call(part: Part, output: Output) -> OpenItem:
     if output.own_tools == "function_call" or call_kind(content) != "function_call":
         return OpenCall(part, output)
     if content.user_input_request or (content.name or "") in output.tools.caller:
-        return _callers_call(part, output)
+        return _callers_call(part, output, output.join_batch(part.author))
     return OpenOwnCall(part, output)
 
 
@@ -253,9 +249,9 @@ def _open_call_of(content: Content, part: Part, output: Output) -> OpenOwnCall |
     )
 
 
-def _callers_call(part: Part, output: Output) -> OpenCall:
+def _callers_call(part: Part, output: Output, batch: Batch) -> OpenCall:
     output.caller_calls.add(part.content.call_id or "")
-    return OpenCall(part, output, may_wait=False)
+    return OpenCall(part, output, may_wait=False, batch=batch)
 
 
 def _approval_id(content: Content) -> Json:

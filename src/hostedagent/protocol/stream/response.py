@@ -11,7 +11,7 @@ Events have no sequence numbers: the driver that sends them numbers them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from hostedagent.errors import error_object
 from hostedagent.outcomes import Failed
@@ -54,6 +54,12 @@ class ResponseBuilder:
         """The id of the response."""
         return self.response["id"]
 
+    def hide(self, item_id: str, author: str | None, item: MutableItem, **memory: Json) -> None:
+        """Keep an item that clients never see with the next item that is done."""
+        hidden = OutputItem(self, item_id, -1, author)
+        hidden.remember(**memory)
+        self._hidden.append(hidden.complete(item))
+
     def open_item(self, item_id: str, author: str | None) -> OutputItem:
         """Reserve the next place in the output. The item's `added` event must be sent before another item opens."""
         index, self._next_index = self._next_index, self._next_index + 1
@@ -63,10 +69,6 @@ class ResponseBuilder:
     def has_hidden(self) -> bool:
         """Whether there are hidden items that no item keeps yet."""
         return bool(self._hidden)
-
-    def hide(self, items: Iterable[Item]) -> None:
-        """Keep items that clients never see with the next item that is done."""
-        self._hidden += items
 
     def take_hidden(self) -> list[Item]:
         """The hidden items that no item keeps yet; called by the item that keeps them."""
@@ -147,7 +149,7 @@ class OutputItem:
 
     def added(self, item: MutableItem) -> Event:
         """The `response.output_item.added` event; `item` without its id."""
-        return {"type": "response.output_item.added", "output_index": self.index, "item": self._complete(item)}
+        return {"type": "response.output_item.added", "output_index": self.index, "item": self.complete(item)}
 
     def event(self, kind: str, **fields: Json) -> Event:
         """An event inside the item."""
@@ -157,11 +159,12 @@ class OutputItem:
         """The `response.output_item.done` event, which also puts the item into the response; `item` without its id."""
         if hidden := self._builder.take_hidden():
             self._memory = {**self._memory, "hidden": hidden}
-        whole = self._complete(item)
+        whole = self.complete(item)
         self._builder.put(self.index, whole)
         return {"type": "response.output_item.done", "output_index": self.index, "item": whole}
 
-    def _complete(self, item: MutableItem) -> MutableItem:
+    def complete(self, item: MutableItem) -> MutableItem:
+        """The item with its id, its author and what is remembered of it."""
         response = self._builder.response
         item = wire_value(item)
         item["id"] = self.id

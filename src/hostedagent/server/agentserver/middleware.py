@@ -46,6 +46,7 @@ from hostedagent.platform import (
     RESPONSE_ID_HEADER,
     USER_ID_HEADER,
 )
+from hostedagent.protocol.content.own_calls import is_own_call
 from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.server.admission import (
@@ -206,7 +207,9 @@ class AdmissionMiddleware:
     async def _for_sdk(self, body: RequestBody, context: TurnContext) -> bytes:
         request = context.request
         is_resumed = request.background and self._options.resilient_background  # From what the SDK has kept of it.
-        if len(request.input) <= FEW or is_resumed:
+        # The SDK gives every item another id; those of own calls say which calls were made together.
+        is_kept = len(request.input) > FEW or any(is_own_call(item) for item in request.input)
+        if is_resumed or not is_kept:
             return await off_loop(len(request.input), for_sdk, body, request)
         sent, context.large_input = await off_loop(len(request.input), without_input, body, request)
         return sent

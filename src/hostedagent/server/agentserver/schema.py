@@ -40,7 +40,7 @@ def for_sdk(body: RequestBody, request: TurnRequest) -> bytes:
 
 
 def without_input(body: RequestBody, request: TurnRequest) -> tuple[bytes, Sequence[Item]]:
-    """The body to hand to the SDK in place of one with many input items, and the items to store.
+    """The body to hand to the SDK in place of one whose input items the host stores itself, and these items.
 
     The SDK checks, copies and names each item on the event loop.
     """
