@@ -23,6 +23,10 @@ def said(text: str, **more: Any) -> Item:
     return {"type": "message", "role": "assistant", "id": "msg_1", "content": content, **more}
 
 
+def thought(**more: Any) -> Item:
+    return {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], **more}
+
+
 def call(call_id: str, **more: Any) -> Item:
     return {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": "f", "arguments": "{}", **more}
 
@@ -174,3 +178,28 @@ def test_every_message_has_an_id_of_its_own() -> None:
 
     assert all(message.message_id for message in messages)
     assert len({message.message_id for message in messages}) == 3
+
+
+AUTHOR: Item = {"agent_reference": {"type": "agent_reference", "name": "writer"}}
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ([thought(**AUTHOR), said("a")], [["text_reasoning", "text"]]),
+        ([thought(), said("a", **AUTHOR)], [["text_reasoning", "text"]]),
+        ([thought(**AUTHOR), call("1"), output("1")], [["text_reasoning", "function_call"], ["function_result"]]),
+        ([said("a"), call("1", **AUTHOR), output("1")], [["text", "function_call"], ["function_result"]]),
+    ],
+)
+def test_an_item_that_a_client_sends_back_without_its_author_follows_what_its_author_said(
+    items: list[Item], expected: list[list[str]]
+) -> None:
+    messages = to_messages([], [user("Hi"), *items, user("And?")], trusts_roles=False)
+    assert [[content.type for content in message.contents] for message in messages[1:-1]] == expected
+
+
+def test_two_authors_are_two_messages() -> None:
+    other: Item = {"agent_reference": {"type": "agent_reference", "name": "critic"}}
+    messages = to_messages([], [user("Hi"), said("a", **AUTHOR), said("b", **other)], trusts_roles=False)
+    assert [message.author_name for message in messages[1:]] == ["writer", "critic"]

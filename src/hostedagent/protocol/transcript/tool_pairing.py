@@ -200,7 +200,9 @@ class Fold:
     def _continues(self, first: Entry, entry: Entry) -> bool:
         if self.is_split and entry.is_new != first.is_new:
             return False
-        return entry.role == first.role == "assistant" and entry.author == first.author
+        # Clients send messages back without their author, and reasoning with it.
+        is_same_author = entry.author == first.author or entry.author is None or first.author is None
+        return entry.role == first.role == "assistant" and is_same_author
 
     def _is_placed(self, content: Content) -> bool:
         return content.type == "function_result" and content.call_id in self.results
