@@ -1,4 +1,4 @@
-"""Whichever call of a turn fails on a local store: the caller gets 503 or a failed response, and nothing stays.
+"""Whichever call of a turn fails on a store of ours: the caller gets 503 or a failed response, and nothing stays.
 
 The calls are those that a good turn makes: each is failed once, and the turn is sent again when the store works.
 """
@@ -7,23 +7,25 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from agent_framework import Agent, Content, tool
 
 from hostedagent import AgentHost
+from hostedagent.host import Driver
 from hostedagent.stores.base import StoreUnavailable
-from hostedagent.stores.factory import Stores, memory_stores, sqlite_stores
+from hostedagent.stores.factory import Stores
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
+from tests.stores import StoreKind, opened
 
 SECRET: Final = "secret-1"
 PATIENCE: Final = 60
 MOST_CALLS: Final = 60
 """More than any turn makes: a turn whose calls never end is a mistake."""
 
-STORES: Final[dict[str, Callable[[Path], Stores]]] = {"memory": lambda _: memory_stores(), "sqlite": sqlite_stores}
+STORES: Final[tuple[StoreKind, ...]] = ("memory", "sqlite", "postgres")
+DRIVERS: Final[tuple[Driver, ...]] = ("agentserver", "starlette")
 DELIVERIES: Final[dict[str, dict[str, Any]]] = {
     "plain": {},
     "streamed": {"stream": True},
@@ -42,6 +44,16 @@ class Failing:
     def arm(self, at: int | None) -> None:
         self.at = at
         self.calls.clear()
+
+    def watch(self, stores: Stores) -> Stores:
+        """The stores, with everything that is awaited counted."""
+        return replace(
+            stores,
+            state=self.wrap(stores.state),
+            responses=self.wrap(stores.responses),
+            events=None if stores.events is None else self.wrap(stores.events),
+            signals=self.wrap(stores.signals),
+        )
 
     def wrap(self, store: Any) -> Any:
         """The store, counted."""
@@ -124,26 +136,33 @@ class World:
             response = reply.json()
             while response["status"] in ("queued", "in_progress"):
                 seen = await self.client.get(f"/responses/{response['id']}")
-                if seen.status == 200:
-                    response = seen.json()
-                else:
-                    assert seen.status in (404, 503), seen.text
+                assert seen.status in (200, 404, 503), seen.text
+                if seen.status == 404:
                     return 200, {"status": "failed"}, text
+                if seen.status == 200:  # Else it is the reading that has failed.
+                    response = seen.json()
             return 200, response, text
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("driver", DRIVERS)
 async def test_each_call_of_a_turn_may_fail(
-    store: str, turn: str, delivery: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    driver: Driver, store: StoreKind, turn: str, delivery: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Failing()
-    kept = STORES[store](tmp_path / "data")
-    watched = replace(kept, state=failing.wrap(kept.state), responses=failing.wrap(kept.responses))
     agent = Agent(OfflineChatClient(script=[_agent] * 1000), tools=[book])
 
-    async with serve(AgentHost(agent, stores=watched).app) as client:
+    async with opened(store) as (kept, _):
+        host = AgentHost(agent, stores=failing.watch(kept), driver=driver)
+        assert await failed_calls(host, failing, turn, delivery) > 1
+    assert not [row for row in caplog.records if row.name.startswith("hostedagent") and SECRET in row.getMessage()]
+
+
+async def failed_calls(host: AgentHost, failing: Failing, turn: str, delivery: str) -> int:
+    """Fail each call of a turn, one in each turn; returns how many were failed."""
+    async with serve(host.app) as client:
         world, at, failed = World(client, failing), 0, 0
         while True:
             at += 1
@@ -158,11 +177,9 @@ async def test_each_call_of_a_turn_may_fail(
             assert status in (200, 503), where
             assert SECRET not in text
             if not was_reached:
-                break
+                return failed
             failed += 1
             if (status, response.get("status")) != (200, "completed"):
                 again = await world.turn(body, {})
                 # An approval that was answered is not carried out twice.
                 assert again[0] == 200 or turn == "answering", f"{where}; then {again[2][-400:]}"
-        assert failed > 1
-    assert not [row for row in caplog.records if row.name.startswith("hostedagent") and SECRET in row.getMessage()]
