@@ -6,18 +6,22 @@ it; `python -m benchmarks.soak` prints a long one as a table.
 
 import asyncio
 import json
+import os
 import random
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+
+from tests.soak.backends import Backend, Subject, backend
 
 PROJECT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 60.0
@@ -63,6 +67,7 @@ class Outcome:
     before: dict[str, int] = field(default_factory=dict[str, int])
     middle: dict[str, int] = field(default_factory=dict[str, int])
     after: dict[str, int] = field(default_factory=dict[str, int])
+    files: list[str] = field(default_factory=list[str])
     stray: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
     parallel: Counter[int] = field(default_factory=Counter[int])
@@ -72,7 +77,7 @@ class Outcome:
     def is_clean(self, turns: int) -> bool:
         """Whether the server is what it was before, and answered every client as it should."""
         return (
-            not (self.errors or self.stray)
+            not (self.errors or self.stray or self.files)
             and all(status < 500 for status in self.statuses)
             and self.left("tasks") <= 0
             and self.left("descriptors") <= 0
@@ -212,99 +217,142 @@ ACTIONS: Final[Mapping[str, Callable[[Client], Awaitable[None]]]] = {
 }
 
 
-async def _load(url: str, seed: int, actions: int | None, seconds: float | None, outcome: Outcome) -> None:
-    """So many actions, or as many as fit."""
-    began, started = time.monotonic(), 0
-
-    def goes_on() -> bool:
-        nonlocal started
-        started += 1
-        return started <= actions if actions is not None else time.monotonic() - began < (seconds or 0)
-
-    address = httpx.URL(url)
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
-
-        async def client(number: int) -> None:
-            it = Client(http, random.Random(f"{seed}/{number}"), outcome, (address.host, address.port or 0))
-            while goes_on():
-                await it.act()
-
-        await asyncio.gather(*(client(number) for number in range(CLIENTS)))
-    outcome.seconds += time.monotonic() - began
+@asynccontextmanager
+async def _client(url: str, backend: Backend) -> AsyncGenerator[httpx.AsyncClient]:
+    hooks = {"request": [backend.identify]}
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, event_hooks=hooks) as http:
+        yield http
 
 
-async def _state(url: str) -> dict[str, int]:
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
-        return (await http.get("/soak")).json()
+@dataclass(slots=True)
+class Soak:
+    """One server, and the load that it gets.
 
+    Args:
+        url: Where it listens.
+        backend: What it stores in.
+        seed: Of chance.
+        turns: How many it runs at the same time.
+        actions: How many to do; `None` for as many as fit.
+        seconds: How long, where no number of actions is given.
+    """
 
-async def _quiet(url: str, before: Mapping[str, int]) -> dict[str, int]:
-    """The state once nothing is left, or what is left after a while."""
-    end = time.monotonic() + QUIET_SECONDS
-    state = await _state(url)
-    while time.monotonic() < end and any(state[what] > before[what] for what in ("tasks", "descriptors")):
-        await asyncio.sleep(0.2)
-        state = await _state(url)
-    return state
+    url: str
+    backend: Backend
+    seed: int
+    turns: int
+    actions: int | None
+    seconds: float
 
+    async def run(self, outcome: Outcome) -> None:
+        """Warm up, load twice, and look each time at what is left."""
+        await self._load(CLIENTS * 4, 0.0, Outcome(), "warm")  # What is loaded and cached once is there before.
+        outcome.before = await self._quiet({"tasks": 0, "descriptors": 0} | await self._state())
+        half = None if self.actions is None else self.actions // 2
+        await self._load(half, self.seconds / 2, outcome, "first")
+        outcome.middle = await self._quiet(outcome.before)
+        await self._load(half, self.seconds / 2, outcome, "second")
+        outcome.after = await self._quiet(outcome.before)
+        outcome.parallel = await self._fill()
 
-async def _fill(url: str, turns: int) -> Counter[int]:
-    """As many turns at once as the host has permits for: one that was not given back would show."""
-    body = {"input": "hi", "metadata": {"does": "talks"}}
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
-        replies = await asyncio.gather(*(http.post("/responses", json=body) for _ in range(turns)))
-    return Counter(reply.status_code for reply in replies)
+    async def _load(self, actions: int | None, seconds: float, outcome: Outcome, name: str) -> None:
+        """So many actions, or as many as fit."""
+        began, started = time.monotonic(), 0
 
+        def goes_on() -> bool:
+            nonlocal started
+            started += 1
+            return started <= actions if actions is not None else time.monotonic() - began < seconds
 
-async def _soak(url: str, seed: int, actions: int | None, seconds: float | None, turns: int, outcome: Outcome) -> None:
-    await _load(url, seed, CLIENTS * 4, None, Outcome())  # What is loaded and cached once is there before.
-    outcome.before = await _quiet(url, {"tasks": 0, "descriptors": 0} | await _state(url))
-    half = (actions // 2 if actions is not None else None, seconds / 2 if seconds is not None else None)
-    await _load(url, seed + 1, *half, outcome)
-    outcome.middle = await _quiet(url, outcome.before)
-    await _load(url, seed + 2, *half, outcome)
-    outcome.after = await _quiet(url, outcome.before)
-    outcome.parallel = await _fill(url, turns)
+        address = httpx.URL(self.url)
+        async with _client(self.url, self.backend) as http:
+
+            async def client(number: int) -> None:
+                chance = random.Random(f"{self.seed}/{name}/{number}")
+                it = Client(http, chance, outcome, (address.host, address.port or 0))
+                while goes_on():
+                    await it.act()
+
+            await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+        outcome.seconds += time.monotonic() - began
+
+    async def _state(self) -> dict[str, int]:
+        async with _client(self.url, self.backend) as http:
+            return (await http.get("/soak")).json()
+
+    async def _quiet(self, before: Mapping[str, int]) -> dict[str, int]:
+        """The state once nothing is left, or what is left after a while."""
+        end = time.monotonic() + QUIET_SECONDS
+        state = await self._state()
+        while time.monotonic() < end and any(state[what] > before[what] for what in ("tasks", "descriptors")):
+            await asyncio.sleep(0.2)
+            state = await self._state()
+        return state
+
+    async def _fill(self) -> Counter[int]:
+        """As many turns at once as the host has permits for: one that was not given back would show."""
+        body = {"input": "hi", "metadata": {"does": "talks"}}
+        async with _client(self.url, self.backend) as http:
+            replies = await asyncio.gather(*(http.post("/responses", json=body) for _ in range(self.turns)))
+        return Counter(reply.status_code for reply in replies)
 
 
 def run(
-    store: str, folder: Path, *, seed: int, turns: int, actions: int | None = None, seconds: float | None = None
+    subject: Subject, folder: Path, *, seed: int, turns: int, actions: int | None = None, seconds: float = 0.0
 ) -> Outcome:
     """Load a server of its own; returns what it came to."""
-    outcome, log = Outcome(), folder / "log"
-    with log.open("w") as errors:
-        command = [sys.executable, "-m", "tests.soak.process", store, str(folder / "data")]
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=errors, text=True)
-    try:
-        assert process.stdout is not None
-        asyncio.run(_soak(process.stdout.readline().strip(), seed, actions, seconds, turns, outcome))
-        process.terminate()
-        outcome.code = process.wait(PATIENCE)
-    finally:
-        process.kill()
-        process.wait()
-    lines = log.read_text().splitlines()
-    outcome.stray = [line for line in lines if " INFO " not in line and not EXPECTED.search(line)]
+    outcome = Outcome()
+    asyncio.run(_run(subject, folder, outcome, seed=seed, turns=turns, actions=actions, seconds=seconds))
     return outcome
 
 
-def table(outcomes: Mapping[str, Outcome]) -> str:
+async def _run(subject: Subject, folder: Path, outcome: Outcome, **load: Any) -> None:
+    log, temporary = folder / "log", folder / "tmp"
+    temporary.mkdir()
+    async with backend(subject.store, folder) as store:
+        environment = {**os.environ, **store.environment, "TMPDIR": str(temporary)}
+        command = ["-m", "tests.soak.process", subject.driver, *store.arguments]
+        with log.open("w") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=errors
+            )
+        try:
+            assert process.stdout is not None
+            url = (await process.stdout.readline()).decode().strip()
+            await Soak(url, store, **load).run(outcome)
+            process.terminate()
+            async with asyncio.timeout(PATIENCE):
+                outcome.code = await process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    outcome.files = [str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()]
+    lines = log.read_text().splitlines()
+    outcome.stray = [line for line in lines if " INFO " not in line and not EXPECTED.search(line)]
+
+
+def table(outcomes: Mapping[Subject, Outcome]) -> str:
     """The outcomes as a table of Markdown."""
-    rows = ["| Store | Actions | 5xx | Errors | Tasks left | Descriptors left | Memory, half to end | Stray lines |"]
-    rows.append("|---|---|---|---|---|---|---|---|")
-    for store, it in outcomes.items():
+    heads = ("Store", "Driver", "Minutes", "Actions", "5xx", "Errors", "Turns, tasks and descriptors left")
+    heads += ("Memory, half to end", "Stray lines", "Files left")
+    rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for subject, it in outcomes.items():
         worst = sum(count for status, count in it.statuses.items() if status >= 500)
-        memory = f"{it.middle['resident'] / 2**20:.0f} to {it.after['resident'] / 2**20:.0f} MiB"
+        permits = it.parallel.total() - it.parallel[200]
         cells = [
-            it.done.total(),
+            subject.store,
+            subject.driver,
+            f"{it.seconds / 60:.0f}",
+            f"{it.done.total():,}",
             worst,
             len(it.errors),
-            it.left("tasks"),
-            it.left("descriptors"),
-            memory,
+            f"{permits}, {it.left('tasks')}, {it.left('descriptors')}",
+            f"{it.middle['resident'] / 2**20:.0f} to {it.after['resident'] / 2**20:.0f} MiB",
             len(it.stray),
+            len(it.files),
         ]
-        rows.append(f"| {store} | " + " | ".join(map(str, cells)) + " |")
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(rows)
 
 

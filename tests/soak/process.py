@@ -1,20 +1,24 @@
-"""The server of a soak: `python -m tests.soak.process STORE PATH` prints its address; `GET /soak` shows its state."""
+"""The server of a soak: `python -m tests.soak.process DRIVER STORE [PATH | DSN SCHEMA]` prints its address.
+
+`GET /soak` shows its state.
+"""
 
 import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, cast
 
 from agent_framework import Agent, Content, tool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from hostedagent import AgentHost, HostOptions, TurnRequest
 from hostedagent.cli.port import free_port
-from hostedagent.stores.factory import Stores, memory_stores, sqlite_stores
+from hostedagent.host import Driver
+from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, postgres_stores, sqlite_stores
 from hostedagent.testing import OfflineChatClient, ScriptedAgent
 
 ADDRESS = "127.0.0.1"
@@ -33,8 +37,17 @@ def look_up(city: str) -> str:
     return f"sunny in {city}"
 
 
-STORES: Final[dict[str, Callable[[str], Stores]]] = {"memory": lambda _: memory_stores(), "sqlite": sqlite_stores}
-"""The stores that a soak can run on, each at a path of its own."""
+def stores(kind: str, *where: str) -> Stores:
+    """The stores of a kind."""
+    match kind:
+        case "sqlite":
+            return sqlite_stores(where[0])
+        case "postgres":
+            return postgres_stores(where[0], schema=where[1])
+        case "foundry":
+            return foundry_stores()
+        case _:
+            return memory_stores()
 
 
 def call(name: str) -> Content:
@@ -79,10 +92,10 @@ async def show(_: Request) -> JSONResponse:
     return JSONResponse(state())
 
 
-def main(kind: str, path: str) -> None:
+def main(driver: str, kind: str, *where: str) -> None:
     options = HostOptions(max_turns=MAX_TURNS, max_waiting=100, shutdown_grace=0, keep_alive=1)
-    host = AgentHost(factory, options=options, stores=STORES[kind](path))
-    host.app.add_route("/soak", show)
+    host = AgentHost(factory, options=options, stores=stores(kind, *where), driver=cast("Driver", driver))
+    host.app.router.routes.append(Route("/soak", show))
     port = free_port(ADDRESS, 0)
     host.run(host=ADDRESS, port=port, on_listening=lambda: print(f"http://{ADDRESS}:{port}", flush=True))
 

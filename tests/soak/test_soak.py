@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.soak.backends import SUBJECTS, Subject
 from tests.soak.load import Outcome, run
-from tests.soak.process import MAX_TURNS, STORES
+from tests.soak.process import MAX_TURNS
 
 SHORT = 240
 LONG_SECONDS = 900.0
@@ -20,19 +21,20 @@ def judge(outcome: Outcome) -> None:
     assert outcome.left("descriptors") <= 0
     assert outcome.parallel == {200: MAX_TURNS}
     assert outcome.stray == []
+    assert outcome.files == []
     assert outcome.code == 0
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_a_short_load_leaves_nothing(store: str, tmp_path: Path) -> None:
-    judge(run(store, tmp_path, seed=7, turns=MAX_TURNS, actions=SHORT))
+@pytest.mark.parametrize("subject", SUBJECTS, ids=str)
+def test_a_short_load_leaves_nothing(subject: Subject, tmp_path: Path) -> None:
+    judge(run(subject, tmp_path, seed=7, turns=MAX_TURNS, actions=SHORT))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", STORES)
-def test_a_long_load_leaves_nothing(store: str, tmp_path: Path) -> None:
-    outcome = run(store, tmp_path, seed=8, turns=MAX_TURNS, seconds=LONG_SECONDS)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=str)
+def test_a_long_load_leaves_nothing(subject: Subject, tmp_path: Path) -> None:
+    outcome = run(subject, tmp_path, seed=8, turns=MAX_TURNS, seconds=LONG_SECONDS)
 
     judge(outcome)
-    if store != "memory":  # Which keeps what it is given.
+    if subject.store != "memory":  # Which keeps what it is given.
         assert outcome.after["resident"] < GROWTH * outcome.middle["resident"]
