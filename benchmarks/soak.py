@@ -9,6 +9,7 @@ import argparse
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.postgres.server import postgres_dsn
@@ -41,7 +42,7 @@ def main() -> int:
     if any(subject.store == "postgres" for subject in subjects):
         postgres_dsn()  # Started once, before several ask for it.
     with ThreadPoolExecutor(given.at_once) as pool:
-        seen = list(pool.map(lambda subject: soak(subject, given.seed, given.seconds), subjects))
+        seen = list(pool.map(partial(soak, seed=given.seed, seconds=given.seconds), subjects))
     outcomes = dict(zip(subjects, seen, strict=True))
     print(table(outcomes))
     if given.json is not None:

@@ -26,6 +26,7 @@ from hostedagent.server.fallback import add_fallbacks, landing
 from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.models import ModelRoutes, model_id
 from hostedagent.server.openapi import openapi_route
+from hostedagent.server.readiness import Readiness, ReadinessMiddleware
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.factory import Stores
@@ -178,6 +179,7 @@ class AgentHost:
         _open_first(self._app, wired.aopen)
         self._allowed_hosts = AllowedHosts(options.allowed_hosts, origins=options.cors)
         self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
+        self._app.add_middleware(ReadinessMiddleware, readiness=Readiness(wired.stores.check))
         self._app.add_middleware(ExitMiddleware)
 
     @property

@@ -1,11 +1,13 @@
 """What the host logs: a caller's mistake is a line, not a stack."""
 
 import logging
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 from hostedagent.observability import logging as telemetry
+from hostedagent.server.limits import RATE_LIMITED, RateLimit, rate_limited_logs
 from hostedagent.testing import ScriptedAgent
 from tests.host.world import hosting
 
@@ -38,3 +40,59 @@ def test_what_a_caller_sent_begins_no_line_of_its_own() -> None:
     line = telemetry.Lines("%(levelname)s %(message)s").format(record)
 
     assert line == "INFO Inbound POST /responses/\\x0aFAKE\\x0d\\x1b[31m\\x85\\x2028 end"
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "is_logged"),
+    [
+        ("azure.ai.agentserver", ("Foundry storage %s %s -> %d", "GET", "/responses/x", 404), False),
+        ("azure.ai.agentserver.core", ("Foundry storage %s %s -> %d", "PUT", "/items/x", 412), False),
+        ("azure.ai.agentserver.core", ("Foundry storage %s %s -> %d", "POST", "/items", 409), False),
+        ("azure.ai.agentserver.core", ("Foundry storage %s %s -> %d", "GET", "/items/x", 500), True),
+        ("azure.ai.agentserver", ("Inbound %s %s completed with status %d", "GET", "/x", 404), True),
+    ],
+)
+def test_answers_of_the_storage_that_are_no_mistake_are_not_logged(
+    name: str, message: tuple[Any, ...], is_logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.configure_logging()
+
+    logging.getLogger(name).warning(*message)
+
+    assert bool(caplog.records) is is_logged
+
+
+def test_lines_that_strangers_cause_are_limited_while_a_server_runs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def lines(level: int) -> list[int]:
+        caplog.clear()
+        for name in RATE_LIMITED:
+            for number in range(20):
+                logging.getLogger(name).log(level, "A request %s was refused", number)
+        return [sum(row.name == name for row in caplog.records) for name in RATE_LIMITED]
+
+    with rate_limited_logs():
+        assert lines(logging.WARNING) == [5] * len(RATE_LIMITED)
+    assert lines(logging.WARNING) == [20] * len(RATE_LIMITED)
+
+
+def test_the_loggers_that_are_limited_exist() -> None:
+    own = [name for name in RATE_LIMITED if name.startswith("hostedagent.")]
+
+    assert all(isinstance(import_module(name).logger, logging.Logger) for name in own)
+
+
+def test_lines_that_are_no_warning_are_not_counted() -> None:
+    limit = RateLimit()
+
+    assert all(limit.filter(logging.LogRecord("x", logging.INFO, "", 0, "a", (), None)) for _ in range(20))
+
+
+def test_lines_that_differ_do_not_fill_the_memory() -> None:
+    limit = RateLimit()
+
+    for number in range(10_000):
+        limit.filter(logging.LogRecord("x", logging.WARNING, "", 0, f"a {number}", (), None))
+
+    assert len(vars(limit)["_seen"]) <= 256

@@ -49,6 +49,9 @@ _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 
 _MAX_KINDS: Final = 8
 _MAX_NAME: Final = 80
 
+_EXPECTED: Final = frozenset((404, 409, 412))
+"""Statuses of the storage that say what is stored, and are handled where the call was made."""
+
 _OWN: Final = __name__.partition(".")[0]
 
 _NOISY: Final = {
@@ -147,7 +150,8 @@ def configure_logging(level: str | None = None) -> None:
         root.addHandler(handler)
         root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
     logging.getLogger("azure.ai.agentserver").addFilter(_quieten)
-    logging.getLogger("azure.ai.agentserver.core").addFilter(_drop_absent)
+    for name in ("azure.ai.agentserver", "azure.ai.agentserver.core"):  # The stores of responses and of state.
+        logging.getLogger(name).addFilter(_drop_expected)
     for name, least in _NOISY.items():
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
@@ -202,10 +206,13 @@ def _quieten(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Responses resilience: DISABLED")
 
 
-def _drop_absent(record: logging.LogRecord) -> bool:
-    """Drop the SDK's warning that storage has no such value: most turns leave none, and reading that is no mistake."""
+def _drop_expected(record: logging.LogRecord) -> bool:
+    """Drop the SDK's warnings about answers of the storage that are no mistake: absent, exists already, has changed.
+
+    Most turns look for what is not there, any caller can ask for it, and two turns may want the same conversation.
+    """
     arguments = record.args if isinstance(record.args, tuple) else ()
-    return not (str(record.msg).startswith("Foundry storage") and arguments[:1] == ("GET",) and 404 in arguments)
+    return not (str(record.msg).startswith("Foundry storage") and _EXPECTED.intersection(arguments))
 
 
 FAILURE_OBSERVERS: Final[list[Callable[[str, BaseException], None]]] = []

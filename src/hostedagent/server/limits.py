@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+
+from hostedagent.stores.recent import Recent
 
 OWN_DESCRIPTORS: Final = 384
 """What the process needs for itself: files, the store, the model's service, connections that it is about to refuse."""
@@ -57,15 +61,59 @@ def raise_descriptors() -> int:
     return wanted
 
 
+def descriptor_limit() -> int | None:
+    """How many files the process may have open; `None` where that is not limited."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+RATE_LIMITED: Final = (
+    "asyncio",
+    "azure.ai.agentserver",
+    "hostedagent.agents.sendable",
+    "hostedagent.protocol.transcript.reading",
+    "hostedagent.server.agentserver.middleware",
+    "hostedagent.server.exchange",
+    "hostedagent.server.httptools",
+    "hostedagent.stores.foundry.client",
+    "hostedagent.stores.foundry.responses",
+    "hostedagent.stores.sqlite",
+    "uvicorn.error",
+)
+"""The loggers of what each refused request, odd item and failed call of a store logs."""
+
+_LINES: Final = 256
+"""How many different lines are counted at the same time."""
+
+
+@contextmanager
+def rate_limited_logs() -> Generator[None]:
+    """Limit how often the lines are repeated that strangers can cause, or a storage that is away."""
+    limits = [(logging.getLogger(name), RateLimit()) for name in RATE_LIMITED]
+    for logger, limit in limits:
+        logger.addFilter(limit)
+    try:
+        yield
+    finally:
+        for logger, limit in limits:
+            logger.removeFilter(limit)
+
+
 class RateLimit(logging.Filter):
-    """Lets a log line through a few times a minute, then counts it: what outsiders cause must not fill a disk."""
+    """Lets a warning or an error through a few times a minute, then counts it: it must not fill a disk."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: dict[str, _Seen] = {}
+        self._seen: Recent[str, _Seen] = Recent(_LINES)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is logged; the first after a pause says how many were not."""
+        if record.levelno < logging.WARNING:
+            return True
         now, line = time.monotonic(), str(record.msg)
         seen = self._seen.get(line)
         if seen is None or now - seen.since >= REPEAT_SECONDS:

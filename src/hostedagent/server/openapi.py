@@ -92,7 +92,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("GET", "/models"): Operation(summary="List the one model", answer="List"),
     ("GET", "/models/{model}"): Operation(summary="Describe the one model"),
-    ("GET", "/readiness"): Operation(summary="Answer once the server accepts requests"),
+    ("GET", "/readiness"): Operation(summary="Say whether the server can serve"),
     ("GET", "/openapi.json"): Operation(summary="This document"),
     ("GET", "/"): Operation(summary="A text that names the routes", answer=None),
 }

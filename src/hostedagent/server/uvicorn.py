@@ -21,7 +21,7 @@ import uvicorn
 
 from hostedagent.agents.exits import EXITS
 from hostedagent.observability.logging import log_failure
-from hostedagent.server.limits import ConnectionLimits, RateLimit
+from hostedagent.server.limits import ConnectionLimits, rate_limited_logs
 
 if TYPE_CHECKING:
     from hostedagent.server.serve import ServedApp
@@ -82,12 +82,11 @@ def serve_with_uvicorn(
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    for name in ("uvicorn.error", "asyncio", "hostedagent.server.httptools"):
-        logging.getLogger(name).addFilter(RateLimit())
     over = threading.Event()
     server = _Ending(config, grace, on_listening, on_signal, over)
     try:
-        _run(server, listener)
+        with rate_limited_logs():
+            _run(server, listener)
     finally:
         over.set()
     if not server.started:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from hostedagent.errors import ConfigurationError
+from hostedagent.identity import Caller
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
-from hostedagent.stores.base import DEFAULT_TTL, EventLog, ResponseRepository, Signals, Store
+from hostedagent.stores.base import DEFAULT_TTL, EventLog, Key, ResponseRepository, Signals, Store, Write
 from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.leases import Terms
 from hostedagent.stores.local import LocalSignals
@@ -24,8 +26,16 @@ if TYPE_CHECKING:
     from hostedagent.stores.postgres.database import Database
 
 
+_PROBE: Final = Write(Key("probe", "readiness"), b"", ttl=60.0)
+"""What is written to see whether a store can be written."""
+
+
 async def _nothing() -> None:
     return None
+
+
+async def _write_probe(store: Store) -> None:
+    await store.write(Caller(), [_PROBE])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +53,7 @@ class Stores:
         is_durable: Whether what is stored outlives the process.
         aopen: Called once, when the host starts. Stores open by themselves; this finds mistakes before a request does.
         aclose: Called once, when the host stops.
+        check: Raises where nothing can be written now; `/readiness` calls it every few seconds while it is asked.
     """
 
     state: Store
@@ -54,6 +65,7 @@ class Stores:
     is_durable: bool = True
     aopen: Callable[[], Awaitable[None]] = _nothing
     aclose: Callable[[], Awaitable[None]] = _nothing
+    check: Callable[[], Awaitable[None]] = _nothing
 
     @classmethod
     def over(
@@ -67,6 +79,7 @@ class Stores:
         is_durable: bool = True,
         aopen: Callable[[], Awaitable[None]] = _nothing,
         aclose: Callable[[], Awaitable[None]] = _nothing,
+        check: Callable[[], Awaitable[None]] = _nothing,
     ) -> Stores:
         """Everything on one store.
 
@@ -79,6 +92,7 @@ class Stores:
             is_durable: Whether what is stored outlives the process.
             aopen: Called once, when the host starts.
             aclose: Called once, when the host stops.
+            check: Raises where nothing can be written now.
         """
         chosen = signals or LocalSignals(is_exclusive=False)
         return cls(
@@ -91,6 +105,7 @@ class Stores:
             is_durable=is_durable,
             aopen=aopen,
             aclose=aclose,
+            check=check,
         )
 
 
@@ -122,7 +137,8 @@ def sqlite_stores(path: str | os.PathLike[str], *, retention: float = DEFAULT_TT
     from hostedagent.stores.sqlite import SqliteStore
 
     store = SqliteStore(path, retention=retention)
-    return Stores.over(store, signals=LocalSignals(is_exclusive=True), aclose=store.aclose)
+    check = partial(_write_probe, store)
+    return Stores.over(store, signals=LocalSignals(is_exclusive=True), aclose=store.aclose, check=check)
 
 
 def postgres_stores(
@@ -172,14 +188,16 @@ def postgres_stores(
         await signals.aclose()
         await database.aclose()
 
+    store = PostgresStore(database)
     return Stores.over(
-        PostgresStore(database),
+        store,
         signals=signals,
         events=PostgresEventLog(database, signals.listener),
         queue=lambda service: PostgresTurnQueue(database, service=service),
         terms=Terms(owners=signals, clock=signals.listener.now),
         aopen=signals.listener.connected,
         aclose=aclose,
+        check=partial(_write_probe, store),
     )
 
 
