@@ -1,7 +1,8 @@
 """What `/readiness` answers when a process cannot serve although it runs: its storage or its descriptors are used up.
 
 A turn could not be stored then, or its connections not be accepted. A load balancer that probes sends the requests to
-another process, and a person reads why. The storage is tried by a small write, at most every few seconds, and the answer never waits for a slow one.
+another process, and a person reads why. The storage is tried by a small write, at most every few seconds, and the
+answer never waits for a slow one.
 """
 
 from __future__ import annotations
