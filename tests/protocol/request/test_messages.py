@@ -7,6 +7,7 @@ import pytest
 from agent_framework import Content, Message
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content.reasoning import seal
 from hostedagent.protocol.transcript.messages import check_answers, to_messages
 from hostedagent.protocol.transcript.reading import ItemReader
 
@@ -24,7 +25,7 @@ def said(text: str, **more: Any) -> Item:
 
 
 def thought(**more: Any) -> Item:
-    return {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], **more}
+    return {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal("sealed", "rs_1_0"), **more}
 
 
 def call(call_id: str, **more: Any) -> Item:
