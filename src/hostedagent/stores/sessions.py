@@ -82,7 +82,7 @@ class Snapshot:
 
 def _dump_request(request: ApprovalRequest) -> dict[str, Json]:
     value = asdict(request)
-    return {**value, "batch": value.pop("asked_by")}  # Its name in 0.1.
+    return {"batch": value.pop("asked_by"), **value}  # Its name in 0.1.
 
 
 def _load_request(value: Mapping[str, Json]) -> ApprovalRequest:
