@@ -14,7 +14,7 @@ from inline_snapshot import snapshot
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine.context import TurnContext
 from hostedagent.identity import current_context
-from hostedagent.server import websocket
+from hostedagent.server import steering
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import answer, call
 from tests.host.sockets import Socket, connecting
@@ -181,7 +181,7 @@ async def test_input_that_cannot_be_taken_over_is_returned() -> None:
 
 
 async def test_input_for_a_response_that_fails_is_returned_with_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "MAX_STEERS", 1)
+    monkeypatch.setattr(steering, "MAX_STEERS", 1)
     gate = Gate()
     async with socket_to(ScriptedAgent(["one", gate, RuntimeError()])) as socket:
         first = await begun(socket, "a")

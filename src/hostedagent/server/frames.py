@@ -94,7 +94,7 @@ def _parsed(data: bytes, options: HostOptions) -> Create | Steer:
             case "response.create":
                 return Create(_request(fields, options), fields, stream_id)
             case "response.steer":
-                return _steer(fields, options)
+                return parse_steer(fields, options)
             case other:
                 raise InvalidRequest(f"type is response.create or response.steer, not {other!r:.80}.", param="type")
     except RequestError as error:
@@ -120,7 +120,12 @@ def _stream_id(fields: Mapping[str, Json]) -> str | None:
     return value
 
 
-def _steer(fields: Mapping[str, Json], options: HostOptions) -> Steer:
+def parse_steer(fields: Mapping[str, Json], options: HostOptions) -> Steer:
+    """The new input for a response, and what is wrong with it.
+
+    Raises:
+        InvalidRequest: It names no response.
+    """
     response_id, given = fields.get("previous_response_id"), fields.get("input")
     if not isinstance(response_id, str) or not response_id:
         raise InvalidRequest("previous_response_id names the response to steer.", param="previous_response_id")

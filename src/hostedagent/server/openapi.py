@@ -59,6 +59,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("DELETE", "/responses/{response_id}"): Operation(summary="Delete a response", answer="Deleted"),
     ("POST", "/responses/{response_id}/cancel"): Operation(summary="Cancel a background response", answer="Response"),
+    ("POST", "/responses/{response_id}/steer"): Operation(
+        summary="Send new input for a running response, which the next one takes over", body="Steer", streams=True
+    ),
     ("GET", "/responses/{response_id}/input_items"): Operation(
         summary="List the input of a response, the history before it included", answer="List", query=_PAGED
     ),
@@ -217,6 +220,7 @@ def _schemas() -> dict[str, Json]:
         "ChatCompletion": {"type": "object", "required": ["messages"], "properties": {"messages": items}},
         "CreateConversation": {"type": "object", "properties": created},
         "Metadata": {"type": "object", "required": ["metadata"], "properties": {"metadata": metadata}},
+        "Steer": {"type": "object", "required": ["input"], "properties": {"input": _TYPES["input"], "stream": _FLAG}},
         "Items": {"type": "object", "required": ["items"], "properties": {"items": items}},
         "CreateResponse": {"type": "object", "required": ["input"], "properties": fields},
         "Response": {"type": "object", "required": ["id", "object", "status", "output"], "additionalProperties": True},

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from starlette.applications import Starlette
@@ -44,6 +44,7 @@ from hostedagent.server.idempotency import HashedBody, earlier_response, key_of
 from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
+from hostedagent.server.successors import PendingInputs, SteerRoutes
 from hostedagent.server.websocket import ResponsesSockets
 from hostedagent.stores.base import LoggedEvent, Page
 
@@ -69,11 +70,13 @@ class ResponsesDriver:
         responses: Creates, replays and cancels responses.
         options: Limits and caller policy.
         trust: Which headers are believed.
+        pending: Inputs that wait for the next request of a chain.
     """
 
     responses: RecordedResponses
     options: HostOptions
     trust: Trust
+    pending: PendingInputs = field(default_factory=PendingInputs)
 
     def app(self, prefix: str, aclose: Callable[[], Awaitable[None]]) -> ResponsesApp:
         """The app.
@@ -122,6 +125,7 @@ class ResponsesDriver:
             *conversation_routes(self.responses.engine, self.options, self.trust, below),
             *CompactionRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below),
+            *SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over).routes(below),
             *ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below),
         ]
 
@@ -171,7 +175,8 @@ class ResponsesDriver:
             if responses.waiting is not None and responses.waiting.must_wait(request):
                 await self._enqueue(exchange, body, request, response_id, responses.waiting)
                 return
-            context = await engine.accept(request, exchange.receive)
+            context = await engine.accept(self.pending.in_front_of(request), exchange.receive)
+            self.pending.taken(request)
             try:
                 context.turn = self._named(exchange, body, context.request, response_id)
                 context.body = body.fields

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.frames import Steer
+
+KEPT: Final = ("completed", "incomplete")
+"""How a turn ends that the next one may continue."""
 
 MAX_STEERS: Final = 8
 """Inputs that wait for the end of one response."""
@@ -26,7 +30,7 @@ SteerError: TypeAlias = Literal[
 ]
 
 MESSAGES: Final[Mapping[SteerError, str]] = {
-    "response_not_found": "No response of this connection has this id.",
+    "response_not_found": "No response that runs here has this id.",
     "invalid_input": "input is a text, or a list of messages of the user with text, images and files.",
     "steering_not_supported": "A response of a conversation, or with context_management, cannot be steered.",
     "too_many_pending_steers": f"At most {MAX_STEERS} inputs may wait for a response.",
@@ -72,6 +76,27 @@ def failed(steer: Steer, code: SteerError, number: int, *, steer_id: str | None 
     message = steer.error if code == "invalid_input" and steer.error else MESSAGES[code]
     error = {"type": "invalid_request_error", "code": code, "message": message}
     return {"type": "response.steer.failed", "sequence_number": number, "steer": named, "error": error}
+
+
+def steer_refusal(steer: Steer, request: TurnRequest | None, waiting: int) -> SteerError | None:
+    """Why an input is refused; `None` where it is not.
+
+    Args:
+        steer: The input.
+        request: The request of the response that runs.
+        waiting: How many inputs wait for its end.
+    """
+    if steer.request is None:
+        return "invalid_input"
+    if request is not None and (request.conversation_id is not None or request.compact_threshold is not None):
+        return "steering_not_supported"
+    return "too_many_pending_steers" if waiting >= MAX_STEERS else None
+
+
+def input_of(steers: Iterable[Accepted]) -> tuple[Item, ...]:
+    """The items of inputs, in their order."""
+    requests = (one.steer.request for one in steers)
+    return tuple(item for request in requests if request is not None for item in request.input)
 
 
 def required_input(output: Sequence[Item]) -> list[dict[str, Json]]:

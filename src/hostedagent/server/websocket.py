@@ -33,7 +33,7 @@ from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import Trust, headers_of, sandbox_session
 from hostedagent.server.exchange import refusal_of
 from hostedagent.server.frames import Create, FrameError, Steer, error_event, in_lane, read_frame
-from hostedagent.server.steering import MAX_STEERS, Accepted, SteerError, required_input
+from hostedagent.server.steering import KEPT, Accepted, SteerError, input_of, required_input, steer_refusal
 from hostedagent.server.steering import failed as failed_steer
 from hostedagent.stores.base import StoreError
 
@@ -47,9 +47,6 @@ MAX_WAITING: Final = 16
 
 MAX_LANES: Final = 16
 """Lanes of a connection."""
-
-_KEPT: Final = ("completed", "incomplete")
-"""How a turn ends that the next one may continue."""
 
 _LIMIT: Final = {
     "type": "error",
@@ -240,14 +237,10 @@ class Connection:
         await self.send(in_lane(event, self._name_of(lane)))
 
     def _refusal_of(self, steer: Steer, lane: _Lane | None) -> SteerError | None:
-        if steer.request is None:
-            return "invalid_input"
-        if lane is None or lane.context is None:
+        if steer.request is not None and (lane is None or lane.context is None):
             return "response_already_completed" if steer.response_id in self._ended else "response_not_found"
-        request = lane.context.request
-        if request.conversation_id is not None or request.compact_threshold is not None:
-            return "steering_not_supported"
-        return "too_many_pending_steers" if len(lane.steers) >= MAX_STEERS else None
+        context = lane.context if lane is not None else None
+        return steer_refusal(steer, context.request if context is not None else None, len(lane.steers) if lane else 0)
 
     def _name_of(self, lane: _Lane | None) -> str | None:
         return next((name for name, one in self._lanes.items() if one is lane), None)
@@ -256,7 +249,7 @@ class Connection:
         self, lane: _Lane, create: Create, response: Mapping[str, Json] | None, steers: list[Accepted]
     ) -> Create | None:
         """The turn that takes over the inputs for the one before it; `None` where the client must act first."""
-        if response is None or response.get("status") not in _KEPT:
+        if response is None or response.get("status") not in KEPT:
             await self._give_back(steers, "response_not_active", create.stream_id, lane.number)
             return None
         if required := required_input(response["output"]):
@@ -267,7 +260,7 @@ class Connection:
                 )
                 await self.send(in_lane(pending, create.stream_id))
             return None
-        request = replace(create.request, previous_response_id=response["id"], input=_input_of(steers), generates=True)
+        request = replace(create.request, previous_response_id=response["id"], input=input_of(steers), generates=True)
         return replace(create, request=request, steers=steers)
 
     def _with_pending(self, create: Create) -> Create:
@@ -275,7 +268,7 @@ class Connection:
         steers = self._pending.pop(create.request.previous_response_id or "", None)
         if steers is None:
             return create
-        given = (*_input_of(steers), *create.request.input)
+        given = (*input_of(steers), *create.request.input)
         return replace(create, request=replace(create.request, input=given), steers=steers)
 
     async def _give_back(
@@ -300,7 +293,7 @@ class Connection:
             await self.send(error_event(_broken(), create.stream_id))
         if response is None and create.steers:
             await self._give_back(create.steers, "successor_creation_failed", create.stream_id, lane.number)
-        is_kept = response is not None and response.get("status") in _KEPT
+        is_kept = response is not None and response.get("status") in KEPT
         if not is_kept and before is not None:  # A client starts again from what it has.
             for one in self._lanes.values():
                 if one.unstored is before:
@@ -331,7 +324,7 @@ class Connection:
             await engine.abandon(context)
         response = public_response(turn.response)
         self._ended.append(response["id"])
-        if response.get("status") in _KEPT:
+        if response.get("status") in KEPT:
             items = (*request.input, *response["output"])
             lane.unstored = None if request.store else _Unstored(response["id"], request.previous_response_id, items)
         return response
@@ -359,11 +352,6 @@ class Connection:
                 lane.turn.disconnect()
         if works := [lane.work for lane in self._lanes.values() if lane.work is not None]:
             await asyncio.wait(works)
-
-
-def _input_of(steers: Iterable[Accepted]) -> tuple[Item, ...]:
-    requests = (one.steer.request for one in steers)
-    return tuple(item for request in requests if request is not None for item in request.input)
 
 
 def _shown(event: Event, create: Create) -> Event:

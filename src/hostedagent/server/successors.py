@@ -1,0 +1,250 @@
+"""`POST /responses/{response_id}/steer`: new input for a response that runs, taken over by the response after it.
+
+What `response.steer` is on a WebSocket, for turns that HTTP began. The successor runs in the background, and its events
+are those of a background stream. Inputs that wait are kept in the process that runs the response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
+
+from starlette.routing import Route
+
+from hostedagent.engine.context import TurnContext
+from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, TooManyTurns
+from hostedagent.identity import Caller, enter_context
+from hostedagent.observability.logging import log_failure
+from hostedagent.options import HostOptions
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
+from hostedagent.protocol.statuses import RUNNING
+from hostedagent.protocol.transcript.reading import ItemReader
+from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.exchange import Endpoint, Exchange
+from hostedagent.server.frames import Steer, parse_steer
+from hostedagent.server.steering import (
+    KEPT,
+    MAX_STEERS,
+    MESSAGES,
+    Accepted,
+    SteerError,
+    failed,
+    input_of,
+    required_input,
+    steer_refusal,
+)
+from hostedagent.stores.base import StoreError
+from hostedagent.stores.recent import Recent
+
+logger = logging.getLogger(__name__)
+
+Stream: TypeAlias = Callable[[Exchange, AsyncGenerator[bytes]], Awaitable[None]]
+"""Sends the frames of a turn that goes on without the connection."""
+
+MAX_PENDING: Final = 1_000
+"""Responses whose inputs wait for results of the client; those of the oldest are dropped."""
+
+_KINDS: Final[Mapping[SteerError, type[RequestError]]] = {
+    "response_not_found": NotFound,
+    "invalid_input": InvalidRequest,
+    "steering_not_supported": InvalidRequest,
+    "response_already_completed": Conflict,
+    "response_not_active": Conflict,
+}
+_ELSEWHERE: Final = "The response runs in another process: send the input when it has ended."
+
+
+class PendingInputs:
+    """Accepted inputs of responses that wait for results or approvals of the client.
+
+    The next request that continues the response takes them over, in front of its own input.
+    """
+
+    def __init__(self) -> None:
+        self._inputs: Recent[str, tuple[Item, ...]] = Recent(MAX_PENDING)
+
+    def keep(self, caller: Caller, response_id: str, items: tuple[Item, ...]) -> None:
+        """Keep the inputs of a response."""
+        self._inputs[caller.scope.key("steer", response_id)] = items
+
+    def in_front_of(self, request: TurnRequest) -> TurnRequest:
+        """The request, with the inputs that wait for it."""
+        items = self._inputs.get(request.caller.scope.key("steer", request.previous_response_id or ""))
+        return request if items is None else replace(request, input=(*items, *request.input))
+
+    def taken(self, request: TurnRequest) -> None:
+        """Forget the inputs that an accepted request took over."""
+        self._inputs.pop(request.caller.scope.key("steer", request.previous_response_id or ""), None)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """The inputs that wait for the end of one response.
+
+    Args:
+        context: The accepted request of the response.
+        successor_id: The id of the response that is to take them over.
+        over: What became of them: events for the client, or `None` once the successor exists.
+        steers: The inputs.
+    """
+
+    context: TurnContext
+    successor_id: str
+    over: asyncio.Future[Mapping[str, Event] | None]
+    steers: list[Accepted] = field(default_factory=list[Accepted])
+
+
+class SteerRoutes:
+    """Serves the route.
+
+    Args:
+        responses: Runs and stores the turns.
+        options: Limits and caller policy.
+        trust: Which headers are believed.
+        pending: Keeps the inputs of responses that wait for the client.
+        stream: Sends a stream.
+    """
+
+    def __init__(
+        self, responses: RecordedResponses, options: HostOptions, trust: Trust, pending: PendingInputs, stream: Stream
+    ) -> None:
+        self._responses = responses
+        self._options = options
+        self._trust = trust
+        self._pending = pending
+        self._stream = stream
+        self._waiting: dict[str, _Waiting] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def routes(self, prefix: str) -> list[Route]:
+        """The routes below a path."""
+        path = f"{prefix}/responses/{{response_id}}/steer"
+        return [Route(path, Endpoint(self._trust, self._steer), methods=["POST"])]
+
+    async def _steer(self, exchange: Exchange) -> None:
+        self._responses.engine.check_accepts()
+        refuse_media(exchange.headers)
+        fields = dict(await read_fields(exchange.receive, self._options))
+        streams = fields.pop("stream", None)
+        if streams is not None and not isinstance(streams, bool):
+            raise InvalidRequest("stream must be true or false.", param="stream")
+        response_id = exchange.response_id
+        if fields.setdefault("previous_response_id", response_id) != response_id:
+            raise InvalidRequest("previous_response_id is the response of the path.", param="previous_response_id")
+        steer = parse_steer(fields, self._options)
+        waiting, accepted = await self._accept(exchange.caller, steer)
+        event = accepted.event("accepted", 0, successor={"id": waiting.successor_id})
+        if streams:
+            await self._stream(exchange, self._frames(event, waiting, accepted))
+        else:
+            await exchange.json(event)
+
+    async def _accept(self, caller: Caller, steer: Steer) -> tuple[_Waiting, Accepted]:
+        """Queue an input.
+
+        Raises:
+            RequestError: It is refused.
+        """
+        engine, response_id = self._responses.engine, steer.response_id
+        await engine.check_owner(caller, response_id)
+        active = engine.active.get(response_id)
+        context = active.context if active is not None else None
+        waiting = self._waiting.get(response_id)
+        if context is None or active is None:
+            raise await self._ended(caller, response_id)
+        code = steer_refusal(steer, context.request, len(waiting.steers) if waiting is not None else 0)
+        if code is not None or not context.request.store:
+            raise _refused(code or "steering_not_supported", steer.error if code == "invalid_input" else "")
+        if waiting is None:
+            over: asyncio.Future[Mapping[str, Event] | None] = asyncio.get_running_loop().create_future()
+            waiting = self._waiting[response_id] = _Waiting(context, new_item_id("caresp", response_id), over)
+            task = asyncio.create_task(self._succeed(waiting, active.ended), name="hostedagent-successor")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        accepted = Accepted(new_item_id("steer", response_id), steer)
+        waiting.steers.append(accepted)
+        context.is_steered = True
+        return waiting, accepted
+
+    async def _ended(self, caller: Caller, response_id: str) -> RequestError:
+        """Why a response that does not run here takes no input."""
+        status = (await self._responses.engine.store.get(caller, response_id)).get("status")
+        if status in RUNNING:
+            return Conflict(_ELSEWHERE)
+        return _refused("response_already_completed" if status in KEPT else "response_not_active")
+
+    async def _succeed(self, waiting: _Waiting, ended: asyncio.Event) -> None:
+        """Begin the response that takes over the inputs, once the one before it has ended."""
+        await ended.wait()
+        caller, response_id = waiting.context.caller, waiting.context.request.response_id
+        del self._waiting[response_id]
+        try:
+            waiting.over.set_result(await self._over(waiting, caller, response_id))
+        except Exception as error:  # noqa: BLE001 - the client learns of it
+            log_failure(logger, f"The successor of {response_id} could not be created", error)
+            waiting.over.set_result(_all_failed(waiting, "successor_creation_failed"))
+
+    async def _over(self, waiting: _Waiting, caller: Caller, response_id: str) -> Mapping[str, Event] | None:
+        response = await self._responses.engine.store.get(caller, response_id)
+        if response.get("status") not in KEPT:
+            return _all_failed(waiting, "response_not_active")
+        if required := required_input([item for item in response["output"] if item is not None]):
+            self._pending.keep(caller, response_id, input_of(waiting.steers))
+            more: dict[str, Json] = {"reason": "waiting_for_required_input", "required_input": required}
+            return {one.id: one.event("pending", 1, **more) for one in waiting.steers}
+        await self._begin(waiting, response_id)
+        return None
+
+    async def _begin(self, waiting: _Waiting, response_id: str) -> None:
+        engine, before = self._responses.engine, waiting.context.request
+        given = input_of(waiting.steers)
+        changed: dict[str, Json] = {"previous_response_id": response_id, "background": True, "stream": True}
+        request = replace(before, **changed, input=given, history=None, generates=True, reader=ItemReader())
+        context = await engine.accept(request, asyncio.Event().wait)
+        try:
+            context.turn = replace(
+                self._responses.identify(context.request, response_id=waiting.successor_id),
+                sandbox_session_id=before.sandbox_session_id,
+            )
+            context.body = {**(waiting.context.body or {}), **changed, "input": list(given)}
+            enter_context(context)
+            await self._responses.start_in_background(context)
+        finally:
+            await engine.abandon(context)
+
+    async def _frames(self, event: Event, waiting: _Waiting, accepted: Accepted) -> AsyncGenerator[bytes]:
+        """`accepted`, and then what became of the input: the events of the successor, or why there is none."""
+        yield write_frame(event["type"], event_data(event))
+        over = await asyncio.shield(waiting.over)
+        if over is not None:
+            told = over[accepted.id]
+            yield write_frame(told["type"], event_data(told))
+            return
+        try:
+            batches = await self._responses.replay(waiting.context.caller, waiting.successor_id)
+        except (RequestError, StoreError):  # It was deleted at once.
+            return
+        async for batch in batches:
+            for row in batch:
+                yield rewrite_frame(row.data)
+
+
+def _all_failed(waiting: _Waiting, code: SteerError) -> Mapping[str, Event]:
+    return {one.id: failed(one.steer, code, 1, steer_id=one.id) for one in waiting.steers}
+
+
+def _refused(code: SteerError, message: str = "") -> RequestError:
+    """The refusal of an input."""
+    if code == "too_many_pending_steers":
+        error: RequestError = TooManyTurns(f"At most {MAX_STEERS} inputs may wait for a response.", 1)
+    else:
+        error = _KINDS[code](message or MESSAGES[code], param="input" if code == "invalid_input" else None)
+    error.code = code
+    return error
