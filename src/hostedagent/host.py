@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from socket import socket
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from starlette.middleware import Middleware
@@ -161,6 +162,7 @@ class AgentHost:
             service=self._prefix,
         )
         self._engine = wired.engine
+        self._stores = wired.stores
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
         responses = wired.recorded()
         self._app = _DRIVERS[driver](wired, responses, options, trust, prefix)
@@ -193,6 +195,11 @@ class AgentHost:
         return self._options
 
     @property
+    def stores(self) -> Stores:
+        """The stores in force."""
+        return self._stores
+
+    @property
     def agent(self) -> SupportsAgentRun | None:
         """The agent that all turns share; `None` where a factory creates one for each turn."""
         return self._engine.services.source.instance
@@ -215,6 +222,7 @@ class AgentHost:
         port: int | None = None,
         server: Server = "uvicorn",
         on_listening: Callable[[], None] | None = None,
+        listener: socket | None = None,
     ) -> None:
         """Serve until SIGTERM or SIGINT.
 
@@ -223,6 +231,7 @@ class AgentHost:
             port: The port; by default `PORT`, else 8088.
             server: The ASGI server. uvicorn takes uvloop and httptools where they are installed.
             on_listening: Called once connections are accepted.
+            listener: A socket that listens already, for example one that several processes share; uvicorn only.
 
         Raises:
             OSError: The address cannot be bound.
@@ -231,4 +240,12 @@ class AgentHost:
             _captures[-1].append(self)
             return
         self._allowed_hosts.bind(host)
-        serve(self._app, host=host, port=port, server=server, options=self._options, on_listening=on_listening)
+        serve(
+            self._app,
+            host=host,
+            port=port,
+            server=server,
+            options=self._options,
+            on_listening=on_listening,
+            listener=listener,
+        )

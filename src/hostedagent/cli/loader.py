@@ -225,6 +225,7 @@ def as_host(
     stores: Callable[[], Stores] | None = None,
     prefix: str | None = None,
     cors: Sequence[str] = (),
+    is_replica: bool = False,
 ) -> AgentHost:
     """The host of what was found; an `AgentHost` is its own.
 
@@ -234,6 +235,7 @@ def as_host(
         stores: Creates the stores that the command line names.
         prefix: The path below which the routes are served.
         cors: The origins whose pages may call the host.
+        is_replica: Whether it is one of several processes, which take over the background turns of each other.
 
     Raises:
         TargetError: It cannot be served; the message is the host's reason.
@@ -249,9 +251,10 @@ def as_host(
         return value
     path = f"/{prefix.strip('/')}" if prefix and prefix.strip("/") else ""
     try:
-        options = HostOptions(cors=frozenset(cors))
         chosen = stores() if stores is not None else None
-        return AgentHost(cast("Any", value), options=options, stores=chosen, prefix=path)
+        options = HostOptions(cors=frozenset(cors), resilient_background=is_replica and chosen is not None)
+        driver = "starlette" if is_replica else "agentserver"
+        return AgentHost(cast("Any", value), options=options, stores=chosen, prefix=path, driver=driver)
     except ConfigurationError as error:
         raise TargetError(f"{target.place} cannot be served: {error}") from error
 

@@ -21,6 +21,7 @@ from hostedagent.cli.group import fail, wants_color
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.startup import Clock, StartError, stay_unready
+from hostedagent.cli.workers import Worker, check_workers, serve_with_workers
 from hostedagent.platform import DSN_VARIABLE, is_hosted
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class RunOptions:
         reload: Whether to restart when a Python file changes.
         page: Whether the local page is served.
         page_token: Required to open the page; `None` for none.
+        workers: How many processes serve; `None` for this one.
     """
 
     target: str | None
@@ -69,9 +71,10 @@ class RunOptions:
     dsn: str | None = None
     page: bool = True
     page_token: str | None = None
+    workers: int | None = None
 
     def arguments(self, target: Target, port: int) -> list[str]:
-        """The command line of one server of `--reload`."""
+        """The command line of one server of `--reload` or `--workers`."""
         values = {
             "--host": self.address,
             "--port": str(port),
@@ -147,6 +150,13 @@ class RunOptions:
 @click.option("--reload", is_flag=True, help="Restart when a Python file changes.")
 @click.option("--page/--no-page", default=True, help="Serve the local page at /. Never when hosted.  [default: page]")
 @click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Serve with N processes, which share the port and --store postgres. Uses the package's own routes, and "
+    "serves no page.",
+)
+@click.option(
     "--page-token",
     metavar="TOKEN",
     envvar="HOSTEDAGENT_PAGE_TOKEN",
@@ -161,12 +171,15 @@ def serve(options: RunOptions) -> int:
     """Serve until Ctrl+C or SIGTERM; returns the exit code."""
     clock = Clock()
     port = 0
+    worker = Worker.here()
     try:
+        if options.workers is not None:
+            check_workers(options.workers, options.store, reload=options.reload)
         target = _parsed(options.target)
-        if not options.reload:
+        if not options.reload and worker is None:
             options.say(f"Loading {target.place} ...")
         with clock.step("environment"):
-            added = _read_env_file(options)
+            added = _read_env_file(options) if worker is None else []
         if (level := options.log_level or ("warning" if options.quiet else None)) is not None:
             os.environ["LOG_LEVEL"] = level.upper()
         if (
@@ -174,15 +187,17 @@ def serve(options: RunOptions) -> int:
         ):  # In the environment, also for `--reload`: a command line is no place for passwords.
             os.environ[DSN_VARIABLE] = options.dsn
         with clock.step("port"):
-            port = _port(options)
+            port = _port(options) if worker is None else options.port or 0
         if options.reload:
             from hostedagent.cli.reload import run_again
 
             for name in added:  # Each server reads the file as it is then.
                 del os.environ[name]
             return run_again(options.arguments(target, port), target)
-        host, store = _host(target, options, clock)
-        _serve(host, replace(options, store=store), target, port, clock)
+        if options.workers is not None:
+            return _serve_with_workers(options, options.workers, target, port, clock)
+        host, store = _host(target, options, clock, worker)
+        _serve(host, replace(options, store=store), target, port, clock, worker)
     except StartError as error:
         fail(error.message)
         if is_hosted() and error.step != "port":
@@ -230,14 +245,39 @@ def _port(options: RunOptions) -> int:
         raise StartError("port", str(error), code=error.code) from error
 
 
-def _host(target: Target, options: RunOptions, clock: Clock) -> tuple[AgentHost, str]:
+def _serve_with_workers(options: RunOptions, count: int, target: Target, port: int, clock: Clock) -> int:
+    from hostedagent.server.serve import listening
+
+    with clock.step("environment"):
+        if options.store == "postgres" and not os.environ.get(DSN_VARIABLE):
+            os.environ[DSN_VARIABLE] = _embedded_dsn()
+    url = f"http://{_shown(options.address)}:{port}"
+
+    def ready() -> None:
+        clock.end("server")
+        options.say(f"Ready at {url} with {count} workers after {clock}. Stop with Ctrl+C.")
+
+    with listening(options.address, port) as listener:
+        return serve_with_workers(listener, replace(options, page=False).arguments(target, port), count, ready)
+
+
+def _host(target: Target, options: RunOptions, clock: Clock, worker: Worker | None) -> tuple[AgentHost, str]:
     """The host, and what its stores are called."""
     with clock.step("packages"):
         import_module("hostedagent.host")
     with clock.step("agent"):
         try:
             loaded = load(target)
-            host = as_host(loaded, target, stores=_stores(options.store), prefix=options.prefix, cors=options.cors)
+            host = as_host(
+                loaded,
+                target,
+                stores=_stores(options.store),
+                prefix=options.prefix,
+                cors=options.cors,
+                is_replica=worker is not None,
+            )
+            if worker is not None and not host.stores.are_shared:
+                raise TargetError("--workers needs --store postgres: one process owns the stores of this host.")
             return host, "its own" if host is loaded else options.store or ("foundry" if is_hosted() else "memory")
         except TargetError as error:
             raise StartError("agent", str(error), code=2) from error
@@ -268,7 +308,9 @@ def _embedded_dsn() -> str:
     return start(POSTGRES_FOLDER).dsn
 
 
-def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, clock: Clock) -> None:
+def _serve(
+    host: AgentHost, options: RunOptions, target: Target, port: int, clock: Clock, worker: Worker | None
+) -> None:
     address = options.address
     url = f"http://{_shown(address)}:{port}"
     page = _page(host, options, target, url) if options.page else None
@@ -277,6 +319,9 @@ def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, cloc
 
     def ready() -> None:
         clock.end("server")
+        if worker is not None:
+            worker.ready()
+            return
         options.say(f"Ready at {url}{host.prefix}/responses after {clock}. Stop with Ctrl+C.")
         options.say(_served(host, options, target))
         if page is not None:
@@ -284,7 +329,8 @@ def _serve(host: AgentHost, options: RunOptions, target: Target, port: int, cloc
         options.say(f"Or in another terminal: hostedagent chat{_chat_options(url, host.prefix)}")
 
     try:
-        host.run(host=address, port=port, on_listening=ready)
+        listener = worker.listener if worker is not None else None
+        host.run(host=address, port=port, on_listening=ready, listener=listener)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

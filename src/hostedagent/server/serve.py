@@ -87,6 +87,7 @@ def serve(
     server: Server,
     options: HostOptions,
     on_listening: Callable[[], None] | None = None,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -104,10 +105,10 @@ def serve(
         from hostedagent.server.uvicorn import serve_with_uvicorn
 
         limits = ConnectionLimits(options.head_timeout, options.body_timeout, options.max_connections)
-        with listening(host, port) as listener:
+        with listener or listening(host, port) as listens:
             serve_with_uvicorn(
                 app,
-                listener,
+                listens,
                 grace=options.shutdown_grace,
                 limits=limits,
                 max_message=options.max_body_bytes if app.has_websockets else None,

@@ -67,6 +67,11 @@ class Stores:
     aclose: Callable[[], Awaitable[None]] = _nothing
     check: Callable[[], Awaitable[None]] = _nothing
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether several processes can use them at the same time and know of each other."""
+        return not isinstance(self.signals, LocalSignals)
+
     @classmethod
     def over(
         cls,

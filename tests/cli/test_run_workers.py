@@ -1,0 +1,78 @@
+"""`hostedagent run --workers N`: processes behind one port, on one PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_run import running
+from tests.postgres.server import postgres_dsn, schema
+
+AGENT = """
+import os
+from agent_framework import Agent
+from hostedagent import AgentHost, HostOptions
+from hostedagent.stores.factory import memory_stores, postgres_stores
+from hostedagent.testing import OfflineChatClient
+
+def answer(messages, _):
+    return [f"{os.getpid()} {len(messages)}"]
+
+def make():
+    return Agent(OfflineChatClient(script=[answer] * 99))
+
+if (kind := os.environ["STORES"]) == "postgres":
+    stores = postgres_stores(os.environ["HOSTEDAGENT_DSN"], schema=os.environ["SCHEMA"])
+else:
+    stores = memory_stores()
+host = AgentHost(make, driver="starlette", stores=stores)
+"""
+
+
+def test_workers_share_conversations_and_one_that_dies_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+    with schema() as name:
+        env = {"STORES": "postgres", "HOSTEDAGENT_DSN": postgres_dsn(), "SCHEMA": name}
+        with running(tmp_path, "--workers", "2", env=env) as server:
+            server.until("Ready at", last="with 2 workers")
+            killed, counts = 0, list[int]()
+            for _ in range(20):
+                pid, count = server.ask(conversation="conv_1")["output"][0]["content"][0]["text"].split()
+                counts.append(int(count))
+                if not killed:
+                    killed = int(pid)
+                    os.kill(killed, signal.SIGKILL)
+                    server.until("A worker has ended", last="signal 9")
+            pids = set[int]()
+            deadline = time.monotonic() + 60
+            while len(pids - {killed}) < 2 and time.monotonic() < deadline:
+                pids.add(int(server.ask()["output"][0]["content"][0]["text"].split()[0]))
+            assert server.stop() == 0
+
+    assert counts == list(range(1, 40, 2)) and len(pids - {killed}) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--store", "memory"), "one process owns a store of the kind memory"),
+        (("--store", "sqlite"), "one process owns a store of the kind sqlite"),
+        (("--reload",), "cannot be combined"),
+        ((), "one process owns the stores of this host"),
+    ],
+)
+def test_stores_that_one_process_owns_are_refused(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+    with running(tmp_path, "--workers", "2", *arguments, env={"STORES": "memory"}) as server:
+        assert server.process.stdout is not None
+        said = server.process.stdout.read()
+        code = server.process.wait(timeout=60)
+
+    assert says in said and code == 2
