@@ -38,17 +38,17 @@ LANGUAGE = {
         MAIN, "networkPrefix: networkPrefix", "networkPrefix: ''", "is never used", "param networkPrefix"
     ),
     "a declaration twice": Mistake(MAIN, "var withNetwork =", "var isNew =", "isNew: declared twice"),
-    "a decorator": Mistake(MAIN, "@minValue(1)", "@atLeast(1)", "@atLeast: is no decorator of a param"),
+    "a decorator": Mistake(MAIN, "@minValue(1)", "@atLeast(1)", "@atLeast: is no decorator"),
     "batchSize without a loop": Mistake(
         FOUNDRY, "resource project ", "@batchSize(1)\nresource project ", "@batchSize: needs a loop"
     ),
-    "the type of a default": Mistake(MAIN, "int = 50", "int = '50'", "modelCapacity: '50' is not int"),
+    "the type of a default": Mistake(MAIN, "int = 50", "int = '50'", "'50' is not int"),
     "a default that is not allowed": Mistake(
-        MAIN, "string = 'auto'", "string = 'maybe'", "monitoring: 'maybe' is not one"
+        MAIN, "string = 'auto'", "string = 'maybe'", "'maybe' is not 'auto' | 'on' | 'off'"
     ),
     "a condition that is none": Mistake(MAIN, "if (withNetwork)", "if (location)", "string is not bool"),
     "a member of a function's result": Mistake(
-        MAIN, "uniqueString(subscription().id", "uniqueString(subscription().Id", "Id: subscription() has no 'Id'"
+        MAIN, "uniqueString(subscription().id", "uniqueString(subscription().Id", "subscription() has no 'Id'"
     ),
 }
 MODULES = {
@@ -56,20 +56,20 @@ MODULES = {
         MAIN, "'modules/roles.bicep'", "'modules/role.bicep'", "no such file: modules/role"
     ),
     "a parameter of a module": Mistake(
-        MAIN, "registryName: 'cr", "registry: 'cr", "registry.registry: modules/registry.bicep has no such parameter"
+        MAIN, "registryName: 'cr", "registry: 'cr", "modules/registry.bicep has no 'registry'"
     ),
     "a missing parameter of a module": Mistake(
         MAIN,
         "    readerPrincipalId: projectPrincipalId\n",
         "",
-        "telemetry: modules/monitoring.bicep needs the parameter 'readerPrincipalId'",
+        "modules/monitoring.bicep needs 'readerPrincipalId'",
         "  params: {\n    workspaceName",
     ),
     "the type of a module's parameter": Mistake(
         MAIN, "retentionInDays: retentionInDays", "retentionInDays: location", "string is not int"
     ),
     "the items of a module's parameter": Mistake(
-        MAIN, "zoneIds: network!.outputs.zoneIds", "zoneIds: [1]", "endpoint.zoneIds: int is not string"
+        MAIN, "zoneIds: network!.outputs.zoneIds", "zoneIds: [1]", "int is not string"
     ),
     "a field of a module's parameter": Mistake(
         MAIN, "          sku: modelSkuName", "          tier: modelSkuName", "modelDeployment has no 'tier'"
@@ -99,7 +99,10 @@ RESOURCES = {
         FOUNDRY, "accounts/projects@", "accounts/project@", "unknown type Microsoft.CognitiveServices/accounts/project@"
     ),
     "an API version": Mistake(
-        FOUNDRY, "/deployments@2025-06-01", "/deployments@2024-06-01", "its versions here are 2025-04-01-preview"
+        FOUNDRY,
+        "/deployments@2025-06-01",
+        "/deployments@2024-06-01",
+        "known are ['microsoft.cognitiveservices/accounts/deployments@2025-04-01-preview'",
     ),
     "a property": Mistake(
         FOUNDRY, "disableLocalAuth: true", "disableLocalAuths: true", "AccountProperties has no 'disableLocalAuths'"
@@ -111,27 +114,27 @@ RESOURCES = {
         REGISTRY,
         "registries@2025-11-01",
         "registries@2023-07-01",
-        "registry.properties.policies.azureADAuthenticationAsArmPolicy: Policies has no",
+        "Policies has no 'azureADAuthenticationAsArmPolicy'",
         "      azureADAuthenticationAsArmPolicy",
     ),
     "a read-only property": Mistake(
         REGISTRY,
         "adminUserEnabled: false",
         "loginServer: 'x'\n    adminUserEnabled: false",
-        "loginServer: is read-only",
+        "loginServer is read-only",
     ),
     "a required property": Mistake(
         REGISTRY,
         "  sku: {\n    name: 'Basic'\n  }\n",
         "",
-        "registry: Microsoft.ContainerRegistry/registries needs 'sku'",
+        "Microsoft.ContainerRegistry/registries needs 'sku'",
         "resource registry",
     ),
-    "an enumeration": Mistake(FOUNDRY, "type: 'SystemAssigned'", "type: 'System'", "'System' is not one of"),
-    "the case of an open enumeration": Mistake(FOUNDRY, "'Enabled'", "'enabled'", "'enabled' is not one of"),
+    "an enumeration": Mistake(FOUNDRY, "type: 'SystemAssigned'", "type: 'System'", "'System' is not 'None' |"),
+    "the case of an open enumeration": Mistake(FOUNDRY, "'Enabled'", "'enabled'", "'enabled' is not 'Enabled' |"),
     "a value of another kind": Mistake(FOUNDRY, "disableLocalAuth: true", "disableLocalAuth: 'true'", "is not bool"),
     "a text for a list": Mistake(FOUNDRY, "ipRules: []", "ipRules: 'any'", "'any' is not array"),
-    "a variant": Mistake(LINKS, "authType: 'ApiKey'", "authType: 'Key'", "'Key' is no variant of ConnectionProperties"),
+    "a variant": Mistake(LINKS, "authType: 'ApiKey'", "authType: 'Key'", "'Key' is not 'AAD' |"),
     "a property of another variant": Mistake(
         LINKS, "      key: applicationInsights", "      clientId: applicationInsights", "has no 'clientId'"
     ),
@@ -154,14 +157,12 @@ RESOURCES = {
         "project: needs a parent of type Microsoft.CognitiveServices/accounts",
         "resource project",
     ),
-    "a dependency on a variable": Mistake(
-        FOUNDRY, "    deployments\n  ]", "    isPrivate\n  ]", "isPrivate: is neither"
-    ),
+    "a dependency on a variable": Mistake(FOUNDRY, "    deployments\n  ]", "    isPrivate\n  ]", "bool is not object"),
     "a body for what exists": Mistake(
         "modules/roles.bicep",
         "  name: accountName\n",
         "  name: accountName\n  kind: 'AIServices'\n",
-        "account.kind: has no place in an existing resource",
+        "an existing resource has no 'kind'",
     ),
     "a resource in the wrong scope": Mistake(
         MAIN, "targetScope = 'subscription'", "targetScope = 'tenant'", "cannot be in a tenant", "resource group '"

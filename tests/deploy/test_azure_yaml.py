@@ -11,11 +11,11 @@ import yaml
 from hostedagent.cli import run
 from hostedagent.templates import DEPLOYMENTS, PROVIDERS, Choices, render
 from tests.deploy.azure_yaml import house_errors, schema_errors
-from tests.deploy.bicep.declarations import read
+from tests.deploy.bicep.syntax import read
 from tests.deploy.shared_data import ROOT, needs_azd_schemas
 
 TEXT = (ROOT / "azure.yaml").read_text()
-PROVIDED = {one.name for one in read((ROOT / "infra/main.bicep").read_text(), "main.bicep").of_kind("output")}
+PROVIDED = set(read((ROOT / "infra/main.bicep").read_text(), "main.bicep").of_kind("output"))
 
 
 @needs_azd_schemas

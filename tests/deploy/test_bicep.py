@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.bicep.arm_types import ArmTypes
-from tests.deploy.bicep.checker import check
-from tests.deploy.bicep.declarations import Declaration, read
+from tests.deploy.bicep.checker import Program
 from tests.deploy.bicep.parameters import check_parameters, given_in
-from tests.deploy.bicep.program import Program, sources_of
-from tests.deploy.bicep.syntax import Expression, Loop, Record, Text, When
+from tests.deploy.bicep.resource_types import ResourceTypes
+from tests.deploy.bicep.syntax import literal_of, properties_of, read, sources_of, text_of
 from tests.deploy.shared_data import ARM_TYPES, ROOT, needs_arm_types
 
 INFRA = ROOT / "infra"
@@ -34,46 +32,34 @@ def name_of(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def infra() -> Program:
-    return Program(sources_of(INFRA), ArmTypes(None))
-
-
-def body_of(declaration: Declaration) -> Record:
-    value: Expression | None = declaration.value
-    while isinstance(value, Loop | When):
-        value = value.body
-    assert isinstance(value, Record)
-    return value
-
-
-def output(program: Program, name: str) -> Declaration:
-    return next(one for one in program.files["main.bicep"].of_kind("output") if one.name == name)
+    return Program(sources_of(INFRA), ResourceTypes(None))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
 def test_every_symbol_parameter_and_output_exists(folder: Path) -> None:
-    assert [str(one) for one in check(Program(sources_of(folder), ArmTypes(None)))] == []
+    assert Program(sources_of(folder), ResourceTypes(None)).check() == []
 
 
 @needs_arm_types
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
 def test_every_resource_fits_its_type(folder: Path) -> None:
-    assert [str(one) for one in check(Program(sources_of(folder), ArmTypes(ARM_TYPES)))] == []
+    assert Program(sources_of(folder), ResourceTypes(ARM_TYPES)).check() == []
 
 
 def test_the_parameters_that_azd_passes_are_those_of_the_template(infra: Program) -> None:
     text = (INFRA / "main.parameters.json").read_text()
 
-    assert [str(one) for one in check_parameters(infra, text)] == []
+    assert check_parameters(infra, text) == []
 
 
 def test_every_parameter_but_the_two_that_azd_asks_for_has_a_default(infra: Program) -> None:
-    required = [one.name for one in infra.files["main.bicep"].of_kind("param") if one.value is None]
+    required = [name for name, one in infra.files["main.bicep"].of_kind("param").items() if one.value is None]
 
     assert required == ["environmentName", "location"]
 
 
 def test_azd_gets_the_variables_that_deploying_an_agent_needs(infra: Program) -> None:
-    outputs = {one.name for one in infra.files["main.bicep"].of_kind("output")}
+    outputs = set(infra.files["main.bicep"].of_kind("output"))
 
     assert outputs >= {
         "AZURE_RESOURCE_GROUP",
@@ -91,19 +77,18 @@ def test_azd_gets_the_variables_that_deploying_an_agent_needs(infra: Program) ->
 
 def test_what_azd_remembers_of_the_first_deployment_does_not_change_the_second(infra: Program) -> None:
     """azd keeps each output as a variable, which a parameter may be filled in from the next time."""
-    outputs = {one.name for one in infra.files["main.bicep"].of_kind("output")}
-    variables = {one.variable for one in given_in((INFRA / "main.parameters.json").read_text()).values()}
+    outputs = set(infra.files["main.bicep"].of_kind("output"))
+    variables = {variable for _, variable, _ in given_in((INFRA / "main.parameters.json").read_text()).values()}
 
     assert outputs & variables == {"AZURE_RESOURCE_GROUP", "AZURE_AI_PROJECT_NAME", "AZURE_AI_MODEL_DEPLOYMENT_NAME"}
 
 
 def test_the_region_is_chosen_by_the_quota_of_the_model_that_is_deployed(infra: Program) -> None:
-    defaults = {one.name: one.value for one in infra.files["main.bicep"].of_kind("param")}
-    model, sku = defaults["modelName"], defaults["modelSkuName"]
-    assert isinstance(model, Text) and isinstance(sku, Text)
+    params = infra.files["main.bicep"].of_kind("param")
+    model, sku = (literal_of(params[name].value) for name in ("modelName", "modelSkuName"))
     source = (INFRA / "main.bicep").read_text()
 
-    assert f"'OpenAI.{sku.literal}.{model.literal},50'" in source
+    assert f"'OpenAI.{sku}.{model},50'" in source
     assert "param modelCapacity int = 50" in source
 
 
@@ -112,14 +97,14 @@ def test_the_readme_lists_every_parameter_with_its_variable_and_its_default() ->
     given = given_in((INFRA / "main.parameters.json").read_text())
 
     assert table == [
-        (name, one.variable or "", one.default or "" if one.variable else str(one.value)) for name, one in given.items()
+        (name, variable or "", default or "" if variable else str(value))
+        for name, (value, variable, default) in given.items()
     ]
 
 
 def test_the_folder_needs_nothing_outside_of_it() -> None:
     for path, source in sources_of(INFRA).items():
-        file = read(source, path)
-        targets = [one.target for one in file.of_kind("module")] + [one.path for one in file.imports]
+        targets = [one.target for one in read(source, path).declarations if one.kind in ("module", "import")]
         assert [target for target in targets if ".." in target or ":" in target] == []
         assert "samples" not in source
 
@@ -142,49 +127,40 @@ def test_no_key_is_read_and_none_comes_out(folder: Path) -> None:
 
 def test_the_account_and_the_registry_take_managed_identities_only(infra: Program) -> None:
     resources = {
-        one.target.partition("@")[0]: body_of(one)
+        one.target.partition("@")[0]: properties_of(one.properties.get("properties"))
         for path in ("modules/foundry.bicep", "modules/registry.bicep")
-        for one in infra.files[path].of_kind("resource")
+        for one in infra.files[path].of_kind("resource").values()
     }
-    account = resources["Microsoft.CognitiveServices/accounts"].get("properties")
-    registry = resources["Microsoft.ContainerRegistry/registries"].get("properties")
-    assert isinstance(account, Record) and isinstance(registry, Record)
+    account = resources["Microsoft.CognitiveServices/accounts"]
+    registry = resources["Microsoft.ContainerRegistry/registries"]
 
-    assert [constant(account, key) for key in ("disableLocalAuth", "allowProjectManagement")] == [True, True]
-    assert [constant(registry, key) for key in ("adminUserEnabled", "anonymousPullEnabled")] == [False, False]
-
-
-def constant(record: Record, key: str) -> object:
-    return getattr(record.get(key), "value", None)
+    assert [text_of(account[key]) for key in ("disableLocalAuth", "allowProjectManagement")] == ["true", "true"]
+    assert [text_of(registry[key]) for key in ("adminUserEnabled", "anonymousPullEnabled")] == ["false", "false"]
 
 
 def test_connections_say_what_the_platform_reads() -> None:
     """Names in maps that take any name, so that no type can check them."""
     source = read((INFRA / "modules/connections.bicep").read_text(), "connections.bicep")
-    maps: dict[str, list[str | None]] = {}
-    for one in source.of_kind("resource"):
-        properties = body_of(one).get("properties")
-        metadata = properties.get("metadata") if isinstance(properties, Record) else None
-        if isinstance(metadata, Record):
-            maps[one.name] = [row.key for row in metadata.properties]
+    maps: dict[str, list[str]] = {}
+    for name, one in source.of_kind("resource").items():
+        metadata = properties_of(one.properties.get("properties")).get("metadata")
+        if metadata and metadata.type == "object":
+            maps[name] = list(properties_of(metadata))
 
     assert maps == {"toRegistry": ["ResourceId"], "toInsights": ["ApiType", "ResourceId"]}
 
 
 def test_an_existing_project_is_left_as_it_is(infra: Program) -> None:
     """Only its connections are written: all else that is written is for a new project, or is our own."""
-    written = [one for one in infra.files["modules/existing.bicep"].of_kind("resource") if not one.is_existing]
-    assert written == []
+    existing = infra.files["modules/existing.bicep"].of_kind("resource").values()
+    assert [one for one in existing if "existing" not in one.tokens] == []
 
-    theirs = [
-        one.target
-        for one in infra.files["main.bicep"].of_kind("module")
-        if "projectGroupName" in repr(body_of(one).get("scope"))
-    ]
+    modules = infra.files["main.bicep"].of_kind("module").values()
+    theirs = [one.target for one in modules if "projectGroupName" in text_of(one.properties["scope"])]
     assert theirs == ["modules/existing.bicep", "modules/connections.bicep"]
 
 
 def test_without_a_registry_nothing_speaks_of_one(infra: Program) -> None:
+    outputs = infra.files["main.bicep"].of_kind("output")
     for name in ("AZURE_CONTAINER_REGISTRY_ENDPOINT", "AZURE_CONTAINER_REGISTRY_RESOURCE_ID"):
-        value = repr(output(infra, name).value)
-        assert value.startswith("Choice(") and "text='includeRegistry'" in value
+        assert " = includeRegistry ? " in text_of(outputs[name].node) and text_of(outputs[name].node).endswith(" : ''")

@@ -18,7 +18,7 @@ from hostedagent import AgentHost, ConfigurationError, foundry_stores, memory_st
 from hostedagent.emulator import Emulator
 from hostedagent.errors import Unauthenticated
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
-from tests.deploy.bicep.declarations import read
+from tests.deploy.bicep.syntax import read, text_of
 from tests.postgres.server import postgres_dsn, schema
 from tests.samples.server import ROOT
 
@@ -150,8 +150,8 @@ def test_the_deployment_sets_what_the_app_reads_and_switches_authentication_on()
         "AZURE_CLIENT_ID",
     ):
         assert f"name: '{name}'" in BICEP
-    authentication = next(one for one in read(BICEP, "main.bicep").of_kind("resource") if one.name == "authentication")
-    assert "Return401" in repr(authentication.value) and "parent" in repr(authentication.value)
+    authentication = text_of(read(BICEP, "main.bicep").of_kind("resource")["authentication"].node)
+    assert "Return401" in authentication and "parent" in authentication
     assert "'samples/self_hosted/agent.py'" in BICEP
 
 

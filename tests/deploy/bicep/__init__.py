@@ -1,7 +1,6 @@
-"""A checker of Bicep in Python, for machines without Microsoft's compiler.
+"""A checker of Bicep in Python, for machines without Microsoft's compiler. What has no known shape passes.
 
-`syntax` reads expressions, `declarations` a file, `program` a file with the modules it names. `shapes` is what a value
-can be, `arm_types` and `outlines` say it of resources, `functions` of built-in functions. `inference` says it of an
-expression and finds unknown symbols, members and outputs on the way; `checker` compares what is given with what is
-wanted. It is no compiler: what it does not know it lets pass.
+`syntax` reads a file as its declarations, whose values stay nodes of the grammar. A `Shape` is what a value can be:
+`resource_types` has those of resources, `checker` finds those of expressions and compares them with what is wanted.
+`parameters` is about main.parameters.json, and `mutants` has mistakes for the tests.
 """
