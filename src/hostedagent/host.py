@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from socket import socket
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from starlette.middleware import Middleware
 
@@ -59,7 +59,9 @@ def captured_runs() -> Generator[list[AgentHost]]:
         _captures.pop()
 
 
-def _agentserver(wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str) -> App:
+def _agentserver(
+    wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]
+) -> App:
     from hostedagent.server.agentserver.app import SdkDriver
     from hostedagent.server.agentserver.middleware import AdmissionMiddleware
     from hostedagent.server.agentserver.ownership import EventBuffers
@@ -67,7 +69,8 @@ def _agentserver(wired: Wired, responses: RecordedResponses, options: HostOption
     if options.when_busy in ("interrupt", "steer"):
         raise ConfigurationError(f"when_busy={options.when_busy!r} needs AgentHost(driver='starlette').")
     engine, buffers = wired.engine, EventBuffers(are_on_disk=options.resilient_background)
-    app = SdkDriver(engine, options, buffers).app(prefix, wired.aclose)
+    hosts = [host for door in doors if (host := door.sdk_host()) is not None]
+    app = SdkDriver(engine, options, buffers).app(prefix, wired.aclose, hosts)
     # Innermost: the SDK's layers add the request id, the server's version and a log line to refusals too.
     admission = Middleware(
         AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
@@ -79,15 +82,24 @@ def _agentserver(wired: Wired, responses: RecordedResponses, options: HostOption
 
 
 def _starlette(
-    wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str
+    wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]
 ) -> ResponsesApp:
     return ResponsesDriver(responses, options, trust).app(prefix, wired.aclose)
 
 
-_DRIVERS: Final[Mapping[Driver, Callable[[Wired, RecordedResponses, HostOptions, Trust, str], App | ResponsesApp]]] = {
-    "agentserver": _agentserver,
-    "starlette": _starlette,
-}
+class _BuildApp(Protocol):
+    def __call__(
+        self,
+        wired: Wired,
+        responses: RecordedResponses,
+        options: HostOptions,
+        trust: Trust,
+        prefix: str,
+        doors: Sequence[Door],
+    ) -> App | ResponsesApp: ...
+
+
+_DRIVERS: Final[Mapping[Driver, _BuildApp]] = {"agentserver": _agentserver, "starlette": _starlette}
 
 
 def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -> None:
@@ -165,7 +177,7 @@ class AgentHost:
         self._stores = wired.stores
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
         responses = wired.recorded()
-        self._app = _DRIVERS[driver](wired, responses, options, trust, prefix)
+        self._app = _DRIVERS[driver](wired, responses, options, trust, prefix, doors)
         if doors:
             from hostedagent.doors.door import add_doors, entry_of
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hostedagent.doors.ag_ui import AgUi
     from hostedagent.doors.delivery import Delivery, DeliveryReport, DeliveryTarget, deliver
     from hostedagent.doors.door import Door, Entry
+    from hostedagent.doors.invocations import Invocations
     from hostedagent.server.exchange import Exchange
     from hostedagent.server.turns import TransformEvent, Turn
 
@@ -23,6 +24,7 @@ _HOME = {
     "Door": "hostedagent.doors.door",
     "Entry": "hostedagent.doors.door",
     "Exchange": "hostedagent.server.exchange",
+    "Invocations": "hostedagent.doors.invocations",
     "TransformEvent": "hostedagent.server.turns",
     "Turn": "hostedagent.server.turns",
     "deliver": "hostedagent.doors.delivery",
@@ -37,6 +39,7 @@ __all__ = [
     "Door",
     "Entry",
     "Exchange",
+    "Invocations",
     "TransformEvent",
     "Turn",
     "deliver",

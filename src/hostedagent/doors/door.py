@@ -177,6 +177,14 @@ class Door(ABC):
 
         return [Route(f"{entry.prefix}{self.path}", entry.endpoint(handle), methods=["POST"])]
 
+    def sdk_host(self) -> type | None:
+        """The SDK's host of this protocol, for the app of the SDK's driver to inherit from; `None` for none."""
+        return None
+
+    def attach(self, app: Starlette, entry: Entry) -> None:
+        """Serve the door on the app of the SDK's driver; by default with the same routes."""
+        app.router.routes.extend(self.routes(entry))
+
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer a request with a turn, streamed or whole as it asks."""
         body = self.parse(await entry.fields(exchange), exchange)
@@ -208,10 +216,14 @@ def add_doors(
     Args:
         app: The application.
         entries: The doors, each with what it is given.
-        responses: What the doors' turns run on, where the application does not open and close it itself.
+        responses: What the doors' turns run on, where the application is that of the SDK's host, which does not open
+            and close it itself.
     """
     for door, entry in entries:
-        app.router.routes.extend(door.routes(entry))
+        if responses is not None:
+            door.attach(app, entry)
+        else:
+            app.router.routes.extend(door.routes(entry))
     inner = app.router.lifespan_context
 
     @asynccontextmanager

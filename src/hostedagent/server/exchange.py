@@ -99,6 +99,7 @@ class Exchange:
         self.caller = Caller()
         self.session_id: str | None = None
         self.is_started = False
+        self._added: list[tuple[bytes, bytes]] = []
         self._send = send
         self._request_id = self.headers.get("x-request-id") or secrets.token_hex(16)
 
@@ -106,6 +107,10 @@ class Exchange:
     def response_id(self) -> str:
         """The response that the path names; empty where it names none."""
         return self.request.path_params.get("response_id", "")
+
+    def add_header(self, name: str, text: str) -> None:
+        """Send a header with the answer."""
+        self._added.append((name.encode("latin-1"), text.encode("latin-1", "replace")))
 
     async def disconnects(self, leave: Callable[[], None]) -> None:
         """Wait until the client has left, and report it."""
@@ -143,7 +148,7 @@ class Exchange:
         own = [(b"x-request-id", self._request_id.encode("latin-1", "replace")), (b"x-platform-server", _SERVER)]
         if self.session_id is not None:
             own.append((b"x-agent-session-id", self.session_id.encode("latin-1", "replace")))
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *self._added]})
 
 
 _SERVER: Final = f"hostedagent/{importlib.metadata.version('hostedagent')}".encode()

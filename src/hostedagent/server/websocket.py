@@ -82,7 +82,7 @@ class ResponsesSockets:
         scope = self.trust.trusted(socket.scope)
         headers = headers_of(scope)
         try:
-            _check_origin(scope, headers)
+            check_origin(scope, headers)
             caller = self.trust.caller_of(scope, headers)
             self.responses.engine.check_accepts()
         except RequestError as error:
@@ -97,7 +97,7 @@ class ResponsesSockets:
             leave_context(entered)
 
 
-def _check_origin(scope: Scope, headers: Mapping[str, str]) -> None:
+def check_origin(scope: Scope, headers: Mapping[str, str]) -> None:
     """Any page may open a WebSocket to any address: browsers send no preflight request for it.
 
     Raises:

@@ -47,11 +47,17 @@ class IdempotencyKeys:
         try:
             await self._write(caller, key, use, ABSENT)
         except StoreConflict:
-            found = await read_value(self._store, caller, Key(IDEMPOTENCY, key))
-            if found is not None:
-                return KeyUse(**found.value)
-            return await self.use(caller, key, digest, response_id)
+            return await self.find(caller, key) or await self.use(caller, key, digest, response_id)
         return use
+
+    async def find(self, caller: Caller, key: str) -> KeyUse | None:
+        """The request that a key stands for; `None` where it stands for none.
+
+        Raises:
+            StoreUnavailable: The store is not available.
+        """
+        found = await read_value(self._store, caller, Key(IDEMPOTENCY, key))
+        return KeyUse(**found.value) if found is not None else None
 
     async def release(self, caller: Caller, key: str) -> None:
         """Forget a key whose request made no response."""

@@ -27,15 +27,13 @@ from ag_ui.core import (
 )
 from pydantic import ValidationError
 
+from hostedagent.doors.questions import answer_item
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Item, Json
-from hostedagent.protocol.values import is_object
 
-APPROVAL: Final = new_item_id("mcpr", "").partition("_")[0] + "_"
 OWN_CALL: Final = "mcp_"
-"""How the ids of questions for approval begin, and those of the agent's own calls."""
+"""How the ids of the agent's own calls begin."""
 
 _MESSAGES: Final = ("message", "output_message")
 _SHOWN: Final = ("reasoning", "function_call", "mcp_call")
@@ -137,24 +135,8 @@ def _ambient(run: RunAgentInput) -> str:
 
 def _answers(entries: Iterable[ResumeEntry]) -> Iterator[Item]:
     for entry in entries:
-        if entry.interrupt_id.startswith(APPROVAL):
-            approve = entry.status == "resolved" and _approves(entry.payload)
-            yield {
-                "type": "mcp_approval_response",
-                "approval_request_id": entry.interrupt_id,
-                "approve": approve,
-            }
-        else:
-            output = entry.payload if entry.status == "resolved" else "The user did not answer."
-            text = output if isinstance(output, str) else encode(output).decode()
-            yield {"type": "function_call_output", "call_id": entry.interrupt_id, "output": text}
-
-
-def _approves(payload: Json) -> bool:
-    """Only an explicit yes is one."""
-    if is_object(payload):
-        return payload.get("approved") is True
-    return payload is True
+        is_answered = entry.status == "resolved"
+        yield answer_item(entry.interrupt_id, entry.payload if is_answered else "The user did not answer.")
 
 
 def _items(messages: Iterable[Message]) -> Iterator[Item]:

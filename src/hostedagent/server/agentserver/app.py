@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,6 +61,11 @@ class App(Signalled, ResponsesAgentServerHost):
         ResponsesAgentServerHost.register_pre_shutdown_callback(self, fn)
 
 
+def app_type(hosts: Sequence[type]) -> type[App]:
+    """The app with the routes of further hosts of the SDK, which it inherits from."""
+    return type("App", (App, *hosts), {}) if hosts else App
+
+
 @dataclass(frozen=True, slots=True)
 class SdkDriver:
     """Runs turns for the SDK's host.
@@ -75,18 +80,19 @@ class SdkDriver:
     options: HostOptions
     buffers: EventBuffers
 
-    def app(self, prefix: str, aclose: Callable[[], Awaitable[None]]) -> App:
+    def app(self, prefix: str, aclose: Callable[[], Awaitable[None]], hosts: Sequence[type] = ()) -> App:
         """The SDK's app with this driver behind it.
 
         Args:
             prefix: The path below which the routes are served.
             aclose: Called when the app has stopped.
+            hosts: The SDK's hosts of further protocols.
         """
         shutdown, keep_alive = self.engine.services.shutdown, int(self.options.keep_alive) or None
         options = ResponsesServerOptions(
             sse_keep_alive_interval_seconds=keep_alive, resilient_background=self.options.resilient_background
         )
-        app = App(
+        app = app_type(hosts)(
             prefix=prefix,
             options=options,
             store=Provider(self.engine.store, self.recall),

@@ -77,7 +77,7 @@ _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 class AdmissionMiddleware:
     """Accepts or refuses requests on the host's own routes, and completes what leaves them.
 
-    Every other route of the application passes untouched.
+    Every other route of the application gets the platform's identity, and nothing else.
 
     Args:
         app: The SDK's app.
@@ -109,13 +109,26 @@ class AdmissionMiddleware:
         """Serve one request."""
         path = _path(scope)
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._pass(scope, receive, send)
         elif path == self._root or path.startswith(f"{self._root}/"):
             await self._admit(scope, receive, Completer(send, self._engine.output_so_far))
         elif path.startswith(_SNAPSHOT_ROUTES) and not self._options.allow_snapshots:
             await _Answer(send).refuse(NotFound("Not found."), scope)
         else:
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let another route of the application serve, whose calls of Foundry are for the request's user."""
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        headers = headers_of(self._trust.trusted(scope))
+        user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
+        token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            reset_request_context(token)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = self._trust.trusted(scope)

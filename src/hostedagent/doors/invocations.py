@@ -1,0 +1,396 @@
+"""The Invocations protocol: an application's own JSON, whole or streamed, in a session of the platform.
+
+The session is the conversation, unless the body names one. On the package's own routes nothing of the SDK is imported;
+on the SDK's host the app inherits from its `InvocationAgentServerHost` too, which has the routes and calls this door.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Scope
+
+from hostedagent.doors.door import Door, Entry
+from hostedagent.doors.invocations_ws import InvocationSockets
+from hostedagent.doors.questions import answer_item, open_questions, shown_question, text_of
+from hostedagent.engine.hooks import BeforeRun
+from hostedagent.errors import FAILURE_MESSAGES, Conflict, InvalidRequest, NotFound, RequestError
+from hostedagent.identity import Caller
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.sse import event_data, write_frame
+from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import is_array, is_object
+from hostedagent.server.exchange import Exchange
+from hostedagent.server.turns import TransformEvent, Turn
+
+ParseInvocation: TypeAlias = Callable[[Mapping[str, Json]], Mapping[str, Any]]
+"""The body of a create-response request for an application's own JSON. Raises a `RequestError` for what is none."""
+
+ID_HEADER: Final = "x-agent-invocation-id"
+ROOT: Final = "/invocations"
+
+_ID: Final = re.compile(r"[a-zA-Z0-9\-_.:]{1,256}")
+_SESSION: Final = "agent_session_id"
+_SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
+_FIELDS: Final = ("conversation", "stream", "background", "metadata")
+_OPTIONS: Final = (
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+    "text",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+)
+_TYPES: Final[Mapping[str, str]] = {"input": "text, items, or the value that a workflow starts with", "message": "text"}
+
+
+_TEXT: Final[Mapping[str, Json]] = {"type": "string"}
+_OBJECT: Final[Mapping[str, Json]] = {"type": "object", "additionalProperties": True}
+_REQUEST: Final[Mapping[str, Json]] = {
+    "type": "object",
+    "properties": {
+        "input": {},
+        "message": _TEXT,
+        "conversation": _TEXT,
+        "stream": {"type": "boolean"},
+        "background": {"type": "boolean"},
+        "metadata": _OBJECT,
+        "options": _OBJECT,
+        "responses": _OBJECT,
+    },
+}
+_ANSWER: Final[Mapping[str, Json]] = {
+    "type": "object",
+    "properties": {
+        "response": _TEXT,
+        "status": _TEXT,
+        "questions": {"type": "array", "items": _OBJECT},
+        "response_id": _TEXT,
+        "conversation": _TEXT,
+    },
+}
+_OPENAPI: Final[Mapping[str, Json]] = {
+    "openapi": "3.1.0",
+    "info": {"title": "Invocations", "version": "1"},
+    "paths": {
+        ROOT: {
+            "post": {
+                "summary": "Invoke the agent: whole, streamed or in the background",
+                "parameters": [{"name": _SESSION, "in": "query", "schema": _TEXT}],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
+                "responses": {
+                    "200": {
+                        "description": "The answer",
+                        "content": {"application/json": {"schema": _ANSWER}, "text/event-stream": {"schema": _TEXT}},
+                    }
+                },
+            }
+        }
+    },
+}
+"""The document of the default shape."""
+
+
+class InvocationFailed(RequestError):
+    """The agent failed."""
+
+    type = "server_error"
+    status = 500
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Invocations(Door):
+    """The Invocations protocol: `/invocations` and `/invocations_ws`.
+
+    Args:
+        parse: What an application's own JSON asks; by default `input` (or `message`), `conversation`, `stream`,
+            `background`, `metadata`, `options`, and `responses` to what an earlier invocation asked.
+        answer: The body of a whole answer; by default `response`, its text, with `status`, `questions` and ids.
+        render: The frames of a stream; by default the events `delta`, `question`, and `done` or `error`.
+        openapi: The document at `/invocations/docs/openapi.json`; by default that of the default shape.
+        before_run: As for every door.
+        transform_event: As for every door.
+    """
+
+    name = "invocations"
+
+    def __init__(
+        self,
+        *,
+        parse: ParseInvocation | None = None,
+        answer: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        render: Callable[[Turn], AsyncGenerator[bytes]] | None = None,
+        openapi: Mapping[str, Any] | None = None,
+        before_run: BeforeRun | None = None,
+        transform_event: TransformEvent | None = None,
+    ) -> None:
+        super().__init__(ROOT, before_run=before_run, transform_event=transform_event)
+        self._parse = parse or default_body
+        self._answer = answer or default_answer
+        self._render = render or default_frames
+        self._is_documented = openapi is not None or parse is None
+        self._openapi = openapi or _OPENAPI
+
+    def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
+        """What an invocation asks; its session is its conversation, unless it names one."""
+        return self.body(fields, self.session_of(exchange.request.scope))
+
+    def body(self, fields: Mapping[str, Json], session_id: str) -> Mapping[str, Any]:
+        """The create-response body of an invocation in a session."""
+        body = self._parse(fields)
+        continues = body.get("conversation") or body.get("previous_response_id") or body.get("store") is False
+        return body if continues else {**body, "conversation": session_id}
+
+    def session_of(self, scope: Scope) -> str:
+        """The session of a request or a connection: the one that it names, that of the container, or a new one."""
+        known = scope.get("state", {}).get("session_id")  # The SDK's host has read it.
+        given = QueryParams(scope.get("query_string", b"")).get(_SESSION) or os.environ.get(_SESSION_VARIABLE)
+        return known or _valid(given)
+
+    def events(self, turn: Turn) -> AsyncGenerator[dict[str, Json]]:
+        """The events of a stream over WebSocket."""
+        return default_events(turn)
+
+    def answer(self, response: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The body of a whole answer."""
+        return self._answer(response)
+
+    def render(self, turn: Turn) -> AsyncGenerator[bytes]:
+        """The frames of a stream."""
+        return self._render(turn)
+
+    def routes(self, entry: Entry) -> Sequence[BaseRoute]:
+        """The routes of the protocol."""
+        root = f"{entry.prefix}{ROOT}"
+
+        async def create(exchange: Exchange) -> None:
+            await self.serve(entry, exchange)
+
+        async def retrieve(exchange: Exchange) -> None:
+            await self.retrieve(entry, exchange)
+
+        async def cancel(exchange: Exchange) -> None:
+            await self.cancel(entry, exchange)
+
+        return [
+            Route(f"{root}/docs/openapi.json", entry.endpoint(self.document), methods=["GET"]),
+            Route(root, entry.endpoint(create), methods=["POST"]),
+            Route(f"{root}/{{invocation_id}}", entry.endpoint(retrieve), methods=["GET"]),
+            Route(f"{root}/{{invocation_id}}/cancel", entry.endpoint(cancel), methods=["POST"]),
+            WebSocketRoute(f"{root}_ws", InvocationSockets(self, entry).serve),
+        ]
+
+    def sdk_host(self) -> type:
+        """The SDK's host of the protocol, with this door's document."""
+        from hostedagent.server.agentserver.invocations import invocation_host
+
+        return invocation_host(self._openapi if self._is_documented else None)
+
+    def attach(self, app: Starlette, entry: Entry) -> None:
+        """Serve the routes of the SDK's host: it has the paths, and hands over what comes."""
+        from hostedagent.server.agentserver.invocations import hand_over
+
+        routes = {route.path: route for route in self.routes(entry) if isinstance(route, Route)}
+        root, one = f"{entry.prefix}{ROOT}", f"{entry.prefix}{ROOT}/{{invocation_id}}"
+        hand_over(
+            app,
+            create=routes[root].app,
+            retrieve=routes[one].app,
+            cancel=routes[f"{one}/cancel"].app,
+            connect=InvocationSockets(self, entry).serve,
+        )
+
+    async def document(self, exchange: Exchange) -> None:
+        """Answer with the OpenAPI document."""
+        if not self._is_documented:
+            raise NotFound("No OpenAPI document is registered: Invocations(openapi=...).")
+        await exchange.json(self._openapi)
+
+    async def serve(self, entry: Entry, exchange: Exchange) -> None:
+        """Answer an invocation."""
+        scope = exchange.request.scope
+        invocation_id, session_id = _invocation_of(scope, exchange.headers), self.session_of(scope)
+        exchange.add_header(ID_HEADER, invocation_id)
+        exchange.session_id = session_id
+        body = self.body(await entry.fields(exchange), session_id)
+        response_id = await self.begin(entry, exchange.caller, invocation_id, session_id)
+        try:
+            async with entry.turn(exchange, body, response_id=response_id, session_id=session_id) as turn:
+                if turn.request.stream:
+                    await entry.stream(exchange, self.render(turn), goes_on=turn.request.background)
+                    return
+                response = await turn.response()
+        except RequestError:
+            await entry.responses.engine.services.sessions.keys.release(exchange.caller, _key(invocation_id))
+            raise
+        if response["status"] != "cancelled":
+            await exchange.json(self.answer(_succeeded(response)))
+
+    async def begin(self, entry: Entry, caller: Caller, invocation_id: str, session_id: str) -> str:
+        """The id of the response that an invocation makes.
+
+        Raises:
+            Conflict: There is an invocation with this id.
+        """
+        response_id = new_item_id("caresp", session_id)
+        keys = entry.responses.engine.services.sessions.keys
+        use = await keys.use(caller, _key(invocation_id), "", response_id)
+        if use.response_id != response_id:
+            raise Conflict(f"There is an invocation with the id {invocation_id!r}.")
+        return response_id
+
+    async def retrieve(self, entry: Entry, exchange: Exchange) -> None:
+        """Answer with an invocation that was made before, also while it runs."""
+        response_id = await _response_of(entry, exchange)
+        if _runs_here(entry, response_id):
+            await exchange.json({"status": "in_progress"})
+        else:
+            await exchange.json(self.answer(await entry.turns.retrieve(response_id, exchange.caller)))
+
+    async def cancel(self, entry: Entry, exchange: Exchange) -> None:
+        """Cancel an invocation, and answer once it has ended."""
+        response_id = await _response_of(entry, exchange)
+        active = entry.responses.engine.active.get(response_id)
+        if active is not None and active.stop is not None:
+            active.stop.stop("client")
+            await active.ended.wait()
+            response = await entry.turns.retrieve(response_id, exchange.caller)
+        else:
+            response = await entry.turns.cancel(response_id, exchange.caller)
+        await exchange.json({"status": response["status"]})
+
+
+def default_body(fields: Mapping[str, Json]) -> Mapping[str, Any]:
+    """The create-response body of the default shape.
+
+    Raises:
+        InvalidRequest: A field is unknown, missing or malformed.
+    """
+    allowed = (*_TYPES, *_FIELDS, "options", "responses")
+    if unknown := [name for name in fields if name not in allowed]:
+        raise InvalidRequest(
+            f"{unknown[0]!r:.80} is not a field of an invocation: {', '.join(allowed)}.", param=unknown[0]
+        )
+    options: Json = fields.get("options") or {}
+    if not is_object(options):
+        raise InvalidRequest("options must be an object.", param="options")
+    if refused := [name for name in options if name not in _OPTIONS]:
+        param = f"options.{refused[0]}"
+        raise InvalidRequest(f"{param:.80} is not an option of an invocation: {', '.join(_OPTIONS)}.", param=param)
+    return {**options, **{name: fields[name] for name in _FIELDS if name in fields}, "input": _input(fields)}
+
+
+def _input(fields: Mapping[str, Json]) -> Json:
+    replies: Json = fields.get("responses") or {}
+    if not is_object(replies):
+        raise InvalidRequest("responses must be an object: the id of each question, and its answer.", param="responses")
+    answers = [answer_item(name, reply) for name, reply in replies.items()]
+    given = fields.get("input", fields.get("message"))
+    if given is None:
+        if not answers:
+            raise InvalidRequest(
+                "input is missing: send text, items, or the value that a workflow starts with.", param="input"
+            )
+        return answers
+    if isinstance(given, str) and not answers:
+        return given
+    if is_array(given) and all(is_object(row) and ("type" in row or "role" in row) for row in given):
+        return [*answers, *given]
+    text = given if isinstance(given, str) else encode(given).decode()
+    return [*answers, {"type": "message", "role": "user", "content": text}]
+
+
+def default_answer(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The default body of a whole answer."""
+    asked = [shown_question(item) for item in open_questions(response["output"])]
+    conversation: Mapping[str, Json] = response.get("conversation") or {}
+    return {
+        "response": text_of(response),
+        "status": response["status"],
+        "questions": asked,
+        "response_id": response["id"],
+        "conversation": conversation.get("id"),
+        **({"error": response["error"]} if response.get("error") else {}),
+    }
+
+
+async def default_frames(turn: Turn) -> AsyncGenerator[bytes]:
+    """The default frames of a stream."""
+    async for row in default_events(turn):
+        yield write_frame(str(row["type"]), event_data({name: value for name, value in row.items() if name != "type"}))
+
+
+async def default_events(turn: Turn) -> AsyncGenerator[dict[str, Json]]:
+    """The default events of a stream: `delta` with `text`, `question`, and `done` or `error`."""
+    response: Mapping[str, Json] = {}
+    async with aclosing(turn.events()) as events:
+        async for event in events:
+            response = event.get("response", response)
+            if event["type"] in ("response.output_text.delta", "response.refusal.delta"):
+                yield {"type": "delta", "text": event["delta"]}
+    if (failed := _failure(response)) is not None:
+        yield {"type": "error", "message": failed.message, "code": failed.code, "status": failed.status}
+        return
+    asked: list[Item] = list(open_questions(response["output"]))
+    for item in asked:
+        yield {"type": "question", **shown_question(item)}
+    yield {
+        "type": "done",
+        "status": response["status"],
+        "session_id": turn.request.sandbox_session_id,
+        "response_id": response["id"],
+    }
+
+
+def _failure(response: Mapping[str, Json]) -> InvocationFailed | None:
+    if response.get("status") != "failed":
+        return None
+    error: Mapping[str, Json] = response.get("error") or {}
+    return InvocationFailed(error.get("code", "server_error"), error.get("message", FAILURE_MESSAGES["server_error"]))
+
+
+def _succeeded(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    if (failed := _failure(response)) is not None:
+        raise failed
+    return response
+
+
+def _valid(value: str | None) -> str:
+    """An id of a caller's, or a new one."""
+    return value if value is not None and _ID.fullmatch(value) else str(uuid.uuid4())
+
+
+def _invocation_of(scope: Scope, headers: Mapping[str, str]) -> str:
+    known = scope.get("state", {}).get("invocation_id")  # The SDK's host has read it.
+    return known or _valid(headers.get(ID_HEADER))
+
+
+def _key(invocation_id: str) -> str:
+    return f"invocation:{invocation_id}"
+
+
+async def _response_of(entry: Entry, exchange: Exchange) -> str:
+    invocation_id = exchange.request.path_params["invocation_id"]
+    use = await entry.responses.engine.services.sessions.keys.find(exchange.caller, _key(invocation_id))
+    if use is None:
+        raise NotFound(f"Invocation with id {invocation_id!r:.300} not found.")
+    exchange.add_header(ID_HEADER, invocation_id)
+    return use.response_id
+
+
+def _runs_here(entry: Entry, response_id: str) -> bool:
+    active = entry.responses.engine.active.get(response_id)
+    return active is not None and active.stop is not None

@@ -1,0 +1,52 @@
+"""What a response asks of a person, and the items that answer it: approvals, and questions of workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import is_object
+
+_APPROVAL: Final = new_item_id("mcpr", "").partition("_")[0] + "_"
+"""How the ids of questions for approval begin."""
+
+
+def open_questions(output: Iterable[Item]) -> Iterator[Item]:
+    """The requests for approval in an output, and the calls that nothing in it answers."""
+    items = list(output)
+    answered = {item.get("call_id") for item in items if str(item["type"]).endswith("_call_output")}
+    for item in items:
+        if item["type"] == "mcp_approval_request":
+            yield item
+        elif item["type"] == "function_call" and item["call_id"] not in answered:
+            yield item
+
+
+def answer_item(question_id: str, reply: Json) -> Item:
+    """The input item that answers a question. Of an approval only an explicit yes is one."""
+    if question_id.startswith(_APPROVAL):
+        approve = (reply.get("approved") if is_object(reply) else reply) is True
+        return {"type": "mcp_approval_response", "approval_request_id": question_id, "approve": approve}
+    output = reply if isinstance(reply, str) else encode(reply).decode()
+    return {"type": "function_call_output", "call_id": question_id, "output": output}
+
+
+def shown_question(item: Item) -> dict[str, Json]:
+    """A question as a JSON object of a door's own: `id`, `kind`, `name` and `arguments`."""
+    is_approval = item["type"] == "mcp_approval_request"
+    return {
+        "id": item["id"] if is_approval else item["call_id"],
+        "kind": "approval" if is_approval else "call",
+        "name": item["name"],
+        "arguments": item.get("arguments"),
+    }
+
+
+def text_of(response: Mapping[str, Json]) -> str:
+    """The words of a response: its messages, a paragraph each."""
+    messages = (item for item in response.get("output") or () if item["type"] == "message")
+    texts = ("".join(part.get("text") or part.get("refusal") or "" for part in row["content"]) for row in messages)
+    return "\n\n".join(text for text in texts if text)
