@@ -127,6 +127,12 @@ AGENT = [
     ),
     Case("agent.ends", "agent", file("main.py", "import os\nos._exit(3)\n"), "python main.py"),
     Case("agent.hangs", "agent", agent_hangs, "python -X importtime main.py"),
+    Case(
+        "agent.loopback",
+        "agent",
+        file("main.py", 'class Agent:\n    def run(self, host): ...\nAgent().run(host="127.0.0.1")\n'),
+        "In main.py write: run() without host=",
+    ),
     Case("lock.missing", "lock", partial(Bench.remove, name="requirements.lock"), RELOCK),
     Case("lock.unhashed", "lock", file("requirements.lock", "hostedagent==99.0\nb==1 --hash=sha256:00\n"), RELOCK),
     Case("lock.stale", "lock", file("requirements.lock", "hostedagent==0.0.1 --hash=sha256:00\n"), RELOCK),
@@ -223,6 +229,12 @@ AGENT_YAML = [
         "In azure.yaml write: startupCommand: python -m hostedagent run main.py",
     ),
     Case(
+        "yaml.loopback",
+        "azure.yaml",
+        yaml("-m hostedagent run", "-m hostedagent run --host 127.0.0.1"),
+        "In azure.yaml write: startupCommand: python -m hostedagent run --host 0.0.0.0",
+    ),
+    Case(
         "yaml.platform", "azure.yaml", yaml("linux/amd64", "linux/arm64"), "In azure.yaml write: platform: linux/amd64"
     ),
     Case(
@@ -294,6 +306,28 @@ DOCKERFILE = [
         "Dockerfile",
         docker('"0.0.0.0"]', '"127.0.0.1"]'),
         "In the Dockerfile write line 43 with --host 0.0.0.0",
+    ),
+    Case("docker.broken", "Dockerfile", file("Dockerfile", "FORM python:3.13\n"), "Correct the Dockerfile at line 1."),
+    Case(
+        "docker.python",
+        "Dockerfile",
+        docker("FROM python:3.13-slim AS build", "FROM python:3.10-slim AS build"),
+        "In the Dockerfile write line 4 with python:3.13-slim",
+    ),
+    Case(
+        "docker.absent",
+        "Dockerfile",
+        docker("COPY . ./", "COPY . ./\nCOPY prompts ./prompts"),
+        "In the Dockerfile write line 17 without prompts, or create prompts.",
+    ),
+    Case(
+        "docker.start",
+        "Dockerfile",
+        file(
+            "Dockerfile",
+            'FROM python:3.13\nCOPY tests ./tests\nRUN python -m compileall .\nUSER 1\nCMD ["python", "main.py"]\n',
+        ),
+        "In the Dockerfile write before line 5: COPY main.py ./",
     ),
     Case("docker.env_file", "Dockerfile", file(".dockerignore", "tests\n"), "echo .env >> .dockerignore"),
 ]

@@ -6,6 +6,7 @@ import pytest
 
 from hostedagent.cli.doctor.environment import Place, Variable, masked, variables
 from tests.cli.doctor.bench import ENDPOINT, Bench
+from tests.samples.server import served
 
 MODEL = "AZURE_AI_MODEL_DEPLOYMENT_NAME"
 
@@ -86,3 +87,10 @@ def test_differing_secrets_are_found_and_not_told(bench: Bench) -> None:
 
     assert found.code == "env.differs"
     assert "secret" not in found.message + found.fix
+
+
+def test_a_server_of_hostedagent_on_the_port_is_known(bench: Bench) -> None:
+    with served("samples/hello/agent.py") as url:
+        bench.process["PORT"] = url.rpartition(":")[2]
+
+        assert [found.code for found in bench.findings("port")] == ["port.ours"]

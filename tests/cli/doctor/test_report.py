@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hostedagent.cli import main
+from hostedagent.cli.doctor import unchecked
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.report import Report
 from hostedagent.cli.doctor.rules import Finding
@@ -79,7 +80,7 @@ def test_a_project_of_init_has_no_finding(bench: Bench, capsys: pytest.CaptureFi
     assert main(["doctor", str(bench.folder)]) == 0
 
     shown = capsys.readouterr().out
-    assert shown.splitlines()[-1] == "Everything is fine."
+    assert shown.splitlines()[-1] == "Nothing is wrong. Not checked: 2."
     assert "fix:" not in shown
 
 
@@ -108,3 +109,25 @@ def test_a_project_that_is_not_there_is_a_wrong_command_line(
     assert main(["doctor", str(tmp_path / "missing")]) == 2
 
     assert capsys.readouterr().err == f"hostedagent: {tmp_path / 'missing'} is not a folder.\n"
+
+
+def test_a_check_that_was_not_made_says_so_and_why() -> None:
+    report = Report(
+        folder="shop",
+        findings={"image": [], "name": []},
+        packages=[],
+        variables=[],
+        unchecked={"image": "there is none"},
+    )
+
+    lines = [" ".join(line.split()) for line in report.text().splitlines()]
+
+    assert lines[1:3] == ["- image not checked: there is none", "ok name"]
+    assert lines[-1] == "Nothing is wrong. Not checked: 1."
+    assert json.loads(report.json())["unchecked"] == {"image": "there is none"}
+
+
+def test_what_a_project_lacks_is_not_checked(bench: Bench) -> None:
+    assert set(unchecked(bench.project())) == {"credentials", "roles"}
+    bench.remove("Dockerfile")
+    assert {"lock", "Dockerfile"} < set(unchecked(bench.project()))

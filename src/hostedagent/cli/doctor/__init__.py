@@ -54,7 +54,25 @@ def examine(project: Project, *, is_online: bool = False) -> Report:
         findings={name: list(check(project)) for name, check in checks(is_online=is_online).items()},
         packages=table(),
         variables=variables(project),
+        unchecked=unchecked(project),
     )
+
+
+def unchecked(project: Project) -> Mapping[str, str]:
+    """Checks that have nothing to look at in this project, and why."""
+    from hostedagent.cli.doctor.access import PROJECT_ID
+    from hostedagent.platform import ENDPOINT_VARIABLE
+
+    has_image = project.text("Dockerfile") is not None
+    known = {**project.local, **project.azd}
+    reasons = {
+        "lock": "" if has_image else "there is no Dockerfile, whose image installs it",
+        "Dockerfile": "" if has_image else "there is none",
+        "tools": "" if project.config is not None else "there is no azure.yaml that can be read",
+        "credentials": "" if project.local.get(ENDPOINT_VARIABLE) else f"{ENDPOINT_VARIABLE} is not set here",
+        "roles": "" if known.get(PROJECT_ID) else f"{PROJECT_ID} is not known; azd provision sets it",
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def checks(*, is_online: bool = False) -> Mapping[str, Callable[[Project], Iterator[Finding]]]:

@@ -30,6 +30,7 @@ _PIN: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re
 _NAME: Final = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
 _LACKED: Final = re.compile(rf"\b({_NAME})\b.*\b(?:not set|missing|required)\b")
 _NO_KEY: Final = re.compile(rf"KeyError: '({_NAME})'")
+_RUNS_ON_LOOPBACK: Final = re.compile(r"\.run\([^)]*\bhost\s*=\s*[\"'](127\.[\d.]+|localhost|::1)[\"']")
 _RELOCK: Final = shlex.join(LOCK_COMMAND)
 
 AGENT_NONE: Final = Rule(
@@ -49,6 +50,12 @@ AGENT_ENDS: Final = Rule(
 AGENT_HANGS: Final = Rule(
     "agent.hangs", "error", "{target} was not loaded after {seconds:g} seconds.", "python -X importtime {file}"
 )
+AGENT_LOOPBACK: Final = Rule(
+    "agent.loopback",
+    "warning",
+    "{file} binds {address} in its run(): python {file} serves nobody outside of a container.",
+    "In {file} write: run() without host=",
+)
 LOCK_MISSING: Final = Rule("lock.missing", "error", f"There is no {LOCK}: the image installs nothing else.", _RELOCK)
 LOCK_OPEN: Final = Rule("lock.unhashed", "error", f"{LOCK} has no hash for {{names}}.", _RELOCK)
 LOCK_STALE: Final = Rule(
@@ -62,7 +69,10 @@ def loads(project: Project) -> Iterator[Finding]:
     if target is None:
         yield AGENT_NONE.found(folder=project.folder)
         return
-    file = shlex.quote(re.sub(r"(\.py):.*", r"\1", target))
+    source = re.sub(r"(\.py):.*", r"\1", target)
+    file = shlex.quote(source)
+    if bound := _RUNS_ON_LOOPBACK.search(project.text(source) or ""):
+        yield AGENT_LOOPBACK.found(file=source, address=bound[1])
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "hostedagent.cli.doctor.probe", target, str(result)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
+from hostedagent.cli.doctor.instructions import BINDS_LOOPBACK
 from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.doctor.versions import versions
@@ -138,6 +139,12 @@ START: Final = Rule(
     "error",
     "azure.yaml: {path}.startupCommand starts {file}, which does not exist.",
     "In azure.yaml write: startupCommand: python -m hostedagent run{target}",
+)
+LOOPBACK: Final = Rule(
+    "yaml.loopback",
+    "error",
+    "azure.yaml: {path}.startupCommand binds {address}, which nothing outside of the container reaches.",
+    "In azure.yaml write: startupCommand: {command}",
 )
 PLATFORM: Final = Rule(
     "yaml.platform",
@@ -296,6 +303,10 @@ def _docker(project: Project, service: Service) -> Iterator[Finding]:
 
 
 def _start(project: Project, service: Service) -> Iterator[Finding]:
+    command = str(service.at("startupCommand") or "")
+    if bound := BINDS_LOOPBACK.search(command):
+        wanted = command.replace(bound[0], "--host 0.0.0.0")
+        yield LOOPBACK.found(path=service.path, address=bound[1], command=wanted)
     files = started(service.at("startupCommand"))
     if files and not any((project.folder / _place(service) / file).is_file() for file in files):
         yield START.found(path=service.path, file=files[0], target=f" {project.target}" if project.target else "")

@@ -1,19 +1,22 @@
-"""Checks of the Dockerfile: platform, user, bytecode, and syntax that needs BuildKit, which registries do not have."""
+"""Checks of the Dockerfile: platform, Python, user, bytecode, and syntax that needs BuildKit, which registries lack."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from importlib.metadata import metadata
 from typing import Final
 
+from packaging.specifiers import SpecifierSet
+
+from hostedagent.cli.doctor.copies import copies
+from hostedagent.cli.doctor.instructions import BINDS_LOOPBACK, Instruction, last_stage, mistake, parse
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.rules import Finding, Rule
 
-_CONTINUED: Final = re.compile(r"\\[ \t]*$")
 _HEREDOC: Final = re.compile(r"<<-?[\"']?[A-Za-z_]\w*")
 _ROOT: Final = frozenset({"", "0", "root"})
-_BINDS_LOOPBACK: Final = re.compile(r"--host[\s\"',=]+(127\.[\d.]+|localhost|::1)")
+_IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)(?=[.\s-]|$)")
 _BUILDKIT: Final[dict[str, re.Pattern[str]]] = {
     "RUN": re.compile(r"(?:^|\s)--(?:mount|network|security|device)\b"),
     "COPY": re.compile(r"(?:^|\s)--(?:link|chmod|parents|exclude)\b"),
@@ -27,6 +30,18 @@ PLATFORM: Final = Rule(
     "error",
     "Dockerfile:{line}: the image is built for {platform}; the platform runs linux/amd64.",
     "In the Dockerfile write: FROM {image}",
+)
+BROKEN: Final = Rule(
+    "docker.broken",
+    "error",
+    "Dockerfile:{line}: {mistake}. Nothing else in it was checked.",
+    "Correct the Dockerfile at line {line}.",
+)
+PYTHON: Final = Rule(
+    "docker.python",
+    "error",
+    "Dockerfile:{line}: the image has Python {python}, and hostedagent needs {wanted}.",
+    "In the Dockerfile write line {line} with python:3.13-slim",
 )
 USER: Final = Rule(
     "docker.user",
@@ -61,42 +76,21 @@ ENV_FILE: Final = Rule(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """An instruction with its continued lines joined; `line` is its first."""
-
-    line: int
-    keyword: str
-    rest: str
-
-
 def dockerfile(project: Project) -> Iterator[Finding]:
     """The file that `azure.yaml` names, or the usual one."""
     text = project.text("Dockerfile")
     if text is None:
         return
     instructions = parse(text)
+    if (wrong := mistake(instructions)) is not None:
+        yield BROKEN.found(line=wrong[0], mistake=wrong[1])
+        return
     for check in _CHECKS:
         yield from check(instructions)
     if re.match(r"#\s*syntax\s*=", text):
         yield BUILDKIT.found(line=1, syntax="# syntax=")
     yield from _env_file(project, instructions)
-
-
-def parse(text: str) -> list[Instruction]:
-    """Read the instructions; comments, also inside of continued lines, are left out."""
-    found: list[Instruction] = []
-    first, gathered = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        first = first or number
-        gathered += _CONTINUED.sub(" ", line)
-        if not _CONTINUED.search(line):
-            keyword, _, rest = gathered.strip().partition(" ")
-            found.append(Instruction(first, keyword.upper(), rest.strip()))
-            first, gathered = 0, ""
-    return found
+    yield from copies(project, instructions)
 
 
 def _platform(instructions: list[Instruction]) -> Iterator[Finding]:
@@ -106,8 +100,16 @@ def _platform(instructions: list[Instruction]) -> Iterator[Finding]:
             yield PLATFORM.found(line=row.line, platform=asked[1], image=asked[2])
 
 
+def _python(instructions: list[Instruction]) -> Iterator[Finding]:
+    wanted = SpecifierSet(metadata("hostedagent")["Requires-Python"])
+    for row in instructions:
+        image = _IMAGE.search(row.rest) if row.keyword == "FROM" else None
+        if image and not wanted.contains(image[1]):
+            yield PYTHON.found(line=row.line, python=image[1], wanted=wanted)
+
+
 def _user(instructions: list[Instruction]) -> Iterator[Finding]:
-    users = [row.rest.partition(":")[0].strip() for row in _last_stage(instructions) if row.keyword == "USER"]
+    users = [row.rest.partition(":")[0].strip() for row in last_stage(instructions) if row.keyword == "USER"]
     if not users or users[-1] in _ROOT:
         yield USER.found(user="root")
 
@@ -133,14 +135,15 @@ def _buildkit(instructions: list[Instruction]) -> Iterator[Finding]:
 
 
 def _loopback(instructions: list[Instruction]) -> Iterator[Finding]:
-    for row in _last_stage(instructions):
-        bound = _BINDS_LOOPBACK.search(row.rest) if row.keyword in ("CMD", "ENTRYPOINT") else None
+    for row in last_stage(instructions):
+        bound = BINDS_LOOPBACK.search(row.rest) if row.keyword in ("CMD", "ENTRYPOINT") else None
         if bound:
             yield LOOPBACK.found(line=row.line, address=bound[1])
 
 
 _CHECKS: Final[tuple[Callable[[list[Instruction]], Iterator[Finding]], ...]] = (
     _platform,
+    _python,
     _user,
     _bytecode,
     _buildkit,
@@ -155,8 +158,3 @@ def _env_file(project: Project, instructions: list[Instruction]) -> Iterator[Fin
     for row in instructions:
         if row.keyword in ("COPY", "ADD") and re.match(r"(?:--chown=\S+\s+)?\.\s", row.rest):
             yield ENV_FILE.found(line=row.line)
-
-
-def _last_stage(instructions: list[Instruction]) -> list[Instruction]:
-    starts = [n for n, row in enumerate(instructions) if row.keyword == "FROM"]
-    return instructions[starts[-1] :] if starts else instructions

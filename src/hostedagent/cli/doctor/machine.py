@@ -166,7 +166,7 @@ def _is_ours(port: int) -> bool:
         body = error.read(4096)
     except (OSError, ValueError):
         return False
-    return b"Responses are at " in body
+    return b"is not served by this host" in body
 
 
 def _installed(name: str) -> str | None:

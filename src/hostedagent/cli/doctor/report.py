@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from hostedagent.cli.doctor.environment import Place, Variable
@@ -22,6 +22,7 @@ class Report:
     Args:
         folder: The project.
         findings: Check to what it found, for each check in order.
+        unchecked: Check to why it was not made.
         packages: The table of packages.
         variables: The table of the environment.
     """
@@ -30,6 +31,7 @@ class Report:
     findings: Mapping[str, Sequence[Finding]]
     packages: Sequence[Package]
     variables: Sequence[Variable]
+    unchecked: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def count(self, level: Level) -> int:
         """How many findings have a level."""
@@ -52,7 +54,9 @@ class Report:
         yield f"hostedagent doctor: {self.folder}"
         width = max(len(name) for name in self.findings)
         for name, found in self.findings.items():
-            if not found:
+            if not found and name in self.unchecked:
+                yield f"  -        {name:<{width}}  not checked: {self.unchecked[name]}"
+            elif not found:
                 yield f"  ok       {name}"
             for finding in sorted(found, key=lambda row: _RANK.index(row.level)):
                 yield f"  {_SIGNS[finding.level]:<8} {name:<{width}}  {finding.message}"
@@ -69,13 +73,16 @@ class Report:
     def _summary(self) -> str:
         counts = [(self.count("error"), "error"), (self.count("warning"), "warning")]
         said = [f"{number} {word}{'s' if number != 1 else ''}" for number, word in counts if number]
-        return f"{' and '.join(said)}." if said else "Everything is fine."
+        skipped = sum(not self.findings[name] for name in self.unchecked)
+        rest = f" Not checked: {skipped}." if skipped else ""
+        return (f"{' and '.join(said)}." if said else "Nothing is wrong." if skipped else "Everything is fine.") + rest
 
     def _values(self) -> dict[str, Any]:
         return {
             "project": self.folder,
             "errors": self.count("error"),
             "warnings": self.count("warning"),
+            "unchecked": dict(self.unchecked),
             "checks": {name: [asdict(finding) for finding in found] for name, found in self.findings.items()},
             "packages": [
                 {
