@@ -71,6 +71,7 @@ class TurnContext(RequestContext):
         flow: Couples the turn to the speed of its reader.
         large_input: The input items to store where the driver's host was not given them.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
+        is_kept: Whether a turn in the foreground goes on without its client, which asks for it again.
         on_over: Called when the driver is done with the request. A turn in the foreground must end then.
         queued_at: When the response was created, in seconds since the epoch, if its turn waited in the queue.
         body: The request's body, where the driver's background turns are resumed by the engine.
@@ -81,6 +82,7 @@ class TurnContext(RequestContext):
     flow: FlowControl
     large_input: Sequence[Item] | None = None
     is_steered: bool = False
+    is_kept: bool = False
     on_over: Callable[[], None] | None = None
     queued_at: int | None = None
     body: Mapping[str, Json] | None = None

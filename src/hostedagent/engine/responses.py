@@ -180,17 +180,17 @@ class ResponseStore:
             return response
         if response.get("status") == QUEUED:
             return response  # No process has it yet.
-        if response.get("background"):
-            if await self._running.has(caller, response_id, _conversation_of(response)):
-                return response
-            # The end is stored before the mark is removed, which may have happened a moment ago.
-            response = await self._repository.get(caller, response_id)
-            if response.get("status") not in RUNNING:
-                return response
-            if self.journaled is not None and await self.journaled.goes_on(caller, response_id):
-                return response
+        is_background = bool(response.get("background"))
+        if await self._running.has(caller, response_id, _conversation_of(response) if is_background else None):
+            return response
+        # The end is stored before the mark is removed, which may have happened a moment ago.
+        response = await self._repository.get(caller, response_id)
+        if response.get("status") not in RUNNING:
+            return response
+        if is_background and self.journaled is not None and await self.journaled.goes_on(caller, response_id):
+            return response
         failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
-        return await self._give_up(caller, response, failed) if response.get("background") else failed
+        return await self._give_up(caller, response, failed) if is_background else failed
 
     async def _give_up(self, caller: Caller, response: dict[str, Json], failed: dict[str, Json]) -> dict[str, Json]:
         """Store that a response has failed before a reader sees it: a process that was stopped may yet continue it."""
@@ -246,7 +246,9 @@ class ResponseStore:
     async def _marked(self, turn: ActiveTurn, response_id: str) -> AsyncGenerator[None]:
         """Mark a response as running, if it needs that, while it is being stored."""
         created = turn.created or {}
-        if self._running is None or not created.get("background") or _conversation_of(created) is not None:
+        is_kept = turn.context is not None and turn.context.is_kept
+        needs_mark = is_kept or (created.get("background") and _conversation_of(created) is None)
+        if self._running is None or not needs_mark:
             yield
             return
         marking = asyncio.create_task(self._running.begin(turn.caller, response_id))

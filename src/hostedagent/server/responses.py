@@ -181,6 +181,7 @@ class ResponsesDriver:
                 context.turn = self._named(exchange, body, context.request, response_id)
                 context.body = body.fields
                 enter_context(context)
+                context.is_kept = is_kept
                 if is_kept:
                     await responses.start_in_background(context)
                     engine.store.release_claim(response_id)  # The response exists, and its end can be waited for.
