@@ -42,7 +42,7 @@ async def test_a_snippet_prints_the_answer(name: str, host: str, tmp_path: Path)
         pytest.skip(f"not installed: python -m tests.clients_matrix install {name}")
     (snippet,) = SNIPPETS.glob(f"{name}.*")
 
-    printed = await _run(environment, _prepared(snippet, environment, host, tmp_path))
+    printed = await run_script(environment, _prepared(snippet, environment, host, tmp_path))
 
     assert ANSWER in printed
 
@@ -58,11 +58,13 @@ def _prepared(snippet: Path, environment: Environment, host: str, folder: Path) 
     return copy
 
 
-async def _run(environment: Environment, snippet: Path) -> str:
+async def run_script(environment: Environment, script: Path, *arguments: str) -> str:
+    """What a script prints that runs in a client's environment."""
     command = environment.binaries / ("node" if environment.node else "python")
     process = await asyncio.create_subprocess_exec(
         command,
-        snippet,
+        script,
+        *arguments,
         env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
