@@ -182,6 +182,21 @@ def inner_agents(agent: object) -> Sequence[object]:
     return [getattr(row, "agent", row) for row in rows if hasattr(row, "agent") or hasattr(row, "workflow")]
 
 
+def name_left_out_files(agent: object) -> None:
+    """Let the agents inside a workflow read a line for each file that their clients would leave out.
+
+    The workflow runs them, not the host, so they keep the middleware that does it.
+    """
+    for inner in inner_agents(agent):
+        name_left_out_files(inner)
+        middleware, client = getattr(inner, "middleware", ()), _client(inner)
+        if can_send(client) is None or not isinstance(client, ChatMiddlewareLayer):
+            continue
+        own = rows_of(middleware)
+        if (middleware is None or isinstance(middleware, list)) and all(row is not SENDABLE for row in own):
+            cast("Any", inner).middleware = [*own, SENDABLE]
+
+
 def default_option(agent: object, name: str) -> object:
     """A chat option that the developer set on the agent; `None` when it is not set."""
     return fields_of(getattr(agent, "default_options", None)).get(name)

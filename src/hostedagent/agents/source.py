@@ -19,6 +19,7 @@ from weakref import WeakSet
 from hostedagent.agents.candidates import builds_workflows, check_factory, is_agent, refuse_made, takes_request
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.resources import begin_turn_resources
+from hostedagent.agents.run import name_left_out_files
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -135,6 +136,7 @@ class AgentSource:
                     "The factory returned a workflow that another turn had. Build a new one each time it is called."
                 )
             self._served.add(workflow)
+            name_left_out_files(agent)
         return agent
 
     async def aclose(self) -> None:
