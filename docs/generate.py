@@ -26,6 +26,7 @@ _CONTENT: Final = "the rows in src/hostedagent/protocol/content"
 _LIFECYCLE: Final = "tests/lifecycle/table.py"
 _FRAMEWORK: Final = "tests/clients/framework_matrix.py"
 _CLIENTS: Final = "tests/clients_matrix/results.json"
+_DOORS: Final = "tests/doors/table.py"
 _ROLES: Final = {
     "assistant": "the assistant's",
     "tool": "a tool's",
@@ -262,7 +263,16 @@ def _default(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"`{value!r}`"
 
 
+def doors() -> str:
+    """What each door can say."""
+    told = runpy.run_path(str(_HERE.parent / _DOORS))
+    rows = [(feature, *(row[feature] for row in told["DOORS"].values())) for feature in told["FEATURES"]]
+    intro = "What can be said through each [door](doors.md), and what cannot."
+    return _document("# Doors compared", intro, _table(("", *told["DOORS"]), rows), source=_DOORS)
+
+
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
+    "doors-compared.md": doors,
     "agent-framework.md": agent_framework,
     "content-types.md": content_types,
     "limitations.md": limitations,
