@@ -12,7 +12,12 @@ from hostedagent.options import OwnTools
 
 Way = Literal["previous_response_id", "conversation", "stateless", "stored"]
 
-CLOCK = {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}, "strict": False}
+CLOCK: dict[str, object] = {
+    "type": "function",
+    "name": "clock",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
 CALLS = {
     "paris": ToolCall("weather", {"city": "Paris"}),
     "rome": ToolCall("weather", {"city": "Rome"}),

@@ -44,7 +44,7 @@ async def processes(
     """Two hosts over the same stores; the first stops at the gate."""
     async with opened(kind) as (stores, identified), AsyncExitStack() as stack:
         stack.push_async_callback(stores.aclose)
-        shared = replace(stores, terms=replace(stores.terms, clock=clock, sleep=clock.sleep), aclose=nothing)
+        shared = replace(stores, leases=replace(stores.leases, clock=clock, sleep=clock.sleep), aclose=nothing)
         clients: list[InProcessClient] = []
         for gate in (stop, None):
             watched: Any = StopsBefore(shared.responses, gate)

@@ -23,7 +23,7 @@ def state() -> WatchedState:
 
 @pytest.fixture
 def stores(clock: Clock, state: WatchedState) -> Stores:
-    return Stores.over(state, terms=clock.terms)
+    return Stores.over(state, leases=clock.leases)
 
 
 def begin(client: InProcessClient, text: str, **fields: Any) -> "asyncio.Task[dict[str, Any]]":

@@ -12,7 +12,7 @@ from hostedagent import AgentHost
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Store, Value, Write
 from hostedagent.stores.factory import Stores
-from hostedagent.stores.leases import Terms
+from hostedagent.stores.leases import LeaseSettings
 from hostedagent.testing import Gate, InProcessClient, serve
 from tests.stores.records import WatchedStore, value_of
 
@@ -91,8 +91,8 @@ class Clock:
         sleeper.set_result(None)
 
     @property
-    def terms(self) -> Terms:
-        return Terms(clock=self, sleep=self.sleep)
+    def leases(self) -> LeaseSettings:
+        return LeaseSettings(clock=self, sleep=self.sleep)
 
 
 class WatchedState(WatchedStore):

@@ -151,7 +151,7 @@ def whose(name: str) -> dict[str, str]:
 
 async def take(conversation: str, stores: Stores) -> None:
     """Have a turn in a conversation whose own turn is not taken up again yet."""
-    sessions = Sessions(stores.state, stores.terms)
+    sessions = Sessions(stores.state, stores.leases)
     await sessions.release(await sessions.acquire(Caller(Scope("x-tenant:ben")), conversation))
 
 

@@ -20,7 +20,7 @@ from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import Key, Record, StoreUnavailable
 from hostedagent.stores.journals import JOURNAL, Journal, Journals
-from hostedagent.stores.leases import Terms
+from hostedagent.stores.leases import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
@@ -45,13 +45,13 @@ class Away(MemoryStore):
 
 async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     """What the next process has of a turn of Ada's."""
-    repository, terms, journals = StoredResponses(state), Terms(), Journals(state)
+    repository, leases, journals = StoredResponses(state), LeaseSettings(), Journals(state)
     begun = response("resp_1", status="in_progress", background=True)
     await repository.create(ADA, begun, [message("msg_1")])
     await journals.write(ADA, "resp_1", Journal(ADA.scope, IsolationKeys("ada")))
     active = ActiveTurns()
-    store = ResponseStore(repository, active, running=Running(state, terms))
-    continuations = Continuations(Sessions(state, terms), Approvals(state), store)
+    store = ResponseStore(repository, active, running=Running(state, leases))
+    continuations = Continuations(Sessions(state, leases), Approvals(state), store)
     store.journaled = recoveries = Recoveries(journals, continuations, store, active, SdkEvents(), is_on=True)
     return store, recoveries
 

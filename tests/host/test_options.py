@@ -82,5 +82,5 @@ def test_every_limit_has_the_value_that_the_documentation_promises() -> None:
 
 def test_the_times_after_which_a_turn_is_left_alone_are_what_the_documentation_says() -> None:
     assert (pump.STOP_SECONDS, source.CLOSE_SECONDS, leases.ENDING_SECONDS) == (5.0, 10.0, 6.0)
-    assert (leases.Terms().seconds, leases.Terms().renew_every) == (60.0, 20.0)
+    assert (leases.LeaseSettings().seconds, leases.LeaseSettings().renew_every) == (60.0, 20.0)
     assert (abandonment.PATIENCE_SECONDS, abandonment.STORING_SECONDS) == (1.0, 10.0)

@@ -20,7 +20,7 @@ from hostedagent.stores.leases import Leases
 
 async def hold():
     stores = postgres_stores(sys.argv[1], schema=sys.argv[2])
-    await Leases(stores.state, stores.terms).acquire(Caller(), "c")
+    await Leases(stores.state, stores.leases).acquire(Caller(), "c")
     print("held", flush=True)
     await asyncio.Event().wait()
 
@@ -35,7 +35,7 @@ async def test_a_conversation_of_a_killed_process_is_free_at_once() -> None:
     with schema() as name:
         stores = postgres_stores(postgres_dsn(), schema=name)
         await stores.aopen()
-        leases = Leases(stores.state, stores.terms)
+        leases = Leases(stores.state, stores.leases)
         holder = await asyncio.create_subprocess_exec(
             sys.executable, "-c", HOLDER, postgres_dsn(), name, stdout=asyncio.subprocess.PIPE
         )

@@ -224,7 +224,7 @@ async def test_a_turn_that_a_dead_replica_had_taken_is_taken_again(cluster: Clus
 
 def waiting_queue(cluster: Cluster) -> StoredTurnQueue:
     stores = cluster.stores("x")
-    return StoredTurnQueue(stores.state, stores.terms.clock)
+    return StoredTurnQueue(stores.state, stores.leases.clock)
 
 
 def test_a_queue_needs_turns_that_outlive_their_process() -> None:

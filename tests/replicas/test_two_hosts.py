@@ -12,7 +12,7 @@ from hostedagent.engine import takeover
 from hostedagent.options import CallerPolicy
 from hostedagent.stores.base import Signal, StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
-from hostedagent.stores.leases import Terms
+from hostedagent.stores.leases import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
 
@@ -55,7 +55,7 @@ class Cluster:
 
     def stores(self, name: str) -> Stores:
         process = self.processes[name] = Process(name, self)
-        return replace(self._stores, signals=process, terms=Terms(owners=process), is_durable=True)
+        return replace(self._stores, signals=process, leases=LeaseSettings(liveness=process), is_durable=True)
 
     @asynccontextmanager
     async def host(self, name: str, agent: ScriptedAgent, **options: Any) -> AsyncGenerator[InProcessClient]:

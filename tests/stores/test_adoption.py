@@ -16,7 +16,7 @@ async def test_the_turn_goes_on_holding_its_conversation() -> None:
     state = MemoryStore()
     lease = await Sessions(state).acquire(ADA, "conv_1")
     sessions = Sessions(state)
-    adopted = await sessions.adopt(ADA, "conv_1", lease.owner)
+    adopted = await sessions.take_over(ADA, "conv_1", lease.owner)
     assert adopted is not None
 
     with pytest.raises(Conflict):
@@ -30,11 +30,11 @@ async def test_whoever_held_it_before_has_lost_it() -> None:
     state = MemoryStore()
     before = Sessions(state)
     lease = await before.acquire(ADA, "conv_1")
-    assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is not None
+    assert await Sessions(state).take_over(ADA, "conv_1", lease.owner) is not None
 
     with pytest.raises(Conflict):
         await before.release(lease, response_id="resp_1")
-    assert lease.lost.is_set()
+    assert lease.state == "lost"
 
 
 async def test_a_conversation_that_another_turn_has_had_is_not_taken_up() -> None:
@@ -43,7 +43,7 @@ async def test_a_conversation_that_another_turn_has_had_is_not_taken_up() -> Non
     lease = await sessions.acquire(ADA, "conv_1")
     await sessions.release(lease)
 
-    assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is None
+    assert await Sessions(state).take_over(ADA, "conv_1", lease.owner) is None
     other = await sessions.acquire(ADA, "conv_1")
-    assert await Sessions(state).adopt(ADA, "conv_1", lease.owner) is None
-    assert await Sessions(state).adopt(BOB, "conv_1", other.owner) is None
+    assert await Sessions(state).take_over(ADA, "conv_1", lease.owner) is None
+    assert await Sessions(state).take_over(BOB, "conv_1", other.owner) is None

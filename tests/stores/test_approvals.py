@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -150,7 +150,17 @@ async def test_a_mark_lives_as_long_as_the_question_that_was_asked_last() -> Non
 async def test_a_question_of_version_0_1_had_no_mark_before_its_answer() -> None:
     store = MemoryStore()
     approvals = Approvals(store, ttl=60.0, clock=lambda: 1_000.0)
-    value = {name: field for name, field in asdict(question()).items() if name != "is_marked"}
+    value: dict[str, object] = {
+        "item_id": "mcpr_1",
+        "request_id": "c1",
+        "call_id": "c1",
+        "name": "pay",
+        "arguments": "{}",
+        "hosted": False,
+        "response_id": "resp_1",
+        "conversation_id": None,
+        "expires_at": 1_060.0,
+    }
     await write_value(store, ADA, Key(ASKED, "mcpr_1"), value)
 
     found = await find(approvals)

@@ -142,7 +142,7 @@ class Continuations:
             continuation.excluded = frozenset(continuation.snapshot.excluded)
         elif request.conversation_id is not None:
             conversation = request.conversation_id
-            continuation.lease = held = await self.sessions.adopt(caller, conversation, lease) if lease else None
+            continuation.lease = held = await self.sessions.take_over(caller, conversation, lease) if lease else None
             head = held.head if held is not None else await self.sessions.head(caller, conversation)
             seen = await self._see(caller, head)
             left = await orphans(self.store, caller, conversation, head.response_id)

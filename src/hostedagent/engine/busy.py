@@ -99,7 +99,7 @@ class BusyConversations:
                 await self._first_of(asyncio.Event().wait(), gone, LOOK_SECONDS)
             else:
                 self._disturb(holder)
-                await self._first_of(holder.released.wait(), gone, LOOK_SECONDS)
+                await self._first_of(holder.until_over(), gone, LOOK_SECONDS)
 
     def _disturb(self, holder: Lease) -> None:
         """Have the turn that runs end, where that is wanted."""

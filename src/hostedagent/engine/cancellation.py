@@ -7,7 +7,6 @@ here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from hostedagent.agents.pump import Interrupt
@@ -32,7 +31,6 @@ class StopSignals:
         self._cause: StopCause | None = None
         self._interrupt: Interrupt | None = None
         self._then: Callable[[], None] | None = None
-        self._losing: asyncio.Task[None] | None = None
 
     def stop(self, cause: StopCause) -> None:
         """Stop the turn, also one that has not begun to run yet."""
@@ -50,7 +48,8 @@ class StopSignals:
         """
         self._interrupt, self._then = interrupt, then
         if self._lease is not None:
-            self._losing = asyncio.create_task(self._lost(self._lease), name="hostedagent-watch")
+            self._lease.on_change.add(self._when_lost)
+            self._when_lost()
         self._shutdown.call_when_over(self._at_deadline)
         if self._cause is not None:
             self._act()
@@ -59,20 +58,20 @@ class StopSignals:
         """Stop nothing any more."""
         self._interrupt = None
         self._shutdown.forget(self._at_deadline)
-        if self._losing is not None:
-            self._losing.cancel()
+        if self._lease is not None:
+            self._lease.on_change.discard(self._when_lost)
 
     def _at_deadline(self) -> None:
         self.stop("shutdown")
 
-    async def _lost(self, lease: Lease) -> None:
-        await lease.lost.wait()
-        self.stop("lost")
+    def _when_lost(self) -> None:
+        if self._lease is not None and self._lease.state == "lost":
+            self.stop("lost")
 
     def _act(self) -> None:
         if self._interrupt is None or self._then is None or self._cause is None:
             return
         if self._lease is not None:
-            self._lease.is_ending = True
-        self._interrupt("lost" if self._lease is not None and self._lease.lost.is_set() else self._cause)
+            self._lease.enter("ending")
+        self._interrupt("lost" if self._lease is not None and self._lease.state == "lost" else self._cause)
         self._then()

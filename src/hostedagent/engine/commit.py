@@ -50,7 +50,7 @@ class TurnCommit:
         """
         sessions, lease = self.sessions, self.continuation.lease
         if lease is not None:
-            await sessions.secure(lease)  # Anything stored after another turn took over would be in its way.
+            await sessions.ensure_valid(lease)  # Anything stored after another turn took over would be in its way.
         is_kept = request.store or bool(snapshot.approvals)
         if run is not None and is_kept:
             snapshot = replace(snapshot, workflow=await run.save())
@@ -108,4 +108,4 @@ class TurnCommit:
     async def suspend(self) -> None:
         """Stop renewing the lease without releasing it: the turn continues in another process."""
         if self.continuation.lease is not None:
-            await self.sessions.hand_on(self.continuation.lease)
+            await self.sessions.detach(self.continuation.lease)

@@ -81,7 +81,7 @@ class ResponseStore:
         if turn is None or turn.created is None:
             return  # Not stored, or its first write failed and the SDK reports that.
         if self._running is not None and response["status"] in COUNTED:
-            await self._running.secure(response["id"])
+            await self._running.ensure_valid(response["id"])
         await self._repository.update(turn.caller, _whole(turn, response))
         turn.committed = str(response["status"])
 

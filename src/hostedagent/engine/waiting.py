@@ -31,7 +31,7 @@ from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
-from hostedagent.stores.leases import Owners
+from hostedagent.stores.leases import Liveness
 from hostedagent.stores.turn_queue import QueuedTurn, TurnQueue
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class WaitingRules:
     Args:
         queue: The queue.
         signals: Tells other processes that a turn waits.
-        owners: Knows which processes have ended.
+        liveness: Knows which processes have ended.
         service: What distinguishes hosts of several agents that share stores.
         most: How many turns may wait.
         most_each: How many turns of one user may wait; `None` for all.
@@ -61,7 +61,7 @@ class WaitingRules:
 
     queue: TurnQueue
     signals: Signals
-    owners: Owners
+    liveness: Liveness
     service: str
     most: int
     most_each: int | None
@@ -116,7 +116,7 @@ class WaitingTurns:
         engine, caller, response_id = self._responses.engine, request.caller, request.response_id
         created_at = int(time.time())
         kept = keep(request, body, created_at=created_at)
-        process = await self._rules.owners.name()
+        process = await self._rules.liveness.name()
         conversation = request.conversation_id
         is_added = await self._queue.put(
             QueuedTurn(response_id, kept),
@@ -159,7 +159,7 @@ class WaitingTurns:
         Raises:
             StoreError: A store is not available.
         """
-        if await self._queue.take(await self._rules.owners.name(), response_id) is None:
+        if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
             return False
         fields: dict[str, Json] = {"status": "cancelled", "output": [], "error": None, "completed_at": None}
         await self._responses.end(caller, response_id, fields)
@@ -181,12 +181,12 @@ class WaitingTurns:
                     await self._wake.wait()
 
     async def _look(self) -> None:
-        engine, process = self._responses.engine, await self._rules.owners.name()
+        engine, process = self._responses.engine, await self._rules.liveness.name()
         state = await self._queue.state()
         measure_queue(state.waiting, state.oldest)
         waiting = state.waiting
         for taker in state.takers:
-            if taker != process and await self._rules.owners.is_dead(taker):
+            if taker != process and await self._rules.liveness.is_dead(taker):
                 await self._queue.free(taker)
                 waiting += 1
         while waiting and not engine.limiter.is_full and not engine.services.shutdown.has_begun:

@@ -144,17 +144,17 @@ def wire(
     """
     chosen = stores or default_stores(options.retention)
     chosen = replace(chosen, state=TimedStore(chosen.state))
-    state, terms = chosen.state, chosen.terms
+    state, leases = chosen.state, chosen.leases
     events = chosen.events or (StoredEventLog(state, poll=0.5) if options.resilient_background else LocalEventLog())
     is_own = sent_events is None and options.resilient_background
     _check_background(options, chosen, is_own=is_own)
-    journals = BackgroundTurns(state, terms, service=service) if is_own else Journals(state)
-    running, active = Running(state, terms), ActiveTurns()
+    journals = BackgroundTurns(state, leases, service=service) if is_own else Journals(state)
+    running, active = Running(state, leases), ActiveTurns()
     store = ResponseStore(chosen.responses, active, running=running)
     source = AgentSource(agent_or_factory)
     start = start_type(source.sample.workflow) if source.sample is not None else None
     approvals = Approvals(state, ttl=options.retention)
-    continuations = Continuations(Sessions(state, terms), approvals, store, start=start)
+    continuations = Continuations(Sessions(state, leases), approvals, store, start=start)
     recoveries = Recoveries(
         journals,
         continuations,
@@ -195,9 +195,9 @@ def _waiting_rules(stores: Stores, options: HostOptions, service: str) -> Waitin
         raise ConfigurationError("max_queued needs stores whose responses can wait, such as postgres_stores().")
     made = stores.queue(service) if stores.queue is not None else None
     return WaitingRules(
-        queue=made or StoredTurnQueue(stores.state, stores.terms.clock, service=service),
+        queue=made or StoredTurnQueue(stores.state, stores.leases.clock, service=service),
         signals=stores.signals,
-        owners=stores.terms.owners,
+        liveness=stores.leases.liveness,
         service=service,
         most=options.max_queued,
         most_each=options.max_queued_per_user,

@@ -20,7 +20,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Write
 from hostedagent.stores.journals import JOURNAL, JOURNALS, Journal, Journals
-from hostedagent.stores.leases import Terms
+from hostedagent.stores.leases import LeaseSettings
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values
 
 REPLICAS: Final = "replicas"
@@ -59,17 +59,17 @@ class BackgroundTurns(Journals):
 
     Args:
         store: Where they are.
-        terms: How long a replica counts as alive, and which processes have ended.
+        settings: How long a replica counts as alive, and which processes have ended.
         service: What distinguishes hosts of several agents that share a store: only equal ones share turns.
 
     Attributes:
         has_joined: Whether this is a replica that may run turns.
     """
 
-    def __init__(self, store: Store, terms: Terms, *, service: str = "") -> None:
+    def __init__(self, store: Store, settings: LeaseSettings, *, service: str = "") -> None:
         super().__init__(store)
         self._every = Key(REPLICAS, service)
-        self._terms = terms
+        self._settings = settings
         self._process = ""
         self._name = ""
         self._etag: Etag = ABSENT
@@ -86,7 +86,7 @@ class BackgroundTurns(Journals):
         Raises:
             StoreError: The store is not available.
         """
-        self._process = await self._terms.owners.name()
+        self._process = await self._settings.liveness.name()
         self._name, self._etag = f"{self._process}:{secrets.token_hex(8)}", ABSENT
         self._held.clear()
         await self._list()
@@ -183,9 +183,9 @@ class BackgroundTurns(Journals):
             Conflict: It was found dead.
             StoreError: The store is not available.
         """
-        if not self.has_joined or await self._terms.owners.name() != self._process:
+        if not self.has_joined or await self._settings.liveness.name() != self._process:
             raise Conflict(_FENCED)
-        if time.monotonic() - self._confirmed_at > self._terms.seconds / 2:
+        if time.monotonic() - self._confirmed_at > self._settings.seconds / 2:
             await self.check()
 
     async def check(self) -> None:
@@ -198,11 +198,11 @@ class BackgroundTurns(Journals):
         began = time.monotonic()
         async with self._listing:
             (record,) = await self._store.read(_ALL, [Key(TURNS, self._name)])
-            if record is None or record.etag != self._etag or await self._terms.owners.name() != self._process:
+            if record is None or record.etag != self._etag or await self._settings.liveness.name() != self._process:
                 self.has_joined = False
                 raise Conflict(_FENCED)
         replica = _Replica.load(json.loads(record.value))
-        if replica.expires_at - self._terms.clock() < self._terms.seconds / 2:
+        if self._settings.is_due(replica.expires_at):
             await self._list()
         self._confirmed_at = began
 
@@ -263,7 +263,7 @@ class BackgroundTurns(Journals):
 
     async def _listed(self, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
         async with self._listing:
-            replica = _Replica(tuple(self._held), self._terms.clock() + self._terms.seconds, has_ended)
+            replica = _Replica(tuple(self._held), self._settings.expiry(), has_ended)
             own = Write(Key(TURNS, self._name), dump_value(TURNS, replica.dump()), self._etag)
             self._etag, *etags = await self._store.write(_ALL, [own, *rows])
             return etags
@@ -289,8 +289,8 @@ class BackgroundTurns(Journals):
         replica = _Replica.load(row.value)
         if replica.has_ended:
             return True
-        is_late = replica.expires_at <= self._terms.clock()
-        if not is_late and not await self._terms.owners.is_dead(name.partition(":")[0]):
+        is_late = replica.expires_at <= self._settings.clock()
+        if not is_late and not await self._settings.liveness.is_dead(name.partition(":")[0]):
             return False
         ended = dump_value(TURNS, replace(replica, has_ended=True).dump())
         try:

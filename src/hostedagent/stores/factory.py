@@ -13,7 +13,7 @@ from hostedagent.identity import Caller
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
 from hostedagent.stores.base import DEFAULT_TTL, EventLog, Key, ResponseRepository, Signals, Store, Write
 from hostedagent.stores.event_log import LocalEventLog
-from hostedagent.stores.leases import Terms
+from hostedagent.stores.leases import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
@@ -49,7 +49,7 @@ class Stores:
         events: The events of background streams, for all processes that share the store; `None` to keep them in the
             process, or in the state where `resilient_background` needs them after it.
         queue: Makes the queue of background turns of a service; `None` to keep it in the state.
-        terms: How turns hold conversations.
+        leases: How turns hold conversations.
         is_durable: Whether what is stored outlives the process.
         aopen: Called once, when the host starts. Stores open by themselves; this finds mistakes before a request does.
         aclose: Called once, when the host stops.
@@ -61,7 +61,7 @@ class Stores:
     signals: Signals
     events: EventLog | None = None
     queue: Callable[[str], TurnQueue] | None = None
-    terms: Terms = field(default_factory=Terms)
+    leases: LeaseSettings = field(default_factory=LeaseSettings)
     is_durable: bool = True
     aopen: Callable[[], Awaitable[None]] = _nothing
     aclose: Callable[[], Awaitable[None]] = _nothing
@@ -80,7 +80,7 @@ class Stores:
         signals: Signals | None = None,
         events: EventLog | None = None,
         queue: Callable[[str], TurnQueue] | None = None,
-        terms: Terms | None = None,
+        leases: LeaseSettings | None = None,
         is_durable: bool = True,
         aopen: Callable[[], Awaitable[None]] = _nothing,
         aclose: Callable[[], Awaitable[None]] = _nothing,
@@ -93,7 +93,7 @@ class Stores:
             signals: Messages between the processes that share it; by default within this process only.
             events: The events of background streams, for all processes that share the store.
             queue: Makes the queue of background turns of a service; by default it is kept in the store.
-            terms: How turns hold conversations.
+            leases: How turns hold conversations.
             is_durable: Whether what is stored outlives the process.
             aopen: Called once, when the host starts.
             aclose: Called once, when the host stops.
@@ -106,7 +106,7 @@ class Stores:
             signals=chosen,
             events=events,
             queue=queue,
-            terms=terms or Terms(owners=chosen),
+            leases=leases or LeaseSettings(liveness=chosen),
             is_durable=is_durable,
             aopen=aopen,
             aclose=aclose,
@@ -199,7 +199,7 @@ def postgres_stores(
         signals=signals,
         events=PostgresEventLog(database, signals.listener),
         queue=lambda service: PostgresTurnQueue(database, service=service),
-        terms=Terms(owners=signals, clock=signals.listener.now),
+        leases=LeaseSettings(liveness=signals, clock=signals.listener.now),
         aopen=signals.listener.connected,
         aclose=aclose,
         check=partial(_write_probe, store),

@@ -53,14 +53,14 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Debt:
+class PendingRelease:
     """What a turn that failed could not say in the record: what it put there, if anything, counts for nothing."""
 
     before: Head
     response_id: str | None
     excluded: tuple[str, ...]
 
-    def paid(self, head: Head) -> Head:
+    def applied(self, head: Head) -> Head:
         """The record as it should be."""
         if self.response_id is not None and head.response_id == self.response_id:
             head = replace(head, response_id=self.before.response_id, has_snapshot=self.before.has_snapshot)

@@ -2,7 +2,7 @@
 
 The head moves by compare-and-set, and only by the turn that holds the lease. Leases expire, so that a process that
 died locks nothing for good; where the store can tell that a process died, its leases end with it. A turn that finds
-that its lease is gone says so in `Lease.lost`: it must stop, and nothing of it may become the head.
+that its lease is gone says so in `Lease.state`: it must stop, and nothing of it may become the head.
 """
 
 from __future__ import annotations
@@ -14,19 +14,30 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from hostedagent.errors import Busy, Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict
-from hostedagent.stores.heads import MAX_EXCLUDED, Debt, Head, joined
+from hostedagent.stores.heads import MAX_EXCLUDED, Head, PendingRelease, joined
 from hostedagent.stores.recent import Recent
 from hostedagent.stores.values import read_value, write_value
 
 logger = logging.getLogger(__name__)
 
 CONVERSATION: Final = "conversation"
+
+LeaseState: TypeAlias = Literal["held", "ending", "lost", "released"]
+"""What a lease is to the turn that took it: its own; its own while the turn winds up after a stop, so that the next one
+waits instead of being refused; another turn's; given back. A conversation without a holder whose time runs is free."""
+
+_NEXT: Final[dict[LeaseState, tuple[LeaseState, ...]]] = {
+    "held": ("ending", "lost", "released"),
+    "ending": ("lost", "released"),
+    "lost": (),
+    "released": (),
+}
 
 ENDING_SECONDS: Final = 6.0
 """How long a turn waits for one that was stopped to let go of the conversation."""
@@ -35,7 +46,7 @@ _CACHED: Final = 2_000
 _ATTEMPTS: Final = 4
 
 
-class Owners(Protocol):
+class Liveness(Protocol):
     """Knows the processes that share a store."""
 
     async def name(self) -> str:
@@ -47,7 +58,7 @@ class Owners(Protocol):
         ...
 
 
-class UnknownOwners:
+class UnknownLiveness:
     """For stores that cannot tell: the leases of a process that died stand until they expire."""
 
     async def name(self) -> str:
@@ -60,22 +71,36 @@ class UnknownOwners:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """The terms of leases.
+class LeaseSettings:
+    """How leases are held.
 
     Args:
         seconds: How long a lease stands without being renewed.
         renew_every: Seconds between renewals.
         clock: Seconds since the epoch; processes that share the state must agree on it roughly.
         sleep: Waits between renewals.
-        owners: Knows which processes have ended.
+        liveness: Knows which processes have ended.
     """
 
     seconds: float = 60.0
     renew_every: float = 20.0
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    owners: Owners = field(default_factory=UnknownOwners)
+    liveness: Liveness = field(default_factory=UnknownLiveness)
+
+    def expiry(self) -> float:
+        """When a lease ends that is taken or renewed now."""
+        return self.clock() + self.seconds
+
+    def is_due(self, expires_at: float) -> bool:
+        """Whether a lease should be renewed before something is stored under it."""
+        return expires_at - self.clock() < self.seconds / 2
+
+    async def is_held(self, head: Head) -> bool:
+        """Whether a record names a holder that lives, and whose time is not over."""
+        if head.owner is None or head.expires_at <= self.clock():
+            return False
+        return not await self.liveness.is_dead(head.owner.partition(":")[0])
 
 
 @dataclass(slots=True)
@@ -89,8 +114,7 @@ class Lease:
         etag: What the next write of the record must expect.
         owner: Who holds it.
         was_abandoned: The holder before never released it.
-        is_ending: The turn was stopped and is winding up: the next turn waits for it instead of being refused.
-        lost: Set when another turn has the conversation.
+        state: What it is now; `enter` changes it.
         attempt: A write of which nobody knows whether it happened.
         response_id: The response that the turn wanted to be the head.
     """
@@ -101,12 +125,29 @@ class Lease:
     etag: Etag
     owner: str
     was_abandoned: bool = False
-    is_ending: bool = False
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-    released: asyncio.Event = field(default_factory=asyncio.Event)
+    state: LeaseState = "held"
     renewal: asyncio.Task[None] | None = None
     attempt: Head | None = None
     response_id: str | None = None
+    on_change: set[Callable[[], None]] = field(default_factory=set[Callable[[], None]])
+
+    def enter(self, state: LeaseState) -> None:
+        """Change the state, unless it is past that, and tell who watches it."""
+        if state in _NEXT[self.state]:
+            self.state = state
+            for tell in tuple(self.on_change):
+                tell()
+
+    async def until_over(self) -> None:
+        """Wait until the turn has given it back, or has lost it."""
+        changed = asyncio.Event()
+        self.on_change.add(changed.set)
+        try:
+            while self.state in ("held", "ending"):
+                await changed.wait()
+                changed.clear()
+        finally:
+            self.on_change.discard(changed.set)
 
     @property
     def place(self) -> str:
@@ -114,16 +155,22 @@ class Lease:
         return self.caller.scope.key(CONVERSATION, self.conversation_id)
 
 
+async def read_head(store: Store, caller: Caller, key: Key) -> tuple[Head, Etag]:
+    """A record with what its next write must expect; where there is none, an empty one."""
+    stored = await read_value(store, caller, key)
+    return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
+
+
 class Leases:
     """Gives out the leases of conversations. A plain turn costs two writes: one to take it, one to give it back."""
 
-    def __init__(self, store: Store, terms: Terms) -> None:
+    def __init__(self, store: Store, settings: LeaseSettings) -> None:
         self._store = store
-        self._terms = terms
+        self._settings = settings
         self._known: Recent[str, tuple[Head, Etag]] = Recent(_CACHED)
         self._held: dict[str, Lease] = {}
         self._over: Recent[str, None] = Recent(_CACHED)
-        self._debts: Recent[str, Debt] = Recent(_CACHED)
+        self._pending: Recent[str, PendingRelease] = Recent(_CACHED)
 
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The conversation's record as it stands, for a turn that changes nothing."""
@@ -137,7 +184,7 @@ class Leases:
         """
         place = caller.scope.key(CONVERSATION, conversation_id)
         await self._wait_for_ending(place)
-        owner = f"{await self._terms.owners.name()}:{secrets.token_hex(8)}"
+        owner = f"{await self._settings.liveness.name()}:{secrets.token_hex(8)}"
         is_fresh = place not in self._known
         head, etag = self._known.get(place, (Head(), ABSENT))
         while True:
@@ -150,9 +197,9 @@ class Leases:
                 head, etag = await self._read(caller, conversation_id)
                 is_fresh = True
                 continue
-            debt = self._debts.get(place)
-            due = debt.paid(head) if debt is not None else head
-            held = replace(due, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
+            pending = self._pending.get(place)
+            current = pending.applied(head) if pending is not None else head
+            held = replace(current, owner=owner, expires_at=self._settings.expiry())
             try:
                 etag = await self._put(caller, conversation_id, held, etag)
             except StoreConflict:
@@ -163,13 +210,13 @@ class Leases:
                 raise
             else:
                 break
-        self._debts.pop(place, None)
+        self._pending.pop(place, None)
         self._remember(place, held, etag)
         lease = Lease(caller, conversation_id, held, etag, owner, was_abandoned=head.owner is not None)
         self._held[place] = lease
         return lease
 
-    async def adopt(self, caller: Caller, conversation_id: str, owner: str) -> Lease | None:
+    async def take_over(self, caller: Caller, conversation_id: str, owner: str) -> Lease | None:
         """Take up the lease that the same turn held in an earlier process.
 
         Args:
@@ -185,8 +232,8 @@ class Leases:
         if head.owner is None or _turn(head.owner) != turn:
             return None
         # A name of its own: a holder in the earlier process finds that it is lost.
-        owner = f"{await self._terms.owners.name()}:{turn}:{secrets.token_hex(4)}"
-        held = replace(head, owner=owner, expires_at=self._terms.clock() + self._terms.seconds)
+        owner = f"{await self._settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
+        held = replace(head, owner=owner, expires_at=self._settings.expiry())
         try:
             etag = await self._put(caller, conversation_id, held, etag)
         except StoreConflict:
@@ -196,7 +243,7 @@ class Leases:
         self._held[lease.place] = lease
         return lease
 
-    async def hand_on(self, lease: Lease) -> None:
+    async def detach(self, lease: Lease) -> None:
         """Stop renewing the lease without giving it back: the turn goes on in another process."""
         if lease.renewal is not None:
             lease.renewal.cancel()
@@ -206,15 +253,15 @@ class Leases:
         """Renew the lease until it is released, for turns that take long."""
         lease.renewal = asyncio.create_task(self._renew(lease), name="hostedagent-lease")
 
-    async def secure(self, lease: Lease) -> None:
+    async def ensure_valid(self, lease: Lease) -> None:
         """See that the lease stands for long enough to store how the turn ended.
 
         Raises:
             Conflict: Another turn has the conversation.
         """
-        if lease.lost.is_set():
+        if lease.state == "lost":
             raise _lost()
-        if lease.head.expires_at - self._terms.clock() < self._terms.seconds / 2:
+        if self._settings.is_due(lease.head.expires_at):
             await self._extend(lease)
 
     async def release(
@@ -237,18 +284,18 @@ class Leases:
             else:
                 free = Head(response_id, kept, has_snapshot)
             await self._write(lease, free)
-            self._debts.pop(lease.place, None)
+            self._pending.pop(lease.place, None)
         except BaseException as error:
             self._end(lease.owner)
             if isinstance(error, Conflict):
                 await self._exclude(lease, excluded)
             else:
-                self._owe(lease.place, Debt(lease.head, lease.response_id, tuple(excluded)))
+                self._pending[lease.place] = PendingRelease(lease.head, lease.response_id, tuple(excluded))
             raise
         finally:
             if self._held.get(lease.place) is lease:
                 del self._held[lease.place]
-            lease.released.set()
+            lease.enter("released")
 
     async def _exclude(self, lease: Lease, excluded: Sequence[str]) -> None:
         """Keep what a turn has stored out of the prompts of the conversation that it has lost."""
@@ -261,19 +308,19 @@ class Leases:
 
     async def _renew(self, lease: Lease) -> None:
         while True:
-            await self._terms.sleep(self._terms.renew_every)
+            await self._settings.sleep(self._settings.renew_every)
             try:
                 await self._extend(lease)
             except Conflict:
                 return
             except Exception as error:  # noqa: BLE001 - tried again while the lease stands
                 log_failure(logger, "Renewing the hold on a conversation failed", error)
-                if lease.head.expires_at <= self._terms.clock():
-                    lease.lost.set()
+                if lease.head.expires_at <= self._settings.clock():
+                    lease.enter("lost")
                     return
 
     async def _extend(self, lease: Lease) -> None:
-        await self._write(lease, replace(lease.head, expires_at=self._terms.clock() + self._terms.seconds))
+        await self._write(lease, replace(lease.head, expires_at=self._settings.expiry()))
 
     async def _write(self, lease: Lease, head: Head) -> None:
         """Write the record if the lease still holds it. A write of ours whose answer was lost does not take it away."""
@@ -298,7 +345,7 @@ class Leases:
             lost = True
         if lost:
             self._known.pop(lease.place, None)
-            lease.lost.set()
+            lease.enter("lost")
             raise _lost()
         lease.head, lease.etag, lease.attempt = head, etag, None
         self._remember(lease.place, head, etag)
@@ -308,23 +355,17 @@ class Leases:
         return await write_value(self._store, caller, key, head.dump(), expect=expect)
 
     async def _read(self, caller: Caller, conversation_id: str) -> tuple[Head, Etag]:
-        stored = await read_value(self._store, caller, Key(CONVERSATION, conversation_id))
-        return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
+        return await read_head(self._store, caller, Key(CONVERSATION, conversation_id))
 
     async def _is_held(self, head: Head) -> bool:
-        if head.owner is None or head.expires_at <= self._terms.clock() or head.owner in self._over:
-            return False
-        return not await self._terms.owners.is_dead(head.owner.partition(":")[0])
+        return head.owner not in self._over and await self._settings.is_held(head)
 
     async def _wait_for_ending(self, place: str) -> None:
         lease = self._held.get(place)
-        if lease is not None and lease.is_ending:
+        if lease is not None and lease.state == "ending":
             with suppress(TimeoutError):
                 async with asyncio.timeout(ENDING_SECONDS):
-                    await lease.released.wait()
-
-    def _owe(self, place: str, debt: Debt) -> None:
-        self._debts[place] = debt
+                    await lease.until_over()
 
     def _end(self, owner: str) -> None:
         """Remember that a turn of this process has ended, also if the record still names it."""

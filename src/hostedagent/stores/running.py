@@ -16,10 +16,10 @@ from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Failed
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Value
+from hostedagent.stores.base import Etag, Key, Store, StoreConflict, Value
 from hostedagent.stores.heads import Head
-from hostedagent.stores.leases import CONVERSATION, Terms
-from hostedagent.stores.values import read_value, write_value
+from hostedagent.stores.leases import CONVERSATION, LeaseSettings, LeaseState, read_head
+from hostedagent.stores.values import write_value
 
 RUNNING: Final = "running"
 
@@ -37,12 +37,12 @@ class Running:
 
     Args:
         store: Where the marks are.
-        terms: How long a mark stands, and which processes have ended.
+        settings: How long a mark stands, and which processes have ended.
     """
 
-    def __init__(self, store: Store, terms: Terms) -> None:
+    def __init__(self, store: Store, settings: LeaseSettings) -> None:
         self._store = store
-        self._terms = terms
+        self._settings = settings
         self._renewals: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, _Mark] = {}
 
@@ -52,7 +52,7 @@ class Running:
         await self._write(response_id, mark)
         self._renewals[response_id] = asyncio.create_task(self._renew(response_id, mark), name="hostedagent-running")
 
-    async def secure(self, response_id: str) -> None:
+    async def ensure_valid(self, response_id: str) -> None:
         """See that nobody has given up a marked response, before how it ended is stored.
 
         Raises:
@@ -61,9 +61,9 @@ class Running:
         mark = self._marks.get(response_id)
         if mark is None or mark.etag is None:
             return
-        if not mark.is_fenced and mark.expires_at - self._terms.clock() < self._terms.seconds / 2:
+        if mark.state == "held" and self._settings.is_due(mark.expires_at):
             await self._write(response_id, mark)
-        if mark.is_fenced:
+        if mark.state == "lost":
             raise Conflict("The process of the turn was given up.")
 
     async def end(self, caller: Caller, response_id: str) -> None:
@@ -80,7 +80,7 @@ class Running:
 
     async def has(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Whether a process that lives has the response, or any turn of its conversation."""
-        return await self._lives((await self._read(caller, _key(response_id, conversation_id)))[0])
+        return await self._settings.is_held((await self._read(caller, _key(response_id, conversation_id)))[0])
 
     async def give_up(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Keep the process of a response from storing how it ended, should it still run: whether that is so now."""
@@ -88,7 +88,7 @@ class Running:
         head, etag = await self._read(caller, key)
         if head.owner is not None and head.owner.startswith(FENCE):
             return True
-        if await self._lives(head):
+        if await self._settings.is_held(head):
             return False
         if conversation_id is not None and head.owner is None:
             return True  # Its turn has let go of it, or never had it.
@@ -106,30 +106,24 @@ class Running:
         self._renewals.clear()
 
     async def _read(self, caller: Caller, key: Key) -> tuple[Head, Etag]:
-        stored = await read_value(self._store, caller, key)
-        return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
-
-    async def _lives(self, head: Head) -> bool:
-        if head.owner is None or head.expires_at <= self._terms.clock():
-            return False
-        return not await self._terms.owners.is_dead(head.owner.partition(":")[0])
+        return await read_head(self._store, caller, key)
 
     async def _renew(self, response_id: str, mark: _Mark) -> None:
-        while not mark.is_fenced:
-            await self._terms.sleep(self._terms.renew_every)
+        while mark.state == "held":
+            await self._settings.sleep(self._settings.renew_every)
             await self._write(response_id, mark)
 
     async def _write(self, response_id: str, mark: _Mark) -> None:
-        key, expires_at = Key(RUNNING, response_id), self._terms.clock() + self._terms.seconds
+        key, expires_at = Key(RUNNING, response_id), self._settings.expiry()
         try:
-            value: Value = {"owner": await self._terms.owners.name(), "expires_at": expires_at}
+            value: Value = {"owner": await self._settings.liveness.name(), "expires_at": expires_at}
             try:
                 mark.etag = await write_value(self._store, mark.caller, key, value, expect=mark.etag)
             except StoreConflict:
                 # It may be a write of our own, whose answer was lost.
                 head, etag = await self._read(mark.caller, key)
-                mark.is_fenced = head.owner is not None and head.owner.startswith(FENCE)
-                if mark.is_fenced:
+                if head.owner is not None and head.owner.startswith(FENCE):
+                    mark.state = "lost"
                     return
                 mark.etag = await write_value(self._store, mark.caller, key, value, expect=etag)
             mark.expires_at = expires_at
@@ -145,13 +139,13 @@ class _Mark:
         caller: Whose response it is.
         etag: What its next write expects; `None` before the first.
         expires_at: When it does, in seconds since the epoch.
-        is_fenced: Whether somebody has given the response up.
+        state: Whether it is lost, because somebody has given the response up.
     """
 
     caller: Caller
     etag: Etag | None = None
     expires_at: float = 0.0
-    is_fenced: bool = False
+    state: LeaseState = "held"
 
 
 def _key(response_id: str, conversation_id: str | None) -> Key:

@@ -17,7 +17,7 @@ from hostedagent.stores.base import Key, Store, Value
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.conversations import Conversations
 from hostedagent.stores.idempotency import IdempotencyKeys
-from hostedagent.stores.leases import CONVERSATION, Lease, Leases, Terms
+from hostedagent.stores.leases import CONVERSATION, Lease, Leases, LeaseSettings
 from hostedagent.stores.seals import Seals
 from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.stores.values import dump_value, read_value, write_value
@@ -94,11 +94,11 @@ class Sessions(Leases):
 
     Args:
         store: Where the records are.
-        terms: The terms of leases.
+        leases: How conversations are held.
     """
 
-    def __init__(self, store: Store, terms: Terms | None = None) -> None:
-        super().__init__(store, terms or Terms())
+    def __init__(self, store: Store, leases: LeaseSettings | None = None) -> None:
+        super().__init__(store, leases or LeaseSettings())
         self.checkpoints = Checkpoints(store)
         self.tokens = ContinuationTokens(store)
         self.conversations = Conversations(store)
@@ -140,10 +140,10 @@ class Sessions(Leases):
             await self._store.delete(lease.caller, [Key(CONVERSATION, lease.conversation_id)], expect=lease.etag)
         finally:
             self._known.pop(lease.place, None)
-            self._debts.pop(lease.place, None)
+            self._pending.pop(lease.place, None)
             if self._held.get(lease.place) is lease:
                 del self._held[lease.place]
-            lease.released.set()
+            lease.enter("released")
 
     async def drop_checkpoint(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         """Give up a response's checkpoint. Its questions can't be answered then, but deleting it must find them."""
