@@ -72,14 +72,20 @@ def provided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         f"{provider}-{name}": write(folder / f"{provider}-{name}", Choices(name="shop", provider=provider, features=of))
         for provider in PROVIDERS
         for name, of in CHOICES
-        if name in ("none", "tools-workflow")
+        if name in ("none", "mcp", "tools-workflow")
     }
 
 
 def test_every_choice_of_features_is_another_project(projects: dict[str, Path]) -> None:
     assert list(projects) == [
+        "approvals-mcp-tools",
+        "approvals-mcp-tools-workflow",
         "approvals-tools",
         "approvals-tools-workflow",
+        "mcp",
+        "mcp-tools",
+        "mcp-tools-workflow",
+        "mcp-workflow",
         "none",
         "tools",
         "tools-workflow",
@@ -125,7 +131,7 @@ def test_the_python_is_typed(kind: str, request: pytest.FixtureRequest) -> None:
     assert said["summary"]["filesAnalyzed"] >= 2 * len(projects)
 
 
-@pytest.mark.parametrize("name", ["approvals-tools", "approvals-tools-workflow"])
+@pytest.mark.parametrize("name", ["approvals-mcp-tools", "approvals-mcp-tools-workflow", "mcp"])
 def test_the_tests_of_the_project_pass(name: str, projects: dict[str, Path]) -> None:
     done = run(projects[name], "-m", "pytest", "-p", "no:cacheprovider")
 

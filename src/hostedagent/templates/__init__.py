@@ -16,13 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-Feature: TypeAlias = Literal["tools", "approvals", "workflow"]
+Feature: TypeAlias = Literal["tools", "approvals", "mcp", "workflow"]
 Provider: TypeAlias = Literal["foundry", "azure", "openai", "offline"]
 Deployment: TypeAlias = Literal["container", "code"]
 
 FEATURES: Final[dict[Feature, str]] = {
     "tools": "a function that the model may call",
     "approvals": "a tool that asks the caller first, beside the one of `tools`",
+    "mcp": "the tools of an MCP server, which is a small one of the project's own until you name another",
     "workflow": "two agents, one after the other, in place of one",
 }
 """Feature to what it adds."""

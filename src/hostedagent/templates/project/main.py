@@ -3,6 +3,7 @@
 #? !offline
 import os
 #?
+import os  #? offline mcp
 from typing import Literal  #? tools
 #? !offline
 
@@ -10,12 +11,17 @@ from typing import Literal  #? tools
 #? offline tools
 
 #?
+#? offline !tools mcp
+
+#?
 from agent_framework import Agent, SupportsChatGetResponse, WorkflowBuilder, tool  #? workflow tools
 from agent_framework import Agent, SupportsChatGetResponse, WorkflowBuilder  #? workflow !tools
 from agent_framework import Agent, SupportsChatGetResponse, tool  #? !workflow tools
 from agent_framework import Agent, SupportsChatGetResponse  #? !workflow !tools
-from hostedagent import AgentHost
+from hostedagent import AgentHost  #? !mcp
+from hostedagent import AgentHost, McpTools  #? mcp
 from hostedagent.testing import offline_model
+from mcp.server.mcpserver import MCPServer  #? mcp
 
 INSTRUCTIONS = "You help the customers of a shop. Answer in one or two sentences."
 #? tools
@@ -35,6 +41,22 @@ def look_up_order(order: Literal["A1", "B2"]) -> str:
 def cancel_order(order: Literal["A1", "B2"]) -> str:
     """Cancel an order. The caller is asked first, each time."""
     return f"{order} is cancelled"
+#?
+#? mcp
+
+
+shop = MCPServer("shop", log_level="WARNING")
+
+
+@shop.tool()
+async def opening_hours() -> str:
+    """Tell when the shop is open."""
+    return "Monday to Friday, 9 to 18"
+
+
+def mcp_tools() -> McpTools:
+    """The tools of the MCP server that MCP_URL names, or of the small one above."""
+    return McpTools("shop", os.environ.get("MCP_URL") or shop)
 #?
 
 
@@ -86,6 +108,7 @@ def build(client: SupportsChatGetResponse) -> Agent:
             look_up_order,  #? tools
             cancel_order,  #? approvals
         ],  #? tools
+        context_providers=[mcp_tools()],  #? mcp
     )
 
 
@@ -107,6 +130,7 @@ def build(client: SupportsChatGetResponse) -> WorkflowBuilder:
             look_up_order,  #? tools
             cancel_order,  #? approvals
         ],  #? tools
+        context_providers=[mcp_tools()],  #? mcp
     )
     editor = Agent(client, name="editor", instructions="Make the last answer shorter and friendlier.")
     return WorkflowBuilder(

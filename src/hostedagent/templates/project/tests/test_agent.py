@@ -1,6 +1,7 @@
 """The agent as its callers see it, without a model, a server or a network."""
 
 from agent_framework import Content  #? tools
+from agent_framework import Content  #? !tools mcp
 from hostedagent import AgentHost
 from hostedagent.testing import OfflineChatClient, serve
 
@@ -70,4 +71,19 @@ async def test_nothing_is_cancelled_before_the_caller_has_agreed() -> None:
 
     assert second.json()["status"] == "completed"
     assert model.calls[1].transcript[-1] == "tool: <- B2 is cancelled"
+#?
+#? mcp
+
+
+async def test_the_model_sees_what_the_mcp_server_says() -> None:
+    asked = Content.from_function_call("call_1", "opening_hours", arguments="{}")
+    model = OfflineChatClient(script=[asked, "Until six."])  #? !workflow
+    model = OfflineChatClient(script=[asked, "Until six.", "Six!"])  #? workflow
+    host = AgentHost(build(model))  #? !workflow
+    host = AgentHost(lambda: build(model))  #? workflow
+    async with serve(host.app) as caller:
+        reply = await caller.post("/responses", json={"input": "When are you open?"})
+
+    assert reply.json()["status"] == "completed"
+    assert model.calls[1].transcript[-1] == "tool: <- Monday to Friday, 9 to 18"
 #?
