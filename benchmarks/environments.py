@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-System: TypeAlias = Literal["ours", "sdk", "thin", "agent", "helpers", "peer"]
+System: TypeAlias = Literal["ours", "own", "sdk", "thin", "agent", "floor", "helpers", "peer"]
 SYSTEMS: Final[tuple[System, ...]] = get_args(System)
 
 HERE: Final = Path(__file__).parent
@@ -45,8 +45,8 @@ _SHARED: Final = (
 )
 """Of these, what a system does not depend on is not installed for it."""
 
-_ON_OURS: Final = ("sdk", "thin", "agent")
-"""Scripts of a few lines on what ours depends on."""
+_ON_OURS: Final = ("own", "sdk", "thin", "agent", "floor")
+"""Scripts of a few lines in the environment of ours."""
 
 
 def python_of(system: System) -> Path:

@@ -22,7 +22,7 @@ class Start:
     name: str
     title: str
     ships_telemetry: bool
-    systems: tuple[System, ...] = ("ours", "sdk", "thin", "helpers", "peer")
+    systems: tuple[System, ...] = ("ours", "own", "sdk", "thin", "floor", "helpers", "peer")
     most_runs: int | None = None
     rows: tuple[Row, ...] = (
         against_base("ms to readiness, with bytecode", "ready"),
@@ -115,7 +115,7 @@ LIFETIMES: Final = (
         body=says(20, stream=True),
         marks=(1_000, 10_000),
         store="file",
-        systems=("ours", "sdk"),
+        systems=("ours", "own", "sdk"),
         most_runs=5,
     ),
 )

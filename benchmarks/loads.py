@@ -14,10 +14,10 @@ from environments import SYSTEMS, System
 from processes import Served, Setting, serving
 from rows import Measured, Row, against_base, growth, plain
 
-HTTP_SYSTEMS: Final[tuple[System, ...]] = ("ours", "sdk", "helpers", "peer")
+HTTP_SYSTEMS: Final[tuple[System, ...]] = ("ours", "own", "sdk", "helpers", "peer")
 """The systems that speak the protocol and are more than a sketch."""
 
-HTTP_AND_AGENT: Final[tuple[System, ...]] = ("ours", "sdk", "agent", "helpers", "peer")
+HTTP_AND_AGENT: Final[tuple[System, ...]] = ("ours", "own", "sdk", "agent", "floor", "helpers", "peer")
 
 CPU: Final = against_base("CPU of the server, ms a request", "cpu")
 FIRST: Final = (

@@ -34,7 +34,7 @@ class Profile:
 
     load: Load
     seconds: float = 6.0
-    systems: tuple[System, ...] = ("ours", "sdk", "peer")
+    systems: tuple[System, ...] = ("ours", "own", "sdk", "peer")
     most_runs: int | None = None
     functions: dict[System, Counter[str]] = field(default_factory=dict[System, "Counter[str]"])
     rows: tuple[Row, ...] = tuple(plain(f"{owner}, % of the CPU", owner) for owner in OWNERS)

@@ -3,8 +3,9 @@
 Every system runs in a process of its own; the runs are interleaved, and what counts are ratios, because the times of
 one machine mean nothing on another. A ratio is the median over the runs, with the smallest and the largest beside it.
 
-ours: `hostedagent`; sdk: the bare SDK host with the same events and no agent; thin: the thinnest adapter on it; agent:
-the agent alone; helpers: `agent-framework-hosting-responses`; peer: `agent-framework-foundry-hosting`.
+ours: `hostedagent` on the SDK's host; own: `hostedagent` on its own routes; sdk: the bare SDK host with the same events
+and no agent; thin: the thinnest adapter on it; agent: the agent alone; floor: the same bytes from a bare endpoint that
+runs no agent; helpers: `agent-framework-hosting-responses`; peer: `agent-framework-foundry-hosting`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def main() -> None:
             say(table(case, results[case.name]))
             if isinstance(case, Profile) and given.lines:
                 say(case.busiest(given.lines))
-    if {"ours", "peer"} <= {*wanted}:
+    if "peer" in wanted:
         say(verdicts(results))
     if given.into:
         into(given.into, "\n".join(tables))

@@ -1,8 +1,9 @@
-"""`hostedagent`, as it is shipped."""
+"""`hostedagent` as it is shipped, on the SDK's host."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import settings
 from model import agent
@@ -21,6 +22,11 @@ def stores() -> Stores:
             return memory_stores()
 
 
-if __name__ == "__main__":
+def serve(driver: Literal["agentserver", "starlette"]) -> None:
     options = HostOptions(keep_alive=settings.KEEP_ALIVE) if settings.KEEP_ALIVE else None
-    AgentHost(agent(), stores=stores(), options=options).run(host=settings.HOST, port=settings.PORT)
+    host = AgentHost(agent(), stores=stores(), options=options, driver=driver)
+    host.run(host=settings.HOST, port=settings.PORT)
+
+
+if __name__ == "__main__":
+    serve("agentserver")
