@@ -56,6 +56,14 @@ _CPU_OF: Final[Mapping[str, tuple[str, float, float]]] = {
 }
 """The CPU of a case as a share of the peer's: for ours what version 0.1.0 took at most, and for own."""
 
+_HOSTS: Final[tuple[System, ...]] = ("ours", "own")
+_FIRST_OF: Final[tuple[tuple[System, str, float], ...]] = (
+    ("ours", "p50", 0.8),
+    ("ours", "p99", 0.8),
+    ("own", "p50", 0.55),
+    ("own", "p99", 0.35),
+)
+
 GOALS: Final = (
     *(Goal(says=f"CPU, {says}", case=case, row=_CPU, at_most=at_most) for case, (says, at_most, _) in _CPU_OF.items()),
     *(
@@ -70,16 +78,11 @@ GOALS: Final = (
     *(
         Goal(says=f"first delta, {says}, {part}", case=case, row=f"{_FIRST}{part}", at_most=at_most, of=of)
         for case, says in (("stored-50", "stored, concurrency 16"), ("paced", "paced, concurrency 16"))
-        for of, part, at_most in (
-            ("ours", "p50", 0.8),
-            ("ours", "p99", 0.8),
-            ("own", "p50", 0.55),
-            ("own", "p99", 0.35),
-        )
+        for of, part, at_most in _FIRST_OF
     ),
     *(
         Goal(says="no delta held back", case="paced-alone", row="delta events a word", at_most=1, of=of, is_floor=True)
-        for of in ("ours", "own")
+        for of in _HOSTS
     ),
     Goal(says="response store trips", case="trips", row="response store round trips a turn", at_most=4),
     Goal(says="state store trips", case="trips", row="state store round trips a turn", at_most=2),

@@ -27,7 +27,7 @@ def frame(number: int, kind: str, **fields: Any) -> bytes:
 
 
 def item(text: str, status: str) -> dict[str, Any]:
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    content: list[dict[str, Any]] = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
     return {"id": f"msg_{'0' * 50}", "type": "message", "role": "assistant", "status": status, "content": content}
 
 

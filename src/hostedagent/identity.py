@@ -45,10 +45,16 @@ class Scope:
 
     def key(self, *parts: str) -> str:
         """A storage key: 64 hexadecimal characters, equal exactly for the same scope and the same parts."""
-        digest = _owner(self.user, self.chat).copy()
-        for part in parts:
-            digest.update(_framed(part))
-        return digest.hexdigest()
+        return _key(self.user, self.chat, parts)
+
+
+@lru_cache(maxsize=1024)
+def _key(user: str, chat: str | None, parts: tuple[str, ...]) -> str:
+    """The key of a record; a turn asks several times for that of its response."""
+    digest = _owner(user, chat).copy()
+    for part in parts:
+        digest.update(_framed(part))
+    return digest.hexdigest()
 
 
 class _Digest(Protocol):

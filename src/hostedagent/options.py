@@ -21,6 +21,7 @@ MAX_SHUTDOWN_GRACE: Final = 8.0
 """Seconds: the SDK cuts off what still runs after ten, and the outcome of a turn must be stored before that."""
 
 OwnTools: TypeAlias = Literal["mcp_call", "function_call", "hidden"]
+AgentStreaming: TypeAlias = Literal["as_needed", "always"]
 WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt", "steer"]
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
 
@@ -82,6 +83,10 @@ class HostOptions:
             which many clients take for work of their own; `hidden`: not at all.
         compaction: A strategy of Agent Framework by which `context_management` and `/responses/compact` compact a
             conversation; by default the agent's `compaction_strategy`, else a summary by its chat client.
+        agent_streaming: Whether the agent streams where nobody reads along. `as_needed`: a turn whose answer is sent
+            whole runs an agent of Agent Framework without streaming, which costs a fraction; not in the background, nor
+            with `run_timeout`, `transform_update`, `when_busy="steer"`, middleware of the agent or of its client, or
+            Anthropic's client, which refuses long answers that way. `always`: it streams in every turn.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
         max_values: The most JSON values in a request body, keys not counted; more get 400.
@@ -125,6 +130,7 @@ class HostOptions:
     history: HistoryOwner = "replay"
     own_tools: OwnTools = "mcp_call"
     compaction: CompactionStrategy | None = None
+    agent_streaming: AgentStreaming = "as_needed"
     when_busy: WhenBusy = "reject"
     max_body_bytes: int = 16 * 1024 * 1024
     max_depth: int = 100
@@ -156,6 +162,7 @@ class HostOptions:
     def __post_init__(self) -> None:
         _check_choice("history", self.history, get_args(HistoryOwner))
         _check_choice("own_tools", self.own_tools, get_args(OwnTools))
+        _check_choice("agent_streaming", self.agent_streaming, get_args(AgentStreaming))
         _check_choice("when_busy", self.when_busy, get_args(WhenBusy))
         for name, wanted in _NUMBERS.items():
             wanted.check(name, getattr(self, name))

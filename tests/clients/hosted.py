@@ -102,14 +102,16 @@ async def hosting(
     *,
     tools: Sequence[Any] = (weather,),
     own_tools: OwnTools = "mcp_call",
+    host_options: HostOptions | None = None,
     **options: Any,
 ) -> AsyncGenerator[Hosted]:
     """Run an upstream, an agent on it, its host and a caller."""
     async with Upstream() as upstream:
+        host_options = host_options or HostOptions(own_tools=own_tools)
         agent: Any = Agent(client=connect(upstream), tools=[*tools], default_options=cast("Any", options))
         async with (
             opened() as (stores, identified),
-            serve(identified(AgentHost(agent, options=HostOptions(own_tools=own_tools), stores=stores).app)) as client,
+            serve(identified(AgentHost(agent, options=host_options, stores=stores).app)) as client,
             client.openai() as api,
         ):
             yield Hosted(upstream, client, api)

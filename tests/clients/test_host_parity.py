@@ -1,4 +1,7 @@
-"""Streamed, whole and in the background, a turn comes to the same items, usage and error."""
+"""Streamed, whole and in the background, a turn comes to the same items, usage and error.
+
+A whole turn runs its agent without streaming, but with Anthropic's client.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,13 @@ from upstream import (
     UrlCitation,
     Usage,
     WebSearch,
+    anthropic_client,
+    chat_completion_client,
     responses_client,
     turn,
 )
+
+from hostedagent import HostOptions
 
 PARIS = ToolCall("weather", {"city": "Paris"})
 Way = Literal["streamed", "whole", "background"]
@@ -38,10 +45,14 @@ EVERYWHERE: Mapping[str, tuple[Reply, ...]] = {
     "cut short": (turn(Text("Once upon"), end=Incomplete()),),
     "filtered": (turn(Text("Once upon"), end=Incomplete("content_filter")),),
     "refused by the service": (HttpError(429, "Slow down.", "rate_limit_exceeded"),),
-    "broken off": (turn(PARIS), turn(Text("Once upon"), end=Failed())),
+    "broken off": (turn(PARIS), turn(end=Failed())),
 }
 ON_RESPONSES: Mapping[str, tuple[Reply, ...]] = {
     "reasoning": (turn(Reasoning(("A", "B"), encrypted="sealed"), Text("Hm.")),),
+    "broken off in the middle": (turn(PARIS), turn(Text("Once upon"), end=Failed())),
+    "two messages": (turn(Text("One."), Text("Two.")),),
+    "two messages of a tool loop": (turn(Text("One."), Text("Two."), PARIS), turn(Text("One."), Text("Two."))),
+    "half a call": (turn(ToolCall("weather", '{"city": "Pa'), end=Incomplete()), turn(Text("Well."))),
     "two parts": (turn(Message((Text("One "), Text("two.", annotations=(UrlCitation("https://e.com", "E", 0, 3),))))),),
     "the service's tools": (
         turn(
@@ -106,3 +117,26 @@ async def test_a_turn_comes_to_the_same_however_it_is_delivered(
     streamed = comparable(responses["streamed"])
     assert comparable(responses["whole"]) == streamed
     assert comparable(responses["background"]) == streamed
+
+
+@pytest.mark.parametrize(
+    ("connect", "options", "streams"),
+    [
+        (responses_client, HostOptions(), False),
+        (chat_completion_client, HostOptions(), False),
+        (anthropic_client, HostOptions(), True),
+        (responses_client, HostOptions(agent_streaming="always"), True),
+        (responses_client, HostOptions(run_timeout=60), True),
+    ],
+    ids=["responses", "chat", "anthropic", "always", "run_timeout"],
+)
+async def test_a_whole_turn_asks_the_service_for_a_stream_only_where_it_must(
+    connect: Any, options: HostOptions, streams: bool
+) -> None:
+    async with hosting(connect, host_options=options) as host:
+        host.script(turn(PARIS), turn(Text("Sunny.")))
+        await host.client.post("/responses", json={"input": "Hi"})
+        host.script(turn(Text("Sunny.")))
+        await host.ask("Hi")
+
+        assert [bool(body.get("stream")) for body in host.upstream.requests] == [streams, streams, True]

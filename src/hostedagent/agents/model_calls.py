@@ -8,16 +8,17 @@ arguments that may be cut, or ask for their approval. `Guard` keeps it from runn
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, cast
 
-from agent_framework import FunctionInvocationContext, FunctionMiddleware, MiddlewareFailure
+from agent_framework import ChatResponseUpdate, FunctionInvocationContext, FunctionMiddleware, MiddlewareFailure
 
 from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.function_call import Arguments, call_kind
 from hostedagent.protocol.json import is_whole
 
 if TYPE_CHECKING:
-    from agent_framework import AgentResponseUpdate, Content
+    from agent_framework import AgentResponseUpdate, Content, Message
 
 _SERVICES: Final = ("openai", "anthropic")
 """The packages whose events always end with a finish reason."""
@@ -65,6 +66,9 @@ class ModelCalls:
             if content.type == "function_call":
                 self._take(content, author)
         raw = update.raw_representation
+        if type(raw) is ChatResponseUpdate and raw.raw_representation is None and author not in self._open:
+            if raw.finish_reason is None and update.finish_reason is None:
+                return False  # The way of nearly every update of a client of the application's own: keep it short.
         if update.finish_reason is not None or foreign_attribute(raw, "finish_reason") is not None:
             self._finish(update, author)
         elif author in self._open:
@@ -72,6 +76,13 @@ class ModelCalls:
         elif raw is not None and self._begins(update, author):
             self._open.add(author)
         return False
+
+    def take_whole(self, message: Message) -> None:
+        """Inspect a message of an answer that came whole."""
+        for content in message.contents:
+            if content.type == "function_call":
+                self._take(content, None)
+                self._complete.add(content.call_id or "")
 
     def restart(self) -> None:
         """The service says everything again, from its first event."""
@@ -122,7 +133,12 @@ def _service(update: AgentResponseUpdate) -> str | None:
     """The package of the service's own event that the update was made of, where it is one that is known."""
     raw = update.raw_representation
     event = foreign_attribute(raw, "raw_representation") or raw
-    package = type(event).__module__.partition(".")[0]
+    return _package(cast("type[object]", type(event)))
+
+
+@lru_cache(maxsize=256)
+def _package(kind: type[object]) -> str | None:
+    package = kind.__module__.partition(".")[0]
     return package if package in _SERVICES else None
 
 

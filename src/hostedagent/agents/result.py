@@ -45,7 +45,8 @@ class Ending:
             self._see_model(update)
         if not reports_failure(update):
             return is_cut
-        error = foreign_attribute(foreign_attribute(_event(update), "response"), "error")
+        event = _event(update)
+        error = foreign_attribute(foreign_attribute(event, "response") or event, "error")
         code = foreign_attribute(error, "code")
         self._failed = provider_failure(code if isinstance(code, str) else None)
         return True
@@ -71,13 +72,16 @@ class Ending:
 
 
 # The client of OpenAI's Responses API yields `response.failed` as an update without a finish reason or an error, and
-# the tool loop would go on to run the calls of the broken answer.
+# the tool loop would go on to run the calls of the broken answer. Of a run that does not stream, `WholeRun` yields the
+# failed response.
 # Can go when it raises or says so (no issue of it is known upstream).
 def reports_failure(update: AgentResponseUpdate) -> bool:
     """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
     may_end = not update.contents or update.contents[-1].type == "usage"
-    kind = foreign_attribute(_event(update), "type") if may_end else None
-    return isinstance(kind, str) and kind == "response.failed"
+    event = _event(update) if may_end else None
+    if event is None:
+        return False
+    return foreign_attribute(event, "type") == "response.failed" or foreign_attribute(event, "status") == "failed"
 
 
 def _event(update: AgentResponseUpdate) -> object:

@@ -12,6 +12,7 @@ from agent_framework import ChatMiddlewareLayer, FunctionInvocationLayer
 
 from hostedagent.agents.model_calls import Guard, ModelCalls
 from hostedagent.agents.sendable import SENDABLE, can_send, has_files, sendable
+from hostedagent.agents.whole_run import WholeRun
 from hostedagent.errors import ConfigurationError
 from hostedagent.protocol.content import ToolRoles
 from hostedagent.protocol.request.options import client_options
@@ -39,8 +40,9 @@ async def start_run(
     keeps_history: bool,
     calls: ModelCalls | None = None,
     continuation_token: Mapping[str, Json] | None = None,
+    streams: bool = True,
 ) -> AsyncIterable[AgentResponseUpdate]:
-    """Start a streaming run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
+    """Start a run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
 
     Args:
         agent: Any `SupportsAgentRun`.
@@ -50,9 +52,10 @@ async def start_run(
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
         calls: Watches the model calls of the run, so that none of half an answer is run.
         continuation_token: Finds what the model's service already does for the turn, instead of asking it anew.
+        streams: Whether the agent is asked to stream.
     """
     accepted = _accepted(agent)
-    arguments: dict[str, Any] = {"stream": True}
+    arguments: dict[str, Any] = {"stream": True} if streams else {}
     if session is not None and _takes(accepted, "session"):
         arguments["session"] = session
     tools = request.options.tools.for_run()
@@ -66,6 +69,10 @@ async def start_run(
         options["continuation_token"] = dict(continuation_token)
     if options and _takes(accepted, "options"):
         arguments["options"] = options
+    if not streams:
+        whole = WholeRun(agent, calls or ModelCalls())
+        arguments["middleware"] = [whole, *middleware]
+        return whole.updates(cast("Any", agent.run)(list(messages), **arguments))
     made: Any = cast("Any", agent.run)(list(messages), **arguments)
     if not hasattr(made, "__aiter__") and inspect.isawaitable(made):
         made = await made

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from agent_framework import ChatContext, ChatMiddleware, Content, Message, get_namespaced_value
@@ -68,11 +69,15 @@ _CLIENTS: Final[Mapping[str, CanSend]] = {
 
 def can_send(client: object) -> CanSend | None:
     """What a client sends; `None` for one that is not known, which gets everything."""
-    names = (kind.__name__ for kind in type(client).__mro__)
-    known = next((_CLIENTS[name] for name in names if name in _CLIENTS), None)
+    known = _known(type(client))
     if known is _responses and getattr(client, "SUPPORTS_RICH_FUNCTION_OUTPUT", True) is False:
         return _responses_without_rich_outputs
     return known
+
+
+@lru_cache(maxsize=64)
+def _known(kind: type) -> CanSend | None:
+    return next((_CLIENTS[base.__name__] for base in kind.__mro__ if base.__name__ in _CLIENTS), None)
 
 
 def has_files(messages: Iterable[Message]) -> bool:

@@ -238,14 +238,16 @@ def _keeps_transcript(request: TurnRequest) -> bool:
 
 def _last_said(request: TurnRequest) -> int:
     """The place of the last input item that an agent made; what stands behind it is new."""
-    return max((n for n, item in enumerate(request.input) if _is_said(item)), default=0)
+    items = request.input
+    return next((n for n in range(len(items) - 1, -1, -1) if _is_said(items[n])), 0)
 
 
 def first_new_item(request: TurnRequest) -> int:
     """The place of the first input item that this turn adds; items before it are the caller's copy of the history."""
     if not _keeps_transcript(request):
         return 0
-    return max((n + 1 for n, item in enumerate(request.input) if _is_said(item)), default=0)
+    items = request.input
+    return next((n for n in range(len(items), 0, -1) if _is_said(items[n - 1])), 0)
 
 
 def _is_said(item: Item) -> bool:

@@ -33,21 +33,19 @@ async def resolve_named(
     """Check what the input names, and put what was read in its place.
 
     Args:
-        request: The request.
+        request: The request, with its references resolved.
         repository: Where the items are.
         caller: Whose request it is.
         history_ids: The items before the turn.
         seals: Opens the caller's compaction items.
 
     Returns:
-        The request with items instead of references; with its history, when an answer made that necessary.
+        The request; with its history, when an answer made that necessary.
 
     Raises:
-        NotFound: A reference names an item that is not there, or is somebody else's.
         InvalidRequest: An item answers a call that does not exist, or that was answered before, or is one that the
             conversation has.
     """
-    request = await resolve_references(request, repository, caller)
     check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
         history = await read_items(repository, caller, history_ids)

@@ -41,6 +41,8 @@ class HostServices:
         run_timeout: Seconds after which an agent that produces nothing has failed.
         consent_origins: Where an agent may send a user for consent; `None` for anywhere.
         compaction: How conversations are compacted.
+        own_tools: How calls of the agent's own tools are shown.
+        streams_always: Whether the agent streams where nobody reads along too.
         hooks: The application's functions.
         shutdown: The end of the process.
     """
@@ -56,6 +58,7 @@ class HostServices:
     consent_origins: frozenset[str] | None = None
     own_tools: OwnTools = "mcp_call"
     compaction: CompactionStrategy | None = None
+    streams_always: bool = False
     hooks: Hooks = field(default_factory=Hooks)
     shutdown: GracefulShutdown
 

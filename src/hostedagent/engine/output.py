@@ -59,6 +59,7 @@ class TurnOutput:
         usage: Json = None,
     ) -> None:
         self.builder = builder
+        builder.is_watched = is_watched
         self.approvals = approvals
         self.items = Output(builder, own_tools=own_tools, consent_origins=consent_origins)
         self.ending = Ending()

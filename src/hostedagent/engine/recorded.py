@@ -110,6 +110,17 @@ class RecordedTurn:
         """How many events were sent while the turn waited."""
         return QUEUED_EVENTS if self._context.queued_at is not None and self._context.request.stream else 0
 
+    async def result(self) -> dict[str, Json]:
+        """Run the turn to its end, and return its response. Stored as with `events`, which is not to be read then.
+
+        Raises:
+            StoreError: The response could not be stored; nothing was run.
+        """
+        async with aclosing(self._all_events()) as events:
+            async for _ in events:
+                pass
+        return public_response({**self.response, **self._stamps})
+
     def _was_sent(self, event: Event) -> bool:
         """Whether it was sent before the turn began here: only the beginning comes again."""
         return self._number >= 0 and event["type"] == "response.created"

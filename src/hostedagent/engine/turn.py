@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
 from hostedagent.agents.run import check_tools, model_name, start_run, tool_roles
 from hostedagent.agents.source import is_workflow_agent
+from hostedagent.agents.whole_run import can_run_whole
 from hostedagent.conversation.approvals import ApprovalTracker
 from hostedagent.conversation.compaction import open_history
 from hostedagent.conversation.continuation import Continuation
@@ -223,6 +224,7 @@ class Turn:
                 session=feed.session,
                 keeps_history=self._history.keeps_history,
                 calls=self._output.ending.calls,
+                streams=self._streams(agent),
             )
 
         hook, request = self._services.hooks.transform_update, self._request
@@ -231,6 +233,11 @@ class Turn:
         with self._span.current(request):
             pump = Pump(start, ends_at=self._output.ending.see, through=through, instead=self._instead, first=first)
         return pump
+
+    def _streams(self, agent: SupportsAgentRun) -> bool:
+        """Whether the run streams: somebody reads its events, or they tell more than its end does."""
+        is_read = self._request.stream or self._request.background or self._recovery is not None
+        return is_read or self._services.streams_always or not can_run_whole(agent)
 
     def _warmed_up(self, feed: Feed) -> AsyncIterable[AgentResponseUpdate]:
         """No update: the turn keeps its input for those that continue it."""

@@ -233,6 +233,13 @@ def _services(
         consent_origins=options.consent_origins,
         own_tools=options.own_tools,
         compaction=options.compaction,
+        streams_always=_streams_always(options, hooks),
         hooks=hooks,
         shutdown=GracefulShutdown(options.shutdown_grace),
     )
+
+
+def _streams_always(options: HostOptions, hooks: Hooks) -> bool:
+    """Whether something watches a run from inside, so that it must stream also where nobody reads along."""
+    is_watched = hooks.transform_update is not None or options.run_timeout is not None or options.when_busy == "steer"
+    return is_watched or options.agent_streaming == "always"

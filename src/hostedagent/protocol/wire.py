@@ -49,6 +49,8 @@ def wire_text(text: str) -> str:
 
 def wire_value(value: Any) -> Any:
     """`value` as JSON can carry it. What needs no change is not copied, and nothing is changed in place."""
+    if _is_clean(value):
+        return value
     kind = cast("type[object]", type(value))
     if kind is str:
         return wire_text(value)
@@ -68,6 +70,25 @@ def wire_value(value: Any) -> Any:
     if value is None or kind is int or kind is bool:
         return value
     return _foreign(value)
+
+
+def _is_clean(value: Any) -> bool:
+    """Whether a look at a value shows that it needs no change, as nearly always."""
+    kind = cast("type[object]", type(value))
+    if kind is str:
+        return value.isascii()
+    if kind is dict:
+        rows = cast("dict[Json, Json]", value)
+        for name, row in rows.items():  # Loops: a generator costs more than what it asks.
+            if type(name) is not str or not name.isascii() or not _is_clean(row):
+                return False
+        return True
+    if kind is list:
+        for row in cast("list[Json]", value):
+            if not _is_clean(row):
+                return False
+        return True
+    return value is None or kind is int or kind is bool
 
 
 def _foreign(value: object) -> Json:

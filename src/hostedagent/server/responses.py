@@ -245,12 +245,9 @@ class ResponsesDriver:
             if request.stream:
                 await self._stream(exchange, framed(turn.events(), context))
             else:
-                last: dict[str, Json] = {}
-                async with aclosing(turn.events()) as events:
-                    async for event in events:
-                        last = event.get("response", last)
-                if last.get("status") != "cancelled":
-                    await exchange.json(last)
+                response = await turn.result()
+                if response["status"] != "cancelled":
+                    await exchange.json(response)
         finally:
             leaving.cancel()
 

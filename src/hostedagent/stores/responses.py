@@ -248,7 +248,7 @@ def _segment_key(conversation_id: str, n: int) -> Key:
 
 def _record(response: Mapping[str, Json], input_ids: list[str]) -> dict[str, Any]:
     return {
-        "response": {name: _in_seconds(value) for name, value in response.items()} | {"output": list[Item]()},
+        "response": {**response, **_times(response), "output": list[Item]()},
         "previous": response.get("previous_response_id"),
         "input_ids": input_ids,
         "output_ids": [str(item["id"]) for item in _output(response)],
@@ -281,9 +281,9 @@ def _check_end(end: Json, response: Mapping[str, Json]) -> None:
     raise StoreConflict(f"Response '{response['id']}' has ended as {end}.")
 
 
-def _in_seconds(value: Json) -> Json:
-    """The SDK's event stream has its times as `datetime` until it emits them."""
-    return int(value.timestamp()) if isinstance(value, datetime) else value
+def _times(response: Mapping[str, Json]) -> dict[str, int]:
+    """The times of a response in seconds: the SDK's event stream has them as `datetime` until it emits them."""
+    return {name: int(value.timestamp()) for name, value in response.items() if isinstance(value, datetime)}
 
 
 def _waits(record: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from .transcript import transcript
 from .values import (
     Closed,
     Dropped,
+    Failed,
     Gate,
     HttpError,
     Json,
@@ -201,7 +202,7 @@ class Upstream:
             self._background[f"resp_{self._number}"] = (reply, self._number, body)
         if body.get("stream"):
             await self._watched(provider, reply, self._number, body, reader, writer)
-        elif isinstance(reply.end, StreamError):
+        elif isinstance(reply.end, StreamError) or (isinstance(reply.end, Failed) and not provider.keeps_responses):
             await _send_json(writer, 500, provider.error(HttpError(500, reply.end.message, reply.end.code)))
         elif not isinstance(reply.end, Dropped | Closed):
             await _send_json(writer, 200, provider.whole(reply, self._number, body))

@@ -7,7 +7,7 @@ they do not walk the body at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
@@ -59,7 +59,7 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
 
 def depth_exceeds(value: Json, limit: int) -> bool:
     """Whether objects and arrays are nested deeper than `limit` levels."""
-    level = [value]
+    level = _containers([value])
     for _ in range(limit):
         level = [child for node in level for child in _containers(node)]
         if not level:
@@ -68,7 +68,7 @@ def depth_exceeds(value: Json, limit: int) -> bool:
 
 
 def _count_exceeds(value: Json, limit: int) -> bool:
-    level, count = [value], 1
+    level, count = _containers([value]), 1
     while level:
         count += sum(len(node) for node in level)
         if count > limit:
@@ -78,12 +78,12 @@ def _count_exceeds(value: Json, limit: int) -> bool:
 
 
 def _containers(node: Json) -> list[Json]:
-    rows = node.values() if is_object(node) else rows_of(node)
+    rows: Iterable[Json] = node.values() if is_object(node) else node
     return [row for row in rows if isinstance(row, dict | list)]
 
 
 def _parts(item: Json) -> int:
-    return sum(len(row) for row in fields_of(item).values() if is_array(row))
+    return sum([len(row) for row in fields_of(item).values() if is_array(row)])
 
 
 def _schemas(payload: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:

@@ -189,6 +189,8 @@ def _annotation(value: Json) -> Json:
 
 
 def _completed(value: MutableItem, defaults: Mapping[str, _Default]) -> MutableItem:
+    if not defaults:
+        return value
     missing = {name: _default(default) for name, default in defaults.items() if name not in value}
     return {**value, **missing} if missing else value
 

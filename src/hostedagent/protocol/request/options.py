@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal, cast
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
@@ -310,6 +311,7 @@ _UNTAKEN: Final[Mapping[str, Mapping[str, Callable[[Json], bool]]]] = {
 }
 
 
+@lru_cache(maxsize=64)
 def _declared_options(kind: type) -> tuple[str, Mapping[str, Any]] | None:
     for base in kind.__mro__:
         parameters = cast("tuple[Any, ...]", getattr(base, "__parameters__", ()))

@@ -162,7 +162,7 @@ class TurnRequest:
 
     def has_references(self) -> bool:
         """Whether the input names stored items that must be looked up."""
-        return any(item.get("type") == "item_reference" for item in self.input)
+        return "item_reference" in [item.get("type") for item in self.input]
 
     async def effect(self, key: str, perform: Callable[[], Awaitable[Json] | Json], *, repeats: bool = False) -> Json:
         """Run a side effect of a tool once in this turn, also when a crash makes another process continue the turn.

@@ -31,7 +31,7 @@ _CUT = ("length", "content_filter", "model_context_window_exceeded")
 class _Lane:
     """The open items of one author, in the order in which they began."""
 
-    __slots__ = ("begun", "groups", "items", "latest", "snapshots")
+    __slots__ = ("begun", "groups", "items", "latest", "snapshots", "speaking")
 
     def __init__(self) -> None:
         self.items: dict[Key, OpenItem] = {}
@@ -39,14 +39,18 @@ class _Lane:
         self.begun = 0
         self.latest: dict[str, Key] = {}
         self.snapshots: dict[str | None, Sequence[Content]] = {}
+        self.speaking: tuple[str | None, OpenItem] | None = None
+        """The message that is being said, and its item, while that is the only one that is open."""
 
     def add(self, key: Key, item: OpenItem) -> None:
         self.items[key] = item
+        self.speaking = None
         self.begun += 1
         self.groups.setdefault(item.outlasts, {})[key] = self.begun
 
     def remove(self, key: Key) -> OpenItem:
         item = self.items.pop(key)
+        self.speaking = None
         del self.groups[item.outlasts][key]
         return item
 
@@ -84,8 +88,10 @@ class Projection:
         lane = self._lanes.get(author) or self._lane(author)
         if len(contents) == 1 and update.finish_reason is None and update.merge_mode is None and not lane.snapshots:
             content = contents[0]  # The way of nearly every update: keep it short.
-            replaces = content.merge_mode == "replace"
-            return self._add(Part(content, author, update.message_id, update.role or "assistant", replaces), lane)
+            part = Part(content, author, update.message_id, update.role or "assistant", content.merge_mode == "replace")
+            if (speaking := lane.speaking) is not None and speaking[0] == part.message_id and _is_plain(part):
+                return speaking[1].append(part)
+            return self._add(part, lane)
         return self._update(update, author, lane)
 
     def _update(self, update: AgentResponseUpdate, author: str | None, lane: _Lane) -> Iterator[Emission]:
@@ -131,6 +137,8 @@ class Projection:
             return codec.effect(part)
         key, items = self._key(codec, part, lane), lane.items
         if codec.is_repeatable and len(items) == 1 and part.role != "tool" and (item := items.get(key)) is not None:
+            if _is_plain(part):
+                lane.speaking = (part.message_id, item)
             return item.append(part)  # More of what is being said.
         return self._place(codec, key, part, lane)
 
@@ -198,6 +206,11 @@ class Projection:
             for key in list(lane.items):
                 yield from self._end(lane, key, end)
         yield from self._output.keep_hidden()
+
+
+def _is_plain(part: Part) -> bool:
+    """Whether a part is text that belongs to its message, whatever else its client knows."""
+    return part.content.type == "text" and part.content.raw_representation is None and part.role != "tool"
 
 
 def _grows(earlier: Sequence[Content], later: Sequence[Content]) -> bool:

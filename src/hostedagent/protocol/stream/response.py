@@ -25,6 +25,9 @@ class ResponseBuilder:
     Args:
         response_id: The id of the response.
         fields: What the response repeats from its request.
+
+    Attributes:
+        is_watched: Whether anybody reads what happens inside an item; otherwise its events have no fields.
     """
 
     def __init__(self, response_id: str, fields: Mapping[str, Json] | None = None) -> None:
@@ -38,6 +41,7 @@ class ResponseBuilder:
             "instructions": None,
             **(fields or {}),
         }
+        self.is_watched = True
         self._next_index = 0
         self._hidden: list[Item] = []
 
@@ -153,6 +157,8 @@ class OutputItem:
 
     def event(self, kind: str, **fields: Json) -> Event:
         """An event inside the item."""
+        if not self._builder.is_watched:
+            return {"type": kind}
         return {"type": kind, "item_id": self.id, "output_index": self.index, **wire_value(fields)}
 
     def done(self, item: MutableItem) -> Event:

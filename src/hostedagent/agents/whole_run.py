@@ -1,0 +1,136 @@
+"""Runs an agent without streaming: one answer for each model call, instead of an update for each word.
+
+A run that streams costs several times as much, which pays only where somebody reads along. The messages of a whole run
+become updates that each say all of a message, so that the projection makes the same items of them. What the clients of
+Agent Framework give only while they stream is completed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_framework import (
+    Agent,
+    AgentResponse,
+    AgentResponseUpdate,
+    ChatContext,
+    ChatMiddleware,
+    ChatMiddlewareLayer,
+    ChatResponse,
+    Content,
+    MiddlewareFailure,
+)
+
+from hostedagent.agents.model_calls import ModelCalls
+from hostedagent.errors import foreign_attribute
+from hostedagent.protocol.values import rows_of
+
+if TYPE_CHECKING:
+    from agent_framework import Message, SupportsAgentRun
+
+_STREAMED: Final = frozenset({"RawAnthropicClient"})
+"""Clients that refuse to wait for a long answer that does not stream."""
+
+
+def can_run_whole(agent: SupportsAgentRun) -> bool:
+    """Whether a run of the agent comes to the same without streaming.
+
+    Middleware of the application may treat the two differently, and so may an agent of another make.
+    """
+    client: object = getattr(agent, "client", None)
+    middleware = (getattr(agent, "middleware", None), getattr(client, "chat_middleware", None))
+    return (
+        issubclass(kind := type(cast("object", agent)), Agent)
+        and cast("Any", kind).run.__module__.partition(".")[0] == "agent_framework"
+        and issubclass(type(client), ChatMiddlewareLayer)
+        and not any(middleware)
+        and _STREAMED.isdisjoint(base.__name__ for base in type(client).__mro__)
+    )
+
+
+class WholeRun(ChatMiddleware):
+    """The model calls of one run that does not stream, and the updates that it becomes.
+
+    Args:
+        agent: The agent that is run.
+        calls: Decides which calls of tools may run.
+    """
+
+    def __init__(self, agent: object, calls: ModelCalls) -> None:
+        self._has_name = bool(getattr(agent, "name", None))
+        self._calls = calls
+        self._given: frozenset[int] | None = None
+        self._made: list[Message] = []
+        self._usage: list[Content] = []
+        self._failed: object = None
+
+    async def process(self, context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
+        """Watch one model call, before its tools run.
+
+        Raises:
+            MiddlewareFailure: The model's service reports that its answer has failed.
+        """
+        if self._given is None:
+            self._given = frozenset(map(id, context.messages))
+        known = self._given.union(map(id, self._made))
+        self._made += [row for row in context.messages if row.role == "tool" and id(row) not in known]
+        await call_next()
+        response = context.result
+        if not isinstance(response, ChatResponse):
+            return
+        raw = cast("object", response.raw_representation)
+        for message in response.messages:
+            _complete(message, raw)
+            self._calls.take_whole(message)
+            self._made.append(message)
+        if response.usage_details is not None:
+            self._usage.append(Content.from_usage(response.usage_details))
+        if foreign_attribute(raw, "object") == "response" and foreign_attribute(raw, "status") == "failed":
+            self._failed = raw
+            raise MiddlewareFailure("The model's service reports that its answer has failed.")
+
+    async def updates(self, run: Awaitable[AgentResponse]) -> AsyncGenerator[AgentResponseUpdate]:
+        """What the run made, or had made when it failed."""
+        try:
+            response = await run
+        except Exception:
+            messages = [
+                AgentResponseUpdate(contents=row.contents, role=row.role, message_id=row.message_id)
+                for row in self._made
+            ]
+            for update in self._marked(messages):
+                yield update
+            yield AgentResponseUpdate(contents=self._usage, raw_representation=self._failed)
+            if self._failed is None:
+                raise
+            return
+        updates = response.to_updates()
+        model = foreign_attribute(response.raw_representation, "model")
+        updates[-1].raw_representation = SimpleNamespace(model=model)
+        for update in self._marked(updates):
+            yield update
+
+    def _marked(self, updates: list[AgentResponseUpdate]) -> list[AgentResponseUpdate]:
+        """Updates that each say all of a message, which is told from others by its id."""
+        for n, update in enumerate(updates):
+            update.merge_mode = "replace"
+            update.message_id = update.message_id or f"message-{n}"
+            if not self._has_name:  # Agent Framework puts a name of its own into whole messages.
+                update.author_name = None
+        return updates
+
+
+# OpenAI's client puts several messages of one answer into one, and leaves their ids to the events of a stream; a code
+# interpreter without outputs has an empty list of them.
+# Can go when it does the same whether it streams or not (no issue of it is known upstream).
+def _complete(message: Message, raw: object) -> None:
+    items = [row for row in rows_of(foreign_attribute(raw, "output")) if foreign_attribute(row, "type") == "message"]
+    owners = {id(part): row for row in items for part in rows_of(foreign_attribute(row, "content"))}
+    for content in message.contents:
+        made_of = cast("object", content.raw_representation)
+        if content.type == "text" and (owner := owners.get(id(made_of))) is not None:
+            content.raw_representation = SimpleNamespace(item_id=foreign_attribute(owner, "id"))
+        elif content.type == "code_interpreter_tool_result" and not content.outputs:
+            content.outputs = cast("Any", foreign_attribute(made_of, "outputs"))
