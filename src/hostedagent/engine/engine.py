@@ -182,7 +182,9 @@ class Engine:
             self.store.check_has_ended(caller, request.previous_response_id)
             continuation = await self._busy.open(request, caller, left)
             try:
-                resolved = replace(request, input=continuation.input)
+                resolved = request
+                if continuation.input is not request.input:
+                    resolved = replace(request, input=continuation.input)
                 request = await resolve_named(
                     resolved, self.store, caller, continuation.history_ids, self.services.sessions.seals
                 )

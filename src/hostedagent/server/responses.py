@@ -209,7 +209,7 @@ class ResponsesDriver:
         headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
         named = self.responses.identify(request, response_id=response_id, session_id=session_id)
         exchange.session_id = session_id
-        return replace(named, client_headers=headers)
+        return replace(named, client_headers=headers) if headers else named
 
     async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
         """Answer with a turn that does not depend on this request, from its beginning."""
