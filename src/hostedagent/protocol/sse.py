@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hostedagent.protocol.json import decode, encode
-from hostedagent.protocol.types import Event
+from hostedagent.protocol.types import Json
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 """The comment that is sent while no event comes, so that nothing between server and client closes the connection."""
@@ -62,8 +62,8 @@ def _frames(block: str) -> Iterator[Frame]:
         yield Frame(event=event, data="\n".join(data))
 
 
-def event_data(event: Event) -> bytes:
-    """An event as JSON in ASCII: some clients take U+2028 and U+0085 for the end of a line."""
+def event_data(event: Json) -> bytes:
+    """An event, or a value of one, as JSON in ASCII: some clients take U+2028 and U+0085 for the end of a line."""
     data = encode(event)
     return data if data.isascii() else json.dumps(event, separators=(",", ":")).encode()
 

@@ -8,15 +8,16 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, cast
 
-from ag_ui.core import MessagesSnapshotEvent, RunAgentInput
+from ag_ui.core import BaseEvent, MessagesSnapshotEvent, RunAgentInput
 from ag_ui.encoder import EventEncoder
 
-from hostedagent.doors.ag_ui.events import RunEvents
+from hostedagent.doors.ag_ui.events import Delta, RunEvents
 from hostedagent.doors.ag_ui.messages import create_body, is_shown, known_ids, parse_run
 from hostedagent.doors.door import Door, Entry
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
+from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Event, Json
 from hostedagent.protocol.values import is_object
 from hostedagent.server.exchange import Exchange
@@ -109,14 +110,25 @@ async def _frames(run: RunEvents, events: AsyncIterator[Event], *, second: bytes
         events: The events of the turn.
         second: The frame behind the first one.
     """
+    deltas: dict[tuple[type[BaseEvent], str], tuple[bytes, bytes]] = {}
     async with aclosing(cast("AsyncGenerator[Event]", events)):
         async for event in events:
             for one in run.take(event):
-                yield _frame(one)
+                yield _delta_frame(one, deltas) if isinstance(one, Delta) else _frame(one)
                 if second:
                     yield second
                     second = b""
 
 
-def _frame(event: Any) -> bytes:
+def _frame(event: BaseEvent) -> bytes:
     return _ENCODER.encode(event).encode()
+
+
+def _delta_frame(delta: Delta, known: dict[tuple[type[BaseEvent], str], tuple[bytes, bytes]]) -> bytes:
+    """The frame of a piece, between what the encoder writes around it: a run has thousands, which differ only there."""
+    around = known.get((delta.kind, delta.id))
+    if around is None:
+        empty = delta.kind.model_validate({delta.key: delta.id, "delta": ""})
+        before, _, after = _frame(empty).rpartition(b'""')
+        around = known[delta.kind, delta.id] = before, after
+    return b"".join((around[0], event_data(delta.text), around[1]))

@@ -44,7 +44,25 @@ from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.values import is_object
 
-Events: TypeAlias = Iterator[BaseEvent]
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a message, a thought or of arguments: an event whose only changing field is `delta`.
+
+    Args:
+        kind: The protocol's type of the event.
+        key: The name of the field that says what it is a piece of.
+        id: The value of that field.
+        text: The piece.
+    """
+
+    kind: type[BaseEvent]
+    key: str
+    id: str
+    text: str
+
+
+Events: TypeAlias = Iterator[BaseEvent | Delta]
 
 _APPROVAL: Final[dict[str, Json]] = {
     "type": "object",
@@ -107,19 +125,19 @@ class RunEvents:
         """A piece of a message."""
         self._has_parts.add(event["item_id"])
         if event["delta"]:
-            yield TextMessageContentEvent(message_id=event["item_id"], delta=event["delta"])
+            yield Delta(TextMessageContentEvent, "message_id", event["item_id"], event["delta"])
 
     def thought(self, event: Event) -> Events:
         """A piece of the reasoning."""
         self._has_parts.add(event["item_id"])
         if event["delta"]:
-            yield ReasoningMessageContentEvent(message_id=event["item_id"], delta=event["delta"])
+            yield Delta(ReasoningMessageContentEvent, "message_id", event["item_id"], event["delta"])
 
     def argued(self, event: Event) -> Events:
         """A piece of the arguments of a call."""
         item_id = str(event["item_id"])
         self._has_parts.add(item_id)
-        yield ToolCallArgsEvent(tool_call_id=self._call_ids.get(item_id, item_id), delta=event["delta"])
+        yield Delta(ToolCallArgsEvent, "tool_call_id", self._call_ids.get(item_id, item_id), event["delta"])
 
     def called(self, event: Event) -> Events:
         """The arguments of a call of the agent's own are complete, and the tool runs."""
