@@ -102,6 +102,10 @@ var tags = {
 var isNew = empty(existingProjectId)
 var withMonitoring = monitoring == 'on' || (monitoring == 'auto' && isNew)
 var withNetwork = privateNetworking && isNew
+var networkName = 'vnet-${token}'
+// Texts that are known before the deployment, which preflight needs; outputs of the network are not.
+var networkId = '${subscription().id}/resourceGroups/${groupName}/providers/Microsoft.Network/virtualNetworks/${networkName}'
+var subnets = '${networkId}/subnets'
 var groupName = empty(resourceGroupName) ? 'rg-${environmentName}' : resourceGroupName
 
 // /subscriptions/2/resourceGroups/4/providers/6/accounts/8/projects/10
@@ -119,7 +123,7 @@ module network 'modules/network.bicep' = if (withNetwork) {
   name: 'network'
   scope: group
   params: {
-    networkName: 'vnet-${token}'
+    networkName: networkName
     networkPrefix: networkPrefix
     location: location
     tags: tags
@@ -134,7 +138,7 @@ module foundry 'modules/foundry.bicep' = if (isNew) {
     projectName: foundryProjectName
     location: location
     tags: tags
-    agentSubnetId: withNetwork ? network!.outputs.agentSubnetId : ''
+    agentSubnetId: withNetwork ? '${subnets}/agents' : ''
     models: concat(
       [
         {
@@ -148,6 +152,7 @@ module foundry 'modules/foundry.bicep' = if (isNew) {
       additionalModels
     )
   }
+  dependsOn: [network]
 }
 
 module given 'modules/existing.bicep' = if (!isNew) {
@@ -171,7 +176,7 @@ module endpoint 'modules/private-endpoint.bicep' = if (withNetwork) {
     endpointName: 'pe-foundry-${token}'
     targetId: foundry!.outputs.accountId
     targetGroup: 'account'
-    subnetId: network!.outputs.endpointSubnetId
+    subnetId: '${subnets}/endpoints'
     zoneIds: network!.outputs.zoneIds
     location: location
     tags: tags

@@ -71,6 +71,4 @@ resource zoneLinks 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-0
   }
 ]
 
-output agentSubnetId string = network.properties.subnets[0].id
-output endpointSubnetId string = network.properties.subnets[1].id
 output zoneIds string[] = [for (name, index) in zoneNames: zones[index].id]
