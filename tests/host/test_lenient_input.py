@@ -35,6 +35,23 @@ ITEMS: dict[str, dict[str, Any]] = {
     "code without outputs": {"type": "code_interpreter_call", "code": "1", "container_id": "c", "outputs": None},
     "a shell call without an id": {"type": "local_shell_call", "call_id": "c1",
                                    "action": {"type": "exec", "command": ["ls"], "env": {}, "user": None}},
+    "a tool search without an id": {"type": "tool_search_call", "arguments": {}, "call_id": None,
+                                    "execution": "server", "status": "completed"},
+    "found tools without an id": {"type": "tool_search_output", "tools": [], "call_id": None, "execution": "server"},
+    "a shell call with null fields": {"type": "local_shell_call", "id": None, "call_id": "c1", "status": None,
+                                      "action": {"type": "exec", "command": ["ls"], "env": None, "timeout_ms": None}},
+    "an own call with null fields": {"type": "mcp_call", "id": None, "server_label": "agent", "name": "f",
+                                     "arguments": None, "output": None, "error": None, "status": None},
+    "an own call whose error is empty": {"type": "mcp_call", "server_label": "agent", "name": "f", "error": ""},
+    "an own call that still runs": {"type": "mcp_call", "server_label": "agent", "name": "f", "status": "calling"},
+    "a computer call with null fields": {"type": "computer_call", "id": None, "call_id": "c1", "status": None,
+                                         "action": {"type": "screenshot"}, "pending_safety_checks": None},
+    "a call with null fields": {"type": "function_call", "id": None, "call_id": "c1", "name": "f", "arguments": "",
+                                "status": None, "namespace": None},
+    "a refusal with null fields": {"role": "assistant", "id": None, "status": None, "phase": None, "content": [
+        {"type": "refusal", "refusal": "No.", "logprobs": None}]},
+    "a search with null fields": {"type": "web_search_call", "id": None, "status": None,
+                                  "action": {"type": "search", "query": None, "sources": None}},
     "an mcp call with null fields": {"type": "mcp_call", "id": "mcp_1", "server_label": "s", "name": "f",
                                      "arguments": "{}", "error": None, "output": None},
     "an mcp call whose error is a text": {"type": "mcp_call", "id": "mcp_1", "server_label": "s", "name": "f",
@@ -59,6 +76,39 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"tools": [{"type": "mcp", "server_label": "agent", "server_url": "https://a", "headers": {"x": "secret"}}]},
     {"a_field_nobody_knows": {"x": None}},
 )  # fmt: skip
+
+
+PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a shell call": (
+        {"type": "local_shell_call", "call_id": "c1", "action": {"type": "exec", "command": ["ls"]}},
+        {"type": "local_shell_call_output", "call_id": "c1", "output": "a.txt", "id": None},
+    ),
+    "a call with an id of another kind": (
+        {"type": "function_call", "call_id": "é|1" * 40, "name": "a.b/c d", "arguments": ""},
+        {"type": "function_call_output", "call_id": "é|1" * 40, "output": ""},
+    ),
+    "a custom call": (
+        {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": "", "namespace": None},
+        {"type": "custom_tool_call_output", "call_id": "c1", "output": "", "id": None},
+    ),
+    "a call and no parts": (
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": [], "status": None},
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_call_and_its_output_are_accepted_without_ids(pair: tuple[Any, Any], store: bool) -> None:
+    agent = ScriptedAgent(["ok"])
+    async with hosting(agent) as client:
+        reply = await client.post("/responses", json={"input": [USER, *pair, USER], "store": store})
+    assert reply.status == 200, reply.json()
+    contents = [content for message in agent.calls[0].messages for content in message.contents]
+    [call] = [content for content in contents if content.type == "function_call"]
+    [result] = [content for content in contents if content.type == "function_result"]
+    assert call.call_id == result.call_id
 
 
 @pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)

@@ -71,8 +71,8 @@ ITEM_DEFAULTS: Final[Mapping[str, Mapping[str, _Default]]] = {
         "action": lambda: dict[str, Json](type="search", query=""),
     },
     "file_search_call": {"id": _id("fs"), "status": "completed", "queries": lambda: list[Json]()},
-    "tool_search_call": {"arguments": lambda: dict[str, Json]()},
-    "tool_search_output": {"tools": lambda: list[Json]()},
+    "tool_search_call": {"id": _id("ts"), "arguments": lambda: dict[str, Json]()},
+    "tool_search_output": {"id": _id("tso"), "tools": lambda: list[Json]()},
     "mcp_call": {"id": _id("mcp"), "arguments": "{}"},
     "mcp_list_tools": {"id": _id("mcpl"), "tools": lambda: list[Json]()},
     "mcp_approval_request": {"id": _id("mcpr"), "arguments": "{}"},
@@ -84,6 +84,8 @@ ITEM_DEFAULTS: Final[Mapping[str, Mapping[str, _Default]]] = {
     "program_output": {"id": _id("progo"), "status": "completed"},
 }
 """Item type to the required fields that clients leave out, and what stands for each of them."""
+
+_SHELL_ACTION: Final[Mapping[str, _Default]] = {"type": "exec", "env": lambda: dict[str, Json]()}
 
 ANNOTATION_DEFAULTS: Final[Mapping[str, Mapping[str, _Default]]] = {
     "url_citation": {"title": "", "start_index": 0, "end_index": 0},
@@ -163,11 +165,24 @@ def _repair_mcp_call(item: MutableItem) -> MutableItem:
     return {**item, "error": {"type": "mcp_tool_execution_error", "content": error}}
 
 
+def _repair_shell_call(item: MutableItem) -> MutableItem:
+    action = item.get("action")
+    complete = _completed(action, _SHELL_ACTION) if is_object(action) else action
+    return item if complete is action else {**item, "action": complete}
+
+
+def _repair_shell_output(item: MutableItem) -> MutableItem:
+    """With the id of its call as its own, which the protocol asks for; clients send it as `call_id`."""
+    return item if "id" in item or not item.get("call_id") else {**item, "id": item["call_id"]}
+
+
 _REPAIRS: Final[Mapping[str, Callable[[MutableItem], MutableItem]]] = {
     "message": _repair_message,
     "output_message": _repair_message,
     "reasoning": _repair_reasoning,
     "mcp_call": _repair_mcp_call,
+    "local_shell_call": _repair_shell_call,
+    "local_shell_call_output": _repair_shell_output,
 }
 """Item type to what is corrected inside its items before the defaults are filled in."""
 
