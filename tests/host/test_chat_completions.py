@@ -9,6 +9,7 @@ import pytest
 from agent_framework import Agent, AgentResponseUpdate, Content, UsageDetails, tool
 
 from hostedagent import AgentHost, Hooks, HostOptions
+from hostedagent.protocol.chat_completions import usage_of
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import call
 
@@ -197,3 +198,15 @@ async def test_a_bad_request_names_its_field(body: Any, param: str | None) -> No
 
     assert reply.status == 400
     assert param is None or reply.json()["error"]["param"] == param
+
+
+def test_counts_that_a_service_does_not_break_down_are_sent_without_details() -> None:
+    counts = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    named = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+    assert usage_of({"usage": counts}) == named
+    assert usage_of({"usage": {**counts, "input_tokens_details": {"cached_tokens": 2}}}) == {
+        **named,
+        "prompt_tokens_details": {"cached_tokens": 2},
+    }
+    assert usage_of({"usage": None}) is None

@@ -10,6 +10,7 @@ from agent_framework import Content
 from azure.ai.agentserver.responses import models
 
 from hostedagent.protocol.content import BY_CONTENT, BY_ITEM, CODECS, NOT_ITEMS, Codec
+from tests.protocol.content.harness import project
 
 CONTENT_TYPES: frozenset[str] = frozenset(get_args(get_type_hints(Content.__init__)["type"]))
 UNIONS = ("Item", "OutputItem", "ItemField")
@@ -83,3 +84,19 @@ def test_what_a_row_tells_users_is_in_sentences(codec: Codec) -> None:
 def test_a_family_has_a_file_and_tests_of_its_name(codec: Codec) -> None:
     __import__(f"hostedagent.protocol.content.{codec.family}")
     __import__(f"tests.protocol.content.test_{codec.family}")
+
+
+IDS: list[tuple[Content, str]] = [
+    (Content.from_text("hi"), "msg_"),
+    (Content.from_text_reasoning(text="so"), "rs_"),
+    (Content.from_search_tool_call("1", tool_name="web_search"), "ws_"),
+    (Content.from_search_tool_call("1", tool_name="file_search"), "fs_"),
+    (Content.from_code_interpreter_tool_call(call_id="1"), "ci_"),
+    (Content.from_image_generation_tool_call(image_id="1"), "ig_"),
+    (Content.from_mcp_server_tool_call("1", "f", server_name="s"), "mcp_"),
+]
+
+
+@pytest.mark.parametrize(("content", "prefix"), IDS, ids=[prefix for _, prefix in IDS])
+def test_the_id_of_an_item_begins_as_clients_know_it(content: Content, prefix: str) -> None:
+    assert [str(item["id"]).partition("_")[0] + "_" for item in project([content]).items] == [prefix]

@@ -120,6 +120,13 @@ def test_a_file_that_cannot_be_sent_is_named_only(content: Content, text: str) -
     assert part["annotations"] == []
 
 
+@pytest.mark.parametrize(("length", "is_sent"), [(11_184_811, True), (11_184_812, False)])
+def test_eight_mebibytes_of_a_file_are_sent_and_not_a_byte_more(length: int, is_sent: bool) -> None:
+    item = emit(Content("data", uri="data:image/png;base64," + "A" * length))
+
+    assert (item["type"] == "image_generation_call") is is_sent
+
+
 def test_an_image_goes_through_the_steps_that_clients_wait_for() -> None:
     assert [line.split()[0] for line in lines(Content.from_uri(f"data:image/png;base64,{PIXEL}"))] == [
         "item+",

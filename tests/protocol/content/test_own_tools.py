@@ -143,6 +143,8 @@ def test_a_hidden_call_leaves_no_event_and_an_empty_message_where_nothing_follow
     projected = shown(call(), result(), form="hidden")
     assert [item["type"] for item in projected.items] == ["message"] and projected.items[0]["content"] == []
     assert "mcp_call" not in " ".join(projected.types)
+    added, done = projected.events
+    assert (added["item"]["status"], done["item"]["status"]) == ("in_progress", "completed")
 
 
 def test_the_callers_tools_stay_function_calls() -> None:

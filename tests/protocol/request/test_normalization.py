@@ -136,6 +136,12 @@ def test_a_caller_cannot_speak_for_the_hosts_memory() -> None:
     assert "internal_metadata" not in parse_item(item)
 
 
+def test_an_encrypted_form_with_the_id_that_belongs_to_it_stays() -> None:
+    item = parse_item({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "blob of a service"})
+
+    assert item["encrypted_content"] == "blob of a service"
+
+
 @pytest.mark.parametrize(("encrypted", "stays"), [("blob of a service", False), (seal("blob", "rs_p"), True)])
 def test_an_encrypted_form_without_an_id_stays_when_it_carries_one(encrypted: str, stays: bool) -> None:
     item = parse_item({"type": "reasoning", "summary": [], "encrypted_content": encrypted})

@@ -54,6 +54,30 @@ def test_metadata_at_its_limits_is_taken() -> None:
     assert parse(metadata=metadata).metadata == metadata
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [{"k": "v" * 513}, {"k" * 65: "v"}, {str(n): "v" for n in range(17)}],
+    ids=["a long value", "a long key", "many pairs"],
+)
+def test_metadata_beyond_its_limits_is_refused(metadata: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest, match="metadata"):
+        parse(metadata=metadata)
+
+
+@pytest.mark.parametrize("value", ["", [], None])
+def test_a_request_without_input_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        parse(input=value)
+
+
+def test_a_request_that_an_application_makes_is_an_ordinary_one() -> None:
+    request = TurnRequest(input=())
+
+    assert (request.stream, request.store, request.background, request.generates) == (False, True, False, True)
+    assert (request.previous_response_id, request.conversation_id, request.history) == (None, None, None)
+    assert (request.door, request.response_id, request.state, dict(request.metadata)) == ("responses", "", None, {})
+
+
 def test_the_body_is_not_changed() -> None:
     body: dict[str, Any] = {"input": [{"type": "message", "role": "user", "content": "hi"}], "tools": [], "text": {}}
     before = repr(body)

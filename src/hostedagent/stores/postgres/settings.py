@@ -50,8 +50,8 @@ class PostgresSettings:
 
     Args:
         dsn: The database for the pool.
-        direct_dsn: The database itself, where `dsn` names a pooler.
         schema: The schema of the tables.
+        direct_dsn: The database itself, where `dsn` names a pooler.
         credential: Gives tokens that are used as the password.
         timeout: Seconds that one statement may take, with the wait for a connection.
         pool_size: Connections of the pool.
@@ -60,8 +60,8 @@ class PostgresSettings:
     """
 
     dsn: str
+    schema: str
     direct_dsn: str | None = None
-    schema: str = "hostedagent"
     credential: AsyncTokenCredential | None = None
     timeout: float = 10.0
     pool_size: int = 10
