@@ -364,3 +364,16 @@ async def test_calls_that_wait_share_a_transaction(store: SqliteStore, path: Pat
     await asyncio.gather(*(put(store, b"%d" % n, Key("session", f"{n}")) for n in range(60)))
     pages = (size_of(path.with_name("state.db-wal")) - before) / 4120
     assert pages < 60, "60 transactions of their own would write two pages each"
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no locks here"), OSError("no locks here")], ids=repr)
+def test_a_volume_without_locks_is_a_mistake_of_the_configuration(
+    error: Exception, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hostedagent.stores.sqlite_file.FileLock.acquire", acquire)
+
+    with pytest.raises(ConfigurationError, match="cannot be locked"):
+        SqliteStore(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.stores.leases import Terms
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
+from hostedagent.stores.running import Running
 from tests.emulator.wire import message, response
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
@@ -160,3 +163,21 @@ async def test_orphans_are_what_stands_behind_the_head_of_a_conversation(store: 
     assert await orphans(store, ADA, "conv_1", "a") == ("b-in", "b-out")
     assert await orphans(store, ADA, "conv_1", "b") == ()
     assert await orphans(store, ADA, "conv_1", None) == ("a-in", "a-out", "b-in", "b-out")
+
+
+async def test_a_response_in_the_background_is_stored_only_when_its_mark_is() -> None:
+    may_mark = asyncio.Event()
+
+    class Slow(Running):
+        async def begin(self, caller: Caller, response_id: str) -> None:
+            await may_mark.wait()
+
+    state = MemoryStore()
+    store = ResponseStore(StoredResponses(state), ActiveTurns(), running=Slow(state, Terms()))
+    creating = asyncio.create_task(begin(store, "a", status="in_progress", background=True))
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+    assert not creating.done()
+    may_mark.set()
+    await creating

@@ -1,10 +1,13 @@
 """Who continues a failed turn continues what came before it: the open questions and the agent's state too."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from agent_framework import Agent, Content, tool
 
-from hostedagent.testing import InProcessClient, OfflineChatClient
+from hostedagent.protocol.stream.builder import Projection
+from hostedagent.testing import InProcessClient, OfflineChatClient, ScriptedAgent
 from tests.host.world import assert_refusal, hosting, stream
 
 paid: list[int] = []
@@ -71,3 +74,14 @@ async def test_an_answer_is_used_up_by_a_turn_that_ran_its_tool_and_failed() -> 
     assert failed.status == "failed"
     assert_refusal(again, 409)
     assert paid == [5]
+
+
+async def test_an_item_that_cannot_be_closed_does_not_hide_how_the_turn_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def close(*_: object) -> Iterator[Any]:
+        yield from (1 / 0 for _ in range(1))
+
+    monkeypatch.setattr(Projection, "close", close)
+    async with hosting(ScriptedAgent(["Sun", TimeoutError("secret")])) as client:
+        reply = await client.post("/responses", json={"input": "hi", "store": False})
+
+    assert (reply.status, reply.json()["status"], reply.json()["error"]["code"]) == (200, "failed", "timeout")

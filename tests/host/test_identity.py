@@ -287,6 +287,20 @@ async def test_the_platform_names_a_response_once(user: str, more: dict[str, Any
     assert len(agent.calls) == 1
 
 
+@pytest.mark.usefixtures("hosted")
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+@pytest.mark.parametrize("wrong", [{"input": 7}, {"previous_response_id": fresh_id("caresp")}], ids=["bad", "unknown"])
+async def test_the_name_of_a_response_that_was_refused_can_be_given_again(wrong: Any, driver: Any) -> None:
+    name = fresh_id("caresp")
+    headers = {"x-agent-response-id": name, CALL: "c", USER: "ann"}
+    async with serve(host(Asked(), driver=driver).app) as client:
+        refused = await client.post("/responses", json={**BODY, **wrong}, headers=headers)
+        made = await client.post("/responses", json=BODY, headers=headers)
+
+    assert 400 <= refused.status < 500
+    assert (made.status, made.json().get("id")) == (200, name)
+
+
 async def test_callers_do_not_name_responses() -> None:
     agent, name = Asked(), fresh_id("caresp")
     async with serve(host(agent).app) as client:

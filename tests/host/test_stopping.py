@@ -1,13 +1,14 @@
 """Turns that are stopped: the run ends at once, nothing of it is heard again, and the next turn is not harmed."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 from agent_framework import AgentResponse, AgentResponseUpdate, Content, ResponseStream
 from starlette.types import Message
 
-from hostedagent import AgentHost, HostOptions
+from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.server.agentserver.app import App
 from hostedagent.testing import Gate, ScriptedAgent, serve
 from tests.host.world import hosting, stream
@@ -195,3 +196,34 @@ async def test_a_finished_turn_cannot_be_cancelled() -> None:
         reply = await client.post(f"/responses/{log.response['id']}/cancel")
 
     assert reply.status == 400
+
+
+async def test_an_application_that_cancels_a_request_of_a_mounted_host_is_not_kept_from_it() -> None:
+    gate = Gate()
+    app = AgentHost(ScriptedAgent(["Sun", gate]), stores=memory_stores()).app
+    body = json.dumps({"input": "hi"}).encode()
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sent_body.is_set():
+            sent_body.set()
+            return {"type": "http.request", "body": body}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    sent_body = asyncio.Event()
+    scope = {
+        "type": "http", "method": "POST", "path": "/responses", "raw_path": b"/responses", "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")], "root_path": "",
+        "scheme": "http", "http_version": "1.1", "server": ("localhost", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    async with serve(app):
+        request = asyncio.create_task(app(scope, receive, send))
+        await gate.reached(timeout=60)
+        request.cancel()
+        await asyncio.wait([request], timeout=60)
+
+    assert request.cancelled()

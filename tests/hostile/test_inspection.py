@@ -190,3 +190,10 @@ def test_annotations_and_raw_representations_are_read_or_left_out(raw: Any, anno
     raw_value(content, "id")
     for written in wire_annotations(annotations, 10):
         assert isinstance(written["type"], str)
+
+
+def test_the_log_names_each_error_of_a_circle_once() -> None:
+    error, cause = RuntimeError(), KeyError()
+    error.__cause__, cause.__cause__ = cause, error
+
+    assert kinds_of(error) == "RuntimeError from KeyError"

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from agent_framework import Agent, tool
 from mcp import StdioServerParameters
+from mcp.types import CallToolResult
 
 from hostedagent import ConfigurationError, TurnRequest
 from hostedagent.errors import InvalidRequest
+from hostedagent.mcp.client import call_tool
 from hostedagent.testing import OfflineChatClient
 from tests.mcp.server import Served, listening, serving, url_of, weather
 from tests.mcp.turns import call, kinds, mcp, outputs, text, world
@@ -340,3 +342,14 @@ def test_a_missing_package_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     with pytest.raises(ConfigurationError, match="pip install mcp httpx2"):
         mcp("weather", "http://127.0.0.1/mcp")
+
+
+async def test_data_that_a_tool_gives_without_a_text_reads_as_it_was_written() -> None:
+    class Server:
+        async def call_tool(self, name: str, arguments: dict[str, Any]) -> CallToolResult:
+            return CallToolResult(content=[], structured_content={"Ort": "Zürich"})
+
+    server: Any = Server()
+
+    (content,) = await call_tool(server, "where", {})
+    assert content.text == '{"Ort": "Zürich"}'
