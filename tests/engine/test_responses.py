@@ -14,7 +14,7 @@ from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.stores.leases import Terms
+from hostedagent.stores.leases import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
@@ -173,7 +173,7 @@ async def test_a_response_in_the_background_is_stored_only_when_its_mark_is() ->
             await may_mark.wait()
 
     state = MemoryStore()
-    store = ResponseStore(StoredResponses(state), ActiveTurns(), running=Slow(state, Terms()))
+    store = ResponseStore(StoredResponses(state), ActiveTurns(), running=Slow(state, LeaseSettings()))
     creating = asyncio.create_task(begin(store, "a", status="in_progress", background=True))
     for _ in range(100):
         await asyncio.sleep(0)
