@@ -9,19 +9,7 @@ from hostedagent.emulator import Emulator
 from hostedagent.stores.base import Store
 from hostedagent.stores.foundry.store import FoundryStore
 from hostedagent.testing.store_contract import PassTime, StoreContract
-
-TTL = 100.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, fraction: float) -> None:
-        self.now += fraction * TTL
+from tests.contract.conftest import TTL, Clock
 
 
 def connect(emulator: Emulator) -> AbstractAsyncContextManager[FoundryStore]:
@@ -35,10 +23,6 @@ class TestFoundryStore(StoreContract):
     has_transactions = False
     max_bytes = 990_000
     refused_bytes = 1_000_000
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return Clock()
 
     @pytest.fixture
     async def emulator(self, clock: Clock) -> AsyncIterator[Emulator]:

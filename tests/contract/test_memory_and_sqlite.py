@@ -9,24 +9,7 @@ from hostedagent.stores.base import Store
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sqlite import SqliteStore
 from hostedagent.testing.store_contract import PassTime, StoreContract
-
-TTL = 100.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, fraction: float) -> None:
-        self.now += fraction * TTL
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.contract.conftest import TTL, Clock
 
 
 class TestMemoryStore(StoreContract):
