@@ -1,9 +1,9 @@
 import pytest
 
 from tests.host.specification import specification
-from tests.host.world import driver, writes
+from tests.host.world import driver, stores, writes
 
-__all__ = ["driver", "specification", "writes"]
+__all__ = ["driver", "specification", "stores", "writes"]
 
 ON_BOTH_DRIVERS = {
     "test_after_failure",

@@ -8,20 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agent_framework import AgentResponseUpdate, Content
 from inline_snapshot import snapshot
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine import busy
-from hostedagent.engine.context import TurnContext
 from hostedagent.errors import ConfigurationError
 from hostedagent.host import Driver
-from hostedagent.identity import current_context
 from hostedagent.options import WhenBusy
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
-
-CALL = Content.from_function_call("c1", "look_up", arguments="{}")
-RESULT = AgentResponseUpdate(contents=[Content.from_function_result("c1", result="rain")], role="tool")
+from tests.host.steered import CALL, RESULT, until_steered
 
 
 @asynccontextmanager
@@ -63,14 +58,6 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(busy, "Place", Counted)
     return seen
-
-
-async def until_steered() -> None:
-    while True:
-        context = current_context()
-        if isinstance(context, TurnContext) and context.is_steered:
-            return
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("driver", ["starlette", "agentserver"])

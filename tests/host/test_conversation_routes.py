@@ -1,17 +1,15 @@
 """The Conversations API, as the `openai` library uses it: what a caller adds and erases, and what the agent reads."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import openai
 import pytest
 from agent_framework import Agent, tool
 
-from hostedagent import AgentHost, HeaderScopeResolver, HostOptions, memory_stores, sqlite_stores
+from hostedagent import AgentHost, HeaderScopeResolver, HostOptions
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import answer, call
+from tests.host.world import own_routes
 
 
 def said(text: str) -> Any:
@@ -20,17 +18,6 @@ def said(text: str) -> Any:
 
 SAID = said("I am Ada.")
 ANSWERED: Any = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello Ada."}]}
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return sqlite_stores(tmp_path / "state.db") if request.param == "sqlite" else memory_stores()
-
-
-@asynccontextmanager
-async def hosting(agent: ScriptedAgent, **given: Any) -> AsyncGenerator[InProcessClient]:
-    async with serve(AgentHost(agent, driver="starlette", **given).app) as client:
-        yield client
 
 
 def read_by(agent: ScriptedAgent, turn: int = 0) -> list[str]:
@@ -43,7 +30,7 @@ async def said_in(client: InProcessClient, conversation_id: str) -> list[str]:
 
 
 async def test_a_conversation_is_created_changed_and_deleted(stores: Any) -> None:
-    async with hosting(ScriptedAgent(), stores=stores) as client, client.openai() as api:
+    async with own_routes(ScriptedAgent(), stores=stores) as client, client.openai() as api:
         created = await api.conversations.create(metadata={"topic": "a"})
         changed = await api.conversations.update(created.id, metadata={"topic": "b"})
         found = await api.conversations.retrieve(created.id)
@@ -58,7 +45,7 @@ async def test_a_conversation_is_created_changed_and_deleted(stores: Any) -> Non
 
 async def test_items_that_a_caller_adds_are_read_by_the_next_turn(stores: Any) -> None:
     agent = ScriptedAgent(["Your name is Ada."], ["Twice."])
-    async with hosting(agent, stores=stores) as client, client.openai() as api:
+    async with own_routes(agent, stores=stores) as client, client.openai() as api:
         conversation = await api.conversations.create(items=[SAID])
         added = await api.conversations.items.create(conversation.id, items=[ANSWERED])
         await api.responses.create(input="Who am I?", conversation=conversation.id)
@@ -73,7 +60,7 @@ async def test_items_that_a_caller_adds_are_read_by_the_next_turn(stores: Any) -
 async def test_items_are_listed_in_pages_in_both_orders(stores: Any) -> None:
     texts = [f"n{n}" for n in range(25)]
     items = [said(text) for text in texts]
-    async with hosting(ScriptedAgent(), stores=stores) as client, client.openai() as api:
+    async with own_routes(ScriptedAgent(), stores=stores) as client, client.openai() as api:
         conversation = await api.conversations.create(items=items)
         forwards = [i async for i in api.conversations.items.list(conversation.id, order="asc", limit=7)]
         backwards = [i async for i in api.conversations.items.list(conversation.id)]
@@ -87,7 +74,7 @@ async def test_items_are_listed_in_pages_in_both_orders(stores: Any) -> None:
 
 async def test_an_erased_item_is_gone_from_the_list_and_the_prompt(stores: Any) -> None:
     agent = ScriptedAgent(["secret"], ["Nothing."])
-    async with hosting(agent, stores=stores) as client, client.openai() as api:
+    async with own_routes(agent, stores=stores) as client, client.openai() as api:
         conversation = await api.conversations.create()
         response = await api.responses.create(input="Tell me.", conversation=conversation.id)
         item = response.output[0].id or ""
@@ -107,7 +94,7 @@ async def test_an_erased_item_is_gone_from_the_list_and_the_prompt(stores: Any) 
 
 async def test_a_conversation_under_an_id_of_the_callers_is_one_of_them(stores: Any) -> None:
     agent = ScriptedAgent(["one"], ["two"])
-    async with hosting(agent, stores=stores) as client, client.openai() as api:
+    async with own_routes(agent, stores=stores) as client, client.openai() as api:
         await api.responses.create(input="a", conversation="my chat")
         found = await api.conversations.retrieve("my chat")
         await api.conversations.items.create("my chat", items=[SAID])
@@ -121,7 +108,7 @@ async def test_a_conversation_under_an_id_of_the_callers_is_one_of_them(stores: 
 
 async def test_a_deleted_conversation_begins_anew(stores: Any) -> None:
     agent = ScriptedAgent(["one"], ["two"])
-    async with hosting(agent, stores=stores) as client, client.openai() as api:
+    async with own_routes(agent, stores=stores) as client, client.openai() as api:
         first = await api.responses.create(input="a", conversation="chat")
         await api.conversations.items.create("chat", items=[SAID])
         await api.conversations.delete("chat")
@@ -140,7 +127,7 @@ async def test_a_deleted_conversation_begins_anew(stores: Any) -> None:
 
 async def test_a_conversation_is_forked_at_any_item(stores: Any) -> None:
     agent = ScriptedAgent(["one"], ["two"], ["other"])
-    async with hosting(agent, stores=stores) as client, client.openai() as api:
+    async with own_routes(agent, stores=stores) as client, client.openai() as api:
         first = await api.responses.create(input="a", conversation="chat")
         await api.responses.create(input="b", conversation="chat")
         last = first.output[0].id
@@ -158,7 +145,7 @@ async def test_a_conversation_is_forked_at_any_item(stores: Any) -> None:
 
 
 async def test_conversations_are_listed_newest_first(stores: Any) -> None:
-    async with hosting(ScriptedAgent(), stores=stores) as client, client.openai() as api:
+    async with own_routes(ScriptedAgent(), stores=stores) as client, client.openai() as api:
         ids = [(await api.conversations.create(metadata={"n": str(n)})).id for n in range(5)]
         await api.conversations.delete(ids[2])
         pages = [
@@ -171,7 +158,7 @@ async def test_conversations_are_listed_newest_first(stores: Any) -> None:
 
 
 async def test_many_conversations_are_listed(stores: Any) -> None:
-    async with hosting(ScriptedAgent(), stores=stores) as client, client.openai() as api:
+    async with own_routes(ScriptedAgent(), stores=stores) as client, client.openai() as api:
         ids = [(await api.conversations.create()).id for _ in range(300)]
         await api.conversations.delete(ids[0])
         first = (await client.get("/conversations?limit=2&order=asc")).json()
@@ -184,7 +171,7 @@ async def test_many_conversations_are_listed(stores: Any) -> None:
 async def test_a_conversation_in_which_a_turn_runs_is_not_changed() -> None:
     gate = Gate()
     agent = ScriptedAgent([gate, "Hello."])
-    async with hosting(agent) as client, client.openai() as api:
+    async with own_routes(agent) as client, client.openai() as api:
         conversation = await api.conversations.create(items=[SAID])
         (item,) = [i async for i in api.conversations.items.list(conversation.id)]
         started = await api.responses.create(input="hi", conversation=conversation.id, background=True)
@@ -226,7 +213,7 @@ async def test_conversations_of_others_do_not_exist(stores: Any) -> None:
     resolver = HeaderScopeResolver(header="x-user")
     ann, bob = {"x-user": "ann"}, {"x-user": "bob"}
     agent = ScriptedAgent(["one"], ["two"])
-    async with hosting(agent, stores=stores, resolve_scope=resolver) as client:
+    async with own_routes(agent, stores=stores, resolve_scope=resolver) as client:
         created = (await client.post("/conversations", json={"items": [SAID]}, headers=ann)).json()
         one = f"/conversations/{created['id']}"
         item = (await client.get(f"{one}/items", headers=ann)).json()["data"][0]["id"]
@@ -263,7 +250,7 @@ async def test_conversations_of_others_do_not_exist(stores: Any) -> None:
     ],
 )
 async def test_a_bad_request_names_its_field(path: str, body: Any, param: str) -> None:
-    async with hosting(ScriptedAgent(["x"]), options=HostOptions(max_items=3)) as client:
+    async with own_routes(ScriptedAgent(["x"]), options=HostOptions(max_items=3)) as client:
         await client.post("/responses", json={"input": "hi", "conversation": "chat"})
         reply = await client.post(path, json=body)
 
@@ -272,7 +259,7 @@ async def test_a_bad_request_names_its_field(path: str, body: Any, param: str) -
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "order=up", "after=msg_unknown"])
 async def test_a_page_that_there_is_not_is_refused(query: str) -> None:
-    async with hosting(ScriptedAgent(["x"])) as client:
+    async with own_routes(ScriptedAgent(["x"])) as client:
         await client.post("/responses", json={"input": "hi", "conversation": "chat"})
         reply = await client.get(f"/conversations/chat/items?{query}")
 
@@ -280,7 +267,7 @@ async def test_a_page_that_there_is_not_is_refused(query: str) -> None:
 
 
 async def test_items_are_not_changed_where_the_host_does_not_keep_them() -> None:
-    async with hosting(ScriptedAgent(["x"]), options=HostOptions(history="session")) as client:
+    async with own_routes(ScriptedAgent(["x"]), options=HostOptions(history="session")) as client:
         reply = await client.post("/conversations", json={"items": [SAID]})
         empty = await client.post("/conversations", json={})
 
@@ -289,7 +276,7 @@ async def test_items_are_not_changed_where_the_host_does_not_keep_them() -> None
 
 async def test_the_session_of_the_agents_sdk_works(stores: Any) -> None:
     """The calls that `OpenAIConversationsSession` makes, in its order."""
-    async with hosting(ScriptedAgent(), stores=stores) as client, client.openai() as api:
+    async with own_routes(ScriptedAgent(), stores=stores) as client, client.openai() as api:
         session = (await api.conversations.create(items=[])).id
         call: Any = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
         output: Any = {"type": "function_call_output", "call_id": "c1", "output": "1"}

@@ -1,35 +1,22 @@
 """`Idempotency-Key`: one turn for one key, whichever way a client asks again."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostedagent import AgentHost, HeaderScopeResolver, memory_stores, sqlite_stores
-from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
+from hostedagent import HeaderScopeResolver
+from hostedagent.testing import Gate, ScriptedAgent
+from tests.host.world import own_routes
 
 KEY = {"idempotency-key": "k1"}
 HI = {"input": "hi"}
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return sqlite_stores(tmp_path / "state.db") if request.param == "sqlite" else memory_stores()
-
-
-@asynccontextmanager
-async def hosting(agent: ScriptedAgent, **given: Any) -> AsyncGenerator[InProcessClient]:
-    async with serve(AgentHost(agent, driver="starlette", **given).app) as client:
-        yield client
-
-
 @pytest.mark.parametrize("body", [HI, {**HI, "background": True}, {**HI, "conversation": "chat"}])
 async def test_a_request_that_is_sent_again_gets_its_response(stores: Any, body: Any) -> None:
     agent = ScriptedAgent(["Hello."], ["Another."])
-    async with hosting(agent, stores=stores) as client:
+    async with own_routes(agent, stores=stores) as client:
         first = (await client.post("/responses", json=body, headers=KEY)).json()
         status = first["status"]
         while status == "in_progress":
@@ -44,7 +31,7 @@ async def test_a_request_that_is_sent_again_gets_its_response(stores: Any, body:
 
 async def test_a_stream_that_is_asked_for_again_is_the_same(stores: Any) -> None:
     agent = ScriptedAgent(["Hel", "lo."])
-    async with hosting(agent, stores=stores) as client:
+    async with own_routes(agent, stores=stores) as client:
         streams = [(await client.post("/responses", json={**HI, "stream": True}, headers=KEY)).body for _ in range(2)]
 
     assert streams[0] == streams[1] and b"response.completed" in streams[0] and len(agent.calls) == 1
@@ -55,7 +42,7 @@ async def test_a_request_attaches_to_the_turn_that_runs(streams: bool) -> None:
     gate = Gate()
     agent = ScriptedAgent(["Hel", gate, "lo."])
     body = {**HI, "stream": streams}
-    async with hosting(agent) as client:
+    async with own_routes(agent) as client:
         first = asyncio.create_task(client.post("/responses", json=body, headers=KEY))
         await gate.reached()
         second = asyncio.create_task(client.post("/responses", json=body, headers=KEY))
@@ -69,7 +56,7 @@ async def test_a_request_attaches_to_the_turn_that_runs(streams: bool) -> None:
 async def test_a_turn_goes_on_for_a_client_that_asks_again() -> None:
     gate = Gate()
     agent = ScriptedAgent(["Hel", gate, "lo."])
-    async with hosting(agent) as client:
+    async with own_routes(agent) as client:
         async with client.stream("POST", "/responses", json={**HI, "stream": True}, headers=KEY) as events:
             await events.until("response.created")
             await gate.reached()
@@ -80,7 +67,7 @@ async def test_a_turn_goes_on_for_a_client_that_asks_again() -> None:
 
 
 async def test_another_body_under_a_key_is_refused() -> None:
-    async with hosting(ScriptedAgent(["Hello."])) as client:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
         await client.post("/responses", json=HI, headers=KEY)
         reply = await client.post("/responses", json={"input": "bye"}, headers=KEY)
 
@@ -89,7 +76,7 @@ async def test_another_body_under_a_key_is_refused() -> None:
 
 async def test_a_key_is_its_callers_own() -> None:
     agent = ScriptedAgent(["one"], ["two"])
-    async with hosting(agent, resolve_scope=HeaderScopeResolver(header="x-user")) as client:
+    async with own_routes(agent, resolve_scope=HeaderScopeResolver(header="x-user")) as client:
         replies = [
             (await client.post("/responses", json={"input": user}, headers={**KEY, "x-user": user})).json()
             for user in ("ann", "bob")
@@ -99,7 +86,7 @@ async def test_a_key_is_its_callers_own() -> None:
 
 
 async def test_a_refused_request_uses_up_no_key() -> None:
-    async with hosting(ScriptedAgent(["Hello."])) as client:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
         missing = {**HI, "previous_response_id": "caresp_" + "0" * 50}
         refused = await client.post("/responses", json=missing, headers=KEY)
         reply = await client.post("/responses", json=HI, headers=KEY)
@@ -109,7 +96,7 @@ async def test_a_refused_request_uses_up_no_key() -> None:
 
 @pytest.mark.parametrize(("key", "body"), [("", HI), ("k" * 257, HI), ("k", {**HI, "store": False})])
 async def test_a_key_that_cannot_be_kept_is_refused(key: str, body: Any) -> None:
-    async with hosting(ScriptedAgent(["Hello."])) as client:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
         reply = await client.post("/responses", json=body, headers={"idempotency-key": key})
 
     assert reply.status == 400

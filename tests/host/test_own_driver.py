@@ -1,24 +1,15 @@
 """The own routes of the Responses protocol: what a client sees without the SDK between it and the turn."""
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from hostedagent import AgentHost
-from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
-
-
-@asynccontextmanager
-async def hosting(agent: ScriptedAgent, **given: Any) -> AsyncGenerator[InProcessClient]:
-    async with serve(AgentHost(agent, driver="starlette", **given).app) as client:
-        yield client
+from hostedagent.testing import Gate, ScriptedAgent
+from tests.host.world import own_routes
 
 
 async def test_a_whole_answer_is_complete_and_can_be_read_again() -> None:
-    async with hosting(ScriptedAgent(["Hello."])) as client:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
         reply = await client.post("/responses", json={"input": "hi", "metadata": {"a": "b"}})
         response = reply.json()
         again = (await client.get(f"/responses/{response['id']}")).json()
@@ -30,7 +21,7 @@ async def test_a_whole_answer_is_complete_and_can_be_read_again() -> None:
 
 
 async def test_a_stream_has_numbered_events_and_one_end() -> None:
-    async with hosting(ScriptedAgent(["Hel", "lo."])) as client:
+    async with own_routes(ScriptedAgent(["Hel", "lo."])) as client:
         log = (await client.post("/responses", json={"input": "hi", "stream": True})).log()
 
     assert log.text == "Hello."
@@ -39,7 +30,7 @@ async def test_a_stream_has_numbered_events_and_one_end() -> None:
 
 async def test_a_turn_continues_the_one_before_it() -> None:
     agent = ScriptedAgent(["one"], ["two"])
-    async with hosting(agent) as client:
+    async with own_routes(agent) as client:
         first = (await client.post("/responses", json={"input": "a"})).json()
         await client.post("/responses", json={"input": "b", "previous_response_id": first["id"]})
         items = (await client.get(f"/responses/{first['id']}/input_items")).json()
@@ -52,7 +43,7 @@ async def test_a_turn_continues_the_one_before_it() -> None:
 
 async def test_a_background_turn_is_asked_for_and_cancelled() -> None:
     gate = Gate()
-    async with hosting(ScriptedAgent(["Hel", gate, "lo."])) as client:
+    async with own_routes(ScriptedAgent(["Hel", gate, "lo."])) as client:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         running = (await client.get(f"/responses/{started['id']}")).json()
@@ -65,7 +56,7 @@ async def test_a_background_turn_is_asked_for_and_cancelled() -> None:
 
 
 async def test_a_background_stream_is_replayed_after_an_event() -> None:
-    async with hosting(ScriptedAgent(["Hel", "lo."])) as client:
+    async with own_routes(ScriptedAgent(["Hel", "lo."])) as client:
         whole = (await client.post("/responses", json={"input": "hi", "background": True, "stream": True})).body
         frames = whole.split(b"\n\n")
         response_id = json.loads(frames[0].partition(b"data: ")[2])["response"]["id"]
@@ -75,7 +66,7 @@ async def test_a_background_stream_is_replayed_after_an_event() -> None:
 
 
 async def test_a_deleted_response_is_gone() -> None:
-    async with hosting(ScriptedAgent(["Hello."])) as client:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
         response = (await client.post("/responses", json={"input": "hi"})).json()
         deleted = (await client.delete(f"/responses/{response['id']}")).json()
         again = await client.get(f"/responses/{response['id']}")
@@ -87,7 +78,7 @@ async def test_a_deleted_response_is_gone() -> None:
 async def test_a_client_that_leaves_stops_its_turn() -> None:
     gate = Gate()
     agent = ScriptedAgent(["Hel", gate, "lo."], ["next"])
-    async with hosting(agent) as client:
+    async with own_routes(agent) as client:
         async with client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
             created = await events.until("response.created")
             await gate.reached()
@@ -99,7 +90,7 @@ async def test_a_client_that_leaves_stops_its_turn() -> None:
 
 @pytest.mark.parametrize("body", [b"{", b'{"input": ""}', b'{"input": "hi", "background": true, "store": false}'])
 async def test_a_bad_request_is_refused_with_a_status(body: bytes) -> None:
-    async with hosting(ScriptedAgent(["Hello."])) as client:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
         reply = await client.post("/responses", content=body)
 
     assert reply.status == 400 and reply.json()["error"]["message"]

@@ -6,7 +6,7 @@ import pytest
 
 from hostedagent import AgentHost, HeaderScopeResolver, HostOptions
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
-from tests.host.test_steering import CALL, RESULT, until_steered
+from tests.host.steered import CALL, RESULT, until_steered
 from tests.host.world import assert_refusal
 
 OPTIONS = HostOptions(own_tools="function_call")

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agent_framework import Agent, AgentResponseUpdate, Content, tool
+from agent_framework import Agent, tool
 from inline_snapshot import snapshot
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.engine.context import TurnContext
-from hostedagent.identity import current_context
 from hostedagent.server import steering
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import answer, call
 from tests.host.sockets import Socket, connecting
-
-CALL = Content.from_function_call("c1", "look_up", arguments="{}")
-RESULT = AgentResponseUpdate(contents=[Content.from_function_result("c1", result="rain")], role="tool")
+from tests.host.steered import CALL, RESULT, until_steered
 
 
 @asynccontextmanager
@@ -28,14 +23,6 @@ async def socket_to(agent: Any) -> AsyncGenerator[Socket]:
     app = AgentHost(agent, driver="starlette", options=HostOptions(own_tools="function_call")).app
     async with serve(app), connecting(app) as socket:
         yield socket
-
-
-async def until_steered() -> None:
-    while True:
-        context = current_context()
-        if isinstance(context, TurnContext) and context.is_steered:
-            return
-        await asyncio.sleep(0)
 
 
 async def begun(socket: Socket, text: str = "Weather?", **fields: Any) -> str:

@@ -1,14 +1,15 @@
 """What the host tests share: a host whose stores are watched, and what a refusal must look like."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_framework import SupportsAgentRun
 
-from hostedagent import AgentHost, HostOptions
+from hostedagent import AgentHost, HostOptions, Stores, memory_stores, sqlite_stores
 from hostedagent.agents.source import AgentFactory
 from hostedagent.host import Driver
 from hostedagent.stores.foundry.responses import FoundryResponses
@@ -70,6 +71,17 @@ async def hosting(
         host = AgentHost(agent_or_factory, options=options, stores=stores, driver=drivers[-1])
         async with serve(identified(host.app), **serving) as client:
             yield client
+
+
+def own_routes(agent: Any, **given: Any) -> AbstractAsyncContextManager[InProcessClient]:
+    """Serve an agent on our own routes, without the SDK's host."""
+    return serve(AgentHost(agent, driver="starlette", **given).app)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
+    """Stores of every kind that needs no server."""
+    return sqlite_stores(tmp_path / "state.db") if request.param == "sqlite" else memory_stores()
 
 
 async def stream(client: InProcessClient, **fields: Any) -> EventLog:
