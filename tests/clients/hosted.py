@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import openai
 from agent_framework import Agent, tool
 from tests.stores import opened
-from upstream import Upstream, anthropic_client, chat_completion_client, responses_client
+from upstream import Reply, Text, Upstream, anthropic_client, chat_completion_client, responses_client
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.options import OwnTools
@@ -24,24 +24,8 @@ CLIENTS: dict[str, Connect] = {
 }
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
-TOOL_LOOP = [
-    "0 created in_progress",
-    "1 in_progress",
-    "2 item+ 0 mcp_call agent weather",
-    "3 mcp_call.in_progress 0",
-    '4 args 0 "{\\"city\\": \\"Paris\\"}"',
-    '5 args= 0 "{\\"city\\": \\"Paris\\"}"',
-    "6 mcp_call.completed 0",
-    '7 item- 0 mcp_call agent weather "sunny in Paris" completed',
-    "8 item+ 1 message",
-    "9 part+ 1.0 output_text",
-    '10 text 1.0 "It is sunny."',
-    '11 text= 1.0 "It is sunny."',
-    "12 part- 1.0 output_text",
-    "13 item- 1 message completed",
-    "14 completed usage=30/12",
-]
-"""A call, its result and the answer to it, whichever service the model is of, with its deltas joined."""
+Way = Literal["previous_response_id", "conversation", "stateless"]
+"""How a caller continues its conversation."""
 
 
 @tool
@@ -115,6 +99,26 @@ async def hosting(
             client.openai() as api,
         ):
             yield Hosted(upstream, client, api)
+
+
+async def follow(host: Hosted, way: Way, replies: tuple[Reply, ...]) -> list[str]:
+    """Play one turn and the one after it; tells what the caller saw of the first."""
+    host.script(*replies, Text("Next."))
+    if way == "stateless":
+        log = await host.ask("Hi", store=False)
+        await host.ask([_user("Hi"), *log.items, _user("And?")], store=False)
+    elif way == "conversation":
+        log = await host.ask("Hi", conversation="conv_1")
+        await host.ask("And?", conversation="conv_1")
+    else:
+        log = await host.ask("Hi")
+        assert (await host.stored())["output"] == log.response["output"] == log.items
+        await host.then("And?")
+    return outline(log)
+
+
+def _user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
 
 
 def outline(log: EventLog) -> list[str]:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from hosted import TOOL_LOOP, hosting, joined, outline
-from upstream import Reasoning, Refusal, Text, ToolCall, Usage, WebSearch, anthropic_client, turn
+from hosted import Way, follow, hosting, outline
+from upstream import Reasoning, Refusal, Text, ToolCall, WebSearch, anthropic_client, turn
 
 from hostedagent.protocol.content.reasoning import seal
 
 PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
 THOUGHT = Reasoning(("I need the weather.",), encrypted="signed-1")
-
-
-async def test_a_tool_loop_streams_arguments_once_and_counts_cached_tokens_as_input() -> None:
-    async with hosting(anthropic_client) as host:
-        host.script(turn(PARIS, usage=Usage(10, 5, 3)), turn(Text("It is sunny."), usage=Usage(20, 7, 4)))
-        log = await host.ask("Weather?")
-    assert joined(log) == TOOL_LOOP
-    assert log.usage == {
-        "input_tokens": 30,
-        "input_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 0},
-        "output_tokens": 12,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": 42,
-    }
 
 
 async def test_thinking_streams_as_a_summary_and_goes_back_signed_in_front_of_what_came_of_it() -> None:
@@ -71,21 +57,11 @@ def _result(call_id: str, text: str) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": call_id, "content": [_text(text)], "is_error": False}
 
 
-@pytest.mark.parametrize("way", ["previous_response_id", "conversation", "stateless"])
-async def test_two_rounds_of_thinking_and_tools_are_retold_in_order_however_the_caller_goes_on(way: str) -> None:
+@pytest.mark.parametrize("way", get_args(Way))
+async def test_two_rounds_of_thinking_and_tools_are_retold_in_order_however_the_caller_goes_on(way: Way) -> None:
     async with hosting(anthropic_client) as host:
         again = Reasoning(("Rome, too.",), encrypted="signed-2")
-        host.script(turn(THOUGHT, PARIS), turn(again, Text("Two."), ROME), Text("Both."), Text("Next."))
-        if way == "conversation":
-            await host.ask("Hi", conversation="conv_1")
-            await host.ask("And?", conversation="conv_1")
-        elif way == "stateless":
-            log = await host.ask("Hi", store=False)
-            asked = [{"role": "user", "content": text} for text in ("Hi", "And?")]
-            await host.ask([asked[0], *log.items, asked[1]], store=False)
-        else:
-            await host.ask("Hi")
-            await host.then("And?")
+        await follow(host, way, (turn(THOUGHT, PARIS), turn(again, Text("Two."), ROME), turn(Text("Both."))))
         assert host.asked == [
             "user: Hi",
             *("reasoning I need the weather.", 'call weather {"city": "Paris"}', "result sunny in Paris"),

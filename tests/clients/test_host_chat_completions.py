@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from hosted import TOOL_LOOP, hosting, joined, outline
-from upstream import Message, Part, Refusal, Text, ToolCall, Usage, chat_completion_client, turn
+from hosted import Way, follow, hosting, outline
+from upstream import Message, Part, Refusal, Text, ToolCall, chat_completion_client, turn
 
 PARIS, ROME = ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
-
-
-async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:
-    async with hosting(chat_completion_client) as host:
-        host.script(turn(PARIS, usage=Usage(10, 5, 3, 1)), turn(Text("It is sunny."), usage=Usage(20, 7, 4, 2)))
-        log = await host.ask("Weather?")
-    assert joined(log) == TOOL_LOOP
-    assert log.usage == {
-        "input_tokens": 30,
-        "input_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 0},
-        "output_tokens": 12,
-        "output_tokens_details": {"reasoning_tokens": 3},
-        "total_tokens": 42,
-    }
 
 
 async def test_two_calls_of_one_answer_go_back_as_one_message_with_both_results_behind_it() -> None:
@@ -59,20 +45,10 @@ def _call(call_id: str, city: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("way", ["previous_response_id", "conversation", "stateless"])
-async def test_two_rounds_of_tools_are_retold_in_order_however_the_caller_goes_on(way: str) -> None:
+@pytest.mark.parametrize("way", get_args(Way))
+async def test_two_rounds_of_tools_are_retold_in_order_however_the_caller_goes_on(way: Way) -> None:
     async with hosting(chat_completion_client) as host:
-        host.script(turn(Text("One."), PARIS), turn(Text("Two."), ROME), Text("Both."), Text("Next."))
-        if way == "conversation":
-            await host.ask("Hi", conversation="conv_1")
-            await host.ask("And?", conversation="conv_1")
-        elif way == "stateless":
-            log = await host.ask("Hi", store=False)
-            asked = [{"role": "user", "content": text} for text in ("Hi", "And?")]
-            await host.ask([asked[0], *log.items, asked[1]], store=False)
-        else:
-            await host.ask("Hi")
-            await host.then("And?")
+        await follow(host, way, (turn(Text("One."), PARIS), turn(Text("Two."), ROME), turn(Text("Both."))))
         assert host.asked == [
             "user: Hi",
             *("assistant: One.", 'call weather {"city": "Paris"}', "result sunny in Paris"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import get_args
 
 import pytest
-from hosted import PIXEL, TOOL_LOOP, Hosted, hosting, joined, outline
+from hosted import PIXEL, Way, follow, hosting, joined, outline
 from inline_snapshot import snapshot
 from upstream import (
     CodeInterpreter,
@@ -25,7 +25,6 @@ from upstream import (
     Text,
     ToolCall,
     UrlCitation,
-    Usage,
     WebSearch,
     turn,
 )
@@ -41,8 +40,6 @@ CITATIONS = (
 )
 CALLED_PARIS = 'call weather {"city": "Paris"}'
 CALLED_ROME = 'call weather {"city": "Rome"}'
-
-Way = Literal["previous_response_id", "conversation", "stateless"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,28 +150,8 @@ CASES: Mapping[str, Case] = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
-async def follow(host: Hosted, way: Way, replies: tuple[Reply, ...]) -> list[str]:
-    """Play one turn and the one after it; tells what the caller saw of the first."""
-    host.script(*replies, Text("Next."))
-    if way == "stateless":
-        log = await host.ask("Hi", store=False)
-        await host.ask([user("Hi"), *log.items, user("And?")], store=False)
-    elif way == "conversation":
-        log = await host.ask("Hi", conversation="conv_1")
-        await host.ask("And?", conversation="conv_1")
-    else:
-        log = await host.ask("Hi")
-        assert (await host.stored())["output"] == log.response["output"] == log.items
-        await host.then("And?")
-    return outline(log)
-
-
-def user(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": text}
-
-
 @every_case
-@pytest.mark.parametrize("way", ["previous_response_id", "conversation", "stateless"])
+@pytest.mark.parametrize("way", get_args(Way))
 async def test_the_next_turn_tells_the_model_what_this_turn_told_the_caller(case: Case, way: Way) -> None:
     async with hosting() as host:
         assert await follow(host, way, case.replies) == case.seen
@@ -195,20 +172,6 @@ async def test_the_next_turns_model_reads_the_same_calls_in_every_form(case: Cas
         assert any("function_call " in line for line in seen) == (form == "function_call")
         assert not any("mcp_call" in line for line in seen)
         assert host.asked == ["user: Hi", *case.retold, "user: And?"]
-
-
-async def test_a_tool_loop_streams_arguments_once_and_sums_the_usage() -> None:
-    async with hosting() as host:
-        host.script(turn(PARIS, usage=Usage(10, 5, 3, 1)), turn(Text("It is sunny."), usage=Usage(20, 7, 4, 2)))
-        log = await host.ask("Weather?")
-    assert joined(log) == TOOL_LOOP
-    assert log.usage == {
-        "input_tokens": 30,
-        "input_tokens_details": {"cached_tokens": 7, "cache_write_tokens": 0},
-        "output_tokens": 12,
-        "output_tokens_details": {"reasoning_tokens": 3},
-        "total_tokens": 42,
-    }
 
 
 async def test_reasoning_streams_in_parts_and_goes_back_with_its_own_id_and_ciphertext() -> None:
