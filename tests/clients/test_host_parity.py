@@ -29,6 +29,7 @@ from upstream import (
     WebSearch,
     anthropic_client,
     chat_completion_client,
+    foundry_client,
     responses_client,
     turn,
 )
@@ -67,6 +68,7 @@ ON_RESPONSES: Mapping[str, tuple[Reply, ...]] = {
 CASES = [
     *((connect, name, replies) for connect in CLIENTS.values() for name, replies in EVERYWHERE.items()),
     *((responses_client, name, replies) for name, replies in ON_RESPONSES.items()),
+    *((foundry_client, name, replies) for name, replies in (*EVERYWHERE.items(), *ON_RESPONSES.items())),
 ]
 IDS = [f"{name} on {connect.__name__.removesuffix('_client')}" for connect, name, _ in CASES]
 

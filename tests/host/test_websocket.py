@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from agent_framework import Agent
 
 from hostedagent import AgentHost, HeaderScopeResolver, HostOptions
 from hostedagent.server import websocket
-from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
+from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, ScriptedAgent, serve
 from tests.host.sockets import Socket, connecting
 
 
@@ -248,3 +249,18 @@ async def test_aliases_are_served_too(path: str) -> None:
     app = AgentHost(ScriptedAgent(["one"]), driver="starlette").app
     async with serve(app), connecting(app, path) as socket:
         assert text_of(await socket.turn("a")) == "one"
+
+
+async def test_a_chain_without_storage_is_compacted_on_its_connection() -> None:
+    model = OfflineChatClient(script=["One.", "Summary.", "Two.", "Three."])
+    app = AgentHost(Agent(model), driver="starlette").app
+    async with serve(app), connecting(app) as socket:
+        first = await socket.turn("First.", store=False)
+        managed = [{"type": "compaction", "compact_threshold": 1}]
+        chained: dict[str, Any] = {"store": False, "previous_response_id": first["id"]}
+        second = await socket.turn("Second.", context_management=managed, **chained)
+        await socket.turn("Third.", store=False, previous_response_id=second["id"])
+
+    assert [item["type"] for item in second["output"]] == ["compaction", "message"]
+    kept = ["assistant: Summary.", "user: Second.", "assistant: Two.", "user: Third."]
+    assert model.calls[-1].transcript == kept

@@ -14,7 +14,7 @@ side. `upstream.transcripts` shows each request in short lines, the same for eve
 bodies as they came.
 """
 
-from .clients import anthropic_client, chat_completion_client, responses_client
+from .clients import anthropic_client, chat_completion_client, foundry_client, responses_client
 from .rules import BrokenRuleError, Ledger, check_anthropic_messages, check_chat_completions, check_openai_responses
 from .server import Call, Upstream
 from .values import (
@@ -101,6 +101,7 @@ __all__ = [
     "check_anthropic_messages",
     "check_chat_completions",
     "check_openai_responses",
+    "foundry_client",
     "responses_client",
     "turn",
 ]
