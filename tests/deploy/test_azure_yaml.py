@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.deploy.azure_yaml import house_errors, schema_errors
 from tests.deploy.bicep.syntax import read
 from tests.deploy.shared_data import ROOT, needs_azd_schemas
 
+ENDPOINT_PAGE = (ROOT / "docs/agent-endpoint.md").read_text()
 TEXT = (ROOT / "azure.yaml").read_text()
 PROVIDED = set(read((ROOT / "infra/main.bicep").read_text(), "main.bicep").of_kind("output"))
 
@@ -42,6 +44,16 @@ NEW = pytest.mark.parametrize(
 @NEW
 def test_azds_schemas_accept_that_of_a_new_project(choices: Choices) -> None:
     assert schema_errors(render(choices)["azure.yaml"]) == []
+
+
+@needs_azd_schemas
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", ENDPOINT_PAGE, re.DOTALL))
+def test_azds_schemas_accept_what_the_page_of_the_endpoint_adds(block: str) -> None:
+    config = yaml.safe_load(render(Choices(name="my-agent"))["azure.yaml"])
+    for name, added in yaml.safe_load(block)["services"].items():
+        config["services"][name] = {**config["services"].get(name, {}), **added}
+
+    assert schema_errors(yaml.safe_dump(config)) == []
 
 
 @NEW
