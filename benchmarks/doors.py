@@ -40,8 +40,20 @@ async def turn(app: Any, path: str, body: Mapping[str, Any]) -> None:
     async def send(message: Any) -> None:
         await asyncio.sleep(0)  # As a socket does: the pieces leave one by one.
 
-    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
-    head = {"http_version": "1.1", "scheme": "http", "root_path": "", "headers": [(b"host", b"localhost")], "state": {}}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+    }
+    head: dict[str, Any] = {
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "state": {},
+    }
     await app({**scope, **head}, receive, send)
 
 

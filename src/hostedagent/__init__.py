@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hostedagent.conversation.history.foundry_provider import FoundryHistoryProvider
     from hostedagent.engine.hooks import Hooks
     from hostedagent.errors import ConfigurationError, EffectUncertain, HostError, RequestError
+    from hostedagent.group import AgentGroup
     from hostedagent.host import AgentHost
     from hostedagent.identity import (
         HeaderScopeResolver,
@@ -53,6 +54,7 @@ os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true
 
 _HOME = {
     "AgentFactory": "hostedagent.agents.source",
+    "AgentGroup": "hostedagent.group",
     "AgentHost": "hostedagent.host",
     "CallerPolicy": "hostedagent.options",
     "Cancelled": "hostedagent.outcomes",
@@ -92,6 +94,7 @@ _HOME = {
 
 __all__ = [
     "AgentFactory",
+    "AgentGroup",
     "AgentHost",
     "CallerPolicy",
     "Cancelled",

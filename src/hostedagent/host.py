@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
 
     from hostedagent.doors.door import Door
+    from hostedagent.engine.concurrency import ConcurrencyLimiter
     from hostedagent.server.agentserver.app import App
 
 Driver: TypeAlias = Literal["agentserver", "starlette"]
@@ -143,6 +144,7 @@ class AgentHost:
         doors: Further protocols on the same engine, as in `hostedagent.doors`.
         driver: What serves the routes: `"agentserver"` is the SDK's host, which a Foundry container runs;
             `"starlette"` are the package's own routes, without the SDK between the client and the turn.
+        limiter: How many turns run at the same time, where hosts share the limit; by default that of the options.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -159,6 +161,7 @@ class AgentHost:
         prefix: str = "",
         doors: Sequence[Door] = (),
         driver: Driver = "agentserver",
+        limiter: ConcurrencyLimiter | None = None,
     ) -> None:
         check_arguments("AgentHost", options=options, stores=stores, hooks=hooks, prefix=prefix)
         if resolve_scope is not None and not callable(resolve_scope):
@@ -172,6 +175,7 @@ class AgentHost:
             hooks=hooks,
             sent_events=_sent_events(driver),
             service=self._prefix,
+            limiter=limiter,
         )
         self._engine = wired.engine
         self._stores = wired.stores

@@ -127,6 +127,7 @@ def wire(
     hooks: Hooks | None = None,
     sent_events: SentEvents | None = None,
     service: str = "",
+    limiter: ConcurrencyLimiter | None = None,
 ) -> Wired:
     """Build the engine of an agent.
 
@@ -138,6 +139,7 @@ def wire(
         sent_events: Reads the events that earlier processes sent, for a driver that keeps them itself and resumes
             background turns itself; without it the engine does both.
         service: What distinguishes hosts of several agents that share a store.
+        limiter: How many turns run at the same time, where several hosts share the limit.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -155,14 +157,8 @@ def wire(
     start = start_type(source.sample.workflow) if source.sample is not None else None
     approvals = Approvals(state, ttl=options.retention)
     continuations = Continuations(Sessions(state, leases), approvals, store, start=start)
-    recoveries = Recoveries(
-        journals,
-        continuations,
-        store,
-        active,
-        sent_events or LoggedSentEvents(events),
-        is_on=options.resilient_background,
-    )
+    sent = sent_events or LoggedSentEvents(events)
+    recoveries = Recoveries(journals, continuations, store, active, sent, is_on=options.resilient_background)
     if options.resilient_background:
         store.journaled = recoveries
     engine = Engine(
@@ -171,7 +167,7 @@ def wire(
         active=active,
         continuations=continuations,
         recoveries=recoveries,
-        limiter=ConcurrencyLimiter(options.max_turns, options.max_waiting),
+        limiter=ConcurrencyLimiter(options.max_turns, options.max_waiting) if limiter is None else limiter,
         when_busy=options.when_busy,
         reserved_tools=tool_names(source.instance),
         known_tools=known_tools(source.instance) if source.instance is not None else None,

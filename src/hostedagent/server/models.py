@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from hostedagent.agents.run import model_name
@@ -64,3 +66,26 @@ class ModelRoutes:
             Route(f"{prefix}/models", Endpoint(self.trust, listing), methods=["GET"]),
             Route(f"{prefix}/models/{{model:path}}", Endpoint(self.trust, retrieve), methods=["GET"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupModels:
+    """Lists the agents of a group, under their names.
+
+    Args:
+        names: Their names.
+    """
+
+    names: Sequence[str]
+
+    def routes(self) -> Sequence[Route]:
+        """The route at the root."""
+        shown = [
+            {"id": name, "object": "model", "created": int(time.time()), "owned_by": "hostedagent"}
+            for name in self.names
+        ]
+
+        async def listing(request: Request) -> JSONResponse:
+            return JSONResponse({"object": "list", "data": shown})
+
+        return (Route("/models", listing, methods=["GET"]),)
