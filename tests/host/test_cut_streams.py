@@ -89,3 +89,12 @@ async def test_a_stream_that_is_cut_while_the_turn_runs_goes_on_for_every_reader
 
     assert seen + rest == again
     assert [event["sequence_number"] for event in again] == list(range(len(again)))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
+def test_frames_are_read_wherever_their_bytes_are_cut(end: str) -> None:
+    data = f"event: a{end}data: 1{end}{end}event: b{end}data: 2{end}{end}:{end}{end}".encode()
+    for cut in range(len(data)):
+        reader = FrameReader()
+        frames = [*reader.feed(data[:cut]), *reader.feed(data[cut:])]
+        assert [frame.data for frame in frames if frame.data] == ["1", "2"], cut

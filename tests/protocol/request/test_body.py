@@ -73,3 +73,10 @@ def test_what_is_no_json_does_not_pass(text: str) -> None:
 @example({"\udc00": 2**70})
 def test_what_is_stored_comes_back_as_it_was(value: Any) -> None:
     assert decode(encode(value)) == value
+
+
+def test_many_shallow_objects_are_not_deep() -> None:
+    options = HostOptions()
+    items = [{"role": "user", "content": "hi"}] * (options.max_depth + 1)
+
+    assert len(parse_body(encode({"input": items}), options).fields["input"]) == len(items)

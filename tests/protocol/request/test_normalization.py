@@ -11,7 +11,7 @@ from hostedagent import CallerPolicy, HostOptions, TurnRequest
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.content.reasoning import seal
 from hostedagent.protocol.request.body import RequestBody, parse_body
-from hostedagent.protocol.request.normalization import EMPTY_IS_ABSENT, ITEM_DEFAULTS, OPAQUE
+from hostedagent.protocol.request.normalization import ANNOTATION_DEFAULTS, EMPTY_IS_ABSENT, ITEM_DEFAULTS, OPAQUE
 
 
 def parse(**fields: Any) -> RequestBody:
@@ -155,3 +155,12 @@ def test_a_body_in_which_nothing_is_missing_is_handed_on_as_it_came() -> None:
 
     assert parse_body(data, HostOptions()).raw is data
     assert parse(input=[{"role": "user", "content": "hi"}]).raw is None
+
+
+def test_what_an_annotation_leaves_out_is_nothing_at_the_beginning() -> None:
+    assert ANNOTATION_DEFAULTS == {
+        "url_citation": {"title": "", "start_index": 0, "end_index": 0},
+        "file_citation": {"filename": "", "index": 0},
+        "file_path": {"index": 0},
+        "container_file_citation": {"filename": "", "start_index": 0, "end_index": 0},
+    }
