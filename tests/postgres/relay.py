@@ -13,9 +13,14 @@ from tests.postgres.server import postgres_dsn
 
 
 class Relay:
-    """Relays connections while it is not cut."""
+    """Relays connections while it is not cut.
 
-    def __init__(self) -> None:
+    Args:
+        dsn: The database; by default that of the tests.
+    """
+
+    def __init__(self, dsn: str | None = None) -> None:
+        self._dsn = dsn or postgres_dsn()
         self.port = 0
         self.is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -23,7 +28,7 @@ class Relay:
     @property
     def dsn(self) -> str:
         """The database through the relay."""
-        return make_conninfo(postgres_dsn(), host="127.0.0.1", port=self.port, sslmode="disable", connect_timeout=2)
+        return make_conninfo(self._dsn, host="127.0.0.1", port=self.port, sslmode="disable", connect_timeout=2)
 
     def cut(self) -> None:
         """End all connections and refuse others."""
@@ -40,15 +45,19 @@ class Relay:
         if self.is_cut:
             writer.transport.abort()
             return
-        there = await _connect()
+        try:
+            there = await _connect(self._dsn)
+        except OSError:  # The database is away.
+            writer.transport.abort()
+            return
         self._writers |= {writer, there[1]}
         with suppress(OSError):
             await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
         self._writers -= {writer, there[1]}
 
 
-async def _connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    parts: dict[str, Any] = dict(conninfo_to_dict(postgres_dsn()))
+async def _connect(dsn: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parts: dict[str, Any] = dict(conninfo_to_dict(dsn))
     host, port = str(parts.get("host", "127.0.0.1")), int(parts.get("port", 5432))
     if host.startswith("/"):
         return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")

@@ -1,0 +1,33 @@
+"""Everything breaks: `python -m benchmarks.chaos [--conversations 40] [--seconds 300] [--replicas 3] [--lease 4]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from tests.chaos.run import missing, run
+
+
+def main() -> int:
+    """Talk, break and count; the exit code says whether anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--conversations", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--turns", type=int, default=1_000)
+    parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--lease", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    if (lacks := missing()) is not None:
+        print(lacks, file=sys.stderr)
+        return 2
+    report = asyncio.run(run(**vars(given)))
+    print("\n".join(report.lines()))
+    for line in report.wrong[:40]:
+        print(line, file=sys.stderr)
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Chaos: conversations through a proxy, while replicas, their network and their database break."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from shutil import which
+
+from tests.chaos.fleet import Fleet, Replica, fleet
+from tests.chaos.talk import Findings, Talk
+
+MOST_BLOCKED = 2.0
+"""Seconds that a conversation may be refused as busy after a replica has died."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened.
+
+    Attributes:
+        findings: What the clients found.
+        broken: How often each thing was broken.
+        doubled: Payments that were made twice.
+        missing: Payments of completed turns that were never made.
+        seconds: How long it took.
+        lease: How long a conversation may stay with a replica that is stopped, in seconds.
+    """
+
+    findings: Findings
+    broken: Counter[str] = field(default_factory=Counter[str])
+    doubled: list[str] = field(default_factory=list[str])
+    missing: list[str] = field(default_factory=list[str])
+    seconds: float = 0.0
+    lease: float = 0.0
+
+    @property
+    def wrong(self) -> list[str]:
+        """Everything that must not have happened."""
+        found = [*self.findings.wrong]
+        found += [f"{token} was paid twice" for token in self.doubled]
+        found += [f"{token} was never paid" for token in self.missing]
+        # A replica that is stopped may be alive: its conversations are free when its lease has expired.
+        most = MOST_BLOCKED + (self.lease if self.broken["stopped"] else 0)
+        found += [
+            f"a conversation was blocked for {seconds:.1f} s" for seconds in self.findings.blocked if seconds > most
+        ]
+        return found
+
+    def lines(self) -> list[str]:
+        """The rows of a table."""
+        findings = self.findings
+        blocked = max(findings.blocked, default=0.0)
+        rows = {
+            "broken": ", ".join(f"{name} {count}" for name, count in sorted(self.broken.items())),
+            "turns": f"{sum(findings.ended.values())}: "
+            + ", ".join(f"{count} {name}" for name, count in sorted(findings.ended.items())),
+            "payments": f"{len(findings.paid)} by turns that are complete, {len(self.doubled)} doubled, "
+            f"{len(self.missing)} missing",
+            "longest that a conversation was busy": f"{blocked:.1f} s",
+            "requests sent again": ", ".join(f"{why} {count}" for why, count in findings.retries.most_common()) or "0",
+            "mistakes": str(len(self.wrong)),
+            "seconds": f"{self.seconds:.0f}",
+        }
+        return [f"| {name} | {value} |" for name, value in rows.items()]
+
+
+def missing() -> str | None:
+    """What this machine lacks, in one line."""
+    if which("nginx") is None:
+        return "chaos needs nginx: apt-get install nginx-light"
+    return None
+
+
+async def run(
+    *, conversations: int, seconds: float, turns: int = 1_000, replicas: int = 3, lease: float = 4.0, seed: int = 1
+) -> Report:
+    """Talk and break until the time is over or every conversation has had its turns.
+
+    Args:
+        conversations: How many, each of a user of its own.
+        seconds: After how long no further turn begins.
+        turns: How many turns each has at most.
+        replicas: How many replicas.
+        lease: How long leases stand, in seconds.
+        seed: Decides what is done when.
+    """
+    chance, findings = random.Random(seed), Findings()
+    report = Report(findings, lease=lease)
+    async with fleet(replicas, lease=lease) as made:
+        began = time.monotonic()
+        talks = [Talk(made.url, number, findings, random.Random(seed + number)) for number in range(conversations)]
+        breaking = asyncio.create_task(_break(made, report, chance))
+        try:
+            await asyncio.gather(*(talk.run(turns, began + seconds) for talk in talks))
+        finally:
+            breaking.cancel()
+            await asyncio.wait((breaking,))
+        await asyncio.gather(*(_restored(replica) for replica in made.replicas))
+        await asyncio.gather(*(talk.check_again() for talk in talks))
+        report.seconds = time.monotonic() - began
+        paid = Counter(made.effects.read_text().split() if made.effects.exists() else [])
+    report.doubled = [token for token, count in paid.items() if count > 1]
+    report.missing = [token for token in findings.paid if token not in paid]
+    return report
+
+
+async def _break(made: Fleet, report: Report, chance: random.Random) -> None:
+    """Break one thing after the other, each time another replica."""
+
+    async def killed(replica: Replica) -> None:
+        await replica.end(signal.SIGKILL)
+        await replica.start()
+
+    async def stopped(replica: Replica) -> None:
+        replica.send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(replica.lease * 1.5)
+        finally:
+            replica.send(signal.SIGCONT)
+
+    async def drained(replica: Replica) -> None:
+        await replica.end(signal.SIGTERM)
+        await replica.start()
+
+    async def cut(replica: Replica) -> None:
+        replica.relay.cut()
+        try:
+            await asyncio.sleep(chance.uniform(0.5, 5))
+        finally:
+            replica.relay.mend()
+
+    async def restarted(replica: Replica) -> None:
+        await asyncio.to_thread(made.database.restart)
+
+    ways: list[Callable[[Replica], Awaitable[None]]] = [killed, stopped, drained, cut, restarted]
+    while True:
+        chance.shuffle(ways)
+        for way in ways:
+            await asyncio.sleep(chance.uniform(0.5, 2))
+            report.broken[way.__name__] += 1
+            await way(chance.choice(made.replicas))
+
+
+async def _restored(replica: Replica) -> None:
+    replica.send(signal.SIGCONT)
+    replica.relay.mend()
+    if replica.process is None or replica.process.returncode is not None:
+        await replica.start()
