@@ -76,7 +76,9 @@ async def earlier_response(
         raise KeyReused("This Idempotency-Key was sent with another body. Use a new key for a new request.")
     if await exists(use.response_id):
         return use.response_id
-    if time.time() - use.used_at < _ACCEPTING_SECONDS:
+    if time.time() - use.used_at < _ACCEPTING_SECONDS and not await keys.has_ended(use):
         raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
+    if await exists(use.response_id):  # The last thing that its process did.
+        return use.response_id
     await keys.release(caller, key)
     return await earlier_response(keys, caller, key, digest, response_id, exists)

@@ -8,6 +8,7 @@ from typing import Final
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Write
+from hostedagent.stores.leases import Owners
 from hostedagent.stores.values import dump_value, read_value
 
 IDEMPOTENCY: Final = "idempotency"
@@ -24,18 +25,30 @@ class KeyUse:
         digest: The hash of its body.
         response_id: The response that it makes.
         used_at: When it was sent, in seconds since the epoch.
+        process: The process that got it.
     """
 
     digest: str
     response_id: str
     used_at: float
+    process: str = ""
 
 
 class IdempotencyKeys:
-    """The keys of each scope."""
+    """The keys of each scope.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: Where they are.
+        owners: Knows which processes have ended.
+    """
+
+    def __init__(self, store: Store, owners: Owners) -> None:
         self._store = store
+        self._owners = owners
+
+    async def has_ended(self, use: KeyUse) -> bool:
+        """Whether the process that got a request has certainly ended."""
+        return await self._owners.is_dead(use.process)
 
     async def use(self, caller: Caller, key: str, digest: str, response_id: str) -> KeyUse:
         """Use a key for a request, unless it stands for one; returns the use that counts.
@@ -43,7 +56,7 @@ class IdempotencyKeys:
         Raises:
             StoreUnavailable: The store is not available.
         """
-        use = KeyUse(digest, response_id, time.time())
+        use = KeyUse(digest, response_id, time.time(), await self._owners.name())
         try:
             await self._write(caller, key, use, ABSENT)
         except StoreConflict:
