@@ -74,7 +74,7 @@ def make() -> Agent:
 def main() -> None:
     dsn, port, lease = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     stores = postgres_stores(dsn, pool_size=5, timeout=5.0)
-    stores = replace(stores, terms=replace(stores.terms, seconds=lease, renew_every=lease / 4))
+    stores = replace(stores, leases=replace(stores.leases, seconds=lease, renew_every=lease / 4))
     options = HostOptions(resilient_background=True, shutdown_grace=0.2, max_turns=8, max_waiting=50, max_queued=500)
     host = AgentHost(make, driver="starlette", stores=stores, options=options)
     host.run(host="127.0.0.1", port=port, on_listening=lambda: print("ready", flush=True))

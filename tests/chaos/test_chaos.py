@@ -19,6 +19,7 @@ def complete() -> None:
         pytest.skip(lacks)
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost_doubled_or_blocked_while_replicas_break() -> None:
     report = await run(conversations=6, seconds=40)
     assert report.wrong == [], "\n".join(report.lines())

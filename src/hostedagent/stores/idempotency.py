@@ -8,7 +8,7 @@ from typing import Final
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Write
-from hostedagent.stores.leases import Owners
+from hostedagent.stores.leases import Liveness
 from hostedagent.stores.values import dump_value, read_value
 
 IDEMPOTENCY: Final = "idempotency"
@@ -39,16 +39,16 @@ class IdempotencyKeys:
 
     Args:
         store: Where they are.
-        owners: Knows which processes have ended.
+        liveness: Knows which processes have ended.
     """
 
-    def __init__(self, store: Store, owners: Owners) -> None:
+    def __init__(self, store: Store, liveness: Liveness) -> None:
         self._store = store
-        self._owners = owners
+        self._liveness = liveness
 
     async def has_ended(self, use: KeyUse) -> bool:
         """Whether the process that got a request has certainly ended."""
-        return await self._owners.is_dead(use.process)
+        return await self._liveness.is_dead(use.process)
 
     async def use(self, caller: Caller, key: str, digest: str, response_id: str) -> KeyUse:
         """Use a key for a request, unless it stands for one; returns the use that counts.
@@ -56,7 +56,7 @@ class IdempotencyKeys:
         Raises:
             StoreUnavailable: The store is not available.
         """
-        use = KeyUse(digest, response_id, time.time(), await self._owners.name())
+        use = KeyUse(digest, response_id, time.time(), await self._liveness.name())
         try:
             await self._write(caller, key, use, ABSENT)
         except StoreConflict:

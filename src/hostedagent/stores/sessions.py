@@ -102,7 +102,7 @@ class Sessions(Leases):
         self.checkpoints = Checkpoints(store)
         self.tokens = ContinuationTokens(store)
         self.conversations = Conversations(store)
-        self.keys = IdempotencyKeys(store, self._terms.owners)
+        self.keys = IdempotencyKeys(store, self._settings.liveness)
         self.seals = Seals(store)
 
     def holder(self, caller: Caller, conversation_id: str) -> Lease | None:
