@@ -148,7 +148,7 @@ def clients() -> str:
     notes: list[str] = []
     for name, row in table["clients"].items():
         versions = ", ".join(f"`{name}` {version}" for name, version in row["versions"].items())
-        cells = [_cell(row["cells"][feature]) for feature in table["features"]]
+        cells = [_cell(row, feature) for feature in table["features"]]
         rows.append((f"[{row['title']}](clients/{name}.md)", row["setting"], *cells))
         reasons = dict.fromkeys(_reasons(row, table))
         notes.append(f"- {row['title']}: {versions}." + "".join(f" {reason}." for reason in reasons))
@@ -157,11 +157,12 @@ def clients() -> str:
         "# Clients",
         "Which clients work with a hosted agent, as `tests/clients_matrix` tries them: each in an environment of its "
         "own, with the newest version, against an agent that has instructions, a tool, and a tool that needs approval. "
-        "The client's result and the requests that reach the model are both checked. `yes` means plain and streamed.",
+        "The client's result and the requests that reach the model are both checked. `yes` means plain and streamed. "
+        "`partly` means that the client itself leaves something out, and `-` that it has no such thing: see below.",
         _table(head, rows),
         "## Features",
         "\n".join(f"- **{feature['title']}**: {feature['about']}" for feature in table["features"].values()),
-        "## Versions, and what a client does not have",
+        "## Versions, and what a client leaves out or does not have",
         "\n".join(notes),
         source=_CLIENTS,
     )
@@ -177,9 +178,7 @@ def client_page(name: str) -> str:
     row = table["clients"][name]
     (snippet,) = (_HERE.parent / _SNIPPETS).glob(f"{name}.*")
     language = _LANGUAGES[snippet.suffix]
-    features = (
-        (feature["title"], _cell(row["cells"][key]), feature["about"]) for key, feature in table["features"].items()
-    )
+    features = ((feature["title"], _cell(row, key), feature["about"]) for key, feature in table["features"].items())
     reasons = [f"- {reason}." for reason in dict.fromkeys(_reasons(row, table))]
     versions = ", ".join(f"`{package}` {version}" for package, version in row["versions"].items())
     return _document(
@@ -198,8 +197,10 @@ def _client_pages() -> dict[str, Callable[[], str]]:
     return {f"clients/{name}.md": partial(client_page, name) for name in names}
 
 
-def _cell(modes: Mapping[str, str]) -> str:
-    verdicts = [value if value in ("yes", "no") else "-" for value in modes.values()]
+def _cell(row: Mapping[str, Any], feature: str) -> str:
+    modes: Mapping[str, str] = row["cells"][feature]
+    yes = "partly" if feature in row["loses"] else "yes"
+    verdicts = [{"yes": yes, "no": "no"}.get(value, "-") for value in modes.values()]
     if len({*verdicts}) == 1:
         return verdicts[0]
     return ", ".join(f"{mode}: {verdict}" for mode, verdict in zip(modes, verdicts, strict=True) if verdict != "-")
@@ -214,7 +215,7 @@ def _reasons(row: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
         for mode, why in absent.items():
             yield f"{title}{'' if len(absent) > 1 else f', {mode}'}: {why}"
     if row.get("in_client"):
-        yield f"In the client, {row['in_client']}"
+        yield f"In the client: {row['in_client']}"
 
 
 def options() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -107,7 +107,7 @@ def _items(observed: Observed) -> list[Mapping[str, Any]]:
     return observed.upstream.requests[-1]["input"]
 
 
-def _reasoning_came_back(observed: Observed) -> Iterator[str]:
+def reasoning_came_back(observed: Observed) -> Iterator[str]:
     """The provider gets its own ciphertext under its own id."""
     sent = [(item.get("id"), item.get("encrypted_content")) for item in _items(observed) if item["type"] == "reasoning"]
     made = [("rs_1_0", "cipher-1"), ("rs_2_0", "cipher-2")]
@@ -120,12 +120,19 @@ def _image_came(observed: Observed) -> Iterator[str]:
         yield "the image did not reach the model"
 
 
-def _notes_came(observed: Observed) -> Iterator[str]:
+def notes_came(observed: Observed) -> Iterator[str]:
+    """The text of the file reaches the model, as text."""
     sent = str(observed.upstream.requests[-1])
-    if NOTES not in sent or "notes.txt" not in sent:
+    if NOTES not in sent:
         encoded = base64.b64encode(NOTES.encode()).decode()
         how = "as an encoded file, which not every model reads" if encoded in sent else "not at all"
-        yield f"the file's text and name did not reach the model as text: {how}"
+        yield f"the file's text did not reach the model as text: {how}"
+
+
+def _named_notes_came(observed: Observed) -> Iterator[str]:
+    yield from notes_came(observed)
+    if "notes.txt" not in str(observed.upstream.requests[-1]):
+        yield "the file's name did not reach the model"
 
 
 def _schema_came(observed: Observed) -> Iterator[str]:
@@ -248,7 +255,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
             "assistant: It is sunny in Paris.",
             "user: Who am I?",
         ],
-        check=_reasoning_came_back,
+        check=reasoning_came_back,
     ),
     "image": Feature(
         "Image",
@@ -264,7 +271,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
         (Text("In Paris."),),
         "In Paris.",
         [],
-        check=_notes_came,
+        check=_named_notes_came,
     ),
     "failure": Feature(
         "Failure",
@@ -307,8 +314,15 @@ def agent(observed: Observed) -> Any:
     )
 
 
-def problems(feature: Feature, observed: Observed, *, is_exact: bool, loses_calls: bool) -> Iterator[str]:
-    """What the model should have been asked but was not."""
+def problems(feature: Feature, observed: Observed, *, is_exact: bool, lost: Sequence[str] = ()) -> Iterator[str]:
+    """What the model should have been asked but was not.
+
+    Args:
+        feature: What was tried, with the check that counts for the client.
+        observed: What the host saw.
+        is_exact: Whether the model sees nothing but the lines of the feature.
+        lost: The beginnings of the lines that the client does not send.
+    """
     yield from observed.upstream.problems
     if not observed.upstream.requests:
         if feature.needs_call:
@@ -319,8 +333,7 @@ def problems(feature: Feature, observed: Observed, *, is_exact: bool, loses_call
         return
     lines = [_in_one_form(line) for line in observed.upstream.transcripts[-1]]
     wanted = feature.asked
-    if loses_calls:
-        lines, wanted = _without_calls(lines), _without_calls(wanted)
+    lines, wanted = ([line for line in row if not line.startswith(tuple(lost))] for row in (lines, wanted))
     if wanted and (lines != wanted if is_exact else not {*wanted} <= {*lines}):
         yield f"the model was asked {lines}, not {wanted}"
     if feature.check is not None:
@@ -331,7 +344,3 @@ def _in_one_form(line: str) -> str:
     """The line with a call's arguments in the form of `json.dumps`: clients parse them and write them in their own."""
     call = re.fullmatch(r"(call \S+ )(\{.*\})", line)
     return line if call is None else call[1] + json.dumps(json.loads(call[2]))
-
-
-def _without_calls(lines: list[str]) -> list[str]:
-    return [line for line in lines if not line.startswith(("call ", "result "))]

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
@@ -62,7 +62,11 @@ def _judge(client: Client, feature: str, mode: str, report: Any, observed: Obser
     elif report["result"] != (result := _result(client, feature)):
         found = [f"the client got {report['result']!r}, not {result!r}", *observed.upstream.failures]
     else:
-        found = [*problems(wanted, observed, is_exact=not client.adds_to_prompt, loses_calls=feature in client.loses)]
+        loss = client.loses.get(feature)
+        if loss is not None:
+            wanted = replace(wanted, check=loss.check)
+        lost = loss.lines if loss is not None else ()
+        found = [*problems(wanted, observed, is_exact=not client.adds_to_prompt, lost=lost)]
     return Outcome(feature, mode, "no" if found else "yes", "; ".join(found))
 
 

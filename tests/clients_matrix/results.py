@@ -32,7 +32,7 @@ def described(name: str) -> dict[str, Any]:
     """What the table says of a client beside its outcomes."""
     client = CLIENTS[name]
     versions = {package: version for package, version in client.environment.versions.items() if package != "node"}
-    loses = dict(client.loses)
+    loses = {name: loss.why for name, loss in client.loses.items()}
     fields = {"title": client.title, "setting": client.setting, "versions": versions, "loses": loses}
     return {**fields, "in_client": client.in_client} if client.in_client else fields
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from agent_framework import Content, FunctionTool, Message, tool
-from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing_async
+from driver import PIXEL, QUESTION, TURNS, Case, absent, failing_async
 from pydantic import BaseModel
 
 Build = Callable[..., Any]
@@ -63,16 +63,7 @@ class Features:
                 case,
                 Message("user", [Content.from_text("What is this?"), self.data(base64.b64decode(PIXEL), "image/png")]),
             ),
-            "text_file": lambda case: self.ask(
-                case,
-                Message(
-                    "user",
-                    [
-                        self.data(NOTES.encode(), "text/plain", filename="notes.txt"),
-                        Content.from_text("Where does Ada live?"),
-                    ],
-                ),
-            ),
+            "text_file": absent("it drops every file that is no image, sound or `application/*`"),
             "failure": self.failure,
             "refusal": lambda case: failing_async(self.ask(case, "Hi.", default_options={"temperature": 9})),
         }

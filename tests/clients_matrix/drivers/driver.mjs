@@ -38,7 +38,7 @@ export async function failing(act) {
   try {
     result = await act();
   } catch (error) {
-    return [error?.message, error?.code, JSON.stringify(error?.data ?? error?.error ?? "")].join(" ");
+    return [error?.message, error?.code, JSON.stringify(error?.data ?? error?.error ?? error?.responseBody ?? "")].join(" ");
   }
   throw new Error(`no error was raised; the call returned ${JSON.stringify(result)}`.slice(0, 600));
 }

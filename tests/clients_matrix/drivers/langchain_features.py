@@ -48,7 +48,11 @@ class Features:
 
     def table(self) -> Mapping[str, Callable[[Case], Any]]:
         """The function of each feature."""
-        stateless = {"store": False, "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}
+        stateless = {
+            "store": False,
+            "include": ["reasoning.encrypted_content"],
+            "reasoning": {"summary": "auto"},
+        }
         encoded = base64.b64encode(NOTES.encode()).decode()
         return {
             "text": lambda case: self.ask(case, "My name is Ada."),

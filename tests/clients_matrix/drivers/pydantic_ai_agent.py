@@ -22,11 +22,8 @@ def clock(city: str) -> str:
     return "noon" if city == "Paris" else "unknown"
 
 
-def agent(case: Case, **fields: Any) -> Agent[Any, Any]:
-    model = OpenAIResponsesModel("any", provider=OpenAIProvider(base_url=case.url, api_key="k"))
-    # It is the default for models of OpenAI that it knows to reason.
-    settings = {"openai_send_reasoning_ids": True, **fields.pop("model_settings", {})}
-    return Agent(model, model_settings=OpenAIResponsesModelSettings(**settings), **fields)
+def agent(case: Case, *, model: str = "gpt-5", **fields: Any) -> Agent[Any, Any]:
+    return Agent(OpenAIResponsesModel(model, provider=OpenAIProvider(base_url=case.url, api_key="k")), **fields)
 
 
 async def run(case: Case, given: Any, *, fields: Any = None, **options: Any) -> tuple[Any, Any]:
@@ -107,7 +104,8 @@ main(
         "text_file": text_file,
         "failure": lambda case: failing_async(ask(case, "Hi.")),
         "refusal": lambda case: failing_async(
-            ask(case, "Hi.", model_settings=OpenAIResponsesModelSettings(temperature=9))
+            # It sends no temperature to a model that it knows to reason.
+            ask(case, "Hi.", model="any", model_settings=OpenAIResponsesModelSettings(temperature=9))
         ),
     }
 )
