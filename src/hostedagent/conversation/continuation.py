@@ -7,7 +7,6 @@ that is unknown, foreign, expired or used. What was taken is given back when the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -15,16 +14,15 @@ from typing import Any, cast
 from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.compaction import open_input
 from hostedagent.conversation.references import resolve_references
-from hostedagent.conversation.transcript import history_ids, orphans, read_items
+from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.conversation.workflow_responses import check_transcript, read_responses
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.types import Item, answered_calls
 from hostedagent.stores.approvals import Approval, ApprovalDecision, Approvals
-from hostedagent.stores.base import ResponseRepository, StoreNotFound
+from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.heads import Head
 from hostedagent.stores.leases import Lease
@@ -177,26 +175,13 @@ class Continuations:
         lease = await self.sessions.acquire(caller, request.conversation_id)
         try:
             if lease.was_abandoned:
-                lease.head = await self._inherited(caller, request.conversation_id, lease.head)
+                # Its holder died in the middle of a turn: what it put into the conversation does not count.
+                left = await orphans(self.store, caller, request.conversation_id, lease.head.response_id)
+                lease.head = replace(lease.head, excluded=lease.head.excluded + left)
             return replace(await self._see(caller, lease.head), lease=lease)
         except BaseException:
             await self.sessions.release(lease)
             raise
-
-    async def _inherited(self, caller: Caller, conversation_id: str, head: Head) -> Head:
-        """The head of a conversation whose holder died in the middle of a turn.
-
-        A turn that was stored as completed counts, because its client may know of it; anything else does not.
-        """
-        left = await orphans(self.store, caller, conversation_id, head.response_id)
-        items = reversed(await read_items(self.store, caller, left))
-        response_id = next((row["response_id"] for row in items if row.get("response_id")), None)
-        if response_id is not None:
-            with suppress(StoreNotFound):
-                if (await self.store.get(caller, response_id)).get("status") in COUNTED:
-                    snapshot = await self.sessions.resume(caller, response_id)
-                    return replace(head, response_id=response_id, has_snapshot=bool(snapshot))
-        return replace(head, excluded=head.excluded + left)
 
     async def _see(self, caller: Caller, head: Head) -> Continuation:
         snapshot = Snapshot()
