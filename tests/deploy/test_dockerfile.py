@@ -88,10 +88,29 @@ def test_hadolint_has_no_findings(kind: str, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+COPIED = {
+    "root": [
+        "requirements-build.lock",
+        "requirements.lock",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "src",
+        "infra",
+        "samples",
+    ],
+    "project": [],
+    "project-with-wheel": ["wheels"],
+}
+"""What each copies beside what every project has."""
+
+
 @each
 def test_doctor_has_no_findings(kind: str, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(DOCKERFILES[kind])
     (tmp_path / ".dockerignore").write_text(IGNORED[kind])
+    for copied in COPIED[kind]:
+        (tmp_path / copied).mkdir()
     assert list(dockerfile(Project.read(tmp_path, {}))) == []
 
 
