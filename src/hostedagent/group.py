@@ -98,18 +98,21 @@ class AgentGroup:
         """The hosts of the agents, by name."""
         return self._hosts
 
-    def run(self, *, host: str = "0.0.0.0", port: int | None = None) -> None:
+    def run(
+        self, *, host: str = "0.0.0.0", port: int | None = None, on_listening: Callable[[], None] | None = None
+    ) -> None:
         """Serve until SIGTERM or SIGINT.
 
         Args:
             host: The address to bind.
             port: The port; by default `PORT`, else 8088.
+            on_listening: Called once connections are accepted.
 
         Raises:
             OSError: The address cannot be bound.
         """
         self._allowed_hosts.bind(host)
-        serve(self._app, host=host, port=port, server="uvicorn", options=self._options)
+        serve(self._app, host=host, port=port, server="uvicorn", options=self._options, on_listening=on_listening)
 
     def _built(self) -> ResponsesApp:
         apps = {name: host.app for name, host in self._hosts.items()}

@@ -100,11 +100,13 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Generator[Running]:
-    """Run `agent.py` of a folder in it."""
+def running(
+    folder: Path, *arguments: str, target: str = "agent.py", env: Mapping[str, str] | None = None
+) -> Generator[Running]:
+    """Run a target of a folder in it."""
     port = free_port("127.0.0.1", 0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "hostedagent", "run", "agent.py", "--port", str(port), *arguments],
+        [sys.executable, "-m", "hostedagent", "run", target, "--port", str(port), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "HOME": str(folder), **(env or {})},
         stdin=subprocess.DEVNULL,

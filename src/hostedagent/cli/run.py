@@ -6,8 +6,8 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,18 +21,14 @@ from hostedagent.cli.group import fail, wants_color
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
 from hostedagent.cli.startup import Clock, StartError, stay_unready
+from hostedagent.cli.stores import POSTGRES_FOLDER, SQLITE_FILE, embedded_dsn, stores_maker
 from hostedagent.cli.workers import Worker, check_workers, serve_with_workers
 from hostedagent.platform import DSN_VARIABLE, is_hosted
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from hostedagent.host import AgentHost
-    from hostedagent.stores.factory import Stores
-
-SQLITE_FILE: Final = ".hostedagent/state.db"
-"""The folder, below the current one, of `--store file`."""
-
-POSTGRES_FOLDER: Final = ".hostedagent/postgres"
-"""The folder, below the current one, of the PostgreSQL that `--store postgres` starts where no DSN is given."""
 
 ENV_FILE: Final = ".env"
 
@@ -109,8 +105,9 @@ class RunOptions:
     help=f"""Serve an agent or a workflow over the Responses protocol.
 
     MODULE_OR_FILE is a path to a Python file or a dotted module name. Without it, the command serves {USUAL_NAMES},
-    the first that exists. NAME is an agent, an AgentHost, or a function that creates an agent or a workflow; it can be
-    omitted where the module has only one."""
+    the first that exists. Of a folder it serves that file too or, where there is none, every agent in the folder. NAME
+    is an agent, an AgentHost, or a function that creates an agent or a workflow; it can be omitted
+    where the module has only one."""
 )
 @click.argument("target", metavar="[MODULE_OR_FILE[:NAME]]", required=False)
 @click.option("--host", help="The address to bind.  [default: 127.0.0.1; 0.0.0.0 if hosted]")
@@ -182,9 +179,7 @@ def serve(options: RunOptions) -> int:
             added = _read_env_file(options) if worker is None else []
         if (level := options.log_level or ("warning" if options.quiet else None)) is not None:
             os.environ["LOG_LEVEL"] = level.upper()
-        if (
-            options.dsn is not None
-        ):  # In the environment, also for `--reload`: a command line is no place for passwords.
+        if options.dsn is not None:  # Also for `--reload`: a command line is no place for passwords.
             os.environ[DSN_VARIABLE] = options.dsn
         with clock.step("port"):
             port = _port(options) if worker is None else options.port or 0
@@ -196,8 +191,7 @@ def serve(options: RunOptions) -> int:
             return run_again(options.arguments(target, port), target)
         if options.workers is not None:
             return _serve_with_workers(options, options.workers, target, port, clock)
-        host, store = _host(target, options, clock, worker)
-        _serve(host, replace(options, store=store), target, port, clock, worker)
+        _serve_target(target, options, port, clock, worker)
     except StartError as error:
         fail(error.message)
         if is_hosted() and error.step != "port":
@@ -212,6 +206,10 @@ def _parsed(text: str | None) -> Target:
     if text is None:
         wanted = "Name what to serve: hostedagent run MODULE_OR_FILE[:NAME]"
         raise StartError("agent", f"There is no {USUAL_NAMES} in this folder. {wanted}", code=2)
+    folder = Path(text)
+    if folder.is_dir():
+        name = usual(folder)
+        return Target(text if name is None else str(folder / name), None, is_file=True)
     try:
         return Target.parse(text)
     except TargetError as error:
@@ -248,9 +246,11 @@ def _port(options: RunOptions) -> int:
 def _serve_with_workers(options: RunOptions, count: int, target: Target, port: int, clock: Clock) -> int:
     from hostedagent.server.serve import listening
 
+    if Path(target.place).is_dir():
+        raise StartError("agent", f"--workers is for one agent, not for the folder {target.place}.", code=2)
     with clock.step("environment"):
         if options.store == "postgres" and not os.environ.get(DSN_VARIABLE):
-            os.environ[DSN_VARIABLE] = _embedded_dsn()
+            os.environ[DSN_VARIABLE] = embedded_dsn()
     url = f"http://{_shown(options.address)}:{port}"
 
     def ready() -> None:
@@ -265,47 +265,69 @@ def _host(target: Target, options: RunOptions, clock: Clock, worker: Worker | No
     """The host, and what its stores are called."""
     with clock.step("packages"):
         import_module("hostedagent.host")
-    with clock.step("agent"):
-        try:
-            loaded = load(target)
-            host = as_host(
-                loaded,
-                target,
-                stores=_stores(options.store),
-                prefix=options.prefix,
-                cors=options.cors,
-                is_replica=worker is not None,
-            )
-            if worker is not None and not host.stores.are_shared:
-                raise TargetError("--workers needs --store postgres: one process owns the stores of this host.")
-            return host, "its own" if host is loaded else options.store or ("foundry" if is_hosted() else "memory")
-        except TargetError as error:
-            raise StartError("agent", str(error), code=2) from error
-        except UserCodeError as error:
-            raised = f"{error.target} raised while it was loaded:\n\n{rendered(error.error)}"
-            raise StartError("agent", raised) from error
+    with clock.step("agent"), _agent_errors():
+        loaded = load(target)
+        host = as_host(
+            loaded,
+            target,
+            stores=stores_maker(options.store),
+            prefix=options.prefix,
+            cors=options.cors,
+            is_replica=worker is not None,
+        )
+        if worker is not None and not host.stores.are_shared:
+            raise TargetError("--workers needs --store postgres: one process owns the stores of this host.")
+        return host, "its own" if host is loaded else options.store or ("foundry" if is_hosted() else "memory")
 
 
-def _stores(kind: str | None) -> Callable[[], Stores] | None:
-    from hostedagent.stores.factory import foundry_stores, memory_stores, postgres_stores, sqlite_stores
-
-    match kind:
-        case "memory":
-            return memory_stores
-        case "sqlite":
-            return lambda: sqlite_stores(SQLITE_FILE)
-        case "postgres":
-            return lambda: postgres_stores(os.environ.get(DSN_VARIABLE) or _embedded_dsn())
-        case "foundry":
-            return foundry_stores
-        case _:
-            return None
+@contextmanager
+def _agent_errors() -> Generator[None]:
+    try:
+        yield
+    except TargetError as error:
+        raise StartError("agent", str(error), code=2) from error
+    except UserCodeError as error:
+        raised = f"{error.target} raised while it was loaded:\n\n{rendered(error.error)}"
+        raise StartError("agent", raised) from error
 
 
-def _embedded_dsn() -> str:
-    from hostedagent.stores.postgres.embedded import start
+def _serve_target(target: Target, options: RunOptions, port: int, clock: Clock, worker: Worker | None) -> None:
+    if Path(target.place).is_dir():
+        _serve_folder(Path(target.place), options, port, clock)
+    else:
+        host, store = _host(target, options, clock, worker)
+        _serve(host, replace(options, store=store), target, port, clock, worker)
 
-    return start(POSTGRES_FOLDER).dsn
+
+def _serve_folder(folder: Path, options: RunOptions, port: int, clock: Clock) -> None:
+    from hostedagent.cli.folder import as_group
+    from hostedagent.cli.page import page_url
+
+    if options.prefix is not None:
+        raise StartError("agent", f"--prefix is for one agent, not for the folder {folder}.", code=2)
+    with clock.step("packages"):
+        import_module("hostedagent.group")
+    with clock.step("agent"), _agent_errors():
+        group = as_group(folder, options.say, cors=frozenset(options.cors), store=options.store)
+    url = f"http://{_shown(options.address)}:{port}"
+    pages = {
+        name: page_url(
+            host, url=url, address=options.address, name=name, store=options.store or "", token=options.page_token
+        )
+        for name, host in group.hosts.items()
+        if options.page
+    }
+    if not is_hosted():
+        _watch(group.app, options)
+
+    def ready() -> None:
+        clock.end("server")
+        options.say(f"Ready at {url}/responses after {clock}. Stop with Ctrl+C.")
+        for name, host in group.hosts.items():
+            page = pages.get(name)
+            options.say(f"{name}: {url}{host.prefix}/responses" + (f", page {page}" if page else ""))
+
+    group.run(host=options.address, port=port, on_listening=ready)
 
 
 def _serve(
@@ -315,7 +337,7 @@ def _serve(
     url = f"http://{_shown(address)}:{port}"
     page = _page(host, options, target, url) if options.page else None
     if not is_hosted():
-        _watch(host, options)
+        _watch(host.app, options)
 
     def ready() -> None:
         clock.end("server")
@@ -344,7 +366,7 @@ def _page(host: AgentHost, options: RunOptions, target: Target, url: str) -> str
     return page_url(host, url=url, address=options.address, name=name, store=store, token=options.page_token)
 
 
-def _watch(host: AgentHost, options: RunOptions) -> None:
+def _watch(app: Starlette, options: RunOptions) -> None:
     """Show the developer what happens: one line for each request, and the text of errors."""
     from hostedagent.cli.request_lines import RequestLines
     from hostedagent.observability.logging import FAILURE_OBSERVERS
@@ -352,7 +374,7 @@ def _watch(host: AgentHost, options: RunOptions) -> None:
     FAILURE_OBSERVERS.append(failures.show)
     failures.show_tool_failures()
     if not options.quiet:
-        host.app.add_middleware(RequestLines, show=options.say)
+        app.add_middleware(RequestLines, show=options.say)
         logging.getLogger("azure.ai.agentserver").addFilter(lambda record: not str(record.msg).startswith("Inbound "))
 
 

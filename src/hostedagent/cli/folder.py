@@ -1,0 +1,87 @@
+"""`hostedagent run FOLDER`: finds the agents of a folder and makes one group of them.
+
+Each folder below it with one of the usual files is an agent of the folder's name, and so is each Python file in it, by
+the file's name. What has nothing to serve, or an `AgentHost` of its own, is passed over.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hostedagent.cli.loader import Target, TargetError, UserCodeError, load, usual
+from hostedagent.cli.stores import stores_maker
+from hostedagent.platform import is_hosted
+
+if TYPE_CHECKING:
+    from hostedagent.group import AgentGroup
+
+
+def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], store: str | None) -> AgentGroup:
+    """The agents of a folder, as one application.
+
+    Args:
+        folder: The folder.
+        say: Told of what is passed over, and why.
+        cors: The origins whose pages may call the agents.
+        store: The kind of stores; each agent has its own.
+
+    Raises:
+        TargetError: It has no agent, or one cannot be served.
+        UserCodeError: A file raised, and the process is hosted; otherwise it is passed over.
+    """
+    from hostedagent.errors import ConfigurationError
+    from hostedagent.group import AgentGroup
+    from hostedagent.host import AgentHost
+    from hostedagent.options import HostOptions
+
+    agents: dict[str, Any] = {}
+    for name, file in _files(folder):
+        try:
+            agent = load(Target(str(file), None, is_file=True))
+        except TargetError as error:
+            say(f"Passed over: {error}")
+            continue
+        except UserCodeError as error:
+            if is_hosted():  # What a container was built to serve is not left out.
+                raise
+            say(f"Passed over: {file} raised {type(error.error).__name__}: {error.error}")
+            continue
+        finally:
+            _forget_modules(file.parent, but_of=folder)
+        if isinstance(agent, AgentHost):
+            say(f"Passed over: {file} creates its own AgentHost; serve it by itself.")
+        else:
+            agents[name] = agent
+    if not agents:
+        raise TargetError(f"{folder} has no agent: neither a Python file nor a folder below it has one to serve.")
+    try:
+        made = {name: maker() for name in agents if (maker := stores_maker(store, name)) is not None}
+        return AgentGroup(agents, options=HostOptions(cors=cors), stores=made.__getitem__ if made else None)
+    except ConfigurationError as error:
+        raise TargetError(f"{folder} cannot be served: {error}") from error
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            if (name := usual(path)) is not None:
+                yield path.name, path / name
+        elif path.suffix == ".py" and not path.name.startswith(("test_", "conftest")):
+            yield path.stem, path
+
+
+def _forget_modules(folder: Path, *, but_of: Path) -> None:
+    """Let the next agent import its own `tools.py`, not that of the one before."""
+    folder = folder.resolve()
+    if folder == but_of.resolve():
+        return
+    for name, module in list(sys.modules.items()):
+        if (file := getattr(module, "__file__", None)) and folder in Path(file).resolve().parents:
+            del sys.modules[name]
+    # What it imports later, in a turn, is still found.
+    sys.path.sort(key=lambda path: path == str(folder))
