@@ -13,7 +13,7 @@ from tests.host.world import hosting
 
 CALL = Content.from_function_call("c1", "weather", arguments='{"city": "Paris"}')
 ASKED = ["user: Weather?", 'assistant: -> weather({"city": "Paris"})']
-UNANSWERED = "tool: <- [This call was never answered.]"
+UNANSWERED = "tool: <- [The client did not send the result of this call back.]"
 
 
 @tool

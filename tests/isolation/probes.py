@@ -15,6 +15,8 @@ READ: Final = ("GET", "/responses/{response_id}")
 DELETE: Final = ("DELETE", "/responses/{response_id}")
 CANCEL: Final = ("POST", "/responses/{response_id}/cancel")
 ITEMS: Final = ("GET", "/responses/{response_id}/input_items")
+COMPACT: Final = ("POST", "/responses/compact")
+COUNT: Final = ("POST", "/responses/input_tokens")
 
 Route = tuple[str, str]
 
@@ -75,6 +77,22 @@ def _create(
         return Attempt(*CREATE, {"input": "intruder", **fields(target)}, headers(target))
 
     return Probe(f"create with {name}", CREATE, attempt, may_work)
+
+
+def _beside(route: Route) -> list[Probe]:
+    """What a route says that reads a conversation without beginning a turn."""
+
+    def probe(name: str, fields: Callable[[Owned], dict[str, Any]], *, may_work: bool = False) -> Probe:
+        def attempt(target: Owned) -> Attempt:
+            return Attempt(*route, {"model": "any", "input": "intruder", **fields(target)})
+
+        return Probe(f"{route[1]} with {name}", route, attempt, may_work)
+
+    return [
+        probe("its id as previous", lambda it: {"previous_response_id": it.response_id}),
+        probe("its conversation", lambda it: {"conversation": it.conversation_id}, may_work=True),
+        probe("a reference", lambda it: {"input": [{"type": "item_reference", "id": it.item_ids[0]}]}),
+    ]
 
 
 def _answer(target: Owned, approve: bool = True) -> dict[str, Any]:
@@ -149,6 +167,8 @@ PROBES: Final[tuple[Probe, ...]] = (
     *(_path(f"cancel with {name}", CANCEL, craft=craft) for name, craft in CRAFTS.items()),
     *(_path(f"list with {name}", ITEMS, craft=craft) for name, craft in CRAFTS.items()),
     *(probe for mode, more in MODES.items() for probe in _by_mode(mode, more)),
+    *_beside(COMPACT),
+    *_beside(COUNT),
     _create("its conversation as an object", lambda it: {"conversation": {"id": it.conversation_id}}, may_work=True),
     _create("a name like its conversation", lambda it: {"conversation": f"{it.conversation_id} "}, may_work=True),
     _create("a conversation framed", lambda it: {"conversation": f"ann\x00{it.conversation_id}"}, may_work=True),
@@ -182,7 +202,7 @@ def _referring(target: Owned, **more: Any) -> dict[str, Any]:
 
 _ANY_ID = re.compile(r"\b([a-z]{2,6})_[0-9A-Za-z]{48,50}\b")
 _MOMENT = re.compile(r'("(?:created_at|completed_at)":\s*)\d+')
-_RANDOM = re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{63,64}\b")
+_RANDOM = re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{63,64}\b|\bhostedagent\.1\.[\w-]+")
 
 
 def comparable(reply: Reply, attempt: Attempt, target: Owned) -> tuple[int, dict[str, str], str]:
