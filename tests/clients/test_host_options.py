@@ -185,8 +185,8 @@ async def test_a_server_tool_and_a_callers_tool_called_together_are_both_answere
         await host.then([answer(log.items[1], "12:00")], tools=[CLOCK])
         assert host.asked == [
             "user: Weather and time?",
-            *('call weather {"city": "Paris"}', "result sunny in Paris"),
-            *('call clock {"zone": "UTC"}', "result 12:00"),
+            *('call weather {"city": "Paris"}', 'call clock {"zone": "UTC"}'),
+            *("result sunny in Paris", "result 12:00"),
         ]
 
 
