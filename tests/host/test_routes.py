@@ -57,6 +57,36 @@ async def test_what_is_no_alias_is_not_served(driver: Driver, path: str) -> None
     assert f"POST {path} is not served by this host." in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        ("/completions", "the Responses API"),
+        ("/embeddings", "Only the agent is served"),
+        ("/moderations", "Only the agent is served"),
+        ("/batches/batch_1", "background=true"),
+        ("/files", "as file_data"),
+        ("/uploads", "as file_data"),
+        ("/containers", "as file_data"),
+        ("/vector_stores/vs_1/files", "Only the agent is served"),
+        ("/assistants", "previous_response_id or conversation"),
+        ("/threads/thread_1/runs", "previous_response_id or conversation"),
+        ("/images/generations", "Only the agent is served"),
+        ("/audio/speech", "Only the agent is served"),
+        ("/videos", "Only the agent is served"),
+        ("/realtime", "stream=true"),
+        ("/messages", "the Responses API"),
+    ],
+)
+async def test_a_route_of_openai_that_is_not_served_says_what_serves_its_purpose(
+    driver: Driver, path: str, instead: str
+) -> None:
+    async with serve(AgentHost(ScriptedAgent(["x"]), driver=driver).app) as client:
+        reply = await client.post(f"/v1{path}", json={})
+
+    message = reply.json()["error"]["message"]
+    assert reply.status == 404 and "is not served by this host" in message and instead in message
+
+
 async def test_an_alias_of_a_mounted_host_is_found_below_the_mount(driver: Driver) -> None:
     inner = AgentHost(ScriptedAgent(["hello"]), driver=driver).app
     outer = Starlette(routes=[Mount("/apps/one", app=inner)], lifespan=inner.router.lifespan_context)
