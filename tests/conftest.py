@@ -15,7 +15,7 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-WHOLE_SUITE: Final = "about 15 minutes on two cores"
+WHOLE_SUITE: Final = "about 13 minutes on two cores"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

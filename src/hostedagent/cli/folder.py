@@ -24,7 +24,7 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
 
     Args:
         folder: The folder.
-        say: Told of what is passed over, and why.
+        say: Prints what is passed over, and why.
         cors: The origins whose pages may call the agents.
         store: The kind of stores; each agent has its own.
 
