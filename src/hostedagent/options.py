@@ -83,7 +83,7 @@ class HostOptions:
             which many clients take for work of their own; `hidden`: not at all.
         compaction: A strategy of Agent Framework by which `context_management` and `/responses/compact` compact a
             conversation; by default the agent's `compaction_strategy`, else a summary by its chat client.
-        agent_streaming: Whether the agent streams where nobody reads along. `as_needed`: a turn whose answer is sent
+        agent_streaming: Whether the agent streams if no client reads a stream. `as_needed`: a turn whose answer is sent
             whole runs an agent of Agent Framework without streaming, which costs a fraction; not in the background, nor
             with `run_timeout`, `transform_update`, `when_busy="steer"`, middleware of the agent or of its client, or
             Anthropic's client, which refuses long answers that way. `always`: it streams in every turn.

@@ -1,8 +1,8 @@
 """Runs an agent without streaming: one answer for each model call, instead of an update for each word.
 
-A run that streams costs several times as much, which pays only where somebody reads along. The messages of a whole run
-become updates that each say all of a message, so that the projection makes the same items of them. What the clients of
-Agent Framework give only while they stream is completed here.
+A run that streams costs several times as much, which is worth it only if a client reads the stream. The messages of a
+whole run become one update each, so that the projection makes the same items of them. What the clients of Agent
+Framework give only while they stream is completed here.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class WholeRun(ChatMiddleware):
             yield update
 
     def _marked(self, updates: list[AgentResponseUpdate]) -> list[AgentResponseUpdate]:
-        """Updates that each say all of a message, which is told from others by its id."""
+        """One update for each message, distinguished by its id."""
         for n, update in enumerate(updates):
             update.merge_mode = "replace"
             update.message_id = update.message_id or f"message-{n}"

@@ -42,7 +42,7 @@ class HostServices:
         consent_origins: Where an agent may send a user for consent; `None` for anywhere.
         compaction: How conversations are compacted.
         own_tools: How calls of the agent's own tools are shown.
-        streams_always: Whether the agent streams where nobody reads along too.
+        streams_always: Whether the agent streams even if no client reads a stream.
         hooks: The application's functions.
         shutdown: The end of the process.
     """

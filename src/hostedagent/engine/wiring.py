@@ -236,6 +236,6 @@ def _services(
 
 
 def _streams_always(options: HostOptions, hooks: Hooks) -> bool:
-    """Whether something watches a run from inside, so that it must stream also where nobody reads along."""
+    """Whether something watches a run from inside, so that it must stream even if no client reads a stream."""
     is_watched = hooks.transform_update is not None or options.run_timeout is not None or options.when_busy == "steer"
     return is_watched or options.agent_streaming == "always"

@@ -53,7 +53,7 @@ AGENT_HANGS: Final = Rule(
 AGENT_LOOPBACK: Final = Rule(
     "agent.loopback",
     "warning",
-    "{file} binds {address} in its run(): python {file} serves nobody outside of a container.",
+    "{file} binds {address} in its run(): python {file} cannot be reached from outside its container.",
     "In {file} write: run() without host=",
 )
 LOCK_MISSING: Final = Rule("lock.missing", "error", f"There is no {LOCK}: the image installs nothing else.", _RELOCK)
