@@ -1,7 +1,7 @@
 """Compaction items: making one of what is left of a conversation, and putting what it stands for in its place.
 
 An item stands for everything before it but system messages. What it seals is opened for the caller it was made for, on
-every host that shares its state store, and for nobody else.
+every host that shares its state store, and for no other caller.
 """
 
 from __future__ import annotations

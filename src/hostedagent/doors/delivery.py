@@ -1,4 +1,4 @@
-"""Pushes an answer to where nobody waits for it: another door, a chat, a webhook. Says what became of each.
+"""Pushes an answer to targets that did not ask for it: another door, a chat, a webhook. Reports what became of each.
 
 The answer is stored before it is pushed, so a target that is away loses nothing: `failed` names it in the report, and
 the response can be read and pushed again.

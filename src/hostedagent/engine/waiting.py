@@ -271,5 +271,5 @@ def _logged(number: int, event: Event, stamps: Mapping[str, Json]) -> LoggedEven
 
 
 async def _never() -> None:
-    """Nobody waits for the turn to begin, so nobody leaves."""
+    """A queued turn has no request that could be disconnected: wait for ever."""
     await asyncio.Event().wait()

@@ -240,7 +240,7 @@ class RunEvents:
 
 
 def _question(item: Item) -> Interrupt:
-    """A question of a workflow, or a call of a tool that nobody here runs."""
+    """A question of a workflow, or a call of a tool that the front end does not have."""
     try:
         asked: Json = decode(str(item.get("arguments") or "{}").encode())
     except ValueError:

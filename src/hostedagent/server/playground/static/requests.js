@@ -6,7 +6,7 @@ import { block, safeUrl } from "./items.js";
 import { questionOf } from "./turn.js";
 
 // Returns an element; `answer` is called with the input items once every request is answered. Where the agent keeps
-// approvals it is told not to ask again; elsewhere the page itself answers for the tools in `allowed`, to which `allow` adds.
+// approvals it takes the answer "always"; elsewhere the page itself answers for the tools in `allowed`, to which `allow` adds.
 export function requestsView(requests, { keepsApprovals, allowed, allow, answer }) {
   const given = new Map();
   const settle = (item, value) => {
