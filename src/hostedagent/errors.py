@@ -1,24 +1,24 @@
-"""Every error the host raises on purpose, and the one table that says what a caller sees of it.
+"""All errors that the host raises, and the table that maps them to responses.
 
     HostError
     ├── ConfigurationError       the host is built or started wrong; never reaches a caller
-    ├── EffectUncertain          for tools: an effect began in a process that ended
-    └── RequestError             the caller can mend it; refused before the first byte
+    ├── EffectUncertain          for tools: an effect started in a process that ended
+    └── RequestError             the caller can correct it; refused before the first byte
         ├── InvalidRequest       400  a value is malformed, out of range or contradicts another
         ├── UnsupportedOption    400  a field that this host does not allow callers to set
         ├── Unauthenticated      401  hosted, and the platform sent no identity
-        ├── Forbidden            403  the Host or the Origin is not one that the server answers
-        ├── NotFound             404  an id that does not exist, or belongs to somebody else
+        ├── Forbidden            403  the server does not serve this Host or Origin
+        ├── NotFound             404  an id that does not exist or belongs to another user
         ├── MethodNotAllowed     405  the path exists, but not for this method
-        ├── Conflict             409  another turn holds the conversation, or an answer was used already
+        ├── Conflict             409  another turn uses the conversation, or an answer was used already
         ├── PayloadTooLarge      413  the body is larger than the host accepts
-        ├── UnsupportedMediaType 415  the body is encoded, or a page of a browser sent it as something else than JSON
-        ├── KeyReused            422  an Idempotency-Key was sent with another body before
-        ├── TooManyTurns         429  the host runs as many turns as it may
-        ├── TurnFailed           429, 400 or 500  the agent failed, and there is no response object to say so
-        └── Unavailable          503  something the host needs is not there right now; nothing was done
+        ├── UnsupportedMediaType 415  the body is compressed, or a browser page sent it as another type than JSON
+        ├── KeyReused            422  an Idempotency-Key was sent before with another body
+        ├── TooManyTurns         429  the host already runs its maximum of turns
+        ├── TurnFailed           429, 400 or 500  the agent failed, and there is no response object to report it
+        └── Unavailable          503  a dependency of the host is not available; nothing was done
 
-Only the message of a `RequestError` is written for callers. Errors of the model's service are told apart by `failure`.
+Only the messages of a `RequestError` are written for callers. `failure` classifies errors of the model's service.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ MAX_MESSAGE: Final = 500
 
 
 class HostError(Exception):
-    """Base of every error that hostedagent raises on purpose."""
+    """Base class of all errors that hostedagent raises."""
 
 
 class ConfigurationError(HostError):
-    """The host was built or started with values that cannot work together; the message says which and what to do."""
+    """The host was built or started with invalid values; the message says which, and what to do."""
 
 
 class EffectUncertain(HostError):
-    """A side effect began in a process that ended, so that nobody knows whether it happened."""
+    """A side effect started in a process that ended, so it is unknown whether it happened."""
 
 
 class RequestError(HostError):
-    """The caller's mistake.
+    """An error that the caller can correct.
 
     Args:
-        message: What is wrong, which value, and what to do; sent to the caller as it is.
-        param: The request field the message is about, for example `"text.format"`.
+        message: What is wrong, which value, and what to do; sent to the caller unchanged.
+        param: The request field that the message is about, for example `"text.format"`.
 
     Attributes:
         retry_after: Seconds after which the same request may succeed.
@@ -70,7 +70,7 @@ class RequestError(HostError):
     retry_after: int | None = None
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
-        if len(message) > MAX_MESSAGE:  # It may quote a value, and a value may be megabytes.
+        if len(message) > MAX_MESSAGE:  # Shortened, because it may quote a value of megabytes.
             message = f"{message[:MAX_MESSAGE]}..."
         super().__init__(message)
         self.message = message
@@ -89,14 +89,14 @@ class RequestError(HostError):
 
 
 def refusal(status: int, error: Mapping[str, Any]) -> dict[str, Any]:
-    """A refusal of the SDK in the host's form: one code for a status, and the message names the field.
+    """An error response of the SDK in the host's form: one code per status, and the message names the field.
 
     Args:
         status: The HTTP status.
         error: The error object of the SDK's answer.
     """
     message, param = str(error.get("message") or "The request was refused."), error.get("param")
-    if details := error.get("details"):  # What is wrong with the body is only there, with a path from its root.
+    if details := error.get("details"):  # Only the details say what is wrong with the body, with a path from its root.
         param = str(details[0].get("param") or "").removeprefix("$").removeprefix(".") or None
         message = ": ".join(filter(None, (param, str(details[0].get("message") or message))))
     code = str(error.get("code"))
@@ -112,41 +112,41 @@ class InvalidRequest(RequestError):
 
 
 class UnsupportedOption(RequestError):
-    """A field that the host does not let callers set."""
+    """A field that the host does not allow callers to set."""
 
     code = "unsupported_parameter"
 
 
 class Unauthenticated(RequestError):
-    """The host is hosted and the request carries no identity."""
+    """The process is hosted and the request has no identity."""
 
     status = 401
     code = "unauthenticated"
 
 
 class Forbidden(RequestError):
-    """The server does not serve requests under this name, or from pages of this origin."""
+    """The server does not serve this host name, or pages of this origin."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFound(RequestError):
-    """The id does not exist, or belongs to somebody else: the answer is the same."""
+    """The id does not exist or belongs to another user; the response is the same."""
 
     status = 404
     code = "not_found"
 
 
 class Conflict(RequestError):
-    """Another turn holds the conversation, or an answer was already used."""
+    """Another turn uses the conversation, or an answer was already used."""
 
     status = 409
     code = "conflict"
 
 
 class Busy(Conflict):
-    """Another turn holds the conversation: the same request may succeed when that has ended."""
+    """Another turn uses the conversation; the request may succeed once it has ended."""
 
     retry_after = 1
 
@@ -159,25 +159,25 @@ class PayloadTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is not sent as what the host reads."""
+    """The body has a content type or encoding that the host does not read."""
 
     status = 415
     code = "unsupported_media_type"
 
 
 class KeyReused(RequestError):
-    """An `Idempotency-Key` was sent with another body before."""
+    """An `Idempotency-Key` was sent before with another body."""
 
     status = 422
     code = "idempotency_key_reused"
 
 
 class TooManyTurns(RequestError):
-    """The host runs as many turns as it may; nothing was done.
+    """The host already runs its maximum of turns; nothing was done.
 
     Args:
-        message: As for every error.
-        retry_after: Seconds after which another try may succeed.
+        message: As for `RequestError`.
+        retry_after: Seconds after which a retry may succeed.
     """
 
     status = 429
@@ -190,7 +190,7 @@ class TooManyTurns(RequestError):
 
 
 class Unavailable(RequestError):
-    """Something the host needs is not there right now; nothing was done, and a later try may succeed."""
+    """A dependency of the host is not available; nothing was done, and a retry may succeed."""
 
     status = 503
     code = "server_error"
@@ -199,10 +199,10 @@ class Unavailable(RequestError):
 
 
 class TurnFailed(RequestError):
-    """The agent failed, and the answer has no place for a response that says so.
+    """The agent failed, and the protocol in use has no response object to report it.
 
     Args:
-        failed: Why.
+        failed: The outcome of the turn.
     """
 
     type = "server_error"
@@ -271,7 +271,7 @@ _BY_CLASS: tuple[tuple[type[BaseException], ErrorCode], ...] = (
     (TimeoutError, "timeout"),
 )
 
-# Anthropic's client raises these for every status from 400 to 499, so the status, where there is one, says more.
+# Anthropic's client raises these for every status from 400 to 499, so the status takes precedence if there is one.
 _INVALID_REQUEST: tuple[type[BaseException], ...] = (ChatClientInvalidRequestException, AgentInvalidRequestException)
 
 _BY_STATUS: dict[int, ErrorCode] = {
@@ -317,10 +317,10 @@ def error_object(failure: Failed) -> dict[str, Any]:
 
 
 def failure(error: BaseException) -> Failed:
-    """What a caller may know of an error that a run raised.
+    """The outcome that a caller sees for an error that a run raised.
 
-    Looks along the chain of causes for a provider error code, an Agent Framework exception class, an HTTP status, then
-    the class for invalid requests; anything else is `server_error`. No text of the exception is ever used.
+    Searches the chain of causes for a provider's error code, an Agent Framework exception class, an HTTP status, then
+    the class of invalid requests; anything else is `server_error`. The text of the exception is never used.
     """
     chain = list(causes(error))
     for lookup in (_provider_code, _streamed_code, _class_code, _status_code):
@@ -333,20 +333,20 @@ def failure(error: BaseException) -> Failed:
 
 
 def provider_failure(code: str | None) -> Failed:
-    """The outcome for an error *content* that names a provider's error code."""
+    """The outcome for error content that names a provider's error code."""
     return failed(_BY_PROVIDER_CODE.get(code or "", "server_error"))
 
 
 def foreign_attribute(value: object, name: str) -> object:
-    """An attribute of an object from other people's code; `None` where it is absent or looking at it raises."""
+    """An attribute of a foreign object; `None` if it is absent or reading it raises."""
     try:
         return getattr(value, name, None)
-    except BaseException:  # noqa: BLE001 - a property may raise anything, and what is looked at is a failure already
+    except BaseException:  # noqa: BLE001 - a property may raise anything, and the object is already the error of a failed run
         return None
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from or while, each once: such chains may be cyclic."""
+    """An error with its causes and contexts, each once: such chains may be cyclic."""
     seen: set[int] = set()
     link: object = error
     while issubclass(type(link), BaseException) and id(link) not in seen:
@@ -358,14 +358,14 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _provider_code(error: BaseException) -> ErrorCode | None:
-    """OpenAI's errors have a `code`, Anthropic's only a `type`, and one inside a stream comes with status 200."""
+    """OpenAI's errors have a `code`, Anthropic's only a `type`. An error inside a stream has the status 200."""
     for code in (foreign_attribute(error, "code"), foreign_attribute(error, "type")):
         if type(code) is str and code in _BY_PROVIDER_CODE:
             return _BY_PROVIDER_CODE[code]
     return None
 
 
-# OpenAI's client raises an error event of the service as a plain error that has the code in front of its text only.
+# OpenAI's client raises an error event of a stream as a plain error, with the code only at the start of its text.
 # Can go when it raises the SDK's error, or sets a code (no issue of it is known upstream).
 _STREAMED: Final = "OpenAI streaming error: "
 

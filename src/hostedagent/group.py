@@ -1,7 +1,7 @@
 """Several agents in one process: each below `/agents/NAME`, and all of them at the root, by name.
 
-At the root `agent_reference.name` chooses the agent, else a `model` that is an agent's name, else it is the first one.
-A response or a conversation is looked for at every agent. Each agent has its own stores; all share the limit of turns.
+At the root, `agent_reference.name` selects the agent, else a `model` that is an agent's name, else the first agent is
+used. A response or a conversation is searched for in every agent. The agents share the limit of turns, but not data.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AgentGroup:
     """Serves several agents in one process, on the package's own routes.
 
     Args:
-        agents: The agents, or what makes them, as for `AgentHost`, by their names; the first one is the default.
+        agents: The agents or their factories, as for `AgentHost`, by name; the first one is the default.
         options: The options of each; `max_turns` and `max_waiting` are for all of them together.
         stores: The stores of an agent, by its name, to keep their data apart; by default each has its own in memory,
             and all have those of Foundry when hosted.
@@ -140,7 +140,7 @@ class AgentGroup:
 
 
 class _Dispatch:
-    """Hands each request to the agent that it is for."""
+    """Routes each request to its agent."""
 
     def __init__(self, apps: Mapping[str, Any], most: int) -> None:
         self._apps = apps
@@ -179,7 +179,7 @@ class _Dispatch:
     async def _read(self, receive: Receive) -> list[Message]:
         messages: list[Message] = []
         size = 0
-        while size <= self._most:  # The agent refuses what is larger.
+        while size <= self._most:  # The agent's own app refuses a larger body.
             messages.append(message := await receive())
             size += len(message.get("body", b""))
             if not message.get("more_body"):
@@ -187,7 +187,7 @@ class _Dispatch:
         return messages
 
     def _named(self, messages: Sequence[Message]) -> str | None:
-        """The agent that a body names; `None` for a request without a body, which may be for any.
+        """The agent that a body names; `None` for a request without a body, which may concern any agent.
 
         Raises:
             NotFound: There is no such agent.
@@ -210,7 +210,7 @@ class _Dispatch:
 
 
 class _KeepNotFound:
-    """Passes an answer on, unless it is a 404."""
+    """Forwards a response unless it is a 404."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

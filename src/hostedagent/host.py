@@ -1,4 +1,4 @@
-"""`AgentHost`: options in, services wired, app out."""
+"""`AgentHost`: builds the services from an agent and its options, and the ASGI application from them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _captures: list[list[AgentHost]] = []
 
 @contextmanager
 def captured_runs() -> Generator[list[AgentHost]]:
-    """Collect the hosts that are run instead of serving them: for a module that another server loads.
+    """Collect hosts whose `run` is called instead of serving them, while another server loads a module.
 
-    Concurrency: for the whole process, so for a command that loads one module before it serves.
+    Concurrency: affects the whole process, so it is meant for a command that loads one module before it serves.
     """
     started: list[AgentHost] = []
     _captures.append(started)
@@ -72,7 +72,7 @@ def _agentserver(
     engine, buffers = wired.engine, EventBuffers(are_on_disk=options.resilient_background)
     hosts = [host for door in doors if (host := door.sdk_host()) is not None]
     app = SdkDriver(engine, options, buffers).app(prefix, wired.aclose, hosts)
-    # Innermost: the SDK's layers add the request id, the server's version and a log line to refusals too.
+    # Innermost, so that the SDK's layers add the request id, the server header and a log line to refusals too.
     admission = Middleware(
         AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
     )
@@ -104,7 +104,7 @@ _DRIVERS: Final[Mapping[Driver, _BuildApp]] = {"agentserver": _agentserver, "sta
 
 
 def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -> None:
-    """Let the start of an app wait until its stores are open."""
+    """Make the startup of an app wait until its stores are open."""
     inner = app.router.lifespan_context
 
     @asynccontextmanager
@@ -134,17 +134,17 @@ class AgentHost:
 
     Args:
         agent_or_factory: A `SupportsAgentRun`, shared by all turns and never changed; or a function of no argument or
-            of one `TurnRequest`, sync or async, that makes a fresh agent for each turn, which is closed at its end; or
-            a functional workflow, the function that `@workflow` decorates.
+            of one `TurnRequest`, sync or async, that creates a fresh agent for each turn, which is closed at its end;
+            or a functional workflow, the function that `@workflow` decorates.
         options: Limits, history owner and caller policy.
-        stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
-        hooks: What the application does before a run, to updates, and when a turn has ended.
-        resolve_scope: Says whose request it is; by default the platform's identity headers.
+        stores: Stores of responses, sessions and approvals; by default Foundry when hosted, else memory.
+        hooks: Functions of the application, called before a run, for each update, and after a turn has ended.
+        resolve_scope: Determines the user of a request; by default from the platform's identity headers.
         prefix: A path below which the routes are served, for example `"/agents/writer"`.
         doors: Further protocols on the same engine, as in `hostedagent.doors`.
-        driver: What serves the routes: `"agentserver"` is the SDK's host, which a Foundry container runs;
-            `"starlette"` are the package's own routes, without the SDK between the client and the turn.
-        limiter: How many turns run at the same time, where hosts share the limit; by default that of the options.
+        driver: `"agentserver"` serves through the SDK's host, as a Foundry container does; `"starlette"` serves the
+            package's own routes, without the SDK.
+        limiter: A limit on concurrent turns that several hosts share; by default that of the options.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -217,12 +217,12 @@ class AgentHost:
 
     @property
     def agent(self) -> SupportsAgentRun | None:
-        """The agent that all turns share; `None` where a factory creates one for each turn."""
+        """The agent that all turns share; `None` if a factory creates one for each turn."""
         return self._engine.services.source.instance
 
     @property
     def sample_workflow(self) -> object | None:
-        """A workflow of the factory, to be looked at and never run; `None` where the factory makes something else."""
+        """A workflow from the factory, for inspection only; `None` if the factory creates something else."""
         sample = self._engine.services.source.sample
         return None if sample is None else sample.workflow
 
@@ -245,9 +245,9 @@ class AgentHost:
         Args:
             host: The address to bind.
             port: The port; by default `PORT`, else 8088.
-            server: The ASGI server. uvicorn takes uvloop and httptools where they are installed.
+            server: The ASGI server. uvicorn uses uvloop and httptools if they are installed.
             on_listening: Called once connections are accepted.
-            listener: A socket that listens already, for example one that several processes share; uvicorn only.
+            listener: A listening socket, for example one that several processes share; uvicorn only.
 
         Raises:
             OSError: The address cannot be bound.

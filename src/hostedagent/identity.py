@@ -1,8 +1,8 @@
-"""Whose request this is: the identity that the platform sends, and the scope of storage that follows from it.
+"""The identity of a request: the keys that the platform sends, and the storage scope derived from them.
 
-Container protocol 2.0.0 sends one opaque user key and a call id for each request. The older contract sent a user key
-and a chat key. `Scope` is the only place where storage keys are derived: hashed, and framed so that no two lists of
-parts can meet.
+Container protocol 2.0.0 sends one opaque user key and a call id for each request; the older contract sent a user key
+and a chat key. `Scope` is the only place where storage keys are derived. They are hashed, and their parts are framed so
+that no two lists of parts give the same key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hostedagent.platform import CALL_ID_HEADER, CHAT_ISOLATION_HEADER, USER_ID_
 
 @dataclass(frozen=True, slots=True)
 class IsolationKeys:
-    """What the platform sent. Opaque; `None` means that the header was absent, `""` that it was present and empty.
+    """The keys that the platform sent. Opaque; `None` means that the header was absent, `""` that it was empty.
 
     Args:
         user: `x-agent-user-id` (protocol 2.0.0), else `x-agent-user-isolation-key` (1.0.0).
@@ -33,10 +33,10 @@ class IsolationKeys:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose data this is.
+    """The owner of stored data.
 
     Args:
-        user: The user's key; for a host without identities, `LOCAL_USER`.
+        user: The user's key; `LOCAL_USER` for a host without identities.
         chat: The chat's key under protocol 1.0.0, else `None`.
     """
 
@@ -50,7 +50,7 @@ class Scope:
 
 @lru_cache(maxsize=1024)
 def _key(user: str, chat: str | None, parts: tuple[str, ...]) -> str:
-    """The key of a record; a turn asks several times for that of its response."""
+    """The key of a record. Cached, because a turn needs that of its response several times."""
     digest = _owner(user, chat).copy()
     for part in parts:
         digest.update(_framed(part))
@@ -67,7 +67,7 @@ class _Digest(Protocol):
 
 @lru_cache(maxsize=256)
 def _owner(user: str, chat: str | None) -> _Digest:
-    """What all keys of a scope begin with; only copied. A turn makes a key for each item of its history."""
+    """The hash state that all keys of a scope start with. Copied: a turn needs a key for each history item."""
     return hashlib.sha256(_framed(user) + _framed("-" if chat is None else f"+{chat}"))
 
 
@@ -82,13 +82,13 @@ LOCAL_USER: Final = "local"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call: passed to every repository method, so that nothing below the drivers reads ambient identity.
+    """The user of a call: passed to every repository method, so that nothing below the drivers reads ambient identity.
 
     Args:
-        scope: Whose data the call may reach.
+        scope: The data that the call may access.
         isolation: The identity keys that the platform sent.
         platform_user: `x-agent-user-id`; `None` when the header was absent.
-        call_id: `x-agent-foundry-call-id`: the credential handle of this one request, never a key.
+        call_id: `x-agent-foundry-call-id`: the credential handle of this one request, never part of a key.
     """
 
     scope: Scope = Scope(LOCAL_USER)
@@ -102,23 +102,23 @@ class Caller:
 
 
 def scope_of(keys: IsolationKeys) -> Scope:
-    """The scope of what the platform sent; without a user, the local one."""
+    """The scope of the platform's keys; without a user, the local scope."""
     if not keys.user:
         return Scope(LOCAL_USER if keys.user is None else "", keys.chat)
     return Scope(f"user:{keys.user}", keys.chat)
 
 
 class ScopeResolver(Protocol):
-    """Says whose request this is.
+    """Determines the user of a request.
 
     Concurrency: called once for each request, on the event loop; must not block.
 
     Raises:
-        Unauthenticated: The request carries no identity and must have one.
+        Unauthenticated: The request needs an identity and has none.
     """
 
     def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
-        """Resolve from the request's headers; names are lower case, a repeated header is joined with `", "`."""
+        """Resolve the caller from the request's headers: names in lower case, repeated headers joined with `", "`."""
         ...
 
 
@@ -128,8 +128,8 @@ class PlatformScopeResolver:
 
     Args:
         is_hosted: Whether the process runs as a Foundry hosted agent; then a request without a user is refused.
-        accepts_protocol_1: Whether a hosted process honours the headers of protocol 1.0.0. A process that is not
-            hosted always does. They never count beside an identity of protocol 2.0.0.
+        accepts_protocol_1: Whether a hosted process accepts the headers of protocol 1.0.0. A process that is not
+            hosted always does. They are ignored if there is an identity of protocol 2.0.0.
     """
 
     is_hosted: bool = False
@@ -139,7 +139,7 @@ class PlatformScopeResolver:
         """Resolve the keys and the scope.
 
         Raises:
-            Unauthenticated: Hosted, and no user key came.
+            Unauthenticated: The process is hosted and the request has no user key.
         """
         keys = self._keys(headers)
         if not keys.user and self.is_hosted:
@@ -156,7 +156,7 @@ class PlatformScopeResolver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderScopeResolver:
-    """Takes the user from one header that a proxy in front of the process sets, and nobody else can.
+    """Takes the user from a header that only the proxy in front of the process can set.
 
     Example:
         ```python
@@ -184,19 +184,19 @@ class HeaderScopeResolver:
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of the request being served: the value of the host's one context variable.
+    """The state of the request being served: the value of the host's one context variable.
 
     The getters below and in other modules read it. Only the drivers and the engine set it.
 
     Args:
-        caller: Who sent the request.
+        caller: The sender of the request.
         turn: The `TurnRequest`, once a turn runs.
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.
         effects: The `Effects` of the host, once a turn runs.
-        log_ids: Ids that the records of this package carry.
-        is_request: Whether there is a request; the lifespan of the app, and what it starts, has none.
-        store_failed: Whether the response store was not available for it.
+        log_ids: Ids added to the log records of this package.
+        is_request: Whether there is a request; there is none in the app's lifespan and the tasks that it starts.
+        store_failed: Whether the response store was not available for this request.
     """
 
     caller: Caller = Caller()

@@ -1,6 +1,6 @@
-"""Work that grows with a request: done in a thread where it is much, so that other requests are answered meanwhile.
+"""Runs work that grows with a request in a thread if there is much of it, so that the event loop stays responsive.
 
-A thread shares the interpreter with the event loop, which gets its turn every few milliseconds.
+The thread shares the interpreter with the event loop, which still runs every few milliseconds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ FEW: Final = 100
 
 
 async def off_loop(items: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` returns or raises. It must touch nothing that the event loop works on meanwhile.
+    """Return the result of `work`, which must not share state with code on the event loop.
 
     Args:
-        items: How much work it is.
-        work: The work.
+        items: The amount of work; a small amount runs at once, on the loop.
+        work: The function.
         args: Its arguments.
         kwargs: Its keyword arguments.
     """

@@ -1,4 +1,4 @@
-"""What the host fixes and what a request may set. Two values, both safe as they stand."""
+"""Settings of the host (`HostOptions`) and of what requests may set (`CallerPolicy`). All defaults are safe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UnknownTools: TypeAlias = Literal["refuse", "drop"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerPolicy:
-    """What a caller may change about the agent. By default: nothing that the developer decided.
+    """Which decisions of the developer a caller may change. By default none.
 
     Args:
         allow_model: Whether `model` chooses the model. Otherwise it is accepted and ignored, and the response names
@@ -42,9 +42,9 @@ class CallerPolicy:
             system and developer messages of the input keep their role too. `refuse`: answered with 400.
         allow_function_tools: Whether the caller may bring function tools, which the caller runs itself.
         allow_server_tools: The types of server-side tools that a caller may add (for example `"web_search"`). A
-            remote MCP server (`"mcp"`) lets a caller make the agent's network talk to any host: think twice.
-        unknown_tools: What happens to tools of every other type. `refuse`: answered with 400. `drop`: the request is
-            served without them, as for clients that always offer tools of their own service.
+            remote MCP server (`"mcp"`) lets a caller reach any host from the agent's network: think twice.
+        unknown_tools: How tools of any other type are treated. `refuse`: answered with 400. `drop`: the request is
+            served without them, for clients that always offer tools of their own service.
 
     Raises:
         ConfigurationError: A value is not one of those listed.
@@ -68,62 +68,61 @@ class CallerPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
-    """How the host runs.
+    """Settings of the host.
 
     Args:
-        caller: What requests may set.
-        history: Who keeps the conversation. `replay`: the host's response store; `service`: the model's service;
+        caller: The fields that requests may set.
+        history: The owner of the conversation. `replay`: the host's response store; `service`: the model's service;
             `session`: the agent's own history provider.
-        when_busy: What a request does whose conversation has a turn already. `reject`: 409. `queue`: it waits until the
-            turn has ended, up to 16 for each conversation. `interrupt`: the turn is cancelled first. `steer`: the turn
-            ends as `incomplete` with the reason `steered` once the calls of its step have their results, or when it is
-            done. The last two need the package's own routes.
-        own_tools: How calls of the agent's own tools are shown. `mcp_call`: one item with the call and its result,
-            which every client takes for the work of a server; `function_call`: two items, as the model made them,
-            which many clients take for work of their own; `hidden`: not at all.
-        compaction: A strategy of Agent Framework by which `context_management` and `/responses/compact` compact a
-            conversation; by default the agent's `compaction_strategy`, else a summary by its chat client.
+        when_busy: How a request is treated while its conversation has a running turn. `reject`: answered with 409.
+            `queue`: it waits until the turn has ended, up to 16 per conversation. `interrupt`: the turn is cancelled
+            first. `steer`: the turn ends as `incomplete` with the reason `steered` once the tool calls of its current
+            step have their results, or when it is done. The last two need the package's own routes.
+        own_tools: How calls of the agent's own tools are sent. `mcp_call`: one item with the call and its result, which
+            every client treats as work of the server; `function_call`: two items, as the model created them, which
+            many clients try to answer themselves; `hidden`: not at all.
+        compaction: A strategy of Agent Framework for `context_management` and `/responses/compact`; by default the
+            agent's `compaction_strategy`, else a summary by its chat client.
         agent_streaming: Whether the agent streams if no client reads a stream. `as_needed`: a turn whose answer is sent
-            whole runs an agent of Agent Framework without streaming, which costs a fraction; not in the background, nor
-            with `run_timeout`, `transform_update`, `when_busy="steer"`, middleware of the agent or of its client, or
-            Anthropic's client, which refuses long answers that way. `always`: it streams in every turn.
+            whole runs an agent of Agent Framework without streaming, at a fraction of the cost. It still streams in the
+            background, with `run_timeout`, `transform_update`, `when_busy="steer"`, middleware of the agent or of its
+            client, or Anthropic's client, which refuses long requests without streaming. `always`: it always streams.
         max_body_bytes: The largest request body in bytes; larger ones get 413.
         max_depth: The deepest nesting of a request body; deeper ones get 400.
         max_values: The most JSON values in a request body, keys not counted; more get 400.
         max_items: The most input items; more get 400.
         max_parts: The most content parts of all input items together; more get 400.
         max_tools: The most tools that a caller may bring; more get 400.
-        max_include: The most entries of `include`; more get 400.
+        max_include: The most entries in `include`; more get 400.
         max_schema_depth: The deepest nesting of a tool's `parameters` or of a `text.format.schema`; deeper ones get
             400.
         retention: Seconds that sessions, approvals and leases are kept after their last change.
-        allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, can be reached.
-        accepts_protocol_1: Whether a hosted process honours the isolation headers of container protocol 1.0.0.
+        allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, are reachable.
+        accepts_protocol_1: Whether a hosted process accepts the isolation headers of container protocol 1.0.0.
         consent_origins: The origins that a tool's consent link may have, as `https://host` or `https://*.domain`; by
-            default those of Foundry's connections; `None` for any. A link to anywhere else fails the turn.
-        show_intermediate: Whether the outputs that a workflow calls intermediate are sent, beside its own.
-        max_turns: Turns that run at the same time, those in the background too; `None` for no limit.
-        max_waiting: Requests that wait when as many turns run as may; one more gets 429 and `Retry-After`.
-        max_queued: Stored background turns that wait in the store when as many turns run as may, each with a response
-            that is `queued`, until any replica has a place; one more gets 429 and `Retry-After`. Needs
-            `resilient_background` and the package's own routes.
-        max_queued_per_user: How many of them one user may have; `None` for all.
-        run_timeout: Seconds after which a run that produced nothing new fails with `timeout`; `None` for no limit.
-        keep_alive: Seconds between comments on a quiet stream; at 0 `SSE_KEEPALIVE_INTERVAL` decides, if it is set.
-        resilient_background: Whether a stored background turn whose process dies is finished by the next process.
-        allowed_hosts: Names that requests may be addressed to, and that pages may come from, beside the loopback ones:
-            `name` or `*.domain`, or `*` for every name. A server on a loopback address serves no others; any other
-            server checks names only where some are given.
+            default those of Foundry's connections; `None` for any. A link to any other origin fails the turn.
+        show_intermediate: Whether a workflow's intermediate outputs are sent too.
+        max_turns: The most concurrent turns, background turns included; `None` for no limit.
+        max_waiting: The most requests that wait for a free turn; more get 429 with `Retry-After`.
+        max_queued: The most stored background turns that wait in the store for a free turn on any replica, with the
+            status `queued`; more get 429 with `Retry-After`. Needs `resilient_background` and the package's own routes.
+        max_queued_per_user: The most queued turns of one user; `None` for no limit of their own.
+        run_timeout: Seconds without output after which a run fails with `timeout`; `None` for no limit.
+        keep_alive: Seconds between comments on a quiet stream; with 0, `SSE_KEEPALIVE_INTERVAL` decides if it is set.
+        resilient_background: Whether the next process finishes a stored background turn whose process died.
+        allowed_hosts: Host names that are served, and whose pages may call, besides the loopback ones: `name`,
+            `*.domain`, or `*` for every name. A server on a loopback address serves no others; any other server checks
+            names only if some are given.
         cors: Origins whose pages may call the host from a browser, as `https://app.example.com` or
             `http://localhost:3000`; `*` for pages of every origin, which is safe only where the host takes no cookies.
-        head_timeout: Seconds in which the head of a request must have arrived; then the connection is closed.
-        body_timeout: Seconds in which the body of a request must have arrived; then the request gets 408.
-        max_connections: Connections at the same time; one more gets 503. `None` for as many as the process may have
-            descriptors for, less what it needs itself.
+        head_timeout: Seconds within which the head of a request must arrive, else the connection is closed.
+        body_timeout: Seconds within which the body of a request must arrive, else the request gets 408.
+        max_connections: The most concurrent connections; more get 503. `None` for as many as the limit on descriptors
+            allows, less those that the process needs itself.
         shutdown_grace: Seconds that running turns have to finish after SIGTERM; at most 8.
 
     Raises:
-        ConfigurationError: A value cannot work.
+        ConfigurationError: A value is out of range, or two values contradict each other.
     """
 
     caller: CallerPolicy = field(default_factory=CallerPolicy)
@@ -201,7 +200,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Number:
-    """What a number may be."""
+    """The valid range of a number."""
 
     least: float = 0
     most: float = _INFINITE

@@ -1,4 +1,4 @@
-"""How a turn ends."""
+"""The outcomes of a turn."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """The run ended before its work was done; what it made is kept."""
+    """The run ended before its work was done; its output is kept."""
 
     reason: IncompleteReason
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run broke; `message` is written for the caller and never holds an exception's text.
+    """The run failed; `message` is written for the caller and never contains an exception's text.
 
-    `param` names the field of the request that it is about, where one is.
+    `param` names the request field that the failure is about, if any.
     """
 
     code: ErrorCode

@@ -1,9 +1,9 @@
-"""A run whose model's service works in the background, for agents with `default_options={"background": True}`.
+"""Runs whose model service works in the background, for agents with `default_options={"background": True}`.
 
-The service goes on when the connection breaks. Its continuation token is stored before anything that came with it is
-passed on, and the stream is picked up with it where it broke: the service tells everything again, and what was passed
-on before is left out, by the service's own numbers of its events. Another process that takes the turn up does the same,
-and leaves out the items that were finished before.
+Such a service keeps working when the connection breaks. Its continuation token is stored before the updates that came
+with it are passed on, and a broken stream is resumed with that token. The service then repeats its events from the
+start; those already passed on are dropped by their sequence numbers. A process that recovers the turn does the same,
+and also drops the items that were finished before.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Attempt: TypeAlias = Callable[[Token | None], Awaitable["AsyncIterable[AgentResponseUpdate]"]]
-"""Starts the agent; with a token, where the service stands."""
+"""Starts the agent; with a token, resumes the work of the service."""
 
 TRIES: Final = 4
-"""How often in a row a stream may break before anything new has come."""
+"""Consecutive attempts without a new update before the run fails."""
 
 PAUSE_SECONDS: Final = 0.5
-"""Before the second try in a row; doubled for each further one."""
+"""Seconds before the second consecutive attempt; doubled for each further one."""
 
 
 def works_in_background(agent: object) -> bool:
-    """Whether the agent's maker asked the model's service to work in the background."""
+    """Whether the agent is configured to let its model service work in the background."""
     return fields_of(getattr(agent, "default_options", None)).get("background") is True
 
 
@@ -48,12 +48,12 @@ class BackgroundRun:
 
     Args:
         attempt: Starts the agent.
-        tokens: Where the token is kept; `None` for a turn that leaves nothing.
-        caller: Whose it is.
-        response_id: The response that the work is for.
-        session: Has the service's id of the conversation.
-        token: Finds what the service did for the turn in a process that ended.
-        told: What that process had already sent.
+        tokens: Stores the token; `None` for a turn that stores nothing.
+        caller: The owner of the response.
+        response_id: The response that the service works for.
+        session: Holds the service's conversation id.
+        token: The token that an earlier process of this turn stored.
+        told: The items that the earlier process sent.
         calls: Watches the model calls of all attempts.
     """
 
@@ -82,10 +82,10 @@ class BackgroundRun:
             self._passed.begin()
 
     async def start(self) -> AsyncGenerator[AgentResponseUpdate]:
-        """The updates, each once, whatever breaks on the way.
+        """Yield each update exactly once, resuming the stream when it breaks.
 
         Raises:
-            Exception: The run's own, when the service does not go on, or not any further.
+            Exception: The error of the run, when the service has stopped or resuming it made no progress.
         """
         tries = 0
         while True:
@@ -93,7 +93,7 @@ class BackgroundRun:
             try:
                 async for update in self._updates():
                     yield update
-            except Exception as broke:  # noqa: BLE001 - of any kind: what counts is that the service still works
+            except Exception as broke:  # noqa: BLE001 - any error may be resumed from: only the state of the service counts
                 error = broke
             if error is None and not self._passed.is_pending:
                 return
@@ -105,7 +105,7 @@ class BackgroundRun:
             await asyncio.sleep(PAUSE_SECONDS * (2 ** (tries - 1) - 1))
 
     async def _updates(self) -> AsyncGenerator[AgentResponseUpdate]:
-        """What one attempt says that was not said before."""
+        """Yield the updates of one attempt that are new."""
         self._calls.restart()
         stream = await self._attempt(self._token)
         try:
@@ -128,16 +128,16 @@ class BackgroundRun:
             await self._tokens.save(self._caller, self._response_id, place)
 
     def _answered(self, token: Token, update: AgentResponseUpdate) -> Place:
-        """Where the turn stands once the results of the calls are written down."""
+        """Store the token again once the results of the tool calls are stored."""
         calls = [content.call_id for content in update.contents if content.type == "function_result"]
         service_id = self._session.service_session_id if self._session is not None else None
         return Place(token, tuple(call_id for call_id in calls if call_id), service_id)
 
     async def save(self) -> None:
-        """Keep nothing: what later turns need is in the session."""
+        """Store nothing: the session holds what later turns need."""
 
     async def prune(self) -> None:
-        """Drop the token once the turn is saved. A failure costs space only."""
+        """Delete the token once the turn is saved. A failure only leaves a stale record."""
         try:
             if self._tokens is not None and self._token is not None:
                 await self._tokens.delete(self._caller, self._response_id)
@@ -146,7 +146,7 @@ class BackgroundRun:
 
 
 class _Passed:
-    """What was passed on of one response of the service, so that it is passed on once."""
+    """Tracks the updates of one service response that were passed on, so that none is passed on twice."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -157,17 +157,17 @@ class _Passed:
         self._aliases: dict[str | None, str | None] = {}
 
     def begin(self) -> None:
-        """The service begins a response; it numbers the events of each from the start."""
+        """A new response begins, whose events are numbered from the start."""
         self.is_pending, self._position, self._is_numbered = True, -1, True
         self._call_ids.clear()
 
     @property
     def can_be_continued(self) -> bool:
-        """Whether the service goes on, and what it says again can be told from what is new."""
+        """Whether the service can be resumed and repeated updates can be recognised."""
         return self.is_pending and self._is_numbered
 
     def only_new(self, update: AgentResponseUpdate) -> AgentResponseUpdate | None:
-        """The update, if it was not passed on before."""
+        """The update, or `None` when it was passed on before."""
         position = _position(update)
         calls = [content.id for content in update.contents if content.type == "function_call"]
         if position is not None and position <= self._position:
@@ -186,7 +186,7 @@ class _Passed:
         return self._renamed(update) if self._aliases else update
 
     def _renamed(self, update: AgentResponseUpdate) -> AgentResponseUpdate:
-        """With the ids of calls that they were passed on with. The run keeps its own."""
+        """Return the contents with the call ids that were sent first; the run keeps its own ids."""
         renamed = copy.copy(update)
         renamed.contents = [self._named(content) for content in update.contents]
         return renamed
@@ -200,7 +200,7 @@ class _Passed:
 
 
 def _position(update: AgentResponseUpdate) -> int | None:
-    """The service's number of the event that the update was made of, where it gives one."""
+    """The sequence number of the service's event behind the update, if it has one."""
     raw = foreign_attribute(update.raw_representation, "raw_representation")
     number = foreign_attribute(raw, "sequence_number")
     return number if type(number) is int else None

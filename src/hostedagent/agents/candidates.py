@@ -1,4 +1,4 @@
-"""What can be served: agents of any make, and functions that create them.
+"""Checks what `AgentHost` is given: an agent of any kind, or a function that creates one.
 
 Anything else is refused when the host is built, with a sentence that says what to write. An agent is recognised by its
 members, as `SupportsAgentRun` describes them. A proxy for another object has them too, which the protocol's own
@@ -21,7 +21,7 @@ _MEMBERS: Final = ("id", "name", "description", "run", "create_session", "get_se
 
 
 def is_agent(value: object) -> TypeGuard[SupportsAgentRun]:
-    """Whether a value has the members of an agent. A mock of one lacks those that its class does not declare."""
+    """Whether a value has the members of an agent. A mock with a spec has only those that its class declares."""
     if inspect.isclass(value) or not callable(getattr(value, "run", None)):
         return False
     return isinstance(value, BaseAgent) or not _missing(value)
@@ -32,7 +32,7 @@ def _missing(value: object) -> list[str]:
 
 
 def check_factory(factory: object) -> TypeGuard[Callable[..., Any]]:
-    """See that a value is a function that creates agents.
+    """Check that a value is a function that creates agents.
 
     Raises:
         ConfigurationError: It is not; the message says what to write instead.
@@ -45,7 +45,7 @@ def check_factory(factory: object) -> TypeGuard[Callable[..., Any]]:
 
 
 def _check_class(kind: type) -> None:
-    """See that a class is a factory: it creates agents, or what builds or opens them, from nothing or the request."""
+    """Check that calling a class creates an agent, a builder or a context manager of one."""
     may_create = any(callable(getattr(kind, name, None)) for name in ("run", "build", "__aenter__"))
     required = _required(kind)
     is_simple = not required or (len(required) == 1 and "TurnRequest" in str(required[0].annotation))
@@ -121,7 +121,7 @@ _WORKFLOW: Final = re.compile(r"\b(Functional)?Workflow(Builder|Agent)?\b")
 
 
 def builds_workflows(factory: Callable[..., object]) -> bool:
-    """Whether a factory says that it returns a workflow, which it can be called for before the first turn."""
+    """Whether the return annotation of a factory is a workflow, so that it can be checked before the first turn."""
     if inspect.iscoroutinefunction(factory):
         return False
     try:

@@ -1,8 +1,8 @@
-"""A workflow's checkpoint during a run, and as bytes.
+"""Holds a workflow's checkpoint during a run, and encodes it.
 
-Only the last checkpoint of a run counts, so only that one is held. Agent Framework's file storage does the encoding:
-it restricts what a checkpoint may bring back to life. What the workflow itself declares, and is plain data, is let
-through; the state of executors may hold other types, which the application registers.
+Only the last checkpoint of a run is needed, so only that one is held. Agent Framework's file storage encodes it and
+restricts the types that decoding may create. Plain data types that the workflow declares are allowed; other types in
+the state of executors must be registered by the application.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class LastCheckpoint:
         checkpoint: The one that the run starts from.
 
     Attributes:
-        extra: Values that the state of every checkpoint from now on has too.
-        after_save: Called with each checkpoint, before the run goes on.
+        extra: Values added to the state of every checkpoint from now on.
+        after_save: Called with each checkpoint before the run continues.
     """
 
     def __init__(self, checkpoint: WorkflowCheckpoint | None = None) -> None:
@@ -47,7 +47,7 @@ class LastCheckpoint:
         self.after_save: Callable[[WorkflowCheckpoint], Awaitable[None]] | None = None
 
     async def save(self, checkpoint: WorkflowCheckpoint) -> str:
-        """Hold a copy in place of the one before."""
+        """Replace the held checkpoint with a copy of this one."""
         self.checkpoint = copy.deepcopy(checkpoint)
         self.checkpoint.state.update(self.extra)
         self.is_current = True
@@ -59,29 +59,29 @@ class LastCheckpoint:
         """A copy of the checkpoint.
 
         Raises:
-            WorkflowCheckpointException: It is not the one that is held.
+            WorkflowCheckpointException: The id is not that of the held checkpoint.
         """
         if self.checkpoint is None or self.checkpoint.checkpoint_id != checkpoint_id:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}")
         return copy.deepcopy(self.checkpoint)
 
     async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
-        """The checkpoint, if it is the workflow's."""
+        """The held checkpoint, if it belongs to the workflow."""
         latest = await self.get_latest(workflow_name=workflow_name)
         return [latest] if latest is not None else []
 
     async def delete(self, checkpoint_id: str) -> bool:
-        """Nothing is deleted: the newest takes the place of the one before."""
+        """Does nothing: saving replaces the checkpoint before."""
         return False
 
     async def get_latest(self, *, workflow_name: str) -> WorkflowCheckpoint | None:
-        """A copy of the checkpoint, if it is the workflow's."""
+        """A copy of the held checkpoint, if it belongs to the workflow."""
         if self.checkpoint is None or self.checkpoint.workflow_name != workflow_name:
             return None
         return copy.deepcopy(self.checkpoint)
 
     async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
-        """The checkpoint's id, if it is the workflow's."""
+        """The id of the held checkpoint, if it belongs to the workflow."""
         return [row.checkpoint_id for row in await self.list_checkpoints(workflow_name=workflow_name)]
 
 
@@ -89,11 +89,11 @@ async def encode(checkpoint: WorkflowCheckpoint, kinds: Iterable[Any]) -> bytes:
     """A checkpoint as bytes.
 
     Args:
-        checkpoint: What to encode.
-        kinds: Types that it may hold; of these, plain data is let through.
+        checkpoint: The checkpoint to encode.
+        kinds: Types that it may contain; of these, only plain data is allowed.
 
     Raises:
-        WorkflowCheckpointException: It holds something that could not be read back; the message names the type.
+        WorkflowCheckpointException: It contains a type that could not be decoded; the message names the type.
     """
     named = copy.copy(checkpoint)
     named.checkpoint_id = _NAME
@@ -111,13 +111,13 @@ async def decode(data: bytes, kinds: Iterable[Any], answers: Mapping[str, Any]) 
     """A checkpoint from its bytes.
 
     Args:
-        data: What `encode` made.
-        kinds: Types that it may hold.
-        answers: The types of the answers that it waits for, by request id. Of these, the bytes hold classes only:
-            nothing else may be read back.
+        data: The result of `encode`.
+        kinds: Types that it may contain.
+        answers: Types of the pending answers, by request id. The data refers to these as classes only, so no instance
+            of them is created.
 
     Raises:
-        WorkflowCheckpointException: It holds a type that is not let through, or is damaged.
+        WorkflowCheckpointException: It contains a type that is not allowed, or is damaged.
     """
     with TemporaryDirectory(prefix="hostedagent-") as folder:
         await asyncio.to_thread(_file(folder).write_bytes, data)
@@ -129,7 +129,7 @@ async def decode(data: bytes, kinds: Iterable[Any], answers: Mapping[str, Any]) 
 
 
 def declared(workflow: Workflow) -> Iterator[Any]:
-    """The types that a workflow's executors take and give."""
+    """The input and output types of a workflow's executors."""
     if not hasattr(workflow, "get_executors_list"):
         yield from _functional_types(workflow)
         return
@@ -141,7 +141,7 @@ def declared(workflow: Workflow) -> Iterator[Any]:
 
 
 def _functional_types(workflow: object) -> Iterator[Any]:
-    """The types that the function of a functional workflow, and the steps that it calls, take and give."""
+    """The parameter and return types of a functional workflow and of its steps."""
     from agent_framework import StepWrapper  # Most workflows are graphs.
 
     function: Any = getattr(workflow, "__wrapped__", None)
@@ -181,7 +181,7 @@ def _storage(folder: str, kinds: Iterable[Any]) -> FileCheckpointStorage:
 
 
 def _collect(kind: Any, found: dict[str, None]) -> None:
-    """Plain data, with what its fields hold: making one of these runs nothing that the application did not write."""
+    """Plain data types, with those of their fields: creating one runs only code of the application."""
     for argument in get_args(kind):
         _collect(argument, found)
     if not isinstance(kind, type) or not (is_dataclass(kind) or issubclass(kind, BaseModel | Enum)):

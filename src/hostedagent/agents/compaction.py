@@ -1,6 +1,6 @@
-"""Compacts a transcript by a strategy of Agent Framework: the host's, the agent's own, or a summary by its model.
+"""Compacts a transcript with a strategy of Agent Framework: the host's, the agent's own, or a summary by its model.
 
-An agent without a chat client gets a strategy that asks no model: the calls of tools become lines of text.
+For an agent without a chat client, a strategy without a model call turns tool calls into lines of text.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Compacted:
     """A compacted transcript.
 
     Args:
-        messages: What is left of it.
-        has_changed: Whether the strategy left anything out.
-        usage: What the summary cost.
+        messages: The remaining messages.
+        has_changed: Whether the strategy removed anything.
+        usage: The tokens that the summary used.
     """
 
     messages: list[Message]
@@ -48,13 +48,13 @@ async def compact(
     """Compact a transcript.
 
     Args:
-        agent: Whose transcript it is.
+        agent: The agent of the conversation.
         messages: The transcript.
-        kept: What follows it, and is seen by the strategy but stays as it is.
-        chosen: The host's strategy; by default that of the agent, else one for it.
+        kept: Messages after it, which the strategy sees but does not change.
+        chosen: The host's strategy; by default the agent's own, else one that suits it.
 
     Raises:
-        Exception: The model did not summarize; whatever its client raised.
+        Exception: The error of the chat client, when the summary failed.
     """
     before, after = copies(messages), copies(kept)
     summarizer = _Summarizer(agent)
@@ -70,7 +70,7 @@ async def compact(
 
 
 def _plain(row: Message) -> Message:
-    """A message that the strategy made, without its annotations."""
+    """A message that the strategy created, without its annotations."""
     return Message(row.role, row.contents, author_name=row.author_name)
 
 
@@ -83,7 +83,7 @@ def _strategy_for(summarizer: _Summarizer, kept: int) -> CompactionStrategy:
 
 
 class _Summarizer:
-    """The chat client of an agent for one summary: the service keeps nothing of it, and what it costs is counted.
+    """Wraps an agent's chat client for one summary: the service does not store the call, and its tokens are counted.
 
     Args:
         agent: The agent.
@@ -105,7 +105,7 @@ class _Summarizer:
         return callable(getattr(self._client, "get_response", None))
 
     async def get_response(self, messages: Sequence[Message], **_: object) -> ChatResponse:
-        """As of Agent Framework's clients. The strategy swallows what it raises, so it is kept."""
+        """As on Agent Framework's clients. The strategy swallows errors, so the error is kept."""
         try:
             options: Mapping[str, Json] = copy.copy(self._options)
             response: ChatResponse = await self._client.get_response(list(messages), stream=False, options=options)

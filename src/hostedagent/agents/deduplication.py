@@ -1,7 +1,7 @@
-"""Drops what an earlier process already sent when a service repeats its work from the beginning.
+"""Drops the items that an earlier process already sent when a service repeats its work from the beginning.
 
-Texts and reasoning come again in their order, each from an item of the service; calls and results by their ids. The
-host's own items cannot be found by the service's ids, which are kept from callers.
+Texts and reasoning are matched by their order, calls and results by their ids. The service's item ids cannot be used,
+because the stored items have the host's own ids.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _CALLED: Final = {
 
 
 def can_be_left_out(item: Item) -> bool:
-    """Whether an item was finished, and is known again when it comes once more."""
+    """Whether an item was finished and can be recognised when it is repeated."""
     is_known = item["type"] in {*_SPOKEN, *_CALLED} or is_own_call(item)
     return is_known and item.get("status", "completed") == "completed"
 
 
 class Told:
-    """The finished items of an earlier process that come again.
+    """Recognises the finished items of an earlier process in the updates of this one.
 
     Args:
-        items: The items, as they were told.
+        items: The items, as they were sent.
     """
 
     def __init__(self, items: Sequence[Item] = ()) -> None:
@@ -51,7 +51,7 @@ class Told:
                 self._called.add((_CALLED[item["type"]], item["call_id"]))
 
     def only_new(self, update: AgentResponseUpdate) -> AgentResponseUpdate | None:
-        """The update without what was told; `None` when nothing is left of it."""
+        """The update without what was already sent; `None` when nothing remains."""
         ident = _item_id(update)
         new = [content for content in update.contents if not self._was_told(content, ident)]
         if len(new) == len(update.contents):
@@ -77,7 +77,7 @@ class Told:
 
 
 def _item_id(update: AgentResponseUpdate) -> str | None:
-    """The service's id of the item that the update is about."""
+    """The service's id of the item that the update belongs to."""
     raw = getattr(update.raw_representation, "raw_representation", None)
     ident = getattr(raw, "item_id", None) or getattr(getattr(raw, "item", None), "id", None)
     return ident if isinstance(ident, str) else None

@@ -23,19 +23,19 @@ logger = logging.getLogger(__name__)
 Factory: TypeAlias = Callable[..., "asyncio.Future[Any]"]
 
 EXITS: Final = (SystemExit, KeyboardInterrupt)
-"""What asyncio lets out of its event loop."""
+"""Exceptions that asyncio raises out of the event loop."""
 
 
 _NOT_AWAITABLE: Final = (*EXITS, GeneratorExit)
-"""What a task must not end with: awaiting a `GeneratorExit` closes the coroutine that awaits."""
+"""Exceptions that a guarded task must not end with: awaiting a `GeneratorExit` closes the awaiting coroutine."""
 
 
 class ExitInTurn(RuntimeError):
-    """Code that a turn runs would have ended the process."""
+    """Raised in place of an exception that would have ended the process."""
 
 
 def contain_exits() -> None:
-    """Guard every task that is created in the current context from now on, and in the contexts copied from it."""
+    """Guard every task created from now on in the current context and in copies of it."""
     loop = asyncio.get_running_loop()
     factory = loop.get_task_factory()
     if not isinstance(factory, _ContainingFactory):
@@ -48,9 +48,9 @@ def contain_exits() -> None:
 
 @contextmanager
 def exits_as_errors() -> Generator[None]:
-    """Turn everything that user code in the block raises, and that is no error, into one.
+    """Turn any `BaseException` that user code in the block raises into an error.
 
-    A cancellation of the current task from outside passes through; one that the block raised by itself does not.
+    A cancellation of the current task from outside passes through; one that the block itself raised does not.
 
     Raises:
         ExitInTurn: The block raised `SystemExit`, `KeyboardInterrupt` or another `BaseException`.
@@ -75,7 +75,7 @@ def _contained(error: BaseException) -> ExitInTurn:
 
 
 def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what a callback or a forgotten task raised, without the text, which asyncio's own handler would log."""
+    """Log the type of an exception from a callback or an unawaited task; asyncio's own handler would log its text."""
     error = context.get("exception")
     if isinstance(error, BaseException) and "socket" not in context:
         log_failure(logger, "A callback, or a task that nobody awaits, failed", error)
@@ -84,7 +84,7 @@ def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 class _ContainingFactory:
-    """Creates tasks as the loop's own factory does, guarded where the context asks for it."""
+    """Creates tasks as the loop's own factory does, guarded when the context requires it."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = cast("Factory", inner or _create_task)
@@ -103,9 +103,9 @@ def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any)
 
 
 class _Guarded(Coroutine[Any, Any, Any]):
-    """A coroutine that fails where the one inside it would exit.
+    """Wraps a coroutine so that it fails where the inner one would exit the process.
 
-    Not an `async def` around it: that would leave the inner one unawaited when its task is cancelled before it begins.
+    An `async def` wrapper would leave the inner coroutine unawaited when its task is cancelled before it starts.
     """
 
     def __init__(self, inner: Coroutine[Any, Any, Any] | AsyncGenerator[Any, Any]) -> None:
@@ -133,5 +133,5 @@ class _Guarded(Coroutine[Any, Any, Any]):
         return self._inner.__await__()
 
     def __getattr__(self, name: str) -> Any:
-        """What debuggers and anyio look at: `cr_frame`, `cr_running`, the name."""
+        """Attributes that debuggers and anyio read: `cr_frame`, `cr_running`, the name."""
         return getattr(self._inner, name)

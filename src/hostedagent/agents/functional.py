@@ -1,7 +1,7 @@
-"""One run of a functional workflow: the function starts again, with the results of its steps and all answers so far.
+"""Runs a functional workflow: the function restarts with the results of its steps and all answers so far.
 
-Agent Framework keeps the results of steps in the checkpoint, and expects every earlier answer again each time. They are
-kept beside them, so that a workflow that asks twice is not asked the first question again.
+Agent Framework keeps the results of steps in the checkpoint but expects every earlier answer again on each run. The
+answers are therefore kept in the checkpoint too, so that a second question does not repeat the first.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ ANSWERS: Final = "_hostedagent_answers"
 
 
 def is_functional(workflow: object) -> bool:
-    """Whether a workflow is a function, not a graph of executors."""
+    """Whether a workflow is a function rather than a graph of executors."""
     return not hasattr(workflow, "get_executors_list")
 
 
 async def run_functional(workflow: Any, given: WorkflowInput) -> AsyncGenerator[AgentResponseUpdate]:
-    """Run a fresh functional workflow until it is done or asks.
+    """Run a fresh functional workflow until it completes or asks a question.
 
-    Cancellation: cancelling the task that pulls stops the function.
+    Cancellation: cancelling the consuming task stops the function.
     """
     storage = given.storage
     answers = {**_recall(storage), **given.responses}
@@ -54,7 +54,7 @@ async def run_functional(workflow: Any, given: WorkflowInput) -> AsyncGenerator[
 
 
 def _recall(storage: LastCheckpoint) -> dict[str, Any]:
-    """The answers of earlier turns, which stay in the storage's checkpoints."""
+    """Load the answers of earlier turns and keep them in the checkpoints of this run."""
     kept: Json = storage.checkpoint.state.get(ANSWERS) if storage.checkpoint is not None else None
     if not kept:
         return {}

@@ -1,8 +1,8 @@
-"""The model calls of a run: whether each came to its end, and whether what it calls is complete.
+"""Detects model answers that were cut off, and keeps their tool calls from running.
 
-A service that closes its stream in the middle raises nothing: its client just has no more updates. What tells is the
-finish reason that does not come. A client's function loop would go on and run the calls of half an answer, with
-arguments that may be cut, or ask for their approval. `Guard` keeps it from running them.
+A service that closes its stream early raises no error: the client simply yields no more updates. The only sign is the
+missing finish reason. The client's function loop would run the calls of the incomplete answer, perhaps with truncated
+arguments, or ask for their approval. `Guard` prevents that.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, Content, Message
 
 _SERVICES: Final = ("openai", "anthropic")
-"""The packages whose events always end with a finish reason."""
+"""Packages whose streams always end with a finish reason."""
 
 _OF_THE_LOOP: Final = ("function_result", "function_approval_request")
 
 NOT_PARSED: Final = "Error: Argument parsing failed."
-"""What the model reads of a call whose arguments were cut; Agent Framework says the same where it notices."""
+"""Tool result for a call with truncated arguments; the same text that Agent Framework uses."""
 
 
 class ModelCalls:
-    """Watches the updates of a run. Several agents may speak in it, each with one model call at a time.
+    """Watches the updates of a run, which may contain several agents with one model call at a time each.
 
     Attributes:
-        cut_at: What the function loop made of an answer that was cut off; it must not come out.
-        is_expected: Whether the run must ask a service that is known, so that saying nothing at all is no answer.
+        cut_at: The result that the function loop produced for a truncated answer; it must not be sent.
+        is_expected: Whether the run must call a known service, so that a run without any update was cut off.
     """
 
     def __init__(self) -> None:
@@ -47,18 +47,18 @@ class ModelCalls:
         self._authors: dict[str, str | None] = {}
         self._latest: dict[str | None, str] = {}
         self._complete: set[str] = set()
-        """Calls of answers that have ended. Some servers use an id again in the next answer."""
+        """Call ids of finished answers. Some servers reuse an id in the next answer."""
 
     @property
     def is_cut(self) -> bool:
-        """Whether a model call has begun and not come to its end. To be asked when the run has ended."""
+        """Whether a model call has started and not finished. Read it after the run has ended."""
         return self.cut_at is not None or bool(self._open) or (self.is_expected and self._is_silent)
 
     def see(self, update: AgentResponseUpdate) -> bool:
-        """Inspect one update as it comes from the run; nearly all have no effect.
+        """Inspect one update of the run; most have no effect.
 
         Returns:
-            Whether it shows that an answer was cut off, so that nothing may follow.
+            Whether the update shows that an answer was cut off, so that the run must stop.
         """
         self._is_silent = False
         author = update.author_name or update.agent_id
@@ -68,7 +68,7 @@ class ModelCalls:
         raw = update.raw_representation
         if type(raw) is ChatResponseUpdate and raw.raw_representation is None and author not in self._open:
             if raw.finish_reason is None and update.finish_reason is None:
-                return False  # The way of nearly every update of a client of the application's own: keep it short.
+                return False  # Nearly every update of an application's own client takes this path: keep it short.
         if update.finish_reason is not None or foreign_attribute(raw, "finish_reason") is not None:
             self._finish(update, author)
         elif author in self._open:
@@ -78,19 +78,19 @@ class ModelCalls:
         return False
 
     def take_whole(self, message: Message) -> None:
-        """Inspect a message of an answer that came whole."""
+        """Inspect a message of an answer that was not streamed."""
         for content in message.contents:
             if content.type == "function_call":
                 self._take(content, None)
                 self._complete.add(content.call_id or "")
 
     def restart(self) -> None:
-        """The service says everything again, from its first event."""
+        """Start over: the service repeats its answer from the first event."""
         for seen in (self._open, self._ended, self._arguments, self._authors, self._latest, self._complete):
             seen.clear()
 
     def refusal_of(self, call_id: str) -> str | None:
-        """Why a call must not be run: `"cut"` with its answer, or `"half"` by itself; `None` for one that may."""
+        """Why a call must not run: `"cut"` if its answer was cut off, `"half"` if its arguments were, else `None`."""
         if call_id in self._authors and self._authors[call_id] in self._open:
             return "cut"
         arguments = self._arguments.get(call_id)
@@ -113,7 +113,7 @@ class ModelCalls:
         self._complete.update(call_id for call_id, made_by in self._authors.items() if made_by == author)
 
     def _begins(self, update: AgentResponseUpdate, author: str | None) -> bool:
-        """Whether a model call begins with the update. What trails one that has ended belongs to it."""
+        """Whether the update starts a model call. Updates after a finish reason still belong to the finished call."""
         if _service(update) is None:
             return False
         if update.response_id is not None:
@@ -123,14 +123,14 @@ class ModelCalls:
     def _follow(self, update: AgentResponseUpdate, author: str | None) -> bool:
         last = update.contents[-1].type if update.contents else None
         if last == "usage" and _service(update) == "openai":
-            self._finish(update, author)  # It counts what the whole answer took; some servers give no reason beside it.
+            self._finish(update, author)  # Usage covers the whole answer; some servers send it without a finish reason.
         elif last in _OF_THE_LOOP and _service(update) is None:
             self.cut_at = update
         return self.cut_at is not None
 
 
 def _service(update: AgentResponseUpdate) -> str | None:
-    """The package of the service's own event that the update was made of, where it is one that is known."""
+    """The package of the service's event behind the update, if known."""
     raw = update.raw_representation
     event = foreign_attribute(raw, "raw_representation") or raw
     return _package(cast("type[object]", type(event)))
@@ -143,7 +143,7 @@ def _package(kind: type[object]) -> str | None:
 
 
 class Guard(FunctionMiddleware):
-    """Keeps a run from running the calls of an answer that was cut off, and calls whose arguments are not whole.
+    """Middleware that refuses the tool calls of a truncated answer, and calls with truncated arguments.
 
     Args:
         calls: The model calls of the run.

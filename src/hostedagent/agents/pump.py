@@ -1,8 +1,7 @@
-"""One owner task pulls the agent's stream; the turn takes what has arrived, in batches.
+"""Pulls the agent's stream in a task of its own; the turn takes the updates in batches.
 
-An Agent Framework stream must be pulled by one task from first to last, and is stopped by cancelling that task; the
-SDK pulls a handler from several. The read-ahead is bounded: an agent that never waits cannot starve the loop, because
-both sides wait for each other every few updates.
+An Agent Framework stream must be consumed by a single task and is stopped by cancelling it, while the SDK consumes a
+handler from several tasks. The read-ahead is bounded, so an agent that never awaits cannot starve the event loop.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ Work: TypeAlias = Callable[[], Awaitable[None]]
 Interrupt: TypeAlias = Callable[[StopCause], None]
 
 READ_AHEAD: Final = 8
-"""Updates pulled, at most, before the turn must take them. Short steps at first: others may wait for their first."""
+"""Maximum of updates pulled ahead of the turn. The first batches are smaller, so that concurrent turns start soon."""
 
 STOP_SECONDS: Final = 5.0
-"""How long a cancelled run may take to wind up before it is left alone."""
+"""Seconds that a cancelled run may take to clean up before it is abandoned."""
 
 
 class Stopped(Exception):
-    """The run was stopped from outside."""
+    """Raised when the run was stopped from outside."""
 
     def __init__(self, cause: StopCause) -> None:
         super().__init__(cause)
@@ -43,7 +42,7 @@ class Stopped(Exception):
 
 
 class Silent(Exception):
-    """The run said nothing new for as long as it may."""
+    """Raised when the run produced no update within the timeout."""
 
 
 class Pump(Generic[T]):
@@ -53,17 +52,17 @@ class Pump(Generic[T]):
     Cancellation: cancelling `batch` leaves the task running; leaving the block, or `stop`, ends it.
 
     Args:
-        start: Makes the stream, inside the task and in a copy of the current context, so that everything the run does
-            sees one context.
+        start: Creates the stream, inside the task and in a copy of the current context, so that the whole run sees
+            one context.
         ends_at: Whether a value is the last one, after which the stream is not pulled again.
-        through: Makes the stream that is pulled of the run's own.
-        instead: What the run says in place of an error that is no failure; `None` for an error that is one.
-        first: Values pulled before the first must be taken: one, where somebody waits for it. Then twice as many each
-            time, up to `READ_AHEAD`.
+        through: Wraps the run's stream.
+        instead: The value that replaces an error that is not a failure; `None` for a failure.
+        first: Size of the first batch: one if a client waits for the first value. Doubles with each batch, up to
+            `READ_AHEAD`.
 
     Attributes:
-        is_stopped: Whether the run was told to end.
-        then: What must be done when a value has been dealt with, before the run goes on.
+        is_stopped: Whether the run was asked to stop.
+        then: Work to do once a value has been processed, before the run continues.
     """
 
     def __init__(
@@ -122,12 +121,12 @@ class Pump(Generic[T]):
         self._taken.clear()
         try:
             await self._taken.wait()
-        except asyncio.CancelledError:  # A stream that nobody pulls does not learn of it.
+        except asyncio.CancelledError:  # A stream that is not being pulled cannot notice it.
             await close_stream(stream)
             raise
 
     def _take_error(self, error: BaseException) -> None:
-        self._error = error  # It stands until there is a value instead: looking at an error may raise.
+        self._error = error  # Kept until there is a value to replace it: inspecting an error may raise.
         if self._instead is not None and isinstance(error, Exception):
             with exits_as_errors():
                 value = self._instead(error)
@@ -136,15 +135,15 @@ class Pump(Generic[T]):
                 self._buffer.append(value)
 
     async def batch(self, patience: float | None = None) -> list[T] | None:
-        """What has arrived; nothing when the run is held; `None` when the stream has ended.
+        """Return the values that have arrived: an empty list while the run is blocked, `None` at the end of the stream.
 
         Args:
-            patience: Seconds to wait for something once there is a stream; `None` for no limit.
+            patience: Seconds to wait for a value once there is a stream; `None` for no limit.
 
         Raises:
-            Stopped: `interrupt` was called; `rest` has what had arrived before.
-            Silent: Nothing arrived for `patience` seconds.
-            Exception: The run's own error, after everything before it was taken.
+            Stopped: `interrupt` was called; `rest` has the values that arrived before.
+            Silent: No value arrived within `patience` seconds.
+            Exception: The run's own error, after all earlier values were taken.
         """
         while True:
             if self._cause is not None:
@@ -172,7 +171,7 @@ class Pump(Generic[T]):
             raise Silent from None
 
     def rest(self) -> list[T]:
-        """What had arrived and was not taken."""
+        """The values that have arrived and were not taken."""
         rest, self._buffer = self._buffer, []
         return rest
 
@@ -186,7 +185,7 @@ class Pump(Generic[T]):
         raise ExitInTurn("The agent's run cancelled itself, or would have ended the process.") from error
 
     async def settled(self, work: Work) -> None:
-        """Hold the run until everything that it said so far was dealt with, and `work` is done. Called by the run."""
+        """Block the run until all its values so far are processed and `work` has finished. Called by the run."""
         self._work = work
         self._worked.clear()
         self._arrived.set()
@@ -194,11 +193,11 @@ class Pump(Generic[T]):
 
     @property
     def is_held(self) -> bool:
-        """Whether the run waits for `let_go`, and everything that it said was taken."""
+        """Whether the run waits for `let_go` and all its values were taken."""
         return self._work is not None and not self._buffer
 
     async def let_go(self) -> None:
-        """Do what the run is held for, and let it go on."""
+        """Do the work that the run is blocked on, then let it continue."""
         work, self._work = self._work, None
         if work is not None:
             await work()
@@ -213,7 +212,7 @@ class Pump(Generic[T]):
             self._arrived.set()
 
     def _cancel(self) -> None:
-        if not self.is_stopped:  # Once: a second time would cut what the run does to wind up.
+        if not self.is_stopped:  # Once only: a second cancellation would interrupt the run's own clean-up.
             self.is_stopped = True
             self._task.cancel()
 
@@ -224,7 +223,7 @@ class Pump(Generic[T]):
         await self.stop()
 
     async def stop(self) -> None:
-        """Cancel the run if it has not ended, and wait until it has wound up, for a bounded time."""
+        """Cancel the run if it has not ended, and wait for its clean-up for a bounded time."""
         if self._task.done():
             return
         self._cancel()
@@ -237,7 +236,7 @@ class Pump(Generic[T]):
 async def close_stream(stream: object) -> None:
     """Close a stream before its end: Agent Framework's have `close`, generators `aclose`.
 
-    What closing raises is logged and hides nothing: neither why the stream is closed, nor how the run ended.
+    An error of closing is logged and never replaces the reason for closing or the outcome of the run.
     """
     try:
         close = getattr(stream, "close", None) or getattr(stream, "aclose", None)

@@ -1,4 +1,4 @@
-"""What one turn holds open of things that all turns share: made when it is first needed, closed when the turn ends."""
+"""Resources of one turn, such as MCP sessions: opened on first use and closed when the turn ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hostedagent.identity import RequestContext, current_context, enter_context
 
 
 class Closeable(Protocol):
-    """Something that a turn leaves behind at its end."""
+    """A resource that is closed at the end of its turn."""
 
     async def close(self) -> None:
         """Close it. Bounded in time."""
@@ -31,7 +31,7 @@ class TurnResources:
         self._is_closed = False
 
     def hold(self, owner: object, make: Callable[[], _T]) -> _T:
-        """What `owner` has in this turn.
+        """Return the resource of `owner` in this turn, opening it on first use.
 
         Raises:
             RuntimeError: The turn has ended.
@@ -47,10 +47,10 @@ class TurnResources:
         return bool(self._held)
 
     async def close(self) -> None:
-        """Close everything at once.
+        """Close all resources concurrently.
 
         Raises:
-            Exception: The first that closing something raised, after all were closed.
+            Exception: The first error of a close, after all were closed.
         """
         self._is_closed = True
         held, self._held = list(self._held.values()), {}
@@ -72,7 +72,7 @@ def turn_resources() -> TurnResources:
 
 
 def begin_turn_resources() -> TurnResources:
-    """Give this context, and every task started from it, resources of its own."""
+    """Give the current context, and every task started from it, its own resources."""
     resources = TurnResources()
     context = current_context()
     if context is None:

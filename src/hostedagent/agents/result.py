@@ -1,4 +1,4 @@
-"""How a run ended by what its updates say: the finish reason, the model that answered, a failure inside the stream."""
+"""Derives the outcome of a run from its updates: finish reason, model and failures inside the stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CUT_OFF: Final = Failed(
 class Ending:
     """Watches the updates of one run.
 
-    A tool loop finishes several model calls; the last one counts.
+    A tool loop consists of several model calls; the last one decides.
     """
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Ending:
         self._failed: Failed | None = None
 
     def see(self, update: AgentResponseUpdate) -> bool:
-        """Inspect one update as it comes from the run; nearly all have no effect.
+        """Inspect one update of the run; most have no effect.
 
         Returns:
-            Whether the answer of the model's service has failed or was cut off, so that nothing may follow.
+            Whether the model's answer has failed or was cut off, so that the run must stop.
         """
         is_cut = self.calls.see(update)
         if update.finish_reason is not None:
@@ -57,7 +57,7 @@ class Ending:
             self.model = wire_text(model)
 
     def outcome(self) -> Outcome:
-        """The outcome of a run that came to its end without raising."""
+        """The outcome of a run that ended without an exception."""
         if self._failed is not None:
             return self._failed
         if self.calls.is_cut:
@@ -76,7 +76,7 @@ class Ending:
 # failed response.
 # Can go when it raises or says so (no issue of it is known upstream).
 def reports_failure(update: AgentResponseUpdate) -> bool:
-    """Whether the model's service says with this update that its answer has failed, so that nothing may follow."""
+    """Whether this update reports that the model's answer has failed, so that the run must stop."""
     may_end = not update.contents or update.contents[-1].type == "usage"
     event = _event(update) if may_end else None
     if event is None:

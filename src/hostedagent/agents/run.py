@@ -1,4 +1,4 @@
-"""The arguments of a run: options, tools and session reach only agents whose `run` takes them."""
+"""Starts a run, and passes options, tools and session to agents whose `run` takes them."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ async def start_run(
     Args:
         agent: Any `SupportsAgentRun`.
         messages: The transcript.
-        request: The turn.
-        session: Passed to agents that take one; `None` leaves it out.
+        request: The request of the turn.
+        session: Passed to agents that take one, unless `None`.
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
-        calls: Watches the model calls of the run, so that none of half an answer is run.
-        continuation_token: Finds what the model's service already does for the turn, instead of asking it anew.
+        calls: Watches the model calls of the run, so that no tool call of a truncated answer runs.
+        continuation_token: Resumes background work of the model's service instead of starting it again.
         streams: Whether the agent is asked to stream.
     """
     accepted = _accepted(agent)
@@ -80,7 +80,7 @@ async def start_run(
 
 
 def _stream(made: Any, agent: object) -> AsyncIterable[AgentResponseUpdate]:
-    """The updates of a run; an agent that cannot stream returns a response, whatever it was asked for."""
+    """The updates of a run. An agent that cannot stream returns a response even if it was asked to stream."""
     if hasattr(made, "__aiter__"):
         return made
     if callable(getattr(made, "to_updates", None)) and hasattr(made, "messages"):
@@ -139,7 +139,7 @@ def asking_tools(agent: object) -> Container[str]:
 
 
 def tool_roles(agent: object, request: TurnRequest) -> ToolRoles:
-    """Who runs which tool in a turn."""
+    """Which tools of a turn are run by the agent, and which by the caller."""
     servers = rows_of(getattr(agent, "mcp_tools", None))
     tools = [*_tools(agent), *(tool for server in servers for tool in _functions(server))]
     names = {getattr(tool, "name", None): getattr(tool, "declaration_only", None) for tool in tools}
@@ -162,7 +162,7 @@ class _AskingTools(Container[str]):
 
 
 def model_name(agent: object) -> str | None:
-    """The model that the agent's chat client is set up for, where it says."""
+    """The model that the agent's chat client is configured for, if known."""
     name = getattr(getattr(agent, "client", None), "model", None)
     return name if isinstance(name, str) and name else None
 
@@ -190,9 +190,9 @@ def inner_agents(agent: object) -> Sequence[object]:
 
 
 def name_left_out_files(agent: object) -> None:
-    """Let the agents inside a workflow read a line for each file that their clients would leave out.
+    """Make the agents inside a workflow see a line of text for each file that their clients would drop.
 
-    The workflow runs them, not the host, so they keep the middleware that does it.
+    The workflow runs them rather than the host, so the middleware is installed on the agents themselves.
     """
     for inner in inner_agents(agent):
         name_left_out_files(inner)
@@ -221,7 +221,7 @@ def _guarded(
     calls: ModelCalls | None,
     session: AgentSession | None,
 ) -> tuple[Sequence[Message], list[MiddlewareTypes]]:
-    """The messages and the middleware of a run that leaves nothing out without a word, and runs no half of a call."""
+    """The messages and middleware of a run that drops no file silently and runs no truncated call."""
     client, takes = _client(agent), "middleware" in accepted
     can = can_send(client)
     middleware: list[MiddlewareTypes] = []
@@ -250,7 +250,7 @@ def _chat_options(agent: object, request: TurnRequest, keeps_history: bool) -> d
     client = _client(agent)
     options = client_options(client, request.options.chat)
     if keeps_history and (getattr(client, "STORES_BY_DEFAULT", False) or default_option(agent, "store")):
-        options["store"] = False  # One owner of the conversation: the service would keep a second copy.
+        options["store"] = False  # The host owns the conversation: the service would keep a second copy.
     return options
 
 
@@ -264,7 +264,7 @@ def _accepted(agent: object) -> frozenset[str]:
 def _keywords(run: Callable[..., Any]) -> frozenset[str]:
     try:
         parameters = inspect.signature(run).parameters.values()
-    except (TypeError, ValueError):  # It does not say; anything else than the protocol's minimum may be too much.
+    except (TypeError, ValueError):  # The signature is unknown, so pass no more than the protocol's minimum.
         return frozenset({"stream", "session"})
     names = {row.name for row in parameters if row.kind in (row.KEYWORD_ONLY, row.POSITIONAL_OR_KEYWORD)}
     return frozenset(names | {"**"}) if any(row.kind == row.VAR_KEYWORD for row in parameters) else frozenset(names)

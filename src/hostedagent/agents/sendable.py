@@ -1,7 +1,7 @@
-"""What a model client of Agent Framework leaves out of its requests without a word: the model reads a line instead.
+"""Replaces files that a model client of Agent Framework would silently drop with a line of text.
 
-Each client sends the files that its service takes and drops the others, in messages and in the outputs of tools, so
-that the model would answer a question about a file that it never got, or get no question at all.
+Each client sends the files that its service supports and drops the others, in messages and in tool outputs. The model
+would then answer a question about a file that it never got, or get no question at all.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ _CLIENTS: Final[Mapping[str, CanSend]] = {
     "RawAnthropicClient": _anthropic,
     "RawOpenAIChatClient": _responses,
 }
-"""The class that makes a client's requests, to what it sends."""
+"""Class that builds a client's requests, to the files that it sends."""
 
 
 def can_send(client: object) -> CanSend | None:
-    """What a client sends; `None` for one that is not known, which gets everything."""
+    """The files that a client sends; `None` for an unknown client, which gets every file."""
     known = _known(type(client))
     if known is _responses and getattr(client, "SUPPORTS_RICH_FUNCTION_OUTPUT", True) is False:
         return _responses_without_rich_outputs
@@ -87,8 +87,8 @@ def has_files(messages: Iterable[Message]) -> bool:
 
 
 def sendable(message: Message, can: CanSend) -> Message:
-    """The message with a line of text for each file that would be left out; itself where there is none."""
-    if message.role == "assistant":  # Files of an assistant are named in its own text.
+    """The message with a line of text for each file that would be dropped; the same message if there is none."""
+    if message.role == "assistant":  # Files of an assistant are already named in its own text.
         return message
     contents = [_sendable(content, can) for content in message.contents]
     if all(new is old for new, old in zip(contents, message.contents, strict=True)):
@@ -111,13 +111,13 @@ def _sendable(content: Content, can: CanSend) -> Content:
 
 
 def _replacement(content: Content) -> Content:
-    """The text of a text file, or a line that says what was there."""
+    """The text of a text file, or a line that describes the file."""
     text = text_of(content) if content.type == "data" else None
     if text is not None:
         return text
     count_left_out("placeholder", content.type)
     logger.warning("A model client cannot send a file of type %r; the model sees a line instead.", content.media_type)
-    # Lines of their own: the texts beside it may be joined to it without anything between them.
+    # On lines of its own: clients join adjacent texts without a separator.
     return Content.from_text(f"\n[{_describe(content)}: this agent's model cannot be given such a file]\n")
 
 
@@ -132,10 +132,10 @@ def _describe(content: Content) -> str:
 
 
 class Sendable(ChatMiddleware):
-    """Replaces what the client would leave out, also in what tools return during a run."""
+    """Chat middleware that replaces the files that the client would drop, including those in tool results."""
 
     async def process(self, context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
-        """Replace the messages of one model call; those of the conversation stay as they are."""
+        """Replace the messages of one model call without changing those of the conversation."""
         can = can_send(context.client)
         if can is not None:
             given = context.messages
@@ -148,4 +148,4 @@ class Sendable(ChatMiddleware):
 
 
 SENDABLE: Final = Sendable()
-"""One for all runs: Agent Framework keeps what it prepares for the same middleware."""
+"""Shared by all runs: Agent Framework caches its preparation per middleware instance."""

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class ServedWorkflow:
-    """A workflow, with the members that every agent has.
+    """Gives a workflow the members of an agent.
 
     Args:
         workflow: A `Workflow`, a `FunctionalWorkflow` or a `FunctionalAgentRuns`.
-        name: The agent's name; by default the workflow's.
+        name: Name of the agent; defaults to the workflow's.
         context_providers: The context providers of the agent that the workflow was made into.
     """
 
@@ -45,7 +45,7 @@ class ServedWorkflow:
 
 
 class FunctionalAgentRuns:
-    """The functional workflow inside a `FunctionalWorkflowAgent`, which it is run through: it is not public.
+    """The functional workflow inside a `FunctionalWorkflowAgent`, run through the agent because it is not public.
 
     Args:
         agent: The agent.
@@ -61,7 +61,7 @@ class FunctionalAgentRuns:
     async def run(
         self, message: Any = None, **arguments: Any
     ) -> AsyncGenerator[WorkflowEvent[Any] | AgentResponseUpdate]:
-        """The updates of a run, and the events of what it asks."""
+        """The updates of a run, and its request events."""
         run = cast("Any", self._agent.run)
         async for update in run(message, **arguments):
             asked = [content.id for content in update.contents if content.type == "function_approval_request"]

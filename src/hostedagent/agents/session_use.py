@@ -1,8 +1,8 @@
-"""Which agents need a session, and where in a session Agent Framework keeps their conversation.
+"""Decides which agents need a session, and finds their conversation in it.
 
-An agent of Agent Framework reads the conversation from the session's in-memory history and receives only what is new
-as the messages of a run. Middleware, memory and compaction rely on that. An agent without any of these runs without a
-session, on the transcript as its messages, which is faster; so does an agent that is not Agent Framework's.
+An agent of Agent Framework reads the conversation from the session's in-memory history, and its run gets only the new
+messages. Middleware, memory and compaction rely on that. An agent without any of these runs faster without a session,
+with the whole transcript as its messages; so does an agent from outside Agent Framework.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hostedagent.protocol.values import rows_of
 
 
 def reads_session(agent: object) -> bool:
-    """Whether the agent takes its conversation from the session, as `Agent` and what is derived from it do."""
+    """Whether the agent takes its conversation from the session, as `Agent` and its subclasses do."""
     return (
         hasattr(agent, "client")
         and hasattr(agent, "default_options")
@@ -28,10 +28,10 @@ def reads_session(agent: object) -> bool:
 
 
 def needs_session(agent: object) -> bool:
-    """Whether a run of the agent reads its session or leaves something in it that a later run needs.
+    """Whether a run of the agent reads its session or stores something in it for later runs.
 
-    An agent of Agent Framework without context providers and middleware, whose tools never ask and never see the
-    session, does neither. Nothing is known of other agents, so they get one.
+    An agent of Agent Framework does neither if it has no context providers and no middleware, and if its tools neither
+    need approval nor take the session. Other agents always get a session.
     """
     if not reads_session(agent):
         return True
@@ -51,7 +51,7 @@ def _uses_session(tool: object) -> bool:
         return False
     try:
         return _takes_context(function)
-    except TypeError:  # It cannot be hashed, so it cannot be remembered either.
+    except TypeError:  # Not hashable, so the result cannot be cached.
         return True
 
 

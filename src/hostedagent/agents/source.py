@@ -1,8 +1,8 @@
-"""Where the agent of a turn comes from: one instance, or a factory that makes a fresh one for each turn.
+"""Provides the agent of a turn: one shared instance, or a fresh one from a factory.
 
-An instance is never changed: a turn gets a shallow copy with its own list of context providers, because a run may add
-to that list. What a factory makes belongs to the turn and is closed at its end; what has no `close` and is an async
-context manager, which may be the agent itself or a function of `@asynccontextmanager`, is entered and left.
+An instance is never changed: each turn gets a shallow copy with its own list of context providers, because a run may
+add to that list. An agent from a factory belongs to its turn and is closed at its end. A factory may also return an
+async context manager, or an agent that is one and has no `close`; it is entered and exited.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 Made: TypeAlias = "SupportsAgentRun | Workflow | WorkflowBuilder"
 Given: TypeAlias = "Made | Awaitable[Made] | AbstractAsyncContextManager[Made]"
-"""What a factory returns: what runs, or what gives it when it is awaited or entered."""
+"""Return type of a factory: the agent, an awaitable of it, or an async context manager of it."""
 
 AgentFactory: TypeAlias = Callable[[], Given] | Callable[[TurnRequest], Given]
 
 CLOSE_SECONDS: Final = 10.0
-"""How long an agent may take to close."""
+"""Seconds that closing an agent may take."""
 
 
 class AgentSource:
@@ -49,12 +49,12 @@ class AgentSource:
             that returns a fresh agent, `Workflow` or `WorkflowBuilder`; or a function that `@workflow` decorates.
 
     Attributes:
-        instance: The agent that all turns share; `None` when there is a factory.
-        sample: A workflow of the factory, to be checked before the first turn; `None` where the factory does not say
-            that it builds workflows, or takes the request.
+        instance: The agent that all turns share; `None` if there is a factory.
+        sample: A workflow from the factory, to be checked before the first turn; `None` if the factory is not annotated
+            as returning a workflow, or takes the request.
 
     Raises:
-        ConfigurationError: It is none of these, or a workflow instance, which can serve one run only.
+        ConfigurationError: The argument is none of these, or a workflow instance, which can serve only one run.
     """
 
     def __init__(self, agent_or_factory: SupportsAgentRun | AgentFactory | FunctionalWorkflowDefinition) -> None:
@@ -128,7 +128,7 @@ class AgentSource:
         return made
 
     def _fresh(self, agent: SupportsAgentRun) -> SupportsAgentRun:
-        """See that no other turn had the workflow: its state is that of another conversation, maybe another user."""
+        """Check that no other turn used the workflow: its state would belong to another conversation or user."""
         if is_workflow_agent(agent):
             workflow = cast("Any", agent).workflow
             if workflow in self._served:
@@ -160,15 +160,15 @@ def _agent_of(made: Any) -> SupportsAgentRun:
 
 
 def _must_be_entered(made: object) -> bool:
-    """Whether something has a beginning and an end and no `close`. What can be closed opens itself when it must."""
+    """Whether a value must be entered: an async context manager without `close`."""
     return hasattr(made, "__aenter__") and not callable(getattr(made, "close", None))
 
 
 class Held:
-    """Enters a context manager and leaves it, in one task of its own: a turn is driven by several.
+    """Enters and exits a context manager in one task of its own, because a turn is driven by several tasks.
 
-    Exceptions: what entering raises comes out of `entered`, what leaving raises out of `close`.
-    Cancellation: cancelling `close` cancels the leaving.
+    Exceptions: `entered` raises errors of entering, `close` those of exiting.
+    Cancellation: cancelling `close` cancels the exit.
     """
 
     def __init__(self, manager: AbstractAsyncContextManager[object]) -> None:
@@ -182,16 +182,16 @@ class Held:
             await self._is_over.wait()
 
     async def entered(self) -> object:
-        """What the manager gives."""
+        """The value of the entered context manager."""
         await asyncio.wait({self._task, self._value}, return_when=asyncio.FIRST_COMPLETED)
         if not self._value.done():
             self._task.result()
         return self._value.result()
 
     async def close(self) -> None:
-        """Leave, or stop entering."""
+        """Exit the context manager, or stop entering it."""
         self._is_over.set()
-        if self._task.done():  # It could not be entered, and that was told.
+        if self._task.done():  # Entering failed, and `entered` raised the error.
             return
         if not self._value.done():
             self._task.cancel()
@@ -230,7 +230,7 @@ async def _bounded(closing: asyncio.Future[object]) -> None:
 
 def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
     providers = getattr(agent, "__dict__", {}).get("context_providers")
-    if not isinstance(providers, list):  # An agent of another make, or a proxy, whose copy would not be its own.
+    if not isinstance(providers, list):  # A proxy or another kind of agent, whose copy might share its state.
         return agent
     own = cast("Any", copy.copy(agent))
     own.context_providers = list(cast("list[object]", providers))
@@ -252,7 +252,7 @@ def is_definition(value: object) -> bool:
 
 
 def is_workflow(value: object) -> bool:
-    """Whether a value is a workflow, its builder or its agent, which one turn can have, and not many."""
+    """Whether a value is a workflow, its builder or its agent, which only one turn can use."""
     if inspect.isclass(value) or inspect.isfunction(value):
         return False
     is_workflow = hasattr(value, "as_agent") and hasattr(value, "run") and not hasattr(value, "create_session")

@@ -1,7 +1,7 @@
-"""What `ToolApprovalMiddleware` keeps in a session: standing rules, and questions that it asks or answers later.
+"""Reads the state that `ToolApprovalMiddleware` keeps in a session: standing rules and queued approval requests.
 
-The middleware asks one question at a time and answers by itself what a rule allows. The calls behind the questions that
-it has not passed on yet wait in the session, and the caller must not see them as calls without a result.
+The middleware asks for one approval at a time and answers requests that a rule covers by itself. The calls of queued
+requests wait in the session; the caller must not see them as calls without a result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RESPONSES: Final[Mapping[str, str]] = {
     "tool": "create_always_approve_tool_response",
     "tool_with_arguments": "create_always_approve_tool_with_arguments_response",
 }
-"""What an approval also allows from now on, and what Agent Framework makes such an approval with."""
+"""Scope of a standing approval, to the function of Agent Framework that creates it."""
 
 
 def keeps_rules(agent: object) -> bool:
@@ -30,14 +30,14 @@ def keeps_rules(agent: object) -> bool:
 
 
 def standing_response(request: Content, rule: str) -> Content:
-    """The approval of a question that also allows what `rule` names from now on."""
+    """An approval that also creates the standing rule named by `rule`."""
     import agent_framework  # Most turns answer nothing.
 
     return getattr(agent_framework, _RESPONSES[rule])(request)
 
 
 def deferred_questions(agent: object, session: AgentSession | None) -> Sequence[Content]:
-    """The questions that the middleware will ask, or has an answer for, in a later run."""
+    """The approval requests that the middleware will ask or answer in a later run."""
     middleware = _middleware(agent)
     if middleware is None or session is None:
         return ()

@@ -1,4 +1,4 @@
-"""Counts tokens with the tokenizer of an agent. One without is counted by Agent Framework's four characters a token."""
+"""Counts tokens with the agent's tokenizer, or with Agent Framework's estimate of four characters a token."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ async def count_tokens(agent: object, messages: Sequence[Message], options: RunO
     """How many tokens the model would be given: the messages, and the agent's and the caller's instructions and tools.
 
     Args:
-        agent: Would be run.
+        agent: The agent that would run.
         messages: The transcript.
-        options: What the request says about the run.
+        options: The run options of the request.
     """
     tokenizer, counted = tokenizer_of(agent), copies(messages)
     await apply_compaction(counted, strategy=_keep_all, tokenizer=tokenizer)
@@ -43,7 +43,7 @@ def tokenizer_of(agent: object) -> TokenizerProtocol:
 
 
 def copies(messages: Sequence[Message]) -> list[Message]:
-    """Copies that share their contents: Agent Framework annotates the messages that it counts and compacts."""
+    """Shallow copies, because Agent Framework annotates the messages that it counts and compacts."""
     return [
         Message(row.role, list(row.contents), author_name=row.author_name, message_id=row.message_id)
         for row in messages
@@ -51,7 +51,7 @@ def copies(messages: Sequence[Message]) -> list[Message]:
 
 
 async def _keep_all(messages: list[Message]) -> bool:
-    """The compaction that changes nothing: the messages are counted all the same."""
+    """A compaction strategy without effect, which still makes Agent Framework count the messages."""
     return False
 
 

@@ -11,11 +11,11 @@ from hostedagent.protocol.types import CountUsage, Json
 from hostedagent.protocol.values import fields_of
 
 _COUNTED_APART: Final = ("anthropic.cache_read_input_tokens", "anthropic.cache_creation_input_tokens")
-"""Input that Anthropic does not count as input; the protocol does."""
+"""Input tokens that Anthropic counts apart and the protocol includes."""
 
 
 MOST: Final = 2**53 - 1
-"""The largest count: readers of JSON may hold numbers as floats."""
+"""The largest count that a JSON reader can represent as a float."""
 
 
 NONE_USED: Final[Json] = {
@@ -25,14 +25,14 @@ NONE_USED: Final[Json] = {
     "output_tokens_details": {"reasoning_tokens": 0},
     "total_tokens": 0,
 }
-"""The `usage` of what used nothing."""
+"""The `usage` of a response without model calls."""
 
 
 class UsageCount:
-    """What a turn has used so far; `None` on the wire until something was counted.
+    """The tokens of a turn so far; `None` on the wire until something was counted.
 
     Args:
-        before: What it used in an earlier process, as it is on the wire.
+        before: The `usage` of the turn from an earlier process.
     """
 
     def __init__(self, before: Json = None) -> None:
@@ -40,13 +40,13 @@ class UsageCount:
         self._before: Json = before
 
     def count(self, effect: CountUsage) -> None:
-        """Add to the count, or take its place."""
+        """Add to the count, or replace it."""
         usage = _counts(effect.usage)
         replaces = effect.replaces or self._usage is None
         self._usage = usage if replaces else add_usage_details(self._usage, usage)
 
     def add(self, usage: UsageDetails) -> None:
-        """Add what was used beside the run, whose own count may take the place of what it said before."""
+        """Add tokens used beside the run. They are kept apart because a run may replace its own count."""
         apart = UsageCount(self._before)
         apart.count(CountUsage(usage, replaces=False))
         self._before = apart.wire()
@@ -75,10 +75,10 @@ class UsageCount:
 
 
 def _counts(usage: object) -> UsageDetails:
-    """The counts of a model client that are counts; clients pass on whatever their service sends."""
+    """The valid counts of a model client, which passes on whatever its service sends."""
     try:
         rows = dict(cast("Mapping[object, object]", usage)) if isinstance(usage, Mapping) else {}
-    except Exception:  # noqa: BLE001 - a count that cannot be read is none, and ends no turn
+    except Exception:  # noqa: BLE001 - an unreadable count is ignored and does not fail the turn
         return {}
     numbers = ((name, value) for name, value in rows.items() if type(name) is str and _is_number(value))
     counts = {name: int(value) for name, value in numbers if 0 <= value <= MOST}
@@ -90,7 +90,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _sum(before: Json, now: Json) -> Json:
-    """Two counts as one."""
+    """The sum of two counts."""
     return {
         name: _sum(before[name], value) if isinstance(value, dict) else before[name] + value
         for name, value in fields_of(now).items()

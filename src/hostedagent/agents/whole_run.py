@@ -1,8 +1,8 @@
-"""Runs an agent without streaming: one answer for each model call, instead of an update for each word.
+"""Runs an agent without streaming: one answer per model call instead of an update per token.
 
-A run that streams costs several times as much, which is worth it only if a client reads the stream. The messages of a
-whole run become one update each, so that the projection makes the same items of them. What the clients of Agent
-Framework give only while they stream is completed here.
+A streamed run costs several times as much, which is worth it only if a client reads the stream. Each message of a
+whole run becomes one update, so that the projection creates the same items. Fields that Agent Framework's clients
+provide only while streaming are filled in here.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from agent_framework import Message, SupportsAgentRun
 
 _STREAMED: Final = frozenset({"RawAnthropicClient"})
-"""Clients that refuse to wait for a long answer that does not stream."""
+"""Clients that refuse long requests without streaming."""
 
 
 def can_run_whole(agent: SupportsAgentRun) -> bool:
-    """Whether a run of the agent comes to the same without streaming.
+    """Whether a run of the agent gives the same result without streaming.
 
-    Middleware of the application may treat the two differently, and so may an agent of another make.
+    Middleware of the application, or an agent from outside Agent Framework, may treat the two differently.
     """
     client: object = getattr(agent, "client", None)
     middleware = (getattr(agent, "middleware", None), getattr(client, "chat_middleware", None))
@@ -51,11 +51,11 @@ def can_run_whole(agent: SupportsAgentRun) -> bool:
 
 
 class WholeRun(ChatMiddleware):
-    """The model calls of one run that does not stream, and the updates that it becomes.
+    """Collects the model calls of one run without streaming and turns them into updates.
 
     Args:
-        agent: The agent that is run.
-        calls: Decides which calls of tools may run.
+        agent: The agent that runs.
+        calls: Decides which tool calls may run.
     """
 
     def __init__(self, agent: object, calls: ModelCalls) -> None:
@@ -92,7 +92,7 @@ class WholeRun(ChatMiddleware):
             raise MiddlewareFailure("The model's service reports that its answer has failed.")
 
     async def updates(self, run: Awaitable[AgentResponse]) -> AsyncGenerator[AgentResponseUpdate]:
-        """What the run made, or had made when it failed."""
+        """The messages of the run, up to its failure if it failed."""
         try:
             response = await run
         except Exception:

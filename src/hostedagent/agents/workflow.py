@@ -1,8 +1,7 @@
-"""One run of a workflow: from where its checkpoint stands, with what is new, to updates like those of any agent.
+"""Runs a workflow from its checkpoint with the new input, and yields updates like those of any agent.
 
-Outputs become what they are: updates pass through, so tokens stream as the inner agents make them; messages are sent
-whole; anything else is text, JSON where it is no text. What an executor asks becomes a function call that carries the
-JSON schema of the answer.
+Updates of inner agents pass through, so their tokens stream; messages are sent whole; any other output becomes text, or
+JSON if it is not a string. A request of an executor becomes a function call that carries the JSON schema of the answer.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(slots=True)
 class WorkflowInput:
-    """What a run is given.
+    """The input of a run.
 
     Args:
-        messages: The messages that start the run; used when nothing is answered.
-        start: The value that starts it in their place, for a workflow that takes no messages.
-        responses: Answers to what the workflow asked, by request id.
-        storage: Where the run finds the checkpoint that it goes on from, and leaves the newest.
+        messages: The messages that start the run; unused if there are responses.
+        start: The value that starts it instead, for a workflow that does not take messages.
+        responses: Answers to the workflow's requests, by request id.
+        storage: Holds the checkpoint to continue from, and receives the newest.
         tools: The caller's own tools.
-        shows_intermediate: Whether outputs that the workflow calls intermediate are sent.
-        goes_on: Whether the checkpoint is one of this very turn, which an earlier process began.
-        has_ended: Whether the run came to its end.
+        shows_intermediate: Whether intermediate outputs are sent.
+        goes_on: Whether the checkpoint is of this very turn, started by an earlier process.
+        has_ended: Whether the run reached its end.
     """
 
     messages: Sequence[Message]
@@ -62,7 +61,7 @@ class WorkflowInput:
 async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerator[AgentResponseUpdate]:
     """Run a fresh workflow from its checkpoint until it is idle.
 
-    Cancellation: cancelling the task that pulls stops the executors. The workflow can't be run again then.
+    Cancellation: cancelling the consuming task stops the executors. The workflow cannot run again after that.
     """
     run, storage = cast("Any", workflow.run), given.storage
     every: dict[str, Any] = {"stream": True, "checkpoint_storage": storage, "tools": list(given.tools) or None}
@@ -70,14 +69,14 @@ async def run_workflow(workflow: Workflow, given: WorkflowInput) -> AsyncGenerat
     if given.goes_on and storage.checkpoint is not None:
         asked = set(storage.checkpoint.pending_request_info_events)
     elif storage.checkpoint is not None:
-        # What it still waits for comes out again; the caller has it from the turn that asked.
+        # Pending requests are emitted again; the caller has them from the turn that asked.
         async for _ in run(checkpoint_id=storage.checkpoint.checkpoint_id, **every):
             pass
     new = _start(given)
     updates = Updates(given.shows_intermediate)
     async for event in run(**new, **every):
         if event.type == "superstep_started":
-            storage.is_current = False  # Until the checkpoint at its end is there.
+            storage.is_current = False  # Until the final checkpoint exists.
         if event.type == "request_info" and event.request_id in asked:
             continue
         for update in updates.of(cast("WorkflowEvent[Any]", event)):
@@ -94,7 +93,7 @@ def _start(given: WorkflowInput) -> dict[str, Any]:
 
 
 def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:
-    """What the workflow waits for, by the id that a caller answers."""
+    """The pending requests of the workflow, by the id that a caller answers."""
     pending = storage.checkpoint.pending_request_info_events if storage.checkpoint is not None else {}
     requests: dict[str, OpenRequest] = {}
     for request_id, event in pending.items():
@@ -112,14 +111,14 @@ def open_requests(storage: LastCheckpoint) -> dict[str, OpenRequest]:
 
 
 class Updates:
-    """Makes updates of a run's events."""
+    """Turns the events of a run into updates."""
 
     def __init__(self, shows_intermediate: bool) -> None:
         self._shows_intermediate = shows_intermediate
         self._has_usage = False
 
     def of(self, event: WorkflowEvent[Any]) -> Iterator[AgentResponseUpdate]:
-        """The updates of one event; of most there are none."""
+        """The updates of one event; most events have none."""
         if event.type == "request_info":
             yield AgentResponseUpdate(
                 contents=[_question(event)], role="assistant", author_name=event.source_executor_id
@@ -127,7 +126,7 @@ class Updates:
         elif event.type == "output" or (event.type in _OUTPUTS and self._shows_intermediate):
             yield from self._output(event.data, event.executor_id)
         elif event.type in _OUTPUTS:
-            # Hidden, not free: it counts in the usage.
+            # The output is hidden, but its tokens count.
             for update in self._output(event.data, event.executor_id):
                 if usage := [content for content in update.contents if content.type == "usage"]:
                     yield AgentResponseUpdate(contents=usage, role="assistant", author_name=update.author_name)
@@ -167,7 +166,7 @@ def _said(message: Message, executor_id: str | None) -> AgentResponseUpdate:
         contents=list(message.contents),
         role=message.role,
         author_name=message.author_name or executor_id,
-        message_id=_new_id(),  # Its own would join it to what was streamed of it before.
+        message_id=_new_id(),  # Its own id would join it to the part that was streamed before.
         raw_representation=message,
     )
 
@@ -182,24 +181,24 @@ def _contents(data: object) -> list[Content]:
 
 
 def _all(kind: type[T], data: object) -> list[T]:
-    """The rows of a list, when each is of one kind; otherwise none."""
+    """The rows of a list if all are of one kind; otherwise none."""
     rows = rows_of(data)
     found = [row for row in rows if isinstance(row, kind)]
     return found if len(found) == len(rows) else []
 
 
 def as_text(data: object) -> str:
-    """A value as text: a text as it is, anything else as JSON."""
+    """A string unchanged, any other value as JSON."""
     return data if isinstance(data, str) else wire_json(_plain(data))
 
 
 def _plain(value: object) -> Json:
-    """A value as JSON. Fields are taken one by one: copying a whole dataclass would copy what can't be copied."""
+    """A value as JSON. Fields are converted one by one: `asdict` would deep-copy values that cannot be copied."""
     match value:
         case BaseModel():
             return value.model_dump(mode="json")
         case Message() | AgentResponse():
-            return cast("Message | AgentResponse[Any]", value).text  # The rest is not for callers.
+            return cast("Message | AgentResponse[Any]", value).text  # Other fields are internal.
         case _ if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
             return to_dict()
         case _ if is_mapping(value):
@@ -224,7 +223,7 @@ def _question(event: WorkflowEvent[Any]) -> Content:
 
 
 def _is_users(asked: object) -> TypeGuard[Content]:
-    """Whether an agent asks its user, who already knows how to answer that."""
+    """Whether the request is one that an agent asks its user, such as an approval, with an answer format of its own."""
     return isinstance(asked, Content) and bool(asked.user_input_request) and asked.type != "text"
 
 

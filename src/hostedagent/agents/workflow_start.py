@@ -1,8 +1,8 @@
-"""The first input of a workflow: messages, a text, or a value that is read from JSON.
+"""Creates the first input of a workflow: messages, a string, or a value parsed from JSON.
 
-A start executor, and the function of a functional workflow, declare what they take. Who takes messages gets the
-transcript. Who takes something else has no place for a transcript and gets what is new: a text as it is, a dataclass, a
-pydantic model or another type from a text that is JSON.
+The start executor, or the function of a functional workflow, declares its input type. If it takes messages, it gets the
+transcript. Otherwise it gets only the new input: a string unchanged; a dataclass, a pydantic model or another type
+parsed from JSON text.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import rows_of
 
 MESSAGES: Final = list[Message]
-"""The start type of a workflow that takes a transcript."""
+"""Start type of a workflow that takes messages."""
 
 _TRANSCRIPTS: Final = (MESSAGES, list[str | Message], Any, object)
 _UNIONS: Final = (Union, UnionType)
 
 
 def start_type(workflow: object) -> Any:
-    """The type that a workflow starts with: `MESSAGES`, `Message`, `str` or a type that JSON is read as."""
+    """The start type of a workflow: `MESSAGES`, `Message`, `str` or a type that is parsed from JSON."""
     from agent_framework import AgentExecutorRequest, AgentExecutorResponse  # Most hosts have no workflow.
 
     start = getattr(workflow, "get_start_executor", None)
@@ -44,7 +44,7 @@ def start_type(workflow: object) -> Any:
 
 
 def _parameter(workflow: object) -> Sequence[Any]:
-    """The type of the argument of a functional workflow; a text where it has no annotation, or is inside an agent."""
+    """The start type of a functional workflow; `str` if it is not annotated or is inside an agent."""
     function: Any = getattr(workflow, "__wrapped__", None)
     if function is None:
         return (str,)
@@ -65,7 +65,7 @@ def _is_context(kind: object) -> bool:
 
 
 def read_start(kind: Any, items: Sequence[Item], first: int = 0) -> Any:
-    """The value that the new input items start a workflow with; `None` where that is the messages themselves.
+    """The value that starts a workflow, from the new input items; `None` if it takes the messages themselves.
 
     Args:
         kind: The start type.
@@ -73,7 +73,7 @@ def read_start(kind: Any, items: Sequence[Item], first: int = 0) -> Any:
         first: The first one that is new.
 
     Raises:
-        InvalidRequest: The input is not of the type; `param` names the field.
+        InvalidRequest: The input does not have that type; `param` names the field.
     """
     if kind in (MESSAGES, Message):
         return None

@@ -1,7 +1,7 @@
-"""Answers to what a workflow asks: the type that an answer must have, on the wire, in a record, and as a value.
+"""Converts answers to a workflow's requests: a JSON schema for the caller, a reference in records, a value for the run.
 
-A type is written down by module and name and found again among the modules that the process has loaded; nothing is
-imported for it. Agent Framework's messages are not pydantic types: on the wire they are texts.
+A type is recorded by module and name, and resolved among the modules that the process has already imported. Agent
+Framework's messages are not pydantic types: on the wire they are strings.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import is_array, is_mapping, rows_of
 
 TEXTS: Final = (str, Message, Content, list[Message])
-"""The types of answers for which a plain text will do."""
+"""Answer types that accept plain text."""
 
 
 def describe(kind: Any) -> Json:
-    """A type as JSON; `None` when it cannot be written down."""
+    """A reference to a type, as JSON; `None` if it cannot be referenced."""
     if kind in (None, types.NoneType):
         return {"type": "types:NoneType"}
     if origin := get_origin(kind):
@@ -45,7 +45,7 @@ def describe(kind: Any) -> Json:
 
 
 def resolve(description: Json) -> Any:
-    """The type that was described; `None` when this process does not know it."""
+    """The referenced type; `None` if this process has not imported it."""
     if not is_mapping(description):
         return None
     arguments = [resolve(argument) for argument in description.get("of", ())]
@@ -63,7 +63,7 @@ def resolve(description: Json) -> Any:
 
 
 def answer_schema(kind: Any) -> Json:
-    """The JSON schema of an answer; an empty one, which allows anything, when there is none."""
+    """The JSON schema of an answer; an empty one, which allows anything, if its type has none."""
     adapter = _adapter(kind)
     try:
         return adapter.json_schema() if adapter is not None else {}
@@ -72,15 +72,15 @@ def answer_schema(kind: Any) -> Json:
 
 
 def coerce(kind: Any, output: Json, param: str) -> Any:
-    """The value that an answer stands for.
+    """Parse an answer.
 
     Args:
-        kind: The type that it must have; `None` when that is not known, and any JSON or text will do.
-        output: The `output` of the item: a text, JSON as text, or parts with text.
-        param: The field that holds it, for error messages.
+        kind: The type that it must have; `None` if unknown, when any JSON or text is accepted.
+        output: The `output` of the item: text, JSON as text, or parts with text.
+        param: The field of the request, for error messages.
 
     Raises:
-        InvalidRequest: It is not of the type; `param` says where.
+        InvalidRequest: The answer does not have that type; `param` names the field.
     """
     text = _text(output, param)
     if kind in (str, Message, Content):
@@ -103,7 +103,7 @@ def _text(output: Json, param: str) -> str:
         return output
     parts = rows_of(output)
     if not parts or any(not isinstance(part.get("text"), str) for part in parts):
-        raise InvalidRequest(f"{param} must be a text, or parts with text.", param=param)
+        raise InvalidRequest(f"{param} must be a string, or an array of parts with text.", param=param)
     return "".join(part["text"] for part in parts)
 
 
@@ -127,7 +127,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any] | None:
 
 
 def _readable(kind: Any) -> Any:
-    """The type with texts for messages, so that pydantic can read it."""
+    """The type with `str` in place of messages, so that pydantic can validate it."""
     if kind is Message:
         return Annotated[Any, BeforeValidator(_message), _TEXT]
     if kind is Content:

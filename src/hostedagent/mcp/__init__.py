@@ -1,1 +1,1 @@
-"""MCP servers as tools: connected when a turn needs them, with the identity of that turn, and closed at its end."""
+"""MCP servers as tools: connected on first use in a turn, with the identity of its user, and closed at its end."""

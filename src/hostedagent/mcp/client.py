@@ -1,4 +1,4 @@
-"""A connection to an MCP server, and what its tools return. The one module that loads `mcp`; imported when needed."""
+"""Connects to an MCP server and converts tool results. The only module that imports `mcp`; loaded on first use."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _SILENT_CODES: Final = frozenset({types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT
 
 
 class Headers(Protocol):
-    """Gives the headers of a turn; asked again when the server refuses them."""
+    """Provides the headers of a turn; called again when the server rejects them."""
 
     async def get(self, *, refused: bool = False) -> Mapping[str, str]:
-        """The headers; `refused` says that the last ones got 401."""
+        """Return the headers; `refused` means that the last ones got 401."""
         ...
 
 
@@ -45,7 +45,7 @@ class RemoteTool:
 
 
 class _TurnAuth(httpx2.Auth):
-    """Puts the turn's headers on each request. `mcp` follows redirects within the origin only, so they stay there."""
+    """Adds the turn's headers to each request. `mcp` follows redirects within the origin only, so they stay there."""
 
     def __init__(self, headers: Headers) -> None:
         self._headers = headers
@@ -62,12 +62,12 @@ class _TurnAuth(httpx2.Auth):
 async def connected(
     server: str | StdioServerParameters | MCPServer, headers: Headers, *, patience: float
 ) -> AsyncGenerator[Client]:
-    """A connection of its own, with the headers of one turn.
+    """Open a connection with the headers of one turn.
 
     Args:
-        server: A URL, a command, or a server of this process.
-        headers: For a URL.
-        patience: Seconds to open a connection; who calls bounds the time until an answer.
+        server: A URL, a command, or an in-process server.
+        headers: The headers, for a URL.
+        patience: Seconds to open the connection; the caller bounds the time of each answer.
     """
     if not isinstance(server, str):
         async with Client(server) as client:
@@ -94,10 +94,10 @@ async def list_tools(client: Client) -> list[RemoteTool]:
 
 
 async def call_tool(client: Client, name: str, arguments: Mapping[str, Any]) -> list[Content]:
-    """Call a tool. What it reports as its own failure is a result too, which begins with `Error:`.
+    """Call a tool. A failure that the tool reports is a result that begins with `Error:`.
 
     Raises:
-        MCPError: The server refuses the call, or does not answer in time.
+        MCPError: The server rejects the call, or does not answer in time.
     """
     result = await client.call_tool(name, dict(arguments))
     contents = [_content(row) for row in result.content]
@@ -110,19 +110,19 @@ async def call_tool(client: Client, name: str, arguments: Mapping[str, Any]) -> 
 
 
 def words(error: BaseException) -> str | None:
-    """What the server says of a call that it refuses; `None` when there are no words of its own."""
+    """The server's message about a call that it rejects, if it has one."""
     return error.message if isinstance(error, MCPError) and error.code not in _SILENT_CODES else None
 
 
 def is_forgotten(error: BaseException) -> bool:
-    """Whether the server no longer knows the session: it was started anew, and has not done what was asked."""
+    """Whether the server no longer knows the session: it was restarted and has not run the call."""
     if not isinstance(error, MCPError) or error.code != types.INVALID_REQUEST:
         return False
     return "session terminated" in error.message.lower()
 
 
 def is_silent(error: BaseException) -> bool:
-    """Whether nobody answered, rather than somebody saying no."""
+    """Whether the server could not be reached, rather than rejected the call."""
     if isinstance(error, BaseExceptionGroup):
         return any(map(is_silent, cast("BaseExceptionGroup[BaseException]", error).exceptions))
     if isinstance(error, MCPError):

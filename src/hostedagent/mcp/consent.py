@@ -1,10 +1,10 @@
-"""An error that means: the user must agree first. Which servers say it how, and the link they give.
+"""Recognises errors that ask the user for consent, and extracts their links.
 
 - Foundry's toolbox: JSON-RPC code -32006 (-32007 before 2026). The message is the link, or a sentence and a JSON object
   `{"errors": [{"name": "...", "error": {"code": "CONSENT_REQUIRED", "message": "<link>"}}]}`.
 - MCP: code -32042, `data.elicitations[]` with `mode: "url"` and `url`.
 
-Nothing here says whether a link is safe to show: the oauth family does, when the content leaves.
+Whether a link is safe to show is checked by the oauth family, when the content is sent.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SCHEMES: Final = ("https://", "http://")
 
 
 def consent_requests(error: BaseException, label: str = "") -> list[Content]:
-    """The requests for consent that an error stands for; none when it means something else.
+    """The consent requests in an error; empty for any other error.
 
     Args:
-        error: What connecting to a server, or calling it, raised.
-        label: What to call the server when the error does not name the part of it that asks.
+        error: The error of connecting to a server or calling it.
+        label: Name of the server, used if the error does not name the connection that needs consent.
     """
     for link in _chain(error):
         if isinstance(link, UserInputRequiredException):
@@ -54,13 +54,13 @@ def consent_request(link: str, label: str) -> Content:
 
 
 def is_consent_error(error: BaseException) -> bool:
-    """Whether this very error, not its cause, asks for consent. Its message may hold a link: it is not for models."""
+    """Whether this error itself asks for consent. Its message may contain a link, so no model may see it."""
     code = _code(error)
     return type(code) is int and code in _TOOLBOX_CODES | {_URL_ELICITATION}
 
 
 def asking_instead(error: BaseException) -> AgentResponseUpdate | None:
-    """What the run says in place of an error that asks for consent; `None` for other errors."""
+    """The update that replaces an error that asks for consent; `None` for other errors."""
     contents = consent_requests(error)
     return AgentResponseUpdate(contents=contents, role="assistant") if contents else None
 
@@ -91,7 +91,7 @@ def _code(error: BaseException) -> object:
 
 
 def _links(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Every link with the name of what asks, which may be empty."""
+    """Every link with the name of the connection, which may be empty."""
     data = _data(error)
     code = _code(error)
     if type(code) is int and code == _URL_ELICITATION:
@@ -128,9 +128,9 @@ def _rows(value: object, name: str) -> list[Mapping[str, object]]:
 
 @chat_middleware
 async def consent_ids(context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
-    """Chat middleware that gives a model service's requests for consent an id, which agents inside a workflow need.
+    """Chat middleware that adds an id to consent requests of a model service.
 
-    Agent Framework fails a workflow whose agent asks without one.
+    Agent Framework fails a workflow whose agent emits one without an id.
     """
     context.stream_transform_hooks.append(_with_ids)
     await call_next()

@@ -1,7 +1,7 @@
-"""One MCP server in one turn: the turn's headers, its own connection, and calls that never break the turn.
+"""One MCP server in one turn: its headers, its connection, and calls whose failures never fail the turn.
 
-The connection is made for the first thing that needs it and lives in a task of its own, because a turn is driven by
-several. A server that cannot be reached costs its patience once; every call then says so at once.
+The connection is opened on first use and lives in a task of its own, because several tasks drive a turn. An unreachable
+server costs the connect timeout once; later calls fail at once.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ MAX_WORDS: Final = 2000
 
 
 class Unreachable(Exception):
-    """The server did not answer when the turn needed it."""
+    """Raised when the server did not answer."""
 
 
 class TurnHeaders:
-    """The headers of one turn, made once, and again when the server refuses them."""
+    """The headers of one turn, created once, and again when the server rejects them."""
 
     def __init__(self, make: HeaderFunction | None, request: TurnRequest) -> None:
         self._make = make
@@ -66,14 +66,14 @@ class TurnHeaders:
 
 
 class ServerInTurn:
-    """What one turn has of a server.
+    """The session of one turn with a server.
 
-    Concurrency: used from any task of the turn; a connection is made once.
+    Concurrency: used from any task of the turn; there is at most one connection.
 
     Args:
-        label: What the server is called.
-        server: Where it is.
-        headers: The turn's.
+        label: Name of the server.
+        server: Its URL or command, or an in-process server.
+        headers: The headers of the turn.
         patience: Seconds to connect and to list the tools.
         timeout: Seconds for a call.
     """
@@ -103,8 +103,8 @@ class ServerInTurn:
         """The turn's headers.
 
         Raises:
-            RequestError: The application says what the caller must mend.
-            Unreachable: They could not be made.
+            RequestError: The application refused the caller.
+            Unreachable: Creating the headers failed.
         """
         try:
             async with asyncio.timeout(self._patience):
@@ -118,8 +118,8 @@ class ServerInTurn:
         """List the server's tools.
 
         Raises:
-            UserInputRequiredException: The user must agree first.
-            Unreachable: It did not answer, or not with a listing.
+            UserInputRequiredException: The user must give consent first.
+            Unreachable: The server did not answer with a list of tools.
         """
         transport = await _transport()
         try:
@@ -135,10 +135,10 @@ class ServerInTurn:
             raise Unreachable from error
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> list[Content]:
-        """Call a tool. Whatever goes wrong is said to the model, save that the user must agree first.
+        """Call a tool. Any failure except missing consent becomes a result that the model reads.
 
         Raises:
-            UserInputRequiredException: The user must agree first.
+            UserInputRequiredException: The user must give consent first.
         """
         transport = await _transport()
         try:
@@ -150,7 +150,7 @@ class ServerInTurn:
                 return await self._call(transport, name, arguments)
         except (UserInputRequiredException, RequestError):
             raise
-        except Exception as error:  # noqa: BLE001 - a broken tool must not take the turn with it
+        except Exception as error:  # noqa: BLE001 - a failing tool must not fail the turn
             self._ask_for_consent(error)
             words = None if is_consent_error(error) else transport.words(error)
             if words is None:
@@ -164,7 +164,7 @@ class ServerInTurn:
                 return await transport.call_tool(client, name, arguments)
         except Exception as error:
             is_lost = transport.is_silent(error) and not isinstance(error, TimeoutError)
-            # The next call connects anew; another one may have done so already.
+            # The next call reconnects, unless a concurrent one already did.
             if (is_lost or transport.is_forgotten(error)) and client is self._client:
                 await self._drop()
             raise
@@ -185,7 +185,7 @@ class ServerInTurn:
             if self._failure is not None:
                 raise Unreachable from self._failure
             if self._client is None:
-                await self.headers()  # What making them raises must not come out of the connection.
+                await self.headers()  # An error of creating the headers must not be raised inside the connection.
                 self._client = await self._connect(transport)
             return self._client
 
@@ -207,21 +207,21 @@ class ServerInTurn:
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
                     await held.close()
-            except Exception as error:  # noqa: BLE001 - the turn has what it needs
+            except Exception as error:  # noqa: BLE001 - the results are already there
                 logger.debug("Leaving the MCP server %r failed: %s.", self._label, type(error).__qualname__)
 
     async def close(self) -> None:
-        """Take leave of the server."""
+        """End the session."""
         self._failure = self._failure or Unreachable("The turn has ended.")
         await self._drop()
 
 
 def warn(what: str, error: BaseException) -> None:
-    """Warn, with the kinds of an error and never its text, which may hold an address or a token."""
+    """Warn with the types of an error, never its text, which may contain an address or a token."""
     logger.warning("%s: %s.", what, kinds_of(error))
 
 
 async def _transport() -> Any:
-    """The module that loads `mcp`: a second of work, off the loop."""
+    """Import the module that loads `mcp`, off the loop because it takes a second."""
     module: ModuleType = await asyncio.to_thread(importlib.import_module, "hostedagent.mcp.client")
     return module

@@ -1,7 +1,7 @@
-"""`FoundryToolbox`: the tools of a toolbox in a Foundry project, as the user of the turn.
+"""`FoundryToolbox`: the tools of a toolbox in a Foundry project, used as the user of the turn.
 
-The agent authenticates with its own identity; whose turn it is, Foundry learns from the call id that it sent with the
-request, and resolves the user's own connections from that. So a listing belongs to a user, never to the headers.
+The agent authenticates with its own identity. Foundry recognises the user by the call id that it sent with the request,
+and uses that user's connections. A tool list is therefore cached per user, not per headers.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class FoundryToolbox(McpTools):
 
     Args:
         name: The toolbox's name.
-        version: A version of it; by default the one that the project serves.
+        version: Version of the toolbox; by default the one that the project serves.
         project_endpoint: `https://<account>.services.ai.azure.com/api/projects/<project>`; by default the variable
-            `FOUNDRY_PROJECTENDPOINT_VARIABLE`, which Foundry sets.
-        credential: A credential of `azure.identity.aio`, which stays the caller's to close; by default a
+            `FOUNDRY_PROJECT_ENDPOINT`, which Foundry sets.
+        credential: A credential of `azure.identity.aio`, which the application closes; by default a
             `DefaultAzureCredential` that is opened for each new token.
-        scope: What the token is for.
+        scope: Scope of the token.
         allowed_tools: See `McpTools`.
         needs_approval: See `McpTools`.
         prefix: See `McpTools`.
@@ -93,7 +93,7 @@ class FoundryToolbox(McpTools):
         return {"Authorization": f"Bearer {await self._tokens.get()}", **request.platform_headers()}
 
     def identity(self, request: TurnRequest, headers: Mapping[str, str]) -> str:
-        """The user: the token is the agent's own, and the call id is new with every request."""
+        """The user key, because the token is the agent's own and the call id changes with every request."""
         return request.scope.key("toolbox")
 
 
@@ -101,7 +101,7 @@ def toolbox_url(name: str, version: str | None, project_endpoint: str) -> str:
     """The MCP endpoint of a toolbox.
 
     Raises:
-        ConfigurationError: The project's endpoint is missing, or a token would travel in the clear.
+        ConfigurationError: The project endpoint is missing, or is not https, so that a token would be sent unencrypted.
     """
     try:
         parts = urlsplit(project_endpoint)
@@ -120,13 +120,13 @@ def toolbox_url(name: str, version: str | None, project_endpoint: str) -> str:
 
 
 class BearerTokens:
-    """The token of a credential, asked for when there is none or the last one ends soon.
+    """Caches the token of a credential and requests a new one shortly before it expires.
 
-    Concurrency: those who need a token at the same time wait for the same one.
+    Concurrency: concurrent callers share one request.
 
     Args:
-        credential: Where tokens come from; `None` for a `DefaultAzureCredential` of its own for each.
-        scope: What they are for.
+        credential: The credential; `None` to open a `DefaultAzureCredential` for each token.
+        scope: Scope of the token.
 
     Raises:
         ConfigurationError: The credential is not an async one.
@@ -143,10 +143,10 @@ class BearerTokens:
         self._asking = asyncio.Lock()
 
     async def get(self) -> str:
-        """A token that is good for some minutes.
+        """Return a token that is valid for some minutes.
 
         Raises:
-            Exception: The credential's, when there is no token that is still good.
+            Exception: The error of the credential, if there is no valid token left.
         """
         async with self._asking:
             left = self._token.expires_on - time.time() if self._token is not None else 0.0

@@ -1,7 +1,7 @@
 """`McpTools`: the tools of one MCP server, for an agent that all users share.
 
-A context provider, because Agent Framework asks those before every run: it adds the tools that the server has for the
-user of the turn. A listing is kept for a while, so a turn that calls none of them does not meet the server at all.
+It is a context provider, which Agent Framework calls before every run, and adds the tools that the server offers the
+user of the turn. The tool list is cached for a while, so a turn that calls none of them does not contact the server.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class _Listing:
 class McpTools(ContextProvider):
     """The tools of an MCP server.
 
-    Each turn has a connection of its own, made when something needs it and closed however the turn ends, so no user's
-    headers ever reach the session of another. A server that is down or slow costs a turn its tools, nothing else.
+    Each turn has its own connection, opened on first use and closed when the turn ends, so the headers of one user
+    never reach the session of another. If the server is down or slow, the turn runs without its tools.
 
     Example:
         ```python
@@ -57,18 +57,19 @@ class McpTools(ContextProvider):
         ```
 
     Args:
-        label: What the server is called in logs, in requests for consent and in what the model is told.
-        server: Its URL (streamable HTTP), a command (`mcp.StdioServerParameters`), or a server of this process.
-        headers: The headers for a turn, from its request; sync or async. Called once a turn, and again when the server
-            answers 401. Only for a URL. A `RequestError` that it raises fails the turn; after anything else the turn
-            goes on without the tools.
-        allowed_tools: The only tools to offer, by the server's names; `None` for all.
-        needs_approval: Whether the caller must approve each call; or the server's names of the tools for which so.
-        prefix: Goes before each tool's name, with an underscore.
+        label: Name of the server in logs, consent requests and messages to the model.
+        server: Its URL (streamable HTTP), a command (`mcp.StdioServerParameters`), or an in-process server.
+        headers: Function that returns the headers of a turn from its request; sync or async. Called once per turn, and
+            again when the server answers 401. Only for a URL. If it raises a `RequestError`, the turn fails; after any
+            other error the turn runs without the tools.
+        allowed_tools: The server's names of the tools to offer; `None` for all.
+        needs_approval: Whether the caller must approve each call, or the server's names of the tools that need it.
+        prefix: Prefix of each tool's name, joined with an underscore.
         patience: Seconds to connect, and to list the tools.
         timeout: Seconds for a call.
-        list_seconds: How long a listing is used; 0 to list in every turn. Users with different headers never share one.
-        retry_seconds: How long a server that could not be reached is left alone.
+        list_seconds: Seconds for which the tool list is cached; 0 to list in every turn. Users with different headers
+            never share a list.
+        retry_seconds: Seconds before an unreachable server is tried again.
 
     Raises:
         ConfigurationError: The `mcp` package is missing, or the values can't work together.
@@ -110,12 +111,12 @@ class McpTools(ContextProvider):
     async def before_run(
         self, *, agent: SupportsAgentRun, session: AgentSession, context: SessionContext, state: dict[str, Any]
     ) -> None:
-        """Add the tools that the server has for the user of the turn.
+        """Add the tools that the server offers the user of the turn.
 
         Raises:
-            ConfigurationError: No turn of an `AgentHost` is being served.
-            UserInputRequiredException: The user must agree before the server lists its tools.
-            InvalidRequest: A tool that the caller brought has the name of one of them.
+            ConfigurationError: Called outside a turn of an `AgentHost`.
+            UserInputRequiredException: The user must give consent before the server lists its tools.
+            InvalidRequest: A tool of the caller has the name of one of them.
         """
         try:
             request, resources = current_turn(), turn_resources()
@@ -131,11 +132,11 @@ class McpTools(ContextProvider):
         context.extend_tools(self.source_id, self._functions(held, listed, taken, request))
 
     def asks_first(self, name: str) -> bool:
-        """Whether the agent's tool of that name is one of the server's, and needs the caller's approval."""
+        """Whether the tool belongs to the server and needs the caller's approval."""
         return name in self._asking
 
     def identity(self, request: TurnRequest, headers: Mapping[str, str]) -> str:
-        """What the listing belongs to. Requests of the same identity see the same tools."""
+        """The key of the cached tool list. Requests of the same identity see the same tools."""
         digest = hashlib.sha256()
         for name, value in sorted((name.lower(), value) for name, value in headers.items()):
             digest.update(f"{len(name)}:{name}{len(value)}:{value}".encode("utf-8", "surrogatepass"))
@@ -151,7 +152,7 @@ class McpTools(ContextProvider):
         )
 
     async def _listed(self, held: ServerInTurn, request: TurnRequest) -> Sequence[RemoteTool]:
-        async with held.listing:  # Agents of one workflow may begin at the same time.
+        async with held.listing:  # Agents of one workflow may start concurrently.
             identity = self.identity(request, await held.headers())
             listing = self._listings.get(identity)
             if listing is not None and time.monotonic() < listing.until:

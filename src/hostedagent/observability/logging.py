@@ -1,8 +1,7 @@
-"""Logs and telemetry set-up: quiet, structured, and without content unless the developer asks for it.
+"""Sets up logs and telemetry: quiet, structured, and without content unless the developer asks for it.
 
-The SDK's own set-up dumps every record as JSON when no exporter is configured, and captures prompts and answers by
-default. So its set-up runs only when there is somewhere to export to, and capture is off unless the standard variable
-turns it on.
+The SDK's own set-up dumps every record as JSON if no exporter is configured, and captures prompts and answers by
+default. It therefore runs only if there is an exporter, and capture is off unless the standard variable turns it on.
 """
 
 from __future__ import annotations
@@ -65,12 +64,12 @@ _NOISY: Final = {
 
 
 def configure(*, connection_string: str | None = None, log_level: str | None = None, **_sdk: Any) -> None:
-    """Set up logs, and telemetry where an exporter is configured; the SDK's host calls it with its own arguments.
+    """Set up logs, and telemetry if an exporter is configured; the SDK's host calls it with its own arguments.
 
     Args:
         connection_string: Application Insights.
         log_level: A level's name; by default `LOG_LEVEL`, else `INFO`.
-        **_sdk: What else the SDK's host passes; its default for sensitive data is on, so it does not count here.
+        **_sdk: Further arguments of the SDK's host, ignored because its default captures sensitive data.
     """
     configure_logging(log_level)
     os.environ.setdefault(CAPTURE_VARIABLE, "false")
@@ -86,8 +85,8 @@ def configure(*, connection_string: str | None = None, log_level: str | None = N
 class Receivers:
     """Switches off telemetry that nothing receives, until there is a receiver or the host has stopped.
 
-    That is Agent Framework's instrumentation, a third of what a streamed update costs, and the SDK's handing on of
-    spans. What the application has chosen itself stays as it is.
+    This concerns Agent Framework's instrumentation, a third of the cost of a streamed update, and the SDK's propagation
+    of spans. Settings of the application itself are not changed.
     """
 
     def __init__(self) -> None:
@@ -96,7 +95,7 @@ class Receivers:
         self._stand_ins: tuple[object, ...] | None = None
 
     def look(self) -> None:
-        """See whether there is somebody, which may be so from any time on; cheap enough for each turn."""
+        """Check for a receiver, which may appear at any time; cheap enough for each turn."""
         if self._have_come or (providers := _providers()) == self._stand_ins:
             return
         if not all(type(row).__module__.startswith(_STAND_INS) for row in providers):
@@ -107,7 +106,7 @@ class Receivers:
             self._spare()
 
     def restore(self) -> None:
-        """Leave nothing out, until the next turn looks again."""
+        """Switch everything on again, until the next turn checks."""
         self._stand_ins = None
         while self._restores:
             self._restores.pop()()
@@ -150,7 +149,7 @@ def configure_logging(level: str | None = None) -> None:
         root.addHandler(handler)
         root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
     logging.getLogger("azure.ai.agentserver").addFilter(_quieten)
-    for name in ("azure.ai.agentserver", "azure.ai.agentserver.core"):  # The stores of responses and of state.
+    for name in ("azure.ai.agentserver", "azure.ai.agentserver.core"):  # The SDK's clients of the stores.
         logging.getLogger(name).addFilter(_drop_expected)
     for name, least in _NOISY.items():
         logger = logging.getLogger(name)
@@ -159,7 +158,7 @@ def configure_logging(level: str | None = None) -> None:
 
 
 def set_log_ids(response_id: str, session_id: str | None) -> None:
-    """Say which turn the records of this package are about, in this context and every task started from it."""
+    """Set the turn of this package's log records, for this context and every task started from it."""
     ids = {"response_id": response_id, "session_id": session_id} if session_id else {"response_id": response_id}
     context = current_context()
     if context is None:
@@ -169,9 +168,9 @@ def set_log_ids(response_id: str, session_id: str | None) -> None:
 
 
 def _naming_turns(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Give this package's records, and no others, `response_id` and `session_id`, for whatever handler there is.
+    """Add `response_id` and `session_id` to the log records of this package only, for any handler.
 
-    A filter would have to sit on each logger or on each handler, and an exporter brings its own.
+    A filter would have to be added to each logger or handler, and an exporter brings its own handler.
     """
 
     def make_named(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -186,19 +185,19 @@ def _naming_turns(make: Callable[..., logging.LogRecord]) -> Callable[..., loggi
 
 
 class Lines(logging.Formatter):
-    """Ends a line with the turn that it is about."""
+    """Formats a record as one line that ends with the ids of its turn."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line, before a stack is added to it. What a caller sent may stand in it, and must not begin another."""
+        """The line without a stack. It may contain input of a caller, whose line breaks must not start a new line."""
         line = super().formatMessage(record).translate(_CONTROLS)
         ids = [f"{name}={value}" for name in ("response_id", "session_id") if (value := getattr(record, name, None))]
         return f"{line} [{' '.join(ids)}]" if ids else line
 
 
 def _quieten(record: logging.LogRecord) -> bool:
-    """Drop what the SDK says at every start about an option that is off by design, and the stack of a caller's mistake.
+    """Drop the SDK's warning about an option that is off by design, and the stack traces of requests refused with 400.
 
-    The SDK logs a request that it refuses with 400 as an error of its own, with some twenty lines of stack.
+    The SDK logs such a refusal as an error of its own, with some twenty lines of stack.
     """
     if str(record.msg).startswith("Failed to parse/validate create request"):
         record.exc_info = record.exc_text = None
@@ -207,9 +206,9 @@ def _quieten(record: logging.LogRecord) -> bool:
 
 
 def _drop_expected(record: logging.LogRecord) -> bool:
-    """Drop the SDK's warnings about answers of the storage that are no mistake: absent, exists already, has changed.
+    """Drop the SDK's warnings about expected answers of the storage: absent, exists already, has changed.
 
-    Most turns look for what is not there, any caller can ask for it, and two turns may want the same conversation.
+    Most turns look up records that may be absent, and two turns may compete for the same conversation.
     """
     arguments = record.args if isinstance(record.args, tuple) else ()
     return not (str(record.msg).startswith("Foundry storage") and _EXPECTED.intersection(arguments))
@@ -220,7 +219,7 @@ FAILURE_OBSERVERS: Final[list[Callable[[str, BaseException], None]]] = []
 
 
 def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
-    """Log an error by its kinds and the place it came from. Its text may hold a prompt: it needs `LOG_LEVEL=DEBUG`."""
+    """Log the types of an error and where it was raised. Its text may contain a prompt and needs `LOG_LEVEL=DEBUG`."""
     if FAILURE_OBSERVERS:
         for observe in FAILURE_OBSERVERS:
             observe(f"{what}.", error)
@@ -236,7 +235,7 @@ def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None
 
 
 def kinds_of(error: BaseException) -> str:
-    """The class names of an error and of what it was raised from, as `RuntimeError from KeyError`."""
+    """The class names of an error and its causes, as `RuntimeError from KeyError`."""
     kinds: list[str] = []
     seen: set[int] = set()
     link: object = error
@@ -254,7 +253,7 @@ def _cause(link: object) -> object:
 
 
 def _class_name(kind: type) -> str:
-    """The name of a class, where it is a name: code that builds classes may put anything there."""
+    """The name of a class, if it is an identifier: code that builds classes may put any text there."""
     name = kind.__qualname__.rpartition(">.")[2]
     parts = name.split(".")
     return name if len(name) <= _MAX_NAME and all(part.isidentifier() for part in parts) else "an unnamed error"

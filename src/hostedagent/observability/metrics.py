@@ -1,6 +1,6 @@
-"""What is counted and timed, with OpenTelemetry's API: nothing happens until the process has a meter provider.
+"""Metrics with OpenTelemetry's API, which has no effect until the process has a meter provider.
 
-No attribute holds content, a caller's words or an id, so the number of series stays small.
+No attribute contains content, input of a caller or an id, so the number of series stays small.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def count_turn(attributes: dict[str, str], seconds: float) -> None:
 
 
 def measure_queue(waiting: int, oldest: float) -> None:
-    """Measure the queue of background turns."""
+    """Observe the queue of background turns."""
     INSTRUMENTS.queue_waiting.set(waiting)
     INSTRUMENTS.queue_oldest.set(oldest)
 
 
 def measure_wait(seconds: float) -> None:
-    """Measure how long a turn waited in the queue."""
+    """Record how long a turn waited in the queue."""
     INSTRUMENTS.queue_wait.record(seconds)
 
 
 def count_left_out(how: Literal["dropped", "placeholder"], kind: str) -> None:
-    """Count a content that was dropped, or an item in whose place the model sees a line of text."""
+    """Count a dropped content, or an item that the model sees as a line of text."""
     INSTRUMENTS.left_out.add(1, {"hostedagent.left_out": how, "hostedagent.content.type": kind})
 
 
