@@ -1,1 +1,1 @@
-"""The Responses protocol, pure: no waiting, no I/O."""
+"""The Responses protocol as pure functions, without I/O."""

@@ -43,7 +43,7 @@ DEFAULTS: Final[Mapping[str, Json]] = {
 
 
 def complete(response: Mapping[str, Json]) -> dict[str, Json]:
-    """The response with every required field; what is there and not null stays."""
+    """The response with every required field; existing values that are not null are kept."""
     full = dict(response)
     for name, default in DEFAULTS.items():
         if full.get(name) is None:
@@ -81,12 +81,12 @@ _PRIVATE: Final = "internal_metadata"
 
 
 def public_item(item: Item) -> Item:
-    """An item without what only the host may read."""
+    """An item without the fields that only the host may read."""
     return item if _PRIVATE not in item else {name: value for name, value in item.items() if name != _PRIVATE}
 
 
 def public_response(response: Mapping[str, Json]) -> dict[str, Json]:
-    """A response as clients see it: complete, and without what only the host may read."""
+    """A response as clients see it: complete, and without the fields that only the host may read."""
     output = [public_item(item) for item in response.get("output") or () if item is not None]
     return complete({**response, "output": output})
 

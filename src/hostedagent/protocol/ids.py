@@ -1,7 +1,7 @@
-"""Ids of responses and items, in the format of the service: a prefix, a partition key, 32 random characters.
+"""Ids of responses and items in the service's format: a prefix, a partition key, 32 random characters.
 
-Calls that a model made together end in the same characters, so that they are known also where a client keeps the
-conversation and sends it back.
+The ids of parallel calls have the same suffix, so that they can be recognised when a client keeps the conversation and
+sends it back.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ID: Final = re.compile(r"[a-z]+_[0-9A-Za-z]{18}[0-9a-f]{32}")
 def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
     """An item id with the response's partition key.
 
-    The service routes an item by the partition key inside its id, so a provider's own id can't be used.
+    The service routes an item by the partition key in its id, so a provider's own id cannot be used.
 
     Args:
-        prefix: What kind of item it is.
+        prefix: The prefix for the kind of item.
         response_id: The response that the item belongs to.
-        batch: What the ids of calls that the model made together end in: see `new_batch`.
+        batch: The common suffix of parallel calls: see `new_batch`.
     """
     partition = response_id.partition("_")[2][:_PARTITION_KEY_LENGTH]
     if len(partition) < _PARTITION_KEY_LENGTH:
@@ -35,12 +35,12 @@ def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
 
 
 def new_batch() -> str:
-    """What the ids of calls that a model makes together end in."""
+    """A new suffix for the ids of parallel calls."""
     return secrets.token_hex(_BATCH_LENGTH // 2)
 
 
 def batch_of(item_id: object) -> str:
-    """What an item's id ends in; empty for ids of another format."""
+    """The suffix of an item's id; empty for ids of another format."""
     return item_id[-_BATCH_LENGTH:] if isinstance(item_id, str) and _ID.fullmatch(item_id) else ""
 
 
@@ -55,7 +55,7 @@ _PREFIXES: Final[Mapping[str, str]] = {
 
 
 def with_own_id(item: Item, owner: str) -> Item:
-    """An item as it is stored: with an id of its own, so that it replaces no stored item, and in the same batch.
+    """An item as it is stored: with a new id, so that it replaces no stored item, and the same batch suffix.
 
     Args:
         item: An item of a caller.
@@ -66,5 +66,5 @@ def with_own_id(item: Item, owner: str) -> Item:
 
 
 def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
-    """Input items as they are stored with a response: each with an id of its own, in the same batch."""
+    """Input items as they are stored with a response: each with a new id and the same batch suffix."""
     return [with_own_id(item, response_id) for item in items]

@@ -1,7 +1,7 @@
-"""JSON as bytes, by msgspec, which Agent Framework brings: several times as fast as the standard library.
+"""Encodes and decodes JSON bytes with msgspec, which Agent Framework depends on, faster than the standard library.
 
-Where msgspec refuses, the standard library decides: a Python string may hold half a character, for which UTF-8 has no
-form, and JSON an escape of it.
+If msgspec refuses a value, the standard library decides: a Python string may contain a lone surrogate, which UTF-8
+cannot represent but a JSON escape can.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _DECODER: Final = msgspec.json.Decoder()
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON in UTF-8; half a character as an escape, NaN and infinity as null.
+    """Compact JSON in UTF-8; a lone surrogate as an escape, NaN and infinity as null.
 
     Raises:
-        TypeError: There is something in it that JSON does not have.
+        TypeError: It contains a type that JSON does not have.
     """
     try:
         return _ENCODER.encode(value)
@@ -28,10 +28,10 @@ def encode(value: object) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """The value of JSON in UTF-8, also of what the standard library alone takes for it.
+    """The value of JSON in UTF-8, as leniently as the standard library parses it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not JSON.
     """
     try:
         return decode_strictly(data)
@@ -40,11 +40,11 @@ def decode(data: bytes) -> Any:
 
 
 def decode_strictly(data: bytes) -> Any:
-    """The value of JSON in UTF-8, without NaN, infinity and half characters.
+    """The value of strict JSON in UTF-8, without NaN, infinity and lone surrogates.
 
     Raises:
-        ValueError: It is none.
-        RecursionError: It is nested too deep.
+        ValueError: It is not strict JSON.
+        RecursionError: It is nested too deeply.
     """
     try:
         return _DECODER.decode(data)

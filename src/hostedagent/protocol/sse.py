@@ -1,4 +1,4 @@
-"""Reads and writes server-sent events: bytes in, frames out, and the other way round. Performs no input or output."""
+"""Parses and writes server-sent events: bytes to frames and back, without I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Json
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-"""The comment that is sent while no event comes, so that nothing between server and client closes the connection."""
+"""Comment sent on a quiet stream, so that no proxy closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class FrameReader:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Add a chunk; yields the frames that it completes."""
+        """Add a chunk and yield the frames that it completes."""
         # A chunk may end between CR and LF, so line ends are normalised on whole buffers, minus a trailing CR.
         buffer = self._rest + chunk
         held = b"\r" if buffer.endswith(b"\r") else b""
@@ -63,7 +63,7 @@ def _frames(block: str) -> Iterator[Frame]:
 
 
 def event_data(event: Json) -> bytes:
-    """An event, or a value of one, as JSON in ASCII: some clients take U+2028 and U+0085 for the end of a line."""
+    """An event, or a value of one, as ASCII JSON: some clients treat U+2028 and U+0085 as line ends."""
     data = encode(event)
     return data if data.isascii() else json.dumps(event, separators=(",", ":")).encode()
 
@@ -74,5 +74,5 @@ def write_frame(event_type: str, data: bytes) -> bytes:
 
 
 def rewrite_frame(data: bytes) -> bytes:
-    """The frame of an event of which only the JSON is kept."""
+    """The frame of an event stored as JSON."""
     return write_frame(decode(data)["type"], data)

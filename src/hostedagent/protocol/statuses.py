@@ -9,7 +9,7 @@ QUEUED: Final = "queued"
 RUNNING: Final = (QUEUED, "in_progress")
 
 COUNTED: Final = ("completed", "incomplete")
-"""Turns that later ones continue."""
+"""Statuses of responses that later turns can continue."""
 
 ENDED: Final = (*COUNTED, "failed", "cancelled")
 

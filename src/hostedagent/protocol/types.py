@@ -1,7 +1,7 @@
-"""Wire values and effects, which every stage shares.
+"""Types of wire values and effects, shared by every stage.
 
-The SDK's wire payloads are plain dictionaries. They are named here once, so that `Any` stops at this file and nothing
-deeper has to guess whether a dictionary is an item or an event.
+The SDK's wire payloads are plain dictionaries. They are named here once, so that `Any` stops at this file and
+signatures distinguish items from events.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def answered_calls(items: Iterable[Item]) -> set[Json]:
 
 @dataclass(frozen=True, slots=True)
 class CountUsage:
-    """Add `usage` to the turn's count, or put it in place of the count when `replaces`."""
+    """Add `usage` to the turn's count, or replace the count if `replaces` is set."""
 
     usage: UsageDetails
     replaces: bool
@@ -51,14 +51,14 @@ class ApprovalRequest:
     """A call that runs once a caller has approved it.
 
     Args:
-        request_id: The id that Agent Framework waits for.
-        call_id: The call.
-        name: The tool.
+        request_id: Agent Framework's id of the request.
+        call_id: The id of the call.
+        name: The name of the tool.
         arguments: Its arguments, as JSON.
         hosted: Whether the model's provider runs the tool.
-        server: Which of the provider's servers runs it.
-        asked_by: The response that asked first. What was asked together is run together, and some agents ask under the
-            same request id in every conversation.
+        server: The provider's server that runs it.
+        asked_by: The response that asked first. Calls asked together run together, and some agents use the same request
+            id in every conversation.
     """
 
     request_id: str
@@ -72,7 +72,7 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, slots=True)
 class SaveApproval:
-    """Record what the caller is about to be asked, before the question leaves.
+    """Record an approval request before it is sent.
 
     `item_id` names the `mcp_approval_request` on the wire.
     """
@@ -83,12 +83,12 @@ class SaveApproval:
 
 @dataclass(frozen=True, slots=True)
 class EndTurn:
-    """The run cannot go on after this part; the turn ends with `outcome`."""
+    """End the run after this part; the turn ends with `outcome`."""
 
     outcome: Incomplete | Failed
 
 
 Effect: TypeAlias = CountUsage | SaveApproval | EndTurn
-"""Something the turn driver must do before the next event leaves."""
+"""Something that the turn driver must do before the next event is sent."""
 
 Emission: TypeAlias = Event | Effect

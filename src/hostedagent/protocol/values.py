@@ -1,4 +1,4 @@
-"""Typed readings of values whose shape is not known: JSON, and attributes of other people's objects."""
+"""Typed access to values of unknown shape: JSON, and attributes of foreign objects."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def is_rows(value: object) -> TypeGuard[Sequence[Json]]:
 
 def is_mapping(value: object) -> TypeGuard[Mapping[str, Json]]:
     """Whether a value is an object: a dictionary, or any other mapping."""
-    return isinstance(value, dict | Mapping)  # The plain dictionary first: asking an ABC takes longer.
+    return isinstance(value, dict | Mapping)  # A plain dictionary first: checking an ABC takes longer.
 
 
 def fields_of(value: object) -> Mapping[str, Json]:
-    """The fields of an object; none for anything else."""
+    """The fields of an object; empty for anything else."""
     return value if is_mapping(value) else {}
 
 
 def rows_of(value: object) -> Sequence[Json]:
-    """The rows of an array, a list or a tuple; none for anything else."""
+    """The rows of an array, a list or a tuple; empty for anything else."""
     return value if is_rows(value) else ()
 
 
 def joined_texts(value: object, separator: str = "") -> str | None:
-    """The `text` fields of the objects in an array as one text; `None` when there is none, or one is no text."""
+    """The joined `text` fields of the objects in an array; `None` if there are none, or one is not a string."""
     texts = [row.get("text") for row in objects_of(value)]
     found = [text for text in texts if isinstance(text, str)]
     return separator.join(found) if found and len(found) == len(texts) else None

@@ -1,7 +1,7 @@
-"""Values as the wire can carry them: JSON in UTF-8, which has no half characters, no NaN and no infinity.
+"""Converts values for the wire: JSON in UTF-8, which has no lone surrogates, no NaN and no infinity.
 
-Agents and model clients give what Python can hold. A text that arrives in pieces may be cut inside a character, so its
-second half is waited for; what stays alone becomes U+FFFD. A number that is none becomes null.
+Agents and model clients may produce any Python value. Streamed text may be split inside a surrogate pair, so the second
+half is awaited; a lone surrogate becomes U+FFFD. NaN and infinity become null.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hostedagent.protocol.types import Json
 
 
 def wire_json(value: Json) -> str:
-    """`value` as JSON text. Dataclasses and pydantic models are written by their fields, other objects as text.
+    """`value` as JSON text. Dataclasses and pydantic models become objects, other types strings.
 
-    NaN and infinities become null: JSON has no form for them, and JavaScript refuses Python's.
+    NaN and infinity become null: JSON cannot represent them, and JavaScript rejects Python's form.
     """
     text = json.dumps(value, default=_jsonable, ensure_ascii=False)
     if "NaN" in text or "Infinity" in text:
@@ -37,7 +37,7 @@ def _jsonable(value: object) -> Json:
 
 
 def wire_text(text: str) -> str:
-    """`text` with surrogates paired, and lone ones replaced by U+FFFD: they have no UTF-8 form."""
+    """`text` with surrogates paired, and lone ones replaced by U+FFFD because UTF-8 cannot represent them."""
     if text.isascii():
         return text
     try:
@@ -48,7 +48,7 @@ def wire_text(text: str) -> str:
 
 
 def wire_value(value: Any) -> Any:
-    """`value` as JSON can carry it. What needs no change is not copied, and nothing is changed in place."""
+    """`value` with only JSON types. Unchanged parts are not copied, and nothing is modified in place."""
     if _is_clean(value):
         return value
     kind = cast("type[object]", type(value))
@@ -73,13 +73,13 @@ def wire_value(value: Any) -> Any:
 
 
 def _is_clean(value: Any) -> bool:
-    """Whether a look at a value shows that it needs no change, as nearly always."""
+    """Whether a quick check shows that a value needs no change, as for nearly every value."""
     kind = cast("type[object]", type(value))
     if kind is str:
         return value.isascii()
     if kind is dict:
         rows = cast("dict[Json, Json]", value)
-        for name, row in rows.items():  # Loops: a generator costs more than what it asks.
+        for name, row in rows.items():  # Loops, because a generator would cost more than the check.
             if type(name) is not str or not name.isascii() or not _is_clean(row):
                 return False
         return True
@@ -92,7 +92,7 @@ def _is_clean(value: Any) -> bool:
 
 
 def _foreign(value: object) -> Json:
-    """A value that JSON does not have, as what comes nearest."""
+    """The closest JSON value for a value of another type."""
     if isinstance(value, Mapping):
         return wire_value(dict(cast("Mapping[Json, Json]", value)))
     if isinstance(value, tuple | set | frozenset):
@@ -101,16 +101,16 @@ def _foreign(value: object) -> Json:
 
 
 class Characters:
-    """Whole characters of a text that arrives in pieces."""
+    """Joins split surrogate pairs of streamed text."""
 
     __slots__ = ("half",)
 
     def __init__(self) -> None:
         self.half = ""
-        """The first half of a character whose second half has not arrived."""
+        """A high surrogate whose low surrogate has not arrived yet."""
 
     def take(self, text: str) -> str:
-        """What is complete with `text`; may be empty."""
+        """The complete characters including those of `text`; may be empty."""
         if not self.half and text.isascii():
             return text
         text = self.half + text
@@ -118,6 +118,6 @@ class Characters:
         return wire_text(text[:-1] if self.half else text)
 
     def rest(self) -> str:
-        """What stands for the half that stayed alone, at the end of the text."""
+        """The replacement for a lone surrogate at the end of the text."""
         half, self.half = self.half, ""
         return wire_text(half)

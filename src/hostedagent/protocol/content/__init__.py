@@ -1,4 +1,4 @@
-"""The content table: one row for each family, and the two ways to look a row up."""
+"""The content table: one row for each family, looked up by content type or by item type."""
 
 from hostedagent.protocol.content.approval import APPROVAL
 from hostedagent.protocol.content.code_interpreter import CODE_INTERPRETER

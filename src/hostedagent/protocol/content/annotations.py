@@ -1,6 +1,6 @@
-"""Citations: Agent Framework annotations and those of an `output_text` part, each written as the other's inverse.
+"""Citations: converts between Agent Framework annotations and those of an `output_text` part.
 
-Agent Framework keeps one shape for all of them; which Responses type it was is read off the fields that are there.
+Agent Framework has one shape for all of them; the Responses type is inferred from the fields that are set.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WireAnnotation = dict[str, Json]
 def wire_annotations(annotations: Sequence[Annotation], text_length: int) -> Iterator[WireAnnotation]:
     """Write annotations; one with several regions becomes one for each region.
 
-    An annotation that names no region covers the `text_length` characters said so far.
+    An annotation without a region covers the `text_length` characters before it.
     """
     for annotation in annotations:
         try:
             written = _written(annotation, text_length) if isinstance(cast("object", annotation), dict) else []
-        except Exception:  # noqa: BLE001 - a model client may put anything there; the text stands without it
+        except Exception:  # noqa: BLE001 - a model client may put anything there; the text is sent without it
             continue
         yield from written
 
@@ -78,7 +78,7 @@ def read_annotations(annotations: object) -> list[Annotation] | None:
 
 
 def _holds_a_file(wire: Mapping[str, Json]) -> bool:
-    """Whether the link is a file's own bytes (see `files.py`): model clients would send them all as a citation."""
+    """Whether the link is a data URL (see `files.py`), which model clients would send as part of a citation."""
     return str(wire.get("url", "")).startswith("data:")
 
 

@@ -1,8 +1,8 @@
 """Approvals: the agent asks before it runs a tool, and the caller answers in a later request.
 
-The question is one `mcp_approval_request`, whatever the tool is: clients know how to answer that. It is recorded
-before it leaves. The answer names the item on the wire; the stores know which question of Agent Framework that is, who
-may answer it, and that it is answered once. This family only reads and writes.
+Every request is an `mcp_approval_request`, whatever the tool, because clients know how to answer that. It is recorded
+before it is sent. The answer names the item on the wire; the stores map it to Agent Framework's request, know who may
+answer it, and ensure that it is answered once. This family only reads and writes items.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ def _read_answer(item: Item) -> Content:
 
 
 def key(part: Part) -> Key:
-    """A question is asked once in a response."""
+    """Each request is sent once per response."""
     return ("approval", part.content.type, part.content.id or "")
 
 
 class OpenQuestion(BaseItem):
-    """A question, which comes whole."""
+    """An approval request, which arrives whole."""
 
     def append(self, part: Part) -> Iterator[Emission]:
-        """Record the question, then ask it. One that could not be answered fails the turn instead."""
+        """Record the request, then send it. A request that could not be answered fails the turn."""
         content, call = part.content, part.content.function_call
         self.is_closed = True
         if call is None or not call.name or not content.id:
@@ -85,10 +85,10 @@ class OpenQuestion(BaseItem):
             return
         item_id = self.output.new_id("mcpr")
         arguments = _arguments(call)
-        if not is_whole(arguments):  # The answer that makes the call was cut off, and nobody could say yes to half.
+        if not is_whole(arguments):  # The model's answer was cut off, and half a call cannot be approved.
             yield EndTurn(failed("server_error"))
             return
-        # Recorded before the item begins: when that fails, the response must not miss an item that was counted.
+        # Recorded before the item begins: if that fails, the response must not have a gap in its output.
         request = ApprovalRequest(content.id, call.call_id, call.name, arguments, bool(call.hosted), call.server_name)
         yield SaveApproval(item_id, request)
         item = self.output.response.open_item(item_id, part.author)
@@ -130,7 +130,7 @@ _open_answer = whole("mcpa", _write_answer)
 
 
 def open_approval(part: Part, output: Output) -> OpenItem:
-    """A question is recorded; an answer, which only an agent that plays back a transcript emits, is not."""
+    """Only requests are recorded. An answer is emitted only by an agent that replays a transcript."""
     return (
         _open_answer(part, output) if part.content.type == "function_approval_response" else OpenQuestion(part, output)
     )

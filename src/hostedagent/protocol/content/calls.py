@@ -1,7 +1,7 @@
 """Tools that the model's service runs: a call and its result are two contents and one item.
 
-The call opens the item, the result that has the call's id closes it, however much comes between them. A result whose
-call was never seen makes the whole item; a call whose result never comes is closed with the response.
+The call opens the item, and the result with the same id closes it, however much arrives between them. A result without
+a call creates the whole item; a call without a result is closed with the response.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ CallStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
 class CallItem(BaseItem, ABC):
-    """What the items of the service's tools share: when they end, and the steps they report on the way.
+    """Base of the items of service tools: when they end, and the progress events that they send.
 
-    A family says what the item holds (`wire`), how far a part brings it (`take`, which sets `has_result` when the
-    part ends the call), and what is due before the last step (`finish`).
+    A family defines the fields of the item (`wire`), how a part changes it (`take`, which sets `has_result` when the
+    part ends the call), and the events before the last progress event (`finish`).
     """
 
     prefix: ClassVar[str]
@@ -37,7 +37,7 @@ class CallItem(BaseItem, ABC):
         self.failed_with: CallStatus | None = None
 
     def ends_before(self, part: Part) -> bool:
-        """Nothing else ends the call: its result may come after other things that the author does."""
+        """Nothing else ends the call: its result may arrive after other parts of the author."""
         return False
 
     def ends_at_finish(self, message_id: str | None) -> bool:
@@ -45,7 +45,7 @@ class CallItem(BaseItem, ABC):
         return False
 
     def append(self, part: Part) -> Iterator[Emission]:
-        """Take the call, more of it, or its result."""
+        """Take a part of the call, or its result."""
         content = part.content
         self.call_id = self.call_id or content.call_id or content.image_id or ""
         if content.status in ("failed", "incomplete"):
@@ -56,7 +56,7 @@ class CallItem(BaseItem, ABC):
             self.is_closed = True
 
     def begin(self) -> Iterator[Event]:
-        """Put the item on the wire, once."""
+        """Send the item's `added` event, once."""
         if self.item is not None:
             return
         self.item = self.output.item(self.prefix, self.first)
@@ -66,7 +66,7 @@ class CallItem(BaseItem, ABC):
         yield self.step("in_progress")
 
     def close(self, end: End) -> Iterator[Emission]:
-        """End the item with what is known of it."""
+        """End the item with the fields that are known."""
         yield from self.begin()
         status = self.failed_with or end.status
         yield from self.finish(status)
@@ -85,24 +85,24 @@ class CallItem(BaseItem, ABC):
         return self.opened.event(f"response.{self.item_type}.{name}")
 
     def memory(self) -> Mapping[str, Json]:
-        """What must be kept with the stored item besides the call's id."""
+        """Values to keep with the stored item besides the call's id."""
         return {}
 
     def finish(self, status: CallStatus) -> Iterable[Event]:
-        """The events that are due before the last step."""
+        """The events before the last progress event."""
         return ()
 
     @abstractmethod
     def take(self, part: Part) -> Iterable[Event]:
-        """Take what a part brings."""
+        """Take the fields of a part."""
 
     @abstractmethod
     def wire(self, status: CallStatus) -> MutableItem:
-        """The item as it is known by now, without its id."""
+        """The item with the fields that are known, without its id."""
 
 
 def raw_value(content: Content, name: str) -> object:
-    """A field of the provider's own object that a content was made from; `None` where there is none."""
+    """A field of the provider's object behind a content; `None` if there is none."""
     raw: object = content.raw_representation
     if isinstance(raw, list) and raw:
         raw = cast("list[object]", raw)[-1]
@@ -112,16 +112,16 @@ def raw_value(content: Content, name: str) -> object:
 
 
 def raw_text(content: Content, name: str) -> str:
-    """A text field of the provider's own object; empty where there is none."""
+    """A string field of the provider's object; empty if there is none."""
     value = raw_value(content, name)
     return value if isinstance(value, str) else ""
 
 
 def read_call_id(item: Item) -> str:
-    """The id by which the provider knows the call of a stored item, or the item's own for one that a caller sends.
+    """The provider's id of the call of a stored item, or the item's own id if a caller sent it.
 
     Raises:
-        InvalidRequest: There is neither.
+        InvalidRequest: The item has neither.
     """
     call_id = recall(item).get("call_id") or item.get("id")
     if not isinstance(call_id, str) or not call_id:
@@ -130,7 +130,7 @@ def read_call_id(item: Item) -> str:
 
 
 def read_text(item: Item, name: str) -> str | None:
-    """An optional text field of an item."""
+    """An optional string field of an item."""
     value = item.get(name)
     if value is not None and not isinstance(value, str):
         raise InvalidRequest(f"{item.get('type')}.{name} must be a string.", param=name)
@@ -146,6 +146,6 @@ def read_list(item: Item, name: str) -> Sequence[Json] | None:
 
 
 def read_status(item: Item) -> str | None:
-    """The item's status where it says more than that all went well."""
+    """The item's status if it is not `completed`."""
     status = item.get("status")
     return status if status in ("failed", "incomplete") else None

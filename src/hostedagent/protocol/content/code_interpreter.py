@@ -1,7 +1,7 @@
-"""Code that the model's service runs: `code_interpreter_call`, with the code as it is written and what came out.
+"""Code that the model's service runs: `code_interpreter_call`, with the streamed code and its outputs.
 
-The OpenAI client sends a first result before the code, with nothing in it, and no last one; so a result ends the call
-only when it says something, and code that is complete lets the author's next act end it.
+OpenAI's client sends an empty result before the code and none at the end. A result therefore ends the call only if it
+has content; otherwise the author's next part ends a call whose code is complete.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CONTENTS: Final = ("code_interpreter_tool_call", "code_interpreter_tool_result"
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Read the code, and what came out where the item has it."""
+    """Read the code, and the outputs if the item has them."""
     call_id, status = read_call_id(item), read_status(item)
     code, container = read_text(item, "code"), read_text(item, "container_id")
     call = Content.from_code_interpreter_tool_call(
@@ -90,11 +90,11 @@ class OpenCode(CallItem):
         self._outputs: list[MutableItem] | None = None
 
     def ends_before(self, part: Part) -> bool:
-        """Complete code may never get a result, so the author's next act ends it; code that runs beside it does not."""
+        """Complete code may never get a result, so the author's next part ends it, unless it is another run."""
         return self._is_sealed and part.content.type not in _CONTENTS and BaseItem.ends_before(self, part)
 
     def ends_at_finish(self, message_id: str | None) -> bool:
-        """A call that is still being written may go on in the next message."""
+        """A call whose code is incomplete may continue in the next message."""
         return self._is_sealed and BaseItem.ends_at_finish(self, message_id)
 
     def take(self, part: Part) -> Iterator[Event]:
@@ -114,7 +114,7 @@ class OpenCode(CallItem):
     def _write(self, code: str, *, replaces: bool) -> Iterator[Event]:
         said = "".join(self._chunks)
         if replaces:
-            code, self._characters.half = wire_text(code), ""  # The snapshot has whole characters.
+            code, self._characters.half = wire_text(code), ""  # The snapshot repeats the character whole.
             code = code[len(said) :] if code.startswith(said) else ""
         if not self._is_sealed:
             yield from self._say(self._characters.take(code))
@@ -136,11 +136,11 @@ class OpenCode(CallItem):
         yield self.step("interpreting")
 
     def finish(self, status: CallStatus) -> Iterator[Event]:
-        """The end of the code, where no snapshot ended it."""
+        """The end of the code, if no snapshot ended it."""
         yield from self._seal()
 
     def wire(self, status: CallStatus) -> MutableItem:
-        """The item, with what came out."""
+        """The item with its outputs."""
         return {
             "type": "code_interpreter_call",
             "status": status,
@@ -151,7 +151,7 @@ class OpenCode(CallItem):
 
 
 def _code(content: Content) -> str:
-    """The code of a call. Anthropic's client writes the tool's input as Python does; the code is inside it."""
+    """The code of a call. Anthropic's client gives the tool's input as a Python literal that contains the code."""
     tool_input = raw_value(content, "input")
     if isinstance(tool_input, Mapping):
         code = cast("Mapping[str, object]", tool_input).get("code")
@@ -169,7 +169,7 @@ def _output(content: Content) -> MutableItem:
         case "data" | "uri":
             return {"type": "image", "url": content.uri}
         case "text" | "error":
-            # The message of an error content is what the code wrote to its error output.
+            # The message of an error content is the error output of the code.
             return {
                 "type": "logs",
                 "logs": wire_text((content.text if content.type == "text" else content.message) or ""),

@@ -1,9 +1,8 @@
-"""What a content family is: one `Codec` row with its three directions, and what the codecs are given to work with.
+"""The interface of a content family: one `Codec` row with its three directions, and the types that codecs work with.
 
-`read` turns an item (of the input or of the history, they are the same) into Agent Framework contents. `open` starts
-an output item from the first part that belongs to it; the `OpenItem` takes the later parts and closes the item.
-`effect` serves the families that put nothing on the wire. Everything here is synchronous and does no I/O: what must be
-done is yielded as an effect, and the turn driver does it.
+`read` turns an item of the input or the history into Agent Framework contents. `open` starts an output item from its
+first part; the `OpenItem` takes the later parts and closes the item. `effect` serves the families that have no item.
+Everything here is synchronous and does no I/O: effects are yielded and performed by the turn driver.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[str, ...]
 """Which open item a part belongs to: the family's name first, then what tells its items apart.
 
-A key whose last element is empty names nothing: after its item has ended, it may come again and opens the next item.
+A key whose last element is empty is anonymous: after its item has ended, it may occur again and opens the next item.
 """
 
 ItemRole = Literal["assistant", "tool", "user", "own"]
@@ -33,11 +32,11 @@ ItemRole = Literal["assistant", "tool", "user", "own"]
 
 
 class Part(NamedTuple):
-    """One content of an update, with what the update says about it. A tuple, because there is one for each token.
+    """One content of an update, with the fields of the update that concern it. A tuple, because there is one per token.
 
-    `author` is the agent that speaks, `message_id` the provider's message, both `None` when unknown. `replaces` means
-    that the content is a snapshot of everything so far, `position` its place among the contents of its type in an
-    update that is a snapshot as a whole.
+    `author` is the agent that produced it, `message_id` the provider's message, both `None` if unknown. `replaces`
+    means that the content is a snapshot of everything so far, `position` its place among the contents of its type in
+    an update that is a snapshot as a whole.
     """
 
     content: Content
@@ -50,7 +49,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why an item is closed: the part that ends it, if one does, and whether what it holds is all there was."""
+    """Why an item is closed: the part that ends it, if any, and whether the item is complete."""
 
     before: Part | None = None
     status: Literal["completed", "incomplete"] = "completed"
@@ -61,10 +60,10 @@ INCOMPLETE = End(status="incomplete")
 
 
 class OpenItem(Protocol):
-    """An output item that has begun and not ended."""
+    """An output item that has started and not ended."""
 
     def ends_before(self, part: Part) -> bool:
-        """Whether the item must be closed before `part`, which is another item's, comes out."""
+        """Whether the item must be closed before `part`, which belongs to another item, is sent."""
         ...
 
     def append(self, part: Part) -> Iterable[Emission]:
@@ -72,34 +71,34 @@ class OpenItem(Protocol):
         ...
 
     def ends_at_finish(self, message_id: str | None) -> bool:
-        """Whether the item must be closed when the model call that speaks as `message_id` has finished."""
+        """Whether the item must be closed when the model call of `message_id` has finished."""
         ...
 
     def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
-        """Take note that the model call has finished, in an item that it does not close."""
+        """Record that the model call has finished, in an item that this does not close."""
         ...
 
     def close(self, end: End) -> Iterable[Emission]:
-        """End the item; called once, nothing follows."""
+        """End the item; called once, as the last method."""
         ...
 
     @property
     def outlasts(self) -> frozenset[str] | None:
-        """Content types for which `ends_before` need not be asked, because it is false; `None` for all of them."""
+        """Content types for which `ends_before` is always false and need not be called; `None` for all of them."""
         ...
 
     @property
     def is_closed(self) -> bool:
-        """Whether the item has ended by itself (its last part said so); it is then forgotten, not closed."""
+        """Whether the item has ended by itself with its last part; it is then forgotten, not closed."""
         ...
 
 
 class BaseItem:
-    """What most open items do: end when their author does something else, and when the model call finishes.
+    """The default behaviour of open items: they end at the next part of another item and when the model call finishes.
 
     Args:
         part: The first part; `append` gets it too.
-        output: Where the item is begun, once there is something to say.
+        output: Starts the item once it has content.
     """
 
     is_closed = False
@@ -111,21 +110,21 @@ class BaseItem:
         self.item: OutputItem | None = None
 
     def ends_before(self, part: Part) -> bool:
-        """Whether `part` comes from the same author, in the same message as far as is known."""
+        """Whether `part` has the same author and, if known, the same message."""
         same_message = part.message_id is None or part.message_id == self.first.message_id
         return same_message and part.author == self.first.author
 
     def ends_at_finish(self, message_id: str | None) -> bool:
-        """Whether the model call that finished is the one that makes this item, as far as is known."""
+        """Whether the finished model call is the one of this item, as far as is known."""
         return message_id is None or self.first.message_id in (None, message_id)
 
     def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
-        """Most items that outlast a model call do nothing when it finishes."""
+        """Does nothing, which suits most items that outlast a model call."""
         return ()
 
 
 class WholeItem(BaseItem):
-    """An item that one part says everything about: it opens and closes at once."""
+    """An item that one part contains whole: it opens and closes at once."""
 
     def __init__(self, prefix: str, write: Callable[[Part], MutableItem], part: Part, output: Output) -> None:
         super().__init__(part, output)
@@ -146,7 +145,7 @@ class WholeItem(BaseItem):
 
 
 def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, Output], OpenItem]:
-    """An `open` for a family whose items come whole: `write` builds the finished item, without its id."""
+    """An `open` for a family whose items arrive whole: `write` builds the finished item, without its id."""
 
     def open_whole(part: Part, output: Output) -> OpenItem:
         return WholeItem(prefix, write, part, output)
@@ -156,7 +155,7 @@ def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, 
 
 @dataclass(frozen=True, slots=True)
 class ToolRoles:
-    """Who runs a tool, by the tool's name. A tool that is in none of the sets is not known before it has run.
+    """Tool names by who runs them. Who runs a tool in none of the sets is unknown until it has run.
 
     Args:
         own: The tools that the agent runs.
@@ -171,11 +170,11 @@ class ToolRoles:
 
 @dataclass(slots=True)
 class Batch:
-    """Calls that the model made together.
+    """Parallel calls of one model answer.
 
     Args:
-        mark: What the ids of their items end in.
-        size: How many have begun.
+        mark: The common suffix of their item ids.
+        size: The number of calls started.
     """
 
     mark: str = field(default_factory=new_batch)
@@ -184,12 +183,12 @@ class Batch:
 
 @dataclass(slots=True)
 class Output:
-    """Where codecs open items: the response being built, and what the turn knows about it.
+    """Starts output items: the response being built, and the settings of the turn that codecs need.
 
     Args:
         response: The response.
-        tools: Who runs which tool.
-        own_tools: How the calls of the agent's own tools are shown.
+        tools: Which tools the agent and the caller run.
+        own_tools: How calls of the agent's own tools are shown.
         consent_origins: The origins that a consent link may have; `None` for any.
         deferred_calls: The ids of calls that a later turn asks about or runs.
         earlier_call: Finds a call of an earlier turn by its id.
@@ -211,22 +210,22 @@ class Output:
     """The result that ended a call last."""
 
     def item(self, prefix: str, part: Part, batch: Batch | None = None) -> OutputItem:
-        """Begin an item. Nothing else may begin one before its `added` event has been yielded."""
+        """Start an item. No other item may start before its `added` event has been yielded."""
         return self.response.open_item(self.new_id(prefix, batch), part.author)
 
     def join_batch(self, author: str | None) -> Batch:
-        """The batch of a call that begins."""
+        """The batch of a call that starts."""
         batch = self.batches.setdefault(author, Batch())
         batch.size += 1
         return batch
 
     def end_batch(self, author: str | None, batch: Batch) -> None:
-        """Note that a call of the batch has its result: what is called from now on is another batch."""
+        """Record that a call of the batch has its result: later calls form another batch."""
         if self.batches.get(author) is batch:
             del self.batches[author]
 
     def keep_hidden(self) -> Iterator[Event]:
-        """An empty message for hidden calls that no item follows; the last events of a response."""
+        """An empty message that carries hidden calls without a following item; the last events of a response."""
         if self.response.has_hidden:
             message: MutableItem = {"type": "message", "role": "assistant", "status": "completed", "content": []}
             item = self.response.open_item(self.new_id("msg"), None)
@@ -240,18 +239,18 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One content family: what Agent Framework calls it, what Responses calls it, and the directions between them.
+    """One content family: its Agent Framework content types, its Responses item types, and the conversions.
 
     Args:
         family: The family's name, also the first element of its keys.
         content_types: Agent Framework content types that the family emits.
         item_types: Responses item types that the family reads, with the role each has in a transcript.
-        read: Item to contents. Raises `InvalidRequest` when the item cannot be understood.
+        read: Item to contents. Raises `InvalidRequest` if the item is malformed.
         open: First part of an item to the open item; emits nothing yet, `append` is called with the same part next.
-        effect: Part to effects, for families that put nothing on the wire.
+        effect: Part to effects, for families without items.
         key: Which open item a part belongs to; `None` for the one of the family that its author opened last.
-        is_repeatable: Whether a key may come again after its item ended. Where it may not, what comes is a repeat of
-            what was sent and is dropped, unless the key names nothing. Where it may, no item ends by itself.
+        is_repeatable: Whether a key may occur again after its item ended. If not, a later part with the key is a repeat
+            and is dropped, unless the key is anonymous. If so, no item ends by itself.
         absent: Direction (`read`, `emit` or `stream`) to the reason why the family does not have it.
         limits: Sentences for `docs/limitations.md`.
     """
@@ -269,7 +268,7 @@ class Codec:
 
 
 def recall(item: Item) -> Mapping[str, Json]:
-    """What `OutputItem.remember` kept with a stored item; empty for items that came from a caller."""
+    """The values that `OutputItem.remember` kept with a stored item; empty for items from a caller."""
     metadata = item.get("internal_metadata")
     if metadata is None:
         return {}

@@ -1,7 +1,7 @@
-"""Compaction: one item that stands for everything before it.
+"""Compaction: one item that replaces everything before it.
 
-The host makes it and seals in it what is left of the conversation; `transcript/compaction.py` puts that in its place.
-An item of another service, whose content only that service can read, is a line that says so.
+The host creates it and seals the compacted messages in it; `transcript/compaction.py` restores them. An item of another
+service, whose content only that service can read, becomes a line of text that says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ITEM: Final = "compaction"
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Name an item that this host did not make."""
+    """Describe an item that this host did not create."""
     sealed = item.get("encrypted_content")
     if sealed is not None and not isinstance(sealed, str):
         raise InvalidRequest("compaction.encrypted_content must be a string.", param="encrypted_content")

@@ -1,7 +1,7 @@
-"""Computer use: what the model wants done on a screen, and the screenshot that shows what came of it.
+"""Computer use: actions that the model requests on a screen, and the screenshot that shows their result.
 
-Safety checks that the provider raises go out with the call. Acknowledging them is the caller's decision: an
-acknowledgement is only ever passed on, never made.
+Safety checks of the provider are sent with the call. Acknowledging them is the caller's decision: acknowledgements are
+passed on, never created.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hostedagent.protocol.types import Item, Json, MutableItem
 def read(item: Item) -> Sequence[Content]:
     """Read a call, or the screenshot that answers it.
 
-    The contents are made without their factories, which warn that computer use is experimental: a caller's item is no
-    reason to warn the developer.
+    The contents are created without their factories, which would warn the developer that computer use is experimental
+    for every item of a caller.
     """
     return [_read_output(item) if item.get("type") == "computer_call_output" else _read_call(item)]
 

@@ -1,4 +1,4 @@
-"""Fields of items that callers send: what a family demands of them, said in the caller's words."""
+"""Validates fields of items that callers send; errors use the field names of the request."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hostedagent.protocol.values import is_mapping, is_rows
 
 
 def required_text(item: Item, name: str, *, may_be_empty: bool = False) -> str:
-    """A text field.
+    """A string field.
 
     Raises:
-        InvalidRequest: It is missing, not a string, or empty where it must not be.
+        InvalidRequest: It is missing, not a string, or empty although it must not be.
     """
     value = item.get(name)
     if not isinstance(value, str) or not (value or may_be_empty):
@@ -26,16 +26,16 @@ def required_object(item: Item, name: str) -> Mapping[str, Json]:
     """A field that is an object.
 
     Raises:
-        InvalidRequest: It is missing or something else.
+        InvalidRequest: It is missing or not an object.
     """
     return as_object(item.get(name), name)
 
 
 def required_texts(item: Mapping[str, Json], name: str, param: str) -> list[str]:
-    """A field that is an array of strings, with at least one.
+    """A field that is a non-empty array of strings.
 
     Raises:
-        InvalidRequest: It is missing, empty, or holds something else.
+        InvalidRequest: It is missing, empty, or contains another type.
     """
     rows = [row for row in as_array(item.get(name), param) if isinstance(row, str)]
     if not rows or len(rows) != len(item[name]):
@@ -44,10 +44,10 @@ def required_texts(item: Mapping[str, Json], name: str, param: str) -> list[str]
 
 
 def optional_number(item: Mapping[str, Json], name: str, param: str) -> int | None:
-    """A whole number, or nothing.
+    """An optional integer.
 
     Raises:
-        InvalidRequest: It is something else.
+        InvalidRequest: It is of another type.
     """
     value = item.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):

@@ -1,8 +1,8 @@
-"""Files that an agent gives: images and documents as data, by URL, or by the id of an uploaded file.
+"""Files that an agent outputs: images and documents as data, as a URL, or as the id of an uploaded file.
 
-An image that comes as data is an `image_generation_call`, which clients know how to show. For anything else the
-protocol has no output item: the file is a message that names it, with a citation that leads to it. Callers' files are
-parts of messages and are read there.
+An image given as data becomes an `image_generation_call`, which clients can display. The protocol has no output item
+for other files: they become a message that names the file, with a citation that links to it. Files of callers are parts
+of messages and are read there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hostedagent.protocol.wire import wire_text
 logger = logging.getLogger(__name__)
 
 MAX_DATA_BYTES: Final = 8 * 1024 * 1024
-"""The largest file that is sent as data: a stream repeats it in four events, and every reader of a response gets it."""
+"""Maximum size in bytes of a file sent as data: a stream repeats it in four events."""
 
 _SCHEMES: Final = ("http://", "https://")
 
@@ -36,16 +36,16 @@ _Refusal = Literal["is too large to send", "cannot be sent", "is at a place that
 
 
 def key(part: Part) -> Key:
-    """What an author gives again is a repeat: a snapshot of a whole message names its files once more."""
+    """The same file of the same author is a repeat: a snapshot of a whole message contains its files again."""
     content = part.content
     place = content.uri or content.file_id or content.vector_store_id or ""
-    # Data may be megabytes long, and keys are kept until the response ends.
+    # Hashed, because data may be megabytes long and keys are kept until the response ends.
     digest = hashlib.sha256(place.encode("utf-8", "replace")).hexdigest() if place else ""
     return ("files", content.type, part.author or "", content.name or "", digest)
 
 
 class OpenFile(BaseItem):
-    """A file, which comes whole."""
+    """A file, which arrives whole."""
 
     def append(self, part: Part) -> Iterator[Emission]:
         """Send the file as an image or as a message that names it."""
@@ -78,7 +78,7 @@ class _NoItem(BaseItem):
 
 
 def _inline(content: Content) -> Content | None:
-    """The same data as base64, which not every data URL is; `None` when it cannot be sent."""
+    """The data as base64, which not every data URL uses; `None` if it cannot be sent."""
     if _refusal(content) is not None:
         return None
     head, _, body = (content.uri or "").partition(",")
@@ -89,13 +89,13 @@ def _inline(content: Content) -> Content | None:
 
 
 def _media_type(content: Content) -> str:
-    """The declared media type, which a content may leave to its data URL."""
+    """The declared media type, from the content or its data URL."""
     head = (content.uri or "").partition(",")[0].removeprefix("data:")
     return content.media_type or head.partition(";")[0] or "application/octet-stream"
 
 
 def _refusal(content: Content) -> _Refusal | None:
-    """Why a file is named only, if it is."""
+    """Why a file is named but not sent, if so."""
     match content.type:
         case "data":
             _, comma, body = (content.uri or "").partition(",")
@@ -110,7 +110,7 @@ def _refusal(content: Content) -> _Refusal | None:
 
 
 def _label(content: Content) -> str:
-    """The file's name; without one, what there is instead of it."""
+    """The file's name, or a substitute."""
     if content.type == "hosted_file":
         return wire_text(content.name or content.file_id or "file")
     return wire_text(content.name or f"file{guess_extension(_media_type(content).partition(';')[0]) or '.bin'}")
@@ -143,7 +143,7 @@ def _citations(content: Content) -> Iterator[Annotation]:
 
 
 def open_file(part: Part, output: Output) -> OpenItem:
-    """A file is sent; a vector store is only where a provider searches, and nothing to send."""
+    """Send a file; a vector store is not sent, because a caller cannot use it."""
     return _NoItem(part, output) if part.content.type == "hosted_vector_store" else OpenFile(part, output)
 
 

@@ -1,7 +1,7 @@
-"""Functions: a call that is streamed, and what it returned.
+"""Functions: streamed calls and their results.
 
-A call's fragments belong together by the occurrence id that Agent Framework stamps on them, else by the call id. Who
-runs the tool decides how the call is shown: see `function_call.py` for the caller's, `own_tools.py` for the agent's.
+The fragments of a call are matched by the occurrence id that Agent Framework adds to them, else by the call id. How a
+call is shown depends on who runs the tool: see `function_call.py` for the caller's and `own_tools.py` for the agent's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def key(part: Part) -> Key | None:
-    """A call and its result have keys of their own; a fragment that names no call belongs to the latest one."""
+    """A call and its result have separate keys; a fragment without an id belongs to the latest call."""
     ident = call_key(part.content)
     if part.content.type == "function_result":
         return ("function", "result", ident or "")
@@ -48,7 +48,7 @@ def key(part: Part) -> Key | None:
 
 
 def open_function(part: Part, output: Output) -> OpenItem:
-    """A call streams; a result arrives whole. OpenAI's client makes a function call of its search for tools."""
+    """A call streams; a result arrives whole. OpenAI's client represents its tool search as a function call."""
     content = part.content
     if content.type == "function_result":
         return open_tool_result(part, output)

@@ -1,7 +1,7 @@
-"""A function call that the caller runs, and what a function returned, as items of their own.
+"""Function calls that the caller runs, and results of functions, as items of their own.
 
-A snapshot of the arguments ends a call. The metadata-only repeat that follows the call of a client-side tool adds
-nothing and is dropped. A call of a tool that asks for approval is kept back: the caller is asked instead (see
+A snapshot of the arguments ends a call. The repeat without arguments that follows the call of a client-side tool is
+dropped. A call of a tool that needs approval is held back: the caller gets an approval request instead (see
 `approval.py`), and sees the call in the turn that runs it.
 """
 
@@ -31,7 +31,7 @@ _EVENT: Final[dict[CallKind, str]] = {
 
 
 def call_key(content: Content) -> str | None:
-    """What tells calls apart: the occurrence id, else the call id; `None` on a bare continuation."""
+    """The identity of a call: the occurrence id, else the call id; `None` for a continuation without an id."""
     return content.id or content.call_id or None
 
 
@@ -47,7 +47,7 @@ def call_kind(content: Content) -> CallKind:
 
 
 class Arguments:
-    """The arguments of a call while they arrive, as fragments, snapshots or a mapping."""
+    """Collects the arguments of a call from fragments, snapshots or a mapping."""
 
     __slots__ = ("_characters", "_chunks", "_mapping")
 
@@ -67,21 +67,21 @@ class Arguments:
         return self._chunks[0] if self._chunks else ""
 
     def take(self, content: Content, *, is_snapshot: bool) -> str:
-        """Take what a content adds; returns the new text."""
+        """Add the arguments of a content and return the new text."""
         arguments = content.arguments
         if isinstance(arguments, Mapping):
-            if not self._chunks:  # Otherwise it repeats what arrived as text.
+            if not self._chunks:  # Otherwise it repeats the text that has arrived.
                 self._mapping = {**self._mapping, **arguments}
             return ""
         if not arguments:
             return ""
         if is_snapshot:
-            self._characters.half = ""  # The snapshot has the whole character.
+            self._characters.half = ""  # The snapshot repeats the character whole.
             return self._add(self._missing(wire_text(arguments)))
         return self._add(self._characters.take(arguments))
 
     def rest(self, *, empty: str = "{}") -> str:
-        """Complete the arguments; returns the new text. Without any, they are `empty`."""
+        """Complete the arguments and return the new text. Without any, they are `empty`."""
         if rest := self._characters.rest():
             return self._add(rest)
         if self._chunks:
@@ -104,8 +104,8 @@ class OpenCall(BaseItem):
     Args:
         part: As for every item.
         output: As for every item.
-        may_wait: Whether the call is kept back while it may become a question.
-        batch: The calls that the model made together with it.
+        may_wait: Whether the call is held back while it may become an approval request.
+        batch: The parallel calls of the same model answer.
     """
 
     outlasts = frozenset({"function_call"})
@@ -120,7 +120,7 @@ class OpenCall(BaseItem):
         self._batch = batch
 
     def ends_before(self, part: Part) -> bool:
-        """The next thing the author does ends a call, but not another call; a held call waits for its own end."""
+        """The author's next part ends a call, unless it is another call; a held call waits for its own end."""
         other = part.content
         if other.type == "function_result" and is_same_call(self.first.content, other):
             return True
@@ -131,7 +131,7 @@ class OpenCall(BaseItem):
         return super().ends_before(part)
 
     def ends_at_finish(self, message_id: str | None) -> bool:
-        """A held call waits beyond the model call: the question, if there is one, comes after it."""
+        """A held call outlasts the model call: the approval request, if any, arrives after it."""
         return not self._is_held and super().ends_at_finish(message_id)
 
     def append(self, part: Part) -> Iterator[Emission]:
@@ -169,7 +169,7 @@ class OpenCall(BaseItem):
         return item if self._kind == "custom_tool_call" else {**item, "status": status}
 
     def close(self, end: End) -> Iterator[Emission]:
-        """End the call; a held call that became a question, or waits for a later turn, leaves no item."""
+        """End the call; a held call that became an approval request, or waits for a later turn, has no item."""
         if self._is_held and end.before is not None and end.before.content.type == "function_approval_request":
             return
         if self._is_held and (call_key(self.first.content) or "") in self.output.deferred_calls:
@@ -190,7 +190,7 @@ class OpenCall(BaseItem):
 
 
 def write_output(content: Content) -> str | list[MutableItem]:
-    """A result as an item's `output`: a string, or parts when it holds more than text. Never its exception."""
+    """A result as an item's `output`: a string, or parts if it contains more than text. Never its exception."""
     if raw_text(content, "type") in _SERVICE_RESULTS:
         return wire_json(_without_ciphertext(raw_value(content, "content")))
     items = content.items or ()
@@ -202,13 +202,13 @@ def write_output(content: Content) -> str | list[MutableItem]:
     return wire_text(result) if isinstance(result, str) else wire_json(result)
 
 
-# Anthropic's client writes these results as Python does; the service's own values are behind them.
+# Anthropic's client gives these results as Python literals; the raw representation has the service's own values.
 # Can go when it gives them as contents (no issue of it is known upstream).
 _SERVICE_RESULTS: Final = ("web_search_tool_result", "web_fetch_tool_result")
 
 
 def _without_ciphertext(result: object) -> Json:
-    """The service's values; what only the service can read is of no use in a result that goes back as text."""
+    """The service's values, without encrypted ones, which are useless in a result that is sent back as text."""
     plain: Json = json.loads(wire_json(result))
     for row in plain if is_array(plain) else [plain]:
         if is_object(row):

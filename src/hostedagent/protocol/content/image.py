@@ -1,6 +1,6 @@
-"""Images that the model's service makes: `image_generation_call`, with previews on the way.
+"""Images that the model's service generates: `image_generation_call`, with previews.
 
-Every preview comes with its call again, and the last image may come without any preview.
+Every preview repeats its call, and the final image may arrive without any preview.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def key(part: Part) -> Key:
 
 
 class OpenImage(CallItem):
-    """An image that is being made."""
+    """An image that is being generated."""
 
     prefix: ClassVar[str] = "ig"
     item_type: ClassVar[str] = "image_generation_call"
@@ -99,7 +99,7 @@ class OpenImage(CallItem):
             yield self.step("generating")
 
     def finish(self, status: CallStatus) -> Iterator[Event]:
-        """The step before the last."""
+        """The progress event before the last."""
         yield from self._generate()
 
     def wire(self, status: CallStatus) -> MutableItem:
@@ -113,7 +113,7 @@ class OpenImage(CallItem):
 
 
 def _images(content: Content) -> Sequence[Content]:
-    """The images of a result. A text is one too: its base64, or where it is."""
+    """The images of a result. A string counts too: it is base64 or a URL."""
     outputs = [{"result": row} if isinstance(row, str) else row for row in _rows(content.outputs)]
     return [one for one in contents_of(outputs) if one.type in ("data", "uri")]
 
@@ -125,7 +125,7 @@ def _rows(outputs: object) -> Sequence[object]:
 
 
 def _encoded(image: Content) -> str | None:
-    """The image's base64, or its URL where it was not sent inline."""
+    """The image as base64, or its URL if it has no data."""
     uri = image.uri or ""
     return (uri.partition(",")[2] if uri.startswith("data:") else uri) or None
 

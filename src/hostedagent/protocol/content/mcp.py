@@ -1,7 +1,7 @@
-"""MCP tools that the model's service calls itself: `mcp_call`, and the `mcp_list_tools` that goes before.
+"""MCP tools that the model's service calls itself: `mcp_call`, and the `mcp_list_tools` before it.
 
-Arguments that the call does not know yet are taken from the provider's own object that comes with the result. An MCP
-server that the agent itself connects to is no matter of this family: its tools are functions.
+Arguments that are missing from the call are taken from the provider's object that accompanies the result. Tools of an
+MCP server that the agent itself connects to are functions and do not belong to this family.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ERROR_TYPES: Final = ("mcp_protocol_error", "mcp_tool_execution_error", "http_e
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Read a call, with its result where it has one, or a list of tools."""
+    """Read a call with its result, if any, or a list of tools."""
     if item.get("type") == "mcp_list_tools":
         return [_read_tools(item)]
     if is_own_call(item):
@@ -58,11 +58,11 @@ def read(item: Item) -> Sequence[Content]:
         properties: dict[str, Json] = {"status": status} if status else {}
         if error is not None:
             properties["error"] = error
-        if error is not None and output is None:  # Clients send the output alone, and the model must hear of this.
+        if error is not None and output is None:  # The model must see the error, and clients send only the output.
             output = error if isinstance(error, str) else wire_json(error)
             properties["output_is_error"] = True
         contents.append(
-            # A string is the one form that every client can send on.
+            # A string is the only form that every model client can send.
             Content.from_mcp_server_tool_result(
                 call_id, output=output, additional_properties={"mcp": properties} if properties else None
             )
@@ -95,7 +95,7 @@ class OpenMcpCall(CallItem):
         self._error: Json = None
 
     def take(self, part: Part) -> Iterator[Event]:
-        """Take the call or its result; each may know what the other does not."""
+        """Take the call or its result; each may have fields that the other lacks."""
         content = part.content
         self._server = self._server or content.server_name or raw_text(content, "server_label")
         self._name = self._name or content.tool_name or raw_text(content, "name")
@@ -126,7 +126,7 @@ class OpenMcpCall(CallItem):
             yield self.opened.event("response.mcp_call_arguments.done", arguments=self._arguments)
 
     def finish(self, status: CallStatus) -> Iterator[Event]:
-        """The arguments, where only the result knew them; a failure is a step of its own."""
+        """The arguments, if only the result had them; a failure is a progress event of its own."""
         if status != "incomplete" and not self._arguments:
             self._waiting = self._waiting or "{}"
         yield from self._say_arguments()
@@ -134,7 +134,7 @@ class OpenMcpCall(CallItem):
             yield self.step("failed")
 
     def wire(self, status: CallStatus) -> MutableItem:
-        """The item, with what came back."""
+        """The item with its result."""
         return {
             "type": "mcp_call",
             "server_label": self._server,
@@ -148,7 +148,7 @@ class OpenMcpCall(CallItem):
 
 
 def _arguments(content: Content) -> str:
-    """The arguments as JSON; an empty mapping counts as none, since a provider may send the real ones later."""
+    """The arguments as JSON; an empty mapping counts as absent, because a provider may send the real ones later."""
     if content.arguments:
         return content.arguments if isinstance(content.arguments, str) else wire_json(content.arguments)
     return raw_text(content, "arguments")
@@ -171,7 +171,7 @@ def _mark(content: Content, name: str) -> Any:
 
 
 def _error(content: Content, output: str | None) -> Json:
-    """What went wrong as the provider says it, in a shape that clients know."""
+    """The provider's error, in the shape that clients expect."""
     error = _mark(content, "error")
     if error is None:
         error = raw_value(content, "error")

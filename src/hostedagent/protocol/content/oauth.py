@@ -1,6 +1,6 @@
-"""Consent: a tool needs the user to sign in somewhere first. The link goes out, and the turn ends until that is done.
+"""Consent: a tool needs the user to sign in first. The link is sent, and the turn ends until the user continues it.
 
-A link that is not safe to show is never sent: the turn fails instead, without naming the link.
+An unsafe link is never sent: the turn fails instead, without naming the link.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _Origin: TypeAlias = tuple[str, str | None, int | None]
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-"""What browsers, proxies and this module read in the same way."""
+"""Host names that browsers, proxies and this module parse in the same way."""
 
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Tell the model that the user was asked. Not the link: it may carry a secret, and it is spent."""
+    """Tell the model that the user was asked, without the link, which may contain a secret and was used."""
     label = required_text(item, "server_label", may_be_empty=True)
     return [Content.from_text(f"[oauth_consent_request: the user was asked for consent to use {label or 'a tool'}]")]
 
 
 def key(part: Part) -> Key:
-    """Each request for consent is its own."""
+    """Each consent request is an item of its own."""
     return ("oauth", part.content.consent_link or "")
 
 
@@ -47,7 +47,7 @@ def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
     """Whether a client may offer `link` to its user.
 
     Args:
-        link: What the provider asks to show.
+        link: The link from the provider.
         origins: The only origins allowed, as `scheme://host[:port]`, where a host that begins with `*.` stands for
             every host below it; `None` allows every one.
     """
@@ -78,7 +78,7 @@ def _origin(parts: SplitResult) -> _Origin:
 
 
 class OpenConsent(BaseItem):
-    """A request for consent, which comes whole."""
+    """A consent request, which arrives whole."""
 
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
@@ -97,7 +97,7 @@ class OpenConsent(BaseItem):
             yield EndTurn(failed("server_error"))
             return
         for call in self.output.own_calls:
-            yield from call.show()  # What consent is asked for comes first.
+            yield from call.show()  # The call that needs consent comes first.
         item = self.output.item("oauth", part)
         wire: MutableItem = {
             "type": "oauth_consent_request",
@@ -114,7 +114,7 @@ class OpenConsent(BaseItem):
 
 
 def _shown_origin(link: str) -> str:
-    """The part of a link that holds no secret."""
+    """The part of a link that contains no secret."""
     try:
         scheme, host, port = _origin(urlsplit(link))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Outputs of tools that the model's service runs, however an agent gives them.
+"""Outputs of tools that the model's service runs, in any form that agents give them.
 
-Agent Framework says that they are contents. Sessions that were stored and agents of one's own give mappings, bytes, and
-plain text too, and each is read as the content it stands for.
+Agent Framework declares them as contents, but stored sessions and custom agents also give mappings, bytes and strings.
+Each is read as the content that it represents.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hostedagent.protocol.content.parts import is_part_type, read_part
 from hostedagent.protocol.types import Json
 
 _PLACES = ("uri", "url", "image_url", "b64_json", "data", "result")
-"""Where a mapping without a type has its data, a data URL, or a URL."""
+"""Fields of a mapping without a type that contain data, a data URL, or a URL."""
 
 
 def contents_of(values: object) -> list[Content]:
-    """The contents of an output: one or several, each as such, as a mapping, as bytes, or as text."""
+    """The contents of an output: one or several, each a content, a mapping, bytes or a string."""
     rows = cast("Sequence[object]", values) if isinstance(values, list | tuple) else () if values is None else (values,)
     return [content for row in rows if (content := _content(row)) is not None]
 

@@ -1,9 +1,8 @@
-"""The agent's own calls in a transcript: whatever form they had on the wire, a model reads a call and its output.
+"""Restores the agent's own calls in a transcript: in any wire form, the model reads a call and its output.
 
-An `mcp_call` of the server `agent` becomes a `function_call` and a `function_call_output`, and calls that were hidden
-come out of the item that keeps them. Calls that the model made together stay together: their outputs follow the last of
-them. A call that was shown without a result, because it had to wait for something, and is shown again with one, is read
-once.
+An `mcp_call` of the server `agent` becomes a `function_call` and a `function_call_output`; hidden calls are restored
+from the item that carries them. Parallel calls stay together: their outputs follow the last of them. A call that was
+sent without a result first, and later again with one, is read once.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ERROR_TYPE: Final = "mcp_tool_execution_error"
 """The type of the error of a tool that failed."""
 
 NOT_SENT: Final = "[The client did not send the result of this call back.]"
-"""What a model reads in place of the result that a finished call lacks."""
+"""Placeholder for the missing result of a finished call."""
 
 _UNFINISHED: Final = ("in_progress", "calling", "incomplete")
 
@@ -37,7 +36,7 @@ _PARTS: Final = frozenset({"input_text", *_RICH})
 
 
 def is_own_call(item: Item) -> bool:
-    """Whether an item is a call of one of the agent's own tools, and not of a tool of its model's service."""
+    """Whether an item is a call of one of the agent's own tools rather than of a tool of its model's service."""
     if item.get("type") != "mcp_call":
         return False
     memory = recall(item)
@@ -45,14 +44,14 @@ def is_own_call(item: Item) -> bool:
 
 
 def is_partial(item: Item) -> bool:
-    """Whether an own call names a stored one, and lacks its arguments or its result."""
+    """Whether an own call refers to a stored one and lacks its arguments or its result."""
     if not is_own_call(item) or not str(item.get("id") or "").startswith("mcp_"):
         return False
     return not item.get("arguments") or (item.get("output") is None and item.get("error") is None)
 
 
 def as_function_items(item: Item, call_id: str) -> list[MutableItem]:
-    """An own call as a function call, with its output where it has one."""
+    """An own call as a function call, with its output if it has one."""
     arguments, output = item.get("arguments"), _output(item)
     call: MutableItem = {
         "type": "function_call",
@@ -79,7 +78,7 @@ def _output(item: Item) -> Json:
 
 
 def _parts(output: object) -> Json:
-    """The parts of a rich result, which `output` holds as JSON; `None` when it is a text."""
+    """The parts of a rich result, which `output` contains as JSON; `None` if it is plain text."""
     if not isinstance(output, str) or not output.startswith("[{") or '"input_' not in output:
         return None
     try:
@@ -93,14 +92,14 @@ def _parts(output: object) -> Json:
 
 @dataclass(slots=True)
 class _Batch:
-    """Calls that the model made together, whose ids end in the same mark, and their outputs."""
+    """Parallel calls, whose ids have the same suffix, and their outputs."""
 
     mark: str
     calls: list[tuple[int, Item]] = field(default_factory=list[tuple[int, Item]])
     outputs: list[tuple[int, Item]] = field(default_factory=list[tuple[int, Item]])
 
     def add(self, number: int, rows: Iterable[Item], place: int | None) -> None:
-        """Add an own call; one that was hidden knows its place among the calls, the others come in their order."""
+        """Add an own call. A hidden call has its recorded place among the calls; the others keep their order."""
         for row in rows:
             if row["type"] != "function_call":
                 self.outputs.append((number, row))
@@ -108,7 +107,7 @@ class _Batch:
                 self.calls.insert(len(self.calls) if place is None else place, (number, row))
 
     def rows(self) -> Iterator[tuple[int, Item]]:
-        """The calls, and behind them the outputs."""
+        """The calls, followed by their outputs."""
         yield from self.calls
         yield from self.outputs
 
@@ -120,7 +119,7 @@ class OwnCalls:
         self._open: dict[tuple[str, ...], str] = {}
 
     def items(self, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
-        """The items with own calls as function calls and outputs, each with the number of the item it comes from."""
+        """The items with own calls as function calls and outputs, each with the index of its source item."""
         batch = _Batch("")
         for number, item in enumerate(items):
             for row in (*_hidden(item), item):
@@ -142,7 +141,7 @@ class OwnCalls:
         kept = memory.get("call_id") or item.get("id")
         call_id = kept if isinstance(kept, str) and kept else _call_id(item, number)
         names = ((call_id,), (str(item.get("name")), str(item.get("arguments"))))
-        is_gone = is_cut_off(item)  # No prompt sees it: the same call, made again, is one of its own.
+        is_gone = is_cut_off(item)  # Interrupted output is in no prompt, so the same call made again is a new one.
         earlier = None if is_gone else next((self._open[name] for name in names if name in self._open), None)
         rows = as_function_items(item, earlier or call_id)
         call = {**rows[0], **_origin(item)}
@@ -167,11 +166,11 @@ def _hidden(item: Item) -> Sequence[Item]:
 
 
 def _call_id(item: Item, number: int) -> str:
-    """An id for a call whose id a client stripped; the same each time that the client sends the transcript."""
+    """An id for a call whose id a client removed; the same whenever the client sends the transcript."""
     named = json.dumps([number, str(item.get("name")), str(item.get("arguments"))])
     return f"call_{hashlib.sha256(named.encode()).hexdigest()[:24]}"
 
 
 def _origin(item: Item) -> MutableItem:
-    """What the items that are read from an own call share with it."""
+    """The fields that an own call shares with the items read from it."""
     return {name: item[name] for name in ("id", "agent_reference", "internal_metadata") if item.get(name) is not None}

@@ -1,10 +1,10 @@
 """The calls of the agent's own tools: one `mcp_call` with its result, or nothing at all (`HostOptions.own_tools`).
 
-By the protocol, a `function_call` is work for the client. A tool that the agent runs itself is therefore shown as a
-tool of the server `agent`, and a hidden call is kept with the next item, where only the host sees it. A call is shown
-as it arrives when it is known that the agent runs its tool. Otherwise it waits: a result makes it the agent's, the mark
-of a client-side tool or the end of the run makes it the caller's, and a question takes its place. See `own_calls.py`
-for the way back.
+In the protocol, a `function_call` is work for the client. A tool that the agent runs itself is therefore shown as a
+tool of the server `agent`; a hidden call is stored with the next item, where only the host sees it. A call streams if
+the agent is known to run its tool. Otherwise it is held back: a result makes it the agent's, the marker of a
+client-side tool or the end of the run makes it the caller's, and an approval request replaces it. See `own_calls.py`
+for the inverse.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DONE: Final = "response.mcp_call_arguments.done"
 
 
 class OpenOwnCall(BaseItem):
-    """A call that the agent runs, as far as is known: it stays open until its result arrives."""
+    """A call that the agent probably runs: it stays open until its result arrives."""
 
     outlasts = frozenset({"function_call", "text", "text_reasoning"})
 
@@ -54,11 +54,11 @@ class OpenOwnCall(BaseItem):
 
     @property
     def _is_known(self) -> bool:
-        """Whether the agent runs the tool without asking anybody."""
+        """Whether the agent runs the tool without approval."""
         return self._name in self.output.tools.own and self._name not in self.output.tools.asking
 
     def ends_before(self, part: Part) -> bool:
-        """Only its result or a question about it ends the call; other parts may come in between."""
+        """Only its result or an approval request for it ends the call; other parts may arrive in between."""
         content = part.content
         if content.type == "function_approval_request":
             return content.function_call is not None and _open_call_of(content.function_call, part, self.output) is self
@@ -93,7 +93,7 @@ class OpenOwnCall(BaseItem):
                 yield from self._end_arguments()
 
     def show(self) -> Iterator[Event]:
-        """Show a call that waits, where such calls are shown at all."""
+        """Show a call that was held back, unless own calls are hidden."""
         if self.output.own_tools == "mcp_call":
             yield from self._begin()
 
@@ -132,7 +132,7 @@ class OpenOwnCall(BaseItem):
         yield self.item.done(item)
 
     def close(self, end: End) -> Iterator[Emission]:
-        """End the call: with its result, as a question, as the caller's, or unanswered."""
+        """End the call: with its result, as an approval request, as the caller's, or unanswered."""
         if self.is_closed:
             return
         before = end.before.content if end.before is not None else None
@@ -142,7 +142,7 @@ class OpenOwnCall(BaseItem):
         self._forget()
         is_deferred = (call_key(self.first.content) or "") in self.output.deferred_calls
         if self.item is None and (before is not None or is_deferred):
-            return  # A question about the call takes its place, or a later turn asks it.
+            return  # An approval request replaces the call, or a later turn sends one.
         if self.item is None and not self._is_known and end.status == "completed":
             yield from self._give_to_caller(end)
         elif self.output.own_tools == "mcp_call":
@@ -174,7 +174,7 @@ class OpenOwnCall(BaseItem):
         return self.item.event(kind, **fields)
 
     def _item(self, result: Content) -> MutableItem:
-        """The item with its result. What the exception of a tool said is for the log, not for the caller."""
+        """The item with its result. The text of a tool's exception goes to the log, not to the caller."""
         written = write_output(result)
         output = written if isinstance(written, str) else wire_json(written)
         if result.exception is None and is_whole(self._arguments.text):
@@ -196,10 +196,10 @@ class OpenOwnCall(BaseItem):
 
 
 class _Answer(BaseItem):
-    """A result: of the call that is open, of one that an earlier turn made, or already taken with its call."""
+    """A result: of an open call, of a call from an earlier turn, or already taken with its call."""
 
     def append(self, part: Part) -> Iterator[Emission]:
-        """Give the result to its call."""
+        """Pass the result to its call."""
         self.is_closed = True
         result, output = part.content, self.output
         if output.answered is result:
@@ -220,7 +220,7 @@ class _Answer(BaseItem):
 
 
 def open_call(part: Part, output: Output) -> OpenItem:
-    """Open a call, as who runs it and `HostOptions.own_tools` have it."""
+    """Open a call, depending on who runs it and on `HostOptions.own_tools`."""
     content = part.content
     if output.own_tools == "function_call" or call_kind(content) != "function_call":
         return OpenCall(part, output)
@@ -240,7 +240,7 @@ def open_tool_result(part: Part, output: Output) -> OpenItem:
 
 
 def _open_call_of(content: Content, part: Part, output: Output) -> OpenOwnCall | None:
-    """The open call that a content of a part is about: agents that run at the same time may use the same call id."""
+    """The open call that a content belongs to; concurrent agents may use the same call id."""
     found = [call for call in output.own_calls if is_same_call(call.first.content, content)]
     return max(
         found,
@@ -255,5 +255,5 @@ def _callers_call(part: Part, output: Output, batch: Batch) -> OpenCall:
 
 
 def _approval_id(content: Content) -> Json:
-    """The question that the caller approved, where the call had to be approved."""
+    """The id of the approved request, if the call needed approval."""
     return fields_of(content.additional_properties.get("hostedagent")).get("approval_request_id")

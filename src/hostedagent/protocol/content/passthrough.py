@@ -1,6 +1,6 @@
-"""Items that Agent Framework has no content for: tools that Foundry runs, programs, workflow steps.
+"""Items without a content in Agent Framework: tools that Foundry runs, programs, workflow steps.
 
-They stay in the store and on the wire as they are. The model is told that they happened, in one line of bounded length.
+They are stored and sent unchanged. The model sees a short line of text for each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hostedagent.protocol.values import joined_texts
 from hostedagent.protocol.wire import wire_json, wire_text
 
 MAX_DESCRIPTION: Final = 2_000
-"""How many characters of an item the model sees."""
+"""Maximum characters of an item that the model sees."""
 
 _TOOLS: Final = (
     "a2a_preview",
@@ -56,7 +56,7 @@ _TOLD: Final = ("name", "kind", "action_id", "arguments", "code", "output", "res
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Say in one line what the item is, with the fields that tell something."""
+    """Describe the item in one line, with its non-empty fields."""
     kind = str(item.get("type"))
     told = [_told(item[name]) for name in _TOLD if item.get(name) is not None]
     text = " ".join(part for part in told if part)

@@ -1,4 +1,4 @@
-"""Items that come whole from a provider and must go back to it as they came, under the id that the provider knows."""
+"""Items that a provider sends whole and must get back unchanged, with its own id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNKNOWN: Mapping[str, Json] = {}
 
 
 def provider_item(content: Content, *types: str) -> Mapping[str, Json]:
-    """The provider's own item that a content was made from, if it is one of `types`; empty otherwise."""
+    """The provider's item behind a content, if its type is one of `types`; empty otherwise."""
     raw: object = content.raw_representation
     if isinstance(raw, BaseModel):
         raw = _dumped(raw)
@@ -27,10 +27,10 @@ def provider_item(content: Content, *types: str) -> Mapping[str, Json]:
 
 
 def _dumped(raw: BaseModel) -> object:
-    """A model as a mapping; nothing where dumping it fails, as models with fields of other people's types can."""
+    """A pydantic model as a mapping; empty if dumping fails, as it can with fields of foreign types."""
     try:
         return raw.model_dump(mode="json", exclude_none=True)
-    except Exception:  # noqa: BLE001 - the content says the same without it
+    except Exception:  # noqa: BLE001 - the content is complete without it
         return None
 
 
@@ -47,7 +47,7 @@ class _ProviderItem(WholeItem):
 
 
 def whole_from_provider(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, Output], OpenItem]:
-    """Like `whole`, but what `write` puts into `id` is the provider's id, which is kept and not sent."""
+    """Like `whole`, but the `id` that `write` sets is the provider's id, which is stored and not sent."""
 
     def open_item(part: Part, output: Output) -> OpenItem:
         return _ProviderItem(prefix, write, part, output)
@@ -62,5 +62,5 @@ def provider_id(item: Item) -> str | None:
 
 
 def call_status(status: object) -> str:
-    """The status of a call that has come whole."""
+    """The status of a call that arrived whole."""
     return "incomplete" if status == "incomplete" else "completed"

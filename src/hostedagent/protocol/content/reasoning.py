@@ -1,8 +1,8 @@
-"""Reasoning: what a model thinks, as a summary, as raw text, or encrypted.
+"""Reasoning of a model, as a summary, as raw text, or encrypted.
 
-One item for each reasoning id of the provider, with as many parts as it has. A snapshot seals a part and the next
-delta begins the next one, as in messages. The encrypted form may come before, after or without any text; the last one
-counts. A provider that gives no id signs each thought by itself, so text that follows a signature is the next item.
+Each reasoning id of the provider becomes one item with any number of parts. A snapshot seals a part and the next delta
+starts another, as in messages. The encrypted form may arrive before, after or without text; the last one counts. A
+provider without ids signs each item, so text after a signature starts the next item.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _RAW_TEXT: Final = {"openai": {"reasoning_text": True}}
 
 
 _SEAL: Final = "hostedagent:"
-"""How an encrypted form begins that carries the provider's id of its item."""
+"""Prefix of an encrypted form that carries the provider's item id."""
 
 
 def seal(encrypted: str, provider_id: str | None) -> str:
-    """The encrypted form as clients get it: with the provider's id, without which the provider refuses it.
+    """The encrypted form as clients get it: with the provider's id, without which the provider rejects it.
 
-    The id of the item on the wire is the host's, and clients of `store=false` strip it anyway.
+    The item id on the wire is the host's own, and clients with `store=false` strip it.
     """
     return f"{_SEAL}{quote(provider_id or '', safe='')}:{encrypted}"
 
 
 def unseal(encrypted: str) -> tuple[str, str | None] | None:
-    """The provider's encrypted form and id; `None` when this host did not seal it."""
+    """The provider's encrypted form and id; `None` if this host did not seal it."""
     if not encrypted.startswith(_SEAL):
         return None
     provider_id, _, form = encrypted[len(_SEAL) :].partition(":")
@@ -59,7 +59,7 @@ def unseal(encrypted: str) -> tuple[str, str | None] | None:
 def read(item: Item) -> Sequence[Content]:
     """Read a `reasoning` item: its summary, then its raw text; the last content carries the encrypted form.
 
-    What a caller sends without an encrypted form is left out: a provider takes back only reasoning that it can verify.
+    Reasoning of a caller without an encrypted form is dropped: a provider accepts only reasoning that it can verify.
     """
     memory = recall(item)
     ident, encrypted = _optional_text(item, "id"), _optional_text(item, "encrypted_content")
@@ -111,7 +111,7 @@ def _optional_text(item: Item, name: str) -> str | None:
 
 
 def key(part: Part) -> Key:
-    """An item is told apart by who thinks and by the provider's id."""
+    """Items are distinguished by author and provider id."""
     return ("reasoning", part.author or "", part.content.id or "")
 
 
@@ -134,7 +134,7 @@ class _ReasoningPart:
 
 
 class OpenReasoning(BaseItem):
-    """A reasoning item that is being thought."""
+    """A reasoning item in progress."""
 
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
@@ -163,11 +163,11 @@ class OpenReasoning(BaseItem):
             yield from self._open()
 
     def _missing(self, part: Part, kind: _PartKind) -> str:
-        """What of a snapshot has not been said yet."""
+        """The part of a snapshot that has not been sent yet."""
         snapshot = wire_text(part.content.text or "")
         current = self._part
         if current is not None:
-            current.characters.half = ""  # The snapshot has the whole character.
+            current.characters.half = ""  # The snapshot repeats the character whole.
         if part.position is not None:
             place, done = part.position - self._base, sum(map(len, self._done.values()))
             if place < done:
@@ -193,7 +193,7 @@ class OpenReasoning(BaseItem):
             yield self.item.added({"type": "reasoning", "summary": [], "status": "in_progress"})
 
     def _begin(self, kind: _PartKind) -> Iterator[Event]:
-        """Make sure an unsealed part of this kind is open."""
+        """Ensure that an unsealed part of this kind is open."""
         if self._part is not None and not self._part.is_sealed and self._part.kind == kind:
             return
         yield from self._end_part()
@@ -227,7 +227,7 @@ class OpenReasoning(BaseItem):
         self._done = {"summary_text": [], "reasoning_text": []}
 
     def close(self, end: End) -> Iterable[Emission]:
-        """End the part and the item; an item of which nothing was seen leaves none."""
+        """End the part and the item, if it ever had content."""
         yield from self._end_part()
         if self.item is None:
             return
@@ -243,7 +243,7 @@ def _is_raw(content: Content) -> bool:
     properties = content.additional_properties
     if not properties:
         return False
-    # Before Agent Framework had namespaces, the mark was a property of its own; text there is not a mark.
+    # Before Agent Framework had namespaces, the marker was a property of its own; text in it is not a marker.
     return (get_namespaced_value(properties, "openai", "reasoning_text") or properties.get("reasoning_text")) is True
 
 

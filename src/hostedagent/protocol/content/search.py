@@ -1,7 +1,7 @@
-"""Searches that the model's service makes: `web_search_call`, `file_search_call`, and the search for tools.
+"""Searches that the model's service runs: `web_search_call`, `file_search_call`, and the tool search.
 
-Which item a search becomes is read off the tool's name. A search of an unknown kind is written as a file search, the
-item that is nearest to it: it has queries and results, and no client takes it for something it must run.
+The tool's name decides the item type. A search of an unknown kind becomes a file search, the closest type: it has
+queries and results, and no client tries to run it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WEB_ACTIONS: Final = ("search", "open_page", "find_in_page")
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Read a search and what it found."""
+    """Read a search and its results."""
     call_id, status = read_call_id(item), read_status(item)
     match item.get("type"):
         case "tool_search_call":
@@ -71,7 +71,7 @@ def _execution(item: Item) -> dict[str, Json]:
 
 
 def key(part: Part) -> Key:
-    """A search and its result are one item; a search for tools and what it found are two."""
+    """A search and its result are one item; a tool search and its result are two."""
     content = part.content
     if content.tool_name == _TOOLS:
         return ("search", content.type, content.call_id or "")
@@ -88,11 +88,11 @@ class _OpenSearch(CallItem):
         self.queries: Json = None
 
     def memory(self) -> Mapping[str, Json]:
-        """The tool's own name: the item type may stand for several."""
+        """The tool's own name, because one item type may represent several tools."""
         return {"tool_name": self.first.content.tool_name}
 
     def take(self, part: Part) -> Iterator[Event]:
-        """Take the search or what it found."""
+        """Take the search or its results."""
         content = part.content
         if content.type == "search_tool_call":
             self.arguments = _mapping(content.arguments, "query")
@@ -106,13 +106,13 @@ class _OpenSearch(CallItem):
 
 
 class OpenWebSearch(_OpenSearch):
-    """A search of the web, or a page that is opened or searched."""
+    """A web search, or a page that is opened or searched."""
 
     prefix: ClassVar[str] = "ws"
     item_type: ClassVar[str] = "web_search_call"
 
     def wire(self, status: CallStatus) -> MutableItem:
-        """The item; `action` holds what was searched and the sources."""
+        """The item; `action` contains the query and the sources."""
         action = {**self.arguments, **_mapping(self.found.get("action"), "query")}
         if action.get("type") not in _WEB_ACTIONS:
             action = {**action, "type": "search"}
@@ -123,14 +123,14 @@ class OpenWebSearch(_OpenSearch):
 
 
 class OpenFileSearch(_OpenSearch):
-    """A search in documents."""
+    """A document search."""
 
     prefix: ClassVar[str] = "fs"
     item_type: ClassVar[str] = "file_search_call"
 
     def wire(self, status: CallStatus) -> MutableItem:
-        """The item, with what was found where the provider tells."""
-        # OpenAI's client sees the call before its queries are known; only what the result was made from has them.
+        """The item, with the results if the provider sends them."""
+        # OpenAI's client emits the call before its queries are known; only the result's raw representation has them.
         queries: Json = self.arguments.get("queries") if self.queries is None else self.queries
         if not is_rows(queries):
             query = self.arguments.get("query")
@@ -144,7 +144,7 @@ class OpenFileSearch(_OpenSearch):
 
 
 def _mapping(value: Json, name: str) -> dict[str, Json]:
-    """Arguments as an object: JSON text is read, other text becomes the field `name`."""
+    """Arguments as an object: JSON text is parsed, other text becomes the field `name`."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -154,7 +154,7 @@ def _mapping(value: Json, name: str) -> dict[str, Json]:
 
 
 def _found(content: Content) -> dict[str, Json]:
-    """What a search found: `action` or `results` as OpenAI has them, else one result for each entry."""
+    """The results of a search: OpenAI's `action` or `results`, else one result for each entry."""
     result: Json = content.result
     if isinstance(result, str):
         try:
@@ -184,7 +184,7 @@ def _entry(item: Content) -> MutableItem:
 
 
 def _rows(entries: Iterable[Json]) -> list[MutableItem]:
-    """Each entry in the shape of a file search result; what that has no field for is kept as JSON text."""
+    """Each entry as a file search result; fields without a counterpart are kept as JSON text."""
     rows: list[MutableItem] = []
     for entry in entries:
         plain: Json = json.loads(wire_json(entry))
@@ -216,13 +216,13 @@ def _tools(content: Content) -> list[Json]:
 
 
 open_tool_search = whole("ts", _write_tool_search)
-"""Opens the search for tools, whether it comes as a search or, from OpenAI's client, as a function call."""
+"""Opens a tool search, whether it arrives as a search or, from OpenAI's client, as a function call."""
 
 _open_tool_search_output = whole("tso", _write_tool_search)
 
 
 def open_search(part: Part, output: Output) -> OpenItem:
-    """Choose the item by the tool's name."""
+    """Select the item type by the tool's name."""
     content, name = part.content, (part.content.tool_name or "").lower()
     if name == _TOOLS:
         opens = _open_tool_search_output if content.type == "search_tool_result" else open_tool_search

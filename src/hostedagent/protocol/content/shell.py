@@ -1,8 +1,8 @@
-"""Shells and patches: commands that the model wants run, and what they printed.
+"""Shells and patches: commands that the model requests, and their output.
 
-`shell_call` and its output have contents of their own in Agent Framework, and go back to the provider as they came.
-`local_shell_call` and `apply_patch_call` have none: they are read as calls of functions that only tell what happened,
-which every provider takes, and which OpenAI's client turns back into the local shell's items.
+`shell_call` and its output have their own contents in Agent Framework and are sent back to the provider unchanged.
+`local_shell_call` and `apply_patch_call` have none: they are read as calls of functions, which every provider accepts
+and which OpenAI's client turns back into local shell items.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def _provider_payload(item: Item, call_id: str, **fields: Json) -> MutableItem:
-    """The item as the provider made it: OpenAI's client sends this back, and refuses one that is not complete."""
+    """The provider's original item: OpenAI's client sends it back, and rejects an incomplete one."""
     payload: MutableItem = {
         "type": item["type"],
         "id": provider_id(item) or item.get("id") or _made_up_id(item, call_id),
@@ -68,7 +68,7 @@ def _provider_payload(item: Item, call_id: str, **fields: Json) -> MutableItem:
 
 
 def _made_up_id(item: Item, call_id: str) -> str:
-    """An id of the provider's form, the same in every turn; a call and its output must not share one."""
+    """An id in the provider's format, the same in every turn; a call and its output must not share one."""
     digest = hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()
     return f"{'sho' if item['type'] == 'shell_call_output' else 'sh'}_{digest[:32]}"
 
@@ -143,7 +143,7 @@ def _present(fields: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _read_local_output(item: Item) -> Content:
-    """Read what the command printed; the item's id is the call's id, there is no other."""
+    """Read the output of a command; the item's only id is that of the call."""
     call_id, output = required_text(item, "id"), required_text(item, "output", may_be_empty=True)
     try:
         value: object = json.loads(output)
@@ -215,7 +215,7 @@ def _write_result(part: Part) -> MutableItem:
 
 
 def _write_command_output(content: Content) -> dict[str, Json]:
-    """One command's output. What is not a command's output, a file for example, is named as if it was printed."""
+    """The output of one command. Other content, such as a file, is named as if it had been printed."""
     if content.type != "shell_command_output":
         part = write_part(content)
         printed = part.get("text") or f"[file {part.get('filename') or part.get('file_id') or content.type}]"
@@ -237,7 +237,7 @@ _open_result = whole_from_provider("lsho", _write_result)
 
 
 def open_shell(part: Part, output: Output) -> OpenItem:
-    """A call and its result each come whole."""
+    """A call and its result each arrive whole."""
     return (_open_call if part.content.type == "shell_tool_call" else _open_result)(part, output)
 
 

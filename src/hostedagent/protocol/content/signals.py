@@ -1,4 +1,4 @@
-"""Signals: contents that put nothing on the wire but change the turn. Usage is counted, an error ends the turn."""
+"""Signals: contents without an item that change the turn. Usage is counted, an error ends the turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hostedagent.protocol.types import CountUsage, Effect, EndTurn
 
 
 def effect(part: Part) -> Iterator[Effect]:
-    """Usage snapshots replace the count, others add to it; an error content fails the turn with a mapped code."""
+    """Usage snapshots replace the count, other usage adds to it; an error content fails the turn with a mapped code."""
     content = part.content
     if content.type == "error":
         yield EndTurn(provider_failure(content.error_code))

@@ -1,8 +1,8 @@
-"""Text: what an agent says, with its citations and its refusals.
+"""Text of an agent, with citations and refusals.
 
-One message item may have several content parts. A snapshot (`replaces`) emits what is still missing and seals the
-part; text that comes after a seal begins the next part. Citations may come on an empty text after the seal, so a part
-is done only when the next one begins or the message closes.
+A message item may have several content parts. A snapshot (`replaces`) emits the text that is still missing and seals
+the part; later text starts the next part. Citations may arrive with an empty text after the seal, so a part is done
+only when the next one starts or the message closes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIELD: Final[dict[_PartKind, str]] = {"output_text": "text", "refusal": "refusa
 
 
 def read(item: Item) -> Sequence[Content]:
-    """Read a `message`; its role and author are read by the request, which builds the Agent Framework message."""
+    """Read a `message`; its role and author are read where the Agent Framework message is built."""
     contents = read_parts(item.get("content"), "content")
     if item.get("role") != "assistant":
         return contents
@@ -35,12 +35,12 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def _named(content: Content) -> Content:
-    """A file that an assistant gave: model providers take none in what it said."""
+    """The file of an assistant message as text, because model providers accept no files there."""
     return Content.from_text(f"[{content.file_id or filename(content)}]")
 
 
 def key(part: Part) -> Key:
-    """A message is told apart by who speaks and by the provider's id of the item, else of the message."""
+    """Messages are distinguished by author and by the provider's id of the item, else of the message."""
     return ("text", part.author or "", _item_id(part.content) or part.message_id or "")
 
 
@@ -50,7 +50,7 @@ def _item_id(content: Content) -> str:
     if (raw := content.raw_representation) is None:
         return ""
     ident = foreign_attribute(raw, "item_id")
-    if ident is None and not content.text:  # Late citations come with the whole item.
+    if ident is None and not content.text:  # Late citations arrive with the whole item.
         ident = foreign_attribute(foreign_attribute(raw, "item"), "id")
     return ident if isinstance(ident, str) else ""
 
@@ -87,7 +87,7 @@ class _TextPart:
 
 
 class OpenText(BaseItem):
-    """A message item that is being spoken."""
+    """A message item in progress."""
 
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
@@ -96,17 +96,17 @@ class OpenText(BaseItem):
         self._base = part.position or 0
 
     def ends_before(self, part: Part) -> bool:
-        """Anything but text ends the message, and so does text of the next one; not what another message makes."""
+        """Any other content of the author ends the message, and so does text of the next message."""
         is_same = part.content.type == "text" and _item_id(part.content) in ("", _item_id(self.first.content))
         return not is_same and super().ends_before(part)
 
     def append(self, part: Part) -> Iterable[Emission]:
-        """Take a delta, a snapshot, or citations that came late."""
+        """Take a delta, a snapshot, or late citations."""
         content = part.content
         current = self._part
         if current is not None and not part.replaces and not content.additional_properties and not content.annotations:
             if content.text and not current.is_sealed and current.kind == "output_text":
-                text = current.characters.take(content.text)  # The way of nearly every event: keep it short.
+                text = current.characters.take(content.text)  # Nearly every event takes this path: keep it short.
                 return (self._delta(current, text, None),) if text else ()
             if not content.text:
                 return ()
@@ -129,15 +129,15 @@ class OpenText(BaseItem):
             self._part.is_sealed = True
 
     def _missing(self, part: Part, kind: _PartKind) -> str:
-        """What of a snapshot has not been said yet."""
+        """The part of a snapshot that has not been sent yet."""
         snapshot = wire_text(part.content.text or "")
         current = self._part
         if current is not None:
-            current.characters.half = ""  # The snapshot has the whole character.
+            current.characters.half = ""  # The snapshot repeats the character whole.
         if part.position is not None:
             place = part.position - self._base
             if place < len(self._done):
-                return ""  # A snapshot of the whole message names its earlier parts again; those are done.
+                return ""  # A snapshot of the whole message repeats its earlier parts, which are done.
             if current is not None and place > current.index:
                 return snapshot
         if current is None or current.kind != kind:
@@ -154,7 +154,7 @@ class OpenText(BaseItem):
         return ""
 
     def _begin(self, kind: _PartKind) -> Iterator[Event]:
-        """Make sure an unsealed part of this kind is open."""
+        """Ensure that an unsealed part of this kind is open."""
         if self._part is not None and not self._part.is_sealed and self._part.kind == kind:
             return
         yield from self._end_part()
@@ -220,7 +220,7 @@ class OpenText(BaseItem):
         self._part = None
 
     def close(self, end: End) -> Iterator[Emission]:
-        """End the part and the message; a message that never said anything leaves no item."""
+        """End the part and the message; a message without content has no item."""
         yield from self._end_part()
         if self.item is not None:
             yield self.item.done(_message(self._done, end.status))

@@ -1,8 +1,8 @@
-"""From updates to events: every part finds its codec, and the items it belongs to are opened, grown and closed.
+"""Turns updates into events: each part is passed to its codec, which opens, extends and closes its item.
 
-Items are kept by key, so two agents or two calls that stream at the same time stay two items. Within what one author
-does, an item is closed when its codec says that the next part ends it. Pure: nothing here waits, stores or knows the
-request; what must be done comes out as an effect between the events.
+Items are kept by key, so concurrent agents or calls stay separate items. An item is closed when its codec decides that
+the author's next part ends it. Pure: nothing here waits, stores or reads the request; effects are yielded between the
+events.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 _MERGEABLE = frozenset({"text", "text_reasoning"})
 _CUT = ("length", "content_filter", "model_context_window_exceeded")
-"""Finish reasons of a model call that was stopped before it had said all."""
+"""Finish reasons of a model call that was stopped early."""
 
 
 class _Lane:
-    """The open items of one author, in the order in which they began."""
+    """The open items of one author, in their order of opening."""
 
     __slots__ = ("begun", "groups", "items", "latest", "snapshots", "speaking")
 
@@ -40,7 +40,7 @@ class _Lane:
         self.latest: dict[str, Key] = {}
         self.snapshots: dict[str | None, Sequence[Content]] = {}
         self.speaking: tuple[str | None, OpenItem] | None = None
-        """The message that is being said, and its item, while that is the only one that is open."""
+        """The id of the current message and its item, if that is the only open one."""
 
     def add(self, key: Key, item: OpenItem) -> None:
         self.items[key] = item
@@ -55,7 +55,7 @@ class _Lane:
         return item
 
     def ended_by(self, part: Part, key: Key) -> Sequence[Key]:
-        """The items that `part`, which belongs to `key`, ends; oldest first."""
+        """The items that `part`, with the key `key`, ends; oldest first."""
         kind, items = part.content.type, self.items
         ended = [
             (number, other)
@@ -71,7 +71,7 @@ class Projection:
     """The open items of one response.
 
     Args:
-        output: Where items are opened.
+        output: Starts items.
         codecs: Content type to codec; the product's table unless a host adds rows.
     """
 
@@ -83,11 +83,11 @@ class Projection:
         self._unnamed = 0
 
     def update(self, update: AgentResponseUpdate) -> Iterable[Emission]:
-        """The events and effects of one update, in order; to be taken before the next one is given."""
+        """The events and effects of one update, in order; consume them before passing the next update."""
         author, contents = update.author_name or update.agent_id, update.contents
         lane = self._lanes.get(author) or self._lane(author)
         if len(contents) == 1 and update.finish_reason is None and update.merge_mode is None and not lane.snapshots:
-            content = contents[0]  # The way of nearly every update: keep it short.
+            content = contents[0]  # Nearly every update takes this path: keep it short.
             part = Part(content, author, update.message_id, update.role or "assistant", content.merge_mode == "replace")
             if (speaking := lane.speaking) is not None and speaking[0] == part.message_id and _is_plain(part):
                 return speaking[1].append(part)
@@ -107,7 +107,7 @@ class Projection:
             yield from self._finish(lane, message_id, INCOMPLETE if update.finish_reason in _CUT else COMPLETED)
 
     def _snapshot(self, update: AgentResponseUpdate, author: str | None, lane: _Lane) -> Iterator[Emission]:
-        """An update that says all of a message so far, in contents that are each a snapshot."""
+        """An update whose contents are snapshots of a whole message so far."""
         message_id = update.message_id
         earlier = lane.snapshots.pop(message_id, ())
         if not _grows(earlier, update.contents):
@@ -118,7 +118,7 @@ class Projection:
             if position is not None:
                 positions[content.type] += 1
             if place < len(earlier) and _same(earlier[place], content):
-                continue  # An earlier snapshot said exactly this, and something else may have been said since.
+                continue  # An earlier snapshot had the same content, and other content may have been sent since.
             yield from self._add(Part(content, author, message_id, update.role or "assistant", True, position), lane)
         if update.finish_reason is None:
             lane.snapshots[message_id] = list(update.contents)
@@ -139,16 +139,16 @@ class Projection:
         if codec.is_repeatable and len(items) == 1 and part.role != "tool" and (item := items.get(key)) is not None:
             if _is_plain(part):
                 lane.speaking = (part.message_id, item)
-            return item.append(part)  # More of what is being said.
+            return item.append(part)  # Another part of an open item.
         return self._place(codec, key, part, lane)
 
     def _place(self, codec: Codec, key: Key, part: Part, lane: _Lane) -> Iterator[Emission]:
-        """Close what the part ends, and open the item it belongs to where that is not open yet."""
+        """Close the items that the part ends, and open its own item if necessary."""
         if not codec.is_repeatable and key in self._ended:
             return
         item = lane.items.get(key)
         if item is None:
-            # A tool's result may come without the author who called it.
+            # A tool's result may arrive without the author of the call.
             lane = next((other for other in self._lanes.values() if key in other.items), lane)
             item = lane.items.get(key)
         if part.role == "tool":
@@ -180,7 +180,7 @@ class Projection:
         return key if key is not None else lane.latest.get(codec.family, (codec.family,))
 
     def _end_others(self, lanes: Iterable[_Lane], key: Key, part: Part) -> Iterator[Emission]:
-        """Close what `part` ends: its author's items, and the call that a tool's result answers."""
+        """Close the items that `part` ends: those of its author, and the call that a tool result answers."""
         for lane in lanes:
             for other in lane.ended_by(part, key):
                 yield from self._end(lane, other, End(before=part))
@@ -209,7 +209,7 @@ class Projection:
 
 
 def _is_plain(part: Part) -> bool:
-    """Whether a part is text that belongs to its message, whatever else its client knows."""
+    """Whether a part is text identified by its message alone."""
     return part.content.type == "text" and part.content.raw_representation is None and part.role != "tool"
 
 

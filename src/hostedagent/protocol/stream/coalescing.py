@@ -1,8 +1,8 @@
-"""Adjacent deltas become one: what a model said faster than anybody could take it needs no event for each word.
+"""Merges adjacent deltas that are available at the same time, so that a fast model does not need an event per token.
 
-Only what is there already is merged, so nothing waits for more to come. Anything else that comes out keeps its place
-between the deltas. Where nobody watches the stream, what happens inside an item is left out: the item says it all when
-it is done, and the SDK would copy and check each event only to throw it away. Pure, as the projection is.
+Nothing waits for more deltas, and all other events keep their place between them. If nobody reads the stream, the
+events inside an item are omitted: the finished item repeats their content, and the SDK would copy and validate each
+event only to discard it. Pure, as the projection is.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MERGED: Final = frozenset(
         "response.custom_tool_call_input.delta",
     }
 )
-"""The deltas of which one may say what two would have said."""
+"""Events whose deltas may be joined."""
 
 _OF_WHOLE_ITEMS: Final = frozenset({"response.output_item.added", "response.output_item.done"})
-"""What the SDK needs to know of a turn that nobody watches."""
+"""The events that the SDK needs when nobody reads the stream."""
 
 
 class Merge:
-    """The delta that has not left yet.
+    """Holds back one delta until the next event.
 
     Args:
         is_watched: Whether anybody reads the events while the turn runs.
@@ -44,7 +44,7 @@ class Merge:
         self._logprobs: list[Json] = []
 
     def merged(self, emissions: Iterable[Emission]) -> Iterator[Emission]:
-        """What is there already, with fewer deltas. What an exception cuts short is in `rest`."""
+        """Yield the available events with merged deltas. After an exception, `rest` has the remaining delta."""
         if not self._is_watched:
             yield from (row for row in emissions if not isinstance(row, dict) or row["type"] in _OF_WHOLE_ITEMS)
             return
@@ -63,7 +63,7 @@ class Merge:
         yield from self.rest()
 
     def rest(self) -> Iterator[Event]:
-        """The delta that was kept back, if there is one."""
+        """The delta that was held back, if any."""
         last = self._last
         if last is None:
             return

@@ -1,8 +1,8 @@
-"""The grammar of a Responses event stream: every event type, where it may occur, and what must agree with what.
+"""The grammar of a Responses event stream: every event type, where it may occur, and which values must agree.
 
-`EVENTS` is the whole table. A `channel` is text that arrives in deltas, is repeated whole by a `done` event and must
-be the same again in the finished part and item. `Grammar` reads one event after another and raises at the first that
-does not fit; it knows nothing of transports.
+`EVENTS` is the whole table. A `channel` is text that arrives in deltas, is repeated whole by a `done` event and must be
+equal in the finished part and item. `Grammar` reads one event after another and raises at the first violation; it is
+independent of the transport.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Edge = Literal["open", "delta", "done"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the grammar knows of one event type."""
+    """The rule of one event type."""
 
     kind: Kind
     parents: tuple[str, ...] = ()

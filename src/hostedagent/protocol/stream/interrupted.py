@@ -1,6 +1,6 @@
-"""Items that were cut off: their events are completed from those that were sent, so that each begins and ends once.
+"""Completes the events of interrupted items from those that were sent, so that each item starts and ends once.
 
-Output that was cut off stays in the response, and no prompt sees it: the process that resumes the turn repeats it.
+Interrupted output stays in the response but is in no prompt: the process that resumes the turn repeats it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _CHANNELS: Final[Mapping[str, tuple[str, str]]] = {
     "response.custom_tool_call_input": ("input", ""),
     "response.code_interpreter_call_code": ("code", ""),
 }
-"""Text that comes in deltas: the field of the event that repeats it whole, and what counts within the item."""
+"""Streamed text: the field of the `done` event that repeats it, and the index field within the item."""
 
 _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "response.content_part": ("content_index", "content"),
     "response.reasoning_summary_part": ("summary_index", "summary"),
 }
-"""Parts of items: what counts them, and the field of the item that holds them."""
+"""Parts of items: their index field, and the field of the item that contains them."""
 
 _TEXTS: Final[Mapping[str, str]] = {
     "output_text": "response.output_text",
@@ -41,21 +41,21 @@ _TEXTS: Final[Mapping[str, str]] = {
 """The text of each type of part."""
 
 _UNFINISHED: Final = {"web_search_call": "failed", "image_generation_call": "failed"}
-"""Statuses of item types that know no `incomplete`."""
+"""Statuses of item types without an `incomplete`."""
 
 
 def is_cut_off(item: Item) -> bool:
-    """Whether an item is one that no prompt may see."""
+    """Whether an item must not be in a prompt."""
     return bool(recall(item).get(_MARK))
 
 
 def cut_off(item: Item) -> MutableItem:
-    """The same item, marked as one that no prompt may see."""
+    """The same item, marked so that it is in no prompt."""
     return {**item, "internal_metadata": {"hostedagent": {**recall(item), _MARK: True}}}
 
 
 def closing_events(events: Iterable[Event]) -> Iterator[Event]:
-    """The events that end what these have left open, without numbers."""
+    """The events that end the items these events left open, without sequence numbers."""
     items: dict[int, _OpenItem] = {}
     for event in events:
         match event["type"]:
@@ -82,7 +82,7 @@ class _OpenItem:
     parts: dict[tuple[str, int], MutableItem] = field(default_factory=dict[tuple[str, int], MutableItem])
 
     def see(self, event: Event) -> None:
-        """Take note of an event of the item."""
+        """Record an event of the item."""
         name, _, edge = str(event["type"]).rpartition(".")
         if name == "response.output_text.annotation":
             part = self.parts.get(("response.content_part", event["content_index"]), {})

@@ -10,12 +10,12 @@ from hostedagent.protocol.stream.grammar import EVENTS, Event, Kind, Rule
 
 SHORT = {"output_text": "text", "arguments": "args", "reasoning_text": "thought", "summary_text": "summary"}
 MARKS = {"open": "+", "delta": "", "done": "="}
-# What tells one item from another of its type at a glance, in this order.
+# Fields that distinguish items of a type, in order of preference.
 HEADLINES = ("server_label", "name", "call_id", "approval_request_id", "output", "error", "result")
 
 
 class Renderer:
-    """Renders the events of one stream, in order; it gives out the names as ids come by."""
+    """Renders the events of one stream in order, and assigns names to ids as they occur."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -35,7 +35,7 @@ class Renderer:
         rule = EVENTS.get(kind)
         render = self._other if rule is None else self._lines.get(rule.kind, self._other)
         found = f"{event.get('sequence_number', '?')} {render(kind.removeprefix('response.'), rule or _OTHER, event)}"
-        # Longest first: one id may be the beginning of another.
+        # Longest first: one id may be a prefix of another.
         for known in sorted(self._names, key=len, reverse=True):
             found = found.replace(known, self._names[known])
         return found.rstrip()

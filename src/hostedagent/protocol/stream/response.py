@@ -1,11 +1,11 @@
-"""The response that a turn builds, and the events that report its beginning, its items and its end.
+"""The response that a turn builds, and the events that report its start, its items and its end.
 
 Nothing is copied. The item of an `output_item.done` event is the item in `response["output"]`, and the snapshot in a
-response event shares its items. So an event belongs to the turn: its sender may read it, and must copy it before
-writing into it. Two writers are exempt, because they own what they change: `coalescing` joins deltas that it has not
-passed on yet, and the turn sets fields of `response` itself, which no event shows directly.
+response event shares its items. Events therefore belong to the turn: a sender must copy an event before changing it.
+There are two exceptions: `coalescing` joins deltas that it has not passed on yet, and the turn sets fields of
+`response` itself, which no event shares.
 
-Events have no sequence numbers: the driver that sends them numbers them.
+Events have no sequence numbers: the driver that sends them adds the numbers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class ResponseBuilder:
 
     Args:
         response_id: The id of the response.
-        fields: What the response repeats from its request.
+        fields: The fields that the response repeats from its request.
 
     Attributes:
-        is_watched: Whether anybody reads what happens inside an item; otherwise its events have no fields.
+        is_watched: Whether anybody reads the events inside items; otherwise these have no fields.
     """
 
     def __init__(self, response_id: str, fields: Mapping[str, Json] | None = None) -> None:
@@ -47,7 +47,7 @@ class ResponseBuilder:
 
     @classmethod
     def resumed(cls, response: Mapping[str, Json]) -> ResponseBuilder:
-        """A builder that continues a response which an earlier process began, behind the items that it has."""
+        """A builder that continues the response of an earlier process after its existing items."""
         builder = cls(response["id"], response)
         builder.response["output"] = list(response.get("output") or ())
         builder._next_index = len(builder.response["output"])
@@ -59,7 +59,7 @@ class ResponseBuilder:
         return self.response["id"]
 
     def hide(self, item_id: str, author: str | None, item: MutableItem, **memory: Json) -> None:
-        """Keep an item that clients never see with the next item that is done."""
+        """Store an item that clients never see with the next finished item."""
         hidden = OutputItem(self, item_id, -1, author)
         hidden.remember(**memory)
         self._hidden.append(hidden.complete(item))
@@ -71,16 +71,16 @@ class ResponseBuilder:
 
     @property
     def has_hidden(self) -> bool:
-        """Whether there are hidden items that no item keeps yet."""
+        """Whether there are hidden items that are not yet stored with an item."""
         return bool(self._hidden)
 
     def take_hidden(self) -> list[Item]:
-        """The hidden items that no item keeps yet; called by the item that keeps them."""
+        """Take the hidden items that are not yet stored; called by the item that stores them."""
         hidden, self._hidden = self._hidden, []
         return hidden
 
     def put(self, index: int, item: Item) -> None:
-        """Place a finished item in the output. Items that began earlier and are still open leave a gap."""
+        """Place a finished item in the output. Earlier items that are still open leave a gap."""
         output = self.response["output"]
         output.extend([None] * (index + 1 - len(output)))
         output[index] = item
@@ -90,7 +90,7 @@ class ResponseBuilder:
         return self._event("response.created", "in_progress")
 
     def queued(self) -> tuple[Event, Event]:
-        """The events of a response whose turn waits: `response.created` and `response.queued`."""
+        """The events of a response that is queued: `response.created` and `response.queued`."""
         return self._event("response.created", "queued"), self._event("response.queued", "queued")
 
     def in_progress(self) -> Event:
@@ -98,7 +98,7 @@ class ResponseBuilder:
         return self._event("response.in_progress", "in_progress")
 
     def completed(self, usage: Json) -> Event:
-        """The terminal event of a response that is complete."""
+        """The terminal event of a completed response."""
         return self._event(
             "response.completed",
             "completed",
@@ -109,7 +109,7 @@ class ResponseBuilder:
         )
 
     def incomplete(self, reason: str, usage: Json) -> Event:
-        """The terminal event of a response that was cut short."""
+        """The terminal event of an incomplete response."""
         return self._event(
             "response.incomplete",
             "incomplete",
@@ -120,7 +120,7 @@ class ResponseBuilder:
         )
 
     def failed(self, failure: Failed, usage: Json) -> Event:
-        """The terminal event of a response that failed."""
+        """The terminal event of a failed response."""
         return self._event(
             "response.failed",
             "failed",
@@ -136,7 +136,7 @@ class ResponseBuilder:
 
 
 class OutputItem:
-    """One item on the wire: its id, its place, and the events that every item has."""
+    """One output item: its id, its index, and the events that every item has."""
 
     __slots__ = ("_author", "_builder", "_memory", "id", "index")
 
@@ -148,7 +148,7 @@ class OutputItem:
         self.index = index
 
     def remember(self, **values: Json) -> None:
-        """Keep values with the stored item that clients never see; `recall` reads them back from the history."""
+        """Store values with the item that clients never see; `recall` reads them from the history."""
         self._memory = values
 
     def added(self, item: MutableItem) -> Event:
@@ -170,7 +170,7 @@ class OutputItem:
         return {"type": "response.output_item.done", "output_index": self.index, "item": whole}
 
     def complete(self, item: MutableItem) -> MutableItem:
-        """The item with its id, its author and what is remembered of it."""
+        """The item with its id, its author and its remembered values."""
         response = self._builder.response
         item = wire_value(item)
         item["id"] = self.id

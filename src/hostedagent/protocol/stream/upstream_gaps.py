@@ -1,4 +1,4 @@
-"""What a model client reads from its service and leaves out of its updates, though the event is at hand."""
+"""Restores contents that a model client omits from its updates although the service sent them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
 
 
-# OpenAI's client reads a code interpreter call when it begins, where it has no outputs yet, and not when it is done.
+# OpenAI's client reads a code interpreter call when it starts, without outputs, and not when it is done.
 # Can go when it reads `response.output_item.done` of such a call (no issue of it is known upstream).
 def left_out(update: AgentResponseUpdate) -> Sequence[Content]:
-    """The contents that an update without any should have had."""
+    """The contents that an empty update should have had."""
     raw = update.raw_representation
     event = foreign_attribute(raw, "raw_representation") or raw
     if not _is(foreign_attribute(event, "type"), "response.output_item.done"):
@@ -32,7 +32,7 @@ def left_out(update: AgentResponseUpdate) -> Sequence[Content]:
         result = Content.from_code_interpreter_tool_result(
             call_id=item.id, outputs=outputs, status=item.status, raw_representation=item
         )
-    except Exception:  # noqa: BLE001 - it is no such call, whatever it says
+    except Exception:  # noqa: BLE001 - not such a call, whatever its type
         return ()
     return (result,)
 

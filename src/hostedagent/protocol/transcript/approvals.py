@@ -1,7 +1,7 @@
-"""Approvals in a transcript: what of the questions and answers the model's service, and Agent Framework, should see.
+"""Decides which approval requests and answers of a transcript Agent Framework and the model see.
 
-A question that this turn answers stays beside its answer, which Agent Framework then carries out. One that was settled
-in an earlier turn becomes the call that it was; one that nobody answered is hidden, as if it had not been asked.
+A request that this turn answers stays next to its answer, which Agent Framework then carries out. A request that was
+settled in an earlier turn becomes the call that it was; an unanswered one is hidden.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Answered:
     """The approvals that a turn answers.
 
     Args:
-        responses: The answers, by the id of the question on the wire, as Agent Framework takes them.
-        waiting: The request ids of the questions that were asked together with them, answered or not.
+        responses: The answers as Agent Framework expects them, by the id of the request on the wire.
+        waiting: The request ids that were asked together with them, answered or not.
     """
 
     responses: Mapping[str, Content] = field(default_factory=dict[str, Content])
@@ -34,9 +34,9 @@ _APPROVALS: Final = ("function_approval_request", "function_approval_response")
 
 
 def settle_questions(entries: Sequence[Entry], answered: Answered) -> list[Entry]:
-    """Keep the questions that this turn answers; settled ones become the calls they were, others are hidden.
+    """Keep the requests that this turn answers; settled ones become the calls they were, others are hidden.
 
-    A provider's own questions and their answers stay: the provider knows them by the ids that it gave.
+    A provider's own requests and their answers are kept, with the provider's ids.
     """
     contents = [content for entry in entries for content in entry.contents]
     if not any(content.type in _APPROVALS for content in contents):
@@ -51,7 +51,7 @@ def settle_questions(entries: Sequence[Entry], answered: Answered) -> list[Entry
 
 
 class _Questions:
-    """Decides what of approvals the model's transcript shows."""
+    """Converts the approvals of a transcript."""
 
     def __init__(self, answered: Answered, settled: set[str | None]) -> None:
         self._answered = answered
@@ -70,7 +70,7 @@ class _Questions:
                 yield content
 
     def _as_recorded(self, content: Content, entry: Entry) -> Content:
-        """The question with the ids of its record: a caller's copy has only the id on the wire."""
+        """The request with the ids of its record: a caller's copy has only the id on the wire."""
         response = self._answered.responses.get(entry.item_id or "")
         if response is None or response.id is None or response.function_call is None:
             return content
@@ -89,9 +89,9 @@ class _Questions:
             yield call
 
     def _hosted_question(self, content: Content, entry: Entry) -> Iterator[Content]:
-        """What the provider asked goes back under its own id, which the host remembers or has on record.
+        """Restore the provider's own id of a request, from the stored item or its record.
 
-        A question that has the id on the wire only was made by a caller: the provider must not act on it.
+        A request that has only the id on the wire was created by a caller: the provider must not act on it.
         """
         if content.id == entry.item_id:
             return
@@ -107,5 +107,5 @@ class _Questions:
                 "function_approval_response",
                 approved=content.approved,
                 id=asked.id,
-                function_call=asked.function_call,  # Says that it is the provider's; others want a session.
+                function_call=asked.function_call,  # Marks it as the provider's own; any other needs a session.
             )

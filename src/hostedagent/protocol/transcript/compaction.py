@@ -1,4 +1,4 @@
-"""What a compaction item stands for: the messages that are left of a conversation, as bytes to be sealed."""
+"""The content of a compaction item: the compacted messages of a conversation, as bytes to be sealed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ANSWER_FIELDS: Final = ("call_id", "approval_request_id")
 
 
 def dump(messages: Iterable[Message]) -> bytes:
-    """The messages as bytes. System messages are left out: they stay where they are."""
+    """The messages as bytes, without system messages, which stay in the conversation."""
     rows = [
         {
             "role": message.role,
@@ -48,7 +48,7 @@ def load(data: bytes) -> list[Message]:
 
 
 def open_items(items: Sequence[Item]) -> list[int]:
-    """The places of the calls and questions that have no answer yet."""
+    """The indexes of calls and requests without an answer."""
     answered: set[Json] = set()
     waiting: list[int] = []
     for n in reversed(range(len(items))):
@@ -63,7 +63,7 @@ def open_items(items: Sequence[Item]) -> list[int]:
 
 
 def split_open(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-    """Divide a conversation before the message of the user whose turn has open calls or questions, if it has any."""
+    """Divide a conversation before the user message whose turn has open calls or requests, if any."""
     waiting = open_items(items)
     if not waiting:
         return items, ()

@@ -1,7 +1,7 @@
-"""Messages to items: what a run was given and what it said, as the response store holds it.
+"""Converts messages to items: the input and output of a run, as the response store keeps them.
 
-What an agent says becomes items by the very projection that a served turn uses, so that both read back the same. What a
-user says becomes a message of input parts.
+Output becomes items by the same projection that a served turn uses, so that both are read back alike. A user message
+becomes a message of input parts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ITEMS: Final = frozenset({"function_result", "function_approval_response"})
 
 
 def split(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
-    """Part what a run was given from what it said: the output begins with the first thing said after the last input."""
+    """Split messages into input and output of a run: the output begins after the last input message."""
     end = max((n + 1 for n, message in enumerate(messages) if message.role not in ("assistant", "tool")), default=0)
     while end < len(messages) and messages[end].role == "tool":
         end += 1
@@ -50,7 +50,7 @@ def write_input(messages: Sequence[Message], response_id: str) -> list[MutableIt
 
 
 def write_output(messages: Sequence[Message], response_id: str) -> list[MutableItem]:
-    """Output items, as a served turn would have made them."""
+    """Output items, as a served turn would have created them."""
     builder = ResponseBuilder(response_id)
     projection = Projection(Output(builder, own_tools="function_call"))
     asked = {
@@ -60,7 +60,7 @@ def write_output(messages: Sequence[Message], response_id: str) -> list[MutableI
         if content.type == "function_approval_request" and content.function_call is not None
     }
     for n, message in enumerate(messages):
-        # A question stands for the call that it asks about.
+        # An approval request represents its call.
         contents = [row for row in message.contents if row.type != "function_call" or row.call_id not in asked]
         for _ in projection.update(_update(message, contents, n)):
             pass

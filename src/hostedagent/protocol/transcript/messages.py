@@ -1,7 +1,6 @@
-"""Items to messages: history and input are read item by item and become one transcript.
+"""Converts items to messages: history and input are read item by item and become one transcript.
 
-See `reading.py` for items that cannot be read, `approvals.py` for approvals and `tool_pairing.py` for the rules of
-providers.
+See `reading.py` for unreadable items, `approvals.py` for approvals and `tool_pairing.py` for the rules of providers.
 """
 
 from __future__ import annotations
@@ -50,19 +49,21 @@ def to_messages(
 
     Args:
         history: The conversation so far, oldest first.
-        new: The input items of this turn; already checked, but a result must find its call here or in the history.
-        trusts_roles: Whether system and developer messages of callers keep their role; otherwise they become the
-            caller's own words.
+        new: The input items of this turn; already validated, except that a result must have its call here or in the
+            history.
+        trusts_roles: Whether system and developer messages of callers keep their role; otherwise they become user
+            messages.
         answered: The approvals that the input answers.
-        is_whole: Whether the transcript holds all calls; where another keeps the conversation, results stand alone.
-        resumes: The names of the caller's tools, when a session is resumed: Agent Framework then runs the agent's own
-            calls that were made together with a call that the input answers. `None` when there is none to resume.
-        made: What this turn did before it was interrupted.
+        is_whole: Whether the transcript contains all calls. If another service keeps the conversation, it does not,
+            and results need no call.
+        resumes: The names of the caller's tools if a session is resumed: Agent Framework then runs the agent's own
+            calls that were made in parallel with a call that the input answers. `None` if there is none to resume.
+        made: The output of this turn before it was interrupted.
         instructions: The caller's instructions for this turn: a system message of the caller in front of everything.
         reader: Reads the items; by default, a new one.
 
     Returns:
-        Messages, each with a `message_id` of its own.
+        Messages, each with its own `message_id`.
 
     Raises:
         InvalidRequest: An input item answers a call that does not exist, or that was answered before.
@@ -86,9 +87,9 @@ def split_messages(
     instructions: str | None = None,
     reader: ItemReader | None = None,
 ) -> Transcript:
-    """Build the transcript of a turn, divided into what earlier turns left and what this turn adds.
+    """Build the transcript of a turn, divided into history and new messages.
 
-    A result that must stand behind a call in the middle of the history belongs to the history.
+    A result of a call in the middle of the history belongs to the history.
 
     Args:
         history: As for `to_messages`.
@@ -114,7 +115,7 @@ def split_messages(
 
 
 def instruction_messages(instructions: str | None, trusts_roles: bool) -> list[Message]:
-    """The caller's instructions as they stand in front of a transcript."""
+    """The caller's instructions as the first message of a transcript."""
     return [Message(entry.role, list(entry.contents)) for entry in _instruct(instructions, trusts_roles)]
 
 
@@ -125,12 +126,12 @@ def _instruct(instructions: str | None, trusts_roles: bool) -> list[Entry]:
 
 
 def _first_new(messages: Sequence[Message], entries: Sequence[Entry]) -> int:
-    """Where the messages begin that hold nothing but what this turn adds."""
+    """The index of the first message that contains only new items of this turn."""
     origins = {id(content): entry.is_new for entry in entries for content in entry.contents}
     start, is_new = 0, False
     for n, message in enumerate(messages):
         found = [origins[id(content)] for content in message.contents if id(content) in origins]
-        is_new = any(found) if found else is_new  # A placeholder belongs to the message before it.
+        is_new = any(found) if found else is_new  # A placeholder result belongs to the message before it.
         if not is_new:
             start = n + 1
     return start
@@ -145,10 +146,10 @@ def check_answers(history: Sequence[Item], new: Sequence[Item], reader: ItemRead
     """Check that each result in the input answers a call that has no answer yet.
 
     Returns:
-        The input without the calls that the conversation has: callers send them again in front of their results.
+        The input without calls that the conversation already has: callers repeat them before their results.
 
     Raises:
-        InvalidRequest: A result answers nothing, or a call of the input has the id of another open call.
+        InvalidRequest: A result answers no call, or a call of the input has the id of another open call.
     """
     entries = settle_questions(_read(reader, history, new, trusts_roles=False), NO_ANSWERS)
     repeats = {
@@ -192,7 +193,7 @@ def _read(
 
 
 def _add(entries: list[Entry], entry: Entry, stands_for: Sequence[Message] | None) -> None:
-    """Add an item. One that stands for everything before it takes its place; system messages stay."""
+    """Add an item. A compaction item replaces everything before it except system messages."""
     if stands_for is None:
         entries.append(entry)
         return
@@ -201,7 +202,7 @@ def _add(entries: list[Entry], entry: Entry, stands_for: Sequence[Message] | Non
 
 
 def _is_half_a_call(item: Item) -> bool:
-    """Whether a call was cut off while its arguments came in: the model would have to answer for half a call."""
+    """Whether the arguments of a call were cut off, so that it must not be in a prompt."""
     return item.get("status") == "incomplete" and item.get("type") in ("function_call", "custom_tool_call")
 
 

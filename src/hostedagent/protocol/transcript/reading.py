@@ -1,7 +1,7 @@
-"""Reads items to contents, each item once.
+"""Reads items into contents, each item once.
 
-A request is read at the door, so that what cannot be read is refused before anything is stored. The transcript of its
-turn uses what was read there.
+Input items are read on admission, so that unreadable ones are refused before anything is stored. The transcript of the
+turn reuses the contents.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ class ItemReader:
         """The contents of an input item.
 
         Raises:
-            InvalidRequest: It cannot be read; the error's `param` is the path from the body's root.
+            InvalidRequest: The item is malformed; `param` is the path from the body's root.
         """
         if (known := self._contents.get(id(item))) is not None:
             return known[1]
         return self._keep(item, _read_input(item, param))
 
     def read_stored(self, item: Item) -> Sequence[Content]:
-        """The contents of a stored item; for one that cannot be read, a text that names it."""
+        """The contents of a stored item; for an unreadable one, a text that names it."""
         if (known := self._contents.get(id(item))) is not None:
             return known[1]
         return self._keep(item, _read_stored(item))
 
     def open(self, sealed: str, messages: Sequence[Message]) -> None:
-        """Say which messages the compaction item with this `encrypted_content` stands for."""
+        """Set the messages of the compaction item with this `encrypted_content`."""
         self._opened[sealed] = messages
 
     def has_opened(self, sealed: str) -> bool:
-        """Whether it is known what an `encrypted_content` stands for."""
+        """Whether the messages of an `encrypted_content` are known."""
         return sealed in self._opened
 
     def opened(self, item: Item) -> Sequence[Message] | None:
-        """The messages that a compaction item stands for; `None` where that is not known, and for every other item."""
+        """The messages of a compaction item; `None` if they are unknown, and for every other item."""
         if not self._opened or item.get("type") != ITEM:
             return None
         return self._opened.get(str(item.get("encrypted_content")))
 
     def _keep(self, item: Item, contents: Sequence[Content]) -> Sequence[Content]:
-        self._contents[id(item)] = (item, contents)  # With the item, so that no other gets its id.
+        self._contents[id(item)] = (item, contents)  # Kept with the item, so that no other object gets its `id()`.
         return contents
 
 

@@ -1,7 +1,7 @@
-"""Text files reach every model as text with their name.
+"""Passes text files to every model as text with their name.
 
-Several chat clients of Agent Framework drop a file of text without an error, so that the model would see an empty
-message. The item that is stored, and what a client reads back, stays a file.
+Several chat clients of Agent Framework silently drop text files, so that the model would see an empty message. The
+stored item, which clients read back, remains a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TEXTUAL: Final = frozenset({"application/json", "application/xml", "application
 
 
 def with_text_files(contents: Sequence[Content]) -> Sequence[Content]:
-    """The contents with the text of text files in their place, also inside the results of functions."""
+    """The contents with text files replaced by their text, also inside function results."""
     if not any(content.type == "data" or content.items for content in contents):
         return contents
     return [_readable(content) for content in contents]
@@ -36,7 +36,7 @@ def _readable(content: Content) -> Content:
 
 
 def text_of(content: Content) -> Content | None:
-    """The file as text; `None` for a file that is none."""
+    """The text of the file; `None` if it is not a text file."""
     kind = (content.media_type or "").partition(";")[0].strip().lower()
     head, comma, body = (content.uri or "").partition(",")
     if not comma or not (kind.startswith("text/") or kind in _TEXTUAL or kind.endswith(("+json", "+xml"))):
@@ -51,12 +51,12 @@ def text_of(content: Content) -> Content | None:
     if text is None or "\x00" in text:
         return None
     name = content.name or "file"
-    # Lines of their own: the texts beside it are joined to it without anything between them.
+    # On lines of its own: clients join adjacent texts without a separator.
     return Content.from_text(f"\n[file {name}]\n{text}\n[end of {name}]\n")
 
 
 def _other_encoding(head: str, body: str) -> str | None:
-    """Text that is not UTF-8: as its data URL declares, else as Windows writes it."""
+    """Text that is not UTF-8: in the charset of its data URL, else Windows-1252."""
     charset = next((row[8:] for row in head.split(";") if row.startswith("charset=")), "cp1252")
     try:
         return base64.b64decode(body).decode(charset, "replace")

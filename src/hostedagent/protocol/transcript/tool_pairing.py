@@ -1,8 +1,8 @@
-"""The transcript: what was said, folded into messages that every provider's rules allow.
+"""Folds entries into messages that satisfy every provider's rules for tool calls.
 
-Providers demand that a call is answered, once, right after the message that makes it, and that no answer comes without
-its call. So calls are collected into the message that makes them, their results are placed directly behind it, a call
-without a result gets one that says so, and a result without a call becomes a text.
+Providers require exactly one result for each call, right after the message that makes it, and no result without a call.
+Calls are therefore collected into the message that makes them and followed by their results; a call without a result
+gets a placeholder, and a result without a call becomes text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LONGEST_STEM: Final = 52
 
 
 class Entry(NamedTuple):
-    """One item, read: its role, contents and origin. A tuple, because every turn reads a long conversation whole."""
+    """One item as read: its role, contents and origin. A tuple, because every turn reads the whole conversation."""
 
     role: str
     contents: Sequence[Content]
@@ -47,10 +47,10 @@ Results: TypeAlias = Mapping[str, Content]
 
 
 class Paired(NamedTuple):
-    """A transcript in which each call has an id of its own.
+    """A transcript in which each call has a unique id.
 
     Args:
-        entries: The items, without calls that were sent twice.
+        entries: The items, without repeated calls.
         results: The results of the calls.
     """
 
@@ -59,15 +59,15 @@ class Paired(NamedTuple):
 
 
 def pair(entries: Iterable[Entry]) -> Paired:
-    """Match results to calls: the latest open call of that id, and the first answer counts.
+    """Match results to calls: a result answers the latest open call of its id, and the first result counts.
 
-    A call that is still open and comes again with the same name and arguments is that call: callers send it in front of
-    its output although the conversation has it. An id that comes again after its call was answered, as some model
-    services do, is made distinct, because others refuse a second call of the same id.
+    A repeated open call with the same name and arguments is the same call: callers send it before its output although
+    the conversation has it. Some model services reuse the id of an answered call; it is made unique, because others
+    reject a second call of the same id.
 
     Raises:
-        InvalidRequest: A result of the input answers no call or one that was answered; a call of the input has the id
-            of an open call and is another.
+        InvalidRequest: A result of the input answers no call or an answered one, or a call of the input has the id of a
+            different open call.
     """
     pairing = _Pairing()
     paired = [entry._replace(contents=list(pairing.take(entry))) for entry in entries]
@@ -134,7 +134,7 @@ def _is_same_call(call: Content, other: Content) -> bool:
 
 
 def _arguments(call: Content) -> object:
-    """The arguments as a value: the same JSON may be written in several ways."""
+    """The arguments as a value, because the same JSON may be written in several ways."""
     arguments: object = call.arguments
     if not isinstance(arguments, str):
         return arguments
@@ -145,7 +145,7 @@ def _arguments(call: Content) -> object:
 
 
 def _with_id(call: Content, call_id: str, count: int) -> Content:
-    """The call under an id that every provider accepts and that no earlier call has."""
+    """The call with an id that every provider accepts and no earlier call has."""
     ident = call_id
     if not _USABLE_ID.fullmatch(call_id):
         ident = f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:40]}"
@@ -162,14 +162,14 @@ def _with_call_id(content: Content, call_id: str) -> Content:
 
 @dataclass(slots=True)
 class Fold:
-    """Folds entries into messages, each with an id: Agent Framework drops a repeat without one as a duplicate.
+    """Folds entries into messages, each with an id: Agent Framework drops equal messages without ids as duplicates.
 
     Args:
         results: The results of the calls.
-        is_whole: Whether the transcript holds all calls; where another keeps the conversation, results stand alone.
+        is_whole: Whether the transcript contains all calls; otherwise results need no call.
         new_calls: The ids of the calls that the input answers.
-        resumes: The names of the caller's tools, when Agent Framework runs the agent's own calls that were made
-            together with a call that the input answers; `None` when it does not.
+        resumes: The names of the caller's tools, if Agent Framework runs the agent's own calls that were made in
+            parallel with a call that the input answers; `None` if it does not.
         is_split: Whether no message joins an item of this turn to one of an earlier turn.
     """
 
@@ -181,12 +181,12 @@ class Fold:
     _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{token_hex(16)}_{{}}".format, itertools.count()))
 
     def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
-        """Join what one author says in a row, and put the results behind the calls."""
+        """Join consecutive entries of one author, and place results after their calls."""
         said: list[Content] = []
         first: Entry | None = None
         for entry in entries:
             contents = [content for content in entry.contents if not self._is_placed(content) and not is_empty(content)]
-            # A result stands behind its call. What comes next is said after it, in a message of its own.
+            # A result follows its call; later entries start a new message.
             ends = not contents and entry.role == "tool"
             if first is not None and (ends or (contents and not self._continues(first, entry))):
                 yield from self._flush(first, said)
@@ -200,7 +200,7 @@ class Fold:
     def _continues(self, first: Entry, entry: Entry) -> bool:
         if self.is_split and entry.is_new != first.is_new:
             return False
-        # Clients send messages back without their author, and reasoning with it.
+        # Clients send messages back without their author, but reasoning with it.
         is_same_author = entry.author == first.author or entry.author is None or first.author is None
         return entry.role == first.role == "assistant" and is_same_author
 
@@ -209,7 +209,7 @@ class Fold:
 
     def _flush(self, first: Entry, said: Sequence[Content]) -> Iterator[Message]:
         role = first.role
-        if role == "tool" and self.is_whole:  # Only results that found no call are left here.
+        if role == "tool" and self.is_whole:  # Only results without a call are left here.
             role, said = "user", [Content.from_text(f"[Output of an unknown call: {row.result}]") for row in said]
         said = _without_loose_end(said)
         if not said:
@@ -220,7 +220,7 @@ class Fold:
             yield Message("tool", outputs, message_id=next(self._ids))
 
     def _outputs(self, calls: Sequence[Content], said: Sequence[Content]) -> Iterator[Content]:
-        """The results of the calls in a message; what Agent Framework will run itself is left open."""
+        """The results of the calls in a message; calls that Agent Framework will run are left open."""
         waits = not self.is_whole or any(content.type == "function_approval_request" for content in said)
         resumes = self.resumes if any(call.call_id in self.new_calls for call in calls) else None
         for call in calls:
@@ -232,7 +232,7 @@ class Fold:
 
 
 def is_empty(content: Content) -> bool:
-    """Whether a content is a text without words, which providers refuse."""
+    """Whether a content is empty text, which providers reject."""
     return content.type == "text" and not content.text
 
 
@@ -247,7 +247,7 @@ _UNSENT: Final = frozenset(
 
 
 def _without_loose_end(said: Sequence[Content]) -> Sequence[Content]:
-    """Drop reasoning that came to nothing, as when a turn was cut short: providers refuse it without what follows."""
+    """Drop reasoning without following output, as after an interrupted turn, because providers reject it."""
     if said[-1].type not in _UNSENT:
         return said
     end = len(said)
