@@ -98,6 +98,13 @@ def test_flags_need_nobody_to_ask(folder: Path) -> None:
     assert "gpt-6" in (folder / ".env.example").read_text()
 
 
+def test_a_protocol_is_declared_where_it_is_named(folder: Path) -> None:
+    assert main(["init", str(folder), "--yes", "--protocol", "invocations"]) == 0
+
+    assert "- protocol: invocations\n" in (folder / "azure.yaml").read_text()
+    assert "doors=[Invocations()]" in (folder / "main.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [

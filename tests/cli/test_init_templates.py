@@ -21,14 +21,17 @@ from hostedagent import AgentHost
 from hostedagent.cli.doctor import checks
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.init import parse_features
+from hostedagent.cli.loader import Target, load
 from hostedagent.templates import (
     DEFAULT_MODEL,
     DEPLOYMENTS,
     FEATURES,
     LOCK_COMMAND,
+    PROTOCOLS,
     PROVIDERS,
     Choices,
     Deployment,
+    Protocol,
     Provider,
     render,
 )
@@ -76,6 +79,17 @@ def provided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project that serves every protocol, for some features, in one folder."""
+    folder = tmp_path_factory.mktemp("spoken")
+    return {
+        name: write(folder / name, Choices(name="my-shop", features=of, protocols=frozenset(PROTOCOLS)))
+        for name, of in CHOICES
+        if name in ("none", "mcp-tools", "workflow", "approvals-mcp-tools-workflow")
+    }
+
+
 def test_every_choice_of_features_is_another_project(projects: dict[str, Path]) -> None:
     assert list(projects) == [
         "approvals-mcp-tools",
@@ -94,7 +108,10 @@ def test_every_choice_of_features_is_another_project(projects: dict[str, Path]) 
     assert len({(folder / "main.py").read_text() for folder in projects.values()}) == len(projects)
 
 
-@pytest.mark.parametrize("kind", ["projects", "provided"])
+KINDS = pytest.mark.parametrize("kind", ["projects", "provided", "spoken"])
+
+
+@KINDS
 @pytest.mark.parametrize("command", [("check",), ("format", "--diff")])
 def test_the_python_is_linted_and_formatted(
     command: tuple[str, ...], kind: str, request: pytest.FixtureRequest
@@ -117,7 +134,7 @@ def test_the_python_is_formatted_whatever_the_project_is_called(tmp_path: Path) 
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("kind", ["projects", "provided"])
+@KINDS
 def test_the_python_is_typed(kind: str, request: pytest.FixtureRequest) -> None:
     projects: dict[str, Path] = request.getfixturevalue(kind)
     parent = next(iter(projects.values())).parent
@@ -140,6 +157,31 @@ def test_the_tests_of_the_project_pass(name: str, projects: dict[str, Path]) -> 
     assert f"{tests} passed" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["none", "approvals-mcp-tools-workflow"])
+def test_the_tests_of_a_project_with_every_protocol_pass(name: str, spoken: dict[str, Path]) -> None:
+    done = run(spoken[name], "-m", "pytest", "-p", "no:cacheprovider")
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["none", "workflow"])
+async def test_a_project_with_invocations_serves_both_protocols_and_declares_them(
+    name: str, spoken: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FOUNDRY_PROJECT_ENDPOINT", raising=False)
+    host = load(Target(str(spoken[name] / "main.py"), None, is_file=True))
+    assert isinstance(host, AgentHost)
+    async with serve(host.app) as client:
+        made = await client.post("/invocations?agent_session_id=s1", json={"input": "My name is Ada."})
+        reply = await client.post("/responses", json={"input": "Who am I?", "conversation": "s1"})
+
+    declared = yaml.safe_load((spoken[name] / "azure.yaml").read_text())["services"]["my-shop"]["protocols"]
+    assert made.json()["status"] == reply.json()["status"] == "completed"
+    assert [row["protocol"] for row in declared] == ["responses", "invocations", "invocations_ws"]
+    assert {row["version"] for row in declared} == {"2.0.0"}
+    assert [*checks()["azure.yaml"](project := Project.read(spoken[name], {})), *checks()["agent"](project)] == []
+
+
 def test_a_project_whose_agent_is_wrong_fails_its_tests(tmp_path: Path) -> None:
     write(tmp_path, Choices(name="my-shop"))
     text = (tmp_path / "main.py").read_text()
@@ -154,9 +196,10 @@ def test_a_project_whose_agent_is_wrong_fails_its_tests(tmp_path: Path) -> None:
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("brings_wheel", [True, False])
+@pytest.mark.parametrize("protocols", [frozenset[Protocol](), frozenset(PROTOCOLS)], ids=["responses", "all"])
 @pytest.mark.parametrize(("name", "features"), CHOICES, ids=[name for name, _ in CHOICES])
 def test_no_mark_and_no_placeholder_is_left(
-    name: str, features: Any, brings_wheel: bool, provider: Provider, deployment: Deployment
+    name: str, features: Any, protocols: Any, brings_wheel: bool, provider: Provider, deployment: Deployment
 ) -> None:
     del name
     files = render(
@@ -166,6 +209,7 @@ def test_no_mark_and_no_placeholder_is_left(
             provider=provider,
             deployment=deployment,
             features=features,
+            protocols=protocols,
             brings_wheel=brings_wheel,
         )
     )

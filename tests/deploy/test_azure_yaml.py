@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hostedagent.cli import run
-from hostedagent.templates import DEPLOYMENTS, PROVIDERS, Choices, render
+from hostedagent.templates import DEPLOYMENTS, PROTOCOLS, PROVIDERS, Choices, render
 from tests.deploy.azure_yaml import house_errors, schema_errors
 from tests.deploy.bicep.syntax import read
 from tests.deploy.shared_data import ROOT, needs_azd_schemas
@@ -32,11 +32,12 @@ def test_the_rules_that_the_schemas_do_not_know_hold() -> None:
 NEW = pytest.mark.parametrize(
     "choices",
     [
-        Choices(name="my-agent", provider=provider, deployment=deployment)
+        Choices(name="my-agent", provider=provider, deployment=deployment, protocols=frozenset(protocols))
         for provider in PROVIDERS
         for deployment in DEPLOYMENTS
+        for protocols in ([], PROTOCOLS)
     ],
-    ids=lambda choices: f"{choices.provider}-{choices.deployment}",
+    ids=lambda choices: "-".join([choices.provider, choices.deployment, *choices.protocols]),
 )
 
 

@@ -19,6 +19,7 @@ from typing import Final, Literal, TypeAlias
 Feature: TypeAlias = Literal["tools", "approvals", "mcp", "workflow"]
 Provider: TypeAlias = Literal["foundry", "azure", "openai", "offline"]
 Deployment: TypeAlias = Literal["container", "code"]
+Protocol: TypeAlias = Literal["invocations"]
 
 FEATURES: Final[dict[Feature, str]] = {
     "tools": "a function that the model may call",
@@ -41,6 +42,11 @@ DEPLOYMENTS: Final[dict[Deployment, str]] = {
     "code": "a zip of the code, whose dependencies the platform installs",
 }
 """The ways to deploy. Each is a mark, and brings files of its own."""
+
+PROTOCOLS: Final[dict[Protocol, str]] = {
+    "invocations": "an application's own JSON: whole, streamed, or over a WebSocket",
+}
+"""The protocols that a project may serve besides Responses. Each is a mark."""
 
 _FILES: Final[dict[str, Deployment]] = {
     ".agentignore": "code",
@@ -87,6 +93,7 @@ class Choices:
         provider: Whose model it is.
         deployment: How it is deployed.
         features: What `main.py` shows.
+        protocols: What it serves besides the Responses protocol.
         brings_wheel: Whether `hostedagent` is a wheel in the project's folder `wheels`, and in no package index. It is
             the mark `wheel`.
     """
@@ -96,6 +103,7 @@ class Choices:
     provider: Provider = "foundry"
     deployment: Deployment = "container"
     features: frozenset[Feature] = frozenset({"tools"})
+    protocols: frozenset[Protocol] = frozenset()
     brings_wheel: bool = False
 
 
@@ -126,7 +134,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
 
 def _rendered(text: str, choices: Choices) -> str:
     wheel = {"wheel"} if choices.brings_wheel else frozenset[str]()
-    marks = choices.features | {choices.provider, choices.deployment} | wheel
+    marks = choices.features | choices.protocols | {choices.provider, choices.deployment} | wheel
     chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), marks))
     if choices.model != DEFAULT_MODEL:
         chosen = chosen.replace(f"`{_MODEL_VERSION}`", "Azure's choice").replace(_MODEL_VERSION, "")

@@ -13,6 +13,17 @@ RELOCK = (
 INIT = 'at=$(mktemp -d) && hostedagent init "$at" --yes --name my-agent'
 
 
+SERVES_INVOCATIONS = """\
+from agent_framework import Agent
+
+from hostedagent import AgentHost
+from hostedagent.doors import Invocations
+from hostedagent.testing import OfflineChatClient
+
+host = AgentHost(Agent(OfflineChatClient()), doors=[Invocations()])
+"""
+
+
 def yaml(old: str, new: str) -> partial[None]:
     return partial(Bench.edit, name="azure.yaml", old=old, new=new)
 
@@ -133,6 +144,18 @@ AGENT = [
         file("main.py", 'class Agent:\n    def run(self, host): ...\nAgent().run(host="127.0.0.1")\n'),
         "In main.py write: run() without host=",
     ),
+    Case(
+        "agent.protocol",
+        "agent",
+        yaml("version: 2.0.0", "version: 2.0.0\n      - protocol: invocations\n        version: 2.0.0"),
+        "In main.py write: AgentHost(agent, doors=[Invocations()])",
+    ),
+    Case(
+        "agent.undeclared",
+        "agent",
+        file("main.py", SERVES_INVOCATIONS),
+        "In azure.yaml write below protocols: {protocol: invocations, version: 2.0.0}",
+    ),
     Case("lock.missing", "lock", partial(Bench.remove, name="requirements.lock"), RELOCK),
     Case("lock.unhashed", "lock", file("requirements.lock", "hostedagent==99.0\nb==1 --hash=sha256:00\n"), RELOCK),
     Case("lock.stale", "lock", file("requirements.lock", "hostedagent==0.0.1 --hash=sha256:00\n"), RELOCK),
@@ -201,6 +224,12 @@ AGENT_YAML = [
         "azure.yaml",
         yaml("version: 2.0.0", "version: 1.0.0"),
         "In azure.yaml write: protocols: [{protocol: responses, version: 2.0.0}]",
+    ),
+    Case(
+        "yaml.protocol",
+        "azure.yaml",
+        yaml("protocol: responses\n        version: 2.0.0", "protocol: invocations\n        version: 1.0.0"),
+        "In azure.yaml write: protocols: [{protocol: invocations, version: 2.0.0}]",
     ),
     Case(
         "yaml.size",

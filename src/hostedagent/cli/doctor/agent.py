@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from hostedagent.cli.doctor.azure_yaml import PROTOCOL, declared
 from hostedagent.cli.doctor.environment import setting
 from hostedagent.cli.doctor.project import Project, mapping, sequence
 from hostedagent.cli.doctor.rules import Finding, Rule
@@ -56,6 +57,18 @@ AGENT_LOOPBACK: Final = Rule(
     "{file} binds {address} in its run(): python {file} cannot be reached from outside its container.",
     "In {file} write: run() without host=",
 )
+AGENT_PROTOCOL: Final = Rule(
+    "agent.protocol",
+    "error",
+    "azure.yaml declares the protocol {protocol}, which {target} does not serve.",
+    "In {file} write: AgentHost(agent, doors=[Invocations()])",
+)
+AGENT_UNDECLARED: Final = Rule(
+    "agent.undeclared",
+    "warning",
+    "{target} serves the protocol {protocol}, which azure.yaml does not declare: Foundry forwards no such request.",
+    "In azure.yaml write below protocols: {{protocol: {protocol}, version: " + PROTOCOL + "}}",
+)
 LOCK_MISSING: Final = Rule("lock.missing", "error", f"There is no {LOCK}: the image installs nothing else.", _RELOCK)
 LOCK_OPEN: Final = Rule("lock.unhashed", "error", f"{LOCK} has no hash for {{names}}.", _RELOCK)
 LOCK_STALE: Final = Rule(
@@ -92,7 +105,7 @@ def loads(project: Project) -> Iterator[Finding]:
         if not result.is_file():
             yield AGENT_ENDS.found(target=target, code=ended.returncode, file=file)
             return
-        said: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))
+        said: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     match said["kind"]:
         case "target":
             yield AGENT_TARGET.found(message=said["message"], target=target)
@@ -103,7 +116,20 @@ def loads(project: Project) -> Iterator[Finding]:
             else:
                 yield AGENT_RAISES.found(target=target, message=message)
         case _:
-            return
+            yield from _protocols(project, target, file, said["paths"])
+
+
+def _protocols(project: Project, target: str, file: str, paths: Sequence[str]) -> Iterator[Finding]:
+    """What is served against what is declared, where the project has one agent."""
+    if len(project.agents) != 1:
+        return
+    known = declared(project.agents[0])
+    for protocol in ("invocations", "invocations_ws"):
+        is_served = f"/{protocol}" in paths
+        if protocol in known and not is_served:
+            yield AGENT_PROTOCOL.found(target=target, protocol=protocol, file=file)
+        elif is_served and protocol not in known:
+            yield AGENT_UNDECLARED.found(target=target, protocol=protocol)
 
 
 def lock(project: Project) -> Iterator[Finding]:

@@ -17,6 +17,8 @@ from hostedagent.cli.doctor.versions import versions
 from hostedagent.platform import RESERVED_PREFIXES
 
 PROTOCOL: Final = "2.0.0"
+_SERVED: Final = ("responses", "invocations", "invocations_ws")
+"""The protocols that this package can serve. Others that a service declares are the application's."""
 SIZES: Final = {"0.5": "1Gi", "1": "2Gi", "2": "4Gi"}
 """The sandboxes that there are: cores to memory."""
 AZD_OWN: Final = frozenset(
@@ -102,8 +104,8 @@ UNEXPANDED: Final = Rule(
 PROTOCOLS: Final = Rule(
     "yaml.protocol",
     "error",
-    "azure.yaml: {path}.protocols has responses in version {version}; the platform takes " + PROTOCOL + ".",
-    "In azure.yaml write: protocols: [{{protocol: responses, version: " + PROTOCOL + "}}]",
+    "azure.yaml: {path}.protocols has {protocol} in version {version}; the platform takes " + PROTOCOL + ".",
+    "In azure.yaml write: protocols: [{{protocol: {protocol}, version: " + PROTOCOL + "}}]",
 )
 SIZE: Final = Rule(
     "yaml.size",
@@ -259,10 +261,9 @@ def _unexpanded(project: Project, service: Service) -> Iterator[Finding]:
 
 def _protocol(project: Project, service: Service) -> Iterator[Finding]:
     del project
-    versions = [row.get("version") for row in _protocols(service) if row.get("protocol") == "responses"]
-    version = versions[0] if versions else "none"
-    if version != PROTOCOL and not _ANY_REFERENCE.search(str(version)):
-        yield PROTOCOLS.found(path=service.path, version=version)
+    for protocol, version in (declared(service) or {"responses": "none"}).items():
+        if version != PROTOCOL and not _ANY_REFERENCE.search(str(version)):
+            yield PROTOCOLS.found(path=service.path, protocol=protocol, version=version)
 
 
 def _size(project: Project, service: Service) -> Iterator[Finding]:
@@ -360,6 +361,11 @@ def _place(service: Service) -> str:
 
 def _protocols(service: Service) -> list[Mapping[str, Any]]:
     return [mapping(row) for row in sequence(service.at("protocols"))]
+
+
+def declared(service: Service) -> dict[str, Any]:
+    """The protocols of this package that a service declares, each with its version."""
+    return {row["protocol"]: row.get("version") for row in _protocols(service) if row.get("protocol") in _SERVED}
 
 
 def _near(cpu: object) -> str:

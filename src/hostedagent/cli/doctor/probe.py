@@ -11,19 +11,19 @@ from pathlib import Path
 
 
 def main(target_text: str, result: Path) -> None:
-    """Load the target as `run` does, and write `kind` and `message` as JSON."""
+    """Load the target as `run` does, and write `kind`, `message` and the `paths` of its routes as JSON."""
     from hostedagent.cli.failures import rendered
     from hostedagent.cli.loader import Target, TargetError, UserCodeError, as_host, load
 
-    kind, message = "fine", ""
+    kind, message, paths = "fine", "", list[str]()
     try:
         target = Target.parse(target_text)
-        as_host(load(target), target)
+        paths = [path for route in as_host(load(target), target).app.routes if (path := getattr(route, "path", ""))]
     except TargetError as error:
         kind, message = "target", str(error)
     except UserCodeError as error:
         kind, message = "raises", rendered(error.error).strip()
-    result.write_text(json.dumps({"kind": kind, "message": message}), encoding="utf-8")
+    result.write_text(json.dumps({"kind": kind, "message": message, "paths": paths}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from hostedagent.templates import (
     DEFAULT_MODEL,
     DEPLOYMENTS,
     FEATURES,
+    PROTOCOLS,
     PROVIDERS,
     Choices,
     Deployment,
     Feature,
+    Protocol,
     Provider,
 )
 
@@ -43,6 +45,7 @@ class InitOptions:
     provider: Provider | None
     model: str | None
     features: str | None
+    protocol: tuple[Protocol, ...]
     deploy: Deployment | None
     add: bool
     yes: bool
@@ -63,6 +66,12 @@ class InitOptions:
     help="Separated by commas, or none. "
     + "; ".join(f"{name}: {what}" for name, what in FEATURES.items())
     + ".  [default: tools]",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(list(PROTOCOLS)),
+    multiple=True,
+    help="Served besides Responses: " + "; ".join(f"{name}: {what}" for name, what in PROTOCOLS.items()) + ".",
 )
 @click.option(
     "--deploy",
@@ -142,6 +151,7 @@ def choose(options: InitOptions, folder: Path) -> Choices:
         deployment=_answer(
             options.deploy, f"Deployment ({ways})", "container", one_of("deployment", DEPLOYMENTS), asks=asks
         ),
+        protocols=frozenset(options.protocol),
         features=_answer(said["features"], f"Features ({known}, or none)", "tools", parse_features, asks=asks),
     )
 

@@ -20,6 +20,7 @@ from agent_framework import Agent, SupportsChatGetResponse, tool  #? !workflow t
 from agent_framework import Agent, SupportsChatGetResponse  #? !workflow !tools
 from hostedagent import AgentHost  #? !mcp
 from hostedagent import AgentHost, McpTools  #? mcp
+from hostedagent.doors import Invocations  #? invocations
 from hostedagent.testing import offline_model
 from mcp.server.mcpserver import MCPServer  #? mcp
 
@@ -113,9 +114,11 @@ def build(client: SupportsChatGetResponse) -> Agent:
 
 
 agent = build(chat_client())
+host = AgentHost(agent, doors=[Invocations()])  #? invocations
 
 if __name__ == "__main__":
-    AgentHost(agent).run()
+    AgentHost(agent).run()  #? !invocations
+    host.run()  #? invocations
 #?
 #? workflow
 
@@ -149,6 +152,11 @@ def create_workflow() -> WorkflowBuilder:
     return build(client)
 
 
+#? workflow invocations
+host = AgentHost(create_workflow, doors=[Invocations()])
+
+#? workflow
 if __name__ == "__main__":
-    AgentHost(create_workflow).run()
+    AgentHost(create_workflow).run()  #? !invocations
+    host.run()  #? invocations
 #?

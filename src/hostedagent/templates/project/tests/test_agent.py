@@ -3,6 +3,7 @@
 from agent_framework import Content  #? tools
 from agent_framework import Content  #? !tools mcp
 from hostedagent import AgentHost
+from hostedagent.doors import Invocations  #? invocations
 from hostedagent.testing import OfflineChatClient, serve
 
 from main import build
@@ -86,4 +87,18 @@ async def test_the_model_sees_what_the_mcp_server_says() -> None:
 
     assert reply.json()["status"] == "completed"
     assert model.calls[1].transcript[-1] == "tool: <- Monday to Friday, 9 to 18"
+#?
+#? invocations
+
+
+async def test_it_answers_an_invocation() -> None:
+    model = OfflineChatClient(script=["Hello!"])  #? !workflow
+    model = OfflineChatClient(script=["A long draft.", "Hello!"])  #? workflow
+    host = AgentHost(build(model), doors=[Invocations()])  #? !workflow
+    host = AgentHost(lambda: build(model), doors=[Invocations()])  #? workflow
+    async with serve(host.app) as caller:
+        reply = await caller.post("/invocations", json={"input": "hi"})
+
+    assert reply.json()["response"].endswith("Hello!")  #? workflow
+    assert reply.json()["response"] == "Hello!"  #? !workflow
 #?
