@@ -107,8 +107,8 @@ def limitations() -> str:
             if codec.limits
         ),
         "## Routes that the SDK's host does not have",
-        "[Routes](routes.md) names them, with the driver of each: conversations, `/chat/completions`, "
-        'WebSocket mode and `Idempotency-Key` need `AgentHost(driver="starlette")`.',
+        "[Routes](routes.md) names them, with the driver of each: conversations, WebSocket mode and "
+        '`Idempotency-Key` need `AgentHost(driver="starlette")`.',
         "## Differences from the contract tests of the SDK",
         "`azure-ai-agentserver-responses` 2.3.0 has contract tests in its source distribution. With a host of "
         "hostedagent in place of the SDK's own, they differ in this:",

@@ -8,6 +8,8 @@ from socket import socket
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from starlette.middleware import Middleware
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
 
 from hostedagent.agents.source import AgentFactory
 from hostedagent.engine.hooks import Hooks
@@ -26,6 +28,7 @@ from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.fallback import add_fallbacks, landing
 from hostedagent.server.input_tokens import InputTokenRoutes
 from hostedagent.server.models import ModelRoutes, model_id
+from hostedagent.server.on_demand import OnDemand
 from hostedagent.server.openapi import openapi_route
 from hostedagent.server.readiness import Readiness, ReadinessMiddleware
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
@@ -86,6 +89,19 @@ def _starlette(
     wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]
 ) -> ResponsesApp:
     return ResponsesDriver(responses, options, trust).app(prefix, wired.aclose)
+
+
+def _chat_completions(responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str) -> Route:
+    """The door that every host on our own routes has, unless one of the application's has its path."""
+
+    def build() -> ASGIApp:
+        from hostedagent.doors.chat_completions import ChatCompletions
+        from hostedagent.doors.door import entry_of
+
+        door = ChatCompletions()
+        return Router(door.routes(entry_of(door, responses, options, trust, prefix=prefix)))
+
+    return Route(f"{prefix}/chat/completions", OnDemand(build), methods=["POST"])
 
 
 class _BuildApp(Protocol):
@@ -192,6 +208,8 @@ class AgentHost:
             )
         models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
         fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
+        if driver == "starlette":
+            fallbacks.append(_chat_completions(responses, options, trust, self._prefix))
         add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)

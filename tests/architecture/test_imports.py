@@ -112,6 +112,30 @@ def test_a_host_without_doors_loads_none(driver: str, tmp_path: Path) -> None:
     assert loaded(("ag_ui", "hostedagent.doors"), modules_after(code, tmp_path)) == []
 
 
+def test_a_door_is_loaded_by_the_processes_that_use_it(tmp_path: Path) -> None:
+    code = """
+import asyncio, sys
+from hostedagent import AgentHost
+from hostedagent.doors import Invocations
+from hostedagent.testing import ScriptedAgent, serve
+
+def loaded(*names):
+    return [name for name in names if f"hostedagent.doors.{name}" in sys.modules]
+
+async def main():
+    host = AgentHost(ScriptedAgent(["a"], ["b"]), doors=[Invocations()], driver="starlette")
+    async with serve(host.app) as client:
+        assert (await client.post("/invocations", json={"input": "hi"})).status == 200
+        assert loaded("ag_ui", "chat_completions", "invocations") == ["invocations"]
+        body = {"messages": [{"role": "user", "content": "hi"}]}
+        assert (await client.post("/chat/completions", json=body)).status == 200
+        assert loaded("ag_ui", "chat_completions") == ["chat_completions"]
+
+asyncio.run(main())
+"""
+    run(code, tmp_path)
+
+
 def test_every_public_name_is_there_and_only_those(tmp_path: Path) -> None:
     code = """
 import importlib, importlib.metadata

@@ -34,13 +34,13 @@ DOORS: Final[dict[str, dict[str, str]]] = {
     "`/chat/completions`": {
         "stream": "yes",
         "tools": "the caller's; calls of the agent's own are not shown",
-        "approvals": "no: nothing of a turn is kept that an answer could continue",
+        "approvals": "no: the protocol has no place for them; in a `conversation` another door answers",
         "questions": "no, for the same reason",
         "files": "images, files",
         "resume": "no",
         "cancel": "by closing the connection",
         "identity": _HEADERS,
-        "conversation": "no: the client sends all messages",
+        "conversation": "the client sends all messages; with `conversation`, the new ones",
     },
     "Invocations": {
         "stream": "the text and the questions",

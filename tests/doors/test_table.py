@@ -1,6 +1,6 @@
 """The table of the doors has a cell for each feature of each door."""
 
-from hostedagent.doors import AgUi, Invocations
+from hostedagent.doors import AgUi, ChatCompletions, Invocations
 from tests.doors.table import DOORS, FEATURES
 
 
@@ -11,5 +11,5 @@ def test_every_door_says_of_every_feature_whether_it_has_it() -> None:
 
 
 def test_doors_have_different_names() -> None:
-    names = [AgUi.name, Invocations.name, "responses", "websocket", "chat_completions", "embed"]
+    names = [AgUi.name, ChatCompletions.name, Invocations.name, "responses", "websocket", "embed"]
     assert len(set(names)) == len(names)

@@ -103,6 +103,32 @@ async def ag_ui(made: AgentHost, http: InProcessClient, text: str, conversation:
     return Said("completed" if events[-1].result is None else "incomplete", page.said, raw)
 
 
+async def chat_completions(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
+    """`POST /chat/completions`, whole, in a conversation."""
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], "conversation": conversation}
+    reply = await http.post("/chat/completions", json=body, headers=_as(user))
+    if reply.status != 200:
+        has_failed = reply.json()["error"]["type"] == "server_error"
+        return Said("failed" if has_failed else str(reply.status), "", reply.body.decode())
+    (choice,) = reply.json()["choices"]
+    end = "incomplete" if choice["finish_reason"] == "length" else "completed"
+    return Said(end, choice["message"]["content"] or "", reply.body.decode())
+
+
+async def chat_stream(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
+    """`POST /chat/completions`, streamed, in a conversation."""
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], "conversation": conversation, "stream": True}
+    reply = await http.post("/chat/completions", json=body, headers=_as(user))
+    raw = reply.body.decode()
+    if reply.status != 200:
+        return Said(str(reply.status), "", raw)
+    *chunks, done = [line[6:] for line in raw.splitlines() if line.startswith("data: ")]
+    rows = [json.loads(chunk) for chunk in chunks]
+    assert done == "[DONE]"
+    words = "".join(row["choices"][0]["delta"].get("content") or "" for row in rows if "choices" in row)
+    return Said("failed" if "error" in rows[-1] else "completed", words, raw)
+
+
 WAYS: dict[str, Way] = {
     "responses": responses,
     "websocket": websocket,
@@ -110,5 +136,7 @@ WAYS: dict[str, Way] = {
     "invocations, streamed": invocation_stream,
     "invocations_ws": invocations_ws,
     "ag_ui": ag_ui,
+    "chat_completions": chat_completions,
+    "chat_completions, streamed": chat_stream,
 }
-"""Every way into a host that has a conversation. `/chat/completions` has none."""
+"""Every way into a host, in a conversation."""

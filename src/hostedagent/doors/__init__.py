@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hostedagent.doors.ag_ui import AgUi
+    from hostedagent.doors.chat_completions import ChatCompletions
     from hostedagent.doors.delivery import Delivery, DeliveryReport, DeliveryTarget, deliver
     from hostedagent.doors.door import Door, Entry
     from hostedagent.doors.invocations import Invocations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AgUi": "hostedagent.doors.ag_ui",
+    "ChatCompletions": "hostedagent.doors.chat_completions",
     "Delivery": "hostedagent.doors.delivery",
     "DeliveryReport": "hostedagent.doors.delivery",
     "DeliveryTarget": "hostedagent.doors.delivery",
@@ -33,6 +35,7 @@ _HOME = {
 
 __all__ = [
     "AgUi",
+    "ChatCompletions",
     "Delivery",
     "DeliveryReport",
     "DeliveryTarget",

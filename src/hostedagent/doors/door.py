@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +26,7 @@ from starlette.types import ASGIApp
 
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
@@ -38,6 +46,7 @@ class Entry:
         options: The host's options.
         trust: Which headers are believed.
         prefix: The path below which the host's routes are served.
+        input_name: What the door's protocol calls the input.
     """
 
     turns: TurnRunner
@@ -45,6 +54,7 @@ class Entry:
     options: HostOptions
     trust: Trust
     prefix: str = ""
+    input_name: str = "input"
 
     def endpoint(self, handler: Handler) -> ASGIApp:
         """A route's application: identity in, errors out.
@@ -96,16 +106,24 @@ class Entry:
             client_headers=client,
             state=state,
         )
-        async with begun as turn:
+        async with AsyncExitStack() as opened:
+            with self._renamed():
+                turn = await opened.enter_async_context(begun)
             exchange.session_id = turn.request.sandbox_session_id
-            if turn.request.background:
-                yield turn
-                return
-            leaving = asyncio.create_task(exchange.disconnects(turn.stop), name="hostedagent-client")
-            try:
-                yield turn
-            finally:
-                leaving.cancel()
+            if not turn.request.background:
+                leaving = asyncio.create_task(exchange.disconnects(turn.stop), name="hostedagent-client")
+                opened.callback(leaving.cancel)
+            yield turn
+
+    @contextmanager
+    def _renamed(self) -> Generator[None]:
+        """Name the input as the door's protocol does; the items were made of it, and have other numbers."""
+        try:
+            yield
+        except InvalidRequest as error:
+            if self.input_name == "input" or not (error.param or "").startswith("input"):
+                raise
+            raise InvalidRequest(f"{self.input_name}: {error.message}", param=self.input_name) from None
 
     async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes], *, goes_on: bool = False) -> None:
         """Send frames as they come, with comments while none come.
@@ -145,6 +163,9 @@ class Door(ABC):
 
     name: ClassVar[str]
     """What telemetry and documents call the door."""
+
+    input_name: ClassVar[str] = "input"
+    """What the protocol calls the input: errors name it."""
 
     def __init__(
         self, path: str, *, before_run: BeforeRun | None = None, transform_event: TransformEvent | None = None
@@ -205,7 +226,14 @@ def entry_of(
     """What a host gives a door."""
     hooks = DoorHooks(name=door.name, before_run=door.before_run, transform_event=door.transform_event)
     turns = TurnRunner(responses, options, hooks)
-    return Entry(turns=turns, responses=responses, options=options, trust=trust, prefix=prefix)
+    return Entry(
+        turns=turns,
+        responses=responses,
+        options=options,
+        trust=trust,
+        prefix=prefix,
+        input_name=door.input_name,
+    )
 
 
 def add_doors(

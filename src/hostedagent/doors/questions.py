@@ -1,10 +1,12 @@
-"""What a response asks of a person, and the items that answer it: approvals, and questions of workflows."""
+"""What doors read of a response: its text, its failure, what it asks of a person, and the items that answer it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from hostedagent.errors import FAILURE_MESSAGES
+from hostedagent.outcomes import Failed
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Item, Json
@@ -50,3 +52,11 @@ def text_of(response: Mapping[str, Json]) -> str:
     messages = (item for item in response.get("output") or () if item["type"] == "message")
     texts = ("".join(part.get("text") or part.get("refusal") or "" for part in row["content"]) for row in messages)
     return "\n\n".join(text for text in texts if text)
+
+
+def failure_of(response: Mapping[str, Json]) -> Failed | None:
+    """Why a response has failed; `None` where it has not."""
+    if response["status"] != "failed":
+        return None
+    error: Mapping[str, Json] = response.get("error") or {}
+    return Failed(error.get("code", "server_error"), error.get("message", FAILURE_MESSAGES["server_error"]))

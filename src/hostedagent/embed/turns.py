@@ -80,9 +80,11 @@ class Turns(TurnRunner):
         Args:
             resolve_scope: Says whose request it is; by default the platform's identity headers.
         """
+        from hostedagent.doors.chat_completions import ChatCompletions
+
         trust = Trust.of(self._options, resolve_scope, is_hosted=is_hosted())
         routes = ResponsesDriver(self._responses, self._options, trust).routes()
-        for door in self._doors:
+        for door in (*self._doors, ChatCompletions()):  # The last one: the application may have one with hooks.
             routes.extend(door.routes(self._entry(door, trust)))
         return Starlette(
             routes=routes,

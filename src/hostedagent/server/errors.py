@@ -18,7 +18,8 @@ _BY_DEFAULT: Final = ("Not Found", "Method Not Allowed")
 
 _NOT_SERVED: Final = {
     "chat/completions": (
-        "Use POST /responses, in the openai library client.responses.create(...); AgentHost(driver='starlette') has it."
+        "Use POST /responses, in the openai library client.responses.create(...); "
+        "AgentHost(doors=[ChatCompletions()]) has it."
     ),
     "completions": "Use POST /responses, the Responses API.",
     "conversations": "Pass any conversation id with POST /responses; AgentHost(driver='starlette') has these routes.",

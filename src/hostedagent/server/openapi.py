@@ -72,7 +72,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         summary="Compact a conversation: what is left of it is the input of a new one", body="CreateResponse"
     ),
     ("POST", "/chat/completions"): Operation(
-        summary="Run a turn for clients of Chat Completions; nothing is stored", body="ChatCompletion", streams=True
+        summary="Run a turn for clients of Chat Completions", body="ChatCompletion", streams=True
     ),
     ("POST", "/conversations"): Operation(
         summary="Create a conversation, with items, or with those of another one (fork_from)", body="CreateConversation"

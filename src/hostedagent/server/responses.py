@@ -35,7 +35,6 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, write_frame
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
-from hostedagent.server.chat_completions import ChatRoutes
 from hostedagent.server.compaction import CompactionRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
@@ -126,7 +125,6 @@ class ResponsesDriver:
             *CompactionRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over).routes(below),
-            *ChatRoutes(self.responses, self.options, self.trust, self._stream).routes(below),
         ]
 
     def _endpoint(self, handler: Handler) -> ASGIApp:

@@ -78,6 +78,11 @@ class Turn:
         return self._context.request
 
     @property
+    def body(self) -> Mapping[str, Json]:
+        """The fields of the create-response body; none where the request came parsed."""
+        return self._context.body or {}
+
+    @property
     def response_id(self) -> str:
         """The id of the response."""
         return self.request.response_id

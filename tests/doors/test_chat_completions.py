@@ -8,8 +8,9 @@ import openai
 import pytest
 from agent_framework import Agent, AgentResponseUpdate, Content, UsageDetails, tool
 
-from hostedagent import AgentHost, Hooks, HostOptions
-from hostedagent.protocol.chat_completions import usage_of
+from hostedagent import AgentHost, Hooks, HostOptions, TurnRequest
+from hostedagent.doors import ChatCompletions
+from hostedagent.doors.chat_completions.chunks import usage_of
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import call
 
@@ -198,6 +199,33 @@ async def test_a_bad_request_names_its_field(body: Any, param: str | None) -> No
 
     assert reply.status == 400
     assert param is None or reply.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+async def test_an_application_serves_the_door_with_its_hooks_on_both_drivers(driver: Any) -> None:
+    seen: list[TurnRequest] = []
+
+    def shout(event: dict[str, Any]) -> Any:
+        return [{**event, "delta": event["delta"].upper()}] if event["type"].endswith("text.delta") else [event]
+
+    door = ChatCompletions(before_run=seen.append, transform_event=shout)
+    async with serve(AgentHost(ScriptedAgent(["Hello."]), doors=[door], driver=driver).app) as client:
+        async with client.openai(base_url="http://testserver/v1") as api:
+            stream = await api.chat.completions.create(model="m", messages=HI, stream=True)
+            text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert text == "HELLO." and [request.door for request in seen] == ["chat_completions"]
+
+
+async def test_a_client_that_names_a_conversation_sends_what_is_new() -> None:
+    model = OfflineChatClient(script=[["One."], ["Two."]])
+    async with hosting(Agent(model)) as (client, api):
+        await client.post("/responses", json={"input": "first", "conversation": "conv_x"})
+        made = await api.chat.completions.create(model="m", messages=HI, extra_body={"conversation": "conv_x"})
+        items = (await client.get("/conversations/conv_x/items")).json()["data"]
+
+    assert made.choices[0].message.content == "Two." and len(items) == 4
+    assert model.calls[1].transcript == ["user: first", "assistant: One.", "user: hi"]
 
 
 def test_counts_that_a_service_does_not_break_down_are_sent_without_details() -> None:

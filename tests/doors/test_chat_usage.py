@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent.protocol.chat_completions import usage_of
+from hostedagent.doors.chat_completions.chunks import usage_of
 
 COUNTS = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 RENAMED = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
