@@ -1,9 +1,9 @@
 """The `hostedagent` command: one row in `COMMANDS` and one module for each subcommand.
 
 A subcommand's module has a `command`, which returns its exit code. It is imported only when that subcommand runs, so
-that `hostedagent run` does not wait for what `hostedagent doctor` needs.
+that `hostedagent run` does not load the modules of `hostedagent doctor`.
 
-Exit codes: 0 done, 1 the user's code failed or the work could not be done, 2 the command line is wrong.
+Exit codes: 0 success, 1 the user's code or the command failed, 2 the command line is wrong.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Shows an exception to the developer at the terminal: its text, its causes and the frames of the developer's own code.
 
-For a developer's machine only. A hosted process logs the kind of an error and never its text.
+For a developer's machine only. A hosted process logs the type of an error and never its text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def show(what: str, error: BaseException) -> None:
     """Print an exception on standard error."""
     try:
         text = rendered(error)
-    except Exception:  # noqa: BLE001  # An error can misbehave when it is asked for its text, and must not spread.
+    except Exception:  # noqa: BLE001  # Formatting an error may raise, which must not replace the error.
         from hostedagent.observability.logging import kinds_of
 
         text = kinds_of(error)

@@ -1,7 +1,7 @@
-"""`hostedagent run FOLDER`: finds the agents of a folder and makes one group of them.
+"""`hostedagent run FOLDER`: finds the agents of a folder and serves them as a group.
 
-Each folder below it with one of the usual files is an agent of the folder's name, and so is each Python file in it, by
-the file's name. What has nothing to serve, or an `AgentHost` of its own, is passed over.
+Each subfolder with one of the usual files is an agent with the folder's name, and each Python file is one with the
+file's name. Files without an agent, or with an `AgentHost` of their own, are skipped.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
 
     Args:
         folder: The folder.
-        say: Prints what is passed over, and why.
+        say: Prints which files are skipped, and why.
         cors: The origins whose pages may call the agents.
         store: The kind of stores; each agent has its own.
 
     Raises:
         TargetError: It has no agent, or one cannot be served.
-        UserCodeError: A file raised, and the process is hosted; otherwise it is passed over.
+        UserCodeError: A file raised in a hosted process; otherwise the file is skipped.
     """
     from hostedagent.errors import ConfigurationError
     from hostedagent.group import AgentGroup
@@ -45,7 +45,7 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
             say(f"Passed over: {error}")
             continue
         except UserCodeError as error:
-            if is_hosted():  # What a container was built to serve is not left out.
+            if is_hosted():  # A hosted process must serve every agent of its image.
                 raise
             say(f"Passed over: {file} raised {type(error.error).__name__}: {error.error}")
             continue
@@ -76,12 +76,12 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _forget_modules(folder: Path, *, but_of: Path) -> None:
-    """Let the next agent import its own `tools.py`, not that of the one before."""
+    """Make the next agent import its own `tools.py`, not that of the agent before."""
     folder = folder.resolve()
     if folder == but_of.resolve():
         return
     for name, module in list(sys.modules.items()):
         if (file := getattr(module, "__file__", None)) and folder in Path(file).resolve().parents:
             del sys.modules[name]
-    # What it imports later, in a turn, is still found.
+    # Imports during a turn must still be found.
     sys.path.sort(key=lambda path: path == str(folder))

@@ -92,7 +92,7 @@ class Commands(click.Group):
 
 
 def run(table: Mapping[str, tuple[str, str]], argv: list[str] | None) -> int:
-    """Run a command line and return its exit code; no exception of a wrong command line gets out."""
+    """Run a command line and return its exit code; usage errors are printed and not raised."""
     try:
         code = Commands(table).main(argv, prog_name=PROGRAM, standalone_mode=False, color=wants_color())
         sys.stdout.flush()
@@ -111,7 +111,7 @@ def run(table: Mapping[str, tuple[str, str]], argv: list[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has gone. The interpreter flushes once more at its end, which must not fail again.
+        # The reader of the output has closed it. The interpreter flushes once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

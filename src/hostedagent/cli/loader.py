@@ -1,19 +1,19 @@
-"""Finds what to serve: `MODULE_OR_FILE[:NAME]` to one agent, factory, workflow or host of the user's.
+"""Resolves `MODULE_OR_FILE[:NAME]` to one agent, factory, workflow or host of the user's.
 
-With `NAME` it is what has that name. Without, it is the one candidate that the module has: its `AgentHost`, else its
-agent, its factory or its workflow instance (which the host then refuses). Of several, the one named `agent`, `host` or
-`app` is served. Beside a factory, workflow instances do not count; beside an agent they do, because the agent may be a
-helper of the workflow.
+With `NAME`, the object of that name is served. Without it, the module's only candidate is served: its `AgentHost`, else
+its agent, its factory or its workflow instance (which the host then refuses). Among several, the one named `agent`,
+`host` or `app` is served. Workflow instances are ignored if there is a factory, but not if there is an agent, because
+the agent may be a helper of the workflow.
 
-A module that calls `AgentHost(agent).run()` without a `__main__` guard serves nothing by itself here: its host is taken
-over, and served at the address that the command line names.
+If a module calls `AgentHost(agent).run()` without a `__main__` guard, that call does not serve: the host is served by
+the command, at the address of the command line.
 
-A factory is a public function defined in the module itself, which takes no argument or one `TurnRequest` (so
-annotated, or named `request` or `turn`), and says what it makes: its return annotation ends in `Agent`,
-`SupportsAgentRun`, `Workflow` or `WorkflowBuilder`, or it has none and a name such as `create_agent`,
-`build_review_workflow` or `agent_factory`.
+A factory is a public function defined in the module itself that takes no argument or one `TurnRequest` (annotated so,
+or named `request` or `turn`). Its return annotation ends in `Agent`, `SupportsAgentRun`, `Workflow` or
+`WorkflowBuilder`; without an annotation, its name must be like `create_agent`, `build_review_workflow` or
+`agent_factory`.
 
-Where no target is given, it is the first of the usual files that the folder has.
+Without a target, the first of the usual files in the folder is served.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class UserCodeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look: a file or a dotted module, and the name in it if the user gave one."""
+    """A file or a dotted module name, and the name of an object in it if the user gave one."""
 
     place: str
     name: str | None
@@ -79,7 +79,7 @@ class Target:
 
     @property
     def text(self) -> str:
-        """What `parse` reads as this target."""
+        """The text that `parse` reads as this target."""
         return self.place if self.name is None else f"{self.place}:{self.name}"
 
     @classmethod
@@ -100,7 +100,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something in the module that can be served."""
+    """An object of the module that can be served."""
 
     name: str
     kind: Kind
@@ -113,7 +113,7 @@ def usual(folder: Path) -> str | None:
 
 
 def load(target: Target) -> object:
-    """Import the target and return what is to be served.
+    """Import the target and return the object to serve.
 
     Raises:
         TargetError: No such file, module or name; nothing to serve, or more than one thing.
@@ -140,7 +140,7 @@ def load_module(target: Target) -> ModuleType:
 
 
 def candidates(module: ModuleType) -> Iterator[Candidate]:
-    """What the module has to serve, in its order; one object under two names counts once."""
+    """The candidates of the module, in order; an object with two names counts once."""
     seen: set[int] = set()
     for name, value in vars(module).items():
         kind = None if name.startswith("_") else kind_of(name, value, module.__name__)
@@ -150,7 +150,7 @@ def candidates(module: ModuleType) -> Iterator[Candidate]:
 
 
 def choose(module: ModuleType, place: str) -> Candidate:
-    """The one to serve.
+    """Select the candidate to serve.
 
     Raises:
         TargetError: There is none, or more than one.
@@ -174,7 +174,7 @@ def choose(module: ModuleType, place: str) -> Candidate:
 
 
 def _almost(module: ModuleType) -> Iterator[str]:
-    """What keeps the functions that make agents from being factories."""
+    """Why the functions that seem to create agents are not factories."""
     for name, value in vars(module).items():
         if name.startswith("_") or not _is_own_function(value, module.__name__):
             continue
@@ -186,7 +186,7 @@ def _almost(module: ModuleType) -> Iterator[str]:
 
 
 def kind_of(name: str, value: object, module: str) -> Kind | None:
-    """What a value of a module is to the host; `None` for what it cannot serve."""
+    """The kind of a value of a module; `None` if it cannot be served."""
     from agent_framework import SupportsAgentRun
 
     from hostedagent.agents.source import is_definition, is_workflow
@@ -206,7 +206,7 @@ def kind_of(name: str, value: object, module: str) -> Kind | None:
 
 
 def is_factory(name: str, function: Callable[..., object]) -> bool:
-    """Whether a function makes agents or workflows, by the rule in this module's docstring."""
+    """Whether a function is a factory, by the rule in this module's docstring."""
     signature = inspect.signature(function)
     match _required(signature):
         case []:
@@ -227,18 +227,18 @@ def as_host(
     cors: Sequence[str] = (),
     is_replica: bool = False,
 ) -> AgentHost:
-    """The host of what was found; an `AgentHost` is its own.
+    """Create the host for an object; an `AgentHost` is returned unchanged.
 
     Args:
-        value: What was found.
-        target: Where.
+        value: The object.
+        target: The target that names it.
         stores: Creates the stores that the command line names.
         prefix: The path below which the routes are served.
         cors: The origins whose pages may call the host.
-        is_replica: Whether it is one of several processes, which take over the background turns of each other.
+        is_replica: Whether it is one of several processes that take over each other's background turns.
 
     Raises:
-        TargetError: It cannot be served; the message is the host's reason.
+        TargetError: It cannot be served; the message gives the host's reason.
     """
     from hostedagent.errors import ConfigurationError
     from hostedagent.host import AgentHost
@@ -302,7 +302,7 @@ def _load_file(place: str) -> ModuleType:
         what = "is a folder, not a Python file" if path.is_dir() else "does not exist"
         raise TargetError(f"{place} {what}.")
     _make_importable(path.parent)
-    # Its own name, so that other files of the folder that import it get the same module.
+    # Registered under its own name, so that other files of the folder import the same module.
     name = path.stem if path.stem not in sys.modules else f"{path.stem}_file"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

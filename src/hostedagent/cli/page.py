@@ -1,4 +1,4 @@
-"""The local page of `hostedagent run`: when it is served, and what it shows of the host."""
+"""Adds the local page of `hostedagent run` to a host."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, token: str | None) -> str | None:
-    """Adds the page to a host, where it may be served.
+    """Adds the page to a host, if it may be served.
 
-    It never is in a hosted process. Where other machines reach the host, it takes a token.
+    It is never served in a hosted process. If other machines can reach the host, it requires a token.
 
     Args:
         host: The host.
         url: The address of the server, without a path.
         address: The address that the server binds.
-        name: What to call an agent without a name.
+        name: Name for an agent without one.
         store: The kind of stores.
         token: Required to open the page; `None` for no token.
 
@@ -45,7 +45,7 @@ def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, 
 def _record_spans() -> Callable[[str], list[dict[str, Any]]]:
     from hostedagent.server.playground.traces import exports_spans, install
 
-    if not exports_spans():  # Prompts and answers stay on the page: they must not reach a collector unasked.
+    if not exports_spans():  # Prompts and answers stay on the page: a collector must not get them unasked.
         from agent_framework.observability import enable_sensitive_telemetry
 
         enable_sensitive_telemetry()

@@ -48,7 +48,7 @@ def wanted_port(option: int | None) -> int:
     """The port to bind: the option, else `PORT`, else 8088.
 
     Raises:
-        PortError: `PORT` is no port, which the SDK refuses beside an option too.
+        PortError: `PORT` is not a port; the SDK refuses that even if there is an option.
     """
     text = os.environ.get(_VARIABLE, str(DEFAULT_PORT))
     if not is_port(text):
@@ -57,10 +57,10 @@ def wanted_port(option: int | None) -> int:
 
 
 def free_port(host: str, port: int) -> int:
-    """Check that an address can be bound, before anything slow is loaded; port 0 becomes a free one.
+    """Check that an address can be bound before anything slow is loaded; port 0 becomes a free one.
 
     Raises:
-        PortError: It cannot.
+        PortError: The address cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

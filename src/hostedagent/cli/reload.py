@@ -1,4 +1,4 @@
-"""`hostedagent run --reload`: the server in a process of its own, started again when a Python file changes."""
+"""`hostedagent run --reload`: runs the server in a process of its own and restarts it when a Python file changes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hostedagent.cli.startup import StartError
 
 
 def run_again(arguments: list[str], target: Target) -> int:
-    """Serve, and serve again after each change, until Ctrl+C or SIGTERM.
+    """Serve, and restart after each change, until Ctrl+C or SIGTERM.
 
     Args:
         arguments: The command line of one server.
-        target: What is served.
+        target: The target to serve.
 
     Raises:
         StartError: watchfiles is not installed.
@@ -28,7 +28,7 @@ def run_again(arguments: list[str], target: Target) -> int:
         raise StartError("packages", "--reload needs watchfiles: pip install watchfiles", code=2) from error
     command = [sys.executable, "-m", "hostedagent", *arguments]
     folders = {Path.cwd(), Path(target.place).resolve().parent} if target.is_file else {Path.cwd()}
-    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # It would report signals that are intended.
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # It would report intended signals.
     run_process(
         *_outermost(folders),
         target=shlex.join(command),

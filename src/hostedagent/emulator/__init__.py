@@ -1,10 +1,10 @@
 """A local HTTPS server of the Foundry storage API: stored responses and state stores, with faults on demand.
 
 `async with Emulator() as emulator` gives an endpoint that the SDK's own storage classes talk to, so that tests and
-local runs exercise the hosted path without a project in the cloud. It keeps everything in memory and knows users only
-by the call id of a request, as the service does. It is not a store to keep data in, and any token opens it.
+local runs exercise the hosted path without a project in the cloud. It keeps everything in memory and identifies users
+only by the call id of a request, as the service does. It accepts any token, so do not keep real data in it.
 
-Everything is imported on first use, because the web server is needed only where an emulator runs.
+Everything is imported on first use, because only an emulator needs the web server.
 """
 
 from __future__ import annotations

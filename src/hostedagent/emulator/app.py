@@ -1,7 +1,7 @@
-"""The web application: every request is noted, admitted, met by its fault if one waits for it, then served.
+"""The web application: logs, authenticates and serves each request, or applies an armed fault to it.
 
-aiohttp serves it because a fault must be able to drop the connection under a request, and because response ids may hold
-a percent-encoded slash: both need what ASGI hides.
+It uses aiohttp because a fault must be able to drop the connection of a request, and because response ids may contain a
+percent-encoded slash; ASGI hides both.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Api:
     """The storage API over HTTP.
 
     Attributes:
-        storage: What is kept.
-        faults: What goes wrong.
-        log: What came.
-        resolve_user: The user of a call id.
+        storage: The stored data.
+        faults: The armed faults.
+        log: The received requests.
+        resolve_user: Returns the user of a call id.
         anonymous: Whether a request without a user is served, in a partition of its own, or answered with 401.
-        latency: Seconds that every request takes at least.
-        identity_secret: What a process must show to be given a token, as a managed identity is.
+        latency: Minimum seconds that every request takes.
+        identity_secret: The secret that a process sends to get a managed identity token.
     """
 
     storage: Storage
@@ -118,7 +118,7 @@ class Api:
             return _refused(refusal)
 
     async def _go_wrong(self, fault: Fault, route: Route, call: Call) -> web.Response | None:
-        """The answer under a fault, or None for none at all."""
+        """The response under a fault, or `None` for no response."""
         applied = self._serve(route, call) if fault.is_applied else None
         match fault.kind:
             case "status":
@@ -141,7 +141,7 @@ class Api:
     def _drop(self, request: web.Request) -> web.Response:
         if request.transport is not None:
             request.transport.abort()
-        # Never leaves: the connection is gone.
+        # Never sent: the connection is closed.
         return web.Response()
 
     async def _give_token(self, request: web.Request) -> web.Response:

@@ -1,7 +1,7 @@
-"""Who asks: the user behind a call id.
+"""Maps call ids to users.
 
-The platform mints a call id for each request and resolves it to a user by itself. Here the user stands in the id, so
-that a test can mint one for anybody: `alice.5f0c…`.
+The platform mints a call id for each request and resolves it to a user. Here the id contains the user, so that a test
+can mint one for any user: `alice.5f0c…`.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ def call_id_for(user: str) -> str:
 
 
 def user_of(call_id: str) -> str:
-    """The user of a call id: what stands before the first dot."""
+    """The user of a call id: the part before the first dot."""
     return unquote(call_id.split(".")[0])

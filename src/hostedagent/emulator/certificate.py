@@ -1,7 +1,7 @@
-"""The emulator's TLS certificate, issued at its start by an authority that lives in this process only.
+"""The emulator's TLS certificate, issued at its start by an authority that exists in this process only.
 
-The SDK sends tokens over TLS alone, so the emulator needs a certificate. Trusting the authority is safe: its key never
-leaves the process, which issues nothing but certificates for loopback.
+The SDK sends tokens only over TLS, so the emulator needs a certificate. Trusting the authority is safe: its key never
+leaves the process, which issues only certificates for loopback.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Faults on demand: which request goes wrong, and how.
+"""Faults on demand: which requests fail, and how.
 
-A fault counts the requests that match its route and user from the moment it was added, retries of the client included,
-and meets the ones from number `at` on. Where several match, the one added first goes first. Nothing here waits for
-time to pass, except a fault that is slow: a hanging request is let go by the test.
+From the moment it is added, a fault counts the requests that match its route and user, including retries of the client,
+and applies to those from number `at` on. If several match, the first one added applies. Only a `slow` fault waits for
+time to pass: a hanging request is released by the test.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ class Fault:
     """One fault.
 
     Attributes:
-        route: The route it waits for, such as `responses.create`; `*` stands for any characters, as in `items.*`.
-        kind: What happens. `status`: an error answer. `reset`: the connection is dropped before an answer. `hang`: no
-            answer until `release()`, then the request is served as usual. `lose_answer`: the change is made, then the
-            connection is dropped. `slow`: served after `latency` seconds. `garbage`: an answer of status 200 that is
-            not JSON. `leak`: an error answer that holds `LEAKED_SECRETS`.
-        at: The number of the matching request it starts with, from 1.
-        times: How many requests it meets; `None` for all that follow.
+        route: The route, such as `responses.create`; `*` matches any characters, as in `items.*`.
+        kind: The failure. `status`: an error response. `reset`: the connection is dropped without a response. `hang`:
+            no response until `release()`, then the request is served normally. `lose_answer`: the change is made, then
+            the connection is dropped. `slow`: served after `latency` seconds. `garbage`: a response with status 200
+            that is not JSON. `leak`: an error response that contains `LEAKED_SECRETS`.
+        at: The number of the first matching request it applies to, from 1.
+        times: The number of requests it applies to; `None` for all that follow.
         user: Only requests of this user match and count.
         status: The status of a `status` or `leak`.
         code: The code in the body of a `status`.
         message: The message in the body of a `status`.
         retry_after: The `Retry-After` of a `status`, in seconds.
         latency: The delay of a `slow`, in seconds.
-        applied: Whether the change is made although the client is not told. By default only for `lose_answer` and
+        applied: Whether the change is made although the client gets an error. By default only for `lose_answer` and
             `garbage`; a `status` of 504 or a `hang` with `applied=True` is a service that finished too late.
-        reached: Set when a request meets the fault, to be waited for in place of a sleep.
+        reached: Set when the fault applies to a request, so that a test can wait for it instead of sleeping.
     """
 
     route: str
@@ -71,7 +71,7 @@ class Fault:
         return self.kind in _APPLIED_BY_DEFAULT if self.applied is None else self.applied
 
     def release(self) -> None:
-        """Let hanging requests go on."""
+        """Release hanging requests."""
         self.released.set()
 
     def matches(self, route: str, user: str | None) -> bool:
@@ -102,22 +102,22 @@ class Faults:
 
     @property
     def unmet(self) -> list[Fault]:
-        """Faults that no request has met so far; a test that expects them to have struck asserts that none is left."""
+        """Faults that have not applied to any request yet; a test asserts that none is left."""
         return [armed.fault for armed in self._armed if not armed.met]
 
     def add(self, fault: Fault) -> Fault:
-        """Arm a fault, and give it back to wait on."""
+        """Arm a fault and return it, to wait on."""
         self._armed.append(_Armed(fault))
         return fault
 
     def clear(self) -> None:
-        """Let go what hangs, and disarm everything."""
+        """Release hanging requests and disarm all faults."""
         for armed in self._armed:
             armed.fault.release()
         self._armed.clear()
 
     def take(self, route: str, user: str | None) -> Fault | None:
-        """Count a request, and say which fault it meets."""
+        """Count a request and return the fault that applies to it."""
         matching = [armed for armed in self._armed if armed.fault.matches(route, user)]
         # Every fault counts every request, so that `at` means the same whatever else is armed.
         due = [armed for armed in matching if armed.meets_next()]

@@ -1,4 +1,4 @@
-"""Reading requests: JSON bodies, tags, pages. What is malformed is refused with the name of the field."""
+"""Parses requests: JSON bodies, tags, pages. A malformed value is refused with the name of its field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paging:
-    """Which part of a list is asked for; the cursors are ids of its entries, not keys."""
+    """The requested part of a list; the cursors are ids of its entries, not keys."""
 
     limit: int = DEFAULT_PAGE
     after: str | None = None

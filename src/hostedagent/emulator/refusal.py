@@ -1,4 +1,4 @@
-"""What the service answers instead of a result: a status and the error envelope."""
+"""Error responses: a status and the error envelope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests that came, in the order of their arrival."""
+"""The received requests, in order of arrival."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class RequestLog(Sequence[LoggedRequest]):
 
     @property
     def routes(self) -> list[str]:
-        """The names of the routes, oldest first: what a test mostly wants to compare."""
+        """The names of the routes, oldest first, for comparison in a test."""
         return [entry.route for entry in self]
 
     def clear(self) -> None:
-        """Forget what came so far."""
+        """Remove all entries."""
         self._entries.clear()
 
     def open(self, method: str, route: str, path: str, query: Mapping[str, str]) -> int:
-        """Note the arrival of a request and return its number."""
+        """Add an entry for a request and return its number."""
         self._last += 1
         self._entries[self._last] = LoggedRequest(
             sequence=self._last, method=method, route=route, path=path, query=query
@@ -61,7 +61,7 @@ class RequestLog(Sequence[LoggedRequest]):
         return self._last
 
     def note(self, sequence: int, **known: object) -> None:
-        """Add what is known by now; an entry that was cleared stays away."""
+        """Update an entry, unless it was removed."""
         entry = self._entries.get(sequence)
         if entry is not None:
             self._entries[sequence] = replace(entry, **known)

@@ -1,8 +1,8 @@
 """Stored responses and their items, one partition per user; pure, called by the routes.
 
-Input and output items live beside their response under their own ids. The history of a response is what its creator
-said it was, followed by its input and its output. A response that is gone takes its place in histories with it, but
-not its items: later responses still name them.
+Input and output items are stored under their own ids. The history of a response is the one that its creator specified,
+followed by its input and its output. A deleted response is removed from histories, but its items are kept: later
+responses still refer to them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class ResponseStorage:
         return {"id": response_id, "object": "response", "deleted": True}
 
     def input_items(self, user: str | None, response_id: str, paging: Paging) -> JsonObject:
-        """A page of what a response was given: the history, then its own input."""
+        """A page of the input of a response: the history, then its own input."""
         stored = self._find(user, response_id)
         items = self._partition(user).items
         given = [items[item_id] for item_id in dict.fromkeys([*stored.history, *stored.inputs]) if item_id in items]

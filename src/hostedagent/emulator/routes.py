@@ -1,4 +1,4 @@
-"""The table of the storage API: name, method, path below `storage/`, and what a call does."""
+"""The table of the storage API: name, method, path below `storage/`, and the function that serves it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .state import StateStorage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """All that the emulator keeps."""
+    """All data of the emulator."""
 
     responses: ResponseStorage
     state: StateStorage

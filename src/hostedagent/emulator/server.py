@@ -1,4 +1,4 @@
-"""The emulator as a server: starts on loopback over TLS, says how to reach it, stops without a trace."""
+"""The emulator as a server on loopback with TLS, and the settings that a process needs to reach it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _NOT_RUNNING = "the emulator is not running: use it as `async with Emulator() as
 class Emulator:
     """A Foundry storage API on loopback: `async with Emulator() as emulator`.
 
-    It listens on 127.0.0.1 only. At the end of the block requests that still hang are cut off and connections refused.
-    To enter it again is the end of an outage: the port is the same, and what was stored is still there.
+    It listens on 127.0.0.1 only. At the end of the block, hanging requests are cut off and connections are refused.
+    Entering it again simulates the end of an outage: the port and the stored data are the same.
 
     Attributes:
-        faults: What goes wrong, to be filled at any time.
-        log: The requests that came.
+        faults: The armed faults; can be changed at any time.
+        log: The received requests.
         credential: A credential that both storage classes of the SDK accept.
     """
 
@@ -58,7 +58,7 @@ class Emulator:
             port: The port to listen on; 0 takes a free one.
             latency: Seconds that every request takes at least.
             anonymous: Whether requests without a user are served, in a partition of their own, or answered with 401.
-            resolve_user: The user of a call id; by default what stands before its first dot (see `call_id_for`).
+            resolve_user: Returns the user of a call id; by default the part before its first dot (see `call_id_for`).
             clock: Seconds since the epoch, for the time to live of state store items.
         """
         self.faults = Faults()
@@ -90,9 +90,9 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of a process that is hosted by this emulator.
+        """The environment variables of a process that uses this emulator as its platform.
 
-        `DefaultAzureCredential` finds a managed identity there, so that the process needs no credential either.
+        They include a managed identity for `DefaultAzureCredential`, so that the process needs no credential.
         """
         return {
             HOSTING_VARIABLE: "emulator",

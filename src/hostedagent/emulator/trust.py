@@ -1,8 +1,8 @@
-"""Making this process trust the emulator.
+"""Makes this process trust the emulator's certificate.
 
-aiohttp, which the SDK's storage classes use, has one client context for the process and makes it on import; by then
-`SSL_CERT_FILE` has been read and setting it has no effect any more. There is no public way to give the storage classes
-a context of their own (`FoundryStorageProvider` takes no transport), so the authority is added to that context.
+aiohttp, which the SDK's storage classes use, creates one client context for the process on import; setting
+`SSL_CERT_FILE` later has no effect. There is no public way to pass a context to the storage classes
+(`FoundryStorageProvider` takes no transport), so the authority is added to that context.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import aiohttp.connector
 
 def trust_in_process(ca_file: Path) -> None:
     """Let aiohttp sessions of this process accept certificates of an authority, until the process ends."""
-    # Found by what it is, because its name is private.
+    # Found by its type, because its name is private.
     contexts = [value for value in vars(aiohttp.connector).values() if isinstance(value, ssl.SSLContext)]
     for context in contexts:
         if context.verify_mode is ssl.CERT_REQUIRED:

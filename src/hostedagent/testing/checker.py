@@ -1,7 +1,7 @@
 """Checks a Responses event stream against the table in `grammar`, one event at a time.
 
-Sans input and output: `feed` takes an event, `finish` says that there are no more, both raise `AssertionError` at the
-first thing that does not fit. What is not checked: whether the content makes sense.
+Without I/O: `feed` takes an event, `finish` marks the end of the stream, and both raise `AssertionError` at the first
+violation. Whether the content makes sense is not checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SNAPSHOT_STATUSES = {
     "response.queued": ("queued",),
     "response.in_progress": ("in_progress",),
 }
-# Text that an item holds in a field of its own, by item type: the channels that are no part of a list.
+# Item type to the channels whose text is a field of the item itself rather than of a part.
 OWN_FIELDS = {
     parent: rule.field for rule in EVENTS.values() if rule.channel and not rule.index for parent in rule.parents
 }
@@ -86,7 +86,7 @@ class Grammar:
         """Check the next event.
 
         Raises:
-            AssertionError: it does not fit; the message names the event and the reason.
+            AssertionError: it breaks the grammar; the message names the event and the reason.
         """
         self._event = event
         rule = EVENTS.get(event.get("type", ""))
@@ -138,13 +138,13 @@ class Grammar:
         if self._response is None:
             self._check(isinstance(response.get("id"), str) and response["id"] != "", "has a response without an id")
             self._response = response
-        # Not the model: which one answers is known when it has answered.
+        # Without the model, which is known only once it has answered.
         for name in ("id", "object", "created_at"):
             self._same(f"response.{name}", response.get(name), self._response.get(name))
         return response
 
     def _again(self) -> None:
-        """Another process resumes the turn: nothing is open, and everything that was sent is still there."""
+        """Check the first event after another process resumes the turn: no item is open, and no sent item is lost."""
         response = self._known_response()
         self._check(response.get("status") == "in_progress", f"has response.status {response.get('status')!r}")
         self._check(len(self._done) == len(self._items), "comes while items are open")

@@ -50,7 +50,7 @@ class Reply:
         return self.body.decode()
 
     def json(self) -> Any:
-        """The body as JSON; raises `ValueError` when it is none."""
+        """The body as JSON; raises `ValueError` if it is not JSON."""
         return jsonlib.loads(self.body)
 
     def log(self) -> EventLog:
@@ -114,7 +114,7 @@ class EventStream:
         return EventLog(self.seen)
 
     async def read(self) -> bytes:
-        """The raw rest of the body, for an answer that is no event stream (an error, say)."""
+        """The raw rest of the body, for a response that is not an event stream, such as an error."""
         return b"".join([chunk async for chunk in self._chunks])
 
     def disconnect(self) -> None:
@@ -122,7 +122,7 @@ class EventStream:
         self._exchange.disconnect()
 
     async def app_returned(self) -> None:
-        """Wait until the app has finished with this request (after a disconnect, say)."""
+        """Wait until the app has finished with this request, for example after a disconnect."""
         await asyncio.wait([self._exchange.task])
 
 

@@ -53,7 +53,7 @@ class Follower:
                 self._grown.set()
 
     async def until(self, number: int) -> list[LoggedEvent]:
-        """What it has seen, once the event of this number is among it."""
+        """The events so far, once they include the one with this number."""
         async with asyncio.timeout(SECONDS):
             while not self.seen or self.seen[-1].number < number:
                 self._grown.clear()
@@ -61,7 +61,7 @@ class Follower:
         return self.seen
 
     async def ended(self) -> list[LoggedEvent]:
-        """What it has seen, once its subscription has ended."""
+        """All events, once the subscription has ended."""
         async with asyncio.timeout(SECONDS):
             await self._task
         return self.seen
@@ -73,7 +73,7 @@ class Follower:
 
 
 class EventLogContract:
-    """What every `EventLog` guarantees. Subclass it with a fixture `log`; see the module."""
+    """The guarantees of every `EventLog`. Subclass it with a fixture `log`; see the module."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -87,7 +87,7 @@ class EventLogContract:
 
     @pytest.fixture
     def other(self) -> EventLog | None:
-        """A second log over the same data; `None` skips what needs it."""
+        """A second log over the same data; `None` skips the tests that need it."""
         return None
 
     # --- append and read

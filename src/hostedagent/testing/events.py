@@ -28,9 +28,9 @@ class EventLog:
 
     Args:
         events: event objects in order, as dicts or as models with `model_dump` (the OpenAI client's events).
-        complete: False accepts a stream that was cut off, at the end only: what is there must fit.
+        complete: False accepts a stream that was cut off at its end.
         check: False for a log that is known to be wrong.
-        resumed: True accepts that another process went on with the turn, and said so with `response.in_progress`.
+        resumed: True accepts that another process continued the turn, after another `response.in_progress`.
 
     Raises:
         AssertionError: the stream breaks the grammar; the message shows the event and the lines before it.
@@ -77,7 +77,7 @@ class EventLog:
         """Check the stream against the grammar.
 
         Raises:
-            AssertionError: at the first event that does not fit.
+            AssertionError: at the first event that breaks the grammar.
         """
         grammar = Grammar(resumed=self._resumed)
         try:
@@ -112,7 +112,7 @@ class EventLog:
 
     @property
     def text(self) -> str:
-        """All output text, as the deltas brought it."""
+        """All output text, joined from the deltas."""
         return "".join(str(event["delta"]) for event in self.of_type("response.output_text.delta"))
 
     @property
@@ -139,7 +139,7 @@ class EventLog:
 def _as_event(event: Any) -> Event:
     if isinstance(event, Mapping):
         return cast("Event", event)
-    # What the server did not send must not appear as null: annotations and items are compared whole.
+    # Fields that the server did not send must not appear as null: annotations and items are compared whole.
     return cast("Event", event.model_dump(mode="json", exclude_unset=True, by_alias=True))
 
 

@@ -1,6 +1,6 @@
-"""Gates: places where a scripted model or agent stops until the test lets it go on.
+"""Gates: points where a scripted model or agent waits until the test opens them.
 
-A gate replaces a sleep: the test waits until the script has arrived, looks at the world, and opens the gate.
+A gate replaces a sleep: the test waits until the script has arrived, checks the state, and opens the gate.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ class Gate:
 
     @property
     def is_reached(self) -> bool:
-        """Has the script come to this gate?"""
+        """Whether the script has arrived at this gate."""
         return self._arrived.is_set()
 
     async def reached(self, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - a test wants one call, not a block
-        """Wait until the script stands at the gate.
+        """Wait until the script has arrived at the gate.
 
         Raises:
-            TimeoutError: the script did not come within `timeout` seconds.
+            TimeoutError: the script did not arrive within `timeout` seconds.
         """
         async with asyncio.timeout(timeout):
             await self._arrived.wait()
 
     def open(self) -> None:
-        """Let the script go on."""
+        """Let the script continue."""
         self._opened.set()
 
     async def wait(self) -> None:
-        """Stand at the gate until it is open (called by the script)."""
+        """Wait until the gate is open. Called by the script."""
         self._arrived.set()
         await self._opened.wait()
 

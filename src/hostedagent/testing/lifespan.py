@@ -25,7 +25,7 @@ class Lifespan:
         """Run the startup.
 
         Raises:
-            RuntimeError: the app said that it failed.
+            RuntimeError: the app reported a failure.
             TimeoutError: the app did not answer.
         """
         self._task = asyncio.create_task(self._run(), name="lifespan")

@@ -1,7 +1,7 @@
 """`OfflineChatClient`: a chat client of Agent Framework without a model or a network.
 
 It streams word by word, calls tools, counts tokens and obeys `max_tokens` and `response_format`. Without a script it
-follows the rules in `rules`; with one it replies exactly as told. In both cases `calls` shows what a model would see.
+follows the rules in `rules`; with one it replies as scripted. In both cases `calls` records what a model would see.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WORD_WITH_SPACE = re.compile(r"\S+\s*|\s+")
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """What the model was shown in one call: copies, taken before it answered."""
+    """The arguments of one model call: copies, taken before it answered."""
 
     messages: Sequence[Message]
     options: Mapping[str, Any]
@@ -120,7 +120,7 @@ class _OfflineModel(BaseChatClient[Any]):
         async for update in reply.updates(answer):
             if self._before_chunk is not None:
                 await self._before_chunk(reply.sent, update)
-            await asyncio.sleep(0)  # As a model on the network would, so that a stream goes out word by word.
+            await asyncio.sleep(0)  # Yields like a model on the network, so that a stream is sent word by word.
             reply.sent += 1
             yield update
         yield reply.end(messages)
@@ -191,7 +191,7 @@ def offline_model(*, missing: str) -> OfflineChatClient:
 
 
 class _ModelReply:
-    """One reply under way: cuts it into updates, counts and stops at the token limit."""
+    """One reply in progress: splits it into updates, counts tokens and stops at the limit."""
 
     def __init__(self, number: int, model: str, max_tokens: int | None) -> None:
         self.sent = 0

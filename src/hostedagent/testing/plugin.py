@@ -19,9 +19,9 @@ StartEmulator = Callable[..., "AbstractAsyncContextManager[Emulator]"]
 
 @pytest.fixture
 def serve_agent() -> ServeAgent:
-    """Serves agents in process: gives out a function to be used in `async with`, which yields a client.
+    """Serves agents in process: returns a function to be used in `async with`, which yields a client.
 
-    The function takes what `hostedagent.AgentHost` takes. A plain fixture that gives out asynchronous context managers
+    The function takes the arguments of `hostedagent.AgentHost`. A plain fixture that returns async context managers
     works with every asyncio plugin of pytest.
     """
 
@@ -40,10 +40,10 @@ def serve_agent() -> ServeAgent:
 
 @pytest.fixture
 def foundry_emulator(monkeypatch: pytest.MonkeyPatch) -> StartEmulator:
-    """Starts emulators of the Foundry storage API: gives out a function to be used in `async with`.
+    """Starts emulators of the Foundry storage API: returns a function to be used in `async with`.
 
-    The function takes what `hostedagent.emulator.Emulator` takes and yields a running one. Inside the block this
-    process trusts it and has its `environment`, so that the SDK takes itself for hosted by it.
+    The function takes the arguments of `hostedagent.emulator.Emulator` and yields a running one. Inside the block this
+    process trusts it and has its `environment`, so that the SDK uses it as its platform.
     """
 
     @asynccontextmanager

@@ -66,7 +66,7 @@ async def chain(repository: ResponseRepository, name: str, *, limit: int = -1, c
 
 
 class ResponseRepositoryContract:
-    """What every `ResponseRepository` guarantees. Subclass it with a fixture `repository`; see the module."""
+    """The guarantees of every `ResponseRepository`. Subclass it with a fixture `repository`; see the module."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -80,7 +80,7 @@ class ResponseRepositoryContract:
 
     @pytest.fixture
     def other(self) -> ResponseRepository | None:
-        """A second object over the same data; `None` skips what needs it."""
+        """A second object over the same data; `None` skips the tests that need it."""
         return None
 
     async def test_a_response_reads_as_it_was_written(self, repository: ResponseRepository) -> None:

@@ -1,7 +1,7 @@
-"""What the offline model says when no script tells it: a few deterministic rules, no network, no randomness.
+"""The replies of the offline model without a script: a few deterministic rules.
 
-A tool is called when the last user message names it or one of its arguments; arguments are picked from the text by
-their JSON schema type. Otherwise the answer shows what the model has seen, so that a lost message is a visible one.
+A tool is called if the last user message names it or one of its arguments; arguments are picked from the text by their
+JSON schema type. Otherwise the answer shows what the model has seen, so that a lost message is visible.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def arguments(schema: Schema, text: str) -> dict[str, Any]:
     picked = Picker(text, schema)
     properties = fields_of(schema.get("properties"))
     required = rows_of(schema.get("required"))
-    # What is required chooses first, whatever the order of the properties.
+    # Required properties choose first.
     found = {name: picked.value(properties.get(name, {}), needed=True) for name in properties if name in required}
     found.update((name, picked.value(of, needed=False)) for name, of in properties.items() if name not in required)
     return {name: found[name] for name in properties if found[name] is not None}

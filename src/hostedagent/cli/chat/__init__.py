@@ -90,7 +90,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Chat:
-    """Reads lines and commands, and keeps the turns to branch from.
+    """Reads messages and commands, and records the turns for branching.
 
     Args:
         conversation: Sends the messages.
@@ -101,7 +101,7 @@ class Chat:
     files: list[str] = field(default_factory=list[str])
 
     def run(self) -> None:
-        """Until the end of the input or `/quit`."""
+        """Read and answer lines until the end of the input or `/quit`."""
         with _line_editing():
             while (line := _line()) is not None:
                 if line.strip() in ("/quit", "/exit"):
@@ -194,7 +194,7 @@ def _line() -> str | None:
 
 @contextlib.contextmanager
 def _line_editing() -> Any:
-    """Arrow keys, and the messages of earlier chats, where the platform has readline."""
+    """Enable line editing and the history of earlier chats, if the platform has readline."""
     path = Path.home() / ".hostedagent" / "chat_history"
     try:
         import readline

@@ -1,4 +1,4 @@
-"""Prints the answers of a chat: Markdown as it arrives, and in grey what the agent does on the way."""
+"""Prints the answers of a chat: streamed Markdown, and tool calls and other activity in grey."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hostedagent.protocol.types import Event
 
 
 class ChatPrinter(Printer):
-    """Renders Markdown at a terminal; in a pipe it prints the text as it is.
+    """Renders Markdown in a terminal and prints plain text in a pipe.
 
     Args:
         console: Where to print; by default standard output.
@@ -57,7 +57,7 @@ class ChatPrinter(Printer):
 
 
 class MarkdownStream:
-    """Renders Markdown while it arrives: finished blocks stay, and the last one is drawn again with each piece.
+    """Renders streamed Markdown: finished blocks stay, and the last block is redrawn with each delta.
 
     Args:
         console: Where to print.
@@ -83,7 +83,7 @@ class MarkdownStream:
             self._draw(self._rest, is_last=False)
 
     def close(self) -> None:
-        """The text has ended."""
+        """End the text."""
         if not self._console.is_terminal:
             if self._rest not in ("", "\n"):
                 self._console.file.write("\n")
@@ -110,7 +110,7 @@ class MarkdownStream:
 
 
 def split_blocks(text: str) -> tuple[str, str]:
-    """Split Markdown into finished blocks and the rest: at the last blank line that is not inside of a code block."""
+    """Split Markdown into finished blocks and the rest, at the last blank line outside a code block."""
     end = len(text)
     while (end := text.rfind("\n\n", 0, end)) != -1:
         if text.count("```", 0, end) % 2 == 0:

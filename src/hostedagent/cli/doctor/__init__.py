@@ -59,7 +59,7 @@ def examine(project: Project, *, is_online: bool = False) -> Report:
 
 
 def unchecked(project: Project) -> Mapping[str, str]:
-    """Checks that have nothing to look at in this project, and why."""
+    """Checks that do not apply to this project, with the reason."""
     from hostedagent.cli.doctor.access import PROJECT_ID
     from hostedagent.platform import ENDPOINT_VARIABLE
 

@@ -1,7 +1,7 @@
-"""Checks of who may do what: tools, credentials and roles.
+"""Checks of tools, credentials and roles.
 
-Without `--online` only what is on this machine is looked at: whether somebody is signed in, never a token. With it a
-token is asked for and the roles are listed, in bounded time; see `online`.
+Without `--online` only this machine is checked: whether a user is signed in, without requesting a token. With it, a
+token is requested and the roles are listed, in bounded time; see `online`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NEEDED: Final = Rule(
 
 
 def tools(project: Project) -> Iterator[Finding]:
-    """The commands that a deployment needs; nothing to say about a project without `azure.yaml`."""
+    """Check the commands that a deployment needs, for projects with an `azure.yaml`."""
     if project.config is None:
         return
     if shutil.which("azd", path=project.process.get("PATH")) is None:
@@ -67,7 +67,7 @@ def tools(project: Project) -> Iterator[Finding]:
 
 
 def credentials(project: Project) -> Iterator[Finding]:
-    """Whether somebody is signed in, where the agent needs it here."""
+    """Check whether a user is signed in, if the agent needs that on this machine."""
     local = project.local
     if local.get("AZURE_CLIENT_SECRET"):
         for name, query in (("AZURE_CLIENT_ID", "appId"), ("AZURE_TENANT_ID", "appOwnerOrganizationId")):
@@ -78,7 +78,7 @@ def credentials(project: Project) -> Iterator[Finding]:
 
 
 def roles(project: Project) -> Iterator[Finding]:
-    """The roles that are needed, once it is known on what."""
+    """Check the required roles, if the project is known."""
     scope = project.azd.get(PROJECT_ID) or project.local.get(PROJECT_ID)
     if not scope:
         return
@@ -88,7 +88,7 @@ def roles(project: Project) -> Iterator[Finding]:
 
 
 def principal_of(project: Project) -> tuple[str, str]:
-    """Whom the roles are for, and of what kind: as azd knows it, else who is signed in to az."""
+    """The principal of the roles and its type, from azd or else from az."""
     known = {**project.process, **project.azd}
     return known.get("AZURE_PRINCIPAL_ID") or SIGNED_IN, known.get("AZURE_PRINCIPAL_TYPE") or "User"
 

@@ -1,4 +1,4 @@
-"""Checks of what an image is given: files that `COPY` names and the folder lacks, and a start without its file."""
+"""Checks the files of an image: sources of `COPY` that do not exist, and a start command whose file is not copied."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ NOT_COPIED: Final = Rule(
 
 
 def copies(project: Project, instructions: list[Instruction]) -> Iterator[Finding]:
-    """What is missing in the folder, or in the image."""
+    """Check for files that are missing in the folder or in the image."""
     brought: list[str] = []
     for row in instructions:
         names = _sources(row)
         brought += names
         for name in names:
-            # A lock that is missing is a finding of its own.
+            # A missing lock is reported by another check.
             if name != LOCK and not _is_there(project, name):
                 yield ABSENT.found(line=row.line, keyword=row.keyword, name=name)
     for row in last_stage(instructions):
@@ -45,7 +45,7 @@ def copies(project: Project, instructions: list[Instruction]) -> Iterator[Findin
 
 
 def _sources(row: Instruction) -> list[str]:
-    """The files of the folder that an instruction copies; none where that is not known without a build."""
+    """The files of the folder that an instruction copies; empty if that is unknown before the build."""
     if row.keyword not in ("COPY", "ADD") or "<<" in row.rest or "$" in row.rest:
         return []
     try:

@@ -1,7 +1,7 @@
-"""The environment: each variable with its value and where it comes from, here and when deployed; and what is odd in it.
+"""Checks environment variables, and lists each with its value and source, on this machine and when deployed.
 
-Here, a value of the process goes before `.env`. Deployed, the platform's own go before `azure.yaml`, which azd fills in
-from the selected azd environment. `.env` is never deployed.
+On this machine, the process's variables override `.env`. When deployed, the platform's override `azure.yaml`, which azd
+expands from the selected azd environment. `.env` is never deployed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PLATFORM: Final[dict[str, str]] = {
     "PORT": "8088",
     "HOME": "/home/session",
 }
-"""What the platform sets in the container, to what."""
+"""Variables that the platform sets in the container, with a description of the value."""
 _READ: Final = (MODEL, CAPTURE, "OTEL_EXPORTER_OTLP_ENDPOINT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID")
 
 _FORMS: Final = {ENDPOINT: "https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT", MODEL: "DEPLOYMENT"}
-"""What a value looks like."""
+"""Format of a value, by variable."""
 
 _ENDPOINT: Final = re.compile(r"https://[\w.-]+/api/projects/[\w.-]+/?")
 _SECRET_NAME: Final = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|CONNECTION_STRING|SAS", re.IGNORECASE)
@@ -86,7 +86,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A row of the table; `None` where it is not set."""
+    """A row of the table; `None` for an unset variable."""
 
     name: str
     here: Place | None
@@ -94,7 +94,7 @@ class Variable:
 
 
 def variables(project: Project) -> list[Variable]:
-    """The table: what `.env` and `azure.yaml` set, and what the host is known to read."""
+    """The table of variables: those that `.env` and `azure.yaml` set, and those that the host reads."""
     declared = _declared(project)
     local = project.local
     names = [*project.dotenv, *declared, *(name for name in (*PLATFORM, *_READ) if name in local), *PLATFORM]
@@ -103,7 +103,7 @@ def variables(project: Project) -> list[Variable]:
 
 
 def environment(project: Project) -> Iterator[Finding]:
-    """What is odd about the values."""
+    """Check the values."""
     local = project.local
     endpoint = local.get(ENDPOINT, "")
     if endpoint and not _ENDPOINT.fullmatch(endpoint):
@@ -124,7 +124,7 @@ def environment(project: Project) -> Iterator[Finding]:
 
 
 def setting(project: Project, name: str) -> str:
-    """The command that sets a variable, from the azd environment if it is there; with the endpoint also the model."""
+    """The command that sets a variable, from the azd environment if possible; with the endpoint, also the model."""
     has_model = any(project.local.get(alias) for alias in MODEL_VARIABLES)
     names = [ENDPOINT, MODEL] if name == ENDPOINT and not has_model else [name]
     known = [f"echo {one}=$(azd env get-value {one}) >> .env" for one in names if project.azd.get(one)]

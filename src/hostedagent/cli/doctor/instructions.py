@@ -51,7 +51,7 @@ def last_stage(instructions: list[Instruction]) -> list[Instruction]:
 
 
 def mistake(instructions: list[Instruction]) -> tuple[int, str] | None:
-    """The line and the reason why a Dockerfile cannot be built, whatever it builds; `None` where it can be read."""
+    """The line of a syntax error in a Dockerfile and its description; `None` if there is none."""
     first = next((row for row in instructions if row.keyword != "ARG"), None)
     if first is None:
         return 1, "it has no instruction FROM"

@@ -1,7 +1,7 @@
-"""Checks of this machine: Python and the packages against what hostedagent is tested with, the port, and `HOME`.
+"""Checks this machine: the versions of Python and packages, the port, and `HOME`.
 
-The one table of what is tested is hostedagent's own metadata, which is made from `pyproject.toml`: the requirements'
-lower bounds are tested, and everything newer inside of them that there is.
+The tested versions are taken from hostedagent's own metadata: the lower bounds of its requirements, and every newer
+version that they allow.
 """
 
 from __future__ import annotations
@@ -74,19 +74,19 @@ HOME_CLOSED: Final = Rule(
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A row of the table: what hostedagent asks for, and what there is (`None` for nothing)."""
+    """A row of the table: the required version, and the installed one (`None` if there is none)."""
 
     requirement: Requirement
     installed: str | None
 
     @property
     def tested(self) -> str:
-        """The versions that are tested, from the lowest on."""
+        """The tested versions, lowest first."""
         return ",".join(sorted((str(one) for one in self.requirement.specifier), reverse=True))
 
     @property
     def is_tested(self) -> bool:
-        """Whether the installed version is inside of what is tested; a pre-release of such a version is."""
+        """Whether the installed version is a tested one; a pre-release of a tested version counts too."""
         return self.installed is not None and self.requirement.specifier.contains(self.installed, prereleases=True)
 
 
@@ -105,7 +105,7 @@ def python_version(project: Project) -> Iterator[Finding]:
 
 
 def table() -> list[Package]:
-    """What hostedagent asks for, and what there is; of its extras, only what is installed."""
+    """The required and the installed versions; of extras, only installed packages."""
     rows: list[Package] = []
     for line in requires("hostedagent") or []:
         requirement = Requirement(line)
@@ -158,7 +158,7 @@ def home(project: Project) -> Iterator[Finding]:
 
 
 def _is_ours(port: int) -> bool:
-    """Whether a server of hostedagent answers there: by its error for a route that it does not have."""
+    """Whether a hostedagent server answers there, recognised by its error for an unknown route."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostedagent", timeout=2) as answer:
             body = answer.read(4096)

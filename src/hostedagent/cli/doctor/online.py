@@ -1,6 +1,6 @@
 """Checks that ask Azure, for `--online`: a token for the Foundry project, and the roles of its principal.
 
-Everything together takes `PATIENCE` seconds at most. Nothing but names of roles and of error classes is shown.
+All checks together take at most `PATIENCE` seconds. Only names of roles and of error classes are shown.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ UNKNOWN: Final = Rule(
 
 
 class Credential(Protocol):
-    """What is used of `azure.identity.aio.DefaultAzureCredential`."""
+    """The part of `azure.identity.aio.DefaultAzureCredential` in use."""
 
     async def get_token(self, *scopes: str) -> Any:
         """An access token."""
@@ -59,7 +59,7 @@ def default_credential() -> AbstractAsyncContextManager[Credential]:
 
 
 def token(project: Project, open_credential: OpenCredential = default_credential) -> Iterator[Finding]:
-    """Whether a token for Foundry can be had."""
+    """Check whether a token for Foundry can be obtained."""
     del project
     try:
         asyncio.run(_token(open_credential, DATA_SCOPE))
@@ -68,7 +68,7 @@ def token(project: Project, open_credential: OpenCredential = default_credential
 
 
 def roles(project: Project, open_credential: OpenCredential = default_credential, arm: str = ARM) -> Iterator[Finding]:
-    """Whether the signed-in principal has the roles, directly or by a group."""
+    """Check whether the signed-in principal has the roles, directly or through a group."""
     scope = project.azd.get(PROJECT_ID) or project.local.get(PROJECT_ID)
     if not scope:
         return

@@ -1,4 +1,4 @@
-"""What doctor looks at, read once: the project's files, the azd environment, and the environment of this process."""
+"""The input of doctor, read once: the project's files, the azd environment, and the environment of this process."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ AGENT_HOST: Final = "azure.ai.agent"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of `azure.yaml` that is a hosted agent: its key and what it says."""
+    """A service of `azure.yaml` that is a hosted agent: its key and its settings."""
 
     key: str
     body: Mapping[str, Any]
 
     @property
     def path(self) -> str:
-        """Where it is in the file, for messages."""
+        """Its path in the file, for messages."""
         return f"services.{self.key}"
 
     @property
     def env(self) -> Mapping[str, Any]:
-        """The variables of the agent version; nothing for what is no map."""
+        """The variables of the agent version; empty if they are not a map."""
         return mapping(self.body.get("env"))
 
     def at(self, *keys: str) -> Any:
-        """What is below these keys; `None` where nothing is."""
+        """The value below these keys; `None` if there is none."""
         value: Any = self.body
         for key in keys:
             value = mapping(value).get(key)
@@ -93,7 +93,7 @@ class Project:
 
     @property
     def target(self) -> str | None:
-        """What to serve: as the user said, else as `azure.yaml` starts it, else the file with a usual name."""
+        """The target to serve: the user's, else that of `azure.yaml`, else the file with a usual name."""
         served = [_served(service.at("startupCommand"), self.folder) for service in self.agents]
         return self.wanted or next((name for name in served if name), None) or usual(self.folder)
 
@@ -144,7 +144,7 @@ def _variables(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return {}
-    # Not expanded: azd writes and reads values as they are, and so is shown what stands there.
+    # Not expanded, because azd writes and reads values verbatim.
     read = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value or "" for name, value in read.items()}
 

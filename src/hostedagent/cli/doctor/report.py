@@ -1,4 +1,4 @@
-"""What doctor prints: a line for each check, what was found with its fix, and the tables; or all of it as JSON."""
+"""The report of doctor: a line for each check, its findings with their fixes, and the tables; or all of it as JSON."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _RANK: Final[tuple[Level, ...]] = ("error", "warning", "note")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that was looked at.
+    """The results of all checks.
 
     Args:
         folder: The project.
-        findings: Check to what it found, for each check in order.
-        unchecked: Check to why it was not made.
+        findings: Check to its findings, in order.
+        unchecked: Check to the reason why it was skipped.
         packages: The table of packages.
         variables: The table of the environment.
     """
@@ -34,20 +34,20 @@ class Report:
     unchecked: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def count(self, level: Level) -> int:
-        """How many findings have a level."""
+        """The number of findings of a level."""
         return sum(finding.level == level for found in self.findings.values() for finding in found)
 
     @property
     def exit_code(self) -> int:
-        """1 with an error; warnings and notes are no failure."""
+        """1 with an error, else 0; warnings and notes are not failures."""
         return 1 if self.count("error") else 0
 
     def text(self) -> str:
-        """For people."""
+        """The report as text."""
         return "\n".join([*self._checks(), "", *self._packages(), "", *self._environment(), "", self._summary()])
 
     def json(self) -> str:
-        """For programs; secrets are masked here too."""
+        """The report as JSON; secrets are masked here too."""
         return json.dumps(self._values(), indent=2)
 
     def _checks(self) -> Iterator[str]:

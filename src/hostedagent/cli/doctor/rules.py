@@ -1,4 +1,4 @@
-"""What a check says: a finding, made from a rule. A rule is one thing that can be wrong, and what repairs it."""
+"""Rules and findings: a rule describes a problem and its fix, and a finding is an occurrence of it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Level: TypeAlias = Literal["error", "warning", "note"]
-"""An error will fail here or when deployed; a warning may; a note is only good to know."""
+"""An error will fail on this machine or when deployed; a warning may; a note is information."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong.
+    """A problem that was found.
 
     Args:
-        code: The rule's.
-        level: How bad it is.
-        message: What, where, with which value.
-        fix: The command that repairs it, or what to write where.
+        code: The code of the rule.
+        level: Its severity.
+        message: The problem, its place and the value.
+        fix: The command that repairs it, or the text to write and its place.
     """
 
     code: str
@@ -28,13 +28,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that can be wrong.
+    """One kind of problem.
 
     Args:
-        code: Its name, for `--json`: the check's and its own.
-        level: How bad it is.
+        code: Its name for `--json`: that of the check and its own.
+        level: Its severity.
         says: The message; `{names}` are filled in.
-        fix: The fix; the same names.
+        fix: The fix, with the same names.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""`hostedagent invoke`: sends one message to an agent, here or deployed, and prints what it answers."""
+"""`hostedagent invoke`: sends one message to an agent, on this machine or deployed, and prints the answer."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def command(shown: str | None, approve: bool, always_approve: bool, reject: bool
 
 
 def ask(options: InvokeOptions) -> int:
-    """Send the message, answer what is asked back, and print; returns the exit code."""
+    """Send the message, answer the agent's requests, print, and return the exit code."""
     from hostedagent.cli.invoke.answers import Asker
     from hostedagent.cli.invoke.conversation import Conversation
     from hostedagent.cli.invoke.endpoint import InvokeError, find

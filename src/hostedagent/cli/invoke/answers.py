@@ -1,4 +1,4 @@
-"""What an agent asks back, and the answers of the person at the terminal."""
+"""The requests of an agent to its caller, and the answers of the person at the terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PLAIN: Final[Mapping[Any, str]] = {
 
 
 def waiting(response: Mapping[str, Any]) -> list[Item]:
-    """The items of a response that wait for its caller."""
+    """The items of a response that need an answer."""
     output = rows_of(response.get("output"))
     answered = answered_calls(output)
     return [
@@ -43,7 +43,7 @@ def waiting(response: Mapping[str, Any]) -> list[Item]:
 
 
 class Asker:
-    """Answers what an agent asks.
+    """Answers the requests of an agent.
 
     Args:
         verdict: The answer to every approval; `None` to ask.
@@ -54,11 +54,11 @@ class Asker:
 
     @property
     def can_try_again(self) -> bool:
-        """Whether a person types the answers."""
+        """Whether answers are typed at a terminal."""
         return sys.stdin.isatty() and self._verdict is None
 
     def answers(self, items: Sequence[Item]) -> list[Item] | None:
-        """An answer to each item; `None` when nobody can give one of them."""
+        """An answer to each item; `None` if one cannot be answered."""
         answers = [self._answer(item) for item in items]
         return [answer for answer in answers if answer is not None] if None not in answers else None
 
@@ -85,7 +85,7 @@ class Asker:
 
 
 def described(item: Item) -> str:
-    """One line of what waits."""
+    """One line about an item that needs an answer."""
     match item["type"]:
         case "mcp_approval_request":
             return f"{call(item)} waits for approval: --approve, --reject, or answer at a terminal"
@@ -96,7 +96,7 @@ def described(item: Item) -> str:
 
 
 def call(item: Item) -> str:
-    """A call in one line; of what a workflow asks, without the schema of the answer."""
+    """A call in one line; for a workflow's request, without the schema of the answer."""
     if (asked := _asked_by_workflow(item)) is not None:
         return f"{item['name']} {json.dumps(asked.get('request'), ensure_ascii=False)}"
     return f"{item['name']}({item.get('arguments') or item.get('input') or ''})"
@@ -129,7 +129,7 @@ def _output(item: Item, output: str) -> Item:
 
 
 def _typed_verdict(question: str) -> Verdict | None:
-    """Ask until the answer is a verdict; `None` at the end of the input, which decides nothing."""
+    """Ask until the answer is a verdict; `None` at the end of the input."""
     while (answer := _asked(question)) is not None:
         if (verdict := _TYPED.get(answer.strip().lower())) is not None:
             return verdict

@@ -1,4 +1,4 @@
-"""The turns of a conversation with an agent: what is sent, what is asked back, and where the next turn continues."""
+"""A conversation with an agent: sends messages, answers requests, and knows where the next turn continues."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class RefusedError(InvokeError):
 
 
 class Conversation:
-    """Sends messages to an agent, and answers what it asks. Use it in a `with` block.
+    """Sends messages to an agent and answers its requests. Use it in a `with` block.
 
-    Requests run on an event loop of its own, and questions are asked between them: Ctrl+C at a prompt acts at once.
+    HTTP requests run on an event loop of its own and prompts between them, so that Ctrl+C at a prompt acts at once.
 
     Args:
-        endpoint: Where the agent is.
-        printer: Shows what arrives.
-        asker: Answers what is asked.
+        endpoint: The agent's address.
+        printer: Prints the events.
+        asker: Answers the agent's requests.
         conversation_id: The conversation; without it, turns are a chain of responses.
         headers: Headers to add to each request.
         wait: Seconds to wait for a server that does not listen yet.
@@ -93,7 +93,7 @@ class Conversation:
         """Continue where the last turn with this endpoint ended.
 
         Raises:
-            InvokeError: There was none.
+            InvokeError: There was no earlier turn.
         """
         last = _read_last().get(self._endpoint.url)
         if last is None:
@@ -102,7 +102,7 @@ class Conversation:
         self._conversation_id = last.get("conversation_id")
 
     def say(self, items: Sequence[Item]) -> Mapping[str, Any]:
-        """Send items, and the answers to what the agent asks; returns the last response.
+        """Send items, then the answers to the agent's requests, and return the last response.
 
         Raises:
             InvokeError: The agent could not be reached, or refused.
@@ -120,7 +120,7 @@ class Conversation:
             response = answered
 
     def _answer(self, asked: Sequence[Item]) -> Mapping[str, Any] | None:
-        """The turn that answers the questions; `None` without an answer. A person may correct one that is refused."""
+        """The turn that answers the requests; `None` without an answer. A person may correct a refused answer."""
         while (answers := self._asker.answers(asked)) is not None:
             refused = {item.get("approval_request_id") for item in answers if item.get("approve") is False}
             self._printer.rejected |= {call(item) for item in asked if item.get("id") in refused}
@@ -159,7 +159,7 @@ class Conversation:
         async with http.post(self._endpoint.url, json=body) as reply:
             if reply.status != 200:
                 raise RefusedError(reply.status, _refusal(reply.status, await reply.read()))
-            if self._endpoint.is_deployed:  # The next turn finds the same sandbox.
+            if self._endpoint.is_deployed:  # The next turn uses the same sandbox.
                 self._session = reply.headers.get(SESSION_ID_HEADER) or self._session
             return await self._streamed(reply) if self._printer.streams else await reply.json()
 
@@ -184,7 +184,7 @@ class Conversation:
         raise InvokeError("The stream ended before the response did.")
 
     def _conclude(self, response: Mapping[str, Any], asked: Sequence[Item]) -> None:
-        """Print on standard error how the last response ended, where its text does not show it."""
+        """Print on standard error how the last response ended, if its text does not show it."""
         error: Mapping[str, Any] = response.get("error") or {}
         if response["status"] == "failed":
             self.exit_code = 1
@@ -205,7 +205,7 @@ class Conversation:
         last = {"response_id": response["id"], "session_id": self._session, "conversation_id": self._conversation_id}
         path = _last_path()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # Another command may write at the same time.
+        with FileLock(path.with_suffix(".lock")):  # Another command may write concurrently.
             path.write_text(json.dumps({**_read_last(), self._endpoint.url: last}))
 
 

@@ -1,4 +1,4 @@
-"""Where an agent is: its Responses address, and who asks it."""
+"""The address of an agent, and the credentials to call it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Endpoint:
     """An agent's address.
 
     Args:
-        url: Of its `responses` route.
-        is_deployed: Whether it runs on Foundry: a token goes along, and the sandbox session is kept.
+        url: The URL of its `responses` route.
+        is_deployed: Whether it runs on Foundry, which needs a token and keeps a sandbox session.
     """
 
     url: str
@@ -42,7 +42,7 @@ def find(url: str | None, agent: str | None, project: str | None) -> Endpoint:
     """The endpoint that the options name.
 
     Raises:
-        InvokeError: They contradict each other, or the project is not known.
+        InvokeError: They contradict each other, or the project is unknown.
     """
     if agent is None:
         if project is not None:
@@ -80,7 +80,7 @@ def default_credential() -> AsyncTokenCredential:
 async def authorization(
     endpoint: Endpoint, credential: Callable[[], AsyncTokenCredential] | None = None
 ) -> AsyncGenerator[Mapping[str, str]]:
-    """The headers that say who asks; none for an agent on this machine.
+    """The authorization headers; empty for an agent on this machine.
 
     Raises:
         InvokeError: There are no credentials.

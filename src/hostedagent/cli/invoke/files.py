@@ -1,4 +1,4 @@
-"""What is said: a text, and files beside it."""
+"""Builds a message from a text and files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def message(text: str, files: Sequence[str]) -> list[Item]:
     """One user message.
 
     Raises:
-        InvokeError: There is nothing to say, or a file cannot be read.
+        InvokeError: There is neither text nor file, or a file cannot be read.
     """
     if not text.strip() and not files:
         raise InvokeError('There is nothing to say: hostedagent invoke "text".', code=2)

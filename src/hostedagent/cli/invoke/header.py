@@ -29,7 +29,7 @@ def header(text: str) -> Header:
 
 
 def joined(own: Mapping[str, str], added: Iterable[Header]) -> list[Header]:
-    """The headers to send: those that were added, and its own that have other names."""
+    """The headers to send: the user's, and the command's own unless overridden."""
     added = list(added)
     replaced = {name.lower() for name, _ in added}
     return [*((name, value) for name, value in own.items() if name.lower() not in replaced), *added]

@@ -36,7 +36,7 @@ class Printer:
         self._rejected_ids: set[str] = set()
 
     def notes(self, item: Item) -> Iterator[str]:
-        """The lines about an item; of a call that was rejected, that it was."""
+        """The lines about an item; a rejected call is marked as such."""
         if item["type"] in ("function_call", "mcp_call") and call(item) in self.rejected:
             self._rejected_ids.add(str(item.get("call_id")))
             yield f"x {call(item)} rejected"
@@ -47,11 +47,11 @@ class Printer:
         """Print one event of a stream."""
 
     def end(self, response: Mapping[str, Any]) -> None:
-        """Print what a whole response adds."""
+        """Print the remaining parts of a whole response."""
 
 
 class WholeText(Printer):
-    """Prints the text of a response, and on standard error what happened on the way."""
+    """Prints the text of a response, and tool calls and other items on standard error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,9 +70,9 @@ class WholeText(Printer):
 
 
 class OneAtATime:
-    """Puts the texts of messages that are written at the same time one after the other.
+    """Orders the texts of concurrent messages.
 
-    The first open message is shown as it arrives; the others wait until it is done.
+    The first open message is streamed; the others wait until it is done.
 
     Args:
         write: Shows a piece of the current message.
@@ -87,7 +87,7 @@ class OneAtATime:
         self._current: int | None = None
 
     def add(self, index: int, text: str) -> None:
-        """A piece of the message at an output index."""
+        """Add a delta to the message at an output index."""
         if self._current is None:
             self._current = index
         if index == self._current:
@@ -96,7 +96,7 @@ class OneAtATime:
             self._waiting.setdefault(index, []).append(text)
 
     def finish(self, index: int) -> None:
-        """The message at an output index is done."""
+        """End the message at an output index."""
         if index != self._current:
             if index in self._waiting:
                 self._done.add(index)
@@ -124,7 +124,7 @@ class TextAsItArrives(Printer):
         self._began = time.monotonic()
 
     def event(self, event: Event) -> None:
-        """Print a delta, or what happened."""
+        """Print a delta, or the lines about an item."""
         match event["type"]:
             case "response.output_text.delta" | "response.refusal.delta":
                 self._order.add(event["output_index"], event["delta"])
@@ -204,7 +204,7 @@ def _image(item: Item) -> Iterator[str]:
 
 
 def _nothing(item: Item) -> Iterator[str]:
-    """Of what is asked at the prompt."""
+    """Not printed, because the prompt shows it."""
     return iter(())
 
 
