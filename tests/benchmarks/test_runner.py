@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the runner reads another process's CPU from Linux")
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the runner read
 
 def run(*arguments: str) -> str:
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=ROOT, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False)
     assert ended.returncode == 0, ended.stderr[-4000:]
     return ended.stdout
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Locator, Page
 
 FLAGS = (
     "--no-sandbox",
@@ -56,10 +58,18 @@ def chromium() -> str:
 @pytest.fixture
 async def browser() -> AsyncGenerator[Browser]:
     api = pytest.importorskip("playwright.async_api", reason="no Playwright: uv sync")
+    api.expect.set_options(timeout=PATIENCE * 1000)
     async with api.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         yield browser
         await browser.close()
+
+
+def expect(locator: Locator) -> Any:
+    """What an element must come to: the assertion waits for it, as the page shows everything a moment later."""
+    from playwright.async_api import expect
+
+    return expect(locator)
 
 
 class Chat:
@@ -100,7 +110,7 @@ class Chat:
 @pytest.fixture
 async def chat(browser: Browser) -> AsyncGenerator[Chat]:
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE * 1000)
     chat = Chat(page)
     yield chat
     assert chat.problems == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.browser.conftest import PICTURE, Chat
+from tests.browser.conftest import PICTURE, Chat, expect
 from tests.samples.server import Restarted, served
 
 SAMPLES = "samples"
@@ -18,9 +18,9 @@ async def test_a_question_is_answered_and_its_tool_shows_arguments_and_result(ch
         await chat.ask("Please add_numbers 2 and 40.5")
         card = chat.last().locator("details.tool")
         await card.locator("summary").click()
-        shown = await card.inner_text()
-        assert "40.5" in shown and "42.5" in shown
-        assert "42.5" in await chat.last().locator(".message").inner_text()
+        await expect(card).to_contain_text("40.5", use_inner_text=True)
+        await expect(card).to_contain_text("42.5", use_inner_text=True)
+        await expect(chat.last().locator(".message")).to_contain_text("42.5", use_inner_text=True)
         await chat.picture("tool")
 
 
@@ -33,8 +33,10 @@ async def test_a_tools_image_is_shown_and_an_image_of_the_users_is_sent(chat: Ch
         await chat.page.locator("#attachments li").wait_for()
         await chat.ask("Draw a blue swatch")
         await chat.last().locator("details.tool summary").click()
-        images = await chat.last().locator("img").evaluate_all("all => all.map(one => one.naturalWidth > 0)")
-        assert images == [True, True]
+        images = chat.last().locator("img")
+        await expect(images).to_have_count(2)
+        for image in await images.all():
+            await expect(image).not_to_have_js_property("naturalWidth", 0)
         await chat.picture("images")
 
 
@@ -50,7 +52,7 @@ async def test_an_approved_call_runs_and_a_rejected_one_does_not(chat: Chat) -> 
         await chat.page.get_by_role("button", name="Reject").click()
         await chat.page.get_by_text("Rejected").first.wait_for()
         await chat.ended()
-        assert "sent 7 euros" not in await chat.page.locator("#turns").inner_text()
+        await expect(chat.page.locator("#turns")).not_to_contain_text("sent 7 euros", use_inner_text=True)
 
 
 async def test_a_tool_that_is_always_approved_asks_once(chat: Chat) -> None:
@@ -73,12 +75,12 @@ async def test_a_workflows_question_is_a_form_that_checks_its_answer(chat: Chat)
         answer = chat.page.get_by_role("button", name="Answer")
         await number.fill("3")
         await answer.click()
-        assert "2" in await chat.page.get_by_role("alert").inner_text()
+        await expect(chat.page.get_by_role("alert")).to_contain_text("2", use_inner_text=True)
         await chat.picture("form")
         await number.fill("2")
         await answer.click()
         await chat.page.get_by_text("Printed: New bicycles? Take your time.").wait_for()
-        assert await chat.page.locator(".author").all_inner_texts() == ["bold", "calm", "editor"]
+        await expect(chat.page.locator(".author")).to_have_text(["bold", "calm", "editor"], use_inner_text=True)
 
 
 async def test_an_edited_message_starts_a_branch_and_both_stay(chat: Chat) -> None:
@@ -89,9 +91,9 @@ async def test_an_edited_message_starts_a_branch_and_both_stay(chat: Chat) -> No
         await chat.page.locator(".turn").first.get_by_role("button", name="Edit").click()
         await chat.ask("My name is Grace.")
         await chat.ask("What is my name?")
-        assert "Grace" in await chat.last().locator(".message").inner_text()
+        await expect(chat.last().locator(".message")).to_contain_text("Grace", use_inner_text=True)
         await chat.page.get_by_role("button", name="Previous branch").click()
-        assert "Ada" in await chat.last().locator(".message").inner_text()
+        await expect(chat.last().locator(".message")).to_contain_text("Ada", use_inner_text=True)
         await chat.picture("branches")
 
 
@@ -100,8 +102,9 @@ async def test_after_a_reload_the_conversation_is_there_and_goes_on(chat: Chat) 
         await chat.open(url)
         await chat.ask("My name is Ada.")
         await chat.page.reload()
+        await expect(chat.last().locator(".message")).to_contain_text("Nice to meet you, Ada.", use_inner_text=True)
         await chat.ask("What is my name?")
-        assert "Ada" in await chat.last().locator(".message").inner_text()
+        await expect(chat.last().locator(".message")).to_contain_text("Ada", use_inner_text=True)
 
 
 async def test_a_running_turn_is_followed_again_after_a_reload_and_can_be_stopped(chat: Chat) -> None:
@@ -124,7 +127,7 @@ async def test_users_do_not_see_each_others_conversations(chat: Chat) -> None:
         await chat.page.press("#user", "Enter")
         await chat.page.locator("#empty").wait_for()
         await chat.ask("What is my name?")
-        assert "Ada" not in await chat.page.locator("#turns").inner_text()
+        await expect(chat.page.locator("#turns")).not_to_contain_text("Ada", use_inner_text=True)
         await chat.page.fill("#user", "")
         await chat.page.press("#user", "Enter")
         await chat.page.locator(".message", has_text="Nice to meet you, Ada.").wait_for()
@@ -135,14 +138,15 @@ async def test_the_inspector_shows_every_event_and_the_request_as_code(chat: Cha
         await chat.open(url)
         await chat.page.click("#toggle-inspector")
         await chat.ask("My name is Ada.")
-        rows = await chat.page.locator(".events code").all_inner_texts()
-        assert rows[0] == "response.created" and rows[-1] == "response.completed"
+        rows = chat.page.locator(".events code")
+        await expect(rows.first).to_have_text("response.created", use_inner_text=True)
+        await expect(rows.last).to_have_text("response.completed", use_inner_text=True)
         await chat.page.get_by_placeholder("Filter").fill("delta")
-        shown = await chat.page.locator(".events code").all_inner_texts()
-        assert shown and all("delta" in row for row in shown)
+        await expect(rows.filter(has_not_text="delta")).to_have_count(0)
+        await expect(rows).not_to_have_count(0)
         await chat.page.get_by_role("tab", name="Request").click()
-        code = await chat.page.locator("#inspector").inner_text()
-        assert "curl -N" in code and "from openai import OpenAI" in code
+        for code in ("curl -N", "from openai import OpenAI"):
+            await expect(chat.page.locator("#inspector")).to_contain_text(code, use_inner_text=True)
         await chat.picture("inspector")
 
 
@@ -153,6 +157,7 @@ async def test_what_a_model_writes_cannot_run_as_code(chat: Chat) -> None:
         assert await chat.page.evaluate("globalThis.attacked ?? null") is None
         links = await chat.last().locator(".message a").evaluate_all("all => all.map(one => one.href)")
         assert not [link for link in links if re.match(r"(?i)javascript:|data:", link)]
+        await expect(chat.last().locator(".message")).to_contain_text("bold")  # The end of the answer.
         assert await chat.last().locator(".message :is(script, iframe, form, style)").count() == 0
         chat.problems.clear()  # The browser reports what the policy refused.
 
@@ -163,14 +168,13 @@ async def test_the_inspector_shows_the_spans_of_a_turn_and_what_the_model_was_se
         await chat.page.click("#toggle-inspector")
         await chat.ask("Please add_numbers 2 and 40.5")
         await chat.page.get_by_role("tab", name="Trace").click()
-        names = await chat.page.locator(".span-name").all_inner_texts()
-        assert "execute_tool add_numbers" in names
-        assert sum(name.startswith("chat") for name in names) == 2
+        names = chat.page.locator(".span-name")
+        await expect(names.filter(has_text="execute_tool add_numbers")).to_have_count(1)
+        await expect(names.filter(has_text=re.compile("^chat"))).to_have_count(2)
         await chat.picture("trace")
         await chat.page.get_by_role("tab", name="Model").click()
-        await chat.page.locator("#inspector").get_by_text("Call 2").first.wait_for()
-        shown = await chat.page.locator("#inspector").inner_text()
-        assert "Please add_numbers 2 and 40.5" in shown and "Call 2" in shown
+        for shown in ("Call 2", "Please add_numbers 2 and 40.5"):
+            await expect(chat.page.locator("#inspector")).to_contain_text(shown, use_inner_text=True)
 
 
 async def test_the_graph_of_a_workflow_lights_up_what_has_run(chat: Chat) -> None:
@@ -178,18 +182,17 @@ async def test_the_graph_of_a_workflow_lights_up_what_has_run(chat: Chat) -> Non
         await chat.open(url)
         await chat.page.click("#toggle-inspector")
         executors = chat.page.get_by_role("list", name="Executors").locator("li")
-        assert await executors.all_inner_texts() == [
-            f"{name} has not run" for name in ("desk", "bold", "calm", "editor")
-        ]
+        names = ("desk", "bold", "calm", "editor")
+        await expect(executors).to_have_text([f"{name} has not run" for name in names], use_inner_text=True)
         await chat.ask("New bicycles")
         await chat.page.locator(".graph .node.done[data-executor=editor]").wait_for()
-        assert await chat.page.locator(".graph .edge.done").count() == 4
+        await expect(chat.page.locator(".graph .edge.done")).to_have_count(4)
         await chat.picture("graph")
         await chat.page.get_by_label("Number").fill("1")
         await chat.page.get_by_role("button", name="Answer").click()
         await chat.page.get_by_text("Printed: New bicycles? Go big!").wait_for()
         await executors.filter(has_text="editor ran").wait_for()
-        assert "bold has not run" in await executors.all_inner_texts()
+        await executors.filter(has_text="bold has not run").wait_for()
 
 
 async def test_an_executor_that_runs_is_lit_while_it_runs(chat: Chat, tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ async def test_an_executor_that_runs_is_lit_while_it_runs(chat: Chat, tmp_path: 
         await chat.page.fill("#message", "hi")
         await chat.page.press("#message", "Enter")
         await chat.page.locator(".graph .node.running[data-executor=second]").wait_for()
-        assert await chat.page.locator(".graph .node.done[data-executor=first]").count() == 1
+        await expect(chat.page.locator(".graph .node.done[data-executor=first]")).to_have_count(1)
         (tmp_path / "go").touch()
         await chat.page.locator(".graph .node.done[data-executor=second]").wait_for()
 
@@ -209,7 +212,7 @@ async def test_agents_that_write_at_the_same_time_stand_side_by_side(chat: Chat)
         await chat.open(url)
         await chat.ask("New bicycles")
         row = chat.last().locator(".lanes").first
-        assert await row.locator(".author").all_inner_texts() == ["bold", "calm"]
+        await expect(row.locator(".author")).to_have_text(["bold", "calm"], use_inner_text=True)
         boxes = [await lane.bounding_box() for lane in await row.locator(".lane").all()]
         assert boxes[0] and boxes[1] and boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]
         await chat.picture("lanes")
@@ -218,10 +221,10 @@ async def test_agents_that_write_at_the_same_time_stand_side_by_side(chat: Chat)
 async def test_a_typed_start_is_a_form_that_checks_its_value(chat: Chat) -> None:
     with served("tests/browser/typed_agent.py") as url:
         await chat.open(url)
-        assert not await chat.page.locator("#message").is_visible()
+        await expect(chat.page.locator("#message")).to_be_hidden()
         await chat.page.get_by_label("Product").fill("bicycles")
         await chat.page.get_by_role("button", name="Start").click()
-        assert "Amount" in await chat.page.locator("#problem").inner_text()
+        await expect(chat.page.locator("#problem")).to_contain_text("Amount", use_inner_text=True)
         await chat.page.get_by_label("Amount").fill("3")
         await chat.page.get_by_label("Speed").select_option("fast")
         await chat.picture("start")
@@ -244,7 +247,7 @@ async def test_a_running_turn_goes_on_after_the_server_was_killed_and_started_ag
         await chat.page.locator(".message", has_text="Done: 300 pages.").wait_for()
         await chat.ended()
         await chat.ask("And?")
-        assert "300 pages" in await chat.last().locator(".message").inner_text()
+        await expect(chat.last().locator(".message")).to_contain_text("300 pages", use_inner_text=True)
         chat.problems.clear()  # The browser reports the refused connections.
     finally:
         server.kill()
@@ -260,7 +263,7 @@ async def test_an_approval_for_good_is_not_asked_again(chat: Chat, tmp_path: Pat
         await chat.ended()
         await chat.ask("send to Grace")
         await chat.page.locator(".message", has_text="Done: sent to Grace.").wait_for()
-        assert await chat.last().locator(".request").count() == 0
+        await expect(chat.last().locator(".request")).to_have_count(0)
     finally:
         server.kill()
 
@@ -278,7 +281,8 @@ async def test_a_running_turn_is_steered_and_goes_on_from_what_it_did(chat: Chat
             ".message", has_text="You said 'No report, please.', and I know ['11 pages']."
         ).wait_for()
         await chat.ended()
-        assert "Goes on from what was done until then: 1 item." in await chat.last().locator(".input").inner_text()
+        said = "Goes on from what was done until then: 1 item."
+        await expect(chat.last().locator(".input")).to_contain_text(said, use_inner_text=True)
         await chat.picture("steer")
         await chat.page.get_by_role("button", name="Previous branch").click()
         await chat.page.get_by_text("Stopped.").wait_for()

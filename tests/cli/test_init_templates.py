@@ -37,6 +37,7 @@ from hostedagent.templates import (
 )
 from hostedagent.testing import serve
 from tests.clients.upstream import Text, Upstream
+from tests.patience import PATIENCE
 
 CHOICES = sorted(
     {
@@ -56,7 +57,7 @@ def write(folder: Path, choices: Choices) -> Path:
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False, timeout=110
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 

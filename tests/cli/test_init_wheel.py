@@ -21,15 +21,13 @@ from typing import Any
 import pytest
 
 from hostedagent.templates import LOCK
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 240
 INHERITED = re.compile(r"HOME|PATH|TMPDIR|SSL_CERT_\w+|(?i:\w+_PROXY)|UV_(?!PROJECT|NO_|FROZEN|LOCKED|RUN_)\w+")
 """How uv reaches an index, and nothing of the environment in which these tests run."""
 
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def serving(uv: Shell, project: Path) -> Generator[str]:
             raise AssertionError(f"the server did not start:\n{said}")
     finally:
         process.terminate()
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, rest
 
 
@@ -153,7 +151,7 @@ def test_the_agent_runs_and_answers_offline(uv: Shell, project: Path) -> None:
     with serving(uv, project) as url:
         body = json.dumps({"input": "Where is order A1?"}).encode()
         request = urllib.request.Request(f"{url}/responses", body, {"Content-Type": "application/json"})
-        with DIRECTLY.open(request, timeout=60) as answer:
+        with DIRECTLY.open(request, timeout=PATIENCE) as answer:
             response = json.load(answer)
 
     assert response["status"] == "completed"

@@ -14,6 +14,7 @@ import pytest
 from hostedagent.cli import COMMANDS, main
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.port import PortError, free_port, wanted_port
+from tests.patience import PATIENCE
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +150,7 @@ def test_the_help_loads_nothing_slow() -> None:
         "print([name for name in slow if name in sys.modules])"
     )
 
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
 
     assert shown.stdout.splitlines()[-1] == "[]"
 
@@ -219,6 +220,6 @@ def test_a_broken_pipe_is_not_a_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
-        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
 
     assert (ended.stderr, ended.returncode) == ("", 1)

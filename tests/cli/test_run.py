@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from hostedagent.cli.port import free_port
+from tests.patience import PATIENCE
 from tests.postgres.server import MISSING
 
 LOADS_AND_FAILS = """
@@ -81,7 +82,7 @@ class Running:
             json.dumps({"input": text, **body}).encode(),
             {"content-type": "application/json", **headers},
         )
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             return reply.read() if body.get("stream") else json.load(reply)
 
     def says(self) -> str:
@@ -89,14 +90,14 @@ class Running:
 
     def refusal(self, path: str) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as reply:
                 return reply.status, json.load(reply)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=PATIENCE)
 
 
 @contextmanager

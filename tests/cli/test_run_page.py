@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_run import AGENT, running
+from tests.patience import PATIENCE
 
 HOSTED = {
     "FOUNDRY_HOSTING_ENVIRONMENT": "local",
@@ -20,7 +21,7 @@ HOSTED = {
 
 def status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=60) as reply:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as reply:
             return reply.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -49,7 +50,7 @@ def test_the_page_is_not_served(tmp_path: Path, arguments: tuple[str, ...], env:
 
     with running(tmp_path, *arguments, env=env) as server:
         server.until("Ready at ")
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=30) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=PATIENCE) as reply:
             assert reply.headers.get_content_type() == "text/plain"
         assert status(f"http://127.0.0.1:{server.port}/playground/app.js") == 404
 

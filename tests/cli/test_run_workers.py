@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_run import running
+from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn, schema
 
 AGENT = """
@@ -73,6 +74,6 @@ def test_stores_that_one_process_owns_are_refused(tmp_path: Path, arguments: tup
     with running(tmp_path, "--workers", "2", *arguments, env={"STORES": "memory"}) as server:
         assert server.process.stdout is not None
         said = server.process.stdout.read()
-        code = server.process.wait(timeout=60)
+        code = server.process.wait(timeout=PATIENCE)
 
     assert says in said and code == 2

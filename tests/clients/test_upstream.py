@@ -13,6 +13,7 @@ from agent_framework.exceptions import (
     ChatClientException,
     ResponseInvalidatedException,
 )
+from tests.patience import PATIENCE
 from upstream import (
     CONTENT_FILTERED,
     INVALID_PROMPT,
@@ -297,7 +298,7 @@ async def test_the_provider_notices_that_its_client_went_away(connect: Connect) 
         running = asyncio.create_task(updates(agent(connect, upstream)))
         await gate.reached()
         running.cancel()
-        await asyncio.wait_for(upstream.disconnected.wait(), 30)
+        await asyncio.wait_for(upstream.disconnected.wait(), PATIENCE)
 
 
 def raw_type(update: AgentResponseUpdate) -> str:

@@ -11,6 +11,7 @@ from hostedagent.stores.factory import Stores
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import ITEM, MEMBERS, RESPONSE
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
+from tests.patience import PATIENCE
 
 
 class FailingStore(MemoryStore):
@@ -37,7 +38,7 @@ class FailingStore(MemoryStore):
 
 
 async def given_back(state: WatchedState) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (await state.written.get())["owner"] is not None:
             pass
 

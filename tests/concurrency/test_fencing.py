@@ -13,6 +13,7 @@ from hostedagent.host import Driver
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.testing import Gate, InProcessClient, serve
 from tests.concurrency.world import Clock, Echo, say, told
+from tests.patience import PATIENCE
 from tests.stores import KINDS, StoreKind, opened
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
@@ -54,7 +55,7 @@ async def processes(
 
 
 async def ended(client: InProcessClient, response_id: str) -> Mapping[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             response: Mapping[str, Any] = (await client.get(f"/responses/{response_id}")).json()
             if response["status"] in ENDED:

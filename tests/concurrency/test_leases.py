@@ -9,6 +9,7 @@ from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Clock, Echo, WatchedState, processes, say, told
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def status(client: InProcessClient, text: str) -> int:
 
 async def renewed(clock: Clock, state: WatchedState) -> None:
     await clock.wake()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (await state.written.get())["expires_at"] <= clock.now:
             pass
 
@@ -182,7 +183,7 @@ async def test_a_turn_survives_a_clock_that_jumps(
         await gate.reached()
         clock.now += jump
         await clock.wake()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (await state.written.get())["expires_at"] != clock.now + 60:
                 pass
         assert await status(other, "late") == 409

@@ -20,6 +20,7 @@ from hostedagent.stores.factory import Stores
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, InProcessClient
 from tests.concurrency.world import Echo, processes
+from tests.patience import PATIENCE
 
 FEW, MANY = 100, 400
 
@@ -103,7 +104,7 @@ async def test_four_hundred_turns_leave_no_more_than_a_hundred(kind: str, monkey
 
 async def settled(ids: list[str]) -> None:
     """Wait until the SDK holds no events of any of the responses."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         for response_id in ids:
             while await is_held(response_id):  # noqa: ASYNC110 - the SDK has no event for it
                 await asyncio.sleep(0)

@@ -8,6 +8,7 @@ import pytest
 from hostedagent.stores.factory import memory_stores
 from hostedagent.testing import Gate
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("streams", [True, False])
@@ -56,7 +57,7 @@ async def test_a_cancelled_turn_gives_the_conversation_back_to_other_processes()
         started = await say(one, "slow", background=True)
         await gate.reached()
         await one.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             taken, given_back = await state.written.get(), await state.written.get()
         await say(other, "next")
 

@@ -14,6 +14,7 @@ from hostedagent.stores.base import Etag, Store, Value, Write
 from hostedagent.stores.factory import Stores
 from hostedagent.stores.leases import LeaseSettings
 from hostedagent.testing import Gate, InProcessClient, serve
+from tests.patience import PATIENCE
 from tests.stores.records import WatchedStore, value_of
 
 
@@ -85,7 +86,7 @@ class Clock:
 
     async def wake(self) -> None:
         """Let the oldest sleeper that still waits go on."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (sleeper := await self.ticks.get()).done():
                 pass
         sleeper.set_result(None)

@@ -12,6 +12,7 @@ from hostedagent.identity import Caller, Scope
 from hostedagent.stores.base import ABSENT, Etag, Key, StoreConflict, StoreUnavailable, Value
 from hostedagent.stores.foundry.store import FoundryStore
 from hostedagent.stores.retry import RetryPolicy
+from tests.patience import PATIENCE
 from tests.stores.records import get, put
 
 SCOPE: Final = Scope("user:ann")
@@ -151,7 +152,7 @@ async def test_a_fault_that_stays_is_unavailable_and_tells_nothing_of_the_servic
     route, make = CALLS[call]
     emulator.log.clear()
     emulator.faults.add(fault(name, route, None))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(StoreUnavailable) as caught:
             await make(store, old)
     assert emulator.log.routes == [route] * 3

@@ -35,6 +35,7 @@ from hostedagent.platform import is_hosted
 from hostedagent.stores.factory import Stores, sqlite_stores
 from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
+from tests.patience import PATIENCE, be_patient
 
 ROOT, PLAN = Path(sys.argv[1]), json.loads(sys.argv[2])
 stops: dict[str, asyncio.Event] = {}
@@ -224,6 +225,7 @@ async def finish(client: InProcessClient, name: str, response_id: str) -> None:
 
 
 async def main() -> None:
+    be_patient()
     watch_commits()
     stores = None if is_hosted() else sqlite_stores(ROOT / "state.db")
     resolver = None if is_hosted() else HeaderScopeResolver(header="x-tenant")
@@ -241,7 +243,7 @@ async def main() -> None:
         options=HostOptions(resilient_background=True, shutdown_grace=0),
         driver=PLAN["driver"],
     )
-    async with asyncio.timeout(90), AsyncExitStack() as stack:
+    async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
         client = await stack.enter_async_context(serve(host.app))
         if stops:
             await die(client, stack)

@@ -26,6 +26,7 @@ from hostedagent.stores.journals import Journals
 from hostedagent.stores.sqlite import SqliteStore
 from hostedagent.stores.tokens import TOKEN, ContinuationTokens
 from hostedagent.testing import InProcessClient, serve
+from tests.patience import PATIENCE, be_patient
 from tests.stores.records import value_of
 
 ROOT, URL, PLAN = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
@@ -116,6 +117,7 @@ async def finish(client: InProcessClient, name: str, response_id: str) -> None:
 
 
 async def main() -> None:
+    be_patient()
     watch_stores()
     stores = sqlite_stores(ROOT / "state.db")
 
@@ -125,7 +127,7 @@ async def main() -> None:
 
     options = HostOptions(resilient_background=True, history="service")
     host = AgentHost(make, stores=stores, hooks=Hooks(on_outcome=on_outcome), options=options)
-    async with asyncio.timeout(90), AsyncExitStack() as stack:
+    async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
         client = await stack.enter_async_context(serve(host.app))
         async with asyncio.TaskGroup() as group:
             for body in PLAN.get("turns", ()):

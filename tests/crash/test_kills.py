@@ -7,7 +7,6 @@ import pytest
 from tests.crash.kills import Kills, kill_often
 
 
-@pytest.mark.timeout(900)
 def test_ten_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     seen = kill_often(tmp_path / "state.db", 10)
 

@@ -26,6 +26,7 @@ from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from tests.emulator.wire import message, response
+from tests.patience import PATIENCE
 
 ADA = Caller(Scope("user:ada"))
 PLATFORM = Caller(platform_user="ada", call_id="call")
@@ -86,5 +87,5 @@ async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_
 
     with pytest.raises(StoreUnavailable):
         await asyncio.create_task(taken_up(store, recoveries))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await recoveries.beginning("resp_1")

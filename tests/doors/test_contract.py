@@ -16,6 +16,7 @@ from hostedagent.doors import Door, Entry, Exchange
 from hostedagent.embed import Turns
 from hostedagent.errors import InvalidRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
+from tests.patience import PATIENCE
 
 DRIVERS: tuple[Literal["agentserver", "starlette"], ...] = ("agentserver", "starlette")
 ADA = {"x-agent-user-id": "ada"}
@@ -94,7 +95,7 @@ async def test_a_client_that_leaves_ends_its_turn(driver: Any) -> None:
         asking.cancel()
         with suppress(asyncio.CancelledError):
             await asking
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await ended.wait()
 
     assert [type(outcome) for outcome in outcomes] == [Cancelled]

@@ -16,6 +16,7 @@ from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.doors.ways import WAYS, Way, host
 from tests.hostile.raising import SECRET
 from tests.hostile.shapes import ENDS_WELL, FAILS, SHAPES
+from tests.patience import PATIENCE
 
 DOORS: dict[str, Way] = {name: way for name, way in WAYS.items() if name != "responses"}
 SLOW = frozenset(name for name in SHAPES if name.startswith(("is ", "closes")))
@@ -87,7 +88,7 @@ async def test_a_client_that_leaves_a_door_ends_its_turn_and_the_conversation_is
         asking.cancel()
         with suppress(asyncio.CancelledError):
             await asking
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await ended.wait()
         said = await WAYS[door](made, http, "again", "conv_x", "ada")
 

@@ -17,10 +17,10 @@ from hostedagent.host import Driver
 from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.factory import Stores
 from hostedagent.testing import InProcessClient, OfflineChatClient, Reply, serve
+from tests.patience import PATIENCE
 from tests.stores import StoreKind, opened
 
 SECRET: Final = "secret-1"
-PATIENCE: Final = 60
 MOST_CALLS: Final = 60
 """More than any turn makes: a turn whose calls never end is a mistake."""
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-PATIENCE = 10.0
+from tests.patience import PATIENCE
+
 TERMINAL = ("response.completed", "response.incomplete", "response.failed", "error")
 
 

@@ -14,8 +14,7 @@ from hostedagent import AgentHost, HostOptions
 from hostedagent.host import Driver
 from hostedagent.server.agentserver import abandonment
 from hostedagent.testing import ScriptedAgent, serve
-
-PATIENCE = 30
+from tests.patience import PATIENCE
 
 
 class Loses:

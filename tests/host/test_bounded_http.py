@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from hostedagent.server.httptools import MAX_HEAD_BYTES, BoundedProtocol
+from tests.patience import PATIENCE
 
 Kind = Literal["h11", "httptools"]
 Seen = list[tuple[str, str, bytes]]
@@ -57,7 +58,7 @@ async def exchange(pieces: Sequence[bytes], kind: Kind = "httptools") -> tuple[S
                 writer.write(piece)
                 for _ in range(5):  # The server reads it before the next one.
                     await asyncio.sleep(0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await reading
         finally:
             writer.close()

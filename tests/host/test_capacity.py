@@ -17,6 +17,7 @@ from hostedagent.outcomes import Outcome
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
 from hostedagent.testing.client import Reply
 from tests.host.world import Writes, hosting
+from tests.patience import PATIENCE
 
 Delivery: TypeAlias = Literal["whole", "streamed", "background"]
 FIELDS: dict[Delivery, dict[str, Any]] = {
@@ -40,7 +41,7 @@ async def turn(client: InProcessClient, delivery: Delivery = "whole", **fields: 
 
 async def free_again(client: InProcessClient) -> None:
     """A turn gets through: the slot of the one before is free."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (reply := await turn(client)).status == 429:
             pass
     assert reply.status == 200

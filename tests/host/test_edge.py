@@ -18,10 +18,10 @@ from hostedagent.server.httptools import bounded
 from hostedagent.server.limits import ConnectionLimits, RateLimit
 from hostedagent.testing import ScriptedAgent, serve
 from tests.host.world import assert_refusal
+from tests.patience import PATIENCE
 
 HEAD = b"POST /responses HTTP/1.1\r\n"
 BODY = b'content-type: application/json\r\ncontent-length: 15\r\n\r\n{"input": "hi"}'
-PATIENCE = 60
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hostedagent.cli.run import free_port
+from tests.patience import PATIENCE
 
 SERVER = """
 import asyncio, sys
@@ -64,7 +65,7 @@ class Running:
         connection = socket.socket()
         if window is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        connection.settimeout(30)
+        connection.settimeout(PATIENCE)
         connection.connect(("127.0.0.1", self.port))
         connection.sendall(data)
         return connection
@@ -76,7 +77,7 @@ class Running:
 
     def answered(self) -> str:
         """What a plain turn says."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("POST", "/responses", json.dumps({"input": "hi"}))
         response = json.loads(connection.getresponse().read())
         connection.close()
@@ -85,7 +86,7 @@ class Running:
     def listens(self) -> bool:
         """Whether it takes connections."""
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=30).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE).close()
         except ConnectionError:
             return False
         return True
@@ -93,7 +94,7 @@ class Running:
     def ended(self) -> tuple[int, str]:
         """Tell it to end: the exit code, and all that it printed."""
         self.process.send_signal(signal.SIGTERM)
-        said, _ = self.process.communicate(timeout=25)  # Less than uvicorn would wait for what hangs.
+        said, _ = self.process.communicate(timeout=PATIENCE)  # Less than uvicorn would wait for what hangs.
         return self.process.returncode, said
 
     def ends_in_order(self) -> None:

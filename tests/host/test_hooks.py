@@ -24,6 +24,7 @@ from hostedagent.agents.source import AgentFactory
 from hostedagent.outcomes import Outcome
 from hostedagent.testing import EventLog, Gate, ScriptedAgent, serve
 from tests.host.world import stream
+from tests.patience import PATIENCE
 
 SECRET = "secret-4711"
 USAGE = Content.from_usage({"input_token_count": 7, "output_token_count": 3, "total_token_count": 10})
@@ -195,7 +196,7 @@ async def test_a_transform_that_waits_ends_with_a_cancelled_turn() -> None:
 
     async with host(ScriptedAgent(["sun"]), transform_update=wait) as client:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await waiting.wait()
             await client.post(f"/responses/{started['id']}/cancel")
             await ended.wait()
@@ -227,7 +228,7 @@ async def test_a_cancelled_turn_is_told() -> None:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         await client.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await told.was_told.wait()
 
     assert told.outcomes == [Cancelled("client")]
@@ -240,7 +241,7 @@ async def test_a_turn_whose_caller_left_is_told() -> None:
         async with client.stream("POST", "/responses", json={"input": "hi", "stream": True}) as events:
             await anext(events)
             await gate.reached()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await told.was_told.wait()
 
     assert told.outcomes == [Cancelled("client")]
@@ -253,7 +254,7 @@ async def test_a_background_response_is_in_progress_until_on_outcome_has_returne
         begun.set()
         await may_end.wait()
 
-    async with host(ScriptedAgent(["ok"]), on_outcome=waits) as client, asyncio.timeout(30):
+    async with host(ScriptedAgent(["ok"]), on_outcome=waits) as client, asyncio.timeout(PATIENCE):
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await begun.wait()
         during = (await client.get(f"/responses/{started['id']}")).json()["status"]
@@ -290,7 +291,7 @@ async def test_an_on_outcome_that_never_returns_is_given_up(monkeypatch: pytest.
     async def for_ever(request: TurnRequest, outcome: Outcome) -> None:
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert (await one_turn(ScriptedAgent(["ok"]), on_outcome=for_ever)).status == "completed"
 
 
@@ -316,7 +317,7 @@ async def test_a_cancel_ends_what_comes_before_the_run(where: str) -> None:
     agent: Any = wait if where == "factory" else ScriptedAgent(["never"])
     async with host(agent, on_outcome=told, **given) as client:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await waiting.wait()
             await client.post(f"/responses/{started['id']}/cancel")
             await ended.wait()

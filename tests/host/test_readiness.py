@@ -18,6 +18,7 @@ from hostedagent.host import Driver
 from hostedagent.server.readiness import AGAIN_SECONDS, FRESH_SECONDS, Readiness, are_descriptors_used_up
 from hostedagent.stores.base import StoreUnavailable
 from hostedagent.testing import InProcessClient, ScriptedAgent, serve
+from tests.patience import PATIENCE
 from tests.postgres.relay import relay
 from tests.postgres.server import schema
 
@@ -118,7 +119,7 @@ asyncio.run(main())
 def test_a_process_whose_disk_is_full_is_not_ready_until_there_is_room(tmp_path: Path) -> None:
     # The size of files is limited in a process of its own: the limit holds for all of its files.
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "state.db")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert done.stdout == "200 None None\n503 storage 1\n200 None None\n", done.stderr
 
@@ -136,7 +137,7 @@ async def test_a_process_that_is_cut_off_from_its_database_is_not_ready_until_it
                 network.cut()
                 assert await answered(client) == (503, "storage")
                 network.mend()
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE):
                     while await answered(client) != (200, None):
                         pass
 

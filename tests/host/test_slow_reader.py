@@ -17,6 +17,7 @@ from hypercorn.config import Config
 from hostedagent import AgentHost
 from hostedagent.engine.flow_control import MAX_AHEAD, FlowControl
 from hostedagent.testing import ScriptedAgent
+from tests.patience import PATIENCE
 
 WORD = "x" * 4096
 MANY = 2000
@@ -86,7 +87,7 @@ async def ready(port: int) -> None:
 
 async def held_back(agent: Breathless, port: int) -> None:
     """Wait until the agent says no more, for as long as others are served."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         before = -1
         while before != agent.said:
             before = agent.said
@@ -106,7 +107,7 @@ async def test_the_agent_waits_for_a_reader_that_does_not_read_and_stops_when_it
         assert not agent.stopped.is_set()
 
         writer.transport.abort()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await agent.stopped.wait()
 
 
@@ -117,7 +118,7 @@ async def test_a_reader_that_reads_on_gets_everything() -> None:
         await held_back(agent, port)
 
         words = 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while chunk := await reader.read(1 << 20):
                 words += chunk.count(b"x")
         writer.close()
@@ -129,6 +130,6 @@ async def test_a_reader_that_reads_on_gets_everything() -> None:
 async def test_a_turn_goes_on_when_events_were_never_sent() -> None:
     delivery = FlowControl()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(MAX_AHEAD + 1):
             await delivery.give()

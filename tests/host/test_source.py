@@ -22,6 +22,7 @@ from agent_framework.exceptions import UserInputRequiredException
 from hostedagent import AgentHost, ConfigurationError, HostOptions, TurnRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
 from tests.host.world import hosting, stream, time_limit
+from tests.patience import PATIENCE
 
 
 class Custom:
@@ -161,7 +162,7 @@ async def test_an_agent_from_a_factory_is_closed_when_the_turn_is_cancelled() ->
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         await client.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await agent.is_closed.wait()
 
     assert agent.closed == 1
@@ -195,7 +196,7 @@ async def test_a_factory_that_is_stopped_may_clean_up() -> None:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         await client.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await cleaned_up.wait()
 
 
@@ -222,11 +223,11 @@ async def test_an_agent_that_is_made_after_its_turn_was_stopped_is_closed_and_ne
 
     async with hosting(factory) as client:
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await reached.wait()
         await client.post(f"/responses/{started['id']}/cancel")
         too_late.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await agent.is_closed.wait()
 
     assert (agent.closed, ran) == (1, [])

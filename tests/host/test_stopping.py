@@ -12,6 +12,7 @@ from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.server.agentserver.app import App
 from hostedagent.testing import Gate, ScriptedAgent, serve
 from tests.host.world import hosting, stream
+from tests.patience import PATIENCE
 
 
 class Stoppable(ScriptedAgent):
@@ -41,7 +42,7 @@ class Stoppable(ScriptedAgent):
 
 
 async def within(event: asyncio.Event) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await event.wait()
 
 
@@ -222,8 +223,8 @@ async def test_an_application_that_cancels_a_request_of_a_mounted_host_is_not_ke
     }  # fmt: skip
     async with serve(app):
         request = asyncio.create_task(app(scope, receive, send))
-        await gate.reached(timeout=60)
+        await gate.reached()
         request.cancel()
-        await asyncio.wait([request], timeout=60)
+        await asyncio.wait([request], timeout=PATIENCE)
 
     assert request.cancelled()

@@ -23,6 +23,7 @@ from hostedagent.observability import logging as telemetry
 from hostedagent.observability.metrics import Instruments
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.world import hosting, stream
+from tests.patience import PATIENCE
 from tests.stores import CHOSEN
 
 SECRET = "secret-4711"
@@ -131,7 +132,7 @@ async def test_a_cancelled_turn_is_no_error(exported: Exported, reader: InMemory
         started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
         await gate.reached()
         await client.post(f"/responses/{started['id']}/cancel")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await exported.has_one.wait()
 
     ending = {"hostedagent.outcome": "cancelled", "hostedagent.outcome.reason": "client"}
@@ -248,7 +249,7 @@ async def test_the_log_says_which_turn_it_is_about(
     async with hosting(ScriptedAgent(["Sun", Content("something_new"), RuntimeError()])) as client:  # pyright: ignore[reportArgumentType]
         reply = await client.post("/responses", json={"input": "hi", **fields})
         response_id = reply.log().response["id"] if "stream" in fields else reply.json()["id"]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await exported.has_one.wait()
 
     own = [record for record in caplog.records if record.name.startswith("hostedagent.")]

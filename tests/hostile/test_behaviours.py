@@ -16,13 +16,13 @@ import pytest
 
 from tests.hostile.raising import PLACES, SECRET, end_of
 from tests.hostile.shapes import ENDS_WELL, FAILS, SHAPES
+from tests.patience import PATIENCE
 
 Mode = Literal["whole", "stream", "background"]
 
 PROJECT: Final = Path(__file__).parents[2]
 MODES: Final[tuple[Mode, ...]] = ("whole", "stream", "background")
 RAISING: Final = [(place, kind) for place, row in PLACES.items() for kind in row.kinds]
-PATIENCE: Final = 120.0
 AT_ONCE: Final = 12
 
 

@@ -14,6 +14,7 @@ from hostedagent import AgentHost, HostOptions
 from hostedagent.cli.port import free_port
 from hostedagent.stores.factory import sqlite_stores
 from tests.lifecycle.subject import Gates, Subject
+from tests.patience import be_patient
 
 ADDRESS = "127.0.0.1"
 
@@ -46,6 +47,7 @@ class ToldGates(Gates):
 
 
 def main(root: Path, grace: float, *, is_resilient: bool) -> None:
+    be_patient()
     gates = ToldGates()
     threading.Thread(target=gates.listen, daemon=True).start()
     subject = Subject(gates)

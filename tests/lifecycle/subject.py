@@ -9,9 +9,9 @@ from agent_framework import Agent, AgentResponseUpdate, Message, WorkflowBuilder
 
 from hostedagent import Hooks, TurnRequest, current_turn
 from hostedagent.testing import OfflineChatClient
+from tests.patience import PATIENCE
 
 CALLS = 200
-PATIENCE = 60
 
 
 class Stage(Protocol):

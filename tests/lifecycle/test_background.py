@@ -38,7 +38,7 @@ async def begun(client: InProcessClient, gate: Gate, **fields: Any) -> str:
     else:
         async with client.stream("POST", "/responses", json=body) as events:
             response = (await anext(events))["response"]
-    await gate.reached(timeout=60)
+    await gate.reached()
     return response["id"]
 
 

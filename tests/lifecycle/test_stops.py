@@ -12,6 +12,7 @@ from hostedagent.stores.factory import memory_stores, sqlite_stores
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
 from hostedagent.testing.lifespan import Lifespan
 from tests.lifecycle.observing import settled
+from tests.patience import PATIENCE
 
 How = Literal["cancelled", "left stream", "left sync"]
 CALL = Content.from_function_call("c1", "work", arguments="{}")
@@ -54,7 +55,7 @@ async def test_a_tool_that_works_is_stopped_with_its_turn(serves: str, how: How)
 
     async with serve(AgentHost(factory, stores=memory_stores()).app) as client:
         waiting = asyncio.create_task(client.post("/responses", json=body))
-        await working.gate.reached(timeout=60)
+        await working.gate.reached()
         if how == "cancelled":
             ids.append((await waiting).json()["id"])
             reply = await client.post(f"/responses/{ids[0]}/cancel")
@@ -62,7 +63,7 @@ async def test_a_tool_that_works_is_stopped_with_its_turn(serves: str, how: How)
             assert reply.json()["status"] == "cancelled"
         else:
             waiting.cancel()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 await working.stopped.wait()
         await client.idle()
         for response_id in ids:
@@ -78,7 +79,7 @@ async def test_a_host_that_is_closed_lets_turns_finish_and_takes_no_more(tmp_pat
     lifespan, client = Lifespan(app, patience=60), InProcessClient(app)
     await lifespan.startup()
     started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-    await gate.reached(timeout=60)
+    await gate.reached()
 
     closing = asyncio.create_task(lifespan.shutdown())
     while (refused := await client.post("/responses", json={"input": "more", "store": False})).status == 200:

@@ -9,6 +9,7 @@ import pytest
 
 from hostedagent.stores.postgres.database import Database
 from hostedagent.stores.postgres.settings import PostgresSettings
+from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn, schema
 
 WAITING = 12
@@ -36,7 +37,7 @@ async def test_a_cancelled_reader_stops_at_any_moment(database: Database) -> Non
             await asyncio.sleep(0)
         for reader in readers:
             reader.cancel()
-        ended, running = await asyncio.wait(readers, timeout=20)
+        ended, running = await asyncio.wait(readers, timeout=PATIENCE)
         assert not running
         assert all(reader.cancelled() for reader in ended)
     assert await database.rows(b"SELECT 1") == [(1,)]

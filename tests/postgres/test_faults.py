@@ -21,6 +21,7 @@ from hostedagent.stores.postgres import settings as connecting
 from hostedagent.stores.postgres.database import Database
 from hostedagent.stores.postgres.settings import PostgresSettings
 from hostedagent.testing import ScriptedAgent, serve
+from tests.patience import PATIENCE
 from tests.postgres.relay import Relay, relay
 from tests.postgres.server import postgres_dsn, schema
 
@@ -44,7 +45,7 @@ async def opened(dsn: str, schema: str, *, seconds: float = 10.0) -> AsyncGenera
 
 
 async def until_stored(stores: Stores, value: bytes) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await stores.state.write(Caller(), [Write(KEY, value)])
@@ -110,7 +111,7 @@ async def test_a_follower_waits_for_a_database_that_was_away_and_misses_nothing(
                 first.set()
 
         task = asyncio.ensure_future(follow())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await first.wait()
             network.cut()
             await log.append(Caller(), "r", events[1:])
@@ -127,7 +128,7 @@ async def cut_and_mended(network: Relay, stores: Stores) -> None:
     """Let a process lose its connection and get it again."""
     network.cut()
     network.mend()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await stores.signals.name()
@@ -151,7 +152,7 @@ async def test_a_process_that_was_found_dead_gets_a_new_name(schema: str) -> Non
         name = await one.signals.name()
         await two.signals.name()
         network.cut()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await two.signals.is_dead(name):  # noqa: ASYNC110 - there is no event for a death
                 await asyncio.sleep(0)
         await cut_and_mended(network, one)
@@ -170,7 +171,7 @@ async def test_a_process_that_was_cut_off_itself_finds_nobody_dead_at_once(
         await two.aclose()
         assert not await one.signals.is_dead(name)
         monkeypatch.setattr(listener, "GRACE_SECONDS", 0.0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await one.signals.is_dead(name):  # noqa: ASYNC110 - there is no event for a death
                 await asyncio.sleep(0)
 

@@ -10,6 +10,7 @@ from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.stores.factory import postgres_stores
 from hostedagent.stores.leases import Leases
+from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn, schema
 
 HOLDER = """
@@ -41,12 +42,12 @@ async def test_a_conversation_of_a_killed_process_is_free_at_once() -> None:
         )
         assert holder.stdout is not None
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 assert await holder.stdout.readline() == b"held\n"
             refused = await taken(leases)
             holder.kill()
             began = time.monotonic()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not await taken(leases):  # noqa: ASYNC110 - there is no event for a death
                     await asyncio.sleep(0)
             took = time.monotonic() - began

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn, schema
 from tests.replicas.replica import WORDS
 
@@ -110,7 +111,7 @@ async def follow(fleet: Fleet, client: httpx.AsyncClient, name: str) -> list[dic
 async def test_followed_turns_of_replicas_that_end_go_on_elsewhere_without_a_gap(
     fleet: Fleet, how: signal.Signals
 ) -> None:
-    async with httpx.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client, asyncio.TaskGroup() as group:
         following = [group.create_task(follow(fleet, client, f"conv_{n}")) for n in range(9)]
         for seen in (100, 250):
             await fleet.until(seen)

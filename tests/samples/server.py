@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 READY = r"Ready at (\S+)/responses"
@@ -49,7 +51,7 @@ class Restarted:
     def kill(self) -> None:
         """End it as a crash does."""
         self._process.kill()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=PATIENCE)
 
     def start(self) -> None:
         """Start it again."""
@@ -74,7 +76,7 @@ def _running(
     finally:
         process.terminate()
         try:
-            ended = process.wait(timeout=20)
+            ended = process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -101,7 +103,7 @@ def _start(
             said += line
             if (found := re.match(ready, line)) is not None:
                 return process, found[1]
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
         if "is in use" not in said:
             break
     raise AssertionError(f"the server did not start:\n{said}")

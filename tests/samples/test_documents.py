@@ -15,6 +15,7 @@ import pytest
 
 from hostedagent.cli import COMMANDS as SUBCOMMANDS
 from hostedagent.cli.group import Commands
+from tests.patience import PATIENCE
 from tests.samples.server import ROOT
 
 DOCUMENTS = sorted(
@@ -73,7 +74,7 @@ def test_a_client_of_a_document_prints_what_the_document_shows(block: Block, req
         [sys.executable, "-c", block.text.replace("http://127.0.0.1:8088", url)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
     assert ran.returncode == 0, ran.stderr

@@ -10,6 +10,8 @@ import uuid
 import pytest
 from openai import OpenAI
 
+from tests.patience import PATIENCE
+
 
 def test_three_turns_continue_by_previous_response_id(hello: str) -> None:
     client = OpenAI(base_url=hello, api_key="unused")
@@ -55,7 +57,7 @@ def test_curl_gets_a_response(hello: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
     response = json.loads(said.stdout)

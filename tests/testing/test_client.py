@@ -7,6 +7,7 @@ import pytest
 
 from hostedagent.testing import EventLog, InProcessClient, serve
 from hostedagent.testing.exchange import ServerClosedError
+from tests.patience import PATIENCE
 
 from .bare_host import BareHost, body
 
@@ -58,7 +59,7 @@ async def test_leaving_the_block_disconnects_and_the_handler_is_told(client: InP
         await events.until("response.output_text.delta")
         assert not host.cancelled.is_set()
 
-    await asyncio.wait_for(host.cancelled.wait(), 30)
+    await asyncio.wait_for(host.cancelled.wait(), PATIENCE)
     await client.idle()
 
 

@@ -6,6 +6,7 @@ import openai
 import pytest
 
 from hostedagent.testing import EventLog, httpx_transport, openai_client, serve
+from tests.patience import PATIENCE
 
 from .bare_host import BareHost, body
 
@@ -28,7 +29,7 @@ async def test_the_openai_client_sees_events_while_the_agent_runs_and_its_close_
                 break
         assert not host.cancelled.is_set()
         await stream.close()
-        await asyncio.wait_for(host.cancelled.wait(), 30)
+        await asyncio.wait_for(host.cancelled.wait(), PATIENCE)
 
 
 async def test_the_events_of_the_openai_client_make_a_valid_log() -> None:
@@ -74,4 +75,4 @@ async def test_any_httpx_client_can_stream_through_the_transport() -> None:
                 if line == "event: response.output_text.delta":
                     break
             assert not host.release.is_set()
-        await asyncio.wait_for(host.cancelled.wait(), 30)
+        await asyncio.wait_for(host.cancelled.wait(), PATIENCE)

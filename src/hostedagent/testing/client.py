@@ -139,7 +139,7 @@ class InProcessClient:
         *,
         headers: Mapping[str, str] | None = None,
         state: dict[str, Any] | None = None,
-        patience: float = 30.0,
+        patience: float = 60.0,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self._app = app
@@ -271,7 +271,7 @@ async def serve(
     app: ASGIApp,
     *,
     headers: Mapping[str, str] | None = None,
-    patience: float = 30.0,
+    patience: float = 60.0,
     queue_limit: int = QUEUE_LIMIT,
     grace: float = 0.0,
 ) -> AsyncGenerator[InProcessClient]:

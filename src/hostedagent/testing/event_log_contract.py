@@ -22,7 +22,7 @@ BOB: Final = Caller(Scope("user:bob"))
 CHAT: Final = Caller(Scope("user:ada", "chat"))
 
 R: Final = "caresp_1"
-SECONDS: Final = 20.0
+SECONDS: Final = 120.0
 """How long a test waits for what must come."""
 
 

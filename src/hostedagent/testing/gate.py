@@ -38,7 +38,7 @@ class Gate:
         """Whether the script has arrived at this gate."""
         return self._arrived.is_set()
 
-    async def reached(self, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - a test wants one call, not a block
+    async def reached(self, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a test wants one call, not a block
         """Wait until the script has arrived at the gate.
 
         Raises:

@@ -20,7 +20,7 @@ from hostedagent.stores.base import Signal, Signals
 
 EndOther: TypeAlias = Callable[[], Awaitable[None]]
 
-SECONDS: Final = 20.0
+SECONDS: Final = 120.0
 """How long a test waits for what must come."""
 
 _SCOPE: Final = Scope("user:ada").key("tests")

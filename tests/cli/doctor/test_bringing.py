@@ -14,6 +14,7 @@ import yaml
 from hostedagent.cli.doctor.bringing import image
 from hostedagent.cli.doctor.rules import Finding
 from tests.cli.doctor.bench import Bench
+from tests.patience import PATIENCE
 
 CHECKS = ("azure.yaml", "Dockerfile", "lock")
 
@@ -44,7 +45,12 @@ def mend(bench: Bench) -> list[str]:
         assert found[0].code not in said, f"{found[0].fix} did not mend it"
         said.append(found[0].code)
         ran = subprocess.run(
-            ["sh", "-c", found[0].fix], cwd=bench.folder, env=bench.process, capture_output=True, text=True, timeout=60
+            ["sh", "-c", found[0].fix],
+            cwd=bench.folder,
+            env=bench.process,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
     return said

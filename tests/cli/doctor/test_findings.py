@@ -14,6 +14,7 @@ from hostedagent.cli.doctor.report import Report
 from hostedagent.cli.doctor.rules import Finding
 from tests.cli.doctor.bench import ENDPOINT, Bench, Case, rules
 from tests.cli.doctor.cases import CASES, ONLINE
+from tests.patience import PATIENCE
 
 LOCAL = ("agent", "port")
 """Checks whose healthy state depends on more than the bench: they have tests of their own below."""
@@ -77,7 +78,7 @@ def test_a_fix_that_is_a_command_of_the_shell_repairs_it(code: str, bench: Bench
     case = next(case for case in CASES if case.code == code)
     case.breaks(bench)
 
-    subprocess.run(["sh", "-c", case.fix], cwd=bench.folder, check=True, timeout=60)
+    subprocess.run(["sh", "-c", case.fix], cwd=bench.folder, check=True, timeout=PATIENCE)
 
     assert bench.findings(case.check) == []
 

@@ -20,6 +20,7 @@ import yaml
 from hostedagent.protocol.values import fields_of, rows_of
 from tests.cli.doctor.bench import Bench, Case
 from tests.cli.doctor.cases import CASES
+from tests.patience import PATIENCE
 
 NOT_RUN = {
     "python.": "installs a Python",
@@ -88,7 +89,7 @@ def repair(bench: Bench, fix: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     after = dict(line.split("=", 1) for line in ended.stdout.split("\0") if "=" in line)
     bench.process.update({name: value for name, value in after.items() if name in ("PORT", "HOME")})
