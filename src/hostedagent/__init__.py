@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
     from hostedagent.server.oidc import OidcScopeResolver
     from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, postgres_stores, sqlite_stores
+    from hostedagent.webhooks.webhook import Webhook
 
     __version__: str
 
@@ -81,6 +82,7 @@ _HOME = {
     "StopCause": "hostedagent.outcomes",
     "Stores": "hostedagent.stores.factory",
     "TurnRequest": "hostedagent.protocol.request.turn_request",
+    "Webhook": "hostedagent.webhooks.webhook",
     "current_turn": "hostedagent.protocol.request.turn_request",
     "foundry_stores": "hostedagent.stores.factory",
     "get_current_isolation_keys": "hostedagent.identity",
@@ -121,6 +123,7 @@ __all__ = [
     "StopCause",
     "Stores",
     "TurnRequest",
+    "Webhook",
     "current_turn",
     "foundry_stores",
     "get_current_isolation_keys",

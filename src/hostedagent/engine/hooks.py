@@ -91,7 +91,7 @@ class Hooks:
     Args:
         before_run: See `BeforeRun`.
         transform_update: See `TransformUpdate`.
-        on_outcome: See `OnOutcome`.
+        on_outcome: See `OnOutcome`; or a `Webhook`.
     """
 
     before_run: BeforeRun | None = None

@@ -39,11 +39,14 @@ from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
+from hostedagent.stores.outbox import StoredOutbox
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from hostedagent.stores.stored_events import StoredEventLog
 from hostedagent.stores.turn_queue import StoredTurnQueue
+from hostedagent.webhooks.deliveries import Deliveries, noting
+from hostedagent.webhooks.webhook import Webhook
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
@@ -68,6 +71,7 @@ class Wired:
     events: EventLog
     policy: CallerPolicy
     rules: WaitingRules | None
+    deliveries: Deliveries | None = None
 
     def recorded(self) -> RecordedResponses:
         """The responses of a driver that leaves storing them to the engine."""
@@ -84,9 +88,13 @@ class Wired:
             await self.stores.aopen()
         except StoreUnavailable as error:
             log_failure(logger, "The stores cannot be reached yet", error)
+        if self.deliveries is not None:
+            self.deliveries.open()
 
     async def aclose(self) -> None:
         """Close the agent and the stores."""
+        if self.deliveries is not None:
+            await self.deliveries.aclose()
         self.journals.close()
         self.running.close()
         telemetry.RECEIVERS.restore()
@@ -161,8 +169,9 @@ def wire(
     recoveries = Recoveries(journals, continuations, store, active, sent, is_on=options.resilient_background)
     if options.resilient_background:
         store.journaled = recoveries
+    hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
     engine = Engine(
-        _services(source, continuations, store, options, hooks or Hooks(), Effects(state)),
+        _services(source, continuations, store, options, hooks, Effects(state)),
         store=store,
         active=active,
         continuations=continuations,
@@ -173,7 +182,17 @@ def wire(
         known_tools=known_tools(source.instance) if source.instance is not None else None,
     )
     rules = _waiting_rules(chosen, options, service) if is_own else None
-    return Wired(engine, chosen, journals, running, events, options.caller, rules)
+    return Wired(engine, chosen, journals, running, events, options.caller, rules, deliveries)
+
+
+def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: str) -> tuple[Hooks, Deliveries | None]:
+    """The hooks of a host, and what delivers its webhook if it has one."""
+    if not isinstance(hooks.on_outcome, Webhook):
+        return hooks, None
+    clock, liveness = stores.leases.clock, stores.leases.liveness
+    made = stores.outbox(service) if stores.outbox is not None else StoredOutbox(stores.state, clock, service=service)
+    deliveries = Deliveries(hooks.on_outcome, made, store, liveness, clock)
+    return replace(hooks, before_run=noting(deliveries, hooks.before_run), on_outcome=deliveries.end), deliveries
 
 
 def _check_background(options: HostOptions, stores: Stores, *, is_own: bool) -> None:

@@ -39,6 +39,12 @@ class Instruments:
         self.queue_wait = meter.create_histogram(
             "hostedagent.queue.wait", "s", "How long a background turn waited in the queue before it began."
         )
+        self.webhook_attempts = meter.create_counter(
+            "hostedagent.webhook.attempts", "{attempt}", "Attempts to deliver a webhook, by result."
+        )
+        self.webhook_delay = meter.create_histogram(
+            "hostedagent.webhook.delay", "s", "From the end of a turn until its webhook was delivered."
+        )
         self.left_out = meter.create_counter(
             "hostedagent.contents.left_out",
             "{content}",
@@ -67,6 +73,16 @@ def measure_queue(waiting: int, oldest: float) -> None:
 def measure_wait(seconds: float) -> None:
     """Record how long a turn waited in the queue."""
     INSTRUMENTS.queue_wait.record(seconds)
+
+
+def count_webhook(result: Literal["delivered", "failed", "abandoned"]) -> None:
+    """Count an attempt to deliver a webhook."""
+    INSTRUMENTS.webhook_attempts.add(1, {"hostedagent.webhook.result": result})
+
+
+def measure_webhook(seconds: float) -> None:
+    """Measure how long it took to deliver a webhook."""
+    INSTRUMENTS.webhook_delay.record(seconds)
 
 
 def count_left_out(how: Literal["dropped", "placeholder"], kind: str) -> None:

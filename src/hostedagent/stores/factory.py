@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.leases import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.outbox import Outbox, StoredOutbox
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy
 from hostedagent.stores.turn_queue import TurnQueue
@@ -49,6 +51,7 @@ class Stores:
         events: The events of background streams, for all processes that share the store; `None` to keep them in the
             process, or in the state where `resilient_background` needs them after it.
         queue: Makes the queue of background turns of a service; `None` to keep it in the state.
+        outbox: Makes the outbox of webhooks of a service; `None` to keep it in the state.
         leases: How turns hold conversations.
         is_durable: Whether what is stored outlives the process.
         aopen: Called once, when the host starts. Stores open by themselves; this finds mistakes before a request does.
@@ -61,6 +64,7 @@ class Stores:
     signals: Signals
     events: EventLog | None = None
     queue: Callable[[str], TurnQueue] | None = None
+    outbox: Callable[[str], Outbox] | None = None
     leases: LeaseSettings = field(default_factory=LeaseSettings)
     is_durable: bool = True
     aopen: Callable[[], Awaitable[None]] = _nothing
@@ -80,6 +84,7 @@ class Stores:
         signals: Signals | None = None,
         events: EventLog | None = None,
         queue: Callable[[str], TurnQueue] | None = None,
+        outbox: Callable[[str], Outbox] | None = None,
         leases: LeaseSettings | None = None,
         is_durable: bool = True,
         aopen: Callable[[], Awaitable[None]] = _nothing,
@@ -93,6 +98,7 @@ class Stores:
             signals: Messages between the processes that share it; by default within this process only.
             events: The events of background streams, for all processes that share the store.
             queue: Makes the queue of background turns of a service; by default it is kept in the store.
+            outbox: Makes the outbox of webhooks of a service; by default it is kept in the store.
             leases: How turns hold conversations.
             is_durable: Whether what is stored outlives the process.
             aopen: Called once, when the host starts.
@@ -106,6 +112,7 @@ class Stores:
             signals=chosen,
             events=events,
             queue=queue,
+            outbox=outbox,
             leases=leases or LeaseSettings(liveness=chosen),
             is_durable=is_durable,
             aopen=aopen,
@@ -183,6 +190,7 @@ def postgres_stores(
         migrates=migrate,
     )
     from hostedagent.stores.postgres.event_log import PostgresEventLog
+    from hostedagent.stores.postgres.outbox import PostgresOutbox
     from hostedagent.stores.postgres.signals import PostgresSignals
     from hostedagent.stores.postgres.store import PostgresStore
     from hostedagent.stores.postgres.turn_queue import PostgresTurnQueue
@@ -199,6 +207,7 @@ def postgres_stores(
         signals=signals,
         events=PostgresEventLog(database, signals.listener),
         queue=lambda service: PostgresTurnQueue(database, service=service),
+        outbox=lambda service: PostgresOutbox(database, service=service),
         leases=LeaseSettings(liveness=signals, clock=signals.listener.now),
         aopen=signals.listener.connected,
         aclose=aclose,
@@ -272,5 +281,8 @@ def foundry_stores(
         if own is not None:
             await own.close()
 
-    records = Stores.over(store, aclose=aclose)
+    # In the process: the service answers only on behalf of a request, and a delivery has none.
+    waiting = MemoryStore(retention=retention)
+    outbox = partial(StoredOutbox, waiting, time.time)
+    records = Stores.over(store, outbox=lambda service: outbox(service=service), aclose=aclose)
     return replace(records, responses=FoundryResponses(service, records.responses, retry=retry))

@@ -52,6 +52,8 @@ WITH ended AS (
 DELETE FROM {schema}.events USING ended WHERE events.key = ended.key
 """,
     "DELETE FROM {schema}.signals WHERE sent_at < now() - interval '5 minutes'",
+    # Deliveries that were given up.
+    "DELETE FROM {schema}.outbox WHERE ready_at = 'infinity' AND ended_at < now() - interval '30 days'",
 )
 
 

@@ -185,9 +185,26 @@ END
 $function$;
 """
 
+_OUTBOX: Final = """
+CREATE TABLE {schema}.outbox (
+    service text NOT NULL,
+    response_id text NOT NULL,
+    caller bytea NOT NULL,
+    owner text NOT NULL,
+    event text NOT NULL DEFAULT '',
+    begun_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    ready_at timestamptz NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (service, response_id)
+);
+CREATE INDEX outbox_ready ON {schema}.outbox (service, ready_at);
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "records, events, signals, processes", _TABLES),
     Migration(2, "the queue of background turns", _QUEUE),
+    Migration(3, "the outbox of webhooks", _OUTBOX),
 )
 """All migrations in their order."""
 

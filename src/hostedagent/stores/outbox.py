@@ -1,0 +1,235 @@
+"""The outbox of webhooks: what is to be delivered is stored before it is sent, and erased once it was delivered.
+
+An entry is written when its turn begins, completed when the turn has ended, and taken by any process when it is due. A
+process that takes an entry holds it for some time; one that dies meanwhile leaves it to the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final, Protocol
+
+from hostedagent.identity import Caller, IsolationKeys, Scope
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import ABSENT, Key, Store, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.journals import JOURNALS
+from hostedagent.stores.values import dump_value, read_value, read_values
+
+OUTBOX: Final = "outbox"
+
+SHARDS: Final = 8
+"""In how many records a `StoredOutbox` is: each holds about 4,000 entries."""
+
+SCAN_SECONDS: Final = 30.0
+"""How often a process looks for the entries of others, where the store cannot tell which are due."""
+
+_ALL: Final = Caller(JOURNALS)
+_ATTEMPTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What is to be reported about one turn.
+
+    Args:
+        response_id: Its response.
+        caller: Whose turn it is.
+        owner: The process that runs the turn; `""` where processes have no names.
+        event: The type of the event, `response.completed` and its kin; `""` until the turn has ended.
+        ended_at: When the turn ended, in seconds since the epoch.
+        attempts: How often it was sent, this time included.
+    """
+
+    response_id: str
+    caller: Caller
+    owner: str = ""
+    event: str = ""
+    ended_at: float = 0.0
+    attempts: int = 0
+
+    def dump_caller(self) -> dict[str, Json]:
+        """What a process needs to read the response."""
+        caller = self.caller
+        return {
+            "scope": asdict(caller.scope),
+            "isolation": asdict(caller.isolation),
+            "platform_user": caller.platform_user,
+        }
+
+
+def load_caller(value: Mapping[str, Json]) -> Caller:
+    """The caller whom `dump_caller` stored."""
+    return Caller(Scope(**value["scope"]), IsolationKeys(**value["isolation"]), platform_user=value["platform_user"])
+
+
+class Outbox(Protocol):
+    """Keeps deliveries until they have succeeded.
+
+    Concurrency: an entry is taken by one process at a time. Exceptions: `StoreError`.
+    """
+
+    async def begin(self, delivery: Delivery, *, delay: float) -> None:
+        """Note that a turn has begun. An entry whose turn has ended stays as it is.
+
+        Args:
+            delivery: The turn.
+            delay: Seconds after which somebody looks what became of it.
+        """
+        ...
+
+    async def end(self, delivery: Delivery) -> None:
+        """Note how a turn ended: it is due now. Adds the entry where there is none."""
+        ...
+
+    async def take(self, *, limit: int, hold: float) -> list[Delivery]:
+        """Take entries that are due, and hold them for some seconds. Each one whose turn has ended counts as sent."""
+        ...
+
+    async def retry(self, delivery: Delivery, *, delay: float) -> None:
+        """Let an entry that was taken be due again after some seconds, unless it was taken again meanwhile."""
+        ...
+
+    async def drop(self, delivery: Delivery) -> None:
+        """Erase an entry that was taken, unless it was taken again meanwhile."""
+        ...
+
+    async def bury(self, delivery: Delivery) -> None:
+        """Never take an entry again. The store may keep it for an operator."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An entry in a record."""
+
+    caller: dict[str, Json]
+    owner: str
+    event: str
+    ended_at: float
+    attempts: int
+    ready_at: float
+
+
+_Rows = dict[str, _Row]
+
+
+class StoredOutbox:
+    """An `Outbox` over a `Store`, in a few records that hold all entries.
+
+    Args:
+        store: Where they are.
+        clock: Seconds since the epoch.
+        service: What distinguishes hosts of several agents that share a store.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float], *, service: str = "") -> None:
+        self._store = store
+        self._clock = clock
+        self._keys = [Key(OUTBOX, f"{service}:{number}") for number in range(SHARDS)]
+        self._changing = asyncio.Lock()
+        self._due_at = 0.0
+
+    async def begin(self, delivery: Delivery, *, delay: float) -> None:
+        """Note that a turn has begun."""
+        row = _row(delivery, self._clock() + delay)
+        await self._change(delivery.response_id, lambda found: found if found is not None and found.event else row)
+
+    async def end(self, delivery: Delivery) -> None:
+        """Note how a turn ended."""
+        now = self._clock()
+        row = _row(replace(delivery, ended_at=now), now)
+        await self._change(delivery.response_id, lambda _: row)
+
+    async def take(self, *, limit: int, hold: float) -> list[Delivery]:
+        """Take entries that are due."""
+        now = self._clock()
+        if now < self._due_at:
+            return []
+        self._due_at = now + SCAN_SECONDS
+        taken: list[Delivery] = []
+        for key, found in zip(self._keys, await read_values(self._store, _ALL, self._keys), strict=True):
+            rows = _load(found.value) if found is not None else {}
+            if found is None or all(row.ready_at > now for row in rows.values()):
+                self._expect(*(row.ready_at for row in rows.values()))
+                continue
+            due = [name for name, row in rows.items() if row.ready_at <= now][: limit - len(taken)]
+            held = {
+                name: replace(rows[name], ready_at=now + hold, attempts=rows[name].attempts + bool(rows[name].event))
+                for name in due
+            }
+            rows.update(held)
+            self._expect(*(row.ready_at for row in rows.values()))
+            try:
+                await self._store.write(_ALL, [Write(key, _dump(rows), found.etag)])
+            except StoreConflict:
+                self._expect(now)
+                continue
+            taken += [_delivery(name, row) for name, row in held.items()]
+        return taken
+
+    async def retry(self, delivery: Delivery, *, delay: float) -> None:
+        """Let an entry be due again."""
+        ready_at = self._clock() + delay
+        await self._settle(delivery, lambda row: replace(row, ready_at=ready_at))
+
+    async def drop(self, delivery: Delivery) -> None:
+        """Erase an entry."""
+        await self._settle(delivery, lambda _: None)
+
+    async def bury(self, delivery: Delivery) -> None:
+        """Erase an entry that is given up."""
+        await self._settle(delivery, lambda _: None)
+
+    async def _settle(self, delivery: Delivery, change: Callable[[_Row], _Row | None]) -> None:
+        def changed(row: _Row | None) -> _Row | None:
+            is_same = row is not None and (row.attempts, row.event) == (delivery.attempts, delivery.event)
+            return change(row) if row is not None and is_same else row
+
+        await self._change(delivery.response_id, changed)
+
+    def _expect(self, *times: float) -> None:
+        self._due_at = min(self._due_at, *times) if times else self._due_at
+
+    async def _change(self, response_id: str, change: Callable[[_Row | None], _Row | None]) -> None:
+        key = self._keys[hashlib.sha256(response_id.encode("utf-8", "surrogatepass")).digest()[0] % SHARDS]
+        async with self._changing:  # The tasks of this process do not conflict with each other.
+            for _ in range(_ATTEMPTS):
+                found = await read_value(self._store, _ALL, key)
+                rows = _load(found.value) if found is not None else {}
+                row = change(rows.pop(response_id, None))
+                if row is not None:
+                    rows[response_id] = row
+                    self._expect(row.ready_at)
+                try:
+                    etag = found.etag if found is not None else ABSENT
+                    await self._store.write(_ALL, [Write(key, _dump(rows), etag)])
+                except StoreConflict:
+                    continue
+                return
+        raise StoreUnavailable("The outbox is changed by too many others at once.")
+
+
+def _row(delivery: Delivery, ready_at: float) -> _Row:
+    return _Row(delivery.dump_caller(), delivery.owner, delivery.event, delivery.ended_at, delivery.attempts, ready_at)
+
+
+def _delivery(name: str, row: _Row) -> Delivery:
+    return Delivery(
+        response_id=name,
+        caller=load_caller(row.caller),
+        owner=row.owner,
+        event=row.event,
+        ended_at=row.ended_at,
+        attempts=row.attempts,
+    )
+
+
+def _load(value: Mapping[str, Json]) -> _Rows:
+    return {name: _Row(**row) for name, row in value.items()}
+
+
+def _dump(rows: _Rows) -> bytes:
+    return dump_value(OUTBOX, {name: asdict(row) for name, row in rows.items()})

@@ -1,0 +1,278 @@
+"""Delivers the webhook of a host: stores that a turn begins and how it ended, and sends what is due.
+
+A turn whose process dies before it could note the end is looked up in the response store: its webhook is sent too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+from hostedagent.identity import Caller
+from hostedagent.observability.logging import kinds_of, log_failure
+from hostedagent.observability.metrics import count_webhook, measure_webhook
+from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
+from hostedagent.protocol.json import encode
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import ENDED
+from hostedagent.protocol.types import Json
+from hostedagent.stores.base import Liveness, StoreError, StoreNotFound
+from hostedagent.stores.outbox import Delivery, Outbox
+from hostedagent.webhooks.webhook import Webhook
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""How often a replica looks for deliveries that are due."""
+
+CHECK_SECONDS: Final = 60.0
+"""How often a turn is looked up of which no end was noted."""
+
+MOST_AT_ONCE: Final = 16
+"""How many messages a replica sends at the same time."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the end of the process waits for messages under way."""
+
+_HOLD_SECONDS: Final = 20.0
+"""How much longer than its time limit an attempt keeps other replicas away."""
+
+_MOST_RETRY_AFTER: Final = 3_600.0
+_GONE: Final = 410
+
+
+class Responses(Protocol):
+    """Reads responses."""
+
+    async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """The response.
+
+        Raises:
+            StoreNotFound: There is none.
+        """
+        ...
+
+
+class Deliveries:
+    """The webhook of one host.
+
+    Args:
+        webhook: Where messages go.
+        outbox: Where they wait.
+        responses: Knows how turns ended whose process died.
+        liveness: Knows which processes have ended.
+        clock: Seconds since the epoch, of the stores.
+    """
+
+    def __init__(
+        self, webhook: Webhook, outbox: Outbox, responses: Responses, liveness: Liveness, clock: Callable[[], float]
+    ) -> None:
+        self._webhook = webhook
+        self._outbox = outbox
+        self._responses = responses
+        self._liveness = liveness
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._working: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self._session: ClientSession | None = None
+        self._is_reported = False
+
+    def open(self) -> None:
+        """Send what is due from now on."""
+        if self._working is None:
+            self._working = asyncio.create_task(self._work(), name="hostedagent-webhooks")
+
+    async def aclose(self) -> None:
+        """Stop sending; what is under way has a moment, and the rest stays in the outbox."""
+        working, self._working = self._working, None
+        if working is not None:
+            working.cancel()
+            await asyncio.wait((working,))
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=CLOSE_SECONDS)
+        for task in self._sending:
+            task.cancel()
+        if self._sending:
+            await asyncio.wait(self._sending)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def begin(self, request: TurnRequest) -> None:
+        """Note that a turn has begun, so that its end is told also if this process dies. Raises nothing."""
+        if not request.store:
+            return
+        try:
+            await self._outbox.begin(await self._delivery(request), delay=CHECK_SECONDS)
+        except StoreError as error:  # Its end is noted all the same.
+            log_failure(logger, f"Noting the webhook of {request.response_id} failed", error)
+
+    async def end(self, request: TurnRequest, outcome: Outcome) -> None:
+        """Note how a turn ended.
+
+        Raises:
+            StoreError: The outbox is not available.
+        """
+        await self._outbox.end(replace(await self._delivery(request), event=event_of(outcome)))
+        self._wake.set()
+
+    async def _delivery(self, request: TurnRequest) -> Delivery:
+        return Delivery(response_id=request.response_id, caller=request.caller, owner=await self._liveness.name())
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._look()
+                self._is_reported = False
+            except StoreError as error:
+                if not self._is_reported:
+                    log_failure(logger, "Looking for webhooks that are due failed", error)
+                self._is_reported = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS * random.uniform(0.5, 1.5)):
+                    await self._wake.wait()
+
+    async def _look(self) -> None:
+        free = MOST_AT_ONCE - len(self._sending)
+        if free <= 0:
+            return
+        taken = await self._outbox.take(limit=free, hold=self._webhook.timeout + _HOLD_SECONDS)
+        for delivery in taken:
+            task = asyncio.create_task(self._handle(delivery), name="hostedagent-webhook")
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+        if len(taken) == free:
+            self._wake.set()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        if len(self._sending) == MOST_AT_ONCE:
+            self._wake.set()
+        self._sending.discard(task)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        """Send one message, or look up how its turn ended. What fails here is due again when its hold is over."""
+        try:
+            await (self._deliver(delivery) if delivery.event else self._resolve(delivery))
+        except StoreError as error:
+            log_failure(logger, f"The webhook of {delivery.response_id} is tried again", error)
+
+    async def _resolve(self, delivery: Delivery) -> None:
+        """Find out how a turn ended that noted nothing."""
+        outbox = self._outbox
+        try:
+            response = await self._responses.get(delivery.caller, delivery.response_id)
+        except StoreNotFound:
+            # It is stored when it ends; where its process has died, or cannot be known, it never was.
+            if delivery.owner and not await self._liveness.is_dead(delivery.owner):
+                await outbox.retry(delivery, delay=CHECK_SECONDS)
+            else:
+                await outbox.drop(delivery)
+            return
+        status = response.get("status")
+        if status not in ENDED:
+            await outbox.retry(delivery, delay=CHECK_SECONDS)
+            return
+        await outbox.end(replace(delivery, event=f"response.{status}"))
+        self._wake.set()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        webhook = self._webhook
+        result, retry_after = await self._post(delivery)
+        if result is None:
+            count_webhook("delivered")
+            measure_webhook(max(0.0, self._clock() - delivery.ended_at))
+            await self._outbox.drop(delivery)
+            return
+        pauses = webhook.retry_after
+        if result == _GONE or delivery.attempts > len(pauses):
+            count_webhook("abandoned")
+            logger.error(
+                "The webhook of %s was given up after %d attempts at %s: %s.",
+                delivery.response_id,
+                delivery.attempts,
+                webhook.host,
+                result,
+            )
+            await self._outbox.bury(delivery)
+            return
+        count_webhook("failed")
+        logger.warning("A webhook of %s failed at %s: %s.", delivery.response_id, webhook.host, result)
+        pause = max(pauses[delivery.attempts - 1] * random.uniform(0.8, 1.2), retry_after)
+        await self._outbox.retry(delivery, delay=pause)
+
+    async def _post(self, delivery: Delivery) -> tuple[int | str | None, float]:
+        """Send a message once: why it failed, `None` if it did not, and the seconds that the receiver asks for."""
+        from aiohttp import ClientError, ClientSession, ClientTimeout
+
+        if self._session is None:
+            self._session = ClientSession()
+        webhook, event_id = self._webhook, f"evt_{delivery.response_id}"
+        body = encode(
+            {
+                "id": event_id,
+                "object": "event",
+                "type": delivery.event,
+                "created_at": int(delivery.ended_at),
+                "data": {"id": delivery.response_id},
+            }
+        ).decode()
+        headers = webhook.headers(event_id, datetime.now(UTC), body)
+        try:
+            async with self._session.post(
+                webhook.url,
+                data=body.encode(),
+                headers=headers,
+                # Another address is not one that the operator has chosen.
+                allow_redirects=False,
+                timeout=ClientTimeout(total=webhook.timeout),
+            ) as reply:
+                if 200 <= reply.status < 300:
+                    return None, 0.0
+                return reply.status, _seconds(reply.headers.get("retry-after"))
+        except (ClientError, TimeoutError, OSError) as error:
+            return kinds_of(error), 0.0
+
+
+def event_of(outcome: Outcome) -> str:
+    """The type of the event that reports an outcome."""
+    match outcome:
+        case Completed():
+            return "response.completed"
+        case Incomplete():
+            return "response.incomplete"
+        case Failed() | Cancelled("shutdown"):
+            return "response.failed"
+        case Cancelled():
+            return "response.cancelled"
+        case _:
+            assert_never(outcome)
+
+
+def _seconds(retry_after: str | None) -> float:
+    text = (retry_after or "").strip()
+    return min(float(text), _MOST_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
+
+
+def noting(
+    deliveries: Deliveries,
+    before_run: Callable[[TurnRequest], TurnRequest | Awaitable[TurnRequest | None] | None] | None,
+) -> Callable[[TurnRequest], Awaitable[TurnRequest | None]]:
+    """A `before_run` that notes the beginning of a turn, and then does what the application's does."""
+
+    async def note(request: TurnRequest) -> TurnRequest | None:
+        await deliveries.begin(request)
+        changed = before_run(request) if before_run is not None else None
+        return await changed if isinstance(changed, Awaitable) else changed
+
+    return note
