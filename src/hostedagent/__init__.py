@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hostedagent.agents.source import AgentFactory
     from hostedagent.conversation.history.foundry_provider import FoundryHistoryProvider
-    from hostedagent.engine.hooks import Hooks
+    from hostedagent.engine.hooks import Hooks, RestoredSession
     from hostedagent.errors import ConfigurationError, EffectUncertain, HostError, RequestError
     from hostedagent.group import AgentGroup
     from hostedagent.host import AgentHost
@@ -77,6 +77,7 @@ _HOME = {
     "OidcScopeResolver": "hostedagent.server.oidc",
     "Outcome": "hostedagent.outcomes",
     "RequestError": "hostedagent.errors",
+    "RestoredSession": "hostedagent.engine.hooks",
     "Scope": "hostedagent.identity",
     "ScopeResolver": "hostedagent.identity",
     "StopCause": "hostedagent.outcomes",
@@ -118,6 +119,7 @@ __all__ = [
     "OidcScopeResolver",
     "Outcome",
     "RequestError",
+    "RestoredSession",
     "Scope",
     "ScopeResolver",
     "StopCause",

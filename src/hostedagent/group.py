@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from hostedagent.engine.concurrency import ConcurrencyLimiter
+from hostedagent.engine.snapshots import Snapshots
 from hostedagent.errors import ConfigurationError, NotFound
 from hostedagent.host import AgentHost
 from hostedagent.options import HostOptions
@@ -87,6 +88,12 @@ class AgentGroup:
         }
         self._allowed_hosts = AllowedHosts(options.allowed_hosts, origins=options.cors)
         self._app = self._built()
+        if options.allow_snapshots:
+            from hostedagent.engine.hooks import Hooks
+            from hostedagent.server.snapshots import SnapshotRoutes
+
+            snapshots = Snapshots(hooks or Hooks(), [host.suspension for host in self._hosts.values()])
+            self._app.router.routes[:0] = SnapshotRoutes(snapshots).routes()
 
     @property
     def app(self) -> ResponsesApp:

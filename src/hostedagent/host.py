@@ -15,6 +15,7 @@ from hostedagent.agents.source import AgentFactory
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.sent_events import SentEvents
+from hostedagent.engine.snapshots import Snapshots, Suspension
 from hostedagent.engine.wiring import Wired, check_arguments, wire
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import ScopeResolver
@@ -132,6 +133,17 @@ def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -
     app.router.lifespan_context = lifespan
 
 
+def _allow_snapshots(app: App | ResponsesApp, snapshots: Snapshots) -> None:
+    if isinstance(app, ResponsesApp):
+        from hostedagent.server.snapshots import SnapshotRoutes
+
+        app.router.routes.extend(SnapshotRoutes(snapshots).routes())
+    else:
+        from hostedagent.server.agentserver.snapshots import prepare_for_snapshots
+
+        prepare_for_snapshots(app, snapshots)
+
+
 def _sent_events(driver: Driver) -> SentEvents | None:
     if driver != "agentserver":
         return None
@@ -213,9 +225,15 @@ class AgentHost:
         add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)
+        hooks = hooks or Hooks()
+        self._suspension = Suspension(wired, responses if driver == "starlette" else None)
+        if options.allow_snapshots:
+            _allow_snapshots(self._app, Snapshots(hooks, [self._suspension]))
+        elif hooks.before_snapshot is not None or hooks.after_restore is not None:
+            raise ConfigurationError("The hooks of memory snapshots need HostOptions(allow_snapshots=True).")
         self._allowed_hosts = AllowedHosts(options.allowed_hosts, origins=options.cors)
         self._app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix=self._prefix)
-        self._app.add_middleware(ReadinessMiddleware, readiness=Readiness(wired.stores.check))
+        self._app.add_middleware(ReadinessMiddleware, readiness=Readiness(self._suspension.check))
         self._app.add_middleware(ExitMiddleware)
 
     @property
@@ -232,6 +250,11 @@ class AgentHost:
     def stores(self) -> Stores:
         """The stores in force."""
         return self._stores
+
+    @property
+    def suspension(self) -> Suspension:
+        """Suspends the host for a memory snapshot; `AgentGroup` uses it."""
+        return self._suspension
 
     @property
     def agent(self) -> SupportsAgentRun | None:

@@ -97,7 +97,8 @@ class HostOptions:
         max_schema_depth: The deepest nesting of a tool's `parameters` or of a `text.format.schema`; deeper ones get
             400.
         retention: Seconds that sessions, approvals and leases are kept after their last change.
-        allow_snapshots: Whether the SDK's snapshot routes, which have no authentication, are reachable.
+        allow_snapshots: Whether the platform may capture the initialized process and start copies of it. Its routes
+            for that have no authentication: only the platform may reach the port.
         accepts_protocol_1: Whether a hosted process accepts the isolation headers of container protocol 1.0.0.
         consent_origins: The origins that a tool's consent link may have, as `https://host` or `https://*.domain`; by
             default those of Foundry's connections; `None` for any. A link to any other origin fails the turn.

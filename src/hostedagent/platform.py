@@ -13,6 +13,9 @@ HOSTING_VARIABLE: Final = "FOUNDRY_HOSTING_ENVIRONMENT"
 ENDPOINT_VARIABLE: Final = "FOUNDRY_PROJECT_ENDPOINT"
 """The endpoint of the Foundry project."""
 
+SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
+"""The sandbox session that the container serves."""
+
 INSIGHTS_VARIABLE: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 """Set where the project has a connection to Application Insights."""
 

@@ -48,7 +48,7 @@ class Flaky:
 def flaky(*ends: Any) -> tuple[FoundryResponses, Flaky]:
     service = Flaky(*ends)
     retry = RetryPolicy(timeout=0.2, tries=3, pause=0.0)
-    return FoundryResponses(cast("Any", service), StoredResponses(MemoryStore()), retry=retry), service
+    return FoundryResponses(lambda: cast("Any", service), StoredResponses(MemoryStore()), retry=retry), service
 
 
 BROKEN: list[Any] = [FoundryApiError(SECRET), ConnectionResetError(SECRET), ValueError(SECRET), "hang"]
@@ -142,7 +142,7 @@ async def test_the_service_is_two_frames_away_and_gets_the_callers_identity() ->
             return call
 
     caller = Caller(Scope("user:ada"), platform_user="ada", call_id="call-1")
-    store = FoundryResponses(cast("Any", Service()), StoredResponses(MemoryStore()))
+    store = FoundryResponses(lambda: cast("Any", Service()), StoredResponses(MemoryStore()))
     await store.create(caller, response("a"), [])
     await store.update(caller, response("a"))
     await store.get(caller, "a")

@@ -24,6 +24,7 @@ from hostedagent.doors.questions import answer_item, open_questions, shown_quest
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.errors import FAILURE_MESSAGES, Conflict, InvalidRequest, NotFound, RequestError
 from hostedagent.identity import Caller
+from hostedagent.platform import SESSION_VARIABLE
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
@@ -40,7 +41,6 @@ ROOT: Final = "/invocations"
 
 _ID: Final = re.compile(r"[a-zA-Z0-9\-_.:]{1,256}")
 _SESSION: Final = "agent_session_id"
-_SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
 _FIELDS: Final = ("conversation", "stream", "background", "metadata")
 _OPTIONS: Final = (
     "temperature",
@@ -157,7 +157,7 @@ class Invocations(Door):
     def session_of(self, scope: Scope) -> str:
         """The session of a request or a connection: the one that it names, that of the container, or a new one."""
         known = scope.get("state", {}).get("session_id")  # The SDK's host has read it.
-        given = QueryParams(scope.get("query_string", b"")).get(_SESSION) or os.environ.get(_SESSION_VARIABLE)
+        given = QueryParams(scope.get("query_string", b"")).get(_SESSION) or os.environ.get(SESSION_VARIABLE)
         return known or _valid(given)
 
     def events(self, turn: Turn) -> AsyncGenerator[dict[str, Json]]:

@@ -1,4 +1,4 @@
-"""Hooks: what an application may do before a run, to every update, and when a turn has ended.
+"""Hooks: what an application may do before a run, to every update, when a turn has ended, and around a memory snapshot.
 
 A hook is a function, sync or async. A sync one runs on the event loop and must not block. What a hook raises never
 reaches a caller, save the message of a `RequestError`.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from agent_framework import AgentResponseUpdate, Content
@@ -84,6 +84,47 @@ class OnOutcome(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RestoredSession:
+    """Which session a restored process serves.
+
+    Args:
+        session_id: The platform's sandbox session.
+        restore_id: Identifies this copy of the process.
+        environment: The variables that differ from the captured process; `os.environ` has them already.
+    """
+
+    session_id: str
+    restore_id: str
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+class BeforeSnapshot(Protocol):
+    """Closes what must not be copied. Called once before the platform captures the process."""
+
+    async def __call__(self) -> None:
+        """Close connections, and drop tokens and everything else that belongs to one session or expires.
+
+        Concurrency: no turn runs; the host's stores are still open, and are closed next.
+        Exceptions: the process is not captured, and continues to serve.
+        Cancellation: cancelled with the platform's request.
+        """
+        ...
+
+
+class AfterRestore(Protocol):
+    """Opens it again. Called once in each restored process, before its first turn."""
+
+    async def __call__(self, session: RestoredSession, /) -> None:
+        """Connect, and read the clock, the environment and random numbers anew.
+
+        Concurrency: no turn runs; the host's stores are open.
+        Exceptions: the process is not used as it is; the platform may call the hook again.
+        Cancellation: cancelled with the platform's request.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """The hooks of a host: `AgentHost(agent, hooks=Hooks(...))`.
@@ -92,11 +133,15 @@ class Hooks:
         before_run: See `BeforeRun`.
         transform_update: See `TransformUpdate`.
         on_outcome: See `OnOutcome`; or a `Webhook`.
+        before_snapshot: See `BeforeSnapshot`; needs `HostOptions(allow_snapshots=True)`.
+        after_restore: See `AfterRestore`; needs `HostOptions(allow_snapshots=True)`.
     """
 
     before_run: BeforeRun | None = None
     transform_update: TransformUpdate | None = None
     on_outcome: OnOutcome | None = None
+    before_snapshot: BeforeSnapshot | None = None
+    after_restore: AfterRestore | None = None
 
 
 async def prepare(hook: BeforeRun, request: TurnRequest) -> TurnRequest:
@@ -113,7 +158,7 @@ async def prepare(hook: BeforeRun, request: TurnRequest) -> TurnRequest:
         return request
     if not isinstance(cast("object", made), TurnRequest):
         raise ConfigurationError(f"before_run returned {type(made).__name__!r}, not a TurnRequest or None.")
-    names = [field.name for field in fields(TurnRequest) if field.name not in CHANGEABLE]
+    names = [row.name for row in fields(TurnRequest) if row.name not in CHANGEABLE]
     if changed := [name for name in names if getattr(made, name) != getattr(request, name)]:
         raise ConfigurationError(f"before_run must not change {', '.join(changed)}: that much is settled already.")
     return made

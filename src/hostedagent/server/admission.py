@@ -19,6 +19,7 @@ from hostedagent.platform import (
     CALL_ID_HEADER,
     CHAT_ISOLATION_HEADER,
     RESPONSE_ID_HEADER,
+    SESSION_VARIABLE,
     USER_ID_HEADER,
     USER_ISOLATION_HEADER,
 )
@@ -30,7 +31,6 @@ from hostedagent.protocol.types import Json
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
-_SESSION_VARIABLE: Final = "FOUNDRY_AGENT_SESSION_ID"
 
 _ONCE: Final = frozenset(
     name.encode()
@@ -167,7 +167,7 @@ def sandbox_session(fields: Mapping[str, Json]) -> str:
     """
     if not isinstance(fields.get("agent_reference", {}), dict | None):
         raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
-    session = fields.get("agent_session_id") or os.environ.get(_SESSION_VARIABLE)
+    session = fields.get("agent_session_id") or os.environ.get(SESSION_VARIABLE)
     return session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
 
 

@@ -261,28 +261,26 @@ def foundry_stores(
     """
     from azure.ai.agentserver.responses import FoundryStorageProvider, FoundryStorageSettings
 
+    from hostedagent.stores.foundry.credential import OwnCredential
     from hostedagent.stores.foundry.responses import FoundryResponses
     from hostedagent.stores.foundry.store import FoundryStore
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
     if not endpoint:
         raise ConfigurationError(f"Storage on Foundry needs the project's endpoint: set {ENDPOINT_VARIABLE}.")
-    own = None
-    if credential is None:
-        from azure.identity.aio import DefaultAzureCredential
-
-        credential = own = DefaultAzureCredential()
-    service = FoundryStorageProvider(credential, FoundryStorageSettings.from_endpoint(endpoint))
-    store = FoundryStore(endpoint=endpoint, credential=credential, retention=retention, retry=retry)
+    own = OwnCredential()
+    used = credential or own
+    store = FoundryStore(endpoint=endpoint, credential=used, retention=retention, retry=retry)
+    settings = FoundryStorageSettings.from_endpoint(endpoint)
+    records = Stores.over(store)
+    responses = FoundryResponses(partial(FoundryStorageProvider, used, settings), records.responses, retry=retry)
 
     async def aclose() -> None:
         await store.aclose()
-        await service.aclose()
-        if own is not None:
-            await own.close()
+        await responses.aclose()
+        await own.close()
 
     # In the process: the service answers only on behalf of a request, and a delivery has none.
     waiting = MemoryStore(retention=retention)
     outbox = partial(StoredOutbox, waiting, time.time)
-    records = Stores.over(store, outbox=lambda service: outbox(service=service), aclose=aclose)
-    return replace(records, responses=FoundryResponses(service, records.responses, retry=retry))
+    return replace(records, responses=responses, aclose=aclose, outbox=lambda service: outbox(service=service))

@@ -21,7 +21,6 @@ from azure.ai.agentserver.responses import (
     FoundryBadRequestError,
     FoundryResourceNotFoundError,
     PlatformContext,
-    ResponseProviderProtocol,
 )
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
 
@@ -43,6 +42,7 @@ from hostedagent.stores.base import (
 from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from azure.ai.agentserver.responses import FoundryStorageProvider
     from azure.ai.agentserver.responses.models import ResponseObject
 
 logger = logging.getLogger(__name__)
@@ -58,17 +58,34 @@ class FoundryResponses:
     """A `ResponseRepository` over the SDK's provider.
 
     Args:
-        service: The SDK's provider.
+        connect: Creates the SDK's provider: at the first call, and at the first one after it was closed.
         records: Keeps the responses of callers that the service cannot separate.
         retry: Timeout and retry settings.
     """
 
     def __init__(
-        self, service: ResponseProviderProtocol, records: ResponseRepository, *, retry: RetryPolicy | None = None
+        self,
+        connect: Callable[[], FoundryStorageProvider],
+        records: ResponseRepository,
+        *,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        self._service = service
+        self._connect = connect
+        self._opened: FoundryStorageProvider | None = None
         self._records = records
         self._retry = retry or RetryPolicy()
+
+    async def aclose(self) -> None:
+        """Close the connections, and drop the tokens. They are opened again when they are needed again."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.aclose()
+
+    @property
+    def _service(self) -> FoundryStorageProvider:
+        if self._opened is None:
+            self._opened = self._connect()
+        return self._opened
 
     async def create(
         self,
