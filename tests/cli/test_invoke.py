@@ -297,10 +297,10 @@ def test_a_file_that_is_missing_is_named(invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--url", "localhost:8088"), "begins with http:// or https://"),
+        (("--url", "localhost:8088"), "must begin with http:// or https://"),
         (("--agent", "a", "--url", "http://a"), "leave one of them out"),
         (("--agent", "a"), "--agent needs its Foundry project"),
-        (("--agent", "a", "--project", "http://a"), "begins with https://"),
+        (("--agent", "a", "--project", "http://a"), "must begin with https://"),
         (("--project", "https://a"), "--project needs --agent"),
     ],
 )

@@ -219,9 +219,9 @@ def test_what_can_not_be_served_is_refused_by_its_type(write: Write) -> None:
     ("text", "message"),
     [
         ("missing.py", "missing.py does not exist."),
-        ("no_such_module", "There is no module 'no_such_module' in this directory or among the packages."),
-        ("json.no_such_part", "There is no module 'json.no_such_part' in this directory or among the packages."),
-        ("no_such_package.part", "There is no module 'no_such_package' in this directory or among the packages."),
+        ("no_such_module", "There is no module 'no_such_module' in this directory or installed."),
+        ("json.no_such_part", "There is no module 'json.no_such_part' in this directory or installed."),
+        ("no_such_package.part", "There is no module 'no_such_package' in this directory or installed."),
         ("./", "./ is a folder, not a Python file."),
     ],
 )

@@ -31,7 +31,7 @@ def test_each_agent_is_served_under_its_folders_name_with_its_own_modules(tmp_pa
     (tmp_path / "broken.py").write_text("raise ValueError('no key')")
 
     with running(tmp_path, target=".") as server:
-        server.until("Passed over: broken.py raised", last="ValueError: no key")
+        server.until("Skipped: broken.py raised", last="ValueError: no key")
         server.until("Ready at", last="Ctrl+C")
         answers = {name: server.ask(model=name) for name in ("critic", "extra", "writer")}
         assert server.stop() == 0

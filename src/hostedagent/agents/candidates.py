@@ -142,7 +142,7 @@ def refuse_made(made: object) -> ConfigurationError:
     if inspect.isclass(made):
         return ConfigurationError(f"The agent factory returned the class {made.__name__}, not an agent.")
     missing = ", ".join(_missing(made))
-    return ConfigurationError(f"The agent factory returned {_kind(made)}, which is no agent: it has no {missing}.")
+    return ConfigurationError(f"The agent factory returned {_kind(made)}, which is not an agent: it has no {missing}.")
 
 
 def _kind(value: object) -> str:

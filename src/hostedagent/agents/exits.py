@@ -78,7 +78,7 @@ def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """Log the type of an exception from a callback or an unawaited task; asyncio's own handler would log its text."""
     error = context.get("exception")
     if isinstance(error, BaseException) and "socket" not in context:
-        log_failure(logger, "A callback, or a task that nobody awaits, failed", error)
+        log_failure(logger, "A callback or an unawaited task failed", error)
     else:
         loop.default_exception_handler(context)
 

@@ -162,13 +162,13 @@ def _default(row: Any) -> Any:
 
 def _message(value: object) -> Message:
     if not isinstance(value, str):
-        raise ValueError("must be a text")
+        raise ValueError("must be a string")
     return Message("user", [value])
 
 
 def _content(value: object) -> Content:
     if not isinstance(value, str):
-        raise ValueError("must be a text")
+        raise ValueError("must be a string")
     return Content.from_text(value)
 
 

@@ -42,17 +42,17 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
         try:
             agent = load(Target(str(file), None, is_file=True))
         except TargetError as error:
-            say(f"Passed over: {error}")
+            say(f"Skipped: {error}")
             continue
         except UserCodeError as error:
             if is_hosted():  # A hosted process must serve every agent of its image.
                 raise
-            say(f"Passed over: {file} raised {type(error.error).__name__}: {error.error}")
+            say(f"Skipped: {file} raised {type(error.error).__name__}: {error.error}")
             continue
         finally:
             _forget_modules(file.parent, but_of=folder)
         if isinstance(agent, AgentHost):
-            say(f"Passed over: {file} creates its own AgentHost; serve it by itself.")
+            say(f"Skipped: {file} creates its own AgentHost; serve it by itself.")
         else:
             agents[name] = agent
     if not agents:

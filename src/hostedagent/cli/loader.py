@@ -324,7 +324,7 @@ def _load_dotted(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             if Path(name).is_file():
                 raise TargetError(f"{name} is not a Python file.") from None
-            raise TargetError(f"There is no module {error.name!r} in this directory or among the packages.") from None
+            raise TargetError(f"There is no module {error.name!r} in this directory or installed.") from None
         raise UserCodeError(name, error) from error
     except Exception as error:
         raise UserCodeError(name, error) from error

@@ -115,7 +115,7 @@ def _text(content: Any, param: str) -> str:
         return content
     parts = rows_of(content)
     if any(not isinstance(part.get("text"), str) for part in parts):
-        raise InvalidRequest(f"{param}: the workflow waits for a text.", param=param)
+        raise InvalidRequest(f"{param}: the workflow expects text.", param=param)
     return "".join(part["text"] for part in parts)
 
 

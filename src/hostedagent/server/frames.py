@@ -116,7 +116,7 @@ def _request(fields: Mapping[str, Json], options: HostOptions) -> TurnRequest:
 def _stream_id(fields: Mapping[str, Json]) -> str | None:
     value = fields.get("stream_id")
     if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_STREAM_ID):
-        raise InvalidRequest(f"stream_id is a text of 1 to {MAX_STREAM_ID} characters.", param="stream_id")
+        raise InvalidRequest(f"stream_id must be a string of 1 to {MAX_STREAM_ID} characters.", param="stream_id")
     return value
 
 

@@ -164,7 +164,7 @@ class OidcScopeResolver:
 def _object(data: bytes) -> dict[str, Any]:
     value = json.loads(data)
     if not isinstance(value, dict):
-        raise ValueError("it answered with something else than a JSON object")
+        raise ValueError("its response is not a JSON object")
     return cast("dict[str, Any]", value)
 
 

@@ -31,7 +31,7 @@ SteerError: TypeAlias = Literal[
 
 MESSAGES: Final[Mapping[SteerError, str]] = {
     "response_not_found": "No response that runs here has this id.",
-    "invalid_input": "input is a text, or a list of messages of the user with text, images and files.",
+    "invalid_input": "input must be a string, or an array of user messages with text, images and files.",
     "steering_not_supported": "A response of a conversation, or with context_management, cannot be steered.",
     "too_many_pending_steers": f"At most {MAX_STEERS} inputs may wait for a response.",
     "response_already_completed": "The response has ended. Send the input with response.create.",

@@ -137,7 +137,7 @@ class Approvals:
         """
         approval, mark = await self._read(caller, item_id)
         if approval is None or not belongs(approval) or (mark is None and approval.is_marked):
-            raise NotFound(f"{param} {item_id!r} is no open approval request of this conversation.", param=param)
+            raise NotFound(f"{param} {item_id!r} is not an open approval request of this conversation.", param=param)
         if approval.expires_at <= self._clock():
             raise InvalidRequest(f"{param} {item_id!r} has expired; ask the agent again.", param=param)
         return approval

@@ -37,7 +37,7 @@ NO_AZD: Final = Rule(
     "curl -fsSL https://aka.ms/install-azd.sh | bash && azd ext install microsoft.foundry",
 )
 NOT_SIGNED_IN: Final = Rule(
-    "credentials.azd", "warning", "azd is installed, and nobody is signed in to it.", "azd auth login"
+    "credentials.azd", "warning", "azd is installed, but no user is signed in.", "azd auth login"
 )
 NONE: Final = Rule(
     "credentials.none",

@@ -73,7 +73,7 @@ INFRA: Final = Rule(
 USES: Final = Rule(
     "yaml.uses",
     "error",
-    "azure.yaml: {path}.uses names {name!r}, which is no service or resource.",
+    "azure.yaml: {path}.uses names {name!r}, which is not a service or resource.",
     "In azure.yaml write below services: {name}: {{host: azure.ai.project}}",
 )
 LEGACY: Final = Rule(
@@ -110,7 +110,7 @@ PROTOCOLS: Final = Rule(
 SIZE: Final = Rule(
     "yaml.size",
     "error",
-    "azure.yaml: {path}.container.resources has cpu {cpu!r} and memory {memory!r}. There are: "
+    "azure.yaml: {path}.container.resources has cpu {cpu!r} and memory {memory!r}. Supported: "
     + ", ".join(f'"{cpu}" and {memory}' for cpu, memory in SIZES.items())
     + ".",
     'In azure.yaml write: resources: {{cpu: "{near}", memory: {near_memory}}}',

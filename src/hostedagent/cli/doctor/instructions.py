@@ -56,11 +56,11 @@ def mistake(instructions: list[Instruction]) -> tuple[int, str] | None:
     if first is None:
         return 1, "it has no instruction FROM"
     if first.keyword in _KEYWORDS and first.keyword != "FROM":
-        return first.line, f"{first.keyword} stands before FROM"
+        return first.line, f"{first.keyword} comes before FROM"
     has_heredoc = any(_HEREDOC.search(row.rest) for row in instructions)  # Its lines are no instructions.
     for row in instructions:
         if row.keyword not in _KEYWORDS and not has_heredoc:
-            return row.line, f"{row.keyword:.40} is no instruction"
+            return row.line, f"{row.keyword:.40} is not an instruction"
         if row.is_cut:
             return row.line, f"{row.keyword} is continued, and the file ends"
         if not row.rest and not has_heredoc:

@@ -54,7 +54,7 @@ FOUNDRY_MISSING: Final = Rule(
     f"{ENDPOINT_VARIABLE} is set, and agent-framework-foundry, which talks to models there, is not installed.",
     "uv pip install agent-framework-foundry",
 )
-PORT_WRONG: Final = Rule("port.wrong", "error", "PORT is {port!r}, which is no port.", "export PORT=8088")
+PORT_WRONG: Final = Rule("port.wrong", "error", "PORT is {port!r}, which is not a port.", "export PORT=8088")
 PORT_TAKEN: Final = Rule(
     "port.taken", "error", "Port {port} cannot be used: {reason}", "hostedagent run {target} --port 0"
 )

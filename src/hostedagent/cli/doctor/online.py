@@ -30,7 +30,10 @@ ALSO: Final[dict[str, frozenset[str]]] = {
 
 NO_TOKEN: Final = Rule("credentials.token", "error", "There is no token for " + DATA_SCOPE + ": {reason}.", "az login")
 MISSING: Final = Rule(
-    "roles.missing", "error", "{principal} lacks the role {name} on the project, which the one who {who} needs.", ASSIGN
+    "roles.missing",
+    "error",
+    "{principal} lacks the role {name} on the project; the identity that {who} needs it.",
+    ASSIGN,
 )
 UNKNOWN: Final = Rule(
     "roles.unknown",

@@ -169,4 +169,4 @@ def _config(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
     except yaml.YAMLError as error:
         return None, " ".join(str(error).split())
     config = mapping(read)
-    return (config, "") if config else (None, "it is no map of names to values")
+    return (config, "") if config else (None, "it is not a map of names to values")

@@ -138,7 +138,7 @@ def choose(options: InitOptions, folder: Path) -> Choices:
     asks = not options.yes and bool(missing)
     if asks and not sys.stdin.isatty():
         raise WrongChoice(
-            f"There is nobody to ask, for the standard input is no terminal: add --yes to take the default of "
+            f"Standard input is not a terminal, so nothing can be asked: add --yes to take the default of "
             f"{' and '.join(missing)}, or say {'it' if len(missing) == 1 else 'them'}."
         )
     known, providers, ways = ", ".join(FEATURES), ", ".join(PROVIDERS), ", ".join(DEPLOYMENTS)
@@ -195,7 +195,7 @@ def one_of(what: str, known: Mapping[T, str]) -> Callable[[str], T]:
         for name in known:
             if name == text:
                 return name
-        raise WrongChoice(f"There is no {what} {text!r}. There are: {', '.join(map(str, known))}.")
+        raise WrongChoice(f"There is no {what} {text!r}. Choose one of: {', '.join(map(str, known))}.")
 
     return parse
 
@@ -208,7 +208,7 @@ def parse_features(text: str) -> frozenset[Feature]:
     """
     names = [name.strip() for name in text.split(",") if name.strip() and text.strip() != "none"]
     if unknown := [name for name in names if name not in FEATURES]:
-        raise WrongChoice(f"There is no feature {unknown[0]!r}. There are: {', '.join(FEATURES)}, and none.")
+        raise WrongChoice(f"There is no feature {unknown[0]!r}. Choose from: {', '.join(FEATURES)}, none.")
     return frozenset(cast("list[Feature]", [*names, "tools"] if "approvals" in names else names))
 
 

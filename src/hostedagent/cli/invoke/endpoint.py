@@ -54,14 +54,14 @@ def find(url: str | None, agent: str | None, project: str | None) -> Endpoint:
     if not project:
         raise InvokeError(f"--agent needs its Foundry project: --project, or {ENDPOINT_VARIABLE}.", code=2)
     if urlsplit(project).scheme != "https":
-        raise InvokeError(f"{project!r} is no project endpoint: it begins with https://.", code=2)
+        raise InvokeError(f"{project!r} is not a project endpoint: it must begin with https://.", code=2)
     path = f"{project.rstrip('/')}/agents/{agent}/endpoint/protocols/openai/responses"
     return Endpoint(f"{path}?api-version=v1", is_deployed=True)
 
 
 def _responses(url: str) -> str:
     if urlsplit(url).scheme not in ("http", "https"):
-        raise InvokeError(f"{url!r} is no address: it begins with http:// or https://.", code=2)
+        raise InvokeError(f"{url!r} is not an address: it must begin with http:// or https://.", code=2)
     base = url.rstrip("/")
     return base if urlsplit(base).path.endswith("/responses") else f"{base}/responses"
 

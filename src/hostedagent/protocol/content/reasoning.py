@@ -183,7 +183,7 @@ class OpenReasoning(BaseItem):
             return rest
         if current.is_sealed:
             return snapshot
-        logger.warning("A reasoning snapshot contradicts the text already sent; what was sent stands.")
+        logger.warning("A reasoning snapshot contradicts the text already sent, which is kept.")
         return ""
 
     def _open(self) -> Iterator[Event]:

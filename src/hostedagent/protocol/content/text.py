@@ -150,7 +150,7 @@ class OpenText(BaseItem):
             return rest
         if current.is_sealed:
             return snapshot
-        logger.warning("A text snapshot contradicts the text already sent; what was sent stands.")
+        logger.warning("A text snapshot contradicts the text already sent, which is kept.")
         return ""
 
     def _begin(self, kind: _PartKind) -> Iterator[Event]:
