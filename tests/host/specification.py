@@ -62,15 +62,15 @@ class Specification:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
-        self._schemas: dict[str, Any] = document["components"]["schemas"]
+        self.schemas: dict[str, Any] = document["components"]["schemas"]
         # The published schema of an answered JSON format admits no schema but null.
-        self._schemas["JsonSchemaResponseFormat"]["properties"]["schema"] = {"type": ["object", "null"]}
+        self.schemas["JsonSchemaResponseFormat"]["properties"]["schema"] = {"type": ["object", "null"]}
         self._events: dict[str, str] = {
             schema["properties"]["type"]["enum"][0]: name
-            for name, schema in self._schemas.items()
+            for name, schema in self.schemas.items()
             if name.endswith("StreamingEvent")
         }
-        self.required: list[str] = self._schemas["ResponseResource"]["required"]
+        self.required: list[str] = self.schemas["ResponseResource"]["required"]
 
     @cache  # noqa: B019 - one object for the whole run
     def _validator(self, name: str) -> Draft202012Validator:

@@ -72,7 +72,7 @@ class TurnContext(RequestContext):
         continuation: What the turn continues.
         permit: Its place among the turns that run at the same time.
         flow: Couples the turn to the speed of its reader.
-        large_input: The input items to store where the driver's host was not given them.
+        kept_input: The input items to store, where they were not given to the SDK.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
         is_kept: Whether a turn in the foreground goes on without its client, which asks for it again.
         on_over: Called when the driver is done with the request. A turn in the foreground must end then.
@@ -83,7 +83,7 @@ class TurnContext(RequestContext):
     continuation: Continuation
     permit: Permit
     flow: FlowControl
-    large_input: Sequence[Item] | None = None
+    kept_input: Sequence[Item] | None = None
     is_steered: bool = False
     is_kept: bool = False
     on_over: Callable[[], None] | None = None

@@ -227,12 +227,7 @@ class RecordedResponses:
             request: The request.
             response_id: The id that the platform chose, if it did.
             session_id: The platform's sandbox session.
-
-        Raises:
-            InvalidRequest: It is to run in the background, and not to be stored.
         """
-        if request.background and not request.store:
-            raise InvalidRequest("background=true needs store=true.", param="background")
         hint = request.previous_response_id or request.conversation_id or ""
         return replace(request, response_id=response_id or new_item_id("caresp", hint), sandbox_session_id=session_id)
 

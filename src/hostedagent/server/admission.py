@@ -160,13 +160,7 @@ def too_large(options: HostOptions) -> PayloadTooLarge:
 
 
 def sandbox_session(fields: Mapping[str, Json]) -> str:
-    """The platform's session of a request: the body names it, or the container; otherwise it is new.
-
-    Raises:
-        InvalidRequest: The agent that the body refers to is none.
-    """
-    if not isinstance(fields.get("agent_reference", {}), dict | None):
-        raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
+    """The platform's session of a request: the body names it, or the container; otherwise it is new."""
     session = fields.get("agent_session_id") or os.environ.get(SESSION_VARIABLE)
     return session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import cast, get_args, get_type_hints
+from typing import Literal, cast, get_args, get_origin, get_type_hints
 
 import pytest
 from agent_framework import Content
 from azure.ai.agentserver.responses import models
+from openai.types.responses.response_input_item_param import ResponseInputItemParam
 
 from hostedagent.protocol.content import BY_CONTENT, BY_ITEM, CODECS, NOT_ITEMS, Codec
 from tests.protocol.content.harness import project
@@ -23,25 +24,32 @@ def union_types(name: str) -> set[str]:
     return {get_type_hints(member)["type"].__args__[0] for member in members}
 
 
-ITEM_TYPES: frozenset[str] = frozenset(
+SDK_TYPES: frozenset[str] = frozenset(
     kind
     for kinds in (*map(union_types, UNIONS), *(get_args(getattr(models, name)) for name in LITERALS))
     for kind in cast("set[str]", kinds)
 )
+CLIENT_TYPES: frozenset[str] = frozenset(
+    get_args(hints["type"])[0]
+    for kind in get_args(ResponseInputItemParam)
+    if get_origin((hints := get_type_hints(kind))["type"]) is Literal
+)
+ITEM_TYPES = SDK_TYPES | CLIENT_TYPES
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=[codec.family for codec in CODECS])
 
 
 def test_the_lists_to_compare_with_are_not_empty() -> None:
     assert {"text", "function_call", "oauth_consent_request"} <= CONTENT_TYPES
-    assert {"message", "output_message", "workflow_action", "program", "item_reference"} <= ITEM_TYPES
+    assert {"message", "output_message", "workflow_action", "program", "item_reference"} <= SDK_TYPES
+    assert {"reasoning", "mcp_call", "configuration_update"} <= CLIENT_TYPES
 
 
 def test_every_content_type_of_agent_framework_has_a_row() -> None:
     assert CONTENT_TYPES - BY_CONTENT.keys() == set()
 
 
-def test_every_item_type_of_the_sdk_has_a_row_or_a_reason() -> None:
+def test_every_item_type_of_the_sdk_and_of_clients_has_a_row_or_a_reason() -> None:
     assert ITEM_TYPES - BY_ITEM.keys() - NOT_ITEMS.keys() == set()
     assert BY_ITEM.keys() & NOT_ITEMS.keys() == set()
 

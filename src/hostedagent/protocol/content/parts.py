@@ -23,6 +23,9 @@ from hostedagent.protocol.wire import wire_text
 
 WirePart = Mapping[str, Json]
 
+_DETAILS = ("auto", "low", "high", "original")
+"""How closely a model looks at an image; its service would refuse another value in the middle of a turn."""
+
 REFUSAL = {"core": {"model_output_kind": "refusal"}}
 """What Agent Framework marks a text content with when the model refused."""
 
@@ -85,6 +88,10 @@ def filename(content: Content) -> str:
 def read_image(wire: WirePart, param: str) -> Content:
     """Read an `input_image`: a URL, a data URL, raw base64, or the id of an uploaded file."""
     detail = wire.get("detail")
+    if detail and detail not in _DETAILS:
+        raise InvalidRequest(
+            f"{param}.detail must be one of {', '.join(_DETAILS)}, not {detail!r:.80}.", param=f"{param}.detail"
+        )
     properties = with_namespaced_value(None, "openai", "image_detail", detail) if detail else None
     url, file_id = wire.get("image_url"), wire.get("file_id")
     if isinstance(url, str) and url:

@@ -49,8 +49,10 @@ OUTPUT_ONLY: Final = (
 
 NOT_ITEMS: Final[Mapping[str, str]] = {
     "item_reference": "It stands for a stored item, which is looked up before anything is read.",
+    "configuration_update": "Set `reasoning` and `text` in the request whose turn they are for.",
+    "compaction_trigger": "Set `context_management` in the request, or call `POST /responses/compact`.",
 }
-"""Item types of the SDK that no family has, and why."""
+"""Item types that no family has, and why."""
 
 _TOLD: Final = ("name", "kind", "action_id", "arguments", "code", "output", "result", "results")
 

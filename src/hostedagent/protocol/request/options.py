@@ -111,6 +111,13 @@ def texts(value: Json, param: str) -> Json:
     return value
 
 
+def includable(value: Json, param: str) -> Json:
+    """An array of what a response may include beside what it has anyway."""
+    for n, row in enumerate(texts(value, param)):
+        _INCLUDABLE(row, f"{param}[{n}]")
+    return value
+
+
 def mapping(value: Json, param: str) -> Json:
     """An object."""
     if not is_object(value):
@@ -123,9 +130,24 @@ def _reasoning(value: Json, param: str) -> Json:
     efforts = one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
     if "effort" in fields:
         efforts(fields["effort"], f"{param}.effort")
-    if "summary" in fields:
-        one_of("auto", "concise", "detailed")(fields["summary"], f"{param}.summary")
+    for name in ("summary", "generate_summary"):
+        if name in fields:
+            one_of("auto", "concise", "detailed")(fields[name], f"{param}.{name}")
+    if "context" in fields:
+        one_of("auto", "current_turn", "all_turns")(fields["context"], f"{param}.context")
     return fields
+
+
+_INCLUDABLE: Final = one_of(
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+)
 
 
 _MOST: Final = 2**31 - 1
@@ -141,7 +163,7 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
     "parallel_tool_calls": OptionRow("forwarded", "allow_multiple_tool_calls", flag),
     "reasoning": OptionRow("forwarded", "reasoning", _reasoning),
     "truncation": OptionRow("forwarded", "truncation", one_of("auto", "disabled")),
-    "include": OptionRow("forwarded", "include", texts),
+    "include": OptionRow("forwarded", "include", includable),
     "max_tool_calls": OptionRow("forwarded", "max_tool_calls", integer(1, _MOST)),
     "top_logprobs": OptionRow("forwarded", "top_logprobs", integer(0, 20)),
     "prompt_cache_key": OptionRow("forwarded", "prompt_cache_key", text),
@@ -168,7 +190,7 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
     "conversation": OptionRow("protocol"),
     "context_management": OptionRow("protocol"),
     "response_id": OptionRow("refused", why="the host chooses the ids of its responses"),
-    "agent": OptionRow("protocol"),
+    "agent": OptionRow("fixed", why="the host serves its own agent; agent_reference is repeated in the response"),
     "agent_reference": OptionRow("protocol"),
     "agent_session_id": OptionRow("protocol"),
 }
@@ -268,7 +290,10 @@ def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
         raise InvalidRequest(
             f"text.format.name must be 1 to 64 letters, digits, '_' or '-', not {name!r}.", param="text.format.name"
         )
-    optional = {key: wire[key] for key in ("description", "strict") if wire.get(key) is not None}
+    optional: dict[str, Json] = {}
+    for key, check in (("description", text), ("strict", flag)):
+        if wire.get(key) is not None:
+            optional[key] = check(wire[key], f"text.format.{key}")
     return {"name": name, "schema": schema, **optional}
 
 

@@ -124,6 +124,8 @@ def _function(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> Fun
         raise InvalidRequest(f"{param}.name must be 1 to 128 letters, digits, '_', '.' or '-'.", param=f"{param}.name")
     if description is not None and not isinstance(description, str):
         raise InvalidRequest(f"{param}.description must be a string.", param=f"{param}.description")
+    if not isinstance(wire.get("strict"), bool | None):
+        raise InvalidRequest(f"{param}.strict must be true or false.", param=f"{param}.strict")
     schema = _parameters(wire.get("parameters"), f"{param}.parameters")
     try:
         return FunctionTool(name=name, description=description or "", input_model=schema, func=None)

@@ -122,6 +122,9 @@ class TurnRequest:
             compact_threshold=parse_compaction(body.get("context_management")),
         )
         _check_session_id(body.get("agent_session_id"))
+        _check_reference(body.get("agent_reference"))
+        if request.background and not request.store:
+            raise InvalidRequest("background=true needs store=true.", param="background")
         request.check_input()
         return request
 
@@ -234,6 +237,23 @@ def _check_session_id(value: Json) -> None:
         raise InvalidRequest(
             f"agent_session_id has at most {_MAX_SESSION_ID} printable ASCII characters.", param="agent_session_id"
         )
+
+
+def _check_reference(value: Json) -> None:
+    """It is repeated in the response and in its items."""
+    if value is None:
+        return
+    if not is_object(value):
+        raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
+    name, version = value.get("name"), value.get("version")
+    if (kind := value.get("type")) != "agent_reference":
+        raise InvalidRequest(
+            f'agent_reference.type must be "agent_reference", not {kind!r:.80}.', param="agent_reference.type"
+        )
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidRequest("agent_reference.name must be a non-empty string.", param="agent_reference.name")
+    if not isinstance(version, str | None):
+        raise InvalidRequest("agent_reference.version must be a string.", param="agent_reference.version")
 
 
 _MESSAGE_ROLES = ("user", "assistant", "system", "developer")

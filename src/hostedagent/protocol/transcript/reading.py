@@ -13,7 +13,7 @@ from agent_framework import Content, Message
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.observability.metrics import count_left_out
-from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content import BY_ITEM, NOT_ITEMS
 from hostedagent.protocol.content.compaction import ITEM
 from hostedagent.protocol.types import Item
 
@@ -70,7 +70,8 @@ def _read_input(item: Item, param: str) -> Sequence[Content]:
         return ()
     codec = BY_ITEM.get(str(kind))
     if codec is None or codec.read is None:
-        raise InvalidRequest(f"{param}.type {kind!r} is not an input item type.", param=f"{param}.type")
+        why = f"accepted: {reason}" if (reason := NOT_ITEMS.get(str(kind))) else "an input item type."
+        raise InvalidRequest(f"{param}.type {kind!r:.80} is not {why}", param=f"{param}.type")
     try:
         return codec.read(item)
     except InvalidRequest as error:

@@ -39,14 +39,13 @@ from hostedagent.identity import (
     leave_context,
 )
 from hostedagent.observability.logging import log_failure
-from hostedagent.off_loop import FEW, off_loop
+from hostedagent.off_loop import off_loop
 from hostedagent.options import HostOptions
 from hostedagent.platform import (
     CALL_ID_HEADER,
     RESPONSE_ID_HEADER,
     USER_ID_HEADER,
 )
-from hostedagent.protocol.content.own_calls import is_own_call
 from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.server.admission import (
@@ -59,7 +58,7 @@ from hostedagent.server.admission import (
 )
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
-from hostedagent.server.agentserver.schema import for_sdk, without_input
+from hostedagent.server.agentserver.schema import whole, without_input
 from hostedagent.stores.base import StoreError, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -219,12 +218,9 @@ class AdmissionMiddleware:
 
     async def _for_sdk(self, body: RequestBody, context: TurnContext) -> bytes:
         request = context.request
-        is_resumed = request.background and self._options.resilient_background  # From what the SDK has kept of it.
-        # The SDK gives every item another id; those of own calls say which calls were made together.
-        is_kept = len(request.input) > FEW or any(is_own_call(item) for item in request.input)
-        if is_resumed or not is_kept:
-            return await off_loop(len(request.input), for_sdk, body, request)
-        sent, context.large_input = await off_loop(len(request.input), without_input, body, request)
+        if request.background and self._options.resilient_background:  # It is resumed from what the SDK keeps of it.
+            return await off_loop(len(request.input), whole, body, request)
+        sent, context.kept_input = without_input(body)
         return sent
 
     async def _answer_as_stored(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:

@@ -50,8 +50,8 @@ class Provider:
         """Store a new response and its input."""
         ids = list(history_item_ids) if history_item_ids is not None else None
         items, turn = input_items or (), current_context()
-        if isinstance(turn, TurnContext) and (large := turn.large_input) is not None:
-            items = await off_loop(len(large), stored_input, large, str(response["id"]))
+        if isinstance(turn, TurnContext) and (kept := turn.kept_input) is not None:
+            items = await off_loop(len(kept), stored_input, kept, str(response["id"]))
         async with _translated():
             await self._store.create(_caller(context), response, items, ids)
 

@@ -1,15 +1,15 @@
-"""The body of a request as the SDK's schema accepts it.
+"""The body of a request as the SDK is given it.
 
-The schema of the SDK is narrower than the protocol: it has no audio, and it does not take every item back that an
-agent can send. Options that have no effect on a turn are left out, so that their values are not judged either. What
-the host itself works with is the request that was parsed before; the SDK stores the input, unless it is so large that
-looking at each of its items would keep other requests waiting.
+The host works with the request that it has parsed itself, and that alone decides what is accepted. The SDK's schema is
+narrower than the protocol: it refuses items that agents send, values that clients know and it does not. So the SDK gets
+the fields that it acts on, and the host stores the input. Only a background turn that the SDK takes up again after a
+crash is handed over whole, in the form that its schema accepts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.content.passthrough import OUTPUT_ONLY
@@ -23,13 +23,19 @@ from hostedagent.protocol.values import fields_of, is_array, rows_of
 _NOT_INPUT: Final = frozenset({*OUTPUT_ONLY, "oauth_consent_request"})
 """Item types that the protocol sends and the SDK does not take back."""
 
+_ACTED_ON: Final = (
+    *("model", "metadata", "stream", "store", "background", "previous_response_id", "conversation"),
+    *("agent_reference", "agent_session_id"),
+)
+"""The fields that the SDK acts on."""
+
 _WITHOUT_EFFECT: Final = frozenset(
     name for name, row in OPTIONS.items() if row.verdict == "fixed" and name not in ("model", "metadata")
 )
 
 
-def for_sdk(body: RequestBody, request: TurnRequest) -> bytes:
-    """The body to hand to the SDK; the caller's own bytes where they will do."""
+def whole(body: RequestBody, request: TurnRequest) -> bytes:
+    """All of a body, for a turn that the SDK takes up again; the caller's own bytes where they will do."""
     fields, has_all_tools = _fields(body, request)
     items = rows_of(fields.get("input"))
     rewritten = [_item(item) for item in items]
@@ -39,14 +45,13 @@ def for_sdk(body: RequestBody, request: TurnRequest) -> bytes:
     return encode(fields if is_same else {**fields, "input": rewritten})
 
 
-def without_input(body: RequestBody, request: TurnRequest) -> tuple[bytes, Sequence[Item]]:
-    """The body to hand to the SDK in place of one whose input items the host stores itself, and these items.
-
-    The SDK checks, copies and names each item on the event loop.
-    """
-    items = cast("list[Item]", body.fields["input"])
-    fields, _ = _fields(body, request)
-    return encode({**fields, "input": ""}), [item for item in items if item.get("type") != "item_reference"]
+def without_input(body: RequestBody) -> tuple[bytes, Sequence[Item] | None]:
+    """The body of every other turn, and the input items that the host stores; `None` for an input that is a text."""
+    fields = {name: body.fields[name] for name in _ACTED_ON if name in body.fields}
+    given = body.fields["input"]
+    if not is_array(given):
+        return encode({**fields, "input": given}), None
+    return encode({**fields, "input": ""}), [row for row in rows_of(given) if row.get("type") != "item_reference"]
 
 
 def _fields(body: RequestBody, request: TurnRequest) -> tuple[dict[str, Json], bool]:
