@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from hostedagent.mcp.toolbox import FoundryToolbox
     from hostedagent.mcp.toolset import McpTools
+    from hostedagent.on_behalf_of import OnBehalfOf
     from hostedagent.options import CallerPolicy, HostOptions
     from hostedagent.outcomes import (
         Cancelled,
@@ -75,6 +76,7 @@ _HOME = {
     "IsolationKeys": "hostedagent.identity",
     "McpTools": "hostedagent.mcp.toolset",
     "OidcScopeResolver": "hostedagent.server.oidc",
+    "OnBehalfOf": "hostedagent.on_behalf_of",
     "Outcome": "hostedagent.outcomes",
     "RequestError": "hostedagent.errors",
     "RestoredSession": "hostedagent.engine.hooks",
@@ -117,6 +119,7 @@ __all__ = [
     "IsolationKeys",
     "McpTools",
     "OidcScopeResolver",
+    "OnBehalfOf",
     "Outcome",
     "RequestError",
     "RestoredSession",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextvars import Context, ContextVar, Token
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from hostedagent.errors import Unauthenticated
 from hostedagent.platform import CALL_ID_HEADER, CHAT_ISOLATION_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
@@ -95,6 +95,7 @@ class Caller:
     isolation: IsolationKeys = IsolationKeys()
     platform_user: str | None = None
     call_id: str | None = None
+    token: str | None = field(default=None, repr=False, compare=False)
 
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this caller must carry."""
@@ -119,6 +120,15 @@ class ScopeResolver(Protocol):
 
     def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
         """Resolve the caller from the request's headers: names in lower case, repeated headers joined with `", "`."""
+        ...
+
+
+@runtime_checkable
+class TokenResolver(Protocol):
+    """A `ScopeResolver` that also knows the caller's token."""
+
+    def token(self, headers: Mapping[str, str]) -> str | None:
+        """The token of a request that was resolved; `None` where it has none."""
         ...
 
 
@@ -166,9 +176,12 @@ class HeaderScopeResolver:
 
     Args:
         header: The header's name, in any case.
+        token_header: A header in which the same proxy passes the caller's token on, for `OnBehalfOf`;
+            `x-ms-token-aad-access-token` with Easy Auth's token store.
     """
 
     header: str
+    token_header: str | None = None
 
     def __call__(self, headers: Mapping[str, str]) -> tuple[IsolationKeys, Scope]:
         """Resolve the keys and the scope.
@@ -180,6 +193,10 @@ class HeaderScopeResolver:
         if not user:
             raise Unauthenticated(f"The request carries no identity ({self.header}).")
         return IsolationKeys(user), Scope(f"{self.header.lower()}:{user}")
+
+    def token(self, headers: Mapping[str, str]) -> str | None:
+        """The caller's token, where the proxy passes it on."""
+        return (headers.get(self.token_header.lower()) or None) if self.token_header is not None else None
 
 
 @dataclass(slots=True)

@@ -131,6 +131,24 @@ def test_clocks_may_differ_by_the_leeway(issuer: Issuer, resolver: OidcScopeReso
     assert resolver(bearer(issuer.token(nbf=int(time.time()) + 30)))[0].user == "ann"
 
 
+def test_clocks_must_not_differ_by_more(issuer: Issuer, resolver: OidcScopeResolver) -> None:
+    now = int(time.time())
+    strict = OidcScopeResolver(issuer=ISSUER, audience=AUDIENCE, leeway=0, fetch=issuer.fetch)
+    for claims in ({"exp": now - 600}, {"nbf": now + 600}, {"iat": now + 600}):
+        with pytest.raises(Unauthenticated):
+            resolver(bearer(issuer.token(**claims)))
+    with pytest.raises(Unauthenticated):
+        strict(bearer(issuer.token(exp=now - 1)))
+
+
+def test_the_token_that_was_verified_is_the_one_that_tools_may_exchange(
+    issuer: Issuer, resolver: OidcScopeResolver
+) -> None:
+    token = issuer.token()
+    assert resolver.token(bearer(token)) == token
+    assert resolver.token({}) is None and resolver.token({"authorization": "Basic YTpi"}) is None
+
+
 def test_a_key_that_is_new_is_fetched_and_one_that_is_withdrawn_is_no_longer_good(
     issuer: Issuer, resolver: OidcScopeResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver
+from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver, TokenResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import (
     CALL_ID_HEADER,
@@ -76,7 +76,9 @@ class Trust:
         """
         _refuse_repeated(scope)
         keys, whose = self.resolve_scope(headers)
-        return Caller(whose, keys, headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER))
+        resolver = self.resolve_scope
+        token = resolver.token(headers) if isinstance(resolver, TokenResolver) else None
+        return Caller(whose, keys, headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER), token)
 
     def trusted(self, scope: Scope) -> Scope:
         """The request without the identity headers that are not believed."""

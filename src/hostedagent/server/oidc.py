@@ -95,15 +95,20 @@ class OidcScopeResolver:
         Raises:
             Unauthenticated: There is no token, or it is not valid here and now.
         """
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
+        token = self.token(headers)
+        if token is None:
             raise Unauthenticated("The request carries no bearer token (Authorization).")
-        claims = self._claims(token.strip())
+        claims = self._claims(token)
         user = claims.get(self._user_claim)
         if not isinstance(user, str) or not user:
             raise Unauthenticated(f"The token has no claim {self._user_claim!r}.")
         # As JSON, so that no issuer and user meet another issuer and user.
         return IsolationKeys(user), Scope("oidc:" + json.dumps([self._issuer, user]))
+
+    def token(self, headers: Mapping[str, str]) -> str | None:
+        """The bearer token of a request."""
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        return (token.strip() or None) if kind.lower() == "bearer" else None
 
     def refresh(self) -> None:
         """Fetch the keys now. Keys that cannot be fetched leave those that are known."""
