@@ -134,7 +134,8 @@ def test_clocks_may_differ_by_the_leeway(issuer: Issuer, resolver: OidcScopeReso
 def test_clocks_must_not_differ_by_more(issuer: Issuer, resolver: OidcScopeResolver) -> None:
     now = int(time.time())
     strict = OidcScopeResolver(issuer=ISSUER, audience=AUDIENCE, leeway=0, fetch=issuer.fetch)
-    for claims in ({"exp": now - 600}, {"nbf": now + 600}, {"iat": now + 600}):
+    late: list[dict[str, Any]] = [{"exp": now - 600}, {"nbf": now + 600}, {"iat": now + 600}]
+    for claims in late:
         with pytest.raises(Unauthenticated):
             resolver(bearer(issuer.token(**claims)))
     with pytest.raises(Unauthenticated):
