@@ -26,6 +26,7 @@ _USER: Final = {"id": "m", "role": "user", "content": "hi"}
 DOORS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "responses": ("/responses", {"input": "hi", "stream": True}),
     "invocations": ("/invocations", {"input": "hi", "stream": True}),
+    "chat": ("/chat/completions", {"messages": [{"role": "user", "content": "hi"}], "stream": True}),
     "ag_ui": ("/ag-ui", {"messages": [_USER], "runId": "r"}),
 }
 

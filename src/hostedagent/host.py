@@ -96,7 +96,7 @@ def _chat_completions(responses: RecordedResponses, options: HostOptions, trust:
     """The door that every host on our own routes has, unless one of the application's has its path."""
 
     def build() -> ASGIApp:
-        from hostedagent.doors.chat_completions import ChatCompletions
+        from hostedagent.doors.chat_completions.door import ChatCompletions
         from hostedagent.doors.door import entry_of
 
         door = ChatCompletions()

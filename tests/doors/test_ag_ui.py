@@ -99,6 +99,64 @@ async def test_the_words_of_a_turn_that_showed_nothing_are_not_told_again() -> N
     assert users == ["user: hi", "user: hello?", "user: hello?"]
 
 
+@pytest.mark.parametrize("again", ["second", "second, edited"])
+async def test_what_the_front_end_takes_back_is_no_longer_part_of_its_thread(again: str) -> None:
+    model = OfflineChatClient(script=[["One."], ["Two."], ["Elsewhere."], ["New."], ["Last."]])
+    async with hosting(Agent(model)) as http:
+        page = FrontEnd(http)
+        await page.run("first")
+        await page.run("second")
+        body = {"input": "third", "conversation": page.thread_id}
+        await http.post("/responses", json=body, headers={"x-agent-user-id": "ada"})
+        asked = page.messages[-2]
+        del page.messages[-2:]
+        if again == "second":  # Made again, under the same id.
+            page.messages.append(asked)
+        await page.run(None if again == "second" else again)
+        await page.run("last")
+        url = f"/conversations/{page.thread_id}/items"
+        items = (await http.get(url, headers={"x-agent-user-id": "ada"})).json()["data"]
+
+    before = ["user: first", "assistant: One.", "user: third", "assistant: Elsewhere."]
+    assert model.calls[3].transcript == [*before, f"user: {again}"]
+    assert model.calls[4].transcript == [*before, f"user: {again}", "assistant: New.", "user: last"]
+    assert len(items) == 8
+
+
+async def test_a_question_that_was_taken_back_is_not_asked_any_more() -> None:
+    @tool(approval_mode="always_require")
+    def pay(to: str) -> str:
+        raise AssertionError("nobody allowed it")
+
+    model = OfflineChatClient(script=[["Hello."], [call("c1", "pay", to="ann")], ["Fine."], ["Yes."]])
+    async with hosting(Agent(model, tools=[pay])) as http:
+        page = FrontEnd(http)
+        await page.run("hi")
+        await page.run("pay ann")
+        (asked,) = page.interrupts
+        page.messages.pop()
+        await page.run("never mind")
+        late = {"threadId": page.thread_id, "runId": "late", "messages": page.messages}
+        yes = {"interruptId": asked.id, "status": "resolved", "payload": {"approved": True}}
+        reply = await http.post("/ag-ui", json={**late, "resume": [yes]}, headers={"x-agent-user-id": "ada"})
+
+    assert model.calls[2].transcript == ["user: hi", "assistant: Hello.", "user: never mind"]
+    assert reply.status == 404
+
+
+async def test_a_workflow_does_not_go_back() -> None:
+    async with hosting(build) as http:
+        page = FrontEnd(http)
+        await page.run("count")
+        (asked,) = page.interrupts
+        await page.run(resume=[{"interruptId": asked.id, "status": "resolved", "payload": 4}])
+        page.messages.pop()
+        body = {"threadId": page.thread_id, "runId": "r", "messages": page.messages}
+        reply = await http.post("/ag-ui", json=body, headers={"x-agent-user-id": "ada"})
+
+    assert reply.status == 400 and "Begin another conversation" in reply.json()["error"]["message"]
+
+
 async def test_reasoning_is_a_span() -> None:
     thinking = Content.from_text_reasoning(text="Hm.")
     async with hosting(ScriptedAgent([thinking, "Yes."], ["Again."])) as http:
@@ -167,9 +225,10 @@ async def test_an_approval_is_an_interrupt_and_only_a_clear_yes_runs_the_tool(
         paid.append(to)
         return "paid"
 
-    model = OfflineChatClient(script=[[call("c1", "pay", to="ann")], ["Done."]])
+    model = OfflineChatClient(script=[["Hello."], [call("c1", "pay", to="ann")], ["Done."]])
     async with hosting(Agent(model, tools=[pay])) as http:
         page = FrontEnd(http)
+        await page.run("hi")
         await page.run("pay ann")
         (asked,) = page.interrupts
         before = list(paid)
@@ -245,7 +304,7 @@ async def test_a_resumable_run_goes_on_without_its_connection_and_is_read_again(
     ("body", "param"),
     [
         ({"threadId": "t", "runId": "r"}, "messages"),
-        ({"threadId": "t", "runId": "r", "messages": []}, "input"),
+        ({"threadId": "t", "runId": "r", "messages": []}, "messages"),
         ({"threadId": "t", "runId": "r", "messages": [{"id": "m", "role": "none"}]}, "messages.0"),
     ],
 )

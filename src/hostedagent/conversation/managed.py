@@ -18,6 +18,7 @@ from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.ids import new_item_id, with_own_id
 from hostedagent.protocol.types import Item, Json
+from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.conversations import Description
 from hostedagent.stores.leases import Head, Lease
 from hostedagent.stores.responses import StoredResponses
@@ -196,6 +197,35 @@ class ManagedConversations:
     async def _ids(self, caller: Caller, conversation_id: str, head: Head) -> list[str]:
         ids = await self.responses.history_ids(caller, None, conversation_id, WHOLE)
         return [item_id for item_id in ids if item_id not in head.excluded]
+
+
+async def leave_out(
+    sessions: Sessions, responses: ResponseRepository, caller: Caller, conversation_id: str, item_ids: Sequence[str]
+) -> None:
+    """Keep items out of the later turns of a conversation; they stay with their responses, and questions are closed.
+
+    Raises:
+        Conflict: A turn is running in it.
+        InvalidRequest: A workflow has them in its state.
+    """
+    lease = await sessions.acquire(caller, conversation_id)
+    head, has_snapshot = lease.head.response_id, lease.head.has_snapshot
+    try:
+        if lease.was_abandoned:
+            left = await orphans(responses, caller, conversation_id, head)
+            lease.head = replace(lease.head, excluded=(*lease.head.excluded, *left))
+        if head is not None and has_snapshot:
+            snapshot = await sessions.resume(caller, head)
+            if snapshot.workflow is not None:
+                raise InvalidRequest("A workflow cannot go back to an earlier message. Begin another conversation.")
+            still_open = {item_id: row for item_id, row in snapshot.open.items() if item_id not in item_ids}
+            snapshot = replace(snapshot, open=still_open)
+            await sessions.save(caller, head, snapshot)
+            has_snapshot = bool(snapshot)
+    except BaseException:
+        await sessions.release(lease)
+        raise
+    await sessions.release(lease, response_id=head, excluded=item_ids, has_snapshot=has_snapshot)
 
 
 def check_history(owner: str) -> None:

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hostedagent.doors.ag_ui import AgUi
-    from hostedagent.doors.chat_completions import ChatCompletions
+    from hostedagent.doors.ag_ui.door import AgUi
+    from hostedagent.doors.chat_completions.door import ChatCompletions
     from hostedagent.doors.delivery import Delivery, DeliveryReport, DeliveryTarget, deliver
     from hostedagent.doors.door import Door, Entry
     from hostedagent.doors.invocations import Invocations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hostedagent.server.turns import TransformEvent, Turn
 
 _HOME = {
-    "AgUi": "hostedagent.doors.ag_ui",
-    "ChatCompletions": "hostedagent.doors.chat_completions",
+    "AgUi": "hostedagent.doors.ag_ui.door",
+    "ChatCompletions": "hostedagent.doors.chat_completions.door",
     "Delivery": "hostedagent.doors.delivery",
     "DeliveryReport": "hostedagent.doors.delivery",
     "DeliveryTarget": "hostedagent.doors.delivery",

@@ -7,7 +7,6 @@ routes of the Responses protocol do, so that a conversation goes on through any 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -18,8 +17,10 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
@@ -27,11 +28,13 @@ from starlette.types import ASGIApp
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import InvalidRequest
+from hostedagent.identity import Caller
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange, Handler
+from hostedagent.server.idempotency import earlier_response
 from hostedagent.server.responses import until_over, with_comments
 from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
 
@@ -125,6 +128,32 @@ class Entry:
                 raise
             raise InvalidRequest(f"{self.input_name}: {error.message}", param=self.input_name) from None
 
+    @asynccontextmanager
+    async def once(self, caller: Caller, key: str, response_id: str) -> AsyncGenerator[str | None]:
+        """Let a request that is sent again, under the same key, follow its response instead of making a second one.
+
+        Args:
+            caller: Whose request it is.
+            key: What the request is known by.
+            response_id: The response that the request makes, where it is the first one with this key.
+
+        Yields:
+            The response that the key stands for already; `None` for the first request. A key is free again where its
+            request has made no response.
+
+        Raises:
+            Busy: The first request is being accepted.
+        """
+        engine = self.responses.engine
+        keys, owns = engine.services.sessions.keys, partial(engine.store.owns, caller)
+        earlier = await earlier_response(keys, caller, key, key, response_id, owns)
+        try:
+            yield earlier
+        except BaseException:
+            if earlier is None and not await owns(response_id):
+                await keys.release(caller, key)
+            raise
+
     async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes], *, goes_on: bool = False) -> None:
         """Send frames as they come, with comments while none come.
 
@@ -146,8 +175,8 @@ class Entry:
         await exchange.end()
 
 
-class Door(ABC):
-    """A protocol on the engine of a host. The least that a door has are `name`, `path` and `parse`.
+class Door:
+    """A protocol on the engine of a host. The least that a door has are `name`, `path`, and `parse` or `serve`.
 
     Concurrency: one door serves any number of requests at a time, on one event loop; what it keeps of one request
     belongs into local variables.
@@ -174,13 +203,13 @@ class Door(ABC):
         self.before_run = before_run
         self.transform_event = transform_event
 
-    @abstractmethod
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any] | TurnRequest:
-        """What a request asks of the engine: the body of a create-response request, or a `TurnRequest`.
+        """What a request asks of the engine: the body of a create-response request, by default the fields themselves.
 
         Raises:
             RequestError: The request is not valid in the door's protocol.
         """
+        return fields
 
     def render(self, turn: Turn) -> AsyncGenerator[bytes]:
         """The frames of a streamed answer; by default the events of the Responses protocol."""
@@ -218,6 +247,23 @@ class Door(ABC):
     def lifespan(self, entry: Entry) -> AbstractAsyncContextManager[None]:
         """What the door needs while the host serves; left before the host waits for its running turns."""
         return nullcontext()
+
+
+Fields = TypeVar("Fields", bound=BaseModel)
+
+
+def validated(kind: type[Fields], fields: Mapping[str, Json]) -> Fields:
+    """The fields of a body as a type of the protocol's own package.
+
+    Raises:
+        InvalidRequest: They are none; `param` names the field.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        param = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"{param}: {first['msg']}", param=param) from None
 
 
 def entry_of(

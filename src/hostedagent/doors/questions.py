@@ -8,12 +8,19 @@ from typing import Final
 from hostedagent.errors import FAILURE_MESSAGES
 from hostedagent.outcomes import Failed
 from hostedagent.protocol.ids import new_item_id
-from hostedagent.protocol.json import encode
+from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json
-from hostedagent.protocol.values import is_object
+from hostedagent.protocol.values import fields_of, is_object
 
 _APPROVAL: Final = new_item_id("mcpr", "").partition("_")[0] + "_"
 """How the ids of questions for approval begin."""
+
+YES: Final[Mapping[str, Json]] = {
+    "type": "object",
+    "properties": {"approved": {"type": "boolean"}},
+    "required": ["approved"],
+}
+"""The schema of an answer to a question for approval."""
 
 
 def open_questions(output: Iterable[Item]) -> Iterator[Item]:
@@ -32,8 +39,12 @@ def answer_item(question_id: str, reply: Json) -> Item:
     if question_id.startswith(_APPROVAL):
         approve = (reply.get("approved") if is_object(reply) else reply) is True
         return {"type": "mcp_approval_response", "approval_request_id": question_id, "approve": approve}
-    output = reply if isinstance(reply, str) else encode(reply).decode()
-    return {"type": "function_call_output", "call_id": question_id, "output": output}
+    return {"type": "function_call_output", "call_id": question_id, "output": as_text(reply)}
+
+
+def as_text(value: Json) -> str:
+    """A text as it is, and any other value as JSON."""
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 def shown_question(item: Item) -> dict[str, Json]:
@@ -45,6 +56,14 @@ def shown_question(item: Item) -> dict[str, Json]:
         "name": item["name"],
         "arguments": item.get("arguments"),
     }
+
+
+def asked_of(item: Item) -> Mapping[str, Json]:
+    """What a workflow's question asks: `request`, and `response_schema` of its answer; empty for any other call."""
+    try:
+        return fields_of(decode(str(item.get("arguments") or "{}").encode()))
+    except ValueError:
+        return {}
 
 
 def text_of(response: Mapping[str, Json]) -> str:

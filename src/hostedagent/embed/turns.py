@@ -80,7 +80,7 @@ class Turns(TurnRunner):
         Args:
             resolve_scope: Says whose request it is; by default the platform's identity headers.
         """
-        from hostedagent.doors.chat_completions import ChatCompletions
+        from hostedagent.doors.chat_completions.door import ChatCompletions
 
         trust = Trust.of(self._options, resolve_scope, is_hosted=is_hosted())
         routes = ResponsesDriver(self._responses, self._options, trust).routes()

@@ -7,11 +7,12 @@ conversation's lease, approvals, history, isolation by caller, hooks, storage.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from hostedagent.conversation.managed import check_history, leave_out
 from hostedagent.conversation.transcript import history_ids, read_items
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.hooks import BeforeRun, prepare
@@ -261,6 +262,17 @@ class TurnRunner:
             return await read_items(
                 services.responses, caller, await history_ids(services.responses, caller, of, head.excluded)
             )
+
+    async def leave_out(self, caller: Caller | str, conversation_id: str, item_ids: Sequence[str]) -> None:
+        """Keep items out of the later turns of a conversation; they stay with their responses.
+
+        Raises:
+            RequestError: A turn is running in it, or the host does not keep what its agent knows of it.
+        """
+        check_history(self._options.history)
+        services = self._responses.engine.services
+        with _request_errors(""):
+            await leave_out(services.sessions, services.responses, caller_of(caller), conversation_id, item_ids)
 
     async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
         """A response; one in the background also while it runs.

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final, cast
+from typing import cast
 
-from ag_ui.core import BaseEvent, MessagesSnapshotEvent, RunAgentInput
-from ag_ui.encoder import EventEncoder
+from ag_ui.core import RunAgentInput
 
-from hostedagent.doors.ag_ui.events import Delta, RunEvents
-from hostedagent.doors.ag_ui.messages import create_body, is_shown, known_ids, parse_run
-from hostedagent.doors.door import Door, Entry
+from hostedagent.doors.ag_ui.events import RunEvents
+from hostedagent.doors.ag_ui.messages import RUN, create_body, items_from, shown_by
+from hostedagent.doors.door import Door, Entry, validated
+from hostedagent.doors.threads import names_of, open_thread
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
-from hostedagent.protocol.sse import event_data
-from hostedagent.protocol.types import Event, Json
+from hostedagent.protocol.types import Event
 from hostedagent.protocol.values import is_object
 from hostedagent.server.exchange import Exchange
-from hostedagent.server.idempotency import earlier_response
 from hostedagent.server.turns import TransformEvent
-
-_ENCODER: Final = EventEncoder()
 
 
 class AgUi(Door):
@@ -41,6 +37,7 @@ class AgUi(Door):
     """
 
     name = "ag_ui"
+    input_name = "messages"
 
     def __init__(
         self,
@@ -53,82 +50,43 @@ class AgUi(Door):
         super().__init__(path, before_run=before_run, transform_event=transform_event)
         self.resumable = resumable
 
-    def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
-        """What a run asks, in a thread that the host does not have."""
-        return create_body(parse_run(fields), ())
-
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer with the events of a run."""
-        run = parse_run(await entry.fields(exchange))
-        response_id = new_item_id("caresp", run.thread_id) if self.resumable else ""
-        if self.resumable and (earlier := await _earlier(entry, exchange, run, response_id)) is not None:
-            await self._follow(entry, exchange, run, earlier)
+        run = validated(RunAgentInput, await entry.fields(exchange))
+        if not self.resumable:
+            await self._run(entry, exchange, run)
             return
-        goes_on = len(run.messages) > 1 or run.resume
-        kept = await entry.turns.conversation_items(exchange.caller, run.thread_id) if goes_on else ()
-        body = create_body(run, kept) | ({"background": True} if self.resumable else {})
+        response_id = new_item_id("caresp", run.thread_id)
+        key = f"ag-ui:{hashlib.sha256(encode([run.thread_id, run.run_id])).hexdigest()}"
+        async with entry.once(exchange.caller, key, response_id) as earlier:
+            if earlier is None:
+                await self._run(entry, exchange, run, response_id)
+            else:
+                await self._follow(entry, exchange, run, earlier)
+
+    async def _run(self, entry: Entry, exchange: Exchange, run: RunAgentInput, response_id: str = "") -> None:
+        shown, read = [shown_by(message) for message in run.messages], partial(items_from, run.messages)
+        if len(shown) > 1 or run.resume:
+            new = await open_thread(entry, exchange.caller, run.thread_id, shown, read, mark=RUN)
+        else:
+            new = read(0)
+        body = create_body(run, new) | {"background": self.resumable}
         state = dict(run.state) if is_object(run.state) else None
-        try:
-            async with entry.turn(exchange, body, response_id=response_id, state=state) as turn:
-                events = _run_events(run, turn.request.state)
-                await entry.stream(exchange, _frames(events, turn.events()), goes_on=self.resumable)
-        except BaseException:
-            if self.resumable and not await entry.responses.engine.store.owns(exchange.caller, response_id):
-                await entry.responses.engine.services.sessions.keys.release(exchange.caller, _key(run))
-            raise
+        async with entry.turn(exchange, body, response_id=response_id, state=state) as turn:
+            events = RunEvents(run, turn.request.state)
+            await entry.stream(exchange, _frames(events, turn.events()), goes_on=self.resumable)
 
     async def _follow(self, entry: Entry, exchange: Exchange, run: RunAgentInput, response_id: str) -> None:
         """Answer with a run that was begun before: what the front end has of it is taken back first."""
         made = await entry.turns.retrieve(response_id, exchange.caller)
-        shown = known_ids(made["output"])
-        kept = [message for message in run.messages if not is_shown(message, shown)]
+        names = names_of(made["output"])
+        events = RunEvents(run, messages=[message for message in run.messages if not shown_by(message) & names])
         replayed = await entry.turns.replay(response_id, exchange.caller)
-        snapshot = _frame(MessagesSnapshotEvent(messages=kept))
-        await entry.stream(exchange, _frames(_run_events(run, None), replayed, second=snapshot), goes_on=True)
+        await entry.stream(exchange, _frames(events, replayed), goes_on=True)
 
 
-def _run_events(run: RunAgentInput, state: dict[str, Json] | None) -> RunEvents:
-    return RunEvents(run.thread_id, run.run_id, frozenset(tool.name for tool in run.tools or ()), state)
-
-
-def _key(run: RunAgentInput) -> str:
-    return f"ag-ui:{hashlib.sha256(encode([run.thread_id, run.run_id])).hexdigest()}"
-
-
-async def _earlier(entry: Entry, exchange: Exchange, run: RunAgentInput, response_id: str) -> str | None:
-    """The response of a run that was begun before."""
-    engine, key = entry.responses.engine, _key(run)
-    exists = partial(engine.store.owns, exchange.caller)
-    return await earlier_response(engine.services.sessions.keys, exchange.caller, key, key, response_id, exists)
-
-
-async def _frames(run: RunEvents, events: AsyncIterator[Event], *, second: bytes = b"") -> AsyncGenerator[bytes]:
-    """The frames of a run.
-
-    Args:
-        run: Makes the events.
-        events: The events of the turn.
-        second: The frame behind the first one.
-    """
-    deltas: dict[tuple[type[BaseEvent], str], tuple[bytes, bytes]] = {}
+async def _frames(run: RunEvents, events: AsyncIterator[Event]) -> AsyncGenerator[bytes]:
     async with aclosing(cast("AsyncGenerator[Event]", events)):
         async for event in events:
-            for one in run.take(event):
-                yield _delta_frame(one, deltas) if isinstance(one, Delta) else _frame(one)
-                if second:
-                    yield second
-                    second = b""
-
-
-def _frame(event: BaseEvent) -> bytes:
-    return _ENCODER.encode(event).encode()
-
-
-def _delta_frame(delta: Delta, known: dict[tuple[type[BaseEvent], str], tuple[bytes, bytes]]) -> bytes:
-    """The frame of a piece, between what the encoder writes around it: a run has thousands, which differ only there."""
-    around = known.get((delta.kind, delta.id))
-    if around is None:
-        empty = delta.kind.model_validate({delta.key: delta.id, "delta": ""})
-        before, _, after = _frame(empty).rpartition(b'""')
-        around = known[delta.kind, delta.id] = before, after
-    return b"".join((around[0], event_data(delta.text), around[1]))
+            for frame in run.frames(event):
+                yield frame

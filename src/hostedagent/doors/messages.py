@@ -1,0 +1,80 @@
+"""The form of messages that Chat Completions and AG-UI share, as the input items of a create-response request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias, cast
+
+from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.types import Item, Json
+
+ReadPart: TypeAlias = Callable[[Mapping[str, Json], str], dict[str, Json] | None]
+"""Reads a part of a message that is no text, named by its path; `None` for one of an unknown type."""
+
+
+def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Iterator[Item]:
+    """The items of messages.
+
+    Args:
+        messages: An array of messages.
+        read_part: Reads what each protocol says in its own way.
+        first: The number of the first one, where there are others before it.
+
+    Raises:
+        InvalidRequest: A value is malformed; `param` names it.
+    """
+    for n, row in enumerate(array(messages, "messages"), first):
+        param = f"messages[{n}]"
+        message = mapping(row, param)
+        role = message.get("role")
+        if role == "tool":
+            output = _content(message.get("content", ""), "input_text", f"{param}.content", read_part)
+            yield {"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output}
+        elif role == "assistant":
+            yield from _said(message, param, read_part)
+        elif role in ("user", "system", "developer"):
+            content = _content(message.get("content"), "input_text", f"{param}.content", read_part)
+            yield {"type": "message", "role": role, "content": content}
+        else:
+            raise InvalidRequest(f"{param}.role {role!r:.80} is not a role of a message.", param=f"{param}.role")
+
+
+def mapping(value: Json, param: str) -> Mapping[str, Json]:
+    """A value that must be an object."""
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{param} must be an object.", param=param)
+    return cast("dict[str, Json]", value)
+
+
+def array(value: Json, param: str) -> list[Json]:
+    """A value that must be an array."""
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{param} must be an array.", param=param)
+    return cast("list[Json]", value)
+
+
+def _said(message: Mapping[str, Json], param: str, read_part: ReadPart) -> Iterator[Item]:
+    if content := message.get("content"):
+        given: Json = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts = _content(given, "output_text", f"{param}.content", read_part)
+        yield {"type": "message", "role": "assistant", "content": parts}
+    for n, row in enumerate(array(message.get("tool_calls") or [], f"{param}.tool_calls")):
+        call = mapping(row, f"{param}.tool_calls[{n}]")
+        function = mapping(call.get("function"), f"{param}.tool_calls[{n}].function")
+        named = {"name": function.get("name"), "arguments": function.get("arguments") or "{}"}
+        yield {"type": "function_call", "call_id": call.get("id"), **named}
+
+
+def _content(value: Json, text_type: str, param: str, read_part: ReadPart) -> Json:
+    if isinstance(value, str):
+        return value
+    parts: list[Json] = []
+    for n, row in enumerate(array(value, param)):
+        part = mapping(row, f"{param}[{n}]")
+        kind = part.get("type")
+        read = {"type": text_type, "text": part.get("text")} if kind == "text" else read_part(part, f"{param}[{n}]")
+        if read is None:
+            where = f"{param}[{n}].type"
+            raise InvalidRequest(f"{where} {kind!r:.80} is not a type of content that an agent takes.", param=where)
+        parts.append(read)
+    return parts
