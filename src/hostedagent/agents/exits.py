@@ -122,6 +122,8 @@ class _Guarded(Coroutine[Any, Any, Any]):
             return self._inner.throw(typ) if val is None and tb is None else self._inner.throw(typ, val, tb)
         except _NOT_AWAITABLE as error:
             raise _contained(error) from error
+        finally:  # The frame would keep what is thrown, and that the frame: garbage that only a collection frees.
+            del typ, val, tb
 
     def close(self) -> None:
         try:

@@ -74,7 +74,6 @@ class Pump(Generic[T]):
         instead: Callable[[Exception], T | None] | None = None,
         first: int = 1,
     ) -> None:
-        self._start = start
         self._ends_at = ends_at
         self._through = through
         self._instead = instead
@@ -90,11 +89,11 @@ class Pump(Generic[T]):
         self.then: Callable[[T], Work | None] | None = None
         self._work: Work | None = None
         self._worked = asyncio.Event()
-        self._task = asyncio.create_task(self._pull(), name="hostedagent-run")
+        self._task = asyncio.create_task(self._pull(start), name="hostedagent-run")
 
-    async def _pull(self) -> None:
+    async def _pull(self, start: Start[T]) -> None:
         try:
-            stream = await self._start()
+            stream = await start()
             self._has_stream.set()
             if self._through is not None:
                 stream = self._through(stream)
