@@ -6,7 +6,6 @@ routes of the Responses protocol do, so that a conversation goes on through any 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -114,8 +113,7 @@ class Entry:
                 turn = await opened.enter_async_context(begun)
             exchange.session_id = turn.request.sandbox_session_id
             if not turn.request.background:
-                leaving = asyncio.create_task(exchange.disconnects(turn.stop), name="hostedagent-client")
-                opened.callback(leaving.cancel)
+                opened.enter_context(exchange.watched(turn.stop))
             yield turn
 
     @contextmanager

@@ -47,12 +47,11 @@ class CompactionRoutes:
         def leave() -> None:
             work.cancel()
 
-        leaving = asyncio.create_task(exchange.disconnects(leave), name="hostedagent-client")
         try:
-            await asyncio.wait({work})
-            if not work.cancelled():
-                await exchange.json(work.result())
+            with exchange.watched(leave):
+                await asyncio.wait({work})
+                if not work.cancelled():
+                    await exchange.json(work.result())
         finally:
-            leaving.cancel()
             work.cancel()
             permit.abandon()

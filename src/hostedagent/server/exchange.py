@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import logging
 import secrets
@@ -22,6 +23,9 @@ from hostedagent.stores.base import StoreConflict, StoreError, StoreNotFound, St
 logger = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[["Exchange"], Awaitable[None]]
+
+WATCHED_AFTER_SECONDS: Final = 0.02
+"""After how long an answer is watched for a client that leaves."""
 
 _AWAY: Final = "The host's storage is not available. Try again later."
 _ID_LENGTHS: Final = (48, 50)
@@ -112,11 +116,9 @@ class Exchange:
         """Send a header with the answer."""
         self._added.append((name.encode("latin-1"), text.encode("latin-1", "replace")))
 
-    async def disconnects(self, leave: Callable[[], None]) -> None:
-        """Wait until the client has left, and report it."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-        leave()
+    def watched(self, leave: Callable[[], None]) -> ClientWatch:
+        """A block in which `leave` is called when the client has left."""
+        return ClientWatch(self.receive, leave)
 
     async def json(self, value: Mapping[str, Json]) -> None:
         """Answer with JSON."""
@@ -149,6 +151,36 @@ class Exchange:
         if self.session_id is not None:
             own.append((b"x-agent-session-id", self.session_id.encode("latin-1", "replace")))
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own, *self._added]})
+
+
+class ClientWatch:
+    """Reports that a client has left. Most answers are there before a task that looks for it would pay.
+
+    Args:
+        receive: The messages of the client.
+        leave: Called when it has left.
+    """
+
+    def __init__(self, receive: Receive, leave: Callable[[], None]) -> None:
+        self._receive = receive
+        self._leave = leave
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(WATCHED_AFTER_SECONDS, self._begin)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._watch(), name="hostedagent-client")
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
 
 
 _SERVER: Final = f"hostedagent/{importlib.metadata.version('hostedagent')}".encode()

@@ -238,16 +238,11 @@ class ResponsesDriver:
                 await exchange.json(response)
             return
         turn = await self.responses.start(context)
-        leaving = asyncio.create_task(exchange.disconnects(turn.disconnect), name="hostedagent-client")
-        try:
+        with exchange.watched(turn.disconnect):
             if request.stream:
                 await self._stream(exchange, framed(turn.events(), context))
-            else:
-                response = await turn.result()
-                if response["status"] != "cancelled":
-                    await exchange.json(response)
-        finally:
-            leaving.cancel()
+            elif (response := await turn.result())["status"] != "cancelled":
+                await exchange.json(response)
 
     async def _replayed(self, request: TurnRequest, after: int) -> AsyncGenerator[bytes]:
         return replayed_frames(await self.responses.replay(request.caller, request.response_id, after=after))
