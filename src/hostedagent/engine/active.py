@@ -95,6 +95,12 @@ class ActiveTurns:
         """The entry of a response, created when there is none."""
         return self._turns.setdefault(response_id, ActiveTurn())
 
+    def leave(self, response_id: str) -> None:
+        """The turn of a response has ended."""
+        active = self.open(response_id)
+        active.context = active.stop = active.output = active.refuse = active.recovery = None
+        self.close(response_id)
+
     def close(self, response_id: str) -> None:
         """Drop the entry of a response once nothing of it is in progress."""
         turn = self._turns.get(response_id)

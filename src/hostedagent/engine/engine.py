@@ -1,13 +1,12 @@
 """The engine: accepts requests, runs their turns, and answers for their responses. It knows neither HTTP nor the SDK.
 
 Everything that may be refused is refused by `accept`, with a real status, before anything is stored or run. A driver
-turns a wire into these calls, and the events of a `TurnHandle` into its wire.
+turns a wire into these calls, and the events of a `Turn` into its wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -21,7 +20,6 @@ from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.flow_control import FlowControl
-from hostedagent.engine.partial_output import PartialOutput
 from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
@@ -29,77 +27,11 @@ from hostedagent.engine.turn import Turn
 from hostedagent.errors import Busy, NotFound, Unavailable, UnsupportedOption
 from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
-from hostedagent.outcomes import StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import FIRST_PAGE, Page
 
 STOPPING: Final = "The server is being stopped. Send the request again."
-
-
-class TurnHandle:
-    """A started turn.
-
-    Args:
-        turn: The turn.
-        context: The accepted request.
-        stop: Stops the turn.
-        active: The registry of running turns, which the turn is in while its events are read.
-        recovery: How far the turn has come, where it outlives its process.
-    """
-
-    def __init__(
-        self,
-        turn: Turn,
-        context: TurnContext,
-        stop: StopSignals,
-        active: ActiveTurns,
-        recovery: Recovery | None = None,
-    ) -> None:
-        self.recovery = recovery
-        self._turn = turn
-        self._context = context
-        self._stop = stop
-        self._active = active
-        self._events = turn.drive()
-
-    @property
-    def response(self) -> Mapping[str, Json]:
-        """The response, which grows with each finished item."""
-        return self._turn.response
-
-    @property
-    def is_suspended(self) -> bool:
-        """Whether the turn was left for the next process."""
-        return self._turn.is_suspended
-
-    def stop(self, cause: StopCause) -> None:
-        """Stop the turn. Its events end once its end is saved."""
-        self._stop.stop(cause)
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """The events of the turn, to be read once and to the end, or closed."""
-        request, context, events = self._context.request, self._context, self._events
-        active = self._active.open(request.response_id)
-        output = PartialOutput(self._turn.response)
-        active.caller, active.context, active.stop, active.output = context.caller, context, self._stop, output
-        active.refuse, active.recovery = self.close, self.recovery
-        context.permit.begin()
-        try:
-            # Responses in the foreground are not shown before they have ended.
-            seen = output.watch(events) if request.background else events
-            async with aclosing(seen):
-                async for event in seen:
-                    yield event
-        finally:
-            context.permit.release()
-            active.context = active.stop = active.output = active.refuse = active.recovery = None
-            self._active.close(request.response_id)
-
-    async def close(self) -> None:
-        """End a turn that its driver has abandoned: otherwise its conversation would stay taken."""
-        with suppress(RuntimeError):  # Something still drives it, to its end.
-            await self._events.aclose()
 
 
 class Engine:
@@ -248,7 +180,7 @@ class Engine:
         context = TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
         return context, recovery
 
-    async def start(self, context: TurnContext, recovery: Recovery | None = None) -> TurnHandle:
+    async def start(self, context: TurnContext, recovery: Recovery | None = None) -> Turn:
         """Start the turn of an accepted request, whose ids are known now.
 
         Args:
@@ -262,8 +194,7 @@ class Engine:
         context.effects = services.effects
         stop = StopSignals(services.shutdown, continuation.lease)
         commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
-        turn = Turn(services, context, stop, commit, recovery)
-        return TurnHandle(turn, context, stop, self.active, recovery)
+        return Turn(services, context, stop, commit, self.active, recovery)
 
     async def check_owner(self, caller: Caller, response_id: str) -> None:
         """See that a response exists and is the caller's.

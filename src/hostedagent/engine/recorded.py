@@ -17,11 +17,12 @@ from typing import Final
 from hostedagent.engine.background import BackgroundRuns
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.elsewhere import Elsewhere
-from hostedagent.engine.engine import Engine, TurnHandle
+from hostedagent.engine.engine import Engine
 from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
+from hostedagent.engine.turn import Turn
 from hostedagent.engine.waiting import WaitingRules, WaitingTurns
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
@@ -53,16 +54,16 @@ class RecordedTurn:
     Args:
         responses: Where it is recorded.
         context: The accepted request.
-        handle: The turn.
+        turn: The turn.
         sent: What an earlier process sent of it; `None` for a turn that begins here.
     """
 
     def __init__(
-        self, responses: RecordedResponses, context: TurnContext, handle: TurnHandle, sent: Sent | None = None
+        self, responses: RecordedResponses, context: TurnContext, turn: Turn, sent: Sent | None = None
     ) -> None:
         self._responses = responses
         self._context = context
-        self._handle = handle
+        self._turn = turn
         self._sent = sent
         self._number = sent.last if sent is not None else self._queued_events() - 1
         self._stamps: dict[str, Json] = {"store": context.request.store}
@@ -75,7 +76,7 @@ class RecordedTurn:
 
     def disconnect(self) -> None:
         """The client has left a turn in the foreground, which ends with it."""
-        self._handle.stop("client")
+        self._turn.stop("client")
 
     @property
     def is_resumed(self) -> bool:
@@ -85,14 +86,14 @@ class RecordedTurn:
     @property
     def is_suspended(self) -> bool:
         """Whether the turn was left for another process."""
-        return self._handle.is_suspended
+        return self._turn.is_suspended
 
     @property
     def recovery(self) -> Recovery | None:
         """How far the turn has come, where it outlives its process."""
-        return self._handle.recovery
+        return self._turn.recovery
 
-    async def events(self) -> AsyncGenerator[Event]:
+    def events(self) -> AsyncGenerator[Event]:
         """The numbered events, to be read once and to the end. The response is stored before the first one.
 
         Of a turn that is resumed they are those that follow what was sent.
@@ -100,11 +101,7 @@ class RecordedTurn:
         Raises:
             StoreError: The response could not be stored; nothing was sent.
         """
-        async with aclosing(self._all_events()) as events:
-            async for event in events:
-                if (self._sent is not None and self._sent.has_ended) or self._was_sent(event):
-                    continue
-                yield self._numbered(event)
+        return self._recorded(is_numbered=True)
 
     def _queued_events(self) -> int:
         """How many events were sent while the turn waited."""
@@ -116,19 +113,21 @@ class RecordedTurn:
         Raises:
             StoreError: The response could not be stored; nothing was run.
         """
-        async with aclosing(self._all_events()) as events:
+        async with aclosing(self._recorded(is_numbered=False)) as events:
             async for _ in events:
                 pass
         return public_response({**self.response, **self._stamps})
 
     def _was_sent(self, event: Event) -> bool:
         """Whether it was sent before the turn began here: only the beginning comes again."""
-        return self._number >= 0 and event["type"] == "response.created"
+        has_ended = self._sent is not None and self._sent.has_ended
+        return has_ended or (self._number >= 0 and event["type"] == "response.created")
 
-    async def _all_events(self) -> AsyncGenerator[Event]:
+    async def _recorded(self, *, is_numbered: bool) -> AsyncGenerator[Event]:
+        """The events, if they are numbered; otherwise nothing comes out, and the turn runs to its end."""
         is_stored = False
         try:
-            async with aclosing(self._handle.events()) as events:
+            async with aclosing(self._turn.events()) as events:
                 async for event in events:
                     if not is_stored:
                         await self._store(event["response"])
@@ -136,10 +135,13 @@ class RecordedTurn:
                         if self.on_stored is not None:
                             self.on_stored()
                     self.response = event.get("response") or self.response
-                    yield event
-            if self.response.get("status") in RUNNING and not self._handle.is_suspended:
+                    if is_numbered and not self._was_sent(event):
+                        yield self._numbered(event)
+            if self.response.get("status") in RUNNING and not self._turn.is_suspended:
                 self.response = self._cancelled()
-                yield {"type": "response.failed", "response": self.response}
+                event = {"type": "response.failed", "response": self.response}
+                if is_numbered and not self._was_sent(event):
+                    yield self._numbered(event)
         finally:
             if is_stored:
                 await self._settle()
@@ -151,7 +153,7 @@ class RecordedTurn:
         return {**public_event(event), "sequence_number": self._number}
 
     def _cancelled(self) -> dict[str, Json]:
-        return {**self._handle.response, "status": "cancelled", "output": [], "error": None, "completed_at": None}
+        return {**self._turn.response, "status": "cancelled", "output": [], "error": None, "completed_at": None}
 
     async def _store(self, response: Mapping[str, Json]) -> None:
         request = self._context.request
@@ -172,11 +174,13 @@ class RecordedTurn:
     async def _settle(self) -> None:
         """Store the end, unless the turn itself has stored it, and release the response."""
         request = self._context.request
-        if not request.store or self._handle.is_suspended:
+        if not request.store or self._turn.is_suspended:
             return
         response = self.response if self.response.get("status") not in RUNNING else self._cancelled()
+        store = self._responses.engine.store
         try:
-            await asyncio.shield(self._responses.engine.store.update(request.caller, response))
+            if not store.settle_committed(response):
+                await asyncio.shield(store.update(request.caller, response))
         except StoreError as error:
             log_failure(logger, f"Storing the end of {request.response_id} failed", error)
 

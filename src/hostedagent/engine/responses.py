@@ -173,6 +173,18 @@ class ResponseStore:
             if response.get("status") not in RUNNING:
                 await self._settle(response["id"])
 
+    def settle_committed(self, response: Mapping[str, Json]) -> bool:
+        """Settle a response whose end is stored and that has no mark: as `update`, without anything to wait for."""
+        response_id = response["id"]
+        turn = self.active.get(response_id)
+        if turn is None or turn.created is None or turn.committed != response.get("status"):
+            return False
+        if self._running is not None and self._running.is_marked(response_id):
+            return False
+        turn.created = None
+        self.active.close(response_id)
+        return True
+
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The stored response; one that was cut off by the end of its process has failed."""
         response = await self._repository.get(caller, response_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -23,18 +23,20 @@ from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import Feed
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.transcript import read_items
+from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.output import EndedEarly, TurnOutput
+from hostedagent.engine.partial_output import PartialOutput
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, InvalidRequest, RequestError, failed, failure
 from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
-from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
+from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.wire import wire_text
@@ -56,17 +58,19 @@ SILENT: Final = Failed("timeout", "The agent produced no output within the timeo
 class Turn:
     """The turn of one accepted request.
 
-    Cancellation: when `drive` is closed or cancelled, the run is stopped before that completes.
+    Cancellation: when `events` is closed or cancelled, the run is stopped before that completes.
 
     Args:
         services: What every turn works with.
         context: The accepted request.
         stop: Stops the turn.
         commit: Saves how the turn ended.
+        active: The registry of running turns, which the turn is in while its events are read.
         recovery: Journals the turn, or continues it from an earlier process; `None` for one that ends with its process.
 
     Attributes:
         is_suspended: Whether the turn was left for the next process.
+        recovery: How far the turn has come, where it outlives its process.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Turn:
         context: TurnContext,
         stop: StopSignals,
         commit: TurnCommit,
+        active: ActiveTurns,
         recovery: Recovery | None = None,
     ) -> None:
         request = context.request
@@ -82,7 +87,8 @@ class Turn:
         self._context = context
         self._stop = stop
         self._commit = commit
-        self._recovery = recovery
+        self._active = active
+        self.recovery = self._recovery = recovery
         self._output = TurnOutput(
             open_response(request, recovery),
             ApprovalTracker(
@@ -101,6 +107,8 @@ class Turn:
         self._span = TurnSpan()
         self._outcome: Outcome | None = None
         self.is_suspended = False
+        self._partial = PartialOutput(self._output.response)
+        self._events = self._drive()
 
     @property
     def response(self) -> Mapping[str, Json]:
@@ -115,8 +123,22 @@ class Turn:
     def _continuation(self) -> Continuation:
         return self._context.continuation
 
-    async def drive(self) -> AsyncGenerator[Event]:
-        """The events of the turn. `created` leaves before anything is read or run."""
+    def stop(self, cause: StopCause) -> None:
+        """Stop the turn. Its events end once its end is saved."""
+        self._stop.stop(cause)
+
+    def events(self) -> AsyncGenerator[Event]:
+        """The events of the turn, to be read once and to the end, or closed."""
+        # Responses in the foreground are not shown before they have ended.
+        return self._partial.watch(self._events) if self._request.background else self._events
+
+    async def close(self) -> None:
+        """End a turn that its driver has abandoned: otherwise its conversation would stay taken."""
+        with suppress(RuntimeError):  # Something still drives it, to its end.
+            await self._events.aclose()
+
+    async def _drive(self) -> AsyncGenerator[Event]:
+        """The events. `created` leaves before anything is read or run."""
         self._begin()
         try:
             yield self._output.builder.created()
@@ -146,10 +168,18 @@ class Turn:
         finally:
             if self._outcome is None:  # Closed or cancelled in the middle: the conversation must not stay taken.
                 await self._settle(None, Cancelled("shutdown" if self._services.shutdown.has_begun else "client"))
-            await self._finish()
+            try:
+                await self._finish()
+            finally:
+                self._context.permit.release()
+                self._active.leave(self._request.response_id)
 
     def _begin(self) -> None:
         request, continuation = self._request, self._continuation
+        active = self._active.open(request.response_id)
+        active.caller, active.context, active.stop = self._context.caller, self._context, self._stop
+        active.output, active.refuse, active.recovery = self._partial, self.close, self._recovery
+        self._context.permit.begin()
         continuation.has_begun, continuation.response_id = True, request.response_id
         if continuation.lease is not None:
             self._services.sessions.keep(continuation.lease)
@@ -250,11 +280,13 @@ class Turn:
         return asking_instead(error) if self._feed is not None else None
 
     async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
+        is_watched = self._request.stream or self._request.background
         while (batch := await pump.batch(self._services.run_timeout)) is not None:
             for emission in self._output.emissions(batch):
                 if isinstance(emission, dict):
                     yield emission
-                    await self._context.flow.give()
+                    if is_watched:
+                        await self._context.flow.give()
                 else:
                     await self._output.perform(emission)
             if self._context.is_steered and self._can_be_steered(batch):

@@ -66,6 +66,10 @@ class Running:
         if mark.state == "lost":
             raise Conflict("The process of the turn was given up.")
 
+    def is_marked(self, response_id: str) -> bool:
+        """Whether the response has a mark of this process, or is getting one."""
+        return response_id in self._marks
+
     async def end(self, caller: Caller, response_id: str) -> None:
         """Take the mark away, once how the response ended is stored."""
         self._marks.pop(response_id, None)

@@ -25,7 +25,8 @@ from azure.ai.agentserver.responses import (
 )
 
 from hostedagent.engine.context import TurnContext
-from hostedagent.engine.engine import Engine, TurnHandle
+from hostedagent.engine.engine import Engine
+from hostedagent.engine.turn import Turn
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context
@@ -163,7 +164,7 @@ class SdkDriver:
 
     async def _forward(
         self,
-        handle: TurnHandle,
+        handle: Turn,
         context: ResponseContext,
         signal: asyncio.Event,
         request: TurnRequest,
@@ -177,7 +178,7 @@ class SdkDriver:
         elif not context.shutdown.is_set():
             handle.stop("steered")
 
-    def _end_with_request(self, handle: TurnHandle, abandonment: Abandonment) -> None:
+    def _end_with_request(self, handle: Turn, abandonment: Abandonment) -> None:
         """End a turn in the foreground when its request has ended, also where the SDK signals nothing."""
         if not self.engine.services.shutdown.has_begun:  # Then the end of the process ends it in time.
             handle.stop("client")
