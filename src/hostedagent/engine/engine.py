@@ -127,7 +127,7 @@ class Engine:
             permit.abandon()
             raise
         is_bounded = request.stream and request.store and not request.background
-        flow = FlowControl(is_bounded=is_bounded)
+        flow = FlowControl(is_bounded=is_bounded, is_read=request.stream or request.background)
         return TurnContext(caller=caller, turn=request, continuation=continuation, permit=permit, flow=flow)
 
     async def inspect(self, request: TurnRequest) -> None:

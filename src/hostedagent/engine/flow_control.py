@@ -28,10 +28,12 @@ class FlowControl:
 
     Args:
         is_bounded: Whether the turn waits for its reader.
+        is_read: Whether events leave while the turn runs; otherwise nobody waits for the first of them.
     """
 
-    def __init__(self, *, is_bounded: bool = True) -> None:
+    def __init__(self, *, is_bounded: bool = True, is_read: bool = True) -> None:
         self.is_bounded = is_bounded
+        self._is_read = is_read
         self._given = 0
         self._ahead = 0
         self._is_sending = False
@@ -55,6 +57,8 @@ class FlowControl:
 
     async def give(self) -> None:
         """Count an event that was given; waits while the reader is too far behind."""
+        if not self._is_read:
+            return
         self._given += 1
         if self._given % YIELD_EVERY == 3:  # The third event is the first delta of a plain answer.
             await asyncio.sleep(0)

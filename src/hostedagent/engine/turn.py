@@ -280,13 +280,11 @@ class Turn:
         return asking_instead(error) if self._feed is not None else None
 
     async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
-        is_watched = self._request.stream or self._request.background
         while (batch := await pump.batch(self._services.run_timeout)) is not None:
             for emission in self._output.emissions(batch):
                 if isinstance(emission, dict):
                     yield emission
-                    if is_watched:
-                        await self._context.flow.give()
+                    await self._context.flow.give()
                 else:
                     await self._output.perform(emission)
             if self._context.is_steered and self._can_be_steered(batch):

@@ -26,9 +26,9 @@ from azure.ai.agentserver.responses import (
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
-from hostedagent.engine.turn import Turn
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.shutdown import GracefulShutdown
+from hostedagent.engine.turn import Turn
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
