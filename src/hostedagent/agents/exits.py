@@ -87,19 +87,17 @@ class _ContainingFactory:
     """Creates tasks as the loop's own factory does, guarded when the context requires it."""
 
     def __init__(self, inner: Any) -> None:
-        self._inner = cast("Factory", inner or _create_task)
+        self._inner: Factory | None = inner
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: Context | None = None, **kwargs: Any
     ) -> asyncio.Future[Any]:
-        is_contained = current_context(context) is not None
+        guarded = _Guarded(coroutine) if current_context(context) is not None else coroutine
         if context is not None:
             kwargs["context"] = context
-        return self._inner(loop, _Guarded(coroutine) if is_contained else coroutine, **kwargs)
-
-
-def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
-    return asyncio.Task(coroutine, loop=loop, **kwargs)
+        if self._inner is None:
+            return asyncio.Task(cast("Any", guarded), loop=loop, **kwargs)
+        return self._inner(loop, guarded, **kwargs)
 
 
 class _Guarded(Coroutine[Any, Any, Any]):

@@ -102,9 +102,11 @@ def check_tools(agent: object, request: TurnRequest) -> None:
     Raises:
         InvalidRequest: A tool has the name of one of the agent's, or `tool_choice` names a tool that does not exist.
     """
-    request.options.tools.check_names(tool_names(agent))
-    if (known := known_tools(agent)) is not None:
-        request.options.tools.check_choice(known)
+    tools = request.options.tools
+    if tools.functions:
+        tools.check_names(tool_names(agent))
+    if tools.chosen and (known := known_tools(agent)) is not None:
+        tools.check_choice(known)
 
 
 def known_tools(agent: object) -> frozenset[str] | None:

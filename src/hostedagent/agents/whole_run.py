@@ -8,6 +8,7 @@ provide only while streaming are filled in here.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -46,8 +47,13 @@ def can_run_whole(agent: SupportsAgentRun) -> bool:
         and cast("Any", kind).run.__module__.partition(".")[0] == "agent_framework"
         and issubclass(type(client), ChatMiddlewareLayer)
         and not any(middleware)
-        and _STREAMED.isdisjoint(base.__name__ for base in type(client).__mro__)
+        and not _must_stream(type(client))
     )
+
+
+@lru_cache(maxsize=64)
+def _must_stream(client: type) -> bool:
+    return not _STREAMED.isdisjoint(base.__name__ for base in client.__mro__)
 
 
 class WholeRun(ChatMiddleware):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
@@ -138,9 +137,13 @@ class ResponseStore:
         turn.caller, turn.created, turn.item_ids, turn.committed = caller, dict(response), ids_of(items), None
         if turn.stored_before is not None:
             await self._continue(response_id, turn)
+        marking = self._marking(turn, response_id)
         try:
-            async with self._marked(turn, response_id):
+            try:
                 await self._repository.create(caller, response, items, history_ids)
+            finally:
+                if marking is not None:
+                    await asyncio.wait((marking,))
         except BaseException as error:
             is_new = not isinstance(error, StoreConflict)  # The SDK continues one that exists.
             if turn.refuse is not None and is_new and isinstance(error, Exception):
@@ -254,20 +257,13 @@ class ResponseStore:
     def _own(self, response_id: str, caller: Caller) -> None:
         self._owners[response_id] = sys.intern(caller.scope.key())
 
-    @asynccontextmanager
-    async def _marked(self, turn: ActiveTurn, response_id: str) -> AsyncGenerator[None]:
+    def _marking(self, turn: ActiveTurn, response_id: str) -> asyncio.Task[None] | None:
         """Mark a response as running, if it needs that, while it is being stored."""
         created = turn.created or {}
         is_kept = turn.context is not None and turn.context.is_kept
-        needs_mark = is_kept or (created.get("background") and _conversation_of(created) is None)
-        if self._running is None or not needs_mark:
-            yield
-            return
-        marking = asyncio.create_task(self._running.begin(turn.caller, response_id))
-        try:
-            yield
-        finally:
-            await asyncio.wait((marking,))
+        if self._running is None or not (is_kept or (created.get("background") and _conversation_of(created) is None)):
+            return None
+        return asyncio.create_task(self._running.begin(turn.caller, response_id))
 
     async def _settle(self, response_id: str) -> None:
         turn = self.active.get(response_id)

@@ -7,8 +7,7 @@ It never holds content.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Final, assert_never
 
@@ -24,6 +23,8 @@ from hostedagent.protocol.types import Json
 TRACER = trace.get_tracer(SCOPE)
 
 OPERATION: Final = "invoke_agent"
+
+_NOTHING: Final = nullcontext()
 
 _AT_START: Final = {"gen_ai.operation.name": OPERATION, "gen_ai.provider.name": "microsoft.agent_framework"}
 """What a sampler may want to know."""
@@ -68,15 +69,12 @@ class TurnSpan:
         if (model := model_name(agent)) is not None:
             self._span.set_attribute("gen_ai.request.model", model)
 
-    @contextmanager
-    def current(self, request: TurnRequest) -> Generator[None]:
+    def current(self, request: TurnRequest) -> AbstractContextManager[object]:
         """Make it the current span, and its turn that of the log. A block must not yield to the turn's reader."""
         set_log_ids(request.response_id, request.sandbox_session_id)
         if not self._span.get_span_context().is_valid:  # Nobody traces, here or above: there is nothing to hand down.
-            yield
-            return
-        with trace.use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
-            yield
+            return _NOTHING
+        return trace.use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
     def end(self, outcome: Outcome, *, model: str | None, usage: Json) -> None:
         """End it, once; a second call does nothing."""

@@ -6,8 +6,8 @@ sends it back.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -30,13 +30,13 @@ def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
     """
     partition = response_id.partition("_")[2][:_PARTITION_KEY_LENGTH]
     if len(partition) < _PARTITION_KEY_LENGTH:
-        partition = f"{secrets.token_hex(8)}00"
-    return f"{prefix}_{partition}{secrets.token_hex(16)[len(batch) :]}{batch}"
+        partition = f"{os.urandom(8).hex()}00"
+    return f"{prefix}_{partition}{os.urandom(16).hex()[len(batch) :]}{batch}"
 
 
 def new_batch() -> str:
     """A new suffix for the ids of parallel calls."""
-    return secrets.token_hex(_BATCH_LENGTH // 2)
+    return os.urandom(_BATCH_LENGTH // 2).hex()
 
 
 def batch_of(item_id: object) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
@@ -85,17 +84,31 @@ class Trust:
         return scope if self.platform_headers else without_headers(scope, USER_ID_HEADER, CALL_ID_HEADER)
 
 
-async def read_request(receive: Receive, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
+async def read_request(
+    receive: Receive, options: HostOptions, caller: Caller | None = None
+) -> tuple[RequestBody, TurnRequest]:
     """Read and parse the body of a create request.
+
+    Args:
+        receive: The body.
+        options: Limits and caller policy.
+        caller: Who sends it, where that is known yet.
 
     Raises:
         RequestError: It is too large, incomplete or invalid.
     """
-    return await parse_request(await _read(receive, options), options)
+    return await parse_request(await _read(receive, options), options, caller)
 
 
-async def parse_request(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
+async def parse_request(
+    data: bytes, options: HostOptions, caller: Caller | None = None
+) -> tuple[RequestBody, TurnRequest]:
     """Parse the body of a create request.
+
+    Args:
+        data: The body.
+        options: Limits and caller policy.
+        caller: Who sent it, where that is known yet.
 
     Raises:
         RequestError: It is too large or invalid.
@@ -103,8 +116,8 @@ async def parse_request(data: bytes, options: HostOptions) -> tuple[RequestBody,
     if len(data) > options.max_body_bytes:
         raise too_large(options)
     if len(data) <= PARSED_AT_ONCE:
-        return _parsed(data, options)
-    return await asyncio.to_thread(_parsed, data, options)  # Other requests are served meanwhile.
+        return _parsed(data, options, caller)
+    return await asyncio.to_thread(_parsed, data, options, caller)  # Other requests are served meanwhile.
 
 
 async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
@@ -135,9 +148,9 @@ async def read_object(receive: Receive, options: HostOptions) -> Mapping[str, Js
     return await asyncio.to_thread(parse_object, data, options)
 
 
-def _parsed(data: bytes, options: HostOptions) -> tuple[RequestBody, TurnRequest]:
+def _parsed(data: bytes, options: HostOptions, caller: Caller | None) -> tuple[RequestBody, TurnRequest]:
     body = parse_body(data, options)
-    return body, TurnRequest.parse(body.fields, options.caller)
+    return body, TurnRequest.parse(body.fields, options.caller, caller)
 
 
 async def _read(receive: Receive, options: HostOptions) -> bytes:
@@ -164,7 +177,7 @@ def too_large(options: HostOptions) -> PayloadTooLarge:
 def sandbox_session(fields: Mapping[str, Json]) -> str:
     """The platform's session of a request: the body names it, or the container; otherwise it is new."""
     session = fields.get("agent_session_id") or os.environ.get(SESSION_VARIABLE)
-    return session if isinstance(session, str) and session else secrets.token_hex(32)[:63]
+    return session if isinstance(session, str) and session else os.urandom(32).hex()[:63]
 
 
 def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tuple[bytes, bytes]]]:

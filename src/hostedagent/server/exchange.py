@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import logging
-import secrets
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
@@ -105,7 +105,7 @@ class Exchange:
         self.is_started = False
         self._added: list[tuple[bytes, bytes]] = []
         self._send = send
-        self._request_id = self.headers.get("x-request-id") or secrets.token_hex(16)
+        self._request_id = self.headers.get("x-request-id") or os.urandom(16).hex()
 
     @property
     def response_id(self) -> str:

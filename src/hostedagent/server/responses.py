@@ -134,11 +134,10 @@ class ResponsesDriver:
         self.responses.engine.check_accepts()
         refuse_media(exchange.headers)
         key = key_of(exchange.headers)
-        hashed = HashedBody(exchange.receive)
-        body, request = await read_request(exchange.receive if key is None else hashed, self.options)
-        request = replace(request, caller=exchange.caller)
+        hashed = HashedBody(exchange.receive) if key is not None else None
+        body, request = await read_request(hashed or exchange.receive, self.options, exchange.caller)
         response_id = exchange.headers.get(RESPONSE_ID_HEADER, "").strip() if self.trust.response_id else ""
-        if key is None:
+        if key is None or hashed is None:
             await self._accept(exchange, body, request, response_id)
         else:
             await self._create_once(exchange, body, request, response_id, key, hashed.digest)

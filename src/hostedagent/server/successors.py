@@ -76,12 +76,13 @@ class PendingInputs:
 
     def in_front_of(self, request: TurnRequest) -> TurnRequest:
         """The request, with the inputs that wait for it."""
-        items = self._inputs.get(request.caller.scope.key("steer", request.previous_response_id or ""))
-        return request if items is None else replace(request, input=(*items, *request.input))
+        items = self._inputs and self._inputs.get(request.caller.scope.key("steer", request.previous_response_id or ""))
+        return replace(request, input=(*items, *request.input)) if items else request
 
     def taken(self, request: TurnRequest) -> None:
         """Forget the inputs that an accepted request took over."""
-        self._inputs.pop(request.caller.scope.key("steer", request.previous_response_id or ""), None)
+        if self._inputs:
+            self._inputs.pop(request.caller.scope.key("steer", request.previous_response_id or ""), None)
 
 
 @dataclass(slots=True)

@@ -7,13 +7,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from hostedagent.identity import Caller
-from hostedagent.off_loop import off_loop
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, Key, Record, StoreConflict, Write
 
 _OVERHEAD = 400
 """What a record costs beside its value, in bytes."""
+
+
+_Place: TypeAlias = tuple[str, str | None, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,16 @@ class MemoryStore:
         self._bytes = 0
         self._retention = retention
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[_Place, _Entry] = OrderedDict()
         self._versions = itertools.count(1)
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
         """The records in the order of the keys."""
-        return [self._read(place) for place in await _places(caller, keys)]
+        return [self._read(_place(caller, key)) for key in keys]
 
     async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
         """Write all records, or none when an `expect` does not match."""
-        places = await _places(caller, [write.key for write in writes])
+        places = [_place(caller, write.key) for write in writes]
         for place, write in zip(places, writes, strict=True):
             self._check(place, write.key, write.expect)
         etags = [self._write(place, write) for place, write in zip(places, writes, strict=True)]
@@ -62,11 +65,11 @@ class MemoryStore:
     async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
         """Erase the records."""
         for key in keys:
-            place = caller.scope.key(*key)
+            place = _place(caller, key)
             self._check(place, key, expect)
             self._drop(place)
 
-    def _write(self, place: str, write: Write) -> Etag:
+    def _write(self, place: _Place, write: Write) -> Etag:
         self._drop(place)
         if write.value is None:
             return ABSENT
@@ -76,7 +79,7 @@ class MemoryStore:
         self._bytes += len(write.value) + _OVERHEAD
         return etag
 
-    def _read(self, place: str) -> Record | None:
+    def _read(self, place: _Place) -> Record | None:
         entry = self._entries.get(place)
         if entry is None:
             return None
@@ -86,12 +89,12 @@ class MemoryStore:
         self._entries.move_to_end(place)
         return entry.record
 
-    def _drop(self, place: str) -> None:
+    def _drop(self, place: _Place) -> None:
         entry = self._entries.pop(place, None)
         if entry is not None:
             self._bytes -= len(entry.record.value) + _OVERHEAD
 
-    def _check(self, place: str, key: Key, expect: Etag | None) -> None:
+    def _check(self, place: _Place, key: Key, expect: Etag | None) -> None:
         if expect is None:
             return
         record = self._read(place)
@@ -99,5 +102,6 @@ class MemoryStore:
             raise StoreConflict(f"The record of kind {key.kind!r} changed since it was read.")
 
 
-async def _places(caller: Caller, keys: Sequence[Key]) -> list[str]:
-    return await off_loop(len(keys), lambda: [caller.scope.key(*key) for key in keys])
+def _place(caller: Caller, key: Key) -> _Place:
+    scope = caller.scope
+    return scope.user, scope.chat, key.kind, key.name  # Not the `Scope`: it computes its hash each time.

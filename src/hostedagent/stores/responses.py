@@ -70,7 +70,7 @@ class StoredResponses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._links: Recent[str, _Link] = Recent(_LINKS)
+        self._links: Recent[tuple[str, str | None, str], _Link] = Recent(_LINKS)
 
     async def create(
         self,
@@ -188,7 +188,7 @@ class StoredResponses:
         return [item_id for link in reversed(links) for item_id in link.item_ids]
 
     async def _link(self, caller: Caller, response_id: str) -> _Link:
-        if (link := self._links.get(caller.scope.key(*_key(response_id)))) is None:
+        if (link := self._links.get((caller.scope.user, caller.scope.chat, response_id))) is None:
             record, _ = await self._read(caller, response_id)
             link = _link_of(record) if record is not None else _Link(None, ())
         if link.item_ids:  # It has ended, and does not change any more.
@@ -196,8 +196,7 @@ class StoredResponses:
         return link
 
     def _remember(self, caller: Caller, response_id: str, link: _Link) -> None:
-        place = caller.scope.key(*_key(response_id))
-        self._links[place] = link
+        self._links[caller.scope.user, caller.scope.chat, response_id] = link
 
     async def _read(self, caller: Caller, response_id: str) -> tuple[dict[str, Any] | None, Etag]:
         (found,) = await self._store.read(caller, [_key(response_id)])

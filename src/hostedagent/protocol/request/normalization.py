@@ -111,7 +111,7 @@ def normalize_body(payload: Mapping[str, Json], *, has_nulls: bool) -> Mapping[s
     """
     if has_nulls:
         payload = without_nulls(payload)
-    if any(name in payload and payload[name] == empty for name, empty in EMPTY_IS_ABSENT.items()):
+    if any(payload[name] == EMPTY_IS_ABSENT[name] for name in EMPTY_IS_ABSENT.keys() & payload.keys()):
         payload = {name: row for name, row in payload.items() if not _is_empty(name, row)}
     rows = payload.get("input")
     if not is_array(rows):

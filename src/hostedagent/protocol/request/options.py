@@ -223,9 +223,9 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
         UnsupportedOption: A refused field is set, or the policy does not allow it.
     """
     chat: dict[str, Json] = {}
-    for name, row in OPTIONS.items():
-        value = body.get(name)
-        if value is None or row.verdict == "protocol":
+    for name, value in body.items():
+        row = OPTIONS.get(name)
+        if value is None or row is None or row.verdict == "protocol":
             continue
         if row.verdict == "refused":
             raise UnsupportedOption(f"{name} is not accepted: {row.why}.", param=name)

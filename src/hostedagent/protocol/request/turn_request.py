@@ -96,8 +96,13 @@ class TurnRequest:
     reader: ItemReader = field(default_factory=ItemReader, repr=False, compare=False)
 
     @classmethod
-    def parse(cls, body: Mapping[str, Json], policy: CallerPolicy) -> TurnRequest:
+    def parse(cls, body: Mapping[str, Json], policy: CallerPolicy, caller: Caller | None = None) -> TurnRequest:
         """Parse the fields of a create-response body, as `parse_body` returns them.
+
+        Args:
+            body: The fields.
+            policy: What callers may set.
+            caller: Who sent it, where that is known yet.
 
         Raises:
             InvalidRequest: A value is malformed, out of range or contradicts another; `param` names it.
@@ -120,6 +125,7 @@ class TurnRequest:
             store=_flag(body, "store", True),
             background=_flag(body, "background", False),
             compact_threshold=parse_compaction(body.get("context_management")),
+            caller=caller or Caller(),
         )
         _check_session_id(body.get("agent_session_id"))
         _check_reference(body.get("agent_reference"))

@@ -11,11 +11,11 @@ import copy
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_framework import Content, Message
@@ -70,8 +70,17 @@ def pair(entries: Iterable[Entry]) -> Paired:
             different open call.
     """
     pairing = _Pairing()
-    paired = [entry._replace(contents=list(pairing.take(entry))) for entry in entries]
+    paired = [
+        entry._replace(contents=list(pairing.take(entry))) if _is_paired(entry.contents) else entry for entry in entries
+    ]
     return Paired(paired, pairing.results)
+
+
+def _is_paired(contents: Sequence[Content]) -> bool:
+    for content in contents:  # A loop: a generator costs more than what it asks.
+        if content.type in ("function_call", "function_result"):
+            return True
+    return False
 
 
 class _Pairing:
@@ -178,7 +187,7 @@ class Fold:
     new_calls: frozenset[str] = frozenset()
     resumes: frozenset[str] | None = None
     is_split: bool = False
-    _ids: Iterator[str] = field(default_factory=lambda: map(f"msg_{token_hex(16)}_{{}}".format, itertools.count()))
+    _ids: Iterator[str] = field(default_factory=lambda: _message_ids())
 
     def messages(self, entries: Iterable[Entry]) -> Iterator[Message]:
         """Join consecutive entries of one author, and place results after their calls."""
@@ -229,6 +238,11 @@ class Fold:
                 yield result
             elif not waits and (resumes is None or call.name in resumes):
                 yield Content.from_function_result(call_id, result=NO_RESULT)
+
+
+def _message_ids() -> Iterator[str]:
+    prefix = f"msg_{os.urandom(16).hex()}_"
+    return (f"{prefix}{n}" for n in itertools.count())
 
 
 def is_empty(content: Content) -> bool:
