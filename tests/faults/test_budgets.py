@@ -23,8 +23,7 @@ from tests.faults.world import DELIVERIES, Delivery, TurnKind, World, world
 
 @pytest.fixture
 async def served() -> AsyncIterator[World]:
-    async with world(retry=RetryPolicy()) as served:
-        await served.turn("warm", {"input": "pay warm"})  # Makes the state store.
+    async with world(RetryPolicy()) as served:
         yield served
 
 

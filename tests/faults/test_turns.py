@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from hostedagent.emulator import Fault
 from hostedagent.emulator.faults import LEAKED_SECRETS
 from hostedagent.stores.retry import RetryPolicy
 from tests.faults.world import DELIVERIES, TURNS, Delivery, Told, TurnKind, World, world
+from tests.virtual_time import virtual_time
 
 T = TypeVar("T")
 
@@ -64,8 +65,10 @@ NEXT: Final[dict[TurnKind, list[str]]] = {
 NEXT["chained"] = NEXT["conversation"] = ["user: before U", "assistant: heard before U", *NEXT["first"]]
 NEXT["answering"] = NEXT["asking"]
 
+QUICK: Final = RetryPolicy(timeout=1.2, tries=2, pause=0.01)
+
 BOUND: Final = 30.0
-"""Seconds: four times what the calls of one turn are given at most."""
+"""Seconds on the clock of the tests, which only what hangs lets go on."""
 
 
 @dataclass(slots=True)
@@ -76,21 +79,6 @@ class Case:
     fault: Fault
     body: dict[str, Any]
     told: Told | None = None
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[World]:
-    async with world() as served:
-        await served.turn("warm", {"input": "pay warm"})  # Makes the state store.
-        yield served
-
-
-@pytest.fixture
-async def patient() -> AsyncIterator[World]:
-    """A host with tries to spare: on a busy machine a call may be slow that nobody broke."""
-    async with world(retry=RetryPolicy(timeout=2.0, tries=4, pause=0.01)) as served:
-        await served.turn("warm", {"input": "pay warm"})
-        yield served
 
 
 async def calls_of_a_good_turn(served: World, turn: TurnKind, delivery: Delivery) -> list[tuple[str, int]]:
@@ -150,41 +138,46 @@ def assert_nothing_leaked(cases: list[Case], caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("turn", TURNS)
+@virtual_time
 async def test_a_call_that_breaks_once_is_not_noticed(
-    patient: World, turn: TurnKind, delivery: Delivery, caplog: pytest.LogCaptureFixture
+    turn: TurnKind, delivery: Delivery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cases = await broken_turns(patient, turn, delivery, PASSING, times=1)
+    async with world(QUICK) as served:
+        cases = await broken_turns(served, turn, delivery, PASSING, times=1)
+        differing = await prompts_that_differ(served, turn, {case.user: (case.body, case.told) for case in cases})
 
     noticed = {case.user: case.told.raw[-300:] for case in cases if case.told is not None and not case.told.is_done}
     assert not noticed
-    assert await prompts_that_differ(patient, turn, {case.user: (case.body, case.told) for case in cases}) == {}
+    assert differing == {}
     assert_nothing_leaked(cases, caplog)
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("turn", TURNS)
+@virtual_time
 async def test_a_call_that_stays_broken_is_told_and_the_turn_works_when_it_is_mended(
-    served: World, turn: TurnKind, delivery: Delivery, caplog: pytest.LogCaptureFixture
+    turn: TurnKind, delivery: Delivery, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    cases = await broken_turns(served, turn, delivery, FAULTS, times=None)
+    async with world(QUICK) as served:
+        cases = await broken_turns(served, turn, delivery, FAULTS, times=None)
 
-    told = {case.user: case.told for case in cases if case.told is not None}
-    assert {user: t.raw[-300:] for user, t in told.items() if not t.is_done and not t.is_clear} == {}
-    # What was applied although its answer was lost may have been recognised as done.
-    broken = [case for case in cases if case.told is not None and not case.told.is_done]
-    assert {case.fault.kind for case in broken} >= {"status", "reset", "hang", "leak"}
+        told = {case.user: case.told for case in cases if case.told is not None}
+        assert {user: t.raw[-300:] for user, t in told.items() if not t.is_done and not t.is_clear} == {}
+        # What was applied although its answer was lost may have been recognised as done.
+        broken = [case for case in cases if case.told is not None and not case.told.is_done]
+        assert {case.fault.kind for case in broken} >= {"status", "reset", "hang", "leak"}
 
-    again = dict(zip([c.user for c in broken], await in_turn(retry(served, c) for c in broken), strict=True))
-    refused = {user: t.raw for user, t in again.items() if not t.is_done}
-    if turn == "answering":  # A tool that ran does not run again.
-        refused = {user: why for user, why in refused.items() if "answered before" not in why}
-    assert refused == {}
-    continued = {c.user: (c.body, again.get(c.user, told[c.user])) for c in cases}
-    done = {user: row for user, row in continued.items() if row[1].is_done}
-    assert not await prompts_that_differ(served, turn, done)
-    assert [user for user, n in Counter(served.paid).items() if n > 1] == []
-    assert_nothing_leaked(cases, caplog)
+        again = dict(zip([c.user for c in broken], await in_turn(retry(served, c) for c in broken), strict=True))
+        refused = {user: t.raw for user, t in again.items() if not t.is_done}
+        if turn == "answering":  # A tool that ran does not run again.
+            refused = {user: why for user, why in refused.items() if "answered before" not in why}
+        assert refused == {}
+        continued = {c.user: (c.body, again.get(c.user, told[c.user])) for c in cases}
+        done = {user: row for user, row in continued.items() if row[1].is_done}
+        assert not await prompts_that_differ(served, turn, done)
+        assert [user for user, n in Counter(served.paid).items() if n > 1] == []
+        assert_nothing_leaked(cases, caplog)
 
 
 async def retry(served: World, case: Case) -> Told:

@@ -22,7 +22,6 @@ Delivery: TypeAlias = Literal["streamed", "plain", "background"]
 TURNS: Final[tuple[TurnKind, ...]] = get_args(TurnKind)
 DELIVERIES: Final[tuple[Delivery, ...]] = get_args(Delivery)
 
-QUICK: Final = RetryPolicy(timeout=1.2, tries=2, pause=0.01)
 CONTINUED: Final = ("previous_response_id", "conversation")
 
 
@@ -122,8 +121,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(*, retry: RetryPolicy = QUICK) -> AsyncGenerator[World]:
-    """A host on an emulator of its own."""
+async def world(retry: RetryPolicy) -> AsyncGenerator[World]:
+    """A host on an emulator of its own, which has been used before."""
     paid: list[str] = []
 
     @tool(approval_mode="always_require")
@@ -137,7 +136,9 @@ async def world(*, retry: RetryPolicy = QUICK) -> AsyncGenerator[World]:
         emulator.trust()
         stores = foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential, retry=retry)
         async with serve(AgentHost(Agent(model, tools=[pay]), stores=stores).app) as http:
-            yield World(emulator, http, model, paid)
+            served = World(emulator, http, model, paid)
+            await served.turn("warm", {"input": "pay warm"})  # Makes the state store.
+            yield served
             emulator.faults.clear()
 
 
