@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from tests.patience import PATIENCE
+from tests.samples import server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page
@@ -55,14 +58,39 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncGenerator[Browser]:
+    """The browser of all tests; each has a page and a profile of its own."""
     api = pytest.importorskip("playwright.async_api", reason="no Playwright: uv sync")
     api.expect.set_options(timeout=PATIENCE * 1000)
     async with api.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         yield browser
         await browser.close()
+
+
+_servers = ExitStack()
+_urls: dict[str, str] = {}
+
+
+@pytest.fixture(scope="package", autouse=True)
+def shared_servers() -> Generator[None]:
+    """Stop at the end what `served` has started."""
+    with _servers:
+        yield
+    _urls.clear()
+
+
+@contextmanager
+def served(target: str, **variables: str) -> Generator[str]:
+    """The URL of a server of a target; without variables of its own, that of all tests."""
+    if variables:
+        with server.served(target, **variables) as url:
+            yield url
+        return
+    if target not in _urls:
+        _urls[target] = _servers.enter_context(server.served(target))
+    yield _urls[target]
 
 
 def expect(locator: Locator) -> Any:
@@ -107,12 +135,13 @@ class Chat:
             await self.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}.png")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def chat(browser: Browser) -> AsyncGenerator[Chat]:
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(PATIENCE * 1000)
     chat = Chat(page)
     yield chat
+    await page.close()
     assert chat.problems == []
 
 

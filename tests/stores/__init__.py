@@ -1,4 +1,7 @@
-"""The stores of the hosts that tests serve: `pytest --stores memory|sqlite|postgres|foundry` runs one suite on each."""
+"""The stores of the hosts that tests serve: `pytest --stores memory|sqlite|postgres|foundry` runs one suite on each.
+
+Processes that tests start import modules of this package: it loads a backend when it is opened.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
 from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
-from tests.postgres.server import postgres
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,8 +43,12 @@ async def opened(kind: StoreKind | None = None) -> AsyncGenerator[tuple[Stores, 
                 folder = stack.enter_context(TemporaryDirectory(prefix="hostedagent-test-"))
                 yield sqlite_stores(Path(folder) / "state.db"), lambda app: app
             case "postgres":
+                from tests.postgres.server import postgres
+
                 yield stack.enter_context(postgres()), lambda app: app
             case "foundry":
+                from hostedagent.emulator import Emulator
+
                 emulator = await stack.enter_async_context(Emulator(anonymous="refuse"))
                 emulator.trust()
                 yield foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential), Identified
@@ -69,4 +74,6 @@ class Identified:
             user = self._user
             yield USER_ID_HEADER.encode(), user.encode()
         if CALL_ID_HEADER not in given:
+            from hostedagent.emulator import call_id_for
+
             yield CALL_ID_HEADER.encode(), call_id_for(user).encode()
