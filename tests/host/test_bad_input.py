@@ -105,7 +105,7 @@ WRONG_TYPES: dict[str, tuple[Any, ...]] = {
     "instructions": (1, []),
     "prompt": ({"id": "pmpt_1"}, "pmpt_1"),
     "context_management": ([{"type": "other"}], {}),
-    "agent_reference": ("writer", 1, []),
+    "agent_reference": ("writer", 1, [], {"type": "agent", "name": "writer"}),
 }  # fmt: skip
 
 ITEMS: dict[str, list[Any]] = {

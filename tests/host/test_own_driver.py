@@ -94,3 +94,21 @@ async def test_a_bad_request_is_refused_with_a_status(body: bytes) -> None:
         reply = await client.post("/responses", content=body)
 
     assert reply.status == 400 and reply.json()["error"]["message"]
+
+
+async def test_every_answer_names_the_session_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOUNDRY_AGENT_SESSION_ID", "sandbox-1")
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
+        made = await client.post("/responses", json={"input": "hi"})
+        path = f"/responses/{made.json()['id']}"
+        replies = [
+            made,
+            await client.get(path),
+            await client.get(f"{path}/input_items"),
+            await client.post(f"{path}/cancel"),
+            await client.delete(path),
+            await client.get(path),
+        ]
+
+    assert [reply.status for reply in replies] == [200, 200, 200, 400, 200, 404]
+    assert {reply.headers["x-agent-session-id"] for reply in replies} == {"sandbox-1"}

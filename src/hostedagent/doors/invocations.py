@@ -6,7 +6,6 @@ on the SDK's host the app inherits from its `InvocationAgentServerHost` too, whi
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -24,12 +23,12 @@ from hostedagent.doors.questions import answer_item, open_questions, shown_quest
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.errors import FAILURE_MESSAGES, Conflict, InvalidRequest, NotFound, RequestError
 from hostedagent.identity import Caller
-from hostedagent.platform import SESSION_VARIABLE
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import is_array, is_object
+from hostedagent.server.admission import container_session
 from hostedagent.server.exchange import Exchange
 from hostedagent.server.turns import TransformEvent, Turn
 
@@ -157,7 +156,7 @@ class Invocations(Door):
     def session_of(self, scope: Scope) -> str:
         """The session of a request or a connection: the one that it names, that of the container, or a new one."""
         known = scope.get("state", {}).get("session_id")  # The SDK's host has read it.
-        given = QueryParams(scope.get("query_string", b"")).get(_SESSION) or os.environ.get(SESSION_VARIABLE)
+        given = QueryParams(scope.get("query_string", b"")).get(_SESSION) or container_session()
         return known or _valid(given)
 
     def events(self, turn: Turn) -> AsyncGenerator[dict[str, Json]]:

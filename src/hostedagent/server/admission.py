@@ -176,8 +176,13 @@ def too_large(options: HostOptions) -> PayloadTooLarge:
 
 def sandbox_session(fields: Mapping[str, Json]) -> str:
     """The platform's session of a request: the body names it, or the container; otherwise it is new."""
-    session = fields.get("agent_session_id") or os.environ.get(SESSION_VARIABLE)
+    session = fields.get("agent_session_id") or container_session()
     return session if isinstance(session, str) and session else os.urandom(32).hex()[:63]
+
+
+def container_session() -> str | None:
+    """The platform's session that this container serves; `None` where it serves any."""
+    return os.environ.get(SESSION_VARIABLE) or None
 
 
 def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tuple[bytes, bytes]]]:

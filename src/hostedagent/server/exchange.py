@@ -15,9 +15,10 @@ from starlette.types import Receive, Scope, Send
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, Unavailable
 from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
+from hostedagent.observability.propagation import caller_trace
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Json
-from hostedagent.server.admission import Trust, headers_of, refusal
+from hostedagent.server.admission import Trust, container_session, headers_of, refusal
 from hostedagent.stores.base import StoreConflict, StoreError, StoreNotFound, StoreRejected
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Endpoint:
             try:
                 if "response_id" in exchange.request.path_params:
                     check_response_id(exchange.response_id)
-                await self._handler(exchange)
+                with caller_trace(exchange.headers):
+                    await self._handler(exchange)
             finally:
                 leave_context(entered)
         except RequestError as error:
@@ -101,7 +103,7 @@ class Exchange:
         self.headers = headers_of(scope)
         self.receive = receive
         self.caller = Caller()
-        self.session_id: str | None = None
+        self.session_id = container_session()
         self.is_started = False
         self._added: list[tuple[bytes, bytes]] = []
         self._send = send
