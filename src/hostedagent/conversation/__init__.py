@@ -1,1 +1,1 @@
-"""What a turn continues, and what later turns need of it."""
+"""The state of conversations: what a turn continues, and what it stores for later turns."""

@@ -1,4 +1,4 @@
-"""The questions of a turn: what it asks, and the calls that it shows once they were approved and run."""
+"""The approval requests of a turn: records new ones, and finds the calls of approved ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class ApprovalTracker:
-    """Keeps the open questions of one turn.
+    """Tracks the open approval requests of one turn.
 
     Args:
-        approvals: Where questions are recorded.
-        request: The turn.
-        open_before: The questions that were open when the turn began.
-        answered: The request ids of the questions that the turn answers.
+        approvals: The store of approval requests.
+        request: The request of the turn.
+        open_before: The approval requests that were open when the turn started.
+        answered: The request ids that the turn answers.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ApprovalTracker:
         self.asked: list[str] = []
 
     async def ask(self, effect: SaveApproval) -> None:
-        """Record a question before it leaves. Asked again, it takes the place of what it repeats."""
+        """Record an approval request before it is sent. A repeated request replaces the earlier one."""
         turn, item_id = self._request, effect.item_id
         asked = replace(effect.request, asked_by=self._first_asked_by(effect.request.request_id))
         approval = Approval(
@@ -53,7 +53,7 @@ class ApprovalTracker:
         self.open[item_id] = asked
 
     def _first_asked_by(self, request_id: str) -> str:
-        """The response that asked first. A question that the turn has answered is a new one when it comes again."""
+        """The response that asked first. A request that the turn has answered counts as new if it is repeated."""
         response_id = self._request.response_id
         for item_id, earlier in list(self.open.items()):
             if earlier.request_id == request_id:
@@ -62,7 +62,7 @@ class ApprovalTracker:
         return response_id
 
     def defer(self, questions: Sequence[Content]) -> frozenset[str]:
-        """Keep the questions that the run left for later turns, so that their calls are shown once they have run.
+        """Keep the requests that are left for later turns, so that their calls are shown once they have run.
 
         Returns:
             The ids of their calls, which this turn must not show.
@@ -86,7 +86,7 @@ class ApprovalTracker:
         return frozenset(hidden)
 
     def settled_calls(self, update: AgentResponseUpdate) -> Iterator[Part]:
-        """The calls whose results come now that they were approved; until now the caller saw questions only."""
+        """The approved calls whose results arrive in this turn; until now the caller has seen only the requests."""
         results = {content.call_id: content for content in update.contents if content.type == "function_result"}
         for item_id, question in list(self.open.items()):
             if (result := results.get(question.call_id)) is None:

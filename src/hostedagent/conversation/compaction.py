@@ -1,7 +1,7 @@
-"""Compaction items: making one of what is left of a conversation, and putting what it stands for in its place.
+"""Compaction items: creates them from the messages of a conversation, and restores the messages.
 
-An item stands for everything before it but system messages. What it seals is opened for the caller it was made for, on
-every host that shares its state store, and for no other caller.
+An item replaces everything before it except system messages. Its sealed content can be opened only for its caller, on
+every host that shares the state store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 async def seal_messages(seals: Seals, caller: Caller, messages: Sequence[Message]) -> str:
-    """The `encrypted_content` of an item that stands for the messages.
+    """The `encrypted_content` of an item for the messages.
 
     Raises:
         StoreError: The caller's key could not be stored.
@@ -34,10 +34,10 @@ async def seal_messages(seals: Seals, caller: Caller, messages: Sequence[Message
 
 
 async def open_input(request: TurnRequest, seals: Seals) -> None:
-    """Open the last compaction item of the input, so that the transcript has what it stands for.
+    """Open the last compaction item of the input, so that the transcript contains its messages.
 
     Raises:
-        InvalidRequest: It was made for another caller, or changed, or its key is no longer kept.
+        InvalidRequest: It was created for another caller, was changed, or its key has expired.
         StoreError: The key cannot be read.
     """
     n = _last_sealed(request.input)
@@ -52,7 +52,7 @@ async def open_input(request: TurnRequest, seals: Seals) -> None:
 
 
 async def open_history(items: Sequence[Item], caller: Caller, seals: Seals, reader: ItemReader) -> None:
-    """Open the last compaction item of stored items. One that does not open changes nothing: the model sees the rest.
+    """Open the last compaction item of stored items. If it cannot be opened, the model sees the items before it.
 
     Raises:
         StoreError: The key cannot be read.
@@ -74,6 +74,6 @@ async def _open(item: Item, caller: Caller, seals: Seals, reader: ItemReader) ->
 
 
 def _last_sealed(items: Sequence[Item]) -> int | None:
-    """The place of the last compaction item that a host made."""
+    """The index of the last compaction item that a host created."""
     places = (n for n in reversed(range(len(items))) if items[n].get("type") == ITEM)
     return next((n for n in places if is_sealed(items[n].get("encrypted_content"))), None)

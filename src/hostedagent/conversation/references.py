@@ -1,8 +1,7 @@
-"""What an input names must be there: the items it refers to, and the calls it answers. Asked before the first byte.
+"""Resolves item references and checks tool outputs of an input, before the first byte.
 
-The SDK drops a reference to nothing without a word, and a handler that finds an answer to no call can only fail the
-response. Most inputs name nothing; they cost nothing here. What had to be read is handed on, so that no one reads it
-again.
+The SDK silently drops a reference to a missing item, and a handler that finds an output without its call can only fail
+the response. Most inputs contain neither and cost nothing here. Items that were read are passed on and not read again.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ _ANSWERS: Final = frozenset(kind for kind, codec in BY_ITEM.items() if codec.ite
 async def resolve_named(
     request: TurnRequest, repository: ResponseRepository, caller: Caller, history_ids: Sequence[str], seals: Seals
 ) -> TurnRequest:
-    """Check what the input names, and put what was read in its place.
+    """Check the tool outputs of the input, and replace references by the stored items.
 
     Args:
         request: The request, with its references resolved.
-        repository: Where the items are.
-        caller: Whose request it is.
+        repository: The store of the items.
+        caller: The sender of the request.
         history_ids: The items before the turn.
         seals: Opens the caller's compaction items.
 
     Returns:
-        The request; with its history, when an answer made that necessary.
+        The request, with its history if a tool output made reading it necessary.
 
     Raises:
-        InvalidRequest: An item answers a call that does not exist, or that was answered before, or is one that the
-            conversation has.
+        InvalidRequest: An item answers a call that does not exist or was answered before, or repeats an item of the
+            conversation.
     """
     check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
@@ -58,10 +57,10 @@ async def resolve_named(
 
 
 def check_duplicates(items: Sequence[Item], history_ids: Sequence[str]) -> None:
-    """Check that the input repeats no item of the conversation; what it answers may stand in front of the answer.
+    """Check that the input repeats no item of the conversation, except a call before its output.
 
     Raises:
-        InvalidRequest: It repeats one, by a reference or as a whole item.
+        InvalidRequest: It repeats one, by reference or as a whole item.
     """
     if not history_ids:
         return
@@ -78,10 +77,10 @@ def check_duplicates(items: Sequence[Item], history_ids: Sequence[str]) -> None:
 
 
 async def resolve_references(request: TurnRequest, repository: ResponseRepository, caller: Caller) -> TurnRequest:
-    """The request with the stored items in place of references to them.
+    """The request with references replaced by the stored items.
 
-    Clients that know the result of an `mcp_call` to be with the service send it back without, and others lose its
-    arguments: such a call is a reference too, but one that may name nothing.
+    Some clients send an `mcp_call` back without its result or arguments, because the service has them: such a call is
+    treated as a reference that may be unresolved.
 
     Raises:
         NotFound: A reference names an item that does not exist in the caller's scope.

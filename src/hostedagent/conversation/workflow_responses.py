@@ -1,8 +1,8 @@
-"""What a workflow waits for, and what a request says to it: settled before the first byte.
+"""Matches a request with the pending requests of a workflow, before the first byte.
 
-A workflow that has asked takes answers, not new input. So a request that answers nothing is refused, with the names of
-what is open, and so is an answer of the wrong type; neither uses anything up. One exception: where a single question
-takes a text, a plain message answers it, as in any chat.
+A workflow with pending requests accepts answers, not new input. A request without an answer is refused with the names
+of the pending requests, and so is an answer of the wrong type; neither changes anything. One exception: if a single
+request expects text, a plain message answers it, as in any chat.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
 def read_responses(
     request: TurnRequest, state: WorkflowState | None, answers: Sequence[ApprovalDecision], *, first: int = 0
 ) -> dict[str, Any]:
-    """The answers in a request, by the id that the workflow knows each request by; approvals excepted.
+    """The answers in a request, by the workflow's request ids, without approvals.
 
     Args:
         request: The request.
-        state: What the workflow was left in; `None` when the turn continues no workflow.
+        state: The state of the workflow; `None` if the turn continues no workflow.
         answers: The approvals that the request answers.
-        first: The first input item that is new.
+        first: The index of the first new input item.
 
     Raises:
-        InvalidRequest: Something else is said than what the workflow waits for; `param` names the field.
+        InvalidRequest: The input does not answer the pending requests; `param` names the field.
     """
     if state is None or not state.requests:
         return {}
@@ -61,14 +61,14 @@ def read_responses(
 
 
 def check_transcript(request: TurnRequest, *, first: int) -> None:
-    """Check that a transcript does not answer a workflow's question: the workflow could not be found by it.
+    """Check that a transcript does not answer a workflow's request, because the workflow could not be found.
 
     Args:
-        request: A request that names no response and no conversation.
-        first: The first input item that is new.
+        request: A request that names neither a response nor a conversation.
+        first: The index of the first new input item.
 
     Raises:
-        InvalidRequest: It answers one; the workflow would start anew, with nothing to do.
+        InvalidRequest: It answers one; the workflow would start anew, without input.
     """
     asked = {item.get("call_id") for item in request.input if is_question(item)}
     for n, item in enumerate(request.input[first:], start=first):
@@ -83,7 +83,7 @@ def check_transcript(request: TurnRequest, *, first: int) -> None:
 
 
 def is_question(item: Item) -> bool:
-    """Whether an item is what a workflow asks: a function call whose arguments are a request and an answer's schema."""
+    """Whether an item is a workflow's request: a function call with a request and an answer schema as arguments."""
     if item.get("type") != "function_call" or '"response_schema"' not in str(item.get("arguments")):
         return False
     try:

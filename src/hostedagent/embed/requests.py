@@ -1,4 +1,4 @@
-"""From the body of a request to the arguments of a run. Bad input is a `ValueError` that names the field."""
+"""Converts the body of a request to the arguments of a run. Bad input is a `ValueError` that names the field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def responses_to_run(body: Mapping[str, Any], *, policy: CallerPolicy | None = N
 
     Args:
         body: The body, parsed.
-        policy: What the caller may change; by default what `AgentHost` allows. Fields without effect are left out,
+        policy: The fields that the caller may set; by default those of `AgentHost`. Fields without effect are dropped,
             and a field that the policy does not allow is refused.
 
     Raises:
@@ -43,7 +43,7 @@ def responses_to_run(body: Mapping[str, Any], *, policy: CallerPolicy | None = N
 
 
 def messages_from_responses_input(value: Any, *, policy: CallerPolicy | None = None) -> list[Message]:
-    """The messages of an `input`: a text, or a list of items.
+    """The messages of an `input`: a string, or a list of items.
 
     Raises:
         ValueError: An item is malformed; the message names it.
@@ -54,7 +54,7 @@ def messages_from_responses_input(value: Any, *, policy: CallerPolicy | None = N
 
 
 def responses_session_id(body: Mapping[str, Any]) -> tuple[str, bool] | tuple[None, None]:
-    """The id of what a body continues, and whether it is a conversation's; `(None, None)` for a new one.
+    """The id that a body continues, and whether it is a conversation's; `(None, None)` for a new conversation.
 
     Raises:
         ValueError: It names both a conversation and a response, or an id is not a string.

@@ -1,4 +1,4 @@
-"""From the result of a run to a response: whole, or as server-sent events."""
+"""Converts the result of a run to a response: whole, or as server-sent events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Outcome = Completed | Incomplete | Failed
 
 
 class _Answer:
-    """One response, as the updates of a run build it."""
+    """Builds one response from the updates of a run."""
 
     def __init__(self, response_id: str, conversation_id: str | None) -> None:
         fields: dict[str, Json] = {"parallel_tool_calls": True}
@@ -46,7 +46,7 @@ class _Answer:
             yield from self._events(self._projection.update(update))
 
     def end(self, error: Exception | None = None) -> Iterator[Event]:
-        """Close what is open; the last event is the terminal one."""
+        """Close the open items; the last event is the terminal one."""
         if error is not None:
             outcome: Any = failure(error)
         else:
@@ -83,7 +83,7 @@ def responses_from_run(
     """The response object for the result of a run.
 
     Args:
-        result: What `agent.run(...)` returned.
+        result: The result of `agent.run(...)`.
         response_id: The id of the response; see `create_response_id`.
         conversation_id: The conversation that it belongs to.
     """
@@ -105,7 +105,7 @@ async def responses_from_streaming_run(
     Cancellation: closing the iterator closes the stream of the run.
 
     Args:
-        stream: What `agent.run(..., stream=True)` returned. It is iterated to its end, once, so that the agent saves
+        stream: The result of `agent.run(..., stream=True)`. It is iterated to its end, once, so that the agent saves
             its history.
         response_id: The id of the response; see `create_response_id`.
         conversation_id: The conversation that it belongs to.
@@ -141,5 +141,5 @@ def _public(response: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _public_item(item: Mapping[str, Json]) -> dict[str, Json]:
-    """The item without what only a host's own store keeps."""
+    """The item without the fields that only a host's own store keeps."""
     return {name: value for name, value in item.items() if name != "internal_metadata"}

@@ -1,4 +1,4 @@
-"""What an application shares between its routes: the agent or workflow, and the sessions of its conversations."""
+"""State that the routes of an application share: the agent or workflow, and the sessions of its conversations."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class SupportsBuild(Protocol):
 
 
 class _Target(Generic[T]):
-    """A target, or what it comes from: a function, sync or async, or an awaitable.
+    """Resolves a target from a value, a sync or async function, or an awaitable.
 
-    Concurrency: callers that wait for the same target at the same time get the same one.
+    Concurrency: concurrent callers get the same target.
     """
 
     def __init__(self, source: T | Awaitable[T] | Callable[[], T | Awaitable[T]], *, caches: bool) -> None:
@@ -70,7 +70,7 @@ class _Target(Generic[T]):
         return cast("T", self._value)
 
     async def get(self) -> T:
-        """The target, resolved when it is not yet."""
+        """The target, resolved on first use."""
         if self._is_resolved:
             return cast("T", self._value)
         if not self._caches:
@@ -89,11 +89,11 @@ class _Target(Generic[T]):
 class AgentState(Generic[AgentT]):
     """An agent and its sessions, shared by the routes of an application.
 
-    Concurrency: a session that several callers ask for at the same time is created once.
+    Concurrency: a session that several callers request concurrently is created once.
 
     Args:
         target: The agent; or a function, sync or async, that creates it; or an awaitable of it.
-        session_store: Where sessions are kept; by default in memory.
+        session_store: The store of sessions; by default in memory.
         cache_target: Whether a created agent is kept. `False` creates one for each call of `get_target`.
 
     Raises:
@@ -112,7 +112,7 @@ class AgentState(Generic[AgentT]):
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get_target(self) -> AgentT:
-        """The agent, created when it is not yet."""
+        """The agent, created on first use."""
         return await self._target.get()
 
     @property
@@ -126,11 +126,11 @@ class AgentState(Generic[AgentT]):
 
     @property
     def session_store(self) -> SessionStore:
-        """Where the sessions are kept."""
+        """The store of sessions."""
         return self._sessions
 
     async def get_or_create_session(self, session_id: str) -> AgentSession:
-        """An independent copy of a session, which is created and stored when there is none.
+        """An independent copy of a session, which is created and stored on first use.
 
         Args:
             session_id: The application's own id of the conversation.
@@ -178,7 +178,7 @@ class WorkflowState(Generic[WorkflowT]):
         self._target = _Target[WorkflowT](cast("WorkflowT", source), caches=cache_target)
 
     async def get_target(self) -> WorkflowT:
-        """The workflow, created when it is not yet."""
+        """The workflow, created on first use."""
         return await self._target.get()
 
     @property

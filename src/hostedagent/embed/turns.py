@@ -1,7 +1,7 @@
 """Turns for the routes of an application: the application owns HTTP and identity, the engine owns the turn.
 
-Everything that `AgentHost` does below its routes happens here too: refusals before anything runs, the conversation's
-lease, approvals, history, isolation by caller, hooks, storage.
+Turns behave as under `AgentHost`: refusals before anything runs, leases on conversations, approvals, history, isolation
+by caller, hooks, storage.
 """
 
 from __future__ import annotations
@@ -42,13 +42,12 @@ class Turns(TurnRunner):
             return await turn.response()
         ```
 
-    Concurrency: for any number of turns at a time, on one event loop.
+    Concurrency: for any number of concurrent turns, on one event loop.
 
     Args:
-        agent_or_factory: An agent, which all turns share; or what creates one for each turn; or a workflow. As for
-            `AgentHost`.
+        agent_or_factory: An agent, which all turns share, or a factory of agents or workflows, as for `AgentHost`.
         options: Limits, history owner and caller policy.
-        stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
+        stores: Stores of responses, sessions and approvals; by default Foundry when hosted, else memory.
         hooks: The application's functions.
         doors: Further protocols, which `routes` serves too.
 
@@ -78,7 +77,7 @@ class Turns(TurnRunner):
         The application that mounts them runs the lifespan: see `lifespan`.
 
         Args:
-            resolve_scope: Says whose request it is; by default the platform's identity headers.
+            resolve_scope: Determines the user of a request; by default from the platform's identity headers.
         """
         from hostedagent.doors.chat_completions.door import ChatCompletions
 
@@ -115,7 +114,7 @@ class Turns(TurnRunner):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Refuse new turns, let those in the background end within `shutdown_grace`, and close agent and stores."""
+        """Refuse new turns, wait up to `shutdown_grace` for background turns, and close the agent and the stores."""
         self._responses.engine.services.shutdown.close()
         await self._opened.aclose()
         await self._responses.aclose()

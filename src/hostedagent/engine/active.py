@@ -1,4 +1,4 @@
-"""The responses that this process is producing: one entry for each, from its claim to its last write."""
+"""The registry of the responses in progress in this process, from the claim of the id to the last write."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Resuming:
-    """A turn of an earlier process, before it runs again.
+    """A turn of an earlier process that is about to be resumed.
 
     Args:
-        begun: Set when it runs again, or will not.
-        journal: Its journal; `None` when that is lost.
-        sent: The events that clients have.
+        begun: Set when the turn runs again, or will not be resumed.
+        journal: Its journal; `None` if that is lost.
+        sent: The events that clients have received.
     """
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -37,22 +37,22 @@ class Resuming:
 
 @dataclass(slots=True)
 class ActiveTurn:
-    """One response in production.
+    """One response in progress.
 
     Args:
-        caller: Whose it is; the caller of its first write.
-        is_claimed: Whether its id was chosen by the platform and is reserved for it.
+        caller: The owner, who made the first write.
+        is_claimed: Whether the platform chose its id, which is reserved for it.
         context: The turn, while it runs.
-        output: What the turn has produced so far.
+        output: The output of the turn so far.
         stop: Stops the turn.
-        recovery: How far the turn has come, where it outlives its process.
+        recovery: The progress of the turn, if it outlives its process.
         refuse: Ends the turn when the first write of its response fails.
         created: The response as it was first stored; `None` before that and after its last write.
         item_ids: The ids of its input items.
-        stored_before: The items that an earlier process stored; `None` for a response that begins here.
-        resuming: What is known of a turn that is about to be resumed.
+        stored_before: The items that an earlier process stored; `None` for a response of this process.
+        resuming: The state of a turn that is about to be resumed.
         ended: Set when the entry is dropped.
-        committed: The status that was stored before the caller learned of it.
+        committed: The final status that was stored before the caller received it.
     """
 
     caller: Caller = field(default_factory=Caller)
@@ -71,7 +71,7 @@ class ActiveTurn:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it is in progress any more."""
+        """Whether nothing of it is in progress."""
         parts = (self.context, self.created, self.stored_before, self.resuming)
         return not self.is_claimed and all(part is None for part in parts)
 
@@ -82,17 +82,17 @@ class ActiveTurn:
 
 
 class ActiveTurns:
-    """The registry of the responses in production."""
+    """The registry of the responses in progress."""
 
     def __init__(self) -> None:
         self._turns: dict[str, ActiveTurn] = {}
 
     def get(self, response_id: str | None) -> ActiveTurn | None:
-        """The entry of a response, if it is in production here."""
+        """The entry of a response that is in progress here."""
         return self._turns.get(response_id) if response_id is not None else None
 
     def open(self, response_id: str) -> ActiveTurn:
-        """The entry of a response, created when there is none."""
+        """The entry of a response, created if necessary."""
         return self._turns.setdefault(response_id, ActiveTurn())
 
     def leave(self, response_id: str) -> None:
@@ -113,12 +113,12 @@ class ActiveTurns:
         return [turn for turn in self._turns.values() if turn.context is not None]
 
     def holding(self, lease: Lease) -> ActiveTurn | None:
-        """The turn that holds a lease, if it runs here."""
+        """The turn that holds a lease, if it runs in this process."""
         held = (turn for turn in self.running() if turn.context and turn.context.continuation.lease is lease)
         return next(held, None)
 
     def output_of(self, response_id: str) -> list[Item]:
-        """What the turn of a response has produced so far."""
+        """The output of a response so far."""
         turn = self._turns.get(response_id)
         return turn.output.output() if turn is not None and turn.output is not None else []
 
@@ -132,5 +132,5 @@ class ActiveTurns:
 
 
 def ids_of(items: Iterable[Item]) -> tuple[str, ...]:
-    """The ids of items that have one."""
+    """The ids of the items that have one."""
     return tuple(item_id for item in items if isinstance(item_id := item.get("id"), str))

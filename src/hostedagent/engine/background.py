@@ -1,4 +1,4 @@
-"""Runs background turns: each in a task of its own, whose events go to the log."""
+"""Runs background turns, each in a task of its own that writes its events to the log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BackgroundRuns:
 
     Args:
         log: Keeps the events of streams.
-        turns: Which turns run where, if they outlive their process.
+        turns: Records which process runs which turn, if turns outlive their process.
     """
 
     def __init__(self, log: EventLog, turns: BackgroundTurns | None) -> None:
@@ -43,12 +43,12 @@ class BackgroundRuns:
         self._timers: set[asyncio.TimerHandle] = set()
 
     async def start(self, turn: RecordedTurn, context: TurnContext) -> dict[str, Json]:
-        """Run a turn, and return its response once that is stored and its first event can be read.
+        """Run a turn, and return its response once it is stored and its first event can be read.
 
-        Of a turn that is resumed clients have events already: it returns once the turn is found stored.
+        For a resumed turn, whose first events clients already have, it returns once the stored turn is found.
 
         Raises:
-            StoreError: It could not be stored.
+            StoreError: The response could not be stored.
         """
         begun: asyncio.Future[dict[str, Json]] = asyncio.get_running_loop().create_future()
         if turn.is_resumed:
@@ -57,7 +57,7 @@ class BackgroundRuns:
         return await asyncio.shield(begun)
 
     async def aclose(self) -> None:
-        """Wait for the turns, which the end of the process stops in time."""
+        """Wait for the turns, which the shutdown of the process stops in time."""
         for timer in self._timers:
             timer.cancel()
         await self.ended()
@@ -83,7 +83,7 @@ class BackgroundRuns:
         except Exception as error:  # noqa: BLE001 - no caller awaits this task
             if not begun.done():
                 begun.set_exception(error)
-                writer.is_closed = True  # It may wait in the queue, and begin again.
+                writer.is_closed = True  # It may be queued and start later.
             else:
                 log_failure(logger, f"The background turn {request.response_id} failed", error)
         finally:
@@ -107,7 +107,7 @@ class BackgroundRuns:
         )
 
     async def _end(self, turn: RecordedTurn, request: TurnRequest, writer: EventWriter) -> None:
-        """Close the log of a turn that has ended, and drop what another process would need to resume it."""
+        """Close the log of a turn that has ended, and delete the data for resuming it."""
         if request.stream:
             await writer.close()
         if turn.is_suspended:

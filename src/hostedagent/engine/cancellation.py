@@ -1,8 +1,7 @@
-"""What stops a turn from outside, and why: the only place that knows the causes.
+"""Stops a turn from outside; the only place that knows the causes.
 
-The caller cancels or disconnects, a newer input replaces the turn, the process ends, or another turn takes over its
-conversation. Drivers report what they learn with `stop`; the end of the process and the loss of the lease are observed
-here.
+The caller cancels or disconnects, newer input replaces the turn, the process shuts down, or another turn takes over its
+conversation. Drivers report cancellation with `stop`; the shutdown and the loss of the lease are observed here.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from hostedagent.stores.leases import Lease
 
 
 class StopSignals:
-    """Stops one turn. The first cause counts, except that the loss of the conversation outweighs every other.
+    """Stops one turn. The first cause counts, except that losing the conversation overrides every other.
 
-    Concurrency: used on the turn's loop. Call `close` in every ending.
+    Concurrency: used on the turn's event loop. Always call `close` at the end.
 
     Args:
-        shutdown: The end of the process.
-        lease: The turn's lease on its conversation, which another turn may take.
+        shutdown: The shutdown of the process.
+        lease: The turn's lease on its conversation, which another turn may take over.
     """
 
     def __init__(self, shutdown: GracefulShutdown, lease: Lease | None = None) -> None:
@@ -33,17 +32,17 @@ class StopSignals:
         self._then: Callable[[], None] | None = None
 
     def stop(self, cause: StopCause) -> None:
-        """Stop the turn, also one that has not begun to run yet."""
+        """Stop the turn, even if it has not started to run."""
         if self._cause is None:
-            # While the process ends, the SDK reports its own end as a newer input.
+            # During shutdown, the SDK reports it as newer input.
             self._cause = "shutdown" if cause == "steered" and self._shutdown.has_begun else cause
         self._act()
 
     def watch(self, interrupt: Interrupt, then: Callable[[], None]) -> None:
-        """Begin to stop what the turn does.
+        """Connect the signals to the running turn.
 
         Args:
-            interrupt: Stops it, with the cause.
+            interrupt: Stops the run, with the cause.
             then: Called after that.
         """
         self._interrupt, self._then = interrupt, then
@@ -55,7 +54,7 @@ class StopSignals:
             self._act()
 
     def close(self) -> None:
-        """Stop nothing any more."""
+        """Disconnect the signals."""
         self._interrupt = None
         self._shutdown.forget(self._at_deadline)
         if self._lease is not None:

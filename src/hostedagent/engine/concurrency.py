@@ -1,7 +1,7 @@
-"""How many turns run at the same time, and how many requests may wait for one of them to end.
+"""Limits concurrent turns, and the requests that wait for one to end.
 
-Decided before anything of a request is stored. A turn has its slot until it has ended, also when its caller is gone or
-was answered before (in the background). Who waits is served in the order in which they came.
+The decision is made before anything of a request is stored. A turn keeps its slot until it has ended, even if its
+caller has disconnected or was answered earlier (in the background). Waiting requests are served in order of arrival.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WEIGHT: Final = 0.2
 
 
 class Permit:
-    """The place of one turn."""
+    """The slot of one turn."""
 
     __slots__ = ("_capacity", "_has_begun", "_is_taken", "_since")
 
@@ -34,16 +34,16 @@ class Permit:
         self._since = time.monotonic()
 
     def begin(self) -> None:
-        """The turn begins: from now on it gives the slot back itself."""
+        """Pass the slot to the turn, which releases it itself."""
         self._has_begun = True
 
     def abandon(self) -> None:
-        """The request is over; without a turn that began, the slot is free."""
+        """End the request; the slot is free unless a turn has started."""
         if not self._has_begun:
             self.release()
 
     def release(self) -> None:
-        """The turn has ended."""
+        """End the turn and free the slot."""
         if self._is_taken:
             self._is_taken = False
             self._capacity.free(time.monotonic() - self._since if self._has_begun else None)
@@ -53,8 +53,8 @@ class ConcurrencyLimiter:
     """The slots of a host.
 
     Args:
-        turns: How many there are; `None` for as many as are asked for.
-        waiting: How many requests may wait for one.
+        turns: The number of slots; `None` for no limit.
+        waiting: The most requests that wait for one.
     """
 
     def __init__(self, turns: int | None = None, waiting: int = 0) -> None:
@@ -72,23 +72,23 @@ class ConcurrencyLimiter:
         return self._turns is not None and (self._taken >= self._turns or bool(self._waiting))
 
     def __len__(self) -> int:
-        """How many permits are in use."""
+        """The number of permits in use."""
         return self._taken
 
     def grant(self) -> Permit:
-        """A slot for a turn that was admitted before: one more than there are, if need be."""
+        """A slot for a turn that was admitted before, even beyond the limit."""
         self._taken += 1
         return Permit(self)
 
     async def acquire(self, left: Callable[[], Awaitable[object]]) -> Permit:
-        """A permit for a request; waits for one where that is allowed.
+        """A permit for a request; waits for one if that is allowed.
 
         Args:
-            left: Returns when the caller has left, so that the request waits no longer.
+            left: Returns when the caller has disconnected, which ends the wait.
 
         Raises:
-            TooManyTurns: All permits are in use, and as many requests wait as may.
-            InvalidRequest: The caller left while the request waited; no client receives this error.
+            TooManyTurns: All permits are in use, and the maximum of requests already waits.
+            InvalidRequest: The caller disconnected while the request waited; no client receives this error.
         """
         if not self.is_full:
             return self.grant()
@@ -116,7 +116,7 @@ class ConcurrencyLimiter:
             self._waiting.remove(place)
 
     def free(self, seconds: float | None) -> None:
-        """A slot is free again, after a turn of so many seconds; the first who waits gets it."""
+        """Free a slot after a turn of so many seconds; the first waiting request gets it."""
         if seconds is not None:
             self._usual += _WEIGHT * (seconds - self._usual)
         if self._waiting and self._turns is not None and self._taken <= self._turns:
@@ -127,6 +127,6 @@ class ConcurrencyLimiter:
             self.on_ended()
 
     def retry_after(self) -> int:
-        """Seconds until a slot may be free for one more, going by how long turns usually take."""
+        """Estimated seconds until a slot is free for one more request, from the usual duration of turns."""
         ahead = (len(self._waiting) + 1) / max(self._turns or 1, 1)
         return min(max(math.ceil(ahead * self._usual), 1), MAX_RETRY_AFTER)

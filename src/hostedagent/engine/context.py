@@ -1,4 +1,4 @@
-"""What every turn of a host works with, and what one accepted request carries."""
+"""The services that all turns of a host share, and the context of one accepted request."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostServices:
-    """What every turn of a host works with.
+    """The services that all turns of a host share.
 
     Args:
-        source: Where the agent comes from.
-        history: Owns the conversation of plain agents.
-        workflows: Owns the conversation of workflows.
-        responses: Where responses and their items are read.
+        source: Provides the agent of a turn.
+        history: The history policy of plain agents.
+        workflows: The history policy of workflows.
+        responses: Reads responses and their items.
         sessions: Snapshots, leases and checkpoints.
-        approvals: The questions that turns ask.
-        effects: The side effects that run once for each turn.
-        run_timeout: Seconds after which an agent that produces nothing has failed.
-        consent_origins: Where an agent may send a user for consent; `None` for anywhere.
-        compaction: How conversations are compacted.
+        approvals: The approval requests of turns.
+        effects: The side effects that run once per turn.
+        run_timeout: Seconds without output after which a run fails; `None` for no limit.
+        consent_origins: The origins that a consent link may have; `None` for any.
+        compaction: The strategy that compacts conversations.
         own_tools: How calls of the agent's own tools are shown.
         streams_always: Whether the agent streams even if no client reads a stream.
         hooks: The application's functions.
-        shutdown: The end of the process.
+        shutdown: The shutdown of the process.
     """
 
     source: AgentSource
@@ -69,15 +69,15 @@ class TurnContext(RequestContext):
 
     Args:
         turn: The request; ids are added when the turn starts, and `before_run` may change it.
-        continuation: What the turn continues.
-        permit: Its place among the turns that run at the same time.
+        continuation: The continuation of the turn.
+        permit: Its slot among the concurrent turns.
         flow: Couples the turn to the speed of its reader.
-        kept_input: The input items to store, where they were not given to the SDK.
+        kept_input: The input items to store, if they were not passed to the SDK.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
-        is_kept: Whether a turn in the foreground goes on without its client, which asks for it again.
-        on_over: Called when the driver is done with the request. A turn in the foreground must end then.
-        queued_at: When the response was created, in seconds since the epoch, if its turn waited in the queue.
-        body: The request's body, where the driver's background turns are resumed by the engine.
+        is_kept: Whether a foreground turn continues without its client, which will ask for it again.
+        on_over: Called when the driver has finished with the request; a foreground turn must end then.
+        queued_at: When the response was created, in seconds since the epoch, if its turn was queued.
+        body: The body of the request, if the engine resumes the driver's background turns.
     """
 
     continuation: Continuation

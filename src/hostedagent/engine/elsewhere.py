@@ -1,4 +1,4 @@
-"""Stops turns that run in another process: a signal tells every process, and the store says when the turn has ended."""
+"""Stops turns that run in another process: a signal reaches every process, and the store shows the end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 
 class Elsewhere:
-    """Stops turns of other processes, and turns of this one when others ask for it.
+    """Stops turns of other processes, and turns of this process on their request.
 
     Args:
         signals: Messages between the processes.
         active: The turns of this process.
-        on_queued: Called when a turn waits for a process with a place for it.
+        on_queued: Called when a turn waits for a process with a free slot.
     """
 
     def __init__(self, signals: Signals, active: ActiveTurns, on_queued: Callable[[], None] | None = None) -> None:
@@ -37,11 +37,11 @@ class Elsewhere:
         self._listening: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Listen to the other processes."""
+        """Start listening to the other processes."""
         self._listening = asyncio.create_task(self._listen(), name="hostedagent-signals")
 
     async def aclose(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait((self._listening,))
@@ -50,9 +50,9 @@ class Elsewhere:
         """Cancel a turn of another process, and wait until it has ended.
 
         Args:
-            caller: Whose turn.
-            response_id: Which.
-            has_ended: Whether the store says that it has.
+            caller: The owner of the turn.
+            response_id: The response of the turn.
+            has_ended: Whether the turn has ended according to the store.
 
         Raises:
             StoreError: The signal could not be sent, or the store is not available.

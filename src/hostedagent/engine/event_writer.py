@@ -1,7 +1,7 @@
 """Writes the events of one background stream to its log: the first at once, then in batches.
 
-Readers get an event once it is in the log, so that no client has an event that a crash loses. While the log is not
-available the events wait, and the turn with them when there are many.
+Readers get an event only once it is in the log, so that no client has an event that a crash loses. While the log is
+unavailable, events are buffered; when there are many, the turn waits.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class EventWriter:
     """The writer of one log.
 
     Args:
-        log: Where the events go.
-        caller: Whose response.
-        response_id: Which.
-        is_batched: Whether writing costs enough to wait for more events.
-        confirm: Called before each batch; raises `Conflict` when another process writes the log now.
+        log: The event log.
+        caller: The owner of the response.
+        response_id: The response.
+        is_batched: Whether writing is expensive enough to collect events first.
+        confirm: Called before each batch; raises `Conflict` if another process now writes the log.
 
     Attributes:
-        is_closed: Whether nothing is written any more: another process has the turn, or the log was away too long.
+        is_closed: Whether writing has ended: another process has the turn, or the log was unavailable too long.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class EventWriter:
         self.is_closed = False
 
     async def add(self, event: LoggedEvent) -> None:
-        """Write an event, now or with those that follow. The first one is in the log when this returns."""
+        """Write an event, at once or with later ones. The first event is in the log when this returns."""
         if self.is_closed:
             return
         self._waiting.append(event)
@@ -82,7 +82,7 @@ class EventWriter:
             await self._written.wait()
 
     async def flush(self) -> None:
-        """Write what waits: what is stored next must not be ahead of what clients can read."""
+        """Write the buffered events, because the store must not be ahead of the events that clients can read."""
         while self._waiting and not self.is_closed:
             if self._writing is None or self._writing.done():
                 await self._write()
@@ -92,7 +92,7 @@ class EventWriter:
             await self._written.wait()
 
     async def close(self) -> None:
-        """Write what waits, and end."""
+        """Write the buffered events, and end."""
         self._pause = 0.0
         self._full.set()
         if self._writing is not None:
@@ -100,7 +100,7 @@ class EventWriter:
         await self._write()
 
     async def _write_batches(self) -> None:
-        """Write what waits until nothing more comes."""
+        """Write buffered events until the end."""
         while self._waiting and not self.is_closed:
             await self._write()
             self._full.clear()

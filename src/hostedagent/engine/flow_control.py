@@ -1,8 +1,8 @@
-"""How far a stream's reader is behind its turn: where the reader is slow, the turn waits, and with it the agent.
+"""Backpressure: a turn, and with it the agent, waits for a slow reader of its stream.
 
-The SDK keeps the events of a stored turn in a queue without a bound, so the bound is here: events that the turn gave
-are counted against those that the server's socket took. Turns in the background have readers of their own pace, or
-none; what they say is kept anyway.
+The SDK buffers the events of a stored turn in an unbounded queue, so the bound is here: events that the turn produced
+are counted against those that the server's socket accepted. It does not apply to background turns, whose events are
+stored anyway.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PATIENCE: Final = 1.0
 
 
 class FlowControl:
-    """The events of one response on their way to its reader.
+    """Counts the events of one response that its reader has not received yet.
 
-    Concurrency: one turn gives, one request sends, on one loop.
+    Concurrency: one turn produces and one request sends, on one event loop.
 
     Args:
         is_bounded: Whether the turn waits for its reader.
@@ -41,7 +41,7 @@ class FlowControl:
         self._room = asyncio.Event()
 
     async def send(self, sending: Awaitable[None], events: int) -> None:
-        """Await a send, and count the events in it once the server has taken them."""
+        """Await a send, and count its events once the server has accepted them."""
         self._is_sending = True
         try:
             await sending
@@ -52,11 +52,11 @@ class FlowControl:
             self._room.set()
 
     def taken(self) -> None:
-        """The reader has taken an event, and asks for the next one only after that."""
+        """Count an event that the reader has taken before it asks for the next."""
         self._ahead = max(self._ahead - 1, 0)
 
     async def give(self) -> None:
-        """Count an event that was given; waits while the reader is too far behind."""
+        """Count an event that was produced, and wait while the reader is too far behind."""
         if not self._is_read:
             return
         self._given += 1
@@ -71,10 +71,10 @@ class FlowControl:
                 async with asyncio.timeout(_PATIENCE):
                     await self._room.wait()
             except TimeoutError:
-                if not self._is_sending:  # The reader has all there is: some event was never sent.
+                if not self._is_sending:  # The reader has received everything: some event was never sent.
                     self._ahead = 0
 
     def end(self) -> None:
-        """Nobody reads any more, or the turn must end: it waits no longer."""
+        """Stop waiting: there is no reader any more, or the turn must end."""
         self._is_over = True
         self._room.set()

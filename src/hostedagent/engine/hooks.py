@@ -1,7 +1,7 @@
-"""Hooks: what an application may do before a run, to every update, when a turn has ended, and around a memory snapshot.
+"""Hooks: functions of the application for requests, updates, outcomes and memory snapshots.
 
-A hook is a function, sync or async. A sync one runs on the event loop and must not block. What a hook raises never
-reaches a caller, save the message of a `RequestError`.
+A hook is a function, sync or async. A sync one runs on the event loop and must not block. An error of a hook never
+reaches a caller, except for the message of a `RequestError`.
 """
 
 from __future__ import annotations
@@ -36,50 +36,50 @@ Updates: TypeAlias = AgentResponseUpdate | Iterable[AgentResponseUpdate] | None
 
 
 class BeforeRun(Protocol):
-    """Looks at a request, and may return another one. Called once a turn, before the agent is made."""
+    """Inspects a request and may replace it. Called once per turn, before the agent is created."""
 
     def __call__(self, request: TurnRequest, /) -> TurnRequest | Awaitable[TurnRequest | None] | None:
         """Return the request to use (`dataclasses.replace`), or `None` for this one.
 
-        Only `options`, `metadata`, `user` and `client_headers` may differ: the rest names what is stored already.
+        Only `options`, `metadata`, `user` and `client_headers` may differ; the other fields refer to stored data.
 
-        Concurrency: called for many turns at a time. `current_turn()` is the request as it was sent.
-        Exceptions: a `RequestError` fails the turn as `invalid_prompt`, with its message; anything else fails it as
-        `server_error`, and its text is not told. The agent is then not made.
+        Concurrency: called for many turns concurrently. `current_turn()` is the request as it was sent.
+        Exceptions: a `RequestError` fails the turn as `invalid_prompt`, with its message; any other error fails it as
+        `server_error`, without its text. The agent is then not created.
         Cancellation: cancelled with the turn.
         """
         ...
 
 
 class TransformUpdate(Protocol):
-    """Changes what a run says before anything is made of it: the events, the stored items, what later turns see."""
+    """Changes the updates of a run, before they become events, stored items and history."""
 
     def __call__(self, update: AgentResponseUpdate, /) -> Updates | Awaitable[Updates]:
-        """Return what takes the update's place: an update, several, or `None` to drop it.
+        """Return the replacement: an update, several, or `None` to drop it.
 
         Return a copy rather than change the update: the agent's own history keeps the object. Dropping an update
-        drops what it says; how the run ended and what it cost still count. An update in which the model's service
-        reports a failure is not shown to the hook.
+        drops its contents, but not the finish reason and the usage. An update that reports a failure of the model's
+        service is not passed to the hook.
 
-        Concurrency: one update of a run at a time, in order, in the task that pulls the run; many runs at a time.
-        Exceptions: fail the turn like an error of the run; what came before is kept.
+        Concurrency: one update of a run at a time, in order, in the task that consumes the run; many runs concurrently.
+        Exceptions: fail the turn like an error of the run; earlier output is kept.
         Cancellation: cancelled with the run.
         """
         ...
 
 
 class OnOutcome(Protocol):
-    """Is told how a turn ended. Called once for each turn that has begun, whatever its end, after it was saved."""
+    """Receives the outcome of a turn. Called once for every turn that was started, after it was saved."""
 
     def __call__(self, request: TurnRequest, outcome: Outcome, /) -> object:
-        """Take note of `Completed`, `Incomplete`, `Failed` or `Cancelled`.
+        """Handle `Completed`, `Incomplete`, `Failed` or `Cancelled`.
 
-        The SDK holds the terminal event back until it has returned: until then a caller does not see the end of a
-        stream or gets no response, and a background response is in progress. Keep it short.
+        The terminal event is held back until the hook has returned: until then a caller sees no end of the stream or
+        gets no response, and a background response is in progress. Keep it short.
 
-        Concurrency: called for many turns at a time, each in a task of its own.
-        Exceptions: are logged, and change nothing.
-        Cancellation: ends after `OUTCOME_SECONDS`; a caller who goes does not end it.
+        Concurrency: called for many turns concurrently, each in a task of its own.
+        Exceptions: are logged and change nothing.
+        Cancellation: cancelled after `OUTCOME_SECONDS`, but not when the caller disconnects.
         """
         ...
 
@@ -145,11 +145,11 @@ class Hooks:
 
 
 async def prepare(hook: BeforeRun, request: TurnRequest) -> TurnRequest:
-    """The request that a turn uses from here on.
+    """The request that the turn uses, as the hook returns it.
 
     Raises:
-        ConfigurationError: The hook returned something else, or changed what must stay.
-        Exception: The hook's.
+        ConfigurationError: The hook returned another type, or changed a field that must not change.
+        Exception: The error of the hook.
     """
     made = hook(request)
     if inspect.isawaitable(made):
@@ -192,13 +192,13 @@ async def transformed(
 
 
 def _rest(dropped: AgentResponseUpdate) -> Iterable[AgentResponseUpdate]:
-    """What stays of a dropped update: the tokens it counts, and that a model call has finished."""
+    """The rest of a dropped update: its usage, and the end of a model call."""
     usage = [content for content in dropped.contents if content.type == "usage"]
     return (_finish(dropped, usage),) if usage or dropped.finish_reason is not None else ()
 
 
 def _finish(update: AgentResponseUpdate, usage: Sequence[Content] = ()) -> AgentResponseUpdate:
-    """What says that a model call has finished, if the update does."""
+    """The finish reason and its message id, if the update has one."""
     return AgentResponseUpdate(
         contents=[*usage],
         role=update.role,
@@ -206,13 +206,13 @@ def _finish(update: AgentResponseUpdate, usage: Sequence[Content] = ()) -> Agent
         agent_id=update.agent_id,
         message_id=update.message_id,
         response_id=update.response_id,
-        finish_reason=cast("Any", update.finish_reason),  # Typed wider where it is read than where it is given.
+        finish_reason=cast("Any", update.finish_reason),  # Read with a wider type than it is declared.
         raw_representation=update.raw_representation if update.finish_reason is not None else None,
     )
 
 
 async def tell(hook: OnOutcome, request: TurnRequest, outcome: Outcome) -> None:
-    """Tell how a turn ended. Raises nothing of the hook's; the hook goes on when the one who waits is cancelled."""
+    """Report the outcome of a turn. Errors of the hook are not raised; it continues if the caller is cancelled."""
     task = asyncio.create_task(_tell(hook, request, outcome), name="hostedagent-outcome")
     _telling.add(task)
     task.add_done_callback(_telling.discard)

@@ -13,11 +13,11 @@ from hostedagent.protocol.transcript.messages import to_messages
 
 
 async def count_input_tokens(engine: Engine, request: TurnRequest, *, trusts_roles: bool) -> int:
-    """How many tokens the model would be given: instructions, tools, the conversation and the input.
+    """Count the tokens that the model would get: instructions, tools, the conversation and the input.
 
     Args:
-        engine: Would run the turn.
-        request: The turn, whose input may be empty.
+        engine: The engine of the agent.
+        request: The request, whose input may be empty.
         trusts_roles: Whether system and developer messages of callers keep their role.
 
     Raises:
@@ -40,7 +40,7 @@ async def count_input_tokens(engine: Engine, request: TurnRequest, *, trusts_rol
 
 
 async def excluded(engine: Engine, request: TurnRequest) -> Sequence[str]:
-    """The items of what a request continues that no prompt sees: failed turns left them."""
+    """The items of failed turns in the continued conversation, which are in no prompt."""
     sessions, caller = engine.services.sessions, request.caller
     if request.previous_response_id is not None:
         return (await sessions.resume(caller, request.previous_response_id)).excluded

@@ -1,4 +1,4 @@
-"""A request as it is kept for another process: its body, and what came with it outside of the body."""
+"""Serializes a request for another process: its body, and its values from outside the body."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hostedagent.protocol.types import Json
 
 
 def keep(request: TurnRequest, body: Mapping[str, Json], **more: Json) -> bytes:
-    """What a process needs to parse a request again.
+    """The data from which another process can parse the request.
 
     Args:
         request: The request.
         body: Its body.
-        **more: What is kept with it.
+        **more: Further values to keep with it.
     """
     return encode(
         {
@@ -34,13 +34,13 @@ def keep(request: TurnRequest, body: Mapping[str, Json], **more: Json) -> bytes:
 
 
 def caller_of(kept: Mapping[str, Json]) -> Caller:
-    """Whose request was kept."""
+    """The caller of a kept request."""
     scope, isolation = Scope(**kept["scope"]), IsolationKeys(**kept["isolation"])
     return Caller(scope, isolation, platform_user=kept["platform_user"])
 
 
 def restore(kept: Mapping[str, Json], caller: Caller, response_id: str, policy: CallerPolicy) -> TurnRequest:
-    """The request, parsed again.
+    """Parse a kept request.
 
     Raises:
         InvalidRequest: The policy of this process does not allow it.

@@ -1,4 +1,4 @@
-"""What one run produces, on its way to the client: updates in, events out, effects performed in place."""
+"""Turns the updates of one run into events, and performs their effects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class EndedEarly(Exception):
-    """A part ended the turn, or the run ended in an earlier process."""
+    """Raised when a part ended the turn, or the run ended in an earlier process."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
@@ -41,11 +41,11 @@ class TurnOutput:
 
     Args:
         builder: Builds the response.
-        approvals: The questions of the turn.
+        approvals: The approval requests of the turn.
         own_tools: How calls of the agent's own tools are shown.
-        consent_origins: Where an agent may send a user for consent; `None` for anywhere.
-        is_watched: Whether the client reads events; otherwise whole items are enough.
-        usage: What an earlier process of the turn used.
+        consent_origins: The origins that a consent link may have; `None` for any.
+        is_watched: Whether the client reads events; otherwise finished items suffice.
+        usage: The usage of the turn in an earlier process.
     """
 
     def __init__(
@@ -75,20 +75,20 @@ class TurnOutput:
         return self.builder.response
 
     def describe(self, echo: Mapping[str, Json], model: str | None) -> None:
-        """Set what the response repeats from its request, and the model."""
+        """Set the response fields that repeat the request, and the model."""
         self.response.update(echo)
         if model is not None:
             self.response["model"] = model
 
     def emissions(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
-        """The events of updates, and the effects that must be performed before any event that follows them."""
+        """The events of updates, and the effects that must be performed before the following events."""
         return self._merge.merged(self._project(updates))
 
     async def perform(self, effect: Effect) -> None:
         """Perform an effect.
 
         Raises:
-            EndedEarly: It ends the turn.
+            EndedEarly: The effect ends the turn.
         """
         match effect:
             case CountUsage():
@@ -101,7 +101,7 @@ class TurnOutput:
                 assert_never(effect)
 
     def closing(self, outcome: Outcome, rest: Iterable[AgentResponseUpdate] = ()) -> Iterator[Event]:
-        """Emit what had arrived, and close what is open. An error while closing must not hide the outcome."""
+        """Emit the updates that have arrived, and close open items. An error here must not replace the outcome."""
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from self._merge.rest()
         for last in (self._without_questions(rest), self._projection.close(end)):
@@ -111,7 +111,7 @@ class TurnOutput:
                 log_failure(logger, f"Closing the items of {self.builder.id} failed", error)
 
     def terminal(self, outcome: Outcome) -> Event | None:
-        """The one terminal event; none after a stop for the client's sake, which the driver reports."""
+        """The terminal event; none if the client stopped the turn, which the driver reports."""
         builder, usage = self.builder, self.usage.wire()
         if (model := self.ending.model) is not None:
             builder.response["model"] = model
@@ -130,7 +130,7 @@ class TurnOutput:
                 assert_never(outcome)
 
     def _compacted(self) -> Iterator[Event]:
-        """The item that stands for everything before it, once."""
+        """The compaction item, once."""
         compaction, self.compaction = self.compaction, None
         if compaction is None:
             return
@@ -151,7 +151,7 @@ class TurnOutput:
             yield from self._projection.update(update)
 
     def _without_questions(self, rest: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
-        """What a stopped run had produced, up to a question: a question must be saved before it is asked."""
+        """The output of a stopped run up to an approval request, which would have to be saved before it is sent."""
         for emission in self._project(rest):
             match emission:
                 case SaveApproval() | EndTurn():

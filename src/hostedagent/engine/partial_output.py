@@ -14,10 +14,10 @@ _PRIVATE: Final = "internal_metadata"
 
 
 class PartialOutput:
-    """Collects from the events of a turn what its response would say now.
+    """Collects the current output of a response from the events of its turn.
 
     Args:
-        response: The response, in which the turn puts each item that is done.
+        response: The response, to which the turn adds each finished item.
     """
 
     def __init__(self, response: Mapping[str, Json]) -> None:
@@ -26,21 +26,21 @@ class PartialOutput:
         self._said: dict[int, list[str]] = {}
 
     async def watch(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-        """The same events, seen."""
+        """Yield the events unchanged and record them."""
         async with aclosing(events):
             async for event in events:
                 self.see(event)
                 yield event
 
     def output(self) -> list[Item]:
-        """The items that are done, and those that are not: of a message the text so far."""
+        """The finished items, and the open ones with their text so far."""
         done = rows_of(self._response["output"])
         items = {index: item for index, item in enumerate(done) if item is not None}
         items |= {index: self._with_text(index) for index in self._open}
         return [{key: value for key, value in items[index].items() if key != _PRIVATE} for index in sorted(items)]
 
     def see(self, event: Event) -> None:
-        """Take note of an event."""
+        """Record an event."""
         match event["type"]:
             case "response.output_text.delta":
                 self._said.setdefault(event["output_index"], []).append(event["delta"])
@@ -60,7 +60,7 @@ class PartialOutput:
 
 
 def output_of(events: Iterable[Event]) -> list[Item]:
-    """What a response would say now, from the events of its turn: it runs in another process."""
+    """The current output of a response of another process, from its events."""
     output: list[Item | None] = []
     partial = PartialOutput({"output": output})
     for event in events:

@@ -1,8 +1,8 @@
 """Resumes background turns after a crash: progress is journaled, and the next process continues from the last entry.
 
-A plain agent goes on behind the last result of a tool, a workflow at its last checkpoint, and a run that has ended is
-only saved. What was sent behind that point stays in the response, closed and marked: no prompt sees it. The SDK takes
-a turn up again by itself, and reads its response first; that is where the scope of the turn is found again.
+A plain agent continues after its last tool result, a workflow at its last checkpoint, and a run that has ended is only
+saved. Output that was sent after that point stays in the response, but is closed and marked so that it is in no prompt.
+The SDK resumes a turn by itself and reads its response first; the scope of the turn is recovered at that point.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ OVER: Final = ("completed", "failed", "incomplete", "cancelled")
 
 @runtime_checkable
 class CheckpointedRun(Protocol):
-    """A run that can be resumed in the middle of its turn."""
+    """A run that can be resumed within its turn."""
 
     def keep_each(self, keep: KeepCheckpoint) -> None:
-        """Have every checkpoint of the run kept before the run goes on. Called before the run is pulled."""
+        """Store every checkpoint before the run continues. Called before the run is consumed."""
         ...
 
 
 @dataclass(slots=True)
 class Recovery:
-    """How far one turn has come.
+    """The recorded progress of one turn.
 
     Args:
-        journals: Where that is written.
-        store: Where the response is.
-        sessions: Where checkpoints of workflows are.
+        journals: The store of journals.
+        store: The response store.
+        sessions: The store of checkpoints.
         events: The events that earlier processes sent.
-        caller: Whose turn it is.
-        response_id: The turn.
-        journal: What is written; `None` when it is lost.
-        response: The response as the process before left it; `None` when the turn begins here.
-        sent: What was sent of it.
-        tell: Waits until clients can read everything that happened: what is stored must not be ahead of that.
-        is_lost: Whether another replica has the turn, so that nothing of it counts here any more.
+        caller: The owner of the turn.
+        response_id: The response of the turn.
+        journal: The journal of the turn; `None` if it is lost.
+        response: The response from the earlier process; `None` for a new turn.
+        sent: The events that were sent.
+        tell: Waits until clients can read all events so far: the store must not be ahead of them.
+        is_lost: Whether another replica has the turn, so that nothing of it may be stored here.
     """
 
     journals: Journals
@@ -82,12 +82,12 @@ class Recovery:
 
     @property
     def is_over(self) -> bool:
-        """Whether the turn was over already, when its process died."""
+        """Whether the turn had already ended when its process died."""
         return self.journal is not None and self.journal.is_over
 
     @property
     def ended(self) -> Ended | None:
-        """How the run ended in the process before, when it did."""
+        """How the run ended in the earlier process, if it did."""
         if self.journal is None or self.response is None:
             return None
         if self.journal.ended is not None:
@@ -99,11 +99,11 @@ class Recovery:
 
     @property
     def usage(self) -> Json:
-        """What the turn used in the process before."""
+        """The usage of the turn in the earlier process."""
         return self.response.get("usage") if self.response is not None else None
 
     def outcome(self) -> Outcome:
-        """What the run came to in the process before."""
+        """The outcome of the run in the earlier process."""
         assert self.ended is not None
         response = self.ended.response
         match response["status"]:
@@ -117,7 +117,7 @@ class Recovery:
                 return Failed("server_error", response["error"]["message"])
 
     def repeats(self, outcome: Outcome) -> Ended | None:
-        """How the run ended before, if that is how the turn ends now."""
+        """The earlier outcome of the run, if the turn ends with it."""
         ended = self.ended
         return ended if ended is not None and outcome == self.outcome() else None
 
@@ -128,7 +128,7 @@ class Recovery:
         response: Mapping[str, Json],
         usage: UsageCount,
     ) -> None:
-        """Journal the progress of a run each time that it reaches a place from which it can be resumed."""
+        """Journal the progress of a run whenever it reaches a point from which it can be resumed."""
 
         async def keep(data: bytes, requests: Mapping[str, OpenRequest]) -> None:
             await pump.settled(partial(self.checkpointed, data, requests, response, usage))
@@ -143,19 +143,19 @@ class Recovery:
             pump.then = then
 
     async def is_elsewhere(self) -> bool:
-        """Whether another replica has the turn. Asked before anything is stored: it would be in the other's way."""
+        """Whether another replica has the turn, checked before anything is stored."""
         if self.journal is not None and not self.is_lost:
             self.is_lost = not await self.journals.holds(self.caller, self.response_id)
         return self.is_lost
 
     async def announce(self, event: Event) -> bool:
-        """Announce to clients that follow the stream that the turn continues; `False` when none saw its beginning."""
+        """Announce the continuation of the turn to clients of its stream; `False` if none saw its start."""
         if self.sent.name:
             await self.events.announce(self.sent, event)
         return bool(self.sent.name)
 
     async def reached(self, response: Mapping[str, Json], usage: UsageCount) -> None:
-        """Tools have given their results: they count, and are not run again."""
+        """Record tool results, so that the tools are not run again."""
         try:
             await self._told()
             if not await self.is_elsewhere():
@@ -166,7 +166,7 @@ class Recovery:
     async def checkpointed(
         self, data: bytes, requests: Mapping[str, OpenRequest], response: Mapping[str, Json], usage: UsageCount
     ) -> None:
-        """A workflow has made a checkpoint."""
+        """Store a checkpoint of a workflow."""
         if self.journal is None:
             return
         try:
@@ -175,7 +175,7 @@ class Recovery:
                 return
             so_far = _so_far(response, usage)
             await self.store.checkpoint(so_far)
-            # The one before stays whole until this one is: a large one is written in parts.
+            # The previous one is kept until this one is complete, because a large one is written in parts.
             before = self.journal.checkpoint
             is_first = before is not None and before.checkpoint.response_id.endswith(":0")
             key = f"{self.response_id}:{1 if is_first else 0}"
@@ -188,7 +188,7 @@ class Recovery:
             log_failure(logger, f"Writing down how far {self.response_id} has come failed", error)
 
     async def run_ended(self, response: Mapping[str, Json], snapshot: Snapshot) -> None:
-        """The run has ended, and what is saved of it from here on is the same in any process.
+        """Record the end of the run; any process would save the same result from here.
 
         Raises:
             Conflict: Another replica has the turn.
@@ -210,7 +210,7 @@ class Recovery:
             await self.tell()
 
     async def over(self) -> None:
-        """The turn is over, and everybody was told but the SDK, which may yet be kept from taking note of it."""
+        """Record the end of the turn, before the SDK has recorded it."""
         if self.journal is None:
             return
         left = self.journal.checkpoint
@@ -229,7 +229,7 @@ class Recovery:
 
 
 def open_response(request: TurnRequest, recovery: Recovery | None) -> ResponseBuilder:
-    """The builder of a turn's response, with the output of an earlier process."""
+    """A builder of the response that contains the output of the earlier process."""
     if recovery is not None and recovery.response is not None:
         return ResponseBuilder.resumed(recovery.response)
     return ResponseBuilder(request.response_id, request.echo())
@@ -241,5 +241,5 @@ def _so_far(response: Mapping[str, Json], usage: UsageCount) -> dict[str, Json]:
 
 
 def _plain(response: Mapping[str, Json]) -> dict[str, Json]:
-    """A response without the fields that have no value."""
+    """A response without its null fields."""
     return {name: value for name, value in response.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The output of a turn that is resumed: which of its items count, and which are marked as cut off."""
+"""Divides the output of a resumed turn into items that are kept and items that are marked as interrupted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hostedagent.stores.tokens import Place
 
 
 def joined_items(sent: Mapping[int, Item], stored: Iterable[Item]) -> list[Item]:
-    """The items that were sent, in the form in which they were stored where they were."""
+    """The items that were sent, in their stored form if there is one."""
     by_id = {item["id"]: item for item in stored}
-    if len(sent) < len(by_id):  # The log was on a disk that is gone, or too old.
+    if len(sent) < len(by_id):  # The log was on a lost disk, or has expired.
         return list(by_id.values())
     return [by_id.get(sent[index]["id"], sent[index]) for index in sorted(sent)]
 

@@ -18,13 +18,13 @@ TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "respo
 
 @dataclass(slots=True)
 class Sent:
-    """What a log of events contains.
+    """The content of an event log.
 
     Args:
-        items: The finished items, by their place in the output.
-        name: The name of the log; empty when nothing was sent.
-        has_ended: Whether the terminal event was sent: nothing may follow it.
-        last: The number of the last event, where the driver numbers on from it.
+        items: The finished items, by output index.
+        name: The name of the log; empty if nothing was sent.
+        has_ended: Whether the terminal event was sent, after which no other may follow.
+        last: The number of the last event, if the driver continues the numbering.
     """
 
     items: dict[int, Item] = field(default_factory=dict[int, Item])
@@ -37,7 +37,7 @@ class SentEvents(Protocol):
     """The logs of background streams. Their driver numbers and keeps the events."""
 
     async def repair(self, caller: Caller, response_id: str) -> Sent:
-        """Close what an earlier process left open in a log, and return what the log contains."""
+        """Close the items that an earlier process left open in a log, and return the content of the log."""
         ...
 
     async def announce(self, sent: Sent, event: Event) -> None:
@@ -53,14 +53,14 @@ class LoggedSentEvents:
     """The `SentEvents` of the drivers that keep events in an `EventLog`.
 
     Args:
-        log: The events.
+        log: The event log.
     """
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
     async def repair(self, caller: Caller, response_id: str) -> Sent:
-        """Close the items that an earlier process left open in a log, and return what the log contains."""
+        """Close the open items of a log, and return its content."""
         try:
             events: list[Event] = [decode(row.data) for row in await self._log.read(caller, response_id)]
         except StoreNotFound:
@@ -79,7 +79,7 @@ class LoggedSentEvents:
         return sent
 
     async def announce(self, sent: Sent, event: Event) -> None:
-        """Nothing: the turn sends its events to those who resume the stream too."""
+        """Does nothing: the turn's own events reach clients that resume the stream."""
 
     async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the log of a response."""

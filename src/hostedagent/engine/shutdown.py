@@ -1,6 +1,6 @@
-"""The end of the process, as turns see it: announced once, then some time to finish, then what runs is stopped.
+"""The shutdown of the process: announced once, followed by a grace period, after which running turns are stopped.
 
-The SDK tells a running turn at different moments, depending on how it was asked for: at once, or only when the last
+The SDK informs running turns at different times, depending on how they were requested: at once, or only when the last
 connection has closed. Here all turns have one deadline, counted from the signal.
 """
 
@@ -15,10 +15,10 @@ TAKING_SECONDS: Final = 0.5
 
 
 class GracefulShutdown:
-    """When the process ends, and until when turns may go on.
+    """The state of the shutdown, and its deadline.
 
     Args:
-        grace: Seconds from the announcement until what runs is stopped.
+        grace: Seconds from the announcement until running turns are stopped.
     """
 
     def __init__(self, grace: float) -> None:
@@ -29,7 +29,7 @@ class GracefulShutdown:
         self._called: set[Callable[[], None]] = set()
 
     def begin(self) -> None:
-        """The process ends: no new turn begins. The first call counts."""
+        """Announce the shutdown: no new turn starts. Only the first call has an effect."""
         if self.has_begun:
             return
         self.has_begun = True
@@ -44,22 +44,22 @@ class GracefulShutdown:
             call()
 
     def call_when_over(self, call: Callable[[], None]) -> None:
-        """Call it when the time is over, in place of a task that waits for it; at once when it is over."""
+        """Call a function at the deadline, or at once if it has passed; cheaper than a waiting task."""
         self._called.add(call)
         if self.over.is_set():
             call()
 
     def forget(self, call: Callable[[], None]) -> None:
-        """Do not call it."""
+        """Remove a function."""
         self._called.discard(call)
 
     def close(self) -> None:
-        """The last connection has closed, and the SDK shuts down."""
+        """Record that the last connection has closed and the SDK shuts down."""
         self.begin()
         self._closing.set()
 
     async def taken_back(self, shutdown: asyncio.Event) -> None:
-        """Wait until the SDK can leave a turn to the next process; before, it would take it for a failed one.
+        """Wait until the SDK can leave a turn to the next process; earlier, it would treat the turn as failed.
 
         Args:
             shutdown: The turn's own event, which the SDK sets when it begins to shut down.

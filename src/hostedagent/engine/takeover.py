@@ -1,6 +1,6 @@
-"""Takes over the background turns of replicas that have ended, at the start and while this one runs.
+"""Takes over the background turns of replicas that have ended, at startup and while this replica runs.
 
-A replica that was found dead itself stops its turns without storing anything of them, and joins again.
+A replica that was itself declared dead stops its turns without storing anything, and joins again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Takeover:
 
     Args:
         responses: Runs them.
-        turns: Which turns run where.
+        turns: Records which process runs which turn.
     """
 
     def __init__(self, responses: RecordedResponses, turns: BackgroundTurns) -> None:
@@ -49,14 +49,14 @@ class Takeover:
         self._is_reported = False
 
     async def open(self) -> None:
-        """Join, take what there is, and watch the other replicas from then on."""
+        """Join, take over abandoned turns, and watch the other replicas from then on."""
         enter_context(RequestContext(Caller(), is_request=False))
         await self._look(join=True)
         self._responses.engine.services.shutdown.call_when_over(self._hand_on)
         self._watching = asyncio.create_task(self._watch(), name="hostedagent-takeover")
 
     async def aclose(self) -> None:
-        """Leave what has not ended to the other replicas, or to the next process."""
+        """Leave running turns to the other replicas, or to the next process."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait((self._watching,))
@@ -64,7 +64,7 @@ class Takeover:
         await (self._leaving or self._leave())
 
     def _hand_on(self) -> None:
-        """The time of the process is over: its turns go to others now, not when its last connection has closed."""
+        """Hand over the turns at the deadline of the shutdown, not when the last connection has closed."""
         if self._leaving is None:
             self._leaving = asyncio.create_task(self._leave(), name="hostedagent-leave")
 
@@ -82,7 +82,7 @@ class Takeover:
             has_joined = await self._look(join=not has_joined)
 
     async def _look(self, *, join: bool) -> bool:
-        """Look once, and say whether this process is a replica now."""
+        """Check once, and return whether this process is a replica."""
         try:
             if join:
                 await self._turns.join()
@@ -102,7 +102,7 @@ class Takeover:
         return True
 
     def _stop_all(self) -> None:
-        """Stop the turns that another replica has."""
+        """Stop the turns that another replica has taken over."""
         self._pending.clear()
         for turn in self._responses.engine.active.running():
             if turn.recovery is not None and turn.stop is not None:
@@ -115,7 +115,7 @@ class Takeover:
         found = [*self._pending, *await self._turns.orphans()]
         if not found:
             return
-        random.shuffle(found)  # Several replicas find the same turns, and share them.
+        random.shuffle(found)  # Several replicas find the same turns and share them.
         for response_id in found:
             if (taken := await self._turns.take(response_id)) is not None:
                 self._pending[response_id] = None
@@ -127,7 +127,7 @@ class Takeover:
         """Resume one turn.
 
         Raises:
-            StoreError: A store is not available; it is tried again.
+            StoreError: A store is not available; resuming is tried again.
         """
         engine = self._responses.engine
         kept: dict[str, Json] = decode(request) if request else {}
@@ -142,7 +142,7 @@ class Takeover:
                 found = await engine.store.get(caller, response_id)
             except StoreNotFound:
                 found = {"status": QUEUED}
-            if found.get("status") == QUEUED:  # It never began; if it waited, it still does.
+            if found.get("status") == QUEUED:  # It never started; if it was queued, it still is.
                 await engine.recoveries.release(turn, journal)
                 await self._turns.end(response_id)
                 return
@@ -151,7 +151,7 @@ class Takeover:
             await self._responses.resume(turn, found, sent)
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not keep the others back
+        except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not block the others
             log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
             if caller is not None:
                 await self._responses.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})

@@ -1,8 +1,8 @@
-"""One span for each turn, by OpenTelemetry's conventions for generative AI, and the measures of its end.
+"""One span per turn, following OpenTelemetry's conventions for generative AI, and the metrics of its outcome.
 
-The turn is driven by a generator that several tasks pull, so the span is current only inside blocks that do not yield:
-while the agent is made, where the run's task begins, while the turn is saved. Agent Framework's spans nest under it.
-It never holds content.
+The turn is a generator that several tasks consume, so the span is current only inside blocks that do not yield: while
+the agent is created, where the run's task starts, and while the turn is saved. Agent Framework's spans nest under it.
+It never contains content.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AT_START: Final = {"gen_ai.operation.name": OPERATION, "gen_ai.provider.name": 
 class TurnSpan:
     """The span of one turn.
 
-    Concurrency: used by one turn. Exceptions: none of its own. Cost: when nothing records, a handful of calls a turn.
+    Concurrency: used by one turn. Exceptions: none. Cost: a handful of calls per turn if nothing records.
     """
 
     def __init__(self) -> None:
@@ -70,14 +70,14 @@ class TurnSpan:
             self._span.set_attribute("gen_ai.request.model", model)
 
     def current(self, request: TurnRequest) -> AbstractContextManager[object]:
-        """Make it the current span, and its turn that of the log. A block must not yield to the turn's reader."""
+        """Make it the current span, and its turn that of log records. The block must not yield to the turn's reader."""
         set_log_ids(request.response_id, request.sandbox_session_id)
-        if not self._span.get_span_context().is_valid:  # Nobody traces, here or above: there is nothing to hand down.
+        if not self._span.get_span_context().is_valid:  # Neither this span nor its parent is recorded.
             return _NOTHING
         return trace.use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
     def end(self, outcome: Outcome, *, model: str | None, usage: Json) -> None:
-        """End it, once; a second call does nothing."""
+        """End the span; a second call does nothing."""
         if not self._is_open:
             return
         self._is_open = False
@@ -91,7 +91,7 @@ class TurnSpan:
                 counts = usage
                 self._span.set_attribute("gen_ai.usage.input_tokens", counts["input_tokens"])
                 self._span.set_attribute("gen_ai.usage.output_tokens", counts["output_tokens"])
-            if isinstance(outcome, Failed):  # Without its message, which may quote what the caller sent.
+            if isinstance(outcome, Failed):  # Without its message, which may quote input of the caller.
                 self._span.set_status(trace.StatusCode.ERROR)
         self._span.end()
 

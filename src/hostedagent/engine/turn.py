@@ -1,7 +1,7 @@
 """One turn, from `created` to its one terminal event.
 
-It asks the history what the agent receives, runs the agent, sends on what the output makes of its updates, commits, and
-reports the outcome. After `created` no error leaves it: the driver would lose the output.
+It prepares the input with the history policy, runs the agent, passes its updates through the output, commits, and
+reports the outcome. After `created` no error is raised: the driver would lose the output.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ class Turn:
     Cancellation: when `events` is closed or cancelled, the run is stopped before that completes.
 
     Args:
-        services: What every turn works with.
+        services: The services that all turns share.
         context: The accepted request.
         stop: Stops the turn.
-        commit: Saves how the turn ended.
-        active: The registry of running turns, which the turn is in while its events are read.
+        commit: Saves the outcome of the turn.
+        active: The registry that contains the turn while its events are read.
         recovery: Journals the turn, or continues it from an earlier process; `None` for one that ends with its process.
 
     Attributes:
         is_suspended: Whether the turn was left for the next process.
-        recovery: How far the turn has come, where it outlives its process.
+        recovery: The progress of the turn, if it outlives its process.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Turn:
             await self._events.aclose()
 
     async def _drive(self) -> AsyncGenerator[Event]:
-        """The events. `created` leaves before anything is read or run."""
+        """The events. `created` is sent before anything is read or run."""
         self._begin()
         try:
             yield self._output.builder.created()
@@ -151,7 +151,7 @@ class Turn:
                     async for event in self._run(pump):
                         yield event
                     outcome = self._output.ending.outcome()
-                except Exception as error:  # noqa: BLE001 - the one place where a run's errors become outcomes
+                except Exception as error:  # noqa: BLE001 - the only place where errors of a run become outcomes
                     outcome = self._outcome_of(error)
                 finally:
                     self._stop.close()
@@ -161,12 +161,12 @@ class Turn:
                         yield event
                     closing.clear()
             terminal = await self._settle(self._feed, outcome)
-            for event in closing:  # The driver may abandon a stopped turn at any event: its end is saved first.
+            for event in closing:  # The driver may abandon a stopped turn at any event, so its outcome is saved first.
                 yield event
             if terminal is not None:
                 yield terminal
         finally:
-            if self._outcome is None:  # Closed or cancelled in the middle: the conversation must not stay taken.
+            if self._outcome is None:  # Closed or cancelled early: the conversation must be released.
                 await self._settle(None, Cancelled("shutdown" if self._services.shutdown.has_begun else "client"))
             try:
                 await self._finish()
@@ -212,7 +212,7 @@ class Turn:
         return items
 
     def _inspect(self, agent: SupportsAgentRun) -> None:
-        """Choose the history, and refuse what cannot work with this agent."""
+        """Select the history policy, and refuse an agent that cannot work with it."""
         if is_workflow_agent(agent):
             self._history = self._services.workflows
         if self._services.source.instance is None:  # An instance was checked when the host was built.
@@ -225,17 +225,17 @@ class Turn:
         self._name(agent)
 
     def _name(self, agent: object) -> None:
-        """Name the agent in the response as its items do, where the caller names none."""
+        """Name the agent in the response as in its items, unless the caller names one."""
         name = getattr(agent, "name", None)
         if isinstance(name, str) and name and "agent_reference" not in self._request.options.echo:
             self._output.response["agent_reference"] = {"type": "agent_reference", "name": wire_text(name)}
 
     def _pump(self, resources: AsyncExitStack) -> Pump[AgentResponseUpdate]:
-        """Open the agent and run it in one task: what its factory sets in the context, the run finds there."""
+        """Open and run the agent in one task, so that the run sees the context variables that its factory sets."""
 
         async def start() -> AsyncIterable[AgentResponseUpdate]:
             agent, feed = await self._open(resources)
-            if pump.is_stopped:  # The turn has ended meanwhile, and nothing else would close the agent.
+            if pump.is_stopped:  # The turn has ended in the meantime, and nothing else would close the agent.
                 await resources.aclose()
                 raise asyncio.CancelledError
             self._feed = feed
@@ -265,18 +265,18 @@ class Turn:
         return pump
 
     def _streams(self, agent: SupportsAgentRun) -> bool:
-        """Whether the run streams: somebody reads its events, or they tell more than its end does."""
+        """Whether the run streams: a client reads its events, or they contain more than its result."""
         is_read = self._request.stream or self._request.background or self._recovery is not None
         return is_read or self._services.streams_always or not can_run_whole(agent)
 
     def _warmed_up(self, feed: Feed) -> AsyncIterable[AgentResponseUpdate]:
-        """No update: the turn keeps its input for those that continue it."""
+        """No updates: the turn only stores its input for later turns."""
         if feed.run is not None or not isinstance(self._history, ReplayHistory):
             raise InvalidRequest("generate=false works only where the host keeps the conversation as items.")
         return _nothing()
 
     def _instead(self, error: Exception) -> AgentResponseUpdate | None:
-        """What stands in the output for an error. A turn whose run never began has nothing to continue from."""
+        """The update that replaces an error, if any. A turn whose run never started cannot be continued."""
         return asking_instead(error) if self._feed is not None else None
 
     async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
@@ -289,18 +289,18 @@ class Turn:
                     await self._output.perform(emission)
             if self._context.is_steered and self._can_be_steered(batch):
                 raise EndedEarly(Incomplete("steered"))
-            if len(batch) > 1:  # The agent does not wait, and other turns may wait for their first word.
+            if len(batch) > 1:  # The agent never awaits, and other turns may be waiting for their first token.
                 await asyncio.sleep(0)
             if pump.is_held:
                 if self._feed is not None and isinstance(self._feed.run, CheckpointedRun):
-                    for event in self._output.closing(Completed()):  # Nothing before a checkpoint is sent again.
+                    for event in self._output.closing(Completed()):  # Output before a checkpoint is not sent again.
                         yield event
                 await pump.let_go()
         if self._feed is not None:
             self._output.items.deferred_calls = self._output.approvals.defer(self._feed.deferred_questions())
 
     def _can_be_steered(self, batch: Sequence[AgentResponseUpdate]) -> bool:
-        """Whether the run stands where the next turn can continue it from the items: behind the results of a step."""
+        """Whether the next turn can continue from the items: the results of a step are complete."""
         is_plain = self._feed is not None and self._feed.run is None and isinstance(self._history, ReplayHistory)
         return is_plain and batch[-1].role == "tool"
 
@@ -324,13 +324,13 @@ class Turn:
                 return failure(error)
 
     async def _settle(self, feed: Feed | None, outcome: Outcome) -> Event | None:
-        """Save how the turn ended, and release the conversation, before anybody learns of it.
+        """Save the outcome and release the conversation, before the outcome is reported.
 
-        A turn whose save failed has failed, and is rolled back like any failed turn.
+        A turn that cannot be saved has failed, and is rolled back like any failed turn.
         """
         self._outcome = outcome
         if self._recovery is not None and await self._is_left(self._recovery, outcome):
-            self.is_suspended = True  # Everything stays as it is, the lease too: the next process continues.
+            self.is_suspended = True  # Everything is kept, including the lease, for the next process.
             await self._commit.suspend()
             self._end_span()
             return None
@@ -352,7 +352,7 @@ class Turn:
             return True
         try:
             return await recovery.is_elsewhere()
-        except StoreError as error:  # What is stored next fails too.
+        except StoreError as error:  # Later writes fail too.
             log_failure(logger, f"Looking up who has the turn {self._request.response_id} failed", error)
             return False
 

@@ -1,1 +1,1 @@
-"""All that knows HTTP, ASGI or the SDK's host."""
+"""HTTP, ASGI and the SDK's host."""

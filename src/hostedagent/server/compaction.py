@@ -1,4 +1,4 @@
-"""`POST /responses/compact`: a conversation in fewer tokens, to be sent as the input of a new one."""
+"""`POST /responses/compact`: compacts a conversation into the input of a new one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The Conversations API, over the conversations that turns use, and over their items.
+"""The Conversations API: the conversations of turns and their items.
 
 Beyond OpenAI's routes, `GET /conversations` lists the caller's conversations, and `fork_from` in the body of
-`POST /conversations` begins one with the items of another.
+`POST /conversations` copies the items of another one.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class ConversationRoutes:
 
     Args:
         conversations: The conversations.
-        options: Limits, and who keeps the conversation.
-        trust: Which headers are believed.
+        options: Limits, and the owner of conversations.
+        trust: Which headers are trusted.
     """
 
     conversations: ManagedConversations

@@ -1,4 +1,4 @@
-"""Pages of other origins: which of them a browser lets call the host, and read its answers."""
+"""CORS: the origins whose pages may call the host from a browser and read its responses."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _METHODS: Final = ("GET", "POST", "DELETE")
 
 
 def add_cors(app: Starlette, origins: Collection[str]) -> None:
-    """Answer preflights and let pages of some origins read what the host answers; nothing changes without origins.
+    """Answer preflights and let pages of some origins read responses; does nothing without origins.
 
-    A page may send cookies only where its origin is named: with `*` any page could use those of its visitor.
+    A page may send cookies only if its origin is named: with `*`, any page could use those of its visitor.
     """
     if origins:
         app.add_middleware(

@@ -1,4 +1,4 @@
-"""What is decided from the head of a request alone: whom a server on this machine answers, and which heads are sound.
+"""Checks the head of a request: the `Host` and `Origin` that a server on this machine serves, and ambiguity.
 
 A page of any site can make a browser send requests to a server on the developer's machine, and by DNS rebinding even
 under a name of its own. A server on a loopback address therefore serves only requests that were addressed to a loopback
@@ -49,7 +49,7 @@ def is_loopback(host: str) -> bool:
 class AllowedHosts:
     """Which `Host` and `Origin` values are served.
 
-    Nothing is checked where the server is reachable for others and no names are given: its proxy knows its names.
+    Nothing is checked if other machines can reach the server and no names are given: its proxy knows its names.
 
     Args:
         names: Names that are served beside the loopback ones, as `name` or `*.domain`; `*` for every name.
@@ -62,14 +62,14 @@ class AllowedHosts:
         self._is_checked = bool(names) and "*" not in self._names
 
     def bind(self, address: str) -> None:
-        """Take note of the address that the server listens on."""
+        """Record the address that the server listens on."""
         self._is_checked = self._is_checked or (is_loopback(address) and "*" not in self._names)
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Check the head of a request.
 
         Raises:
-            Forbidden: It was addressed to another name, or comes from a page of another one.
+            Forbidden: It has another host name, or comes from a page of another origin.
         """
         if not self._is_checked:
             return
@@ -94,7 +94,7 @@ class AllowedHosts:
 
 
 def _host_of(address: str, *, is_origin: bool = False) -> str | None:
-    """The name or address in a `Host` or an `Origin`; `None` where that is not exactly one."""
+    """The name or address in a `Host` or an `Origin`; `None` unless there is exactly one."""
     found = (_ORIGIN if is_origin else _HOST).fullmatch(address)
     return found["host"] if found is not None else None
 
@@ -113,7 +113,7 @@ class EdgeMiddleware:
 
     Args:
         app: The application.
-        allowed_hosts: Which names are served.
+        allowed_hosts: The served host names.
         prefix: The path below which the Responses routes are.
     """
 
@@ -140,13 +140,13 @@ class EdgeMiddleware:
             path = route
             scope = {**scope, "path": path, "raw_path": path.encode()}
         if path.endswith("/") and path.startswith(f"{scope.get('root_path', '')}{self._root}"):
-            # A redirect would name the host and the scheme of this side of the proxy.
+            # A redirect would contain the host and the scheme behind the proxy.
             raw = cast("bytes", scope.get("raw_path") or path.encode())
             scope = {**scope, "path": path.rstrip("/"), "raw_path": raw.rstrip(b"/")}
         await self._app(scope, receive, send)
 
     def _aliased(self, scope: Scope, path: str) -> str | None:
-        """The route behind an alias; `None` where the path is none, or one that the application serves itself."""
+        """The route of an alias; `None` if the path is not an alias, or the application serves it itself."""
         root = f"{scope.get('root_path', '')}{self._prefix}"
         if not path.startswith(root) or (found := _ALIAS.fullmatch(path, len(root))) is None:
             return None

@@ -39,13 +39,13 @@ _NOT_SERVED: Final = {
     "chat": "Use POST /responses, the Responses API.",
     "messages": "Use POST /responses, the Responses API.",
 }
-"""Routes of OpenAI's API that clients try, and what serves the purpose here."""
+"""Routes of OpenAI's API that clients try, and the alternative here."""
 
 _VERSIONS: Final = ("openai/v1/", "v1/")
 
 
 async def unknown_route(request: Request, error: Exception) -> JSONResponse:
-    """The answer to a request for an unknown route, or with a method that the route does not have."""
+    """The error for an unknown route, or for a method that the route does not have."""
     assert isinstance(error, HTTPException)
     message = _message(request) if error.detail in _BY_DEFAULT else error.detail
     refusal = NotFound(message) if error.status_code == 404 else MethodNotAllowed(message)

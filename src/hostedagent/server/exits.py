@@ -1,4 +1,4 @@
-"""The ASGI side of `agents.exits`: a request that would end the process is a request that failed."""
+"""The ASGI side of `agents.exits`: a request that would end the process fails instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ExitMiddleware:
-    """Contains exits of everything that a request runs, and of turns that the lifespan resumes."""
+    """Contains exits raised in requests, and in turns that the lifespan resumes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -19,7 +19,7 @@ class ExitMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, connection or lifespan."""
         contain_exits()
-        if scope["type"] == "lifespan":  # An application that exits at its start is one that does not start.
+        if scope["type"] == "lifespan":  # An application that exits during startup fails to start.
             await self._app(scope, receive, send)
             return
         with exits_as_errors():

@@ -1,4 +1,4 @@
-"""Routes that an application may take for itself: they are served where the application has no route of its own."""
+"""Fallback routes, served unless the application has a route of its own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def add_fallbacks(app: Starlette, routes: Sequence[BaseRoute]) -> None:
-    """Serve routes below those of the application, also below those that it adds later."""
+    """Serve routes after those of the application, including those that it adds later."""
     app.router.default = Router(routes, redirect_slashes=False, default=app.router.default)
 
 
 def landing(prefix: str) -> Route:
-    """The text at the root of a host that serves no page there."""
+    """The text at the root of a host without a page."""
     text = (
         f"hostedagent {version('hostedagent')}\n\n"
         f"An agent is served here: POST {prefix}/responses, the Responses API.\n"

@@ -32,7 +32,7 @@ class Create:
         request: The request of the turn.
         fields: The fields of the message.
         stream_id: The lane that the client chose.
-        steers: The inputs for the response before it that the turn takes over.
+        steers: Steering inputs of the previous response that the turn takes over.
     """
 
     request: TurnRequest
@@ -49,7 +49,7 @@ class Steer:
         response_id: The response to steer.
         input: The input as it was sent.
         request: The input, parsed; `None` where it is not valid.
-        error: What is wrong with it.
+        error: Why it is invalid.
     """
 
     response_id: str
@@ -62,7 +62,7 @@ async def read_frame(data: bytes, options: HostOptions) -> Create | Steer:
     """Parse a message.
 
     Raises:
-        FrameError: It is invalid; the lane is known where the message names one.
+        FrameError: It is invalid; has the lane if the message names one.
     """
     if len(data) > options.max_body_bytes:
         raise FrameError(too_large(options))
@@ -72,10 +72,10 @@ async def read_frame(data: bytes, options: HostOptions) -> Create | Steer:
 
 
 class FrameError(Exception):
-    """A message that is refused.
+    """A refused message.
 
     Args:
-        error: Why.
+        error: The reason.
         stream_id: The lane that the message names.
     """
 
@@ -121,7 +121,7 @@ def _stream_id(fields: Mapping[str, Json]) -> str | None:
 
 
 def parse_steer(fields: Mapping[str, Json], options: HostOptions) -> Steer:
-    """The new input for a response, and what is wrong with it.
+    """The new input for a response, and why it is invalid, if it is.
 
     Raises:
         InvalidRequest: It names no response.
@@ -148,7 +148,7 @@ def _check_steering_input(given: Json) -> None:
 
 
 def _objects(value: Json, param: str) -> list[Mapping[str, Json]]:
-    """The objects of a list; none where it is no list."""
+    """The objects of a list; empty if it is not a list."""
     rows = cast("list[Json]", value) if isinstance(value, list) else []
     if not all(isinstance(row, Mapping) for row in rows):
         raise InvalidRequest(f"{param} must have objects only.", param=param)
@@ -156,7 +156,7 @@ def _objects(value: Json, param: str) -> list[Mapping[str, Json]]:
 
 
 def error_event(error: RequestError, stream_id: str | None = None) -> Event:
-    """The message that refuses a request, or says that it has failed."""
+    """The message for a refused or failed request."""
     status, body = error.status, error.body()["error"]
     if isinstance(error, NotFound) and error.param == "previous_response_id":  # As OpenAI's service says it.
         status, body = 400, {**body, "code": "previous_response_not_found"}
@@ -164,5 +164,5 @@ def error_event(error: RequestError, stream_id: str | None = None) -> Event:
 
 
 def in_lane(event: Event, stream_id: str | None) -> Event:
-    """An event with its lane, where the client chose one."""
+    """An event with its lane, if the client chose one."""
     return event if stream_id is None else {**event, "stream_id": stream_id}

@@ -1,9 +1,8 @@
-"""uvicorn's HTTP/1.1 on httptools, with what it lacks as a server that anybody can reach.
+"""uvicorn's HTTP/1.1 on httptools, with limits for a server that is exposed to any client.
 
-A head that never ends would fill the memory, and one that never comes would keep its connection. A request without one
-`Host`, or with two, means different things to different readers. And what comes with an offer to speak another
-protocol, as Java's client and `curl --http2` make one with each request, would be lost, or be taken for a request.
-Imported by `server.uvicorn` where httptools is installed.
+An endless head would fill the memory, and a missing one would occupy a connection. A request without exactly one `Host`
+is ambiguous. The body of a request that offers to upgrade the protocol, as Java's client and `curl --http2` do, would
+be lost, or be parsed as a request. Imported by `server.uvicorn` if httptools is installed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from hostedagent.server.limits import ConnectionLimits
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""What the request line and the headers of one request may take together, as with h11."""
+"""Maximum bytes of the request line and headers of one request, as in h11."""
 
 BAD_REQUEST: Final = "400 Bad Request"
 TIMED_OUT: Final = "408 Request Timeout"
@@ -33,7 +32,7 @@ def bounded(limits: ConnectionLimits) -> type[BoundedProtocol]:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Refuses what is no request, takes too long to become one, or comes on one connection too many."""
+    """Refuses malformed and slow requests, and connections beyond the limit."""
 
     limits: ClassVar[ConnectionLimits] = ConnectionLimits()
     max_connections: ClassVar[int | None] = None
@@ -47,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
+        """Handle a new connection."""
         super().connection_made(transport)
         if self.max_connections is not None and len(self.connections) > self.max_connections:
             logger.warning("A connection was refused: there are as many as HostOptions.max_connections allows.")
@@ -56,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._set_deadline(self.limits.head_timeout, self._close_without_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Handle a closed connection."""
         self._set_deadline(None)
         super().connection_lost(exc)
 
@@ -77,35 +76,35 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(BAD_REQUEST, f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start a request."""
         self._hosts = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or one of what follows a body in chunks."""
+        """Add a header or a trailer."""
         self._hosts += name.lower() == b"host"
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head has ended."""
+        """End the head."""
         self._unused = 0
-        if self.parser.should_upgrade() and not self.takes_offer():  # It comes again, without the offer.
+        if self.parser.should_upgrade() and not self.takes_offer():  # It is parsed again, without the offer.
             return
         version = self.parser.get_http_version()
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
             self._refusal = f"A request has exactly one Host header, and this one has {self._hosts}."
-            raise ValueError(self._refusal)  # Comes out of the parser as one of its own errors.
+            raise ValueError(self._refusal)  # The parser raises it as one of its own errors.
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             self._set_deadline(self.limits.body_timeout, self._close_without_body)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body has come."""
+        """Add a chunk of the body."""
         self._unused = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there, also what may follow a body in chunks."""
+        """End the request, including trailers."""
         self._unused = 0
         if not self.parser.should_upgrade():
             self._set_deadline(None)
@@ -116,12 +115,12 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._should_upgrade()
 
     def take_offer(self) -> None:
-        """Hand the connection on to the protocol of WebSockets."""
+        """Pass the connection to the WebSocket protocol."""
         self._set_deadline(None)
         self.handle_websocket_upgrade()
 
     def head_without_offer(self) -> bytes:
-        """The head that was parsed last, again, without the offer to speak another protocol."""
+        """The last head, without the offer to upgrade."""
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
@@ -144,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = None
         if self._unused:
             self._refuse(TIMED_OUT, "The head of the request did not arrive in time.")
-        elif not self.transport.is_closing():  # A client that only keeps a connection for later.
+        elif not self.transport.is_closing():  # The client only keeps the connection open.
             self.transport.close()
 
     def _close_without_body(self) -> None:
@@ -152,7 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(TIMED_OUT, "The body of the request did not arrive in time.")
 
     def _refuse(self, status: str, message: str, headers: bytes = b"") -> None:
-        """Answer without the application, unless that has begun to answer, and close the connection."""
+        """Answer without the application, unless it has started to answer, and close the connection."""
         if self.transport.is_closing():
             return
         cycle = self._latest
@@ -166,7 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 # Can go when uvicorn ignores an offer as RFC 9110 (7.8) wants it: https://github.com/Kludex/uvicorn/issues/2722
 class _Parser:
-    """httptools' parser for a server that speaks few protocols: it stops at an offer, where this one goes on."""
+    """A request parser that ignores offers to upgrade, at which httptools' own parser stops."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol

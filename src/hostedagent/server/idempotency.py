@@ -1,6 +1,6 @@
-"""`Idempotency-Key`: a request that is sent again attaches to its turn, or gets its response, instead of a second one.
+"""`Idempotency-Key`: a repeated request attaches to its running turn or gets its response, without a second turn.
 
-A turn with a key goes on when its client leaves: the client will ask again, under the same key.
+A turn with a key continues when its client disconnects, because the client will send the request again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ACCEPTING_SECONDS: Final = 60.0
 
 
 class HashedBody:
-    """A `receive` that hashes the body that passes: the bytes as sent, before anything is filled in."""
+    """A `receive` that hashes the body as it was sent."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -39,12 +39,12 @@ class HashedBody:
 
     @property
     def digest(self) -> str:
-        """The hash of what has passed."""
+        """The hash of the body."""
         return self._hash.hexdigest()
 
 
 def key_of(headers: Mapping[str, str]) -> str | None:
-    """The key of a request; `None` where it has none.
+    """The key of a request; `None` if there is none.
 
     Raises:
         InvalidRequest: It is empty or too long.
@@ -63,10 +63,10 @@ async def earlier_response(
     response_id: str,
     exists: Callable[[str], Awaitable[bool]],
 ) -> str | None:
-    """Use a key for a response; returns the one that it stands for already, `None` where this is the first use.
+    """Use a key for a response; returns the earlier response of the key, or `None` for the first use.
 
     Raises:
-        KeyReused: The key stands for a request with another body.
+        KeyReused: The key was used with another body.
         Busy: The response does not exist yet.
     """
     use = await keys.use(caller, key, digest, response_id)
@@ -78,7 +78,7 @@ async def earlier_response(
         return use.response_id
     if time.time() - use.used_at < _ACCEPTING_SECONDS and not await keys.has_ended(use):
         raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
-    if await exists(use.response_id):  # The last thing that its process did.
+    if await exists(use.response_id):  # The last action of its process.
         return use.response_id
     await keys.release(caller, key)
     return await earlier_response(keys, caller, key, digest, response_id, exists)

@@ -19,10 +19,10 @@ from hostedagent.server.exchange import Endpoint, Exchange
 
 
 def request_of(fields: Mapping[str, Json], policy: CallerPolicy) -> TurnRequest:
-    """The request of a body that is like that of a create request, whose input may be left out.
+    """Parse the body, which is that of a create request with optional input.
 
     Raises:
-        RequestError: A value is invalid, or not allowed.
+        RequestError: A value is invalid or not allowed.
     """
     has_input = fields.get("input") not in (None, "", [])
     request = TurnRequest.parse(fields if has_input else {**fields, "input": _NOTHING}, policy)

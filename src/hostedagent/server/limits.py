@@ -1,4 +1,4 @@
-"""How many connections there may be, how long they may take to send a request, and how often a log line is repeated."""
+"""Limits on connections, on the time for a request to arrive, and on repeated log lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ConnectionLimits:
     Attributes:
         head_timeout: Seconds for the head of a request.
         body_timeout: Seconds for its body.
-        max_connections: Connections at the same time; `None` for what the descriptors allow.
+        max_connections: The most concurrent connections; `None` for as many as the descriptors allow.
     """
 
     head_timeout: float = 20.0
@@ -39,13 +39,13 @@ class ConnectionLimits:
     max_connections: int | None = None
 
     def connections(self) -> int:
-        """How many connections there may be: never more than there are descriptors for."""
+        """The limit of connections, bounded by the available descriptors."""
         allowed = max(raise_descriptors() - OWN_DESCRIPTORS, MIN_CONNECTIONS)
         return allowed if self.max_connections is None else min(self.max_connections, allowed)
 
 
 def raise_descriptors() -> int:
-    """Raise the limit of open files as far as is allowed and useful; returns what it is then."""
+    """Raise the limit of open files as far as is allowed and useful; returns the new limit."""
     try:
         import resource
     except ImportError:  # There is no such limit on Windows.
@@ -56,13 +56,13 @@ def raise_descriptors() -> int:
         return wanted if soft == resource.RLIM_INFINITY else soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # macOS has a further limit, which it does not name.
+    except (OSError, ValueError):  # macOS has a further, undocumented limit.
         return soft
     return wanted
 
 
 def descriptor_limit() -> int | None:
-    """How many files the process may have open; `None` where that is not limited."""
+    """The limit of open files; `None` if there is none."""
     try:
         import resource
     except ImportError:
@@ -92,7 +92,7 @@ _LINES: Final = 256
 
 @contextmanager
 def rate_limited_logs() -> Generator[None]:
-    """Limit how often the lines are repeated that strangers can cause, or a storage that is away."""
+    """Limit the repetition of log lines that clients or an unavailable store can cause."""
     limits = [(logging.getLogger(name), RateLimit()) for name in RATE_LIMITED]
     for logger, limit in limits:
         logger.addFilter(limit)
@@ -104,14 +104,14 @@ def rate_limited_logs() -> Generator[None]:
 
 
 class RateLimit(logging.Filter):
-    """Lets a warning or an error through a few times a minute, then counts it: it must not fill a disk."""
+    """Passes a warning or an error a few times a minute and then counts it, so that it cannot fill a disk."""
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: Recent[str, _Seen] = Recent(_LINES)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is logged; the first after a pause says how many were not."""
+        """Whether a record is logged; the first one after a pause contains the number of suppressed ones."""
         if record.levelno < logging.WARNING:
             return True
         now, line = time.monotonic(), str(record.msg)

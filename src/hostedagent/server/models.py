@@ -25,7 +25,7 @@ _UNNAMED: Final = "agent"
 def model_id(agent: object, *, allow_model: bool) -> str:
     """The id of the one model: what a client may send as `model`.
 
-    Where callers choose the model of the agent's client, it is that model's name; otherwise the agent's name.
+    If callers may choose the model, it is the name of the client's model; otherwise the agent's name.
     """
     name = getattr(agent, "name", None)
     named = name if isinstance(name, str) and name else _UNNAMED

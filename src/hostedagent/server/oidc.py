@@ -1,4 +1,4 @@
-"""Identity for self-hosting: who signed a request's bearer token, checked against an OpenID Connect issuer.
+"""Identity for self-hosting: validates the bearer token of a request against an OpenID Connect issuer.
 
 Needs the extra `oidc`. Signing keys are fetched at the start, again every few minutes in a thread, and when a token
 names a key that is not known yet.
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 Fetch = Callable[[str], bytes]
 
 KEYS_SECONDS: Final = 300.0
-"""How often the signing keys are fetched while requests come."""
+"""Seconds between fetches of the signing keys."""
 
 RETRY_SECONDS: Final = 10.0
-"""How soon they are fetched again at the earliest, whatever tokens say."""
+"""Minimum seconds between fetches for unknown keys."""
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures that are accepted: those that only the issuer can make."""
+"""Accepted signature algorithms: those with asymmetric keys."""
 
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _TIMEOUT: Final = 5.0
@@ -54,8 +54,8 @@ class OidcScopeResolver:
 
     Args:
         issuer: The issuer, exactly as tokens name it in `iss`.
-        audience: Who tokens must be for: one value, or several of which one must match.
-        user_claim: The claim that names the user, never reused for another; with Microsoft Entra also `oid`.
+        audience: The required audience: one value, or several of which one must match.
+        user_claim: The claim with the id of the user, which must never be reused; with Microsoft Entra also `oid`.
         leeway: Seconds by which the clocks of issuer and host may differ.
         fetch: Returns the content of a URL; by default an HTTPS request.
 
@@ -93,7 +93,7 @@ class OidcScopeResolver:
         """Resolve the caller.
 
         Raises:
-            Unauthenticated: There is no token, or it is not valid here and now.
+            Unauthenticated: There is no token, or it is not valid.
         """
         token = self.token(headers)
         if token is None:
@@ -102,7 +102,7 @@ class OidcScopeResolver:
         user = claims.get(self._user_claim)
         if not isinstance(user, str) or not user:
             raise Unauthenticated(f"The token has no claim {self._user_claim!r}.")
-        # As JSON, so that no issuer and user meet another issuer and user.
+        # As JSON, so that no two pairs of issuer and user give the same key.
         return IsolationKeys(user), Scope("oidc:" + json.dumps([self._issuer, user]))
 
     def token(self, headers: Mapping[str, str]) -> str | None:
@@ -111,7 +111,7 @@ class OidcScopeResolver:
         return (token.strip() or None) if kind.lower() == "bearer" else None
 
     def refresh(self) -> None:
-        """Fetch the keys now. Keys that cannot be fetched leave those that are known."""
+        """Fetch the keys now. If that fails, the known keys are kept."""
         try:
             self._keys = self._fetch_keys()
         except Exception as error:  # noqa: BLE001 - tried again with the next request

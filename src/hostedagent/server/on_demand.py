@@ -1,4 +1,4 @@
-"""A route whose application is built with its first request, so that a process that never gets one imports nothing."""
+"""A route whose application is built on its first request, so that an unused one imports nothing."""
 
 from __future__ import annotations
 

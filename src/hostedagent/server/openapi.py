@@ -1,7 +1,7 @@
 """`GET /openapi.json`: the routes that a host serves, as an OpenAPI document.
 
-The document is written from the routes of the application: what is not served is not in it. `OPERATIONS` says what each
-route is for; a route of the host without a row here fails a test.
+The document is generated from the routes of the application, so it contains only served routes. `OPERATIONS` describes
+them; a test fails for a route of the host without a row here.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _PAGED: Final = ("limit", "order", "after", "before")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a route does.
+    """The description of a route.
 
     Args:
-        summary: In one line.
-        body: The schema of the request's body; `None` where it has none.
-        answer: The schema of the answer; `None` for a text.
-        streams: Whether the answer can be a stream of events.
+        summary: One line about it.
+        body: The schema of the request body; `None` if there is none.
+        answer: The schema of the response; `None` for plain text.
+        streams: Whether the response can be a stream of events.
         query: The names of its query parameters.
     """
 

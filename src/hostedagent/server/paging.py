@@ -1,4 +1,4 @@
-"""Pages of lists: `limit`, `order`, `after` and `before`, and the object that a page is sent as."""
+"""Pages of lists: `limit`, `order`, `after` and `before`, and the list object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def page_asked(query: Mapping[str, str]) -> Page:
-    """The page that a query asks for.
+    """Parse the page parameters of a query.
 
     Raises:
         InvalidRequest: A value is malformed; `param` names it.
@@ -29,7 +29,7 @@ def page_asked(query: Mapping[str, str]) -> Page:
 
 
 def listing(page: Page, rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
-    """The list object of rows, of which there is one more than the page has where more follow."""
+    """The list object of rows, which include one more than the page if more follow."""
     shown = rows[: page.limit]
     return {
         "object": "list",
@@ -43,11 +43,11 @@ def listing(page: Page, rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
 async def page_of(
     ids: Sequence[str], page: Page, read: Callable[[Sequence[str]], Awaitable[Sequence[T | None]]]
 ) -> list[T]:
-    """The rows of a page, and one more where more follow. What no longer exists is skipped.
+    """The rows of a page, and one more if more follow. Missing rows are skipped.
 
     Args:
         ids: All ids, oldest first.
-        page: Which are asked for.
+        page: The requested page.
         read: Reads rows by id, `None` for each that does not exist.
     """
     ordered = list(ids) if page.ascending else list(reversed(ids))
@@ -67,10 +67,10 @@ def _place(ids: Sequence[str], row_id: str, name: str) -> int:
 
 
 def number(query: Mapping[str, str], name: str, default: int, *, low: int, high: int | None = None) -> int:
-    """A whole number of a query.
+    """An integer parameter of a query.
 
     Raises:
-        InvalidRequest: It is none, or out of range; `param` names it.
+        InvalidRequest: It is not an integer, or out of range; `param` names it.
     """
     text = query.get(name)
     if text is None:

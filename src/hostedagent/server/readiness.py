@@ -1,8 +1,8 @@
-"""What `/readiness` answers when a process cannot serve although it runs: its storage or its descriptors are used up.
+"""`/readiness` reports 503 when a running process cannot serve: its storage or its descriptors are exhausted.
 
-A turn could not be stored then, or its connections not be accepted. A load balancer that probes sends the requests to
-another process, and a person reads why. The storage is tried by a small write, at most every few seconds, and the
-answer never waits for a slow one.
+In that state, turns cannot be stored or connections not accepted. A load balancer then sends requests to another
+process, and the body says why. The storage is checked by a small write, at most every few seconds, and the response
+never waits for a slow one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Readiness:
 
     Args:
         check: Tries to write to the storage; any exception means that it cannot be written.
-        clock: Seconds that only grow.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, check: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,7 +56,7 @@ class Readiness:
         self._looking: asyncio.Task[None] | None = None
 
     async def lack(self) -> Lack | None:
-        """What is used up; `None` where the process is ready."""
+        """The exhausted resource; `None` if the process is ready."""
         if are_descriptors_used_up():
             return "descriptors"
         if self._looking is None and self._clock() >= self._next:
@@ -68,7 +68,7 @@ class Readiness:
     async def _look(self) -> None:
         try:
             await self._check()
-        except Exception as error:  # noqa: BLE001 - a store of somebody else may raise anything
+        except Exception as error:  # noqa: BLE001 - a custom store may raise anything
             if self._is_stored:
                 log_failure(logger, "The process is not ready: its storage cannot be written", error)
             self._is_stored = False
@@ -80,7 +80,7 @@ class Readiness:
 
 
 def are_descriptors_used_up() -> bool:
-    """Whether hardly a file or connection can be opened. The system gives the lowest number that is free."""
+    """Whether nearly all descriptors are in use. The system assigns the lowest free number."""
     limit = descriptor_limit()
     if limit is None:
         return False
@@ -93,7 +93,7 @@ def are_descriptors_used_up() -> bool:
 
 
 class ReadinessMiddleware:
-    """Answers `/readiness` with 503 where the process is not ready, and lets the application answer it otherwise.
+    """Answers `/readiness` with 503 if the process is not ready; otherwise the application answers it.
 
     Args:
         app: The application.

@@ -1,7 +1,7 @@
-"""The server behind `AgentHost.run`, and how it ends: told by a signal, it refuses what is new and lets what runs end.
+"""The server behind `AgentHost.run`, and its shutdown: after a signal, it refuses new turns and lets running ones end.
 
-uvicorn by default: it starts sooner, is smaller and spends less on a request than Hypercorn, which the SDK brings and
-which stays a choice. Either way the callbacks that were registered with the SDK run when the signal comes.
+The default is uvicorn: it starts faster, is smaller and needs less CPU per request than Hypercorn, which the SDK
+installs and which can be chosen. With either, the callbacks registered with the SDK run when the signal arrives.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HYPERCORN_LISTENS: Final = "Running on "
 
 
 class Signalled:
-    """An app that calls functions when the process is asked to end. Concurrency: registered before serving begins."""
+    """An app that calls functions when the process gets a signal to end. Register them before serving."""
 
     has_websockets: bool = False
     """Whether the app serves WebSockets."""
@@ -35,7 +35,7 @@ class Signalled:
     _callbacks: tuple[Callable[[], None], ...] = ()
 
     def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
-        """Call `fn` when the signal comes, before requests are drained."""
+        """Call `fn` when the signal arrives, before requests are drained."""
         self._callbacks = (*self._callbacks, fn)
 
     def tell(self) -> None:
@@ -49,7 +49,7 @@ class Signalled:
 
 
 class ServedApp(Protocol):
-    """What `serve` needs of an app."""
+    """The interface that `serve` needs from an app."""
 
     @property
     def port(self) -> int:
@@ -96,7 +96,7 @@ def serve(
         ConfigurationError: The server cannot serve this app.
     """
     port = app.port if port is None else port
-    gc.freeze()  # What is loaded by now stays until the end: no collection need go through it again.
+    gc.freeze()  # Objects loaded so far stay until the end, so garbage collections can skip them.
     if server == "hypercorn":
         if not isinstance(app, HypercornApp):
             raise ConfigurationError("server='hypercorn' needs AgentHost(driver='agentserver').")
@@ -133,9 +133,9 @@ def _with_hypercorn(app: HypercornApp, host: str, port: int, on_listening: Calla
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """A listening socket.
 
-    It says that it speaks TCP, which `socket.create_server` leaves open: asyncio sends small writes at once only then.
+    Its protocol is TCP explicitly, unlike that of `socket.create_server`: asyncio disables Nagle's algorithm only then.
 
     Raises:
         OSError: The address cannot be bound.

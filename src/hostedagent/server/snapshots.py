@@ -1,4 +1,4 @@
-"""The routes by which the platform announces that it captures the process, and that this is a restored copy.
+"""The routes with which the platform announces the capture of the process, and the restore of a copy.
 
 They are those of newer versions of the SDK's host, for drivers without it:
 https://pypi.org/project/azure-ai-agentserver-core, "Memory snapshot lifecycle handlers". They have no authentication

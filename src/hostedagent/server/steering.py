@@ -1,6 +1,6 @@
-"""The events of steering: new input for a response that runs, taken over by the response after it.
+"""The events of steering: new input for a running response, which the next response takes over.
 
-`accepted` says that the server owns the input, not that it counts: the successor's `response.created` says that.
+`accepted` means that the server has received the input; the successor's `response.created` confirms that it is used.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ class Accepted:
 
     Args:
         id: Its id.
-        steer: What the client sent.
+        steer: The client's message.
     """
 
     id: str
     steer: Steer
 
     def event(self, kind: Literal["accepted", "pending"], number: int, **more: Json) -> Event:
-        """The event that tells the client of it."""
+        """The event that confirms it to the client."""
         steer = {"id": self.id, "previous_response_id": self.steer.response_id}
         return {"type": f"response.steer.{kind}", "sequence_number": number, "steer": steer, **more}
 
 
 def failed(steer: Steer, code: SteerError, number: int, *, steer_id: str | None = None) -> Event:
-    """The event that returns an input which was not taken over."""
+    """The event that returns an unused input."""
     named: dict[str, Json] = {"previous_response_id": steer.response_id, "input": steer.input}
     if steer_id is not None:
         named["id"] = steer_id
@@ -79,12 +79,12 @@ def failed(steer: Steer, code: SteerError, number: int, *, steer_id: str | None 
 
 
 def steer_refusal(steer: Steer, request: TurnRequest | None, waiting: int) -> SteerError | None:
-    """Why an input is refused; `None` where it is not.
+    """Why an input is refused; `None` if it is accepted.
 
     Args:
         steer: The input.
-        request: The request of the response that runs.
-        waiting: How many inputs wait for its end.
+        request: The request of the running response.
+        waiting: The number of inputs that wait for its end.
     """
     if steer.request is None:
         return "invalid_input"
@@ -100,7 +100,7 @@ def input_of(steers: Iterable[Accepted]) -> tuple[Item, ...]:
 
 
 def required_input(output: Sequence[Item]) -> list[dict[str, Json]]:
-    """Stubs of what the client must send before a response can be continued: answers to open calls and questions."""
+    """Stubs of the items that the client must send to continue a response: answers to open calls and requests."""
     answered = {item.get("call_id") for item in output if str(item.get("type")).endswith("_output")}
     stubs: list[dict[str, Json]] = []
     for item in output:

@@ -1,7 +1,7 @@
-"""`POST /responses/{response_id}/steer`: new input for a response that runs, taken over by the response after it.
+"""`POST /responses/{response_id}/steer`: new input for a running response, which the next response takes over.
 
-What `response.steer` is on a WebSocket, for turns that HTTP began. The successor runs in the background, and its events
-are those of a background stream. Inputs that wait are kept in the process that runs the response.
+It corresponds to `response.steer` on a WebSocket, for turns started over HTTP. The successor runs in the background
+with the events of a background stream. Waiting inputs are kept in the process that runs the response.
 """
 
 from __future__ import annotations

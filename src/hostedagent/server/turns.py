@@ -1,7 +1,7 @@
-"""Turns without routes: for the doors of a host, and for the routes of an application.
+"""Turns without routes, for the doors of a host and for the routes of an application.
 
-Everything that the routes of the Responses protocol do happens here too: refusals before anything runs, the
-conversation's lease, approvals, history, isolation by caller, hooks, storage.
+They behave as on the routes of the Responses protocol: refusals before anything runs, leases on conversations,
+approvals, history, isolation by caller, hooks, storage.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ TransformEvent: TypeAlias = Callable[[Event], Iterable[Event]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorHooks:
-    """The name of a door, and what an application does to the turns that come through it.
+    """The name and the hooks of a door.
 
     Args:
-        name: What telemetry calls the door.
-        before_run: As in `Hooks`, before the request is accepted: what it refuses gets a real status.
-        transform_event: What stands for each event.
+        name: The name in telemetry.
+        before_run: As in `Hooks`, but before the request is accepted, so that a refusal has a real status.
+        transform_event: Returns the replacement of each event.
     """
 
     name: str = "responses"
@@ -55,7 +55,7 @@ class Turn:
         responses: Runs and stores the turn.
         context: The accepted request.
         keep_alive: Seconds between comments on a quiet stream; 0 for none.
-        transform: What stands for each event.
+        transform: Returns the replacement of each event.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Turn:
 
     @property
     def body(self) -> Mapping[str, Json]:
-        """The fields of the create-response body; none where the request came parsed."""
+        """The fields of the create-response body; empty if the request was passed parsed."""
         return self._context.body or {}
 
     @property
@@ -89,7 +89,7 @@ class Turn:
         return self.request.response_id
 
     async def response(self) -> dict[str, Any]:
-        """Run the turn to its end and return its response; a turn in the background is returned once it has begun.
+        """Run the turn to its end and return its response; that of a background turn is returned once it has started.
 
         Cancellation: stops the turn, unless it runs in the background.
 
@@ -107,7 +107,7 @@ class Turn:
         return last
 
     async def events(self) -> AsyncGenerator[Event]:
-        """The events of the turn, as dictionaries. Events of a turn in the background continue without a reader.
+        """The events of the turn, as dictionaries. A background turn continues without a reader.
 
         Cancellation: closing the iterator stops the turn, unless it runs in the background.
 
@@ -143,7 +143,7 @@ class Turn:
                 yield frame
 
     def stop(self) -> None:
-        """End the turn as if its client had left. Its events end once that is stored."""
+        """End the turn as if its client had disconnected. Its events end once that is stored."""
         self._is_stopped = True
         if self._recorded is not None:
             self._recorded.disconnect()
@@ -165,7 +165,7 @@ class Turn:
                         for one in self._transformed(event):
                             yield one
         finally:
-            with suppress(ValueError):  # Closed by another task than the one that began.
+            with suppress(ValueError):  # Closed by another task than the one that started it.
                 leave_context(entered)
 
     def _transformed(self, event: Event) -> Iterable[Event]:
@@ -182,7 +182,7 @@ class TurnRunner:
     Args:
         responses: Runs and stores the turns.
         options: Limits and caller policy.
-        door: Whose turns they are, and what is done to them.
+        door: The door of the turns, with its hooks.
     """
 
     def __init__(self, responses: RecordedResponses, options: HostOptions, door: DoorHooks | None = None) -> None:
@@ -191,10 +191,10 @@ class TurnRunner:
         self._door = door or DoorHooks(name="embed")
 
     def check_accepts(self) -> None:
-        """Refuse new turns once the process ends.
+        """Refuse new turns during shutdown.
 
         Raises:
-            Unavailable: It does.
+            Unavailable: The process is shutting down.
         """
         self._responses.engine.check_accepts()
 
@@ -210,16 +210,16 @@ class TurnRunner:
         client_headers: Mapping[str, str] | None = None,
         state: dict[str, Json] | None = None,
     ) -> AsyncGenerator[Turn]:
-        """Accept a request; at the end of the block its turn has ended, or never begun.
+        """Accept a request; at the end of the block its turn has ended or was never started.
 
         Args:
-            body: The body of a create-response request, as it was sent or parsed; or the request itself.
-            caller: Whose request it is: a user's id, or a `Caller`. Callers see only what is theirs.
-            left: Returns when the caller has left, so that the request waits for its turn no longer.
+            body: The body of a create-response request, as bytes or parsed; or the request itself.
+            caller: The user's id, or a `Caller`. Callers can access only their own data.
+            left: Returns when the caller has disconnected, which ends the wait for a slot.
             response_id: The id of the response; by default a new one.
             session_id: The platform's sandbox session; by default the one that the body or the container names.
-            client_headers: What the client says about itself, by the names of `x-client-*` headers.
-            state: What the client shares with the agent, as `current_turn().state`.
+            client_headers: The client's `x-client-*` headers.
+            state: State that the client shares with the agent, as `current_turn().state`.
 
         Raises:
             RequestError: The request is refused, with `status`, `param` and `body()`; nothing was run or stored.
@@ -275,19 +275,19 @@ class TurnRunner:
             await leave_out(services.sessions, services.responses, caller_of(caller), conversation_id, item_ids)
 
     async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
-        """A response; one in the background also while it runs.
+        """A response; that of a background turn also while it runs.
 
         Raises:
-            RequestError: It does not exist, belongs to another caller, or is not shown yet.
+            RequestError: It does not exist, belongs to another caller, or is not visible yet.
         """
         with _request_errors(response_id, checks=True):
             return await self._responses.retrieve(caller_of(caller), response_id)
 
     async def replay(self, response_id: str, caller: Caller | str, *, after: int = -1) -> AsyncGenerator[Event]:
-        """The events of a background stream with a higher `sequence_number`: those that exist, and those that follow.
+        """The events of a background stream with a higher `sequence_number`: the existing ones, then the new ones.
 
         Raises:
-            RequestError: The response does not exist, belongs to another caller, or its events are not kept. Raised
+            RequestError: The response does not exist, belongs to another caller, or its events are not stored. Raised
                 at once, before anything is iterated.
         """
         with _request_errors(response_id, checks=True):
@@ -364,18 +364,18 @@ def _bytes_of(body: Mapping[str, Any] | bytes | str) -> bytes:
 
 
 async def _never() -> None:
-    """The application cancels a caller that leaves."""
+    """The application cancels the task of a caller that disconnects."""
     waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await waiting
 
 
 @contextmanager
 def _request_errors(response_id: str, *, checks: bool = False) -> Generator[None]:
-    """Errors of stores as refusals.
+    """Raise errors of stores as request errors.
 
     Args:
-        response_id: The response that the call is about.
-        checks: Whether the id comes from the caller, and may be none.
+        response_id: The response of the call.
+        checks: Whether the id comes from the caller and may be malformed.
     """
     try:
         if checks:

@@ -1,7 +1,7 @@
-"""uvicorn, and how it ends here: told by a signal, it waits for what still runs, and for nothing that only hangs.
+"""Runs uvicorn with a bounded shutdown: after a signal, it waits for running turns, but not for hanging clients.
 
-A client that stopped sending or reading is hung up on soon after the turns had their time. A coroutine that does not
-let itself be cancelled does not keep the process.
+A client that stopped sending or reading is disconnected soon after the grace period. A coroutine that ignores its
+cancellation does not keep the process alive.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def serve_with_uvicorn(
     Args:
         app: The application.
         listener: The socket.
-        grace: Seconds that turns have once the process is told to end.
-        limits: Of connections and of the time that requests may take to arrive.
-        max_message: The largest message of a WebSocket in bytes; `None` where WebSockets are not served.
+        grace: Seconds that turns have after the signal.
+        limits: Limits on connections and on the time for requests to arrive.
+        max_message: The largest WebSocket message in bytes; `None` if WebSockets are not served.
         on_listening: Called once connections are accepted.
-        on_signal: Called when the process is told to end.
+        on_signal: Called when the signal arrives.
 
     Raises:
         RuntimeError: The application did not start.
@@ -94,10 +94,10 @@ def serve_with_uvicorn(
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Run the server to its end, whatever a callback on its loop raises.
+    """Run the server to its end, even if a callback on its event loop raises.
 
     Tasks of a turn cannot exit the process (`agents.exits`), but `loop.call_later(1, sys.exit)` raises out of the loop.
-    The loop goes on from there: what was scheduled still is.
+    The loop is then continued with everything that was scheduled.
     """
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         loop = runner.get_loop()
@@ -113,7 +113,7 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 class _Ending(uvicorn.Server):
-    """Calls what is to be called at the signal, and ends with it as the SDK's server does: without an error."""
+    """Calls the callback at the signal, and exits without an error, as the SDK's server does."""
 
     def __init__(
         self,

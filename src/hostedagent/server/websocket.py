@@ -1,8 +1,8 @@
-"""WebSocket mode: one connection to `/responses`, many turns. Each message of the client begins one.
+"""WebSocket mode: one connection to `/responses` with many turns. Each message of the client starts one.
 
-Turns run one after the other, in the order of their messages; with a `stream_id` that order is kept for each id, and
-lanes run side by side. Each turn is admitted, owned and limited as over HTTP. What a turn without storage leaves is
-kept with the connection, and lost with it.
+Turns run sequentially, in the order of their messages; with a `stream_id`, each id is a lane with its own order, and
+lanes run concurrently. Each turn is admitted, owned and limited as over HTTP. The state of a turn that is not stored is
+kept with the connection.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class ResponsesSockets:
 
 
 def check_origin(scope: Scope, headers: Mapping[str, str]) -> None:
-    """Any page may open a WebSocket to any address: browsers send no preflight request for it.
+    """Check the origin, because browsers let any page open a WebSocket to any address without a preflight request.
 
     Raises:
-        Forbidden: The page comes from another host than the one it calls.
+        Forbidden: The page comes from another host than the one that it calls.
     """
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
@@ -110,12 +110,12 @@ def check_origin(scope: Scope, headers: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Unstored:
-    """What a turn without storage left.
+    """The state of a turn that is not stored.
 
     Args:
         response_id: Its response.
         previous: The stored response that it continued.
-        items: What came since: input and output.
+        items: The input and output since then.
     """
 
     response_id: str
@@ -128,12 +128,12 @@ class _Lane:
     """The turns of one lane.
 
     Args:
-        waiting: The messages that wait.
-        work: The task that serves them; it ends when none waits.
-        turn: The turn that runs.
-        unstored: What the last turn left, if it was not stored.
-        context: The accepted request of the turn that runs.
-        steers: The inputs that wait for its end.
+        waiting: The waiting messages.
+        work: The task that serves them; it ends when there are none.
+        turn: The running turn.
+        unstored: The state of the last turn, if it was not stored.
+        context: The accepted request of the running turn.
+        steers: The steering inputs that wait for its end.
         number: The number of the last event.
     """
 
@@ -158,8 +158,8 @@ class Connection:
         responses: Runs and stores the turns.
         options: Limits and caller policy.
         socket: The accepted connection.
-        caller: Whose it is.
-        client_headers: What the client said about itself when it connected.
+        caller: The caller.
+        client_headers: The client's `x-client-*` headers of the connection request.
     """
 
     def __init__(
@@ -248,7 +248,7 @@ class Connection:
     async def _successor(
         self, lane: _Lane, create: Create, response: Mapping[str, Json] | None, steers: list[Accepted]
     ) -> Create | None:
-        """The turn that takes over the inputs for the one before it; `None` where the client must act first."""
+        """The turn that takes over the steering inputs; `None` if the client must act first."""
         if response is None or response.get("status") not in KEPT:
             await self._give_back(steers, "response_not_active", create.stream_id, lane.number)
             return None
@@ -264,7 +264,7 @@ class Connection:
         return replace(create, request=request, steers=steers)
 
     def _with_pending(self, create: Create) -> Create:
-        """A message behind the inputs that waited for it."""
+        """A message preceded by the inputs that waited for it."""
         steers = self._pending.pop(create.request.previous_response_id or "", None)
         if steers is None:
             return create
@@ -278,7 +278,7 @@ class Connection:
             await self.send(in_lane(failed_steer(one.steer, code, number, steer_id=one.id), stream_id))
 
     async def _create(self, lane: _Lane, create: Create) -> Mapping[str, Json] | None:
-        """Run a turn, or tell the client why not. Returns its response, if there is one."""
+        """Run a turn, or report why it is refused. Returns its response, if there is one."""
         response: Mapping[str, Json] | None = None
         previous = create.request.previous_response_id
         before = self._unstored(previous)
@@ -294,7 +294,7 @@ class Connection:
         if response is None and create.steers:
             await self._give_back(create.steers, "successor_creation_failed", create.stream_id, lane.number)
         is_kept = response is not None and response.get("status") in KEPT
-        if not is_kept and before is not None:  # A client starts again from what it has.
+        if not is_kept and before is not None:  # The client restarts from its own state.
             for one in self._lanes.values():
                 if one.unstored is before:
                     one.unstored = None
@@ -334,17 +334,17 @@ class Connection:
         return next((left for left in found if left.response_id == response_id), None)
 
     async def send(self, event: Event) -> None:
-        """Send an event; nothing happens once the client has left."""
+        """Send an event, unless the client has disconnected."""
         if self._gone.is_set():
             return
         async with self._sending:
             try:
                 await self._socket.send_text(event_data(event).decode())
-            except (RuntimeError, OSError):  # Closed: the reader learns of it too.
+            except (RuntimeError, OSError):  # Closed, which the reader notices too.
                 self._gone.set()
 
     async def _end(self) -> None:
-        """Stop what runs. While the process ends, turns have their time all the same: their responses are stored."""
+        """Stop the running turns. During shutdown they still get the grace period: their responses are stored."""
         self._gone.set()
         is_ending = self._responses.engine.services.shutdown.has_begun
         for lane in self._lanes.values():
@@ -355,7 +355,7 @@ class Connection:
 
 
 def _shown(event: Event, create: Create) -> Event:
-    """An event as the client of a turn sees it: the turn names what it continues, stored or not."""
+    """An event as the client sees it: with the response that the turn continues, stored or not."""
     response = event.get("response")
     if response is not None and response.get("previous_response_id") != create.request.previous_response_id:
         response = {**response, "previous_response_id": create.request.previous_response_id}

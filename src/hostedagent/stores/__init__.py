@@ -1,1 +1,1 @@
-"""Where things are kept: responses, and the small state that belongs to conversations."""
+"""Stores of responses and of the state of conversations."""

@@ -1,7 +1,7 @@
-"""Checkpoints of workflows: what a response leaves of a workflow's state, compressed, beside its snapshot.
+"""Checkpoints of workflows: the compressed state of a workflow at the end of a response.
 
-A small checkpoint is kept inside the snapshot's own record, so it costs no call of its own. A large one is cut into
-parts that fit the state store. A response has one checkpoint at most, the one at its end.
+A small checkpoint is stored inside the record of the snapshot, without a call of its own. A large one is divided into
+parts that fit the state store. A response has at most one checkpoint.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ RequestKind = Literal["info", "call", "approval"]
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """Something a workflow waits for.
+    """A pending request of a workflow.
 
     Args:
-        request_id: The id that the workflow knows it by.
-        name: What the caller sees it called.
-        kind: Whether an executor asks, or an agent's client-side tool or approval does.
-        answer: The type of the answer, described; `None` where it has no description.
-        asked: The type of what is asked, described; lets the checkpoint be read.
+        request_id: The workflow's id of the request.
+        name: The name that the caller sees.
+        kind: Whether it is a request of an executor, or an agent's client-side tool call or approval request.
+        answer: A reference to the type of the answer; `None` if it cannot be referenced.
+        asked: A reference to the type of the request, needed to decode the checkpoint.
     """
 
     request_id: str
@@ -50,11 +50,11 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a checkpoint is.
+    """The location of a checkpoint.
 
     Args:
-        response_id: The response that left it, which owns its parts.
-        parts: How many parts it was cut into; 0 when it is in `text`.
+        response_id: The response that owns it and its parts.
+        parts: The number of its parts; 0 if it is in `text`.
         text: The checkpoint itself.
     """
 
@@ -64,18 +64,18 @@ class Checkpoint:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether only the name is here: a failed turn leaves that of the response that it continued."""
+        """Whether this is only a reference: a failed turn refers to the checkpoint of the response before it."""
         return not self.parts and not self.text
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowState:
-    """What a response leaves of a workflow.
+    """The state of a workflow at the end of a response.
 
     Args:
-        checkpoint: Its state.
-        requests: What it waits for, by the call id or approval request id on the wire.
-        earlier: The responses before it whose checkpoints still stand, oldest first.
+        checkpoint: The location of its checkpoint.
+        requests: Its pending requests, by the call id or approval request id on the wire.
+        earlier: Earlier responses whose checkpoints are kept, oldest first.
     """
 
     checkpoint: Checkpoint
@@ -83,7 +83,7 @@ class WorkflowState:
     earlier: tuple[str, ...] = ()
 
     def named(self) -> WorkflowState:
-        """Only where it is."""
+        """Only its location."""
         return WorkflowState(Checkpoint(self.checkpoint.response_id))
 
     def dump(self) -> Json:
@@ -108,7 +108,7 @@ class Checkpoints:
         self._store = store
 
     async def save(self, caller: Caller, response_id: str, data: bytes) -> Checkpoint:
-        """Keep a checkpoint. It is reachable once the snapshot that names it is saved."""
+        """Store a checkpoint. It is reachable once the snapshot that refers to it is saved."""
         text = base64.b64encode(zlib.compress(data)).decode()
         if len(text) <= INLINE_CHARACTERS:
             return Checkpoint(response_id, text=text)
@@ -118,7 +118,7 @@ class Checkpoints:
         return Checkpoint(response_id, parts=len(parts))
 
     async def load(self, caller: Caller, checkpoint: Checkpoint) -> bytes | None:
-        """The checkpoint; `None` when it, or a part of it, is no longer there."""
+        """The checkpoint; `None` if it, or a part of it, is lost."""
         keys = [_key(checkpoint.response_id, n) for n in range(checkpoint.parts)]
         parts = [part for part in await read_values(self._store, caller, keys) if part is not None]
         if len(parts) < checkpoint.parts:
@@ -130,7 +130,7 @@ class Checkpoints:
             return None
 
     async def delete(self, caller: Caller, checkpoint: Checkpoint) -> None:
-        """Delete the parts; a checkpoint that is in a snapshot's record goes with that."""
+        """Delete the parts; a checkpoint inside a snapshot's record is deleted with the snapshot."""
         if checkpoint.parts:
             keys = [_key(checkpoint.response_id, n) for n in range(checkpoint.parts)]
             await self._store.delete(caller, keys)

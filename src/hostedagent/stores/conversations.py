@@ -1,6 +1,6 @@
-"""What a caller may read and set of a conversation, and the list of a caller's conversations.
+"""The metadata of conversations, and the list of a caller's conversations.
 
-Who works in a conversation, and which response is its head, is in `leases`; its items are those of its responses.
+The lease and the head of a conversation are in `leases`; its items are those of its responses.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Description:
 
     Args:
         conversation_id: Its id.
-        created_at: When it began, in seconds since the epoch.
-        metadata: What the caller keeps with it.
+        created_at: When it was created, in seconds since the epoch.
+        metadata: The caller's metadata.
     """
 
     conversation_id: str
@@ -42,7 +42,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """One record of the list; the newest one counts the full ones before it."""
+    """One record of the list; the newest one contains the number of full ones before it."""
 
     ids: tuple[str, ...] = ()
     full: int = 0
@@ -56,7 +56,7 @@ class Conversations:
         self._store = store
 
     async def begin(self, caller: Caller, conversation_id: str, metadata: Mapping[str, str] | None = None) -> None:
-        """Describe and list a conversation; nothing changes where that has been done.
+        """Describe and list a conversation, unless it already is.
 
         Raises:
             StoreUnavailable: It could not be stored.
@@ -84,7 +84,7 @@ class Conversations:
             await self._add(caller, description.conversation_id)
 
     async def delete(self, caller: Caller, conversation_id: str) -> None:
-        """Erase the description, and take the conversation off the list."""
+        """Erase the description, and remove the conversation from the list."""
         await self._store.delete(caller, [Key(DESCRIPTION, conversation_id)])
         newest = await self._page(caller, _NEWEST)
         for key in (_NEWEST, *(_segment(n) for n in reversed(range(newest.full)))):

@@ -1,7 +1,7 @@
-"""Side effects that run once for each turn: what has begun and what came of it, in one record for each response.
+"""Side effects that run once per turn: their starts and results, in one record for each response.
 
-The record is written before the effect and after it. A process that dies in between leaves an effect of which nobody
-knows whether it happened; then the caller decides, because only the service that was called can tell.
+The record is written before and after the effect. If the process dies in between, it is unknown whether the effect
+happened; the tool must then decide, because only the called service knows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Effects:
     """The effects of the turns of one host.
 
     Args:
-        store: Where the records are.
+        store: The store of the records.
     """
 
     def __init__(self, store: Store) -> None:
@@ -50,9 +50,9 @@ class Effects:
         """Run an effect unless the turn has run it, and return its result.
 
         Raises:
-            EffectUncertain: It began in a process that ended, and may not be repeated.
-            StoreError: That it begins could not be stored; it has not run.
-            TypeError: The result is not JSON; it has run.
+            EffectUncertain: The effect started in a process that ended, and must not be repeated.
+            StoreError: Its start could not be stored; the effect has not run.
+            TypeError: The result is not JSON; the effect has run.
         """
         place = caller.scope.key(EFFECTS, response_id, key)
         lock = self._locks.setdefault(place, asyncio.Lock())
@@ -66,11 +66,11 @@ class Effects:
                 self._locks.pop(place, None)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase what is known of the effects of a response."""
+        """Erase the record of a response."""
         await self._store.delete(caller, [Key(EFFECTS, response_id)])
 
     async def _begin(self, caller: Caller, response_id: str, key: str, *, repeats: bool) -> dict[str, Json] | None:
-        """Note that an effect begins; returns its entry instead where it has run."""
+        """Record the start of an effect, or return its entry if it has run."""
         for _ in range(_ATTEMPTS):
             entries, etag = await self._read(caller, response_id)
             entry = entries.get(key)
@@ -103,7 +103,7 @@ class Effects:
         return result
 
     async def _note(self, caller: Caller, response_id: str, key: str, entry: dict[str, Json] | None) -> None:
-        """Note what came of an effect. Where that fails, it is uncertain for later processes, not for this one."""
+        """Record the result of an effect. If that fails, the effect is uncertain for later processes only."""
         try:
             for _ in range(_ATTEMPTS):
                 entries, etag = await self._read(caller, response_id)
@@ -125,7 +125,7 @@ class Effects:
 
 
 def _as_stored(key: str, result: Json) -> Json:
-    """The result as a later process will read it."""
+    """The result as another process will read it."""
     try:
         return json.loads(json.dumps(result, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:

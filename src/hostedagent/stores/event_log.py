@@ -19,7 +19,7 @@ class _Log:
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self) -> None:
-        """Wake the subscribers: each waits for the event that it found."""
+        """Wake the subscribers."""
         self.grown.set()
         self.grown = asyncio.Event()
 
@@ -46,7 +46,7 @@ class LocalEventLog:
         return self._find(caller, response_id).after(after)
 
     async def subscribe(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
-        """Batches of the events after `after`, those that exist and those that follow, until the log is finished."""
+        """Yield batches of the events after `after`, existing and new ones, until the log is finished."""
         log = self._find(caller, response_id)
         while True:
             grown, is_finished = log.grown, log.is_finished
@@ -65,7 +65,7 @@ class LocalEventLog:
             log.wake()
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase the log and end its subscribers; nothing happens when there is none."""
+        """Erase the log and end its subscribers; does nothing if there is none."""
         if (log := self._logs.pop(_key(caller, response_id), None)) is not None:
             log.events, log.is_finished = [], True
             log.wake()

@@ -1,7 +1,7 @@
-"""Journals of background turns: what the next process needs to resume a turn.
+"""Journals of background turns: the data that the next process needs to resume a turn.
 
-A journal is found by the response alone, because a process that resumes a turn has no request. It is written
-before the turn begins, at the checkpoints of a workflow and when the run has ended, and is gone when the turn is over.
+A journal is found by the response id alone, because a process that resumes a turn has no request. It is written before
+the turn starts, at the checkpoints of a workflow and when the run has ended, and is deleted at the end of the turn.
 """
 
 from __future__ import annotations
@@ -36,38 +36,38 @@ JOURNALS: Final = Scope("recovery")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended, until that is saved everywhere.
+    """The outcome of a run, until it is saved everywhere.
 
     Args:
         response: The response of the terminal event.
-        snapshot: What the response leaves.
+        snapshot: The snapshot of the response.
     """
 
     response: Mapping[str, Json]
     snapshot: Snapshot
 
     def event(self) -> Event | None:
-        """The terminal event; none after a stop for the client's sake, which the SDK tells."""
+        """The terminal event; none if the client stopped the turn, which the SDK reports."""
         status = self.response["status"]
         return {"type": f"response.{status}", "response": dict(self.response)} if status != "cancelled" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What is known of a turn that runs.
+    """The recorded progress of a turn.
 
     Args:
-        scope: Whose it is.
-        isolation: What the platform said about the user.
-        is_streamed: Whether its events can be read again.
-        lease: Who holds its conversation: the turn itself, in the process that began it.
-        answers: The approvals that its input answers; used up.
+        scope: The owner of the turn.
+        isolation: The identity keys that the platform sent.
+        is_streamed: Whether its events can be replayed.
+        lease: The holder of its conversation: the turn itself, in the process that started it.
+        answers: The approvals that its input answers, already marked as answered.
         checkpoint: The workflow's last checkpoint in this turn.
-        said: The ids of the output items that were there at the checkpoint.
-        ended: How the run ended.
-        is_over: Whether the turn is over, and everybody but the SDK knows it.
-        owner: The replica that runs the turn, where replicas take turns over from each other.
-        request_parts: In how many records the request is.
+        said: The ids of the output items at that checkpoint.
+        ended: The outcome of the run.
+        is_over: Whether the turn has ended and only the SDK may not know it.
+        owner: The replica that runs the turn, if replicas take over turns.
+        request_parts: The number of records that contain the request.
     """
 
     scope: Scope
@@ -131,29 +131,29 @@ class Journals:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find(self, caller: Caller, response_id: str) -> Journal | None:
-        """The journal of a turn, from its beginning until it was told how it ended."""
+        """The journal of a turn, from its start until its outcome was reported."""
         stored = await read_value(self._store, _journals_of(caller), Key(JOURNAL, response_id))
         return Journal.load(stored.value) if stored is not None else None
 
     async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
-        """Write down that a turn begins; the SDK keeps its request."""
+        """Record the start of a turn; the SDK keeps its request."""
         await self.write(caller, response_id, journal)
 
     async def holds(self, caller: Caller, response_id: str) -> bool:
-        """Whether the turn is still this process's: one that the SDK resumes has no other."""
+        """Whether the turn still belongs to this process; always true for a turn that the SDK resumes."""
         return True
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
-        """Write how far the turn has come."""
+        """Store the progress of the turn."""
         await write_value(self._store, _journals_of(caller), Key(JOURNAL, response_id), journal.dump())
 
     async def write_end(self, caller: Caller, response_id: str, journal: Journal) -> None:
-        """Write how the run ended, unless that is too large for a record of its own."""
+        """Store the outcome of the run, unless it is too large for a record."""
         with suppress(StoreTooLarge):
             await self.write(caller, response_id, journal)
 
     def forget_later(self, caller: Caller, response_id: str) -> None:
-        """Drop the journal of a turn that is over, when the SDK has surely taken note of that."""
+        """Delete the journal of an ended turn, after the SDK has certainly recorded the end."""
 
         def due() -> None:
             self._timers.discard(timer)
@@ -165,7 +165,7 @@ class Journals:
         self._timers.add(timer)
 
     def close(self) -> None:
-        """Leave what was to be dropped later to its lifetime: the process ends."""
+        """Cancel pending deletions during shutdown; the records expire."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -173,5 +173,5 @@ class Journals:
     async def _forget(self, caller: Caller, response_id: str) -> None:
         try:
             await self._store.delete(_journals_of(caller), [Key(JOURNAL, response_id)])
-        except Exception as error:  # noqa: BLE001 - it goes by itself
+        except Exception as error:  # noqa: BLE001 - it expires
             log_failure(logger, f"The journal of {response_id} is left behind", error)

@@ -1,7 +1,7 @@
-"""The outbox of webhooks: what is to be delivered is stored before it is sent, and erased once it was delivered.
+"""The outbox of webhooks: deliveries are stored before they are sent, and erased once they have succeeded.
 
-An entry is written when its turn begins, completed when the turn has ended, and taken by any process when it is due. A
-process that takes an entry holds it for some time; one that dies meanwhile leaves it to the others.
+An entry is written when its turn starts, completed when the turn has ended, and taken by any process when it is due. A
+process that takes an entry holds it for some time; if it dies, others take the entry.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _ATTEMPTS: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What is to be reported about one turn.
+    """The delivery of the outcome of one turn.
 
     Args:
         response_id: Its response.
-        caller: Whose turn it is.
-        owner: The process that runs the turn; `""` where processes have no names.
-        event: The type of the event, `response.completed` and its kin; `""` until the turn has ended.
+        caller: The owner of the turn.
+        owner: The process that runs the turn; `""` if processes have no names.
+        event: The type of the terminal event, such as `response.completed`; `""` until the turn has ended.
         ended_at: When the turn ended, in seconds since the epoch.
-        attempts: How often it was sent, this time included.
+        attempts: The number of attempts, including the current one.
     """
 
     response_id: str
@@ -51,7 +51,7 @@ class Delivery:
     attempts: int = 0
 
     def dump_caller(self) -> dict[str, Json]:
-        """What a process needs to read the response."""
+        """The data with which another process can read the response."""
         caller = self.caller
         return {
             "scope": asdict(caller.scope),
@@ -72,28 +72,28 @@ class Outbox(Protocol):
     """
 
     async def begin(self, delivery: Delivery, *, delay: float) -> None:
-        """Note that a turn has begun. An entry whose turn has ended stays as it is.
+        """Record the start of a turn. An entry whose turn has ended is not changed.
 
         Args:
             delivery: The turn.
-            delay: Seconds after which somebody looks what became of it.
+            delay: Seconds after which a process checks what became of it.
         """
         ...
 
     async def end(self, delivery: Delivery) -> None:
-        """Note how a turn ended: it is due now. Adds the entry where there is none."""
+        """Record the outcome of a turn, which makes the entry due now. Adds the entry if necessary."""
         ...
 
     async def take(self, *, limit: int, hold: float) -> list[Delivery]:
-        """Take entries that are due, and hold them for some seconds. Each one whose turn has ended counts as sent."""
+        """Take due entries and hold them for some seconds. For an ended turn, this counts as an attempt."""
         ...
 
     async def retry(self, delivery: Delivery, *, delay: float) -> None:
-        """Let an entry that was taken be due again after some seconds, unless it was taken again meanwhile."""
+        """Make a taken entry due again after some seconds, unless it was taken again in the meantime."""
         ...
 
     async def drop(self, delivery: Delivery) -> None:
-        """Erase an entry that was taken, unless it was taken again meanwhile."""
+        """Erase a taken entry, unless it was taken again in the meantime."""
         ...
 
     async def bury(self, delivery: Delivery) -> None:

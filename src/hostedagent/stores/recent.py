@@ -13,7 +13,7 @@ class Recent(OrderedDict[K, V]):
     """Keeps the entries that were set last.
 
     Args:
-        limit: The greatest number of entries.
+        limit: The maximum number of entries.
     """
 
     def __init__(self, limit: int) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How a call is retried. It ends after `tries` times `timeout` and the pauses between, at the latest.
+    """Timeout and retry settings. A call ends at the latest after `tries` times `timeout` plus the pauses.
 
     Args:
-        timeout: Seconds for one try.
-        tries: How often a call is tried in all.
-        pause: Seconds before the second try; doubled for each further one.
+        timeout: Seconds for one attempt.
+        tries: The maximum number of attempts.
+        pause: Seconds before the second attempt; doubled for each further one.
     """
 
     timeout: float = 10.0

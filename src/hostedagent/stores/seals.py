@@ -1,7 +1,7 @@
-"""Seals what a caller keeps for the host: encrypted and authenticated under a key that only this caller's scope has.
+"""Seals data that a caller keeps for the host: encrypted and authenticated with a key of the caller's scope.
 
-The caller can neither read nor change what is sealed, and what was sealed for one caller opens for no other. The key is
-random and kept in the state store, so that every process that shares the store opens it.
+The caller can neither read nor change sealed data, and it opens for no other caller. The key is random and kept in the
+state store, so that every process that shares the store can open it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hostedagent.stores.base import ABSENT, Key, Store, StoreConflict, Write
 KEY: Final = "seal-key"
 
 _PREFIX: Final = "hostedagent.1."
-"""How a sealed text begins. The number is that of the form."""
+"""Prefix of a sealed text, with the version of the format."""
 
 _KEY: Final = Key(KEY, "")
 _KEY_BYTES: Final = 32
@@ -29,11 +29,11 @@ _MAX_BYTES: Final = 64 * 1024 * 1024
 
 
 class NotOpened(Exception):
-    """A sealed text that does not open: it was changed, sealed for another caller, or its key is no longer kept."""
+    """A sealed text cannot be opened: it was changed, sealed for another caller, or its key has expired."""
 
 
 def is_sealed(text: object) -> bool:
-    """Whether a text claims to be sealed by a host; one of another service does not."""
+    """Whether a text has the format of a seal, unlike one of another service."""
     return isinstance(text, str) and text.startswith(_PREFIX)
 
 
@@ -41,14 +41,14 @@ class Seals:
     """Seals and opens texts of callers.
 
     Args:
-        store: Where the keys are.
+        store: The store of the keys.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def seal(self, caller: Caller, content: bytes) -> str:
-        """A text that only this caller's requests open.
+        """Seal data into a text that only this caller's requests can open.
 
         Raises:
             StoreError: The key could not be stored.
@@ -61,10 +61,10 @@ class Seals:
         return _PREFIX + urlsafe_b64encode(nonce + sealed).decode()
 
     async def open(self, caller: Caller, text: str) -> bytes:
-        """What was sealed.
+        """Open a sealed text.
 
         Raises:
-            NotOpened: It does not open for this caller.
+            NotOpened: It cannot be opened for this caller.
             StoreError: The key cannot be read.
         """
         from cryptography.exceptions import InvalidTag
@@ -81,10 +81,10 @@ class Seals:
         return zlib.decompressobj().decompress(packed, _MAX_BYTES)
 
     async def _renewed_key(self, caller: Caller) -> bytes:
-        """The key, kept for another retention from now on: what is sealed last must open as long as it is stored."""
+        """The key, with its lifetime renewed, so that newly sealed data can be opened for the whole retention."""
         (record,) = await self._store.read(caller, [_KEY])
         if record is None:
-            with suppress(StoreConflict):  # Another request of the caller was first.
+            with suppress(StoreConflict):  # Another request of the caller created it first.
                 key = os.urandom(_KEY_BYTES)
                 await self._store.write(caller, [Write(_KEY, key, ABSENT)])
                 return key

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from hostedagent.errors import ConfigurationError
 
 CHECK_SECONDS: Final = 2.0
-"""How long the file is checked for damage when it is opened."""
+"""Seconds that the file is checked for damage when it is opened."""
 
 SCHEMA_VERSION: Final = 1
 
@@ -38,7 +38,7 @@ def code_of(error: sqlite3.Error) -> int | None:
 
 
 def lock_file(path: Path) -> FileLock:
-    """The lock that one process holds as long as it has the file open; the system releases it when it dies."""
+    """The lock of the process that has the file open; the operating system releases it when the process dies."""
     lock = FileLock(f"{path}.lock", timeout=0, mode=0o600, thread_local=False)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def connect(path: Path, *, checks: bool = True) -> sqlite3.Connection:
     """Open the file, creating it with its schema when it does not exist.
 
     Raises:
-        ConfigurationError: It cannot be opened, is damaged, or belongs to somebody else.
+        ConfigurationError: It cannot be opened, is damaged, or belongs to another application.
     """
     try:
         path.touch(mode=0o600)
@@ -98,7 +98,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """See that the file is sound, as far as that can be seen in a short time."""
+    """Check the file for damage, for a limited time."""
     deadline = time.monotonic() + CHECK_SECONDS
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:

@@ -1,8 +1,8 @@
 """An event log over a `Store`: it outlives the process, and another process can continue it.
 
-The events of a response are framed in a sequence of numbered records, which only grows. An event that is larger than a
-record continues in the next one. Two writers never mix: a record is created once, and a writer that loses that race
-reads what the other one wrote before it tries again.
+The events of a response are framed in an append-only sequence of numbered records. An event that is larger than a
+record continues in the next one. Concurrent writers cannot interleave: a record is created once, and the writer that
+loses the race reads the other's record before it tries again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from hostedagent.stores.base import ABSENT, Key, LoggedEvent, Store, StoreConfli
 EVENTS: Final = "events"
 
 TTL: Final = 86_400.0
-"""Seconds that the events of a response are kept when no process deletes them."""
+"""Seconds that the events of a response are kept unless a process deletes them."""
 
 _PART_BYTES: Final = 900_000
 _WINDOW: Final = 16
-"""How many records are read at a time."""
+"""Records read at a time."""
 
 _FRESH: Final = b"="
 _MORE: Final = b"+"
-"""What a record begins with: whether it continues the event at the end of the one before it."""
+"""First byte of a record: whether it continues the last event of the record before it."""
 
 _FINISHED: Final = LoggedEvent(-1, b"")
 """The last frame of a complete log."""
@@ -38,9 +38,9 @@ class _Reading:
     """A position in a log.
 
     Args:
-        part: The record that is read next.
-        rest: The beginning of an event that the next record continues.
-        last: The highest number that was read.
+        part: The record to read next.
+        rest: The start of an event that the next record continues.
+        last: The highest event number read.
         is_finished: Whether the end of the log was read.
     """
 
@@ -67,7 +67,7 @@ class _Reading:
 
 @dataclass(slots=True)
 class _Open:
-    """A log that is used in this process."""
+    """A log in use by this process."""
 
     written: _Reading | None = None
     grown: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,8 +82,8 @@ class StoredEventLog:
     """An `EventLog` over a `Store`.
 
     Args:
-        store: Where the events are.
-        poll: Seconds after which a subscriber looks for events of other processes; `None` where only this one writes.
+        store: The store of the events.
+        poll: Seconds between reads of a subscriber for events of other processes; `None` if only this one writes.
     """
 
     def __init__(self, store: Store, *, poll: float | None = None) -> None:
@@ -104,7 +104,7 @@ class StoredEventLog:
         return [event for event in events if event.number > after]
 
     async def subscribe(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
-        """Batches of the events after `after`, those that exist and those that follow, until the log is finished."""
+        """Yield batches of the events after `after`, existing and new ones, until the log is finished."""
         reading, log = _Reading(), self._log(caller, response_id)
         while True:
             grown, before = log.grown, reading.part
@@ -127,7 +127,7 @@ class StoredEventLog:
         self._open.pop(_name(caller, response_id), None)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase the log and end its subscribers; nothing happens when there is none."""
+        """Erase the log and end its subscribers; does nothing if there is none."""
         part = 0
         while True:
             keys = [_key(response_id, n) for n in range(part, part + _WINDOW)]
@@ -202,7 +202,7 @@ def _frame(event: LoggedEvent) -> bytes:
 
 
 def _read_frame(data: bytes) -> tuple[LoggedEvent, bytes] | None:
-    """The first event, and what follows it; `None` where it is not complete."""
+    """The first event and the remaining bytes; `None` if it is incomplete."""
     head, newline, rest = data.partition(b"\n")
     if not newline:
         return None

@@ -1,4 +1,4 @@
-"""Continuation tokens: by which a model's service finds the work again that it does in the background."""
+"""Continuation tokens, which identify the background work of a model's service."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Token: TypeAlias = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a turn stands in its service's work.
+    """The progress of a turn in the background work of its service.
 
     Args:
-        token: Finds what the service does, or did last.
-        calls: The calls it came to, once they have run.
-        service_id: What the service is told to go on from with their results.
+        token: Identifies the current or last work of the service.
+        calls: The tool calls of that work, once they have run.
+        service_id: The service's response that their results continue.
     """
 
     token: Token
@@ -31,7 +31,7 @@ class Place:
     service_id: Json = None
 
     def is_answered(self, items: Iterable[Item]) -> bool:
-        """Whether the results of its calls are among the items: the service only needs to receive them."""
+        """Whether the items contain the results of its calls, so that the service only needs to receive them."""
         ids = answered_calls(items)
         return bool(self.calls) and ids.issuperset(self.calls)
 
@@ -42,18 +42,18 @@ class Place:
 
 
 class ContinuationTokens:
-    """The continuation tokens of responses. A token is the service's own, and no caller ever sees it."""
+    """The continuation tokens of responses. They belong to the service and are never sent to callers."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def save(self, caller: Caller, response_id: str, place: Place) -> None:
-        """Keep where a response's turn stands."""
+        """Store the progress of a response's turn."""
         value = {"token": dict(place.token), "calls": list(place.calls), "service_id": place.service_id}
         await write_value(self._store, caller, Key(TOKEN, response_id), value)
 
     async def load(self, caller: Caller, response_id: str) -> Place | None:
-        """Where the turn stands; `None` when the service has nothing to pick up."""
+        """The progress of the turn; `None` if the service has nothing to resume."""
         stored = await read_value(self._store, caller, Key(TOKEN, response_id))
         if stored is None:
             return None

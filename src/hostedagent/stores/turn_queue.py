@@ -1,7 +1,7 @@
-"""The queue of background turns that wait until a replica has a place for them.
+"""The queue of background turns that wait for a free slot on any replica.
 
-It is fair between users by tags: a turn gets the tag behind the last one of its user, and no lower one than the lowest
-that waits. The lowest tag is served first, so a user who queues a hundred turns delays others by one at a time.
+It is fair between users: each turn gets the tag after the last one of its user, but not below the lowest waiting tag.
+The lowest tag is served first, so a user with a hundred queued turns delays others by one turn at a time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ATTEMPTS: Final = 50
 
 
 class QueuedTurn(NamedTuple):
-    """A turn that waits.
+    """A queued turn.
 
     Args:
         response_id: Its response.
-        request: What is needed to run it.
-        seconds: How long it has waited.
+        request: The serialized request.
+        seconds: Seconds that it has waited.
     """
 
     response_id: str
@@ -40,12 +40,12 @@ class QueuedTurn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """How full a queue is.
+    """The state of a queue.
 
     Args:
-        waiting: How many turns wait that no process has taken.
-        oldest: How long the first of them has waited, in seconds.
-        takers: The processes that have taken turns which have not begun.
+        waiting: The number of turns that no process has taken.
+        oldest: Seconds that the first of them has waited.
+        takers: The processes that have taken turns which have not started.
     """
 
     waiting: int = 0
@@ -56,7 +56,7 @@ class QueueState:
 class TurnQueue(Protocol):
     """Keeps turns until a process takes them.
 
-    A turn that is taken stays in the queue until it is dropped, so that it is not lost with the process that took it.
+    A taken turn stays in the queue until it is dropped, so that it is not lost with the process that took it.
     Concurrency: each turn is taken by one process. Exceptions: `StoreUnavailable`.
     """
 
@@ -74,14 +74,14 @@ class TurnQueue(Protocol):
 
         Args:
             turn: The turn.
-            user: Whose turn it is, as an opaque key.
-            conversation: Turns of one conversation are taken in their order; `None` for a turn without one.
+            user: The owner of the turn, as an opaque key.
+            conversation: Turns of one conversation are taken in order; `None` for a turn without one.
             process: The process that adds it.
-            most: How many turns may wait.
-            most_each: How many turns of one user may wait; `None` for all.
+            most: The most queued turns.
+            most_each: The most queued turns of one user; `None` for no limit of their own.
 
         Returns:
-            Whether it was added; `False` when as many wait as may.
+            Whether it was added; `False` if a limit is reached.
         """
         ...
 
@@ -123,9 +123,9 @@ class StoredTurnQueue:
     """A `TurnQueue` over a `Store`: one record with the order, and one for each request.
 
     Args:
-        store: Where the turns are.
+        store: The store of the turns.
         clock: Seconds since the epoch.
-        service: What distinguishes hosts of several agents that share a store.
+        service: Distinguishes the hosts of several agents that share a store.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float], *, service: str = "") -> None:

@@ -12,7 +12,7 @@ from hostedagent.stores.base import MAX_VALUE_BYTES, Etag, Key, Store, StoreTooL
 
 @dataclass(frozen=True, slots=True)
 class Versioned:
-    """A value and the etag that a write of its successor must expect."""
+    """A value and the etag that the next write must expect."""
 
     value: Value
     etag: Etag
@@ -43,7 +43,7 @@ async def write_value(store: Store, caller: Caller, key: Key, value: Value, *, e
 
 
 def dump_value(kind: str, value: Value) -> bytes:
-    """The compact JSON text of a value, in ASCII so that half a surrogate pair survives.
+    """The compact JSON text of a value, in ASCII so that a lone surrogate survives.
 
     Raises:
         StoreTooLarge: It is larger than `MAX_VALUE_BYTES`.

@@ -1,1 +1,1 @@
-"""Who keeps the conversation: one policy for each owner."""
+"""History policies: one for each owner of the conversation."""

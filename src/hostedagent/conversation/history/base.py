@@ -24,11 +24,11 @@ ReadHistory: TypeAlias = Callable[[], Awaitable[Sequence[Item]]]
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What the history left of a conversation that was too long.
+    """The result of compacting a conversation.
 
     Args:
-        sealed: The `encrypted_content` of the item that stands for everything before the run.
-        usage: What making it cost.
+        sealed: The `encrypted_content` of the item that replaces everything before the run.
+        usage: The tokens that compacting used.
     """
 
     sealed: str
@@ -42,10 +42,10 @@ class Feed:
     Args:
         messages: The messages that are passed to the run.
         session: The session that is passed to the run.
-        run: How the agent is run, where not by its own `run` method.
-        history_source: The key of the session's state that holds a copy of the host's transcript.
-        agent: The agent that is run.
-        compaction: What the conversation was compacted to, if it was.
+        run: Runs the agent, if not its own `run` method.
+        history_source: The key of the session's state that contains a copy of the host's transcript.
+        agent: The agent.
+        compaction: The result of compacting the conversation, if it was compacted.
     """
 
     messages: list[Message]
@@ -56,11 +56,11 @@ class Feed:
     compaction: Compaction | None = None
 
     def deferred_questions(self) -> Sequence[Content]:
-        """The questions that the run left in its session, to be asked or answered by a later run."""
+        """The approval requests in the session that a later run will ask or answer."""
         return deferred_questions(self.agent, self.session)
 
     def find_call(self, call_id: str) -> Content | None:
-        """The call of an earlier turn that has this id, as far as the run is given it."""
+        """The call with this id from an earlier turn, if the run's input contains it."""
         earlier: Sequence[Message] = ()
         if self.session is not None and self.history_source is not None:
             earlier = self.session.state.get(self.history_source, {}).get("messages", ())
@@ -70,30 +70,30 @@ class Feed:
 
 
 class StatefulRun(Protocol):
-    """The run of one turn that leaves a state of its own."""
+    """A run that stores a state of its own."""
 
     def start(self) -> AsyncIterable[AgentResponseUpdate]:
         """Start the run."""
         ...
 
     async def save(self) -> WorkflowState | None:
-        """Keep what the run leaves, before its response is stored.
+        """Store the state of the run, before its response is stored.
 
         Raises:
-            Exception: It cannot be kept; the turn has failed then.
+            Exception: It cannot be stored, so the turn has failed.
         """
         ...
 
     async def prune(self) -> None:
-        """Drop what is kept too long, once the turn is saved. Never raises."""
+        """Delete old state, once the turn is saved. Never raises."""
         ...
 
 
 class HistoryPolicy(Protocol):
     """Owns the conversation's state for a turn.
 
-    Concurrency: one policy serves all turns; the calls of one turn come in order, from one task.
-    Exceptions: a `RequestError` refuses the turn with its message; anything else fails it.
+    Concurrency: one policy serves all turns; the calls for one turn are made in order, from one task.
+    Exceptions: a `RequestError` refuses the turn with its message; any other error fails it.
     Cancellation: `before` may be cancelled at any point; it changes nothing that outlives the turn.
     """
 
@@ -101,19 +101,19 @@ class HistoryPolicy(Protocol):
     """Whether the host keeps the conversation, so that the model's service should not."""
 
     def check(self, agent: object) -> None:
-        """Refuse an agent whose conversation something else keeps already.
+        """Refuse an agent whose conversation is already kept elsewhere.
 
         Raises:
-            ConfigurationError: Somebody does.
+            ConfigurationError: The conversation is kept elsewhere.
         """
         ...
 
     async def before(
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
-        """Decide what the agent receives; called once, before the run. `history` reads the items before the turn."""
+        """Prepare the input of the agent; called once, before the run. `history` reads the items before the turn."""
         ...
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
-        """The session's state that later turns need, after a run that counts; `None` when there is none."""
+        """The session's state for later turns, after a successful run; `None` if there is none."""
         ...

@@ -1,8 +1,8 @@
 """`FoundryHistoryProvider`: the host's response store as an Agent Framework history provider.
 
-An agent that runs outside the host reads what the host stored and writes what the host will read: the same responses,
-items and scopes. `bind_request_context` says which response a run continues and which one it makes. In a host with
-`history="session"` nothing has to be bound: the turn says it, and the host stores the response itself.
+An agent that runs outside the host shares the host's responses, items and scopes. `bind_request_context` names the
+response that a run continues and the one that it creates. In a host with `history="session"` no binding is needed: the
+turn provides the ids, and the host stores the response itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hostedagent.stores.sessions import Sessions
 
 @dataclass(slots=True)
 class _Binding:
-    """What one run reads from and writes to."""
+    """The responses that one run reads and writes."""
 
     response_id: str
     previous_response_id: str | None
@@ -41,7 +41,7 @@ class _Binding:
 
 @dataclass(frozen=True, slots=True)
 class HostedTurn:
-    """A turn of a host, which reads the history, and stores the response, itself."""
+    """A turn of a host, which itself reads the history and stores the response."""
 
     history: Callable[[], Awaitable[Sequence[Item]]]
     trusts_roles: bool
@@ -62,8 +62,8 @@ class FoundryHistoryProvider(HistoryProvider):
         ```
 
     Args:
-        stores: Where the responses are; by default Foundry when hosted, else memory. Give a host the same ones.
-        scope: Whose responses; by default those of the request being served, else of the local user.
+        stores: The stores of the responses; by default Foundry when hosted, else memory. Pass the host's stores.
+        scope: The owner of the responses; by default that of the request being served, else the local user.
         source_id: The provider's name in a session's state.
     """
 
@@ -82,13 +82,13 @@ class FoundryHistoryProvider(HistoryProvider):
 
     @contextmanager
     def bind_request_context(self, response_id: str, previous_response_id: str | None = None) -> Generator[None]:
-        """Say which response the runs inside the block make, and which one they continue.
+        """Set the response that runs inside the block create, and the one that they continue.
 
-        The binding holds for this context and the tasks started from it, so that concurrent runs do not meet.
+        The binding applies to this context and the tasks started from it, so that concurrent runs are independent.
 
         Args:
-            response_id: The response to be written.
-            previous_response_id: The response to be continued; `None` for a first turn.
+            response_id: The response to write.
+            previous_response_id: The response to continue; `None` for a first turn.
         """
         token = _bound.set(_Binding(response_id, previous_response_id))
         try:
@@ -102,8 +102,8 @@ class FoundryHistoryProvider(HistoryProvider):
         """The history of the response that the run continues.
 
         Raises:
-            NotFound: It is not there, or it is somebody else's.
-            HostError: Nothing is bound.
+            NotFound: It does not exist, or belongs to another user.
+            HostError: No response is bound.
         """
         if (turn := _hosted()) is not None:
             items = await turn.history()
@@ -118,9 +118,9 @@ class FoundryHistoryProvider(HistoryProvider):
     async def save_messages(
         self, session_id: str | None, messages: Sequence[Message], *, state: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Write the response: the messages that the run was given as its input, and those that it made as its output.
+        """Write the response, with the messages passed to the run as its input and those from the run as its output.
 
-        Saved again in one binding, the messages are added to the output.
+        If it is called again in one binding, the messages are added to the output.
 
         Raises:
             Conflict: A response with this id was written before.
@@ -167,7 +167,7 @@ class FoundryHistoryProvider(HistoryProvider):
 
 
 def _hosted() -> HostedTurn | None:
-    """The turn of a host with `history="session"`; a binding of the agent's own comes first."""
+    """The turn of a host with `history="session"`; a binding by the agent takes precedence."""
     context = current_context()
     hosted = context.hosted_history if context is not None and _bound.get() is None else None
     return hosted if isinstance(hosted, HostedTurn) else None
@@ -198,7 +198,7 @@ def _response(binding: _Binding, output: list[MutableItem]) -> MutableItem:
 
 
 def _waiting(items: Sequence[Item]) -> Answered:
-    """Questions whose calls have not run: Agent Framework looks for them when their answer comes."""
+    """Approval requests whose calls have not run: Agent Framework needs them when they are answered."""
     settled = answered_calls(items)
     asked = [approval.read(item)[0] for item in items if item.get("type") == "mcp_approval_request"]
     return Answered(

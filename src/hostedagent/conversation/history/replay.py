@@ -1,7 +1,7 @@
 """`replay`: the response store's transcript is the conversation, and every turn reads it whole.
 
-An agent of Agent Framework finds what earlier turns left in its session's history, and its run receives only what is
-new. An agent without a session receives the whole transcript as the messages of its run.
+An agent of Agent Framework finds earlier turns in its session's history, and its run gets only the new messages. An
+agent without a session gets the whole transcript as the messages of its run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MESSAGES = "messages"
 
 
 class ReplayHistory:
-    """The default policy. The session keeps what is no transcript: open approvals, the state of context providers."""
+    """The default policy. The session keeps only other state: open approvals, the state of context providers."""
 
     keeps_history = True
 
@@ -53,7 +53,7 @@ class ReplayHistory:
         self._strategy = strategy
 
     def check(self, agent: object) -> None:
-        """Refuse an agent that loads a history of its own from elsewhere: every turn would come twice."""
+        """Refuse an agent that loads its own history from elsewhere: every turn would be duplicated."""
         providers = history_providers(agent)
         own = [row for row in providers if not isinstance(row, InMemoryHistoryProvider)]
         if own:
@@ -76,7 +76,7 @@ class ReplayHistory:
     async def before(
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
-        """Read the history once, and give it to the session or to the run."""
+        """Read the history once, and pass it to the session or to the run."""
         items = request.history if request.history is not None else await history()
         much = len(items) + len(request.input)
         needed = continuation.snapshot.session is not None or needs_session(agent)
@@ -111,9 +111,9 @@ class ReplayHistory:
     async def _compacted(
         self, request: TurnRequest, transcript: Transcript, agent: SupportsAgentRun
     ) -> tuple[Transcript, Compaction | None]:
-        """The transcript, compacted where it has more tokens than the request allows.
+        """The transcript, compacted if it has more tokens than the request allows.
 
-        What this turn adds stays as it is, and so do instructions and system messages.
+        The new messages, instructions and system messages are not changed.
         """
         threshold = request.compact_threshold or 0
         whole = [*transcript.history, *transcript.input]
@@ -121,10 +121,10 @@ class ReplayHistory:
             return transcript, None
         told = instruction_messages(request.options.instructions, self._trusts_roles)
         history, new = transcript.history[len(told) :], transcript.input
-        if not history:  # The input is all that there is: its last message is what is new.
+        if not history:  # The input is the whole conversation: its last message is new.
             history, new = new[:-1], new[-1:]
         begun = len(history)
-        if not new or new[0].role != "user":  # A turn that brings results goes on from what the user said before.
+        if not new or new[0].role != "user":  # A turn with tool results continues the user's earlier message.
             begun = max((n for n, row in enumerate(history) if row.role == "user"), default=0)
         kept = history[begun:]
         try:
@@ -138,14 +138,14 @@ class ReplayHistory:
         return Transcript([*told, *found.messages, *kept], new), Compaction(sealed, found.usage)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
-        """The session without the transcript, when there is anything else in it."""
+        """The session without the transcript, if it contains anything else."""
         if feed.session is not None and feed.history_source is not None:
             _state(feed.session, feed.history_source).pop(_MESSAGES, None)
         return kept_state(feed.session, keeps_service_id=False)
 
 
 def _may_compact(request: TurnRequest, continuation: Continuation, items: Sequence[Item]) -> bool:
-    """Whether a turn may compact: not twice, and not while a call or a question waits for its answer."""
+    """Whether a turn may compact: not twice, and not while a call or an approval request is open."""
     if request.compact_threshold is None or any(item.get("type") == ITEM for item in continuation.made):
         return False
     if continuation.answers or continuation.snapshot.open:
@@ -154,10 +154,10 @@ def _may_compact(request: TurnRequest, continuation: Continuation, items: Sequen
 
 
 def _show_calls(history: Sequence[Message]) -> None:
-    """Show open questions as the calls that they are about.
+    """Show open approval requests as their calls.
 
-    An agent that saves its history after each call of the model has the calls there: the questions are made of them
-    later, and answered from the session.
+    An agent that saves its history after each model call has the calls there: the requests are created from them later,
+    and answered from the session.
     """
     for message in history:
         if any(content.type == "function_approval_request" for content in message.contents):
@@ -172,13 +172,13 @@ def _show_calls(history: Sequence[Message]) -> None:
 
 
 async def _load(session: AgentSession, agent: SupportsAgentRun, history: Sequence[Message]) -> None:
-    """Put the history into the session, as the run before would have left it there."""
+    """Put the history into the session, as an earlier run would have."""
     source = history_source(agent)
     _state(session, source)[_MESSAGES] = list(history)
     if not history:
         return
     for provider in rows_of(getattr(agent, "context_providers", None)):
-        # What compacts a stored history after each run has not seen this one.
+        # A provider that compacts the stored history after each run has not seen this one.
         if getattr(provider, "after_strategy", None) is not None and provider.history_source_id == source:
             state = session.state.setdefault(provider.source_id, {})
             await provider.after_run(agent=agent, session=session, context=None, state=state)

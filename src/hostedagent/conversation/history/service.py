@@ -1,4 +1,4 @@
-"""`service`: the model's service keeps the conversation; only what is new is sent, with the service's private id."""
+"""`service`: the model's service keeps the conversation; only new messages are sent, with the service's private id."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServiceHistory:
         self._tokens = tokens
 
     def check(self, agent: object) -> None:
-        """Refuse an agent that loads a history of its own, and one whose service keeps nothing."""
+        """Refuse an agent that loads its own history, and one whose service keeps no conversation."""
         if providers := history_providers(agent):
             raise ConfigurationError(
                 f"history='service' and the agent's {type(providers[0]).__name__} would both keep the conversation. "
@@ -49,7 +49,7 @@ class ServiceHistory:
     async def before(
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
-        """Send what is new, with the session."""
+        """Send the new messages, with the session."""
         feed = await new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
         if works_in_background(agent):
             feed.run = self._run(request, continuation, agent, feed)

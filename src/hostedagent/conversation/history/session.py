@@ -1,4 +1,4 @@
-"""Sessions around a run: the one a turn continues, and what of it is kept."""
+"""Sessions of runs: loads the session that a turn continues, and stores it afterwards."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answered(continuation: Continuation, agent: object) -> Answered:
     """The approvals that the turn answers, from their records.
 
     Raises:
-        InvalidRequest: An answer makes a standing rule, and the agent keeps none.
+        InvalidRequest: An answer creates a standing rule, and the agent cannot keep it.
     """
     if not continuation.answers:
         return Answered()
@@ -61,7 +61,7 @@ def answered(continuation: Continuation, agent: object) -> Answered:
 
 
 def check_rules(continuation: Continuation, agent: object) -> None:
-    """See that the agent keeps the standing rules that the answers make.
+    """Check that the agent keeps the standing rules that the answers create.
 
     Raises:
         InvalidRequest: It has no `ToolApprovalMiddleware`.
@@ -77,7 +77,7 @@ def check_rules(continuation: Continuation, agent: object) -> None:
 
 
 def unasked_questions(continuation: Continuation) -> list[Content]:
-    """The questions that wait in the session beside those that are answered, and that no caller was ever asked."""
+    """The approval requests queued in the session behind the answered ones, which no caller has seen yet."""
     batches = {
         continuation.snapshot.open[answer.approval.item_id].asked_by
         for answer in continuation.answers
@@ -94,7 +94,7 @@ def unasked_questions(continuation: Continuation) -> list[Content]:
 
 
 def approval_response(decision: ApprovalDecision) -> Content:
-    """An answer as Agent Framework takes it."""
+    """An answer in Agent Framework's form."""
     asked = decision.approval.request
     call = Content.from_function_call(
         asked.call_id or asked.request_id,
@@ -114,7 +114,7 @@ def approval_response(decision: ApprovalDecision) -> Content:
 
 
 def kept_state(session: AgentSession | None, *, keeps_service_id: bool) -> Mapping[str, Json] | None:
-    """A session's stored form; `None` when it holds nothing that a later turn would miss."""
+    """A session's stored form; `None` if it contains nothing that a later turn needs."""
     if session is None:
         return None
     stored = dict(session.to_dict())
@@ -127,9 +127,9 @@ def kept_state(session: AgentSession | None, *, keeps_service_id: bool) -> Mappi
 
 
 class SessionHistory:
-    """`session`: the agent's own history provider keeps the conversation; only what is new is sent.
+    """`session`: the agent's own history provider keeps the conversation; only new messages are sent.
 
-    Providers know a conversation by its session id, so a branch of a response chain joins the conversation it
+    Providers identify a conversation by its session id, so a branch of a response chain joins the conversation that it
     branches from.
     """
 
@@ -139,7 +139,7 @@ class SessionHistory:
         self._trusts_roles = caller.trusts_roles
 
     def check(self, agent: object) -> None:
-        """Refuse an agent whose model service would keep the conversation too."""
+        """Refuse an agent whose model service would also keep the conversation."""
         if not history_providers(agent) and stores_by_default(agent):
             raise ConfigurationError(
                 "history='session' needs an agent with a history provider: the chat client of this one leaves the "
@@ -149,13 +149,13 @@ class SessionHistory:
     async def before(
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
-        """Send what is new, with the session."""
+        """Send the new messages, with the session."""
         if (context := current_context()) is not None:
             context.hosted_history = HostedTurn(history, self._trusts_roles)
         return await new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
-        """The session, with its id: the provider finds the conversation by it."""
+        """The session, with the id by which the provider finds the conversation."""
         return kept_session(feed)
 
 

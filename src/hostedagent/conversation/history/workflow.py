@@ -1,8 +1,8 @@
-"""Workflows: the checkpoint is the conversation's state, and the transcript stands in where there is none.
+"""The history policy of workflows: the checkpoint is the state of the conversation, with the transcript as a fallback.
 
-Each turn is a fresh workflow. It is put back to where the response that is continued left it, and gets what is new; on
-a first turn, or when the checkpoint is lost or the workflow has changed, it gets the transcript. Only the checkpoint
-at the end of a turn is kept. A conversation keeps that of its head, a chain of responses those of the latest few.
+Each turn runs a fresh workflow. It is restored from the checkpoint of the continued response and gets the new input; on
+a first turn, or if the checkpoint is lost or the workflow has changed, it gets the transcript. Only the checkpoint at
+the end of a turn is kept. A conversation keeps that of its head, a chain of responses those of its latest few.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class WorkflowHistory:
     """The policy for agents that are workflows.
 
     Args:
-        caller: What requests may set.
-        sessions: Where snapshots and checkpoints are.
-        owner: Who keeps the conversations of the host's other agents.
-        shows_intermediate: Whether outputs that the workflow calls intermediate are sent.
+        caller: The fields that requests may set.
+        sessions: The store of snapshots and checkpoints.
+        owner: The history option of the host.
+        shows_intermediate: Whether intermediate outputs are sent.
     """
 
     keeps_history = True
@@ -68,7 +68,7 @@ class WorkflowHistory:
         self._shows_intermediate = shows_intermediate
 
     def check(self, agent: object) -> None:
-        """Refuse a workflow whose checkpoints could not be found again, or that somebody else feeds."""
+        """Refuse a workflow whose checkpoints could not be found again, or whose history is kept elsewhere."""
         given = cast("ServedWorkflow", agent)
         if not given.workflow.name or _UNNAMED.fullmatch(given.workflow.name):
             raise ConfigurationError(
@@ -89,7 +89,7 @@ class WorkflowHistory:
     async def before(
         self, request: TurnRequest, continuation: Continuation, history: ReadHistory, agent: SupportsAgentRun
     ) -> Feed:
-        """Restore the workflow, or tell it everything."""
+        """Restore the workflow, or pass it the transcript."""
         workflow, state = cast("ServedWorkflow", agent).workflow, continuation.snapshot.workflow
         if continuation.checkpoint is not None:
             checkpoint = await self._restore(request, continuation.checkpoint, workflow)
@@ -98,7 +98,7 @@ class WorkflowHistory:
         checkpoint = await self._restore(request, state, workflow) if state is not None else None
         responses = dict(continuation.responses)
         if checkpoint is not None and not responses and is_functional(workflow):
-            checkpoint = None  # A function that has ended starts anew, and remembers nothing of its own.
+            checkpoint = None  # A function that has ended starts anew, without a state of its own.
         if checkpoint is None:
             if responses or (state is not None and continuation.answers):
                 raise InvalidRequest(
@@ -147,7 +147,7 @@ class WorkflowHistory:
             found = {row.request_id: resolve(row.answer) for row in state.requests.values()}
             answers = {request_id: kind for request_id, kind in found.items() if kind is not None}
             checkpoint = await decode(data, [*declared(workflow), *_recorded(state.requests)], answers)
-        except Exception as error:  # noqa: BLE001 - the transcript is there too
+        except Exception as error:  # noqa: BLE001 - the transcript is the fallback
             log_failure(logger, f"A checkpoint of workflow {workflow.name!r} cannot be read", error)
             return None
         if workflow.graph_signature_hash not in (None, checkpoint.graph_signature_hash):
@@ -162,7 +162,7 @@ class WorkflowHistory:
 
 @dataclass(slots=True)
 class WorkflowRun:
-    """The run of one turn, and what it leaves."""
+    """The run of one turn, and its checkpoints."""
 
     workflow: Workflow
     given: WorkflowInput
@@ -176,14 +176,14 @@ class WorkflowRun:
         return run(self.workflow, self.given)
 
     def keep_each(self, keep: KeepCheckpoint) -> None:
-        """Have every checkpoint of the run kept before the run goes on."""
+        """Store every checkpoint of the run before it continues."""
         storage = self.given.storage
 
         async def after_save(checkpoint: WorkflowCheckpoint) -> None:
             requests = open_requests(storage)
             try:
                 data = await encode(checkpoint, [*declared(self.workflow), *_recorded(requests)])
-            except Exception as error:  # noqa: BLE001 - the last one decides, and that is told
+            except Exception as error:  # noqa: BLE001 - only a failure of the last one is reported
                 log_failure(logger, f"A checkpoint of workflow {self.workflow.name!r} cannot be kept", error)
             else:
                 await keep(data, requests)
@@ -191,10 +191,10 @@ class WorkflowRun:
         storage.after_save = after_save
 
     async def save(self) -> WorkflowState | None:
-        """Keep the checkpoint at the end of the run; of one that was cut short, the checkpoint before it counts.
+        """Store the checkpoint at the end of the run; an interrupted run keeps the one before it.
 
         Raises:
-            Exception: It could not be made, or could not be read back later.
+            Exception: It could not be created or decoded.
         """
         storage, before = self.given.storage, self.continuation.snapshot.workflow
         if not self.given.has_ended:
@@ -203,24 +203,24 @@ class WorkflowRun:
             raise WorkflowCheckpointException("The workflow made no checkpoint at its end; its own log says why.")
         requests = open_requests(storage)
         if not requests and is_functional(self.workflow):
-            return None  # The next turn starts it anew.
+            return None  # The next turn starts the workflow anew.
         kinds = [*declared(self.workflow), *_recorded(requests)]
         data = await encode(storage.checkpoint, kinds)
         saved = await self.sessions.checkpoints.save(self.request.caller, self.request.response_id, data)
         return WorkflowState(saved, requests, self._earlier()[-self._bound :] if self._bound else ())
 
     async def prune(self) -> None:
-        """Drop the checkpoints that are one too many, once the turn is saved. A failure costs space only."""
+        """Delete the oldest checkpoints beyond the limit, once the turn is saved. A failure only costs space."""
         earlier = self._earlier() if self.given.has_ended else ()
         for response_id in earlier[: max(0, len(earlier) - self._bound)]:
             try:
                 await self._drop(response_id)
-            except Exception as error:  # noqa: BLE001 - the turn is done
+            except Exception as error:  # noqa: BLE001 - the turn is saved
                 log_failure(logger, "Dropping an old checkpoint failed", error)
 
     @property
     def _bound(self) -> int:
-        """How many earlier responses keep their checkpoints."""
+        """The number of earlier responses that keep their checkpoints."""
         return 0 if self.request.conversation_id is not None else CHAIN_CHECKPOINTS - 1
 
     def _earlier(self) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ class WorkflowRun:
 
 
 def _start(workflow: Workflow, request: TurnRequest, messages: Sequence[Message]) -> Any:
-    """The value that a workflow starts with; `None` where that is the messages."""
+    """The value that starts a workflow; `None` if it takes the messages."""
     kind = start_type(workflow)
     if kind is Message:
         return messages[-1] if messages else None
@@ -244,6 +244,6 @@ def _start(workflow: Workflow, request: TurnRequest, messages: Sequence[Message]
 
 
 def _recorded(requests: Mapping[str, OpenRequest]) -> list[Any]:
-    """The types of what is asked and answered. Executors do not declare these."""
+    """The types of pending requests and their answers, which executors do not declare."""
     kinds = (resolve(kind) for row in requests.values() for kind in (row.asked, row.answer))
     return [kind for kind in kinds if kind is not None]

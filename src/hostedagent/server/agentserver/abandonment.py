@@ -1,8 +1,8 @@
-"""Ends the task that pulls a turn whose client has gone, where the SDK does not end it.
+"""Ends the task that consumes a turn whose client has disconnected, if the SDK does not.
 
-On Python 3.11 `asyncio.wait_for` loses a cancellation that comes together with a result. The SDK awaits the events of
-a stream in it once the client has gone, and then may wait forever for an event to be sent: the request and its tasks
-would stay until the process ends, and its permit and the lease of its conversation with them.
+On Python 3.11, `asyncio.wait_for` loses a cancellation that arrives together with a result. The SDK uses it to await
+the events of a stream after a disconnect, and may then wait forever: the request, its tasks, its permit and the lease
+of its conversation would stay until the process ends.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ STORING_SECONDS: Final = 10.0
 
 # Can go when the SDK needs Python 3.12, whose `asyncio.wait_for` passes every cancellation on.
 class Abandonment:
-    """Watches over one turn in the foreground.
+    """Watches one foreground turn.
 
-    Concurrency: used on the loop of the turn. `watch` has one consumer; `leave` may be called more than once.
+    Concurrency: used on the event loop of the turn. `watch` has one consumer; `leave` may be called repeatedly.
 
     Args:
         stores: Whether the SDK stores the response.
@@ -40,7 +40,7 @@ class Abandonment:
         self._next_check: asyncio.TimerHandle | None = None
 
     def leave(self) -> None:
-        """Take note that the client has gone, or that its request is over."""
+        """Record that the client has disconnected, or that its request has ended."""
         if not self._has_left:
             self._has_left = True
             self._begin()
@@ -63,7 +63,7 @@ class Abandonment:
             self._check_later()
 
     def _check_later(self) -> None:
-        # The loop keeps cancelled timers for a while, and each its context: it must not keep the request.
+        # The event loop keeps cancelled timers and their contexts for a while, which must not keep the request alive.
         self._next_check = self._loop.call_later(self._patience, self._check, context=Context())
 
     def _check(self) -> None:

@@ -1,7 +1,7 @@
 """The driver for the SDK's host: registers the handler that runs turns of the engine on `ResponsesAgentServerHost`.
 
-The SDK has the routes, stores responses through `Provider`, keeps the events of streams, and restarts background turns
-after a crash. Its events, signals and identities are translated here, and nowhere deeper.
+The SDK provides the routes, stores responses through `Provider`, keeps the events of streams, and restarts background
+turns after a crash. Its events, signals and identities are translated only here.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class SdkDriver:
                 self.buffers.release_later(accepted.response_id, accepted.caller.platform_user)
 
     async def recall(self, response_id: str, platform: PlatformContext | None) -> Caller | None:
-        """Find whose a response is that the SDK resumes without a request; `None` when that is not known."""
+        """Find the owner of a response that the SDK resumes without a request; `None` if unknown."""
         known = (
             Caller(platform_user=platform.user_id_key, call_id=platform.call_id) if platform is not None else Caller()
         )
@@ -151,7 +151,7 @@ class SdkDriver:
         response_id = context.response_id
         try:
             current = current_context()
-            if current is None or not current.is_request:  # The SDK continues also when reading the response failed.
+            if current is None or not current.is_request:  # The SDK continues even if reading the response failed.
                 current = RequestContext(await self.recall(response_id, context.platform_context) or Caller())
                 enter_context(current)
             found: Any = context.persisted_response or await self.engine.store.get(current.caller, response_id)
@@ -170,7 +170,7 @@ class SdkDriver:
         request: TurnRequest,
         abandonment: Abandonment,
     ) -> None:
-        """Report to the turn what the SDK signals. Of the end of the process the turn knows by itself."""
+        """Pass the SDK's signals to the turn, which observes the shutdown itself."""
         await signal.wait()
         _leave(abandonment, request, context)
         if context.client_cancelled:
@@ -179,8 +179,8 @@ class SdkDriver:
             handle.stop("steered")
 
     def _end_with_request(self, handle: Turn, abandonment: Abandonment) -> None:
-        """End a turn in the foreground when its request has ended, also where the SDK signals nothing."""
-        if not self.engine.services.shutdown.has_begun:  # Then the end of the process ends it in time.
+        """End a foreground turn when its request has ended, even without a signal of the SDK."""
+        if not self.engine.services.shutdown.has_begun:  # The shutdown then ends it in time.
             handle.stop("client")
             abandonment.leave()
 
@@ -191,7 +191,7 @@ def _leave(abandonment: Abandonment, request: TurnRequest, context: ResponseCont
 
 
 def _with_ids(request: TurnRequest, context: ResponseContext) -> TurnRequest:
-    """The request with the ids that the SDK gave it."""
+    """The request with the ids from the SDK."""
     return replace(
         request,
         response_id=context.response_id,

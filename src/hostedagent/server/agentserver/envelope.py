@@ -1,7 +1,7 @@
-"""Completes the response objects in the answers of the SDK, with `protocol.envelope`.
+"""Completes the response objects that the SDK sends, with `protocol.envelope`.
 
-The SDK leaves out what a handler does not set and strips nulls from what it stores, so the object is completed as it
-leaves: in JSON answers and in the few events that carry a snapshot. Other events pass through untouched.
+The SDK omits fields that a handler does not set and strips nulls from stored responses, so the object is completed when
+it is sent: in JSON bodies and in the few events with a snapshot. Other events pass through unchanged.
 Specification: https://www.openresponses.org/specification, schema `ResponseResource`.
 """
 
@@ -41,7 +41,7 @@ OutputSoFar: TypeAlias = Callable[[str, list[Item]], list[Item]]
 
 
 class Completer:
-    """Completes one HTTP answer of the SDK. JSON is collected until it is whole; a stream comes in whole frames."""
+    """Completes one HTTP response of the SDK. JSON is collected first; a stream consists of whole frames."""
 
     def __init__(self, send: Send, output_so_far: OutputSoFar) -> None:
         self._send = send
@@ -52,7 +52,7 @@ class Completer:
         self._frames = _Frames()
 
     async def __call__(self, message: Message) -> None:
-        """Send a message of the answer, completed."""
+        """Send a message of the response, completed."""
         if message["type"] == "http.response.start":
             kind = _content_type(message)
             self._is_stream = kind.startswith(b"text/event-stream")
@@ -93,7 +93,7 @@ def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
     value = decode(body)
     if not is_object(value):
         return body
-    # The answer to a DELETE calls itself a response too.
+    # The result of a DELETE also has the object type `response`.
     if value.get("object") != "response" or "output" not in value:
         return body
     if value.get("status") == "in_progress":
@@ -102,7 +102,7 @@ def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
 
 
 def _whole(response: Item) -> dict[str, Json]:
-    """The response, complete; without the agent that the SDK makes up where none has a name."""
+    """The complete response, without the agent name that the SDK makes up."""
     full = complete(response)
     reference: Json = full.get("agent_reference")
     if isinstance(reference, dict) and cast("Item", reference).get("name") == _NO_AGENT:
@@ -145,7 +145,7 @@ class _Frames:
         if parts is None or parts["response"] != self._response:
             event = decode(data)
             completed = _whole(event["response"])
-            if parts is None or len(event) > parts.re.groups:  # There is something between the two.
+            if parts is None or len(event) > parts.re.groups:  # The frame has other lines in between.
                 return _dumped({**event, "response": completed})
             self._response, self._completed = parts["response"], _dumped(completed)
         return b"".join((parts["head"], self._completed, parts["tail"]))

@@ -1,7 +1,8 @@
-"""Prepares the event log that the SDK keeps of a background stream for a turn that is resumed.
+"""Prepares the SDK's event log of a background stream for a resumed turn.
 
-A reconnecting client resumes after its last event, so nothing in the log changes: open items are closed as incomplete,
-and what comes is numbered on. The SDK numbers by the log before it asks for the first event, so this comes before that.
+A reconnecting client resumes after its last event, so the log is only extended: open items are closed as incomplete,
+and the numbering continues. The SDK takes the next number from the log before it asks for the first event, so this is
+done earlier.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class SdkEvents:
     """The `SentEvents` of the SDK."""
 
     async def repair(self, caller: Caller, response_id: str) -> Sent:
-        """Make the log of a turn ready for further events, and return what it contains.
+        """Prepare the log of a turn for further events, and return its content.
 
         Args:
-            caller: Whose turn it is; newer SDKs keep the log under a name derived from the user.
+            caller: The owner of the turn; newer SDKs derive the name of the log from the user.
             response_id: The response of the turn.
         """
         return await _repaired(response_id, caller.platform_user)
@@ -40,7 +41,7 @@ class SdkEvents:
     async def announce(self, sent: Sent, event: Event) -> None:
         """Send an event to the clients that resume the stream.
 
-        It takes the number of `response.created`, which the SDK counts again and does not send again.
+        It gets the number of `response.created`, which the SDK counts again but does not send again.
         """
         if not sent.name or sent.has_ended:
             return
@@ -50,7 +51,7 @@ class SdkEvents:
         await stream.emit({**deepcopy(event), "sequence_number": 0 if number is None else number + 1})
 
     async def discard(self, caller: Caller, response_id: str) -> None:
-        """Delete the log of a response, also one that an earlier process left on the disk."""
+        """Delete the log of a response, including one of an earlier process on the disk."""
         for stream_id in (response_id, private_id(response_id, caller.platform_user)):
             await streams.get_or_create(stream_id)
             await streams.delete(stream_id)
@@ -62,14 +63,14 @@ async def _repaired(response_id: str, user: str | None) -> Sent:
         events, is_closed = await _read(stream)
         if events:
             break
-        await streams.delete(stream_id)  # Looking made it.
+        await streams.delete(stream_id)  # The lookup created it.
     else:
         return Sent()
     sent = Sent(name=stream_id, has_ended=any(event["type"] in _LAST for event in events))
     if sent.has_ended:
-        await stream.close()  # The SDK begins anew all the same; nothing of that may be added.
+        await stream.close()  # The SDK starts over regardless; nothing of that may be added.
     else:
-        if is_closed:  # By the end of the process, when that was an orderly one; nothing can be added then.
+        if is_closed:  # Closed by an orderly shutdown of the process, so nothing can be added.
             stream = await _again(stream_id, events)
         number = events[-1]["sequence_number"]
         for closing in closing_events(events):
@@ -83,12 +84,12 @@ async def _repaired(response_id: str, user: str | None) -> Sent:
 
 
 async def _read(stream: EventStream) -> tuple[list[Event], bool]:
-    """The events so far, and whether the stream is closed: then it ends where another one would wait for more."""
+    """The events so far, and whether the stream is closed, so that it ends instead of waiting for more."""
     events: list[Event] = []
     reader = stream.subscribe()
     while True:
         next_one = asyncio.ensure_future(anext(reader, None))
-        await asyncio.wait({next_one}, timeout=0)  # What is there already comes without waiting.
+        await asyncio.wait({next_one}, timeout=0)  # Existing events arrive without waiting.
         if not next_one.done():
             next_one.cancel()
             await asyncio.wait({next_one})

@@ -1,6 +1,6 @@
-"""What is refused before the SDK sees it, with a real status: an SDK handler can only fail a response.
+"""Accepts or refuses requests before the SDK sees them, because an SDK handler can only fail a response.
 
-Reads the identity, bounds the body, parses it, and hands the parsed request to the handler of the same request.
+It resolves the identity, bounds and parses the body, and passes the parsed request to the handler.
 """
 
 from __future__ import annotations
@@ -74,16 +74,16 @@ _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 
 
 class AdmissionMiddleware:
-    """Accepts or refuses requests on the host's own routes, and completes what leaves them.
+    """Accepts or refuses requests on the host's own routes, and completes their responses.
 
-    Every other route of the application gets the platform's identity, and nothing else.
+    Other routes of the application only get the platform's identity.
 
     Args:
         app: The SDK's app.
         engine: Accepts requests.
         options: Limits and caller policy.
         buffers: The SDK's buffers of events.
-        trust: Which headers are believed.
+        trust: Which headers are trusted.
         prefix: The path below which the Responses routes are.
     """
 
@@ -117,7 +117,7 @@ class AdmissionMiddleware:
             await self._pass(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let another route of the application serve, whose calls of Foundry are for the request's user."""
+        """Pass the request to another route of the application, whose calls to Foundry are made for its user."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -168,7 +168,7 @@ class AdmissionMiddleware:
         response_id = path[len(self._root) + 1 :].partition("/")[0]
         if RESPONSE_ID.fullmatch(response_id):
             await self._engine.check_owner(caller, response_id)
-        if method == "DELETE":  # First: once the answer says that it is gone, nothing is left, and a retry is safe.
+        if method == "DELETE":  # First, so that nothing remains once the deletion is reported, and a retry is safe.
             await self._engine.forget(caller, response_id)
         elif b"stream=true" in scope.get("query_string", b"").lower():
             await self._buffers.find(response_id, self._engine.store, caller)
@@ -178,7 +178,7 @@ class AdmissionMiddleware:
     async def _create_named(
         self, scope: Scope, response_id: str, receive: Receive, answer: _Answer, caller: Caller
     ) -> None:
-        """Create under the id that the platform chose, if it did. The SDK would replay a response that has it."""
+        """Create a response, with the platform's id if there is one; the SDK would replay one that exists."""
         if not response_id or not self._trust.response_id:
             await self._create(without_headers(scope, RESPONSE_ID_HEADER), receive, answer, caller)
             return
@@ -218,13 +218,13 @@ class AdmissionMiddleware:
 
     async def _for_sdk(self, body: RequestBody, context: TurnContext) -> bytes:
         request = context.request
-        if request.background and self._options.resilient_background:  # It is resumed from what the SDK keeps of it.
+        if request.background and self._options.resilient_background:  # Resumed from the SDK's copy of the request.
             return await off_loop(len(request.input), whole, body, request)
         sent, context.kept_input = without_input(body)
         return sent
 
     async def _answer_as_stored(self, scope: Scope, answer: _Answer, response_id: str | None) -> None:
-        """Answer with how the turn ended, as GET would."""
+        """Answer with the stored response, as GET would."""
         messages: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -239,14 +239,14 @@ class AdmissionMiddleware:
             await answer(message)
 
     async def _release(self, request: TurnRequest, continuation: Continuation) -> None:
-        # A turn in the background outlives this request; its end lets go of its events.
+        # A background turn outlives this request and releases its events at its end.
         is_buffered = request.stream and request.store and not request.background
         if is_buffered and continuation.response_id is not None:
             await self._buffers.release(continuation.response_id, request.caller.platform_user)
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody cancelled this task, and not only raised as if."""
+    """Whether this task was cancelled, rather than only raising `CancelledError`."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -256,7 +256,7 @@ async def _nothing() -> Message:
 
 
 def _path(scope: Scope) -> str:
-    """The path as the routes see it: without what the app is mounted below."""
+    """The path relative to the mount point of the app."""
     path, mounted = cast("str", scope.get("path", "")), cast("str", scope.get("root_path", ""))
     return path[len(mounted) :] if mounted and path.startswith(f"{mounted}/") else path
 
@@ -275,7 +275,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _until(over: asyncio.Event, receive: Receive) -> Receive:
-    """A `receive` whose client is gone once the time is over: a reader of a suspended turn would wait for ever."""
+    """A `receive` that disconnects at the deadline: a reader of a suspended turn would wait forever."""
 
     async def received() -> Message:
         message = asyncio.ensure_future(receive())
@@ -291,7 +291,7 @@ def _until(over: asyncio.Event, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """The way out of one request: knows what was answered, so that nothing is answered twice."""
+    """The response of one request: records its start, so that nothing is answered twice."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -304,7 +304,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             request = current_context()
             if message["status"] == _ERROR and request is not None and request.store_failed:
-                raise StoreUnavailable(_AWAY)  # The SDK's answer to every fault of a provider: a retry may succeed.
+                raise StoreUnavailable(_AWAY)  # The SDK's status for any failure of a provider: a retry may succeed.
             self.status = message["status"]
             if message["status"] >= _REFUSED and self.release is not None:
                 await self.release()
@@ -314,7 +314,7 @@ class _Answer:
             await self._send(message)
 
     async def refuse(self, error: RequestError, scope: Scope) -> None:
-        """Answer with an error, unless something was answered already."""
+        """Answer with an error, unless the response has started."""
         if self.status is not None:
             return
         body, headers = refusal(error, read_request_id(scope))

@@ -1,7 +1,7 @@
-"""Routes that name a response: whose it is, before the SDK looks.
+"""Checks the owner of a response on routes that name one, before the SDK does.
 
-The SDK finds a running or just finished response by its id alone on some of its versions. So an id that is not the
-caller's gets the same answer as one that does not exist, from here, on every route.
+Some versions of the SDK find a running or just finished response by its id alone. An id of another user therefore gets
+the same answer here as one that does not exist, on every route.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_OPEN_FILES: Final = 64
 
 
 class EventBuffers:
-    """Lets go of the event buffers that the SDK keeps for ever, once nobody may read them again.
+    """Releases the event buffers that the SDK keeps forever, once their replay window has ended.
 
     https://github.com/Azure/azure-sdk-for-python/pull/46393 (review). Can go when the SDK sweeps its registry.
 
@@ -45,12 +45,12 @@ class EventBuffers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find(self, response_id: str, store: ResponseStore, caller: Caller) -> None:
-        """Have the SDK read again the events of a response that ended in an earlier process; it only knows its own."""
+        """Make the SDK read the events of a response that ended in an earlier process; it knows only its own."""
         names = (response_id, private_id(response_id, caller.platform_user))
         if not self._are_on_disk or any([await _is_known(name) for name in names]):
             return
         if (await store.get(caller, response_id)).get("status") in RUNNING:
-            return  # Its turn is about to be resumed and finds them itself.
+            return  # Its turn is about to be resumed and reads them itself.
         for name in names:
             stream = await streams.get_or_create(name)
             try:
@@ -69,11 +69,11 @@ class EventBuffers:
             try:
                 await streams.get(stream_id)
             except EventStreamNotFoundError:
-                continue  # Deleting what is not there would leave a marker behind.
+                continue  # Deleting a missing buffer would leave a marker behind.
             await streams.delete(stream_id)
 
     def release_later(self, response_id: str, user: str | None, *, delay: float = REPLAY_SECONDS) -> None:
-        """Delete the buffer of a background response when its replay window is over."""
+        """Delete the buffer of a background response after its replay window."""
 
         def due() -> None:
             self._timers.pop(timer, None)
@@ -89,7 +89,7 @@ class EventBuffers:
             release_now()
 
     def close(self) -> None:
-        """Forget what was to be released later: the process ends."""
+        """Cancel pending releases during shutdown."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()

@@ -1,9 +1,9 @@
-"""The body of a request as the SDK is given it.
+"""Builds the request body that the SDK gets.
 
-The host works with the request that it has parsed itself, and that alone decides what is accepted. The SDK's schema is
-narrower than the protocol: it refuses items that agents send, values that clients know and it does not. So the SDK gets
-the fields that it acts on, and the host stores the input. Only a background turn that the SDK takes up again after a
-crash is handed over whole, in the form that its schema accepts.
+The host validates and uses its own parsed request. The SDK's schema is narrower than the protocol: it refuses items
+that agents send, and values that it does not know. The SDK therefore gets only the fields that it acts on, and the host
+stores the input. Only a background turn that the SDK may resume after a crash is passed whole, in a form that its
+schema accepts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WITHOUT_EFFECT: Final = frozenset(
 
 
 def whole(body: RequestBody, request: TurnRequest) -> bytes:
-    """All of a body, for a turn that the SDK takes up again; the caller's own bytes where they will do."""
+    """The whole body, for a turn that the SDK may resume; the caller's own bytes if the schema accepts them."""
     fields, has_all_tools = _fields(body, request)
     items = rows_of(fields.get("input"))
     rewritten = [_item(item) for item in items]
@@ -46,7 +46,7 @@ def whole(body: RequestBody, request: TurnRequest) -> bytes:
 
 
 def without_input(body: RequestBody) -> tuple[bytes, Sequence[Item] | None]:
-    """The body of every other turn, and the input items that the host stores; `None` for an input that is a text."""
+    """The body of any other turn, and the input items that the host stores; `None` for string input."""
     fields = {name: body.fields[name] for name in _ACTED_ON if name in body.fields}
     given = body.fields["input"]
     if not is_array(given):
@@ -83,7 +83,7 @@ def _is_audio(part: Json) -> bool:
 
 
 def _audio_file(part: Item) -> Item:
-    """Audio as a file, which reads back as the same content."""
+    """Audio as a file, which is read back as the same content."""
     audio = part["input_audio"]
     kind = audio.get("format", "wav")
     return {"type": "input_file", "filename": f"audio.{kind}", "file_data": f"data:audio/{kind};base64,{audio['data']}"}

@@ -68,7 +68,7 @@ def add_page(
 
     Args:
         app: The application. A route that it has at `/` already is kept, and the page is not served.
-        settings: What the page shows of the host, as JSON: `agent`, `model`, `store`, `version`, `root`,
+        settings: The settings of the host that the page shows, as JSON: `agent`, `model`, `store`, `version`, `root`,
             `options`, `workflow` and `keeps_approvals`.
         prefix: The path below which the page is served.
         token: Required to open the page, as `?token=...`; `None` for a host that only this machine reaches.

@@ -1,6 +1,6 @@
 """The spans of the latest turns, in memory, for the page: no collector is needed.
 
-Only `hostedagent run` installs this, and only where it serves the page: the spans hold prompts and answers.
+Only `hostedagent run` installs this, and only if it serves the page: the spans contain prompts and answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RESPONSE_ID: Final = "gen_ai.response.id"
 
 
 class TraceRecorder(SpanProcessor):
-    """Keeps spans by the response that their trace belongs to, those that still run included.
+    """Keeps finished and running spans by the response of their trace.
 
     Concurrency: spans may end in any thread.
     """
@@ -41,13 +41,13 @@ class TraceRecorder(SpanProcessor):
         self._lock = Lock()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Remember a span that runs."""
+        """Record a running span."""
         if (context := span.context) is not None:
             with self._lock:
                 self._open[context.span_id] = span
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Keep a span."""
+        """Record a finished span."""
         context = span.context
         if context is None:
             return
@@ -80,12 +80,12 @@ class TraceRecorder(SpanProcessor):
 
 
 def exports_spans() -> bool:
-    """Whether the process has a provider already, which may send spans to somewhere else."""
+    """Whether the process already has a tracer provider, which may export spans."""
     return isinstance(trace.get_tracer_provider(), TracerProvider)
 
 
 def install() -> TraceRecorder:
-    """Records the spans of this process, beside whatever receives them already."""
+    """Record the spans of this process, in addition to existing exporters."""
     recorder = TraceRecorder()
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
@@ -116,7 +116,7 @@ def _as_json(span: ReadableSpan, first: int) -> dict[str, Any]:
 
 
 def _attributes(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes, those that hold JSON decoded."""
+    """The attributes, with JSON decoded."""
     return {name: _decoded(value) for name, value in found.items()}
 
 

@@ -1,7 +1,6 @@
-"""What the page shows of a workflow: its graph, and the schema of what it starts with.
+"""Describes a workflow for the page: its graph, and the schema of its start value.
 
-The graph comes from a workflow that the host built to look at it and never runs. Which executors run is in the spans of
-a turn.
+The graph is that of a workflow which the host built only for inspection. The spans of a turn show which executors run.
 """
 
 from __future__ import annotations

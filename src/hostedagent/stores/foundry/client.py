@@ -46,10 +46,10 @@ _T = TypeVar("_T")
 
 
 class Refused(Exception):
-    """The condition of a write or delete did not hold, or there is nothing to hold it against.
+    """The condition of a write or delete was not met, or there is no item to compare with.
 
     Args:
-        is_certain: Whether nothing changed. Otherwise an earlier try may have been applied before it failed.
+        is_certain: Whether nothing changed. Otherwise an earlier attempt may have been applied before it failed.
     """
 
     def __init__(self, *, is_certain: bool) -> None:
@@ -88,7 +88,7 @@ class _RemoteStore(FoundryStateStore):
 
 
 class FoundryClient:
-    """The calls of one named state store, which the first write creates where it is missing.
+    """The calls of one named state store, which the first write creates if necessary.
 
     Raises in every method:
         StoreUnavailable: No usable answer came in time.
@@ -125,7 +125,7 @@ class FoundryClient:
         self._times_created = 0
 
     async def get(self, key: str, call_id: str | None) -> StateStoreItem | None:
-        """An item, or `None` when it, or the store, does not exist."""
+        """An item, or `None` if it or the store does not exist."""
 
         async def send() -> StateStoreItem | None:
             item = await self._store.get_item(key, call_id=call_id)
@@ -161,7 +161,7 @@ class FoundryClient:
             raise StoreUnavailable("The state store could not be created.") from None
 
     async def delete(self, key: str, expect: Etag | None, call_id: str | None) -> None:
-        """Delete an item; nothing happens when there is none.
+        """Delete an item; does nothing if there is none.
 
         Raises:
             Refused: `expect` does not stand.
@@ -173,7 +173,7 @@ class FoundryClient:
                 raise
 
     async def aclose(self) -> None:
-        """Close the connections; they open again when they are needed again."""
+        """Close the connections; they are opened again on the next use."""
         store, self._opened = self._opened, None
         session, self._session = self._session, None
         if store is not None:
@@ -183,7 +183,7 @@ class FoundryClient:
 
     @property
     def _store(self) -> FoundryStateStore:
-        # Opened by the first call, because a session belongs to the running loop.
+        # Opened by the first call, because a session belongs to the running event loop.
         if self._opened is None:
             self._opened = _RemoteStore(**self._options, transport=self._transport())
         return self._opened
@@ -222,7 +222,7 @@ class FoundryClient:
                 if not _is_passing(error):
                     break
                 is_certain = is_certain and _left_no_trace(error)
-        # The cause is dropped: its text is the service's, and its status would be taken for the model's.
+        # The cause is dropped: its text comes from the service, and its status would be mistaken for the model's.
         raise StoreUnavailable("The state store did not answer.") from None
 
 
@@ -246,7 +246,7 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _left_no_trace(error: Exception) -> bool:
-    """Whether a call that broke so was certainly not applied."""
+    """Whether a call with this error was certainly not applied."""
     if isinstance(error, AzureError):
         return isinstance(error.inner_exception, aiohttp.ClientConnectorError)
     return isinstance(error, FoundryStorageError) and error.status_code == 429

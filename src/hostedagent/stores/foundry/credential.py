@@ -1,4 +1,4 @@
-"""The host's own credential, where the application passes none."""
+"""The host's own credential, if the application passes none."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class OwnCredential:
-    """A `DefaultAzureCredential` that is created when it is needed, and again after it was closed.
+    """A `DefaultAzureCredential` that is created on first use, and again after it was closed.
 
-    A closed one cannot be used again, and keeps its tokens. After a memory snapshot both would be wrong.
+    A closed credential cannot be reused and keeps its tokens, which would be wrong after a memory snapshot.
     """
 
     def __init__(self) -> None:

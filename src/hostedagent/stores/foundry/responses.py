@@ -1,11 +1,11 @@
 """Responses in Foundry's response storage, and in the state store for callers that the service cannot separate.
 
-The storage service knows a user only by the call id of the request. Under protocol 1.0.0, with chats, or with an
-identity of another platform there is none, and all tenants would share the partition of the process: their responses
-are records in the state store, where the scope is part of every key.
+The storage service identifies a user only by the call id of the request. Under protocol 1.0.0, with chats, or with an
+identity of another platform there is none, and all tenants would share the partition of the process. Their responses
+are therefore records in the state store, where the scope is part of every key.
 
-Every call ends within a bound, and an error contains only what a caller may know. A write whose answer was lost is
-retried without being doubled: an update is idempotent, and a create that meets its own response has succeeded.
+Every call is bounded in time, and errors contain only what a caller may know. A write whose answer was lost is retried
+without being doubled: an update is idempotent, and a create that finds its own response has succeeded.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class FoundryResponses:
         self._retry = retry or RetryPolicy()
 
     async def aclose(self) -> None:
-        """Close the connections, and drop the tokens. They are opened again when they are needed again."""
+        """Close the connections and drop the tokens. They are opened again on the next use."""
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.aclose()
@@ -113,7 +113,7 @@ class FoundryResponses:
         return await self._call("get", caller, self._service.get_response, response_id)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase the response; one that an earlier try erased is no error."""
+        """Erase the response; it is not an error if an earlier attempt erased it."""
         if not is_partitioned(caller):
             return await self._records.delete(caller, response_id)
         delete = self._service.delete_response
@@ -154,7 +154,7 @@ class FoundryResponses:
         *arguments: Any,
         done: type[Exception] | None = None,
     ) -> Any:
-        """Call the service; an error of the type `done` means, after a failed try, that the try had succeeded."""
+        """Call the service; after a failed attempt, an error of the type `done` means that the attempt succeeded."""
         user, call_id = _identity(caller)
         context = PlatformContext(user_id_key=user, call_id=call_id)
         retry, pause = self._retry, self._retry.pause
@@ -170,14 +170,14 @@ class FoundryResponses:
                     if tried and done is not None and isinstance(error, done):
                         return None
                     raise _translated(error) from None
-                except Exception as error:  # noqa: BLE001 - whatever failed, callers learn that the store is away
+                except Exception as error:  # noqa: BLE001 - for any failure, callers learn only that the store is unavailable
                     if tried + 1 == retry.tries:
                         log_failure(logger, "A call of the response store failed", error)
             raise StoreUnavailable(UNAVAILABLE)
 
 
 def is_partitioned(caller: Caller) -> bool:
-    """Whether the storage service by itself reaches the data of this caller's scope and no other."""
+    """Whether the storage service itself separates the data of this caller's scope."""
     scope, (user, call_id) = caller.scope, _identity(caller)
     if scope == Scope(LOCAL_USER):
         return not call_id  # The process's own partition, which no other scope gets.
@@ -196,7 +196,7 @@ def _identity(caller: Caller) -> tuple[str | None, str | None]:
 
 
 def _translated(error: Exception) -> StoreError:
-    """The same kind of error without the service's words."""
+    """The same type of error without the service's text."""
     match error:
         case FoundryResourceNotFoundError():
             return StoreNotFound("Not found.")

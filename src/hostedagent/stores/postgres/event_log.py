@@ -1,7 +1,7 @@
 """The events of streams in the database: any replica replays and follows them.
 
-Appends do not wait for the disk, the end of a log does: after a crash of the database the last moment of a stream that
-still ran may be missing, never that of one that had ended. A follower reads at its own pace and is woken by `NOTIFY`.
+Appends do not wait for the disk, but the end of a log does: after a crash of the database, the last events of a running
+stream may be missing, but never those of a finished one. Followers read at their own pace and are woken by `NOTIFY`.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class PostgresEventLog:
         await self._change(self._finish, caller, response_id, seconds=FINISHED_SECONDS)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase the log and end its subscribers; nothing happens when there is none."""
+        """Erase the log and end its subscribers; does nothing if there is none."""
         await self._change(self._delete, caller, response_id)
 
     async def _change(self, statement: bytes, caller: Caller, response_id: str, **more: object) -> None:

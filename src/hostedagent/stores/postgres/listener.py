@@ -1,7 +1,7 @@
-"""The one direct connection of a process: it listens for notifications and holds the lock that shows it is alive.
+"""The direct connection of a process: it receives notifications and holds the lock that shows it is alive.
 
-The lock belongs to the session, so the database frees it the moment the process dies. A process that was cut off takes
-its name again, unless another process has found it dead meanwhile: then it gets a new name.
+The lock belongs to the session, so the database releases it as soon as the process dies. A process that was cut off
+reclaims its name, unless another process has declared it dead in the meantime: then it gets a new name.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Listener:
 
     Args:
         database: The database.
-        deliver: Takes each notification that is not about events.
+        deliver: Receives each notification that is not about events.
     """
 
     def __init__(self, database: Database, deliver: Callable[[str], None]) -> None:
@@ -64,17 +64,17 @@ class Listener:
 
     @property
     def is_ready(self) -> bool:
-        """Whether notifications arrive."""
+        """Whether notifications are being received."""
         return self._ready.is_set()
 
     @property
     def may_judge(self) -> bool:
-        """Whether a lock that is free means that its process has ended."""
+        """Whether a free lock proves that its process has ended."""
         return self.is_ready and (self._cut_at is None or time.monotonic() - self._cut_at > GRACE_SECONDS)
 
     @property
     def poll_seconds(self) -> float:
-        """How long a follower waits for a notification before it looks by itself."""
+        """Seconds that a follower waits for a notification before it polls."""
         return _SAFETY_SECONDS if self.is_ready else _POLL_SECONDS
 
     def now(self) -> float:
@@ -85,16 +85,16 @@ class Listener:
         """The name of this process.
 
         Raises:
-            StoreUnavailable: It has none while the database cannot be reached.
+            StoreUnavailable: It has no name while the database cannot be reached.
         """
         await self.connected()
         return self._name
 
     async def connected(self) -> None:
-        """Wait until notifications arrive.
+        """Wait until notifications are being received.
 
         Raises:
-            ConfigurationError: The database cannot be used as it is configured.
+            ConfigurationError: The configuration of the database is invalid.
             StoreUnavailable: It cannot be reached.
         """
         self.start()
@@ -115,14 +115,14 @@ class Listener:
             raise StoreUnavailable("The database cannot be reached.")
 
     def start(self) -> None:
-        """Connect, if that has not begun."""
+        """Start connecting, unless that has started."""
         if self._task is None or self._task.done():
             self._failure = None
             self._task = spawn(self._run(), "hostedagent-postgres-listen")
 
     @contextmanager
     def watched(self, key: str) -> Generator[asyncio.Event]:
-        """An event that is set when the log of this key may have changed."""
+        """An `asyncio.Event` that is set when the log of this key may have changed."""
         self.start()
         grown = asyncio.Event()
         self._waiting[key].add(grown)
@@ -134,7 +134,7 @@ class Listener:
                 del self._waiting[key]
 
     async def aclose(self) -> None:
-        """Close the connection, which frees the lock. It is opened again when it is used again."""
+        """Close the connection, which releases the lock. It is opened again on the next use."""
         task, self._task = self._task, None
         if task is not None:
             await stop(task)
@@ -194,7 +194,7 @@ class Listener:
         row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", (lock,))).fetchone()
         if row == (True,):
             return
-        # Our own session before, of which the server does not know yet that it is gone.
+        # Our own previous session, which the server has not yet closed.
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "

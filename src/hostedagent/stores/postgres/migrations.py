@@ -1,7 +1,7 @@
 """The tables of the PostgreSQL stores, as numbered migrations that are applied once and never edited.
 
-A migration must leave the tables usable for the version of the package before it, so that replicas can be replaced one
-by one: add columns with defaults, tables and functions; remove only what the version before does not use.
+A migration must keep the tables usable for the previous version of the package, so that replicas can be replaced one by
+one: add columns with defaults, tables and functions; remove only what the previous version does not use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Migration:
 
     Args:
         version: Its number; consecutive from 1.
-        purpose: What it is for.
+        purpose: Its purpose.
         statements: SQL in which `{schema}` is the schema.
     """
 
@@ -212,7 +212,7 @@ VERSION: Final = MIGRATIONS[-1].version
 
 
 def lock_id(*parts: str) -> int:
-    """The number of an advisory lock: 64 bits of a digest, so that no other use of the database has the same."""
+    """The number of an advisory lock: 64 bits of a digest, to avoid collisions with other uses of the database."""
     digest = hashlib.sha256("\0".join(("hostedagent", *parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
@@ -228,7 +228,7 @@ async def current_version(connection: AsyncConnection[TupleRow], schema: str) ->
 
 
 async def migrate(connection: AsyncConnection[TupleRow], schema: str) -> list[Migration]:
-    """Apply the migrations that are missing, one process at a time, and return them.
+    """Apply the missing migrations, one process at a time, and return them.
 
     Raises:
         ConfigurationError: The role may not create tables.
@@ -238,7 +238,7 @@ async def migrate(connection: AsyncConnection[TupleRow], schema: str) -> list[Mi
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_id("migrate", schema),))
             name = sql.Identifier(schema)
-            # Checked first: CREATE SCHEMA IF NOT EXISTS needs the privilege also where the schema exists.
+            # Checked first: CREATE SCHEMA IF NOT EXISTS needs the privilege even if the schema exists.
             found = await connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,))
             if found.rowcount == 0:
                 await connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
@@ -265,7 +265,7 @@ async def migrate(connection: AsyncConnection[TupleRow], schema: str) -> list[Mi
 
 
 async def prepare(connection: AsyncConnection[TupleRow], schema: str, *, migrates: bool) -> None:
-    """See that the tables are there; those of a later version are used as they are.
+    """Check that the tables exist; those of a later version are used unchanged.
 
     Raises:
         ConfigurationError: They are missing or too old and may not be created here.

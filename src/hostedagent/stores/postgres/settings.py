@@ -1,4 +1,4 @@
-"""Where the database is and how to connect to it, with messages that never contain a password."""
+"""Connection settings of the database, with error messages that never contain a password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 TOKEN_SCOPE: Final = "https://ossrdbms-aad.database.windows.net/.default"
-"""What a token for Azure Database for PostgreSQL is issued for."""
+"""The scope of a token for Azure Database for PostgreSQL."""
 
 MINIMUM_VERSION: Final = 150000
 
@@ -31,7 +31,7 @@ _NETWORK: Final[Mapping[str, str | int]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""What a DSN that does not say otherwise gets: a peer that is gone is noticed within about ten seconds."""
+"""Defaults of a DSN: a lost peer is detected within about ten seconds."""
 
 _REFUSALS: Final = (
     "password authentication failed",
@@ -46,17 +46,17 @@ _REFUSALS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresSettings:
-    """How to reach the database.
+    """Connection settings of the database.
 
     Args:
         dsn: The database for the pool.
         schema: The schema of the tables.
-        direct_dsn: The database itself, where `dsn` names a pooler.
-        credential: Gives tokens that are used as the password.
-        timeout: Seconds that one statement may take, with the wait for a connection.
-        pool_size: Connections of the pool.
+        direct_dsn: The database itself, if `dsn` names a pooler.
+        credential: Provides tokens that are used as the password.
+        timeout: Seconds that one statement may take, including the wait for a connection.
+        pool_size: Connections in the pool.
         retention: Seconds that a record lives after its last write.
-        migrates: Whether the start applies migrations.
+        migrates: Whether migrations are applied at startup.
     """
 
     dsn: str
@@ -72,7 +72,7 @@ class PostgresSettings:
         """Check what can be checked without a connection.
 
         Raises:
-            ConfigurationError: A value cannot work.
+            ConfigurationError: A value is invalid.
         """
         for name, dsn in (("dsn", self.dsn), ("direct_dsn", self.direct_dsn)):
             if dsn is not None:
@@ -85,7 +85,7 @@ class PostgresSettings:
             raise ConfigurationError("postgres_stores(timeout=..., pool_size=...) must be positive.")
 
     async def parameters(self, *, is_direct: bool) -> dict[str, Any]:
-        """The arguments of `connect`, with a fresh token where a credential gives the password."""
+        """The arguments of `connect`, with a fresh token if a credential provides the password."""
         given = _parsed("dsn", self.direct_dsn if is_direct and self.direct_dsn is not None else self.dsn)
         if self.credential is not None:
             given["password"] = (await self.credential.get_token(TOKEN_SCOPE)).token
@@ -125,7 +125,7 @@ class PostgresSettings:
             )
 
     def session_settings(self) -> bytes:
-        """The settings of a session: no statement waits for ever, and the server notices that we are gone."""
+        """The settings of a session: no statement waits forever, and the server detects a lost client."""
         milliseconds = max(1, int(self.timeout * 1_000))
         return (
             f"SET statement_timeout = {milliseconds}; SET lock_timeout = {milliseconds}; "
@@ -135,9 +135,9 @@ class PostgresSettings:
 
 
 async def is_pooled(connection: AsyncConnection[TupleRow]) -> bool:
-    """Whether something between us and the server gives its connections to several clients."""
+    """Whether a pooler between us and the server shares its connections between clients."""
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
-    # A pooler invents the process id with which its clients cancel statements.
+    # A pooler makes up the process id that its clients use to cancel statements.
     return row is None or row[0] != connection.info.backend_pid
 
 
@@ -145,7 +145,7 @@ def _parsed(name: str, dsn: str) -> dict[str, Any]:
     try:
         return dict(conninfo_to_dict(dsn))
     except Error:
-        # Without the text of the error, which repeats a part of the DSN.
+        # Without the text of the error, which repeats part of the DSN.
         raise ConfigurationError(
             f"postgres_stores({name}=...) is not a DSN: write postgresql://user@host:5432/database, "
             "with special characters of the password percent-encoded."
@@ -153,13 +153,13 @@ def _parsed(name: str, dsn: str) -> dict[str, Any]:
 
 
 def _connect_failure(error: Error | OSError) -> HostError:
-    text = str(error)  # It names host, user and database, never the password.
+    text = str(error)  # It contains host, user and database, never the password.
     if any(refusal in text for refusal in _REFUSALS):
         return ConfigurationError(f"The database refused the login: {text.strip()}")
     return StoreUnavailable(f"The database cannot be reached: {text.strip()}")
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
-    """What a failed statement or connection becomes. Without the server's text, which may hold content."""
+    """The error for a failed statement or connection, without the server's text, which may contain content."""
     state = f", SQLSTATE {error.sqlstate}" if isinstance(error, Error) and error.sqlstate else ""
     return StoreUnavailable(f"The database did not do what was asked ({type(error).__name__}{state}).")

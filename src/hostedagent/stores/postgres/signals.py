@@ -1,6 +1,6 @@
 """Signals between the processes that share a database, and which of these processes are alive.
 
-A notification carries ids only. What a steering message contains is a row, which listeners read.
+A notification contains only ids. The content of a steering message is a row, which listeners read.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PostgresSignals:
         self._is_dead = database.statement(_IS_DEAD)
 
     async def name(self) -> str:
-        """The name of this process; another one after the process was found dead while it was cut off.
+        """The name of this process; a new one after the process was declared dead while it was cut off.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -115,7 +115,7 @@ class PostgresSignals:
             self._delivery = spawn(self._deliver(), "hostedagent-postgres-signals")
 
     async def _deliver(self) -> None:
-        """Hand on what arrives, in order, until nothing waits."""
+        """Deliver the received signals in order."""
         while not self._arrived.empty():
             payload = self._arrived.get_nowait()
             try:
