@@ -6,8 +6,7 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, Key, Record, StoreConflict, Write
@@ -19,8 +18,7 @@ _OVERHEAD = 400
 _Place: TypeAlias = tuple[str, str | None, str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     record: Record
     expires_at: float
 
@@ -56,8 +54,10 @@ class MemoryStore:
         """Write all records, or none when an `expect` does not match."""
         places = [_place(caller, write.key) for write in writes]
         for place, write in zip(places, writes, strict=True):
-            self._check(place, write.key, write.expect)
-        etags = [self._write(place, write) for place, write in zip(places, writes, strict=True)]
+            if write.expect is not None:
+                self._check(place, write.key, write.expect)
+        now = self._clock()
+        etags = [self._write(place, write, now) for place, write in zip(places, writes, strict=True)]
         while self._bytes > self._max_bytes and len(self._entries) > 1:
             self._drop(next(iter(self._entries)))
         return etags
@@ -66,16 +66,18 @@ class MemoryStore:
         """Erase the records."""
         for key in keys:
             place = _place(caller, key)
-            self._check(place, key, expect)
+            if expect is not None:
+                self._check(place, key, expect)
             self._drop(place)
 
-    def _write(self, place: _Place, write: Write) -> Etag:
-        self._drop(place)
+    def _write(self, place: _Place, write: Write, now: float) -> Etag:
+        if place in self._entries:
+            self._drop(place)
         if write.value is None:
             return ABSENT
         etag = str(next(self._versions))
         ttl = self._retention if write.ttl is None else write.ttl
-        self._entries[place] = _Entry(Record(write.value, etag), self._clock() + ttl)
+        self._entries[place] = _Entry(Record(write.value, etag), now + ttl)
         self._bytes += len(write.value) + _OVERHEAD
         return etag
 
@@ -94,9 +96,7 @@ class MemoryStore:
         if entry is not None:
             self._bytes -= len(entry.record.value) + _OVERHEAD
 
-    def _check(self, place: _Place, key: Key, expect: Etag | None) -> None:
-        if expect is None:
-            return
+    def _check(self, place: _Place, key: Key, expect: Etag) -> None:
         record = self._read(place)
         if (record.etag if record is not None else ABSENT) != expect:
             raise StoreConflict(f"The record of kind {key.kind!r} changed since it was read.")

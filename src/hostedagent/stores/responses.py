@@ -263,9 +263,8 @@ def _decoded(records: Sequence[Record | None]) -> list[Item | None]:
 
 
 def _item_writes(items: Iterable[Item]) -> list[Write]:
-    return [
-        Write(Key(ITEM, item_id), value) for item_id, value in {str(row["id"]): encode(row) for row in items}.items()
-    ]
+    rows = {str(row["id"]): row for row in items}
+    return [Write(Key(ITEM, item_id), encode(row)) for item_id, row in rows.items()]
 
 
 def _erasures(ids: Iterable[str]) -> list[Write]:

@@ -106,6 +106,9 @@ class _Batch:
             else:
                 self.calls.insert(len(self.calls) if place is None else place, (number, row))
 
+    def __bool__(self) -> bool:
+        return bool(self.calls or self.outputs)
+
     def rows(self) -> Iterator[tuple[int, Item]]:
         """The calls, followed by their outputs."""
         yield from self.calls
@@ -122,10 +125,10 @@ class OwnCalls:
         """The items with own calls as function calls and outputs, each with the index of its source item."""
         batch = _Batch("")
         for number, item in enumerate(items):
-            for row in (*_hidden(item), item):
+            for row in (*hidden, item) if (hidden := _hidden(item)) else (item,):
                 is_own = is_own_call(row)
                 mark = batch_of(row.get("id")) if is_own or row.get("type") == "function_call" else ""
-                if not mark or mark != batch.mark:
+                if mark != batch.mark or (not mark and batch):
                     yield from batch.rows()
                     batch = _Batch(mark)
                 if is_own:

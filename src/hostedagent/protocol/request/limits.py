@@ -7,12 +7,13 @@ they do not walk the body at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
 from hostedagent.protocol.types import Json
-from hostedagent.protocol.values import fields_of, is_array, is_object, rows_of
+from hostedagent.protocol.values import fields_of, is_object, rows_of
 
 
 def check_structure(value: Json, body: bytes, options: HostOptions) -> None:
@@ -45,7 +46,7 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
     items = rows_of(payload.get("input"))
     counts = (
         ("input", "items", len(items), options.max_items),
-        ("input", "content parts", sum(map(_parts, items)), options.max_parts),
+        ("input", "content parts", _count_parts(items), options.max_parts),
         ("tools", "tools", len(rows_of(payload.get("tools"))), options.max_tools),
         ("include", "entries", len(rows_of(payload.get("include"))), options.max_include),
     )
@@ -59,31 +60,36 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
 
 def depth_exceeds(value: Json, limit: int) -> bool:
     """Whether objects and arrays are nested deeper than `limit` levels."""
-    level = _containers([value])
+    level = _inside([[value]])
     for _ in range(limit):
-        level = [child for node in level for child in _containers(node)]
+        level = _inside(level)
         if not level:
             return False
     return True
 
 
 def _count_exceeds(value: Json, limit: int) -> bool:
-    level, count = _containers([value]), 1
+    level, count = _inside([[value]]), 1
     while level:
-        count += sum(len(node) for node in level)
+        count += sum(map(len, level))
         if count > limit:
             return True
-        level = [child for node in level for child in _containers(node)]
+        level = _inside(level)
     return False
 
 
-def _containers(node: Json) -> list[Json]:
-    rows: Iterable[Json] = node.values() if is_object(node) else node
-    return [row for row in rows if isinstance(row, dict | list)]
+_OBJECT: Final = frozenset({dict})
+_ARRAY: Final = frozenset({list})
+_EITHER: Final = _OBJECT | _ARRAY
 
 
-def _parts(item: Json) -> int:
-    return sum([len(row) for row in fields_of(item).values() if is_array(row)])
+def _inside(level: Sequence[Json]) -> list[Json]:
+    """The objects and arrays inside those of a level."""
+    return [row for node in level for row in (node.values() if type(node) in _OBJECT else node) if type(row) in _EITHER]
+
+
+def _count_parts(items: Sequence[Json]) -> int:
+    return sum([len(row) for item in items if type(item) in _OBJECT for row in item.values() if type(row) in _ARRAY])
 
 
 def _schemas(payload: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:

@@ -163,8 +163,10 @@ class TurnRequest:
         """
         has_content = self.has_references()
         for n, item in enumerate(self.input):
-            contents = self.reader.read_input(item, f"input[{n}]")
-            _check_parts(item, f"input[{n}].content")
+            param = f"input[{n}]"
+            contents = self.reader.read_input(item, param)
+            if not isinstance(item.get("content"), str):
+                _check_parts(item, f"{param}.content")
             has_content = has_content or any(map(_has_content, contents))
         if not has_content:
             raise InvalidRequest("input is empty: provide text, a file, or a tool output.", param="input")
@@ -281,7 +283,7 @@ def _input(body: Mapping[str, Json]) -> tuple[Item, ...]:
         )
     if not is_array(value) or not value:
         raise InvalidRequest("input must be a non-empty string or a non-empty array of items.", param="input")
-    return tuple(_item(item, f"input[{n}]") for n, item in enumerate(value))
+    return tuple([_item(item, "input", n) for n, item in enumerate(value)])
 
 
 def parse_items(value: Json, name: str) -> tuple[Item, ...]:
@@ -297,7 +299,7 @@ def parse_items(value: Json, name: str) -> tuple[Item, ...]:
     if not is_array(value):
         raise InvalidRequest(f"{name} must be an array of items.", param=name)
     rows = rows_of(normalize_body({"input": value}, has_nulls=True)["input"])
-    items = tuple(_item(row, f"{name}[{n}]") for n, row in enumerate(rows))
+    items = tuple([_item(row, name, n) for n, row in enumerate(rows)])
     reader = ItemReader()
     for n, item in enumerate(items):
         reader.read_input(item, f"{name}[{n}]")
@@ -305,10 +307,12 @@ def parse_items(value: Json, name: str) -> tuple[Item, ...]:
     return items
 
 
-def _item(value: Json, param: str) -> Item:
+def _item(value: Json, name: str, n: int) -> Item:
     if not is_object(value):
+        param = f"{name}[{n}]"
         raise InvalidRequest(f"{param} must be an object.", param=param)
     if value.get("type") == "message" and value.get("role") not in _MESSAGE_ROLES:
+        param = f"{name}[{n}]"
         raise InvalidRequest(f"{param}.role must be one of {', '.join(_MESSAGE_ROLES)}.", param=f"{param}.role")
     return value
 

@@ -214,8 +214,7 @@ def _entry(
     role = codec.item_types[kind] if codec is not None else "assistant"
     if role == "own":
         role = _own_role(str(item.get("role", "assistant")), trusts_roles)
-    author = item.get("agent_reference") if role == "assistant" else None
-    name = fields_of(author).get("name")
+    name = fields_of(item.get("agent_reference")).get("name") if role == "assistant" else None
     item_id = item.get("id")
     found = with_text_files(contents)
     return Entry(role, found, name, item_id if isinstance(item_id, str) else None, param, is_new)

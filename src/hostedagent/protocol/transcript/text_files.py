@@ -19,9 +19,10 @@ _TEXTUAL: Final = frozenset({"application/json", "application/xml", "application
 
 def with_text_files(contents: Sequence[Content]) -> Sequence[Content]:
     """The contents with text files replaced by their text, also inside function results."""
-    if not any(content.type == "data" or content.items for content in contents):
-        return contents
-    return [_readable(content) for content in contents]
+    for content in contents:  # A loop: nearly all are texts, and a generator costs more than what it asks.
+        if content.type == "data" or content.items:
+            return [_readable(row) for row in contents]
+    return contents
 
 
 def _readable(content: Content) -> Content:

@@ -194,7 +194,7 @@ class Fold:
         said: list[Content] = []
         first: Entry | None = None
         for entry in entries:
-            contents = [content for content in entry.contents if not self._is_placed(content) and not is_empty(content)]
+            contents = [row for row in entry.contents if not is_empty(row) and not self._is_placed(row)]
             # A result follows its call; later entries start a new message.
             ends = not contents and entry.role == "tool"
             if first is not None and (ends or (contents and not self._continues(first, entry))):
@@ -214,7 +214,7 @@ class Fold:
         return entry.role == first.role == "assistant" and is_same_author
 
     def _is_placed(self, content: Content) -> bool:
-        return content.type == "function_result" and content.call_id in self.results
+        return bool(self.results) and content.type == "function_result" and content.call_id in self.results
 
     def _flush(self, first: Entry, said: Sequence[Content]) -> Iterator[Message]:
         role = first.role
