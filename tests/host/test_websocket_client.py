@@ -48,8 +48,14 @@ class Address:
 
 @asynccontextmanager
 async def serving(agent: Any, **given: Any) -> AsyncGenerator[Address]:
-    """The app on a free port, on the protocol of `AgentHost.run`."""
-    app = AgentHost(agent, driver="starlette", **given).app
+    """A host on a free port, on the protocol of `AgentHost.run`."""
+    async with serving_app(AgentHost(agent, driver="starlette", **given).app) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving_app(app: Any) -> AsyncGenerator[Address]:
+    """An app on a free port, on the protocol of `AgentHost.run`."""
     config = uvicorn.Config(
         app, http=bounded(ConnectionLimits()), ws="wsproto", lifespan="on", log_config=None, ws_max_size=10_000
     )
