@@ -148,6 +148,45 @@ async def test_what_a_tool_of_the_caller_returns_is_sent_or_named(
     assert (NOT_GIVEN in sent) == (name not in senders)
 
 
+SCREEN = {"type": "computer_screenshot", "image_url": f"data:image/png;base64,{PIXEL}"}
+TOOLS: dict[str, tuple[list[dict[str, Any]], str]] = {
+    # What a caller sends of a tool, and what the model must read of it.
+    "a shell call": ([{"type": "shell_call", "call_id": "c", "action": {"commands": ["ls -a"]}}], "ls -a"),
+    "a shell's output": (
+        [{"type": "shell_call_output", "call_id": "c", "output": [
+            {"stdout": "b.txt", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}]}], "b.txt"),
+    "a local shell call that nobody answered": (
+        [{"type": "local_shell_call", "call_id": "c", "action": {"type": "exec", "command": ["ls"]}}], "ls"),
+    "a computer call": (
+        [{"type": "computer_call", "call_id": "c", "action": {"type": "wait"}}], "wait"),
+    "a screenshot": ([{"type": "computer_call_output", "call_id": "c", "output": SCREEN}], "screenshot"),
+    "a call of an MCP server": (
+        [{"type": "mcp_call", "server_label": "s", "name": "find", "arguments": "{}", "output": "found"}], "found"),
+    "a call of a custom tool": (
+        [{"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "*** Begin"},
+         {"type": "custom_tool_call_output", "call_id": "c", "output": "done"}], "*** Begin"),
+    "reasoning of another service": (
+        [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "blob"},
+         {"role": "assistant", "content": "So it is."}], "So it is."),
+}  # fmt: skip
+
+
+@every_client
+@pytest.mark.parametrize(("items", "word"), TOOLS.values(), ids=TOOLS)
+async def test_what_a_caller_sends_of_a_tool_is_sent_or_named_in_every_turn(
+    name: str, items: list[dict[str, Any]], word: str
+) -> None:
+    async with hosting(CLIENTS[name], tools=()) as host:
+        host.script(Text("Yes."), Text("Sure."))
+        first = await host.ask([*asked({"type": "input_text", "text": "Look."}), *items, *asked(IMAGE)])
+        sent = json.dumps(host.sent)
+        then = await host.then("Sure?")
+        again = json.dumps(host.sent)
+
+    assert (first.status, then.status) == ("completed", "completed")
+    assert word in sent and again.startswith(sent[:-1])
+
+
 async def test_what_is_replaced_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[tuple[str, str]] = []
     monkeypatch.setattr(module, "count_left_out", lambda how, kind: counted.append((how, kind)))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]

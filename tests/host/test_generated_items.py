@@ -34,7 +34,7 @@ REFUSED: Mapping[str, str] = {
     "needs call_id": "an output says which call it answers",
     "local_shell_call_output needs id": "its id is the id of its call",
     "actions must be an array": "a computer is told to do something",
-    "is no open approval request": "an approval answers a question",
+    "open approval request": "an approval answers a question",
     "there is no item with the id": "a reference names a stored item",
     "must be the id of a stored item": "a reference names a stored item",
     **{f"'{kind}' is not accepted": why for kind, why in NOT_ITEMS.items() if kind != "item_reference"},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from agent_framework import ChatMiddlewareLayer, FunctionInvocationLayer
 
 from hostedagent.agents.model_calls import Guard, ModelCalls
-from hostedagent.agents.sendable import SENDABLE, can_send, has_files, sendable
+from hostedagent.agents.sendable import SENDABLE, can_send, may_be_dropped, sendable
 from hostedagent.agents.whole_run import WholeRun
 from hostedagent.errors import ConfigurationError
 from hostedagent.protocol.content import ToolRoles
@@ -228,7 +228,7 @@ def _guarded(
     can = can_send(client)
     middleware: list[MiddlewareTypes] = []
     if can is not None and takes and isinstance(client, ChatMiddlewareLayer):
-        if session is not None or _may_return_files(agent) or has_files(messages):
+        if session is not None or _may_return_files(agent) or may_be_dropped(messages):
             middleware.append(SENDABLE)
     elif can is not None:
         messages = [sendable(message, can) for message in messages]

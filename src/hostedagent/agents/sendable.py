@@ -1,29 +1,35 @@
-"""Replaces files that a model client of Agent Framework would silently drop with a line of text.
+"""Replaces what a model client of Agent Framework would silently drop with a line of text.
 
-Each client sends the files that its service supports and drops the others, in messages and in tool outputs. The model
+Each client sends the files and the calls of hosted tools that its service supports and drops the others. The model
 would then answer a question about a file that it never got, or get no question at all.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from agent_framework import ChatContext, ChatMiddleware, Content, Message, get_namespaced_value
 
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.transcript.text_files import text_of
-from hostedagent.protocol.wire import wire_text
+from hostedagent.protocol.wire import wire_json, wire_text
 
 logger = logging.getLogger(__name__)
 
 CanSend: TypeAlias = Callable[[Content, bool], bool]
-"""Whether a client sends a file; the second argument says whether it is in the output of a tool."""
+"""Whether a client sends a content; the second argument says whether it is in the output of a tool."""
 
 _FILES: Final = frozenset({"data", "uri", "hosted_file"})
+_OPENAI_TOOLS: Final = frozenset({"computer_tool_call", "computer_tool_result", "shell_tool_call", "shell_tool_result"})
+_MCP_TOOLS: Final = frozenset({"mcp_server_tool_call", "mcp_server_tool_result"})
+_NOT_ALWAYS_SENT: Final = _FILES | _OPENAI_TOOLS | _MCP_TOOLS | {"text_reasoning"}
+_LONGEST_LINE: Final = 2_000
+"""Characters that a model reads of a call or its result that its client cannot send."""
 _AUDIO: Final = ("audio/wav", "audio/x-wav", "audio/mp3", "audio/mpeg")
 
 
@@ -36,6 +42,10 @@ def _is_audio(content: Content) -> bool:
 
 
 def _chat_completions(content: Content, is_output: bool) -> bool:
+    if content.type == "text_reasoning":
+        return _is_json(content.protected_data)
+    if content.type in _OPENAI_TOOLS | _MCP_TOOLS:
+        return False
     if is_output or content.type == "hosted_file":
         return False
     return _kind(content) == "image" or _is_audio(content) or (_kind(content) == "application" and _is_inline(content))
@@ -45,11 +55,26 @@ def _is_inline(content: Content) -> bool:
     return (content.uri or "").startswith("data:")
 
 
+def _is_json(protected: str | None) -> bool:
+    """Whether the client, which parses it, can read the protected form of reasoning: another client's is no JSON."""
+    if protected is None:
+        return True
+    try:
+        json.loads(protected)
+    except ValueError:
+        return False
+    return True
+
+
 def _anthropic(content: Content, is_output: bool) -> bool:
+    if content.type not in _FILES:
+        return content.type not in _OPENAI_TOOLS
     return content.type != "hosted_file" and _kind(content) == "image"
 
 
 def _responses(content: Content, is_output: bool) -> bool:
+    if content.type not in _FILES:
+        return True
     if content.type == "hosted_file" or _kind(content) in ("image", "application") or _is_audio(content):
         return True
     return get_namespaced_value(content.additional_properties, "openai", "content_type") == "input_file"
@@ -64,11 +89,11 @@ _CLIENTS: Final[Mapping[str, CanSend]] = {
     "RawAnthropicClient": _anthropic,
     "RawOpenAIChatClient": _responses,
 }
-"""Class that builds a client's requests, to the files that it sends."""
+"""Class that builds a client's requests, to what it sends."""
 
 
 def can_send(client: object) -> CanSend | None:
-    """The files that a client sends; `None` for an unknown client, which gets every file."""
+    """What a client sends; `None` for an unknown client, which gets everything."""
     known = _known(type(client))
     if known is _responses and getattr(client, "SUPPORTS_RICH_FUNCTION_OUTPUT", True) is False:
         return _responses_without_rich_outputs
@@ -80,27 +105,32 @@ def _known(kind: type) -> CanSend | None:
     return next((_CLIENTS[base.__name__] for base in kind.__mro__ if base.__name__ in _CLIENTS), None)
 
 
-def has_files(messages: Iterable[Message]) -> bool:
-    """Whether any message holds a file."""
+def may_be_dropped(messages: Iterable[Message]) -> bool:
+    """Whether any message holds a content that some client drops."""
     contents = [content for message in messages for content in message.contents]
-    return any(row.type in _FILES for content in contents for row in (content, *(content.items or ())))
+    return any(row.type in _NOT_ALWAYS_SENT for content in contents for row in (content, *(content.items or ())))
 
 
 def sendable(message: Message, can: CanSend) -> Message:
-    """The message with a line of text for each file that would be dropped; the same message if there is none."""
-    if message.role == "assistant":  # Files of an assistant are already named in its own text.
-        return message
-    contents = [_sendable(content, can) for content in message.contents]
-    if all(new is old for new, old in zip(contents, message.contents, strict=True)):
+    """The message with a line of text for each content that would be dropped; the same message if there is none."""
+    is_said = message.role == "assistant"  # Files of an assistant are already named in its own text.
+    rows = [content if is_said and content.type in _FILES else _sendable(content, can) for content in message.contents]
+    contents = [row for row in rows if row is not None]
+    if len(contents) == len(rows) and all(new is old for new, old in zip(contents, message.contents, strict=True)):
         return message
     changed = copy.copy(message)
     changed.contents = contents
     return changed
 
 
-def _sendable(content: Content, can: CanSend) -> Content:
-    if content.type in _FILES:
-        return content if can(content, False) else _replacement(content)
+def _sendable(content: Content, can: CanSend) -> Content | None:
+    """The content, or what stands for it; `None` for reasoning, which is of use to the service that it comes from."""
+    if content.type in _NOT_ALWAYS_SENT:
+        if can(content, False):
+            return content
+        if content.type == "text_reasoning":
+            return None
+        return _replacement(content) if content.type in _FILES else _tool_line(content)
     items = content.items if content.type == "function_result" else None
     if not items or all(row.type not in _FILES or can(row, True) for row in items):
         return content
@@ -121,6 +151,29 @@ def _replacement(content: Content) -> Content:
     return Content.from_text(f"\n[{_describe(content)}: this agent's model cannot be given such a file]\n")
 
 
+def _tool_line(content: Content) -> Content:
+    """A line that says what a tool was asked to do, or what came of it."""
+    count_left_out("placeholder", content.type)
+    match content.type:
+        case "computer_tool_call":
+            what: object = [dict(action) for action in content.actions or ()]
+        case "shell_tool_call":
+            what = content.commands
+        case "shell_tool_result":
+            outputs = cast("Sequence[Content]", content.outputs or ())
+            what = "\n".join(text for row in outputs for text in (row.stdout, row.stderr) if text)
+        case "mcp_server_tool_call":
+            given = content.arguments or {}
+            what = f"{content.tool_name} {given if isinstance(given, str) else wire_json(given)}"
+        case "mcp_server_tool_result":
+            what = content.output
+        case _:
+            what = "a screenshot that this agent's model cannot be given"
+    said = what if isinstance(what, str) else wire_json(what)
+    kind = content.type.replace("_tool_", " ").replace("_", " ")
+    return Content.from_text(f"\n[{kind}: {wire_text(said[:_LONGEST_LINE])}]\n")
+
+
 def _describe(content: Content) -> str:
     kind = _kind(content)
     what = kind if kind in ("image", "audio", "video") else "file"
@@ -132,7 +185,7 @@ def _describe(content: Content) -> str:
 
 
 class Sendable(ChatMiddleware):
-    """Chat middleware that replaces the files that the client would drop, including those in tool results."""
+    """Chat middleware that replaces what the client would drop, also in tool results."""
 
     async def process(self, context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
         """Replace the messages of one model call without changing those of the conversation."""

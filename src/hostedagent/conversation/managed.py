@@ -16,7 +16,8 @@ from typing import Final
 from hostedagent.conversation.transcript import WHOLE, orphans, read_items
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
-from hostedagent.protocol.ids import new_item_id, with_own_id
+from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.transcript.storing import with_own_id
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.conversations import Description

@@ -19,10 +19,11 @@ from hostedagent.identity import RequestContext, enter_context
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.content.compaction import ITEM
 from hostedagent.protocol.envelope import public_item
-from hostedagent.protocol.ids import new_item_id, with_own_id
+from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.compaction import is_from_user, split_open
 from hostedagent.protocol.transcript.messages import to_messages
+from hostedagent.protocol.transcript.storing import with_own_id
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import StoreError
 

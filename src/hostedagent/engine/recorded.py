@@ -30,11 +30,12 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.envelope import public_event, public_response
-from hostedagent.protocol.ids import new_item_id, stored_input
+from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.statuses import QUEUED, RUNNING
+from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound

@@ -23,12 +23,12 @@ from hostedagent.observability.metrics import measure_queue, measure_wait
 from hostedagent.off_loop import off_loop
 from hostedagent.outcomes import Failed
 from hostedagent.protocol.envelope import public_event
-from hostedagent.protocol.ids import stored_input
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.stream.response import ResponseBuilder
+from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
 from hostedagent.stores.leases import Liveness

@@ -6,15 +6,17 @@ sends it back.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hostedagent.protocol.types import Item
 
 _PARTITION_KEY_LENGTH: Final = 18
 _BATCH_LENGTH: Final = 8
+_DERIVED_LENGTH: Final = _PARTITION_KEY_LENGTH + 32
 _ID: Final = re.compile(r"[a-z]+_[0-9A-Za-z]{18}[0-9a-f]{32}")
 
 
@@ -34,6 +36,18 @@ def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
     return f"{prefix}_{partition}{os.urandom(16).hex()[len(batch) :]}{batch}"
 
 
+def derived_item_id(prefix: str, item: Item, count: int = 1) -> str:
+    """An id for an item of a caller that has none: the same whenever the caller sends the item.
+
+    Args:
+        prefix: What kind of item it is.
+        item: The item.
+        count: How often the request had the same item by then, so that no two have the same id.
+    """
+    said = json.dumps([count, item], sort_keys=True)
+    return f"{prefix}_{hashlib.sha256(said.encode()).hexdigest()[:_DERIVED_LENGTH]}"
+
+
 def new_batch() -> str:
     """A new suffix for the ids of parallel calls."""
     return os.urandom(_BATCH_LENGTH // 2).hex()
@@ -42,29 +56,3 @@ def new_batch() -> str:
 def batch_of(item_id: object) -> str:
     """The suffix of an item's id; empty for ids of another format."""
     return item_id[-_BATCH_LENGTH:] if isinstance(item_id, str) and _ID.fullmatch(item_id) else ""
-
-
-_PREFIXES: Final[Mapping[str, str]] = {
-    "message": "msg",
-    "reasoning": "rs",
-    "function_call": "fc",
-    "function_call_output": "fco",
-    "mcp_approval_request": "mcpr",
-    "mcp_approval_response": "mcpa",
-}
-
-
-def with_own_id(item: Item, owner: str) -> Item:
-    """An item as it is stored: with a new id, so that it replaces no stored item, and the same batch suffix.
-
-    Args:
-        item: An item of a caller.
-        owner: The response or the conversation that it belongs to.
-    """
-    prefix = _PREFIXES.get(str(item.get("type")), "item")
-    return {**item, "id": new_item_id(prefix, owner, batch_of(item.get("id")))}
-
-
-def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
-    """Input items as they are stored with a response: each with a new id and the same batch suffix."""
-    return [with_own_id(item, response_id) for item in items]

@@ -10,7 +10,7 @@ from agent_framework import Content
 from hostedagent.options import OwnTools
 from hostedagent.protocol.content import INCOMPLETE, ToolRoles
 from hostedagent.protocol.content.own_calls import NOT_SENT, function_items
-from hostedagent.protocol.ids import with_own_id
+from hostedagent.protocol.transcript.storing import with_own_id
 from tests.protocol.content.harness import Projected, project, update
 from tests.protocol.content.wire import log
 

@@ -97,7 +97,7 @@ def test_an_empty_option_means_absent(name: str, empty: Any) -> None:
 
 @pytest.mark.parametrize("kind", ITEM_DEFAULTS)
 def test_an_item_gets_the_fields_that_its_type_requires(kind: str) -> None:
-    first, second = parse_item({"type": kind, "text": "x"}), parse_item({"type": kind, "text": "x"})
+    first, second = parse(input=[{"type": kind, "text": "x"}] * 2).fields["input"]
 
     assert set(ITEM_DEFAULTS[kind]) <= set(first)
     assert ("id" in ITEM_DEFAULTS[kind]) == (first.get("id") != second.get("id"))

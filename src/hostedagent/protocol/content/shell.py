@@ -17,7 +17,7 @@ from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall
 from hostedagent.protocol.content.fields import (
     as_array,
     as_object,
@@ -144,7 +144,9 @@ def _present(fields: Mapping[str, Json]) -> dict[str, Json]:
 
 def _read_local_output(item: Item) -> Content:
     """Read the output of a command; the item's only id is that of the call."""
-    call_id, output = required_text(item, "id"), required_text(item, "output", may_be_empty=True)
+    known = recall(item).get("call_id")
+    call_id = known if isinstance(known, str) else required_text(item, "id")
+    output = required_text(item, "output", may_be_empty=True)
     try:
         value: object = json.loads(output)
     except ValueError:

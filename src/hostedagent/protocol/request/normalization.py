@@ -8,11 +8,13 @@ that the protocol requires of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from hostedagent.protocol.content.codec import new_item_id
 from hostedagent.protocol.content.reasoning import unseal
+from hostedagent.protocol.ids import derived_item_id
 from hostedagent.protocol.types import Json, MutableItem
 from hostedagent.protocol.values import is_array, is_object
 
@@ -47,41 +49,47 @@ EMPTY_IS_ABSENT: Final[Mapping[str, Json]] = {
 HOST_MEMORY: Final = "internal_metadata"
 """The field of an item that only the host may set: it holds what the host knows of an item that it stored."""
 
-_Default = Json | Callable[[], Json]
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    """An id that an item gets, by what it begins with."""
+
+    prefix: str
 
 
-def _id(prefix: str) -> Callable[[], str]:
-    return lambda: new_item_id(prefix, "")
+_Default = Json | Callable[[], Json] | _Id
 
 
 ITEM_DEFAULTS: Final[Mapping[str, Mapping[str, _Default]]] = {
-    "output_message": {"id": _id("msg"), "role": "assistant", "status": "completed"},
-    "reasoning": {"id": _id("rs"), "summary": lambda: list[Json]()},
+    "output_message": {"id": _Id("msg"), "role": "assistant", "status": "completed"},
+    "reasoning": {"id": _Id("rs"), "summary": lambda: list[Json]()},
     "code_interpreter_call": {
-        "id": _id("ci"),
+        "id": _Id("ci"),
         "status": "completed",
         "container_id": "",
         "code": None,
         "outputs": None,
     },
-    "image_generation_call": {"id": _id("ig"), "status": "completed", "result": None},
+    "image_generation_call": {"id": _Id("ig"), "status": "completed", "result": None},
     "web_search_call": {
-        "id": _id("ws"),
+        "id": _Id("ws"),
         "status": "completed",
         "action": lambda: dict[str, Json](type="search", query=""),
     },
-    "file_search_call": {"id": _id("fs"), "status": "completed", "queries": lambda: list[Json]()},
-    "tool_search_call": {"id": _id("ts"), "arguments": lambda: dict[str, Json]()},
-    "tool_search_output": {"id": _id("tso"), "tools": lambda: list[Json]()},
-    "mcp_call": {"id": _id("mcp"), "arguments": "{}"},
-    "mcp_list_tools": {"id": _id("mcpl"), "tools": lambda: list[Json]()},
-    "mcp_approval_request": {"id": _id("mcpr"), "arguments": "{}"},
-    "local_shell_call": {"id": _id("lsh"), "status": "completed"},
+    "file_search_call": {"id": _Id("fs"), "status": "completed", "queries": lambda: list[Json]()},
+    "tool_search_call": {"id": _Id("ts"), "arguments": lambda: dict[str, Json]()},
+    "tool_search_output": {"id": _Id("tso"), "tools": lambda: list[Json]()},
+    "mcp_call": {"id": _Id("mcp"), "arguments": "{}"},
+    "mcp_list_tools": {"id": _Id("mcpl"), "tools": lambda: list[Json]()},
+    "mcp_approval_request": {"id": _Id("mcpr"), "arguments": "{}"},
+    "local_shell_call": {"id": _Id("lsh"), "status": "completed"},
+    "shell_call": {"id": _Id("sh")},
+    "shell_call_output": {"id": _Id("sho")},
     "apply_patch_call": {"status": "completed"},
     "apply_patch_call_output": {"status": "completed"},
-    "computer_call": {"id": _id("cu"), "status": "completed", "pending_safety_checks": lambda: list[Json]()},
-    "program": {"id": _id("prog")},
-    "program_output": {"id": _id("progo"), "status": "completed"},
+    "computer_call": {"id": _Id("cu"), "status": "completed", "pending_safety_checks": lambda: list[Json]()},
+    "program": {"id": _Id("prog")},
+    "program_output": {"id": _Id("progo"), "status": "completed"},
 }
 """Item type to the required fields that clients leave out, and what stands for each of them."""
 
@@ -116,14 +124,20 @@ def normalize_body(payload: Mapping[str, Json], *, has_nulls: bool) -> Mapping[s
     rows = payload.get("input")
     if not is_array(rows):
         return payload
-    complete = [normalize_item(row) for row in rows]
+    counts: Counter[str] = Counter()
+    complete = [normalize_item(row, counts) for row in rows]
     if all(new is old for new, old in zip(complete, rows, strict=True)):
         return payload
     return {**payload, "input": complete}
 
 
-def normalize_item(value: Json) -> Json:
-    """An input item with its type and the fields that its type requires; `value` itself when it has them."""
+def normalize_item(value: Json, counts: Counter[str]) -> Json:
+    """An input item with its type and the fields that its type requires; `value` itself when it has them.
+
+    Args:
+        value: The item.
+        counts: How often the ids were given that items of this request got.
+    """
     if not is_object(value):
         return value
     item = value
@@ -137,7 +151,17 @@ def normalize_item(value: Json) -> Json:
     if kind in REFERENCES and set(item) == {"type", "id"}:
         return {"type": "item_reference", "id": item["id"]}
     repair = _REPAIRS.get(kind)
-    return _completed(repair(item) if repair is not None else item, ITEM_DEFAULTS.get(kind, {}))
+    item = repair(item) if repair is not None else item
+    defaults = ITEM_DEFAULTS.get(kind, {})
+    if "id" not in item and isinstance(default := defaults.get("id"), _Id):
+        item = {**item, "id": _new_id(default.prefix, item, counts)}
+    return _completed(item, defaults)
+
+
+def _new_id(prefix: str, item: MutableItem, counts: Counter[str]) -> str:
+    ident = derived_item_id(prefix, item)
+    counts[ident] += 1
+    return ident if counts[ident] == 1 else derived_item_id(prefix, item, counts[ident])
 
 
 def _repair_message(item: MutableItem) -> MutableItem:
@@ -206,7 +230,11 @@ def _annotation(value: Json) -> Json:
 def _completed(value: MutableItem, defaults: Mapping[str, _Default]) -> MutableItem:
     if not defaults:
         return value
-    missing = {name: _default(default) for name, default in defaults.items() if name not in value}
+    missing = {
+        name: _default(default)
+        for name, default in defaults.items()
+        if name not in value and not isinstance(default, _Id)
+    }
     return {**value, **missing} if missing else value
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from agent_framework import Content, Message
+from agent_framework import Content, Message, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
 
@@ -101,7 +101,7 @@ class _Pairing:
                 yield content
 
     def _call(self, call: Content, entry: Entry) -> Iterator[Content]:
-        call_id = call.call_id or ""
+        call, call_id = _with_object(call), call.call_id or ""
         waiting = self._open.setdefault(call_id, [])
         if waiting and _is_same_call(waiting[-1], call):
             return
@@ -161,6 +161,15 @@ def _with_id(call: Content, call_id: str, count: int) -> Content:
     if count > 1:
         ident = f"{ident[:_LONGEST_STEM]}_{count}"
     return call if ident == call_id else _with_call_id(call, ident)
+
+
+def _with_object(call: Content) -> Content:
+    """The call of a custom tool, which clients send as that of a function, with its text in an object."""
+    if get_namespaced_value(call.additional_properties, "openai", "item_type") != "custom_tool_call":
+        return call
+    call = copy.copy(call)
+    call.arguments = json.dumps({"input": call.arguments}, ensure_ascii=False)
+    return call
 
 
 def _with_call_id(content: Content, call_id: str) -> Content:
@@ -237,7 +246,16 @@ class Fold:
             if (result := self.results.get(call_id)) is not None:
                 yield result
             elif not waits and (resumes is None or call.name in resumes):
-                yield Content.from_function_result(call_id, result=NO_RESULT)
+                yield _no_result(call)
+
+
+def _no_result(call: Content) -> Content:
+    """What stands for a result that never came; clients send it as the kind of output that the call asks for."""
+    call_id = call.call_id or ""
+    kind = get_namespaced_value(call.additional_properties, "openai", "shell_output_type")
+    openai = {"shell_output_type": kind, "local_shell_call_item_id": call_id}
+    properties = {"openai": openai} if kind else None
+    return Content.from_function_result(call_id, result=NO_RESULT, additional_properties=properties)
 
 
 def _message_ids() -> Iterator[str]:

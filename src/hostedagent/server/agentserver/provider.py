@@ -13,7 +13,7 @@ from hostedagent.engine.context import TurnContext
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context, has_request
 from hostedagent.off_loop import off_loop
-from hostedagent.protocol.ids import stored_input
+from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.stores.base import Page, StoreConflict, StoreError, StoreNotFound, StoreRejected
 
 if TYPE_CHECKING:
