@@ -272,8 +272,6 @@ def foundry_stores(
     used = credential or own
     store = FoundryStore(endpoint=endpoint, credential=used, retention=retention, retry=retry)
     settings = FoundryStorageSettings.from_endpoint(endpoint)
-    records = Stores.over(store)
-    responses = FoundryResponses(partial(FoundryStorageProvider, used, settings), records.responses, retry=retry)
 
     async def aclose() -> None:
         await store.aclose()
@@ -283,4 +281,6 @@ def foundry_stores(
     # In the process: the service answers only on behalf of a request, and a delivery has none.
     waiting = MemoryStore(retention=retention)
     outbox = partial(StoredOutbox, waiting, time.time)
-    return replace(records, responses=responses, aclose=aclose, outbox=lambda service: outbox(service=service))
+    records = Stores.over(store, outbox=lambda service: outbox(service=service), aclose=aclose)
+    responses = FoundryResponses(partial(FoundryStorageProvider, used, settings), records.responses, retry=retry)
+    return replace(records, responses=responses)
