@@ -23,15 +23,16 @@ ATTEMPTS = 3
 
 
 @contextmanager
-def served(target: str, **variables: str) -> Generator[str]:
+def served(target: str, *, folder: Path = ROOT, **variables: str) -> Generator[str]:
     """Run `hostedagent run` and give its URL; at the end the process is told to stop and must do so with code 0.
 
     Args:
         target: What it serves.
+        folder: The folder in which it runs.
         **variables: Variables of its environment.
     """
     command = [sys.executable, "-m", "hostedagent", "run", target, "--port", "0"]
-    with _running(command, READY, variables=variables) as url:
+    with _running(command, READY, folder=folder, variables=variables) as url:
         yield url
 
 
@@ -68,9 +69,9 @@ def served_by_uvicorn(app: str) -> Generator[str]:
 
 @contextmanager
 def _running(
-    command: list[str], ready: str, *, code: int = 0, variables: Mapping[str, str] | None = None
+    command: list[str], ready: str, *, code: int = 0, folder: Path = ROOT, variables: Mapping[str, str] | None = None
 ) -> Generator[str]:
-    process, url = _start(command, ready, variables=variables or {})
+    process, url = _start(command, ready, folder, variables=variables or {})
     try:
         yield url
     finally:
