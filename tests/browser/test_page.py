@@ -123,6 +123,22 @@ async def test_a_running_turn_is_followed_again_after_a_reload_and_can_be_stoppe
         await chat.page.get_by_text("Stopped.").wait_for()
 
 
+async def test_on_a_phone_the_list_lies_over_the_conversation_until_one_is_chosen(chat: Chat) -> None:
+    with served(f"{SAMPLES}/approvals/agent.py") as url:
+        await chat.page.set_viewport_size({"width": 390, "height": 800})
+        await chat.open(url)
+        await chat.ask("Send 5 euros to Ada.")
+        await chat.picture("phone")
+        names = chat.page.locator("#conversations .name")
+        await expect(names).to_be_hidden()
+        await chat.page.get_by_role("button", name="Conversations").click()
+        await names.click()
+        await expect(names).to_be_hidden()
+        await expect(chat.page.get_by_role("button", name="Approve", exact=True)).to_be_in_viewport()
+        width = await chat.page.evaluate("document.documentElement.scrollWidth")
+        assert width == 390  # Nothing has to be scrolled sideways.
+
+
 async def test_users_do_not_see_each_others_conversations(chat: Chat) -> None:
     with served(f"{SAMPLES}/hello/agent.py") as url:
         await chat.open(url)
@@ -285,7 +301,7 @@ async def test_a_running_turn_is_steered_and_goes_on_from_what_it_did(chat: Chat
             ".message", has_text="You said 'No report, please.', and I know ['11 pages']."
         ).wait_for()
         await chat.ended()
-        said = "Goes on from what was done until then: 1 item."
+        said = "Continues with 1 item of the interrupted turn."
         await expect(chat.last().locator(".input")).to_contain_text(said, use_inner_text=True)
         await chat.picture("steer")
         await chat.page.get_by_role("button", name="Previous branch").click()

@@ -2,7 +2,7 @@
 
 import { Api, eventsOf } from "./api.js";
 import { Attachments } from "./attachments.js";
-import { button, h } from "./dom.js";
+import { button, h, icon } from "./dom.js";
 import { formOf } from "./forms.js";
 import { Inspector } from "./inspector.js";
 import { requestsView } from "./requests.js";
@@ -42,10 +42,17 @@ async function loadConversations(wanted = null) {
 
 function drawList() {
   $("conversations").replaceChildren(...conversations.map((one) =>
-    h("li", {}, button(one.title, () => open(one), { class: "name", "aria-current": one === current ? "true" : null }),
-      button("✎", () => rename(one), { title: "Rename", "aria-label": `Rename ${one.title}` }),
-      button("✕", () => erase(one), { title: "Delete", "aria-label": `Delete ${one.title}` })),
+    h("li", {}, button(one.title, () => choose(one), { class: "name", "aria-current": one === current ? "true" : null }),
+      button(icon("pencil"), () => rename(one), { title: "Rename", "aria-label": `Rename ${one.title}` }),
+      button(icon("trash"), () => erase(one), { title: "Delete", "aria-label": `Delete ${one.title}` })),
   ));
+}
+
+// On a narrow screen the list lies over the conversation, and leaves with the choice.
+function choose(conversation) {
+  document.body.classList.remove("listing");
+  $("toggle-list").setAttribute("aria-expanded", "false");
+  open(conversation);
 }
 
 function open(conversation) {
@@ -359,14 +366,14 @@ $("stop").addEventListener("click", stop);
 $("new").addEventListener("click", () => {
   const conversation = newConversation(user);
   conversations.unshift(conversation);
-  open(conversation);
+  choose(conversation);
   $("message").focus();
 });
 if (start) {
   $("start").append(start.element);
   $("start").addEventListener("input", () => ($("problem").textContent = ""));
-  $("empty").textContent = "The form below is what the workflow starts with.";
-  for (const id of ["message", "attach"]) $(id).hidden = true;
+  $("hint").textContent = "The workflow starts with the form below.";
+  for (const id of ["message", "attach", "keys"]) $(id).hidden = true;
 }
 $("user").value = user;
 $("user").addEventListener("change", switchUser);
@@ -378,7 +385,10 @@ for (const [control, name] of [["toggle-list", "listing"], ["toggle-inspector", 
 }
 addEventListener("online", () => announce("You are online again."));
 
+document.querySelectorAll("[data-icon]").forEach((control) => control.prepend(icon(control.dataset.icon)));
 document.title = `${settings.agent} · hostedagent`;
 $("agent").textContent = settings.agent;
-$("facts").textContent = [settings.model, settings.store === "its own" ? "store of its own" : `${settings.store} store`].filter(Boolean).join(" · ");
+$("greeting").textContent = start ? `Start ${settings.agent}` : `Ask ${settings.agent}`;
+const facts = [settings.model, settings.store === "its own" ? "own store" : `${settings.store} store`].filter(Boolean);
+$("facts").replaceChildren(...facts.map((fact) => h("span", {}, fact)));
 await loadConversations(sessionStorage.getItem("hostedagent.conversation"));

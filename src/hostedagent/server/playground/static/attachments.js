@@ -1,6 +1,6 @@
 // Files that are attached to the next message: chosen, dropped or pasted.
 
-import { button, h } from "./dom.js";
+import { button, h, icon } from "./dom.js";
 
 const AUDIO = { "audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav" };
 
@@ -32,7 +32,7 @@ export class Attachments {
 
   #show() {
     this.list.replaceChildren(...this.#parts.map((entry) =>
-      h("li", {}, entry.name, button("×", () => {
+      h("li", {}, entry.name, button(icon("cross"), () => {
         this.#parts.splice(this.#parts.indexOf(entry), 1);
         this.#show();
       }, { "aria-label": `Remove ${entry.name}` })),

@@ -16,6 +16,29 @@ export function button(label, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
+const ICONS = {
+  menu: "M4 6h16M4 12h16M4 18h16",
+  panel: "M4 5h16v14H4zM14 5v14",
+  plus: "M12 5v14M5 12h14",
+  clip: "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7L13 4.4a3.3 3.3 0 0 1 4.7 4.7l-8.2 8.2a1.7 1.7 0 0 1-2.4-2.4l7.5-7.5",
+  cross: "M7 7l10 10M17 7L7 17",
+  pencil: "M4 20l1-4L16.5 4.5l3 3L8 19zM14 7l3 3",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  stop: "M7 7h10v10H7z",
+};
+
+// A line drawing that says nothing to screen readers: its button has a label.
+export function icon(name) {
+  return svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+}
+
+export function svg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.flat().filter(Boolean));
+  return element;
+}
+
 // Pretty-prints a JSON text or value; a text that is not JSON is shown as it is.
 export function pretty(value) {
   if (typeof value !== "string") return JSON.stringify(value, null, 2);

@@ -1,6 +1,6 @@
 // The graph of a workflow as SVG: executors in layers, and what has run, runs and failed in the turn that is shown.
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 
 const WIDTH = 150;
 const HEIGHT = 46;
@@ -66,13 +66,6 @@ function edgeView(edge, from, to, isLit) {
 }
 
 const short = (text) => (text.length > 19 ? `${text.slice(0, 18)}…` : text);
-
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.flat().filter(Boolean));
-  return element;
-}
 
 // The layer of each node is its longest way from the start, without the edges that lead back.
 function placesOf(nodes, edges) {

@@ -65,7 +65,7 @@ export class Inspector {
   #draw() {
     if (this.#tab === "Host") return this.body.replaceChildren(block(this.settings));
     if (this.#tab === "Graph") return this.#drawGraph();
-    if (!this.#log) return this.body.replaceChildren(h("p", { class: "hint" }, "Send a message, or choose “Inspect” at a turn."));
+    if (!this.#log) return this.body.replaceChildren(h("p", { class: "hint" }, "Send a message, or choose “Inspect” below a turn."));
     if (this.#tab === "Events") return this.#drawEvents();
     if (this.#tab === "Trace" || this.#tab === "Model") return this.#drawTrace(this.#tab);
     if (this.#tab === "Response") return this.body.replaceChildren(block(this.#log.response ?? "No response yet."));
@@ -82,7 +82,7 @@ export class Inspector {
     const spans = await spansOf(log);
     if (this.#log !== log || this.#tab !== tab) return;
     const view = tab === "Trace" ? waterfall(spans) : messagesView(spans);
-    this.body.replaceChildren(view ?? h("p", { class: "hint" }, "There is nothing to show. The spans of a turn are kept while the server runs."));
+    this.body.replaceChildren(view ?? h("p", { class: "hint" }, "There are no spans of this turn. They are kept while the server runs."));
   }
 
   // While the turn runs, its spans are asked for again and again: an executor lights up when it begins.
@@ -133,7 +133,7 @@ async function spansOf(log) {
 
 // The body is made when the row is opened: a long turn has thousands of events.
 function eventView({ event, at, size }) {
-  const row = h("details", { ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(event)) },
+  const row = h("details", { class: "fold", ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(event)) },
     h("summary", {}, h("code", {}, event.type), h("span", { class: "note" }, `${Math.round(at)} ms · ${size} B`)));
   return h("li", {}, row);
 }

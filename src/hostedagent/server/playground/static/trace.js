@@ -25,10 +25,11 @@ function rowOf(span, depth, total) {
   // Style sheets set by script are allowed by the policy; style attributes in markup are not.
   bar.style.marginLeft = `${(100 * span.start) / total}%`;
   bar.style.width = `${Math.max((100 * span.ms) / total, 0.5)}%`;
-  const row = h("details", { ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(span.attributes)) },
-    h("summary", {}, h("span", { class: "span-name" }, span.name), h("span", { class: "note" }, `${span.ms.toFixed(1)} ms${tokens}`), bar));
-  row.style.paddingLeft = `${Math.min(depth, 8) * 0.75}rem`;
-  return h("li", {}, row);
+  const name = h("span", { class: "span-name", title: span.name }, span.name);
+  name.style.paddingLeft = `${Math.min(depth, 8) * 0.75}rem`;
+  const row = h("details", { class: "fold", ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(span.attributes)) },
+    h("summary", {}, name, h("span", { class: "note" }, `${span.ms.toFixed(1)} ms${tokens}`)));
+  return h("li", {}, row, h("span", { class: "track" }, bar));
 }
 
 // What the model was sent, call by call. Returns null where nothing was recorded.

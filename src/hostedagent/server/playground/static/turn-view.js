@@ -106,14 +106,14 @@ function inputView(turn, { branches, onBranch, onEdit }) {
   const said = turn.input.filter((item) => item.role === "user" || isAnswer(item));
   const parts = said.flatMap((item) => (item.type === "message" ? contentOf(item) : [answerView(item)]));
   const kept = turn.input.length - said.length;
-  if (kept > 0) parts.push(h("p", { class: "note" }, `Goes on from what was done until then: ${kept} ${kept === 1 ? "item" : "items"}.`));
+  if (kept > 0) parts.push(h("p", { class: "note" }, `Continues with ${kept} ${kept === 1 ? "item" : "items"} of the interrupted turn.`));
   const isMessage = turn.input.some((item) => item.type === "message");
   const at = branches.indexOf(turn);
   const switcher = branches.length < 2 ? null : h("span", { class: "branches" },
     button("‹", () => onBranch(branches[at - 1]), { "aria-label": "Previous branch", disabled: at === 0 }),
     ` ${at + 1} / ${branches.length} `,
     button("›", () => onBranch(branches[at + 1]), { "aria-label": "Next branch", disabled: at === branches.length - 1 }));
-  return h("div", { class: "input" }, parts, h("div", { class: "row tools" }, isMessage ? button("Edit", onEdit) : null, switcher));
+  return h("div", { class: "input" }, h("div", { class: "bubble" }, parts), h("div", { class: "row tools" }, isMessage ? button("Edit", onEdit) : null, switcher));
 }
 
 const contentOf = (item) => (typeof item.content === "string" ? [h("p", { class: "plain" }, item.content)] : item.content.map(partView));
