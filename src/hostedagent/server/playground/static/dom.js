@@ -27,7 +27,7 @@ const ICONS = {
   stop: "M7 7h10v10H7z",
 };
 
-// A line drawing that says nothing to screen readers: its button has a label.
+// A line drawing, hidden from screen readers: its button is named by a label.
 export function icon(name) {
   return svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }
