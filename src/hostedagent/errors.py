@@ -24,7 +24,7 @@ Only the messages of a `RequestError` are written for callers. `failure` classif
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from agent_framework.exceptions import (
     AgentContentFilterException,
@@ -62,11 +62,13 @@ class RequestError(HostError):
 
     Attributes:
         retry_after: Seconds after which the same request may succeed.
+        source: Who failed, as the platform's header tells it; by default the status says.
     """
 
     status: int = 400
     code: str = "invalid_request_error"
     type: str = "invalid_request_error"
+    source: Literal["user", "platform", "upstream"] | None = None
     retry_after: int | None = None
 
     def __init__(self, message: str, *, param: str | None = None) -> None:

@@ -160,6 +160,8 @@ async def test_the_default_shape_is_documented(driver: str) -> None:
         ({"input": "hi", "options": {"tools": []}}, "options.tools"),
         ({"input": "hi", "stream": "yes"}, "stream"),
         ({"input": "hi", "responses": [1]}, "responses"),
+        ({"input": "hi", "responses": []}, "responses"),
+        ({"input": "hi", "options": []}, "options"),
     ],
 )
 async def test_what_is_no_invocation_is_refused(body: Wire, param: str, driver: str) -> None:

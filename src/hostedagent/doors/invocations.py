@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Scope
 
 from hostedagent.doors.door import Door, Entry
+from hostedagent.doors.invocations_openapi import OPENAPI
 from hostedagent.doors.invocations_ws import InvocationSockets
 from hostedagent.doors.questions import answer_item, open_questions, shown_question, text_of
 from hostedagent.engine.hooks import BeforeRun
@@ -50,54 +51,12 @@ _OPTIONS: Final = (
     "parallel_tool_calls",
     "reasoning",
 )
+_RENAMED: Final[Mapping[str, str]] = {
+    "max_tokens": "max_output_tokens",
+    "allow_multiple_tool_calls": "parallel_tool_calls",
+}
+"""The names of Agent Framework for options, which are accepted too."""
 _TYPES: Final[Mapping[str, str]] = {"input": "text, items, or the value that a workflow starts with", "message": "text"}
-
-
-_TEXT: Final[Mapping[str, Json]] = {"type": "string"}
-_OBJECT: Final[Mapping[str, Json]] = {"type": "object", "additionalProperties": True}
-_REQUEST: Final[Mapping[str, Json]] = {
-    "type": "object",
-    "properties": {
-        "input": {},
-        "message": _TEXT,
-        "conversation": _TEXT,
-        "stream": {"type": "boolean"},
-        "background": {"type": "boolean"},
-        "metadata": _OBJECT,
-        "options": _OBJECT,
-        "responses": _OBJECT,
-    },
-}
-_ANSWER: Final[Mapping[str, Json]] = {
-    "type": "object",
-    "properties": {
-        "response": _TEXT,
-        "status": _TEXT,
-        "questions": {"type": "array", "items": _OBJECT},
-        "response_id": _TEXT,
-        "conversation": _TEXT,
-    },
-}
-_OPENAPI: Final[Mapping[str, Json]] = {
-    "openapi": "3.1.0",
-    "info": {"title": "Invocations", "version": "1"},
-    "paths": {
-        ROOT: {
-            "post": {
-                "summary": "Invoke the agent: whole, streamed or in the background",
-                "parameters": [{"name": _SESSION, "in": "query", "schema": _TEXT}],
-                "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
-                "responses": {
-                    "200": {
-                        "description": "The answer",
-                        "content": {"application/json": {"schema": _ANSWER}, "text/event-stream": {"schema": _TEXT}},
-                    }
-                },
-            }
-        }
-    },
-}
-"""The document of the default shape."""
 
 
 class InvocationFailed(RequestError):
@@ -105,6 +64,7 @@ class InvocationFailed(RequestError):
 
     type = "server_error"
     status = 500
+    source = "upstream"
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -141,7 +101,7 @@ class Invocations(Door):
         self._answer = answer or default_answer
         self._render = render or default_frames
         self._is_documented = openapi is not None or parse is None
-        self._openapi = openapi or _OPENAPI
+        self._openapi = openapi or OPENAPI
 
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
         """What an invocation asks; its session is its conversation, unless it names one."""
@@ -283,9 +243,10 @@ def default_body(fields: Mapping[str, Json]) -> Mapping[str, Any]:
         raise InvalidRequest(
             f"{unknown[0]!r:.80} is not a field of an invocation: {', '.join(allowed)}.", param=unknown[0]
         )
-    options: Json = fields.get("options") or {}
+    options = fields.get("options", {})
     if not is_object(options):
         raise InvalidRequest("options must be an object.", param="options")
+    options = {_RENAMED.get(name, name): value for name, value in options.items()}
     if refused := [name for name in options if name not in _OPTIONS]:
         param = f"options.{refused[0]}"
         raise InvalidRequest(f"{param:.80} is not an option of an invocation: {', '.join(_OPTIONS)}.", param=param)
@@ -293,7 +254,7 @@ def default_body(fields: Mapping[str, Json]) -> Mapping[str, Any]:
 
 
 def _input(fields: Mapping[str, Json]) -> Json:
-    replies: Json = fields.get("responses") or {}
+    replies = fields.get("responses", {})
     if not is_object(replies):
         raise InvalidRequest("responses must be an object: the id of each question, and its answer.", param="responses")
     answers = [answer_item(name, reply) for name, reply in replies.items()]
@@ -383,10 +344,11 @@ def _key(invocation_id: str) -> str:
 
 async def _response_of(entry: Entry, exchange: Exchange) -> str:
     invocation_id = exchange.request.path_params["invocation_id"]
+    if _ID.fullmatch(invocation_id):
+        exchange.add_header(ID_HEADER, invocation_id)
     use = await entry.responses.engine.services.sessions.keys.find(exchange.caller, _key(invocation_id))
     if use is None:
         raise NotFound(f"Invocation with id {invocation_id!r:.300} not found.")
-    exchange.add_header(ID_HEADER, invocation_id)
     return use.response_id
 
 

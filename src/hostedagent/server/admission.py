@@ -194,7 +194,7 @@ def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tu
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-platform-error-source", b"user" if error.status < 500 else b"platform"),
+        (b"x-platform-error-source", (error.source or ("user" if error.status < 500 else "platform")).encode()),
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
