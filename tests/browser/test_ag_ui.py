@@ -14,6 +14,7 @@ import pytest
 from hostedagent.testing import Gate, OfflineChatClient
 from tests.host.approving import call
 from tests.host.test_websocket_client import Address, serving_app
+from tests.patience import PATIENCE
 from tests.samples.server import ROOT
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ async def visiting(
 ) -> AsyncGenerator[tuple[Page, Address]]:
     """The page, once its client is there. It has no problem but the one that the test makes."""
     page = await browser.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE * 1_000)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(error.message))
     async with serving_app(SAMPLE["make_host"](model).app) as address:

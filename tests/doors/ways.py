@@ -1,17 +1,22 @@
-"""The ways into a host: each asks the agent in a conversation, and says how the turn ended and what it said."""
+"""The ways into a host: each asks the agent in a conversation, and says how the turn ended and what it said.
+
+Suites that were written for `POST /responses` run through them where the ways can differ: in what a client may name, in
+what it reads of a turn, and in how it leaves. What lies behind the doors is the same for all.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
 
 from hostedagent import AgentHost
 from hostedagent.doors import AgUi, Invocations
 from hostedagent.testing import InProcessClient
-from tests.doors.front_end import FrontEnd
-from tests.host.sockets import Socket
+from tests.doors.front_end import EVENTS
+from tests.host.sockets import TERMINAL, Socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,120 +28,178 @@ class Said:
     raw: str = ""
 
 
-Way: TypeAlias = Callable[[AgentHost, InProcessClient, str, str, str], Awaitable[Said]]
-"""Asks a text in a conversation as a user."""
-
-
 def host(agent: Any, driver: Any = "starlette", **given: Any) -> AgentHost:
     """A host with every door."""
     return AgentHost(agent, doors=[AgUi(), Invocations()], driver=driver, **given)
 
 
-def _as(user: str) -> dict[str, str]:
-    return {"x-agent-user-id": user}
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way into a host.
+
+    Args:
+        door: Its door, in the table of the doors.
+        path: Where it is; `{}` stands for the conversation.
+        body: What asks a text in a conversation.
+        read: Reads an answer with status 200: a body, the data of a stream's events, or messages of a socket.
+        streams: Whether the answer comes piece by piece.
+        ends: Which messages of a socket are the last ones of a turn; empty where it is no socket.
+        cancel: What cancels a turn, by the id in `x-agent-invocation-id`.
+        more: Further fields of the body.
+    """
+
+    door: str
+    path: str
+    body: Callable[[str, str], Mapping[str, Any]]
+    read: Callable[[list[Any]], Said]
+    streams: bool = True
+    ends: tuple[str, ...] = ()
+    cancel: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def asks(self, text: str, conversation: str) -> dict[str, Any]:
+        """The body that asks a text in a conversation."""
+        return {**self.body(text, conversation), **self.more}
+
+    async def __call__(
+        self,
+        made: AgentHost,
+        http: InProcessClient,
+        text: str,
+        conversation: str,
+        user: str = "",
+        **headers: str,
+    ) -> Said:
+        """Ask. A caller that is cancelled hangs up."""
+        status, raw = await self.send(made, http, self.asks(text, conversation), conversation, who(user) | headers)
+        return self.said(status, raw)
+
+    def said(self, status: int, raw: str) -> Said:
+        """What an answer says."""
+        if status != 200:
+            has_failed = json.loads(raw)["error"]["type"] == "server_error" and status != 503
+            return Said("failed" if has_failed else str(status), "", raw)
+        if not self.ends:
+            data = [line[6:] for line in raw.splitlines() if line.startswith("data: ")]
+            rows = [json.loads(line) for line in data if line != "[DONE]"] if self.streams else [json.loads(raw)]
+        else:
+            rows = [json.loads(line) for line in raw.splitlines()]
+        read = self.read(rows)
+        return Said(read.end, read.text, raw)
+
+    async def send(
+        self,
+        made: AgentHost,
+        http: InProcessClient,
+        body: Mapping[str, Any],
+        conversation: str,
+        headers: Mapping[str, str],
+    ) -> tuple[int, str]:
+        """Send a body; the status, and everything that came."""
+        if not self.ends:
+            reply = await http.post(self.path.format(conversation), json=body, headers=headers)
+            return reply.status, reply.body.decode()
+        socket = Socket(made.app, headers, self.path)
+        try:
+            await socket.open()
+            if socket.status is not None:
+                return socket.status, '{"error": {"type": "refused"}}'
+            socket.send(body)
+            events = [await socket.event()]
+            while events[-1]["type"] not in self.ends:
+                events.append(await socket.event())
+        finally:
+            await socket.leave()
+        return 200, "\n".join(json.dumps(event) for event in events)
 
 
-def _text(response: Mapping[str, Any]) -> str:
-    messages = (item for item in response["output"] if item["type"] == "message")
-    return "".join(part.get("text", "") for item in messages for part in item["content"])
+def who(user: str) -> dict[str, str]:
+    """The headers of a user; none where nobody has logged in."""
+    return {"x-agent-user-id": user} if user else {}
 
 
-async def responses(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`POST /responses`."""
-    reply = await http.post("/responses", json={"input": text, "conversation": conversation}, headers=_as(user))
-    if reply.status != 200:
-        return Said(str(reply.status), "", reply.body.decode())
-    return Said(reply.json()["status"], _text(reply.json()), reply.body.decode())
-
-
-async def websocket(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """A `response.create` over WebSocket."""
-    socket = Socket(made.app, _as(user), "/responses")
-    await socket.open()
-    response = await socket.turn(text, conversation=conversation)
-    await socket.leave()
+def _response(rows: list[Any]) -> Said:
+    last = rows[-1]
+    response: Mapping[str, Any] = last.get("response", last)
     if "output" not in response:
-        return Said(str(response["status"]), "", json.dumps(response))
-    return Said(response["status"], _text(response), json.dumps(response))
+        return Said(str(response["status"]), "")
+    messages = (item for item in response["output"] if item["type"] == "message")
+    words = "".join(part.get("text", "") for item in messages for part in item["content"])
+    return Said(response["status"], words)
 
 
-async def invocation(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`POST /invocations`, whole."""
-    url = f"/invocations?agent_session_id={conversation}"
-    reply = await http.post(url, json={"input": text}, headers=_as(user))
-    if reply.status == 200:
-        return Said(reply.json()["status"], reply.json()["response"], reply.body.decode())
-    return Said("failed" if reply.status == 500 else str(reply.status), "", reply.body.decode())
+def _invocation(rows: list[Any]) -> Said:
+    return Said(rows[-1]["status"], rows[-1]["response"])
 
 
-async def invocation_stream(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`POST /invocations`, streamed."""
-    body = {"input": text, "conversation": conversation, "stream": True}
-    reply = await http.post("/invocations", json=body, headers=_as(user))
-    if reply.status != 200:
-        return Said(str(reply.status), "", reply.body.decode())
-    lines = [json.loads(line[6:]) for line in reply.body.decode().splitlines() if line.startswith("data: ")]
-    words = "".join(line["text"] for line in lines if "text" in line)
-    return Said("failed" if "message" in lines[-1] else lines[-1]["status"], words, reply.body.decode())
+def _invocation_events(rows: list[Any]) -> Said:
+    words, last = "".join(row["text"] for row in rows if "text" in row), rows[-1]
+    if "message" in last:
+        return Said("failed" if last["status"] == 500 else str(last["status"]), words)
+    return Said(last["status"], words)
 
 
-async def invocations_ws(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`/invocations_ws`."""
-    socket = Socket(made.app, _as(user), "/invocations_ws")
-    await socket.open()
-    socket.send({"input": text, "conversation": conversation})
-    words = ""
-    while (event := await socket.event())["type"] not in ("done", "error"):
-        words += event.get("text", "")
-    await socket.leave()
-    end = event["status"] if event["type"] == "done" else ("failed" if event["status"] == 500 else event["status"])
-    return Said(str(end), words, json.dumps(event))
-
-
-async def ag_ui(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`POST /ag-ui`."""
-    page = FrontEnd(http, user, conversation)
-    events = await page.run(text)
-    raw = "".join(event.model_dump_json() for event in events)
+def _ag_ui(rows: list[Any]) -> Said:
+    events = [EVENTS.validate_python(row) for row in rows]
+    words = "".join(event.delta for event in events if event.type == "TEXT_MESSAGE_CONTENT")
     if events[-1].type == "RUN_ERROR":
-        return Said("failed", page.said, raw)
-    return Said("completed" if events[-1].result is None else "incomplete", page.said, raw)
+        return Said("failed", words)
+    return Said("completed" if events[-1].result is None else "incomplete", words)
 
 
-async def chat_completions(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`POST /chat/completions`, whole, in a conversation."""
-    body = {"model": "m", "messages": [{"role": "user", "content": text}], "conversation": conversation}
-    reply = await http.post("/chat/completions", json=body, headers=_as(user))
-    if reply.status != 200:
-        has_failed = reply.json()["error"]["type"] == "server_error"
-        return Said("failed" if has_failed else str(reply.status), "", reply.body.decode())
-    (choice,) = reply.json()["choices"]
-    end = "incomplete" if choice["finish_reason"] == "length" else "completed"
-    return Said(end, choice["message"]["content"] or "", reply.body.decode())
+def _completion(rows: list[Any]) -> Said:
+    (choice,) = rows[0]["choices"]
+    return Said(
+        "incomplete" if choice["finish_reason"] == "length" else "completed", choice["message"]["content"] or ""
+    )
 
 
-async def chat_stream(made: AgentHost, http: InProcessClient, text: str, conversation: str, user: str) -> Said:
-    """`POST /chat/completions`, streamed, in a conversation."""
-    body = {"model": "m", "messages": [{"role": "user", "content": text}], "conversation": conversation, "stream": True}
-    reply = await http.post("/chat/completions", json=body, headers=_as(user))
-    raw = reply.body.decode()
-    if reply.status != 200:
-        return Said(str(reply.status), "", raw)
-    *chunks, done = [line[6:] for line in raw.splitlines() if line.startswith("data: ")]
-    rows = [json.loads(chunk) for chunk in chunks]
-    assert done == "[DONE]"
+def _chunks(rows: list[Any]) -> Said:
     words = "".join(row["choices"][0]["delta"].get("content") or "" for row in rows if "choices" in row)
-    return Said("failed" if "error" in rows[-1] else "completed", words, raw)
+    return Said("failed" if "error" in rows[-1] else "completed", words)
 
+
+def asks(text: str, conversation: str) -> dict[str, Any]:
+    """The body of a create-response request."""
+    return {"input": text, "conversation": conversation}
+
+
+def invokes(text: str, conversation: str) -> dict[str, Any]:
+    """The body of an invocation, in the session that its path names."""
+    return {"input": text}
+
+
+def run_of(text: str, conversation: str) -> dict[str, Any]:
+    """The body of a run of AG-UI."""
+    message = {"id": str(uuid4()), "role": "user", "content": text}
+    return {"threadId": conversation, "runId": str(uuid4()), "messages": [message]}
+
+
+def chats(text: str, conversation: str) -> dict[str, Any]:
+    """The body of a request of Chat Completions."""
+    return {"model": "m", "messages": [{"role": "user", "content": text}], "conversation": conversation}
+
+
+_STREAM = {"stream": True}
+_INVOCATIONS = "/invocations"
+_CANCEL = "/invocations/{}/cancel"
+_CHAT, _CHAT_PATH = "`/chat/completions`", "/chat/completions"
 
 WAYS: dict[str, Way] = {
-    "responses": responses,
-    "websocket": websocket,
-    "invocations": invocation,
-    "invocations, streamed": invocation_stream,
-    "invocations_ws": invocations_ws,
-    "ag_ui": ag_ui,
-    "chat_completions": chat_completions,
-    "chat_completions, streamed": chat_stream,
+    "responses": Way("Responses", "/responses", asks, _response, streams=False),
+    "websocket": Way("WebSocket", "/responses", asks, _response, ends=TERMINAL, more={"type": "response.create"}),
+    "invocations": Way(
+        "Invocations",
+        "/invocations?agent_session_id={}",
+        invokes,
+        _invocation,
+        streams=False,
+        cancel=_CANCEL,
+    ),
+    "invocations, streamed": Way("Invocations", _INVOCATIONS, asks, _invocation_events, cancel=_CANCEL, more=_STREAM),
+    "invocations_ws": Way("Invocations", "/invocations_ws", asks, _invocation_events, ends=("done", "error")),
+    "ag_ui": Way("AG-UI", "/ag-ui", run_of, _ag_ui),
+    "chat_completions": Way(_CHAT, _CHAT_PATH, chats, _completion, streams=False),
+    "chat_completions, streamed": Way(_CHAT, _CHAT_PATH, chats, _chunks, more=_STREAM),
 }
 """Every way into a host, in a conversation."""
