@@ -11,14 +11,14 @@ import asyncio
 import copy
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
 from hostedagent.agents.candidates import builds_workflows, check_factory, is_agent, refuse_made, takes_request
 from hostedagent.agents.exits import exits_as_errors
-from hostedagent.agents.resources import begin_turn_resources
+from hostedagent.agents.resources import TurnResources, begin_turn_resources
 from hostedagent.agents.run import name_left_out_files
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability.logging import log_failure
@@ -86,39 +86,27 @@ class AgentSource:
             return None
         return cast("ServedWorkflow", made) if is_workflow_agent(made) else None
 
-    @asynccontextmanager
-    async def open(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
+    async def open(self, request: TurnRequest, until: AsyncExitStack) -> SupportsAgentRun:
         """The agent of one turn.
 
         Exceptions: whatever the factory raises; `ConfigurationError` when it made something that cannot run.
         Cancellation: closing is shielded and bounded, and its failure never hides an earlier error.
-        """
-        resources = begin_turn_resources()
-        try:
-            async with self._opened(request) as agent:
-                yield agent
-        finally:
-            if resources:
-                await close(resources)
 
-    @asynccontextmanager
-    async def _opened(self, request: TurnRequest) -> AsyncGenerator[SupportsAgentRun]:
+        Args:
+            request: The turn.
+            until: Closes what the turn opens when it is left.
+        """
+        until.push_async_callback(_close_resources, begin_turn_resources())
         if self.instance is not None:
-            yield _own_copy(self.instance)
-            return
+            return _own_copy(self.instance)
         made = await self._make(request)
         if _must_be_entered(made):
             held = Held(cast("AbstractAsyncContextManager[object]", made))
-            try:
-                yield self._fresh(_agent_of(await held.entered()))
-            finally:
-                await close(held)
-            return
+            until.push_async_callback(close, held)
+            return self._fresh(_agent_of(await held.entered()))
         agent = self._fresh(_agent_of(made))
-        try:
-            yield agent
-        finally:
-            await close(agent)
+        until.push_async_callback(close, agent)
+        return agent
 
     async def _make(self, request: TurnRequest) -> object:
         assert self._factory is not None
@@ -202,6 +190,11 @@ class Held:
             raise
         if not self._task.cancelled():
             self._task.result()
+
+
+async def _close_resources(resources: TurnResources) -> None:
+    if resources:
+        await close(resources)
 
 
 async def close(agent: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 from hostedagent.agents.compaction import compact
@@ -91,7 +92,8 @@ async def _sealed(
         instructions=request.options.instructions,
         reader=request.reader,
     )
-    async with engine.services.source.open(request) as agent:
+    async with AsyncExitStack() as opened:
+        agent = await engine.services.source.open(request, opened)
         found = await compact(agent, messages, (), engine.services.compaction)
     count = UsageCount(NONE_USED)
     if found.usage is not None:

@@ -201,7 +201,7 @@ class Turn:
         if (hook := self._services.hooks.before_run) is not None:
             self._context.turn = await prepare(hook, self._request)
             self._output.describe(self._request.options.echo, None)
-        agent = await resources.enter_async_context(self._services.source.open(self._request))
+        agent = await self._services.source.open(self._request, resources)
         self._inspect(agent)
         return agent, await self._history.before(self._request, self._continuation, self._read_history, agent)
 
