@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.compaction import open_input
-from hostedagent.conversation.references import resolve_references
+from hostedagent.conversation.references import NAMING, resolve_references
 from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.conversation.workflow_responses import check_transcript, read_responses
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
+from hostedagent.protocol.content.compaction import ITEM as SEALED
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Item, answered_calls
+from hostedagent.protocol.types import Item, Json, answered_calls
 from hostedagent.stores.approvals import Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.checkpoints import WorkflowState
@@ -92,30 +93,42 @@ class Continuations:
             NotFound: The previous response, or an approval, is unknown, or not one of this conversation.
             InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
-        # First: what the input refers to may be the question that it answers.
-        request = await resolve_references(request, self.store, caller)
-        await open_input(request, self.sessions.seals)
+        kinds = _kinds(request)
+        if kinds & NAMING:  # First: what the input refers to may be the question that it answers.
+            request = await resolve_references(request, self.store, caller)
+            kinds = _kinds(request)
+        if SEALED in kinds:
+            await open_input(request, self.sessions.seals)
         continuation = await self._resume(request, caller)
         continuation.input = request.input
         try:
-            continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
-            continuation.answers = await self._answers(request, continuation.snapshot, caller)
-            if continuation.answers and _keeps_transcript(request):
-                continuation.snapshot = await self._asking(continuation.answers, caller)
-            first = _last_said(request) if _keeps_transcript(request) else 0
-            if _keeps_transcript(request) and continuation.snapshot.workflow is None:
-                check_transcript(request, first=first)
-            continuation.responses = read_responses(
-                request, continuation.snapshot.workflow, continuation.answers, first=first
-            )
-            if self.start is not None and not continuation.responses and not continuation.answers:
-                read_start(self.start, request.input, first_new_item(request))
-            await self.approvals.consume(caller, continuation.answers)
+            await self._take_answers(continuation, request, kinds, caller)
         except BaseException:
             if continuation.lease is not None:
                 await self.sessions.release(continuation.lease)
             raise
         return continuation
+
+    async def _take_answers(
+        self, continuation: Continuation, request: TurnRequest, kinds: frozenset[Json], caller: Caller
+    ) -> None:
+        """Check what the input answers, and use it up. An input of messages alone answers no question."""
+        keeps_transcript = _keeps_transcript(request)
+        if not keeps_transcript:
+            continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
+        if "mcp_approval_response" in kinds:
+            continuation.answers = await self._answers(request, continuation.snapshot, caller)
+            if continuation.answers and keeps_transcript:
+                continuation.snapshot = await self._asking(continuation.answers, caller)
+        if (workflow := continuation.snapshot.workflow) is not None:
+            first = _last_said(request) if keeps_transcript else 0
+            continuation.responses = read_responses(request, workflow, continuation.answers, first=first)
+        elif keeps_transcript and kinds >= _CALL_AND_OUTPUT:
+            check_transcript(request, first=_last_said(request))
+        if self.start is not None and not continuation.responses and not continuation.answers:
+            read_start(self.start, request.input, first_new_item(request))
+        if continuation.answers:
+            await self.approvals.consume(caller, continuation.answers)
 
     async def reopen(
         self,
@@ -219,6 +232,14 @@ class Continuations:
                     param=answer.param,
                 )
         return snapshot
+
+
+_CALL_AND_OUTPUT: Final = frozenset({"function_call", "function_call_output"})
+
+
+def _kinds(request: TurnRequest) -> frozenset[Json]:
+    """The types of the input items: they decide which steps an input needs."""
+    return frozenset([item.get("type") for item in request.input])
 
 
 def _without_settled(continuation: Continuation) -> Continuation:

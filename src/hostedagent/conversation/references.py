@@ -23,6 +23,9 @@ from hostedagent.protocol.types import Item
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.seals import Seals
 
+NAMING: Final = frozenset({"item_reference", "mcp_call"})
+"""The types of items that may stand for a stored one."""
+
 _ANSWERS: Final = frozenset(kind for kind, codec in BY_ITEM.items() if codec.item_types[kind] == "tool")
 
 
@@ -45,7 +48,8 @@ async def resolve_named(
         InvalidRequest: An item answers a call that does not exist or was answered before, or repeats an item of the
             conversation.
     """
-    check_duplicates(request.input, history_ids)
+    if history_ids:
+        check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
         history = await read_items(repository, caller, history_ids)
         await open_history(history, caller, seals, request.reader)
@@ -62,8 +66,6 @@ def check_duplicates(items: Sequence[Item], history_ids: Sequence[str]) -> None:
     Raises:
         InvalidRequest: It repeats one, by reference or as a whole item.
     """
-    if not history_ids:
-        return
     known = frozenset(history_ids)
     answered = {item.get("call_id") for item in items if item.get("type") in _ANSWERS}
     answered |= {item.get("approval_request_id") for item in items}
