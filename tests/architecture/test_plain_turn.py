@@ -1,0 +1,116 @@
+"""What a plain turn on the own routes costs, counted: calls do not depend on the machine or its load.
+
+A ceiling is what was counted when it was set, and a little more. Lower it when the way becomes shorter.
+"""
+
+import gc
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from agent_framework import Agent
+
+from hostedagent import AgentHost
+from hostedagent.testing import InProcessClient, OfflineChatClient, serve
+from tests.patience import PATIENCE
+
+SOURCE = Path(__file__).parents[2] / "src" / "hostedagent"
+
+TURNS = {
+    "stored": ({"input": "hi"}, 790, 398, 84),
+    "not stored": ({"input": "hi", "store": False}, 690, 358, 80),
+    "streamed": ({"input": "hi", "stream": True}, 1_340, 400, 84),
+}
+"""Of each kind of turn: the body, the most calls, the most functions, and the most modules that they are in."""
+
+HEAVY = (
+    *("aiohttp", "azure", "click", "cryptography", "fastapi", "httpx", "hypercorn", "jinja2", "jsonschema", "mcp"),
+    *("openai", "opentelemetry.sdk", "psycopg", "requests", "rich", "sqlite3", "tomllib", "yaml"),
+)
+"""What a process that serves the own routes does not need to begin."""
+
+
+@asynccontextmanager
+async def warm() -> AsyncGenerator[InProcessClient]:
+    """A client of a host that has served each kind of turn."""
+    async with serve(AgentHost(Agent(OfflineChatClient()), driver="starlette").app) as client:
+        for body, *_ in TURNS.values():
+            await client.post("/responses", json=body)
+        yield client
+
+
+def is_ours(code: CodeType) -> bool:
+    path = Path(code.co_filename)
+    return path.is_relative_to(SOURCE) and not path.is_relative_to(SOURCE / "testing") and code.co_name[0] != "<"
+
+
+@contextmanager
+def calls_of_ours() -> Generator[Counter[CodeType]]:
+    """How often each function of ours was called or resumed in the block, without comprehensions and lambdas."""
+    calls, seen = Counter[CodeType](), Counter[CodeType]()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            seen[frame.f_code] += 1
+
+    sys.setprofile(note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+        calls.update({code: count for code, count in seen.items() if is_ours(code)})
+
+
+@pytest.mark.parametrize("kind", TURNS)
+async def test_the_way_of_a_plain_turn_stays_short(kind: str) -> None:
+    body, most_calls, most_functions, most_modules = TURNS[kind]
+    async with warm() as client:
+        with calls_of_ours() as calls:
+            await client.post("/responses", json=body)
+
+    modules = {code.co_filename for code in calls}
+    assert calls.total() <= most_calls
+    assert len(calls) <= most_functions
+    assert len(modules) <= most_modules
+
+
+@pytest.mark.parametrize("kind", TURNS)
+async def test_a_turn_leaves_nothing_of_ours_to_the_garbage_collector(kind: str) -> None:
+    async with warm() as client:
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await client.post("/responses", json=TURNS[kind][0])
+            gc.collect()
+            left = [row for row in gc.garbage if is_of_ours(row)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    assert left == []
+
+
+def is_of_ours(value: Any) -> bool:
+    if isinstance(value, FrameType):
+        return is_ours(value.f_code)
+    module = str(getattr(type(value), "__module__", ""))
+    return module.startswith("hostedagent.") and not module.startswith("hostedagent.testing.")
+
+
+def test_a_process_that_serves_the_own_routes_loads_nothing_that_is_heavy() -> None:
+    code = (
+        "import sys; from agent_framework import Agent; from hostedagent import AgentHost; "
+        "from hostedagent.testing import OfflineChatClient; "
+        "AgentHost(Agent(OfflineChatClient()), driver='starlette').app; "
+        f"print(sorted(set({HEAVY!r}) & sys.modules.keys()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert (ran.stdout.strip(), ran.returncode) == ("[]", 0), ran.stderr
