@@ -23,15 +23,15 @@ ATTEMPTS = 3
 
 
 @contextmanager
-def served(target: str, *, folder: Path = ROOT, **variables: str) -> Generator[str]:
+def served(*target: str, folder: Path = ROOT, **variables: str) -> Generator[str]:
     """Run `hostedagent run` and give its URL; at the end the process is told to stop and must do so with code 0.
 
     Args:
-        target: What it serves.
+        *target: What it serves, and further options.
         folder: The folder in which it runs.
         **variables: Variables of its environment.
     """
-    command = [sys.executable, "-m", "hostedagent", "run", target, "--port", "0"]
+    command = [sys.executable, "-m", "hostedagent", "run", *target, "--port", "0"]
     with _running(command, READY, folder=folder, variables=variables) as url:
         yield url
 
