@@ -47,7 +47,7 @@ Driver: TypeAlias = Literal["agentserver", "starlette"]
 
 
 _captures: list[list[AgentHost]] = []
-"""Where hosts are collected that a module runs while it is loaded; the innermost last."""
+"""Lists that collect the hosts which a module runs while it is loaded; the innermost last."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def count_tokens(agent: object, messages: Sequence[Message], options: RunOptions) -> int:
-    """How many tokens the model would be given: the messages, and the agent's and the caller's instructions and tools.
+    """Count the tokens that the model would get: messages, instructions and tools of the agent and the caller.
 
     Args:
         agent: The agent that would run.

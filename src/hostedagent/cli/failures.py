@@ -21,7 +21,7 @@ _LONGEST: Final = 4000
 """Characters of one error's text."""
 
 _TOOL_FAILED: Final = "Function '%s' raised an exception"
-"""How Agent Framework's log line about an exception in a tool begins; the model then gets an error result."""
+"""Prefix of Agent Framework's log line about an exception in a tool, after which the model gets an error result."""
 
 
 def show(what: str, error: BaseException) -> None:

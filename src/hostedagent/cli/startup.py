@@ -39,7 +39,7 @@ class StartError(Exception):
 
 
 class Clock:
-    """How long the steps of a start took."""
+    """Measures the steps of a start."""
 
     def __init__(self) -> None:
         self._began = self._last = time.perf_counter()
@@ -58,7 +58,7 @@ class Clock:
             self.end(name)
 
     def end(self, name: Step) -> None:
-        """What was done since the step before belongs to this one."""
+        """End a step that started with the end of the one before."""
         now = time.perf_counter()
         self._took[name] = self._took.get(name, 0.0) + now - self._last
         self._last = now

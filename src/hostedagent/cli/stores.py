@@ -21,7 +21,7 @@ POSTGRES_FOLDER: Final = ".hostedagent/postgres"
 
 
 def stores_maker(kind: str | None, agent: str | None = None) -> Callable[[], Stores] | None:
-    """What creates the stores of a kind; `None` for the default of the host.
+    """A function that creates the stores of a kind; `None` for the default of the host.
 
     Args:
         kind: The kind.

@@ -26,7 +26,7 @@ VARIABLE: Final = "HOSTEDAGENT_WORKER"
 """Set for a worker: the numbers of its two sockets."""
 
 STOP_SECONDS: Final = 60.0
-"""How long workers may take to end; the server in each ends sooner."""
+"""Seconds that workers may take to end; the server in each ends sooner."""
 
 _PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 8.0

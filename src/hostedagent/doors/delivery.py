@@ -25,11 +25,11 @@ PAUSE: Final = 0.5
 
 
 class DeliveryTarget(Protocol):
-    """Where answers are pushed to."""
+    """A target that answers are pushed to."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The name in reports."""
         ...
 
     async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
@@ -45,7 +45,7 @@ class DeliveryTarget(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of an answer at one target.
+    """The result of a delivery to one target.
 
     Args:
         target: The name of the target.
@@ -62,7 +62,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """What became of an answer at each target.
+    """The results of a delivery to all targets.
 
     Args:
         response_id: The response.

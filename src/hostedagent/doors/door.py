@@ -40,7 +40,7 @@ from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a host gives a door.
+    """The parts of a host that a door uses.
 
     Args:
         turns: Begins, reads and cancels turns, for a door that has the caller from elsewhere than the headers.
@@ -189,10 +189,10 @@ class Door:
     """
 
     name: ClassVar[str]
-    """What telemetry and documents call the door."""
+    """The name of the door in telemetry and documents."""
 
     input_name: ClassVar[str] = "input"
-    """What the protocol calls the input: errors name it."""
+    """The protocol's name of the input, for errors."""
 
     def __init__(
         self, path: str, *, before_run: BeforeRun | None = None, transform_event: TransformEvent | None = None
@@ -243,7 +243,7 @@ class Door:
                 await exchange.json(self.answer(response))
 
     def lifespan(self, entry: Entry) -> AbstractAsyncContextManager[None]:
-        """What the door needs while the host serves; left before the host waits for its running turns."""
+        """Opened while the host serves; closed before the host waits for its running turns."""
         return nullcontext()
 
 
@@ -267,7 +267,7 @@ def validated(kind: type[Fields], fields: Mapping[str, Json]) -> Fields:
 def entry_of(
     door: Door, responses: RecordedResponses, options: HostOptions, trust: Trust, *, prefix: str = ""
 ) -> Entry:
-    """What a host gives a door."""
+    """The parts of a host that a door uses."""
     hooks = DoorHooks(name=door.name, before_run=door.before_run, transform_event=door.transform_event)
     turns = TurnRunner(responses, options, hooks)
     return Entry(

@@ -1,4 +1,4 @@
-"""What doors read of a response: its text, its failure, what it asks of a person, and the items that answer it."""
+"""Reads a response for doors: its text, its failure, its requests to a person, and the items that answer them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of, is_object
 
 _APPROVAL: Final = new_item_id("mcpr", "").partition("_")[0] + "_"
-"""How the ids of questions for approval begin."""
+"""Prefix of the ids of approval requests."""
 
 YES: Final[Mapping[str, Json]] = {
     "type": "object",
@@ -59,7 +59,7 @@ def shown_question(item: Item) -> dict[str, Json]:
 
 
 def asked_of(item: Item) -> Mapping[str, Json]:
-    """What a workflow's question asks: `request`, and `response_schema` of its answer; empty for any other call."""
+    """The `request` and the `response_schema` of a workflow's request; empty for any other call."""
     try:
         return fields_of(decode(str(item.get("arguments") or "{}").encode()))
     except ValueError:

@@ -19,7 +19,7 @@ FaultKind: TypeAlias = Literal["status", "reset", "hang", "lose_answer", "slow",
 _APPLIED_BY_DEFAULT: frozenset[FaultKind] = frozenset({"lose_answer", "garbage"})
 
 LEAKED_SECRETS = ("principal-oid-6b7c", "tenant-41f0", "AccountKey=c2VjcmV0", "10.0.0.17")
-"""What the body of a `leak` holds: none of it may reach the client of an agent."""
+"""Content of the body of a `leak`, none of which may reach the client of an agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

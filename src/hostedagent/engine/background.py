@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedTurn
 
 REPLAY_SECONDS: Final = 600.0
-"""How long the events of an ended background stream can be replayed."""
+"""Seconds that the events of an ended background stream can be replayed."""
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ MAX_RETRY_AFTER: Final = 60
 """The longest that a caller is told to stay away, in seconds."""
 
 _WEIGHT: Final = 0.2
-"""How much the latest turn counts in the usual length of a turn."""
+"""Weight of the latest turn in the moving average of durations."""
 
 
 class Permit:

@@ -22,7 +22,7 @@ BATCH_EVENTS: Final = 32
 """A batch is written after so long, or once it has so many events."""
 
 MAX_WAITING: Final = 2_000
-"""How many events may wait for the log before the turn waits."""
+"""Maximum of buffered events before the turn waits."""
 
 RETRY_SECONDS: Final = 0.5
 MAX_RETRIES: Final = 20

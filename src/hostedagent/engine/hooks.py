@@ -26,13 +26,13 @@ from hostedagent.protocol.request.turn_request import TurnRequest, set_current_t
 logger = logging.getLogger(__name__)
 
 OUTCOME_SECONDS: Final = 10.0
-"""How long `on_outcome` may take."""
+"""Seconds that `on_outcome` may take."""
 
 CHANGEABLE: Final = frozenset({"options", "metadata", "user", "client_headers"})
 """The fields of a request that `before_run` may change."""
 
 Updates: TypeAlias = AgentResponseUpdate | Iterable[AgentResponseUpdate] | None
-"""What stands for an update: another one, several, or none."""
+"""The replacement of an update: another one, several, or none."""
 
 
 class BeforeRun(Protocol):

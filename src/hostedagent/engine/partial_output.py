@@ -10,7 +10,7 @@ from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.values import rows_of
 
 _PRIVATE: Final = "internal_metadata"
-"""What an item carries for the host alone; the SDK takes it off what it sends itself."""
+"""Fields of an item for the host only; the SDK removes them from events that it sends."""
 
 
 class PartialOutput:

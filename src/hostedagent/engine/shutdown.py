@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 TAKING_SECONDS: Final = 0.5
-"""How long the SDK gets from there to the shutdown of its tasks. It tells nobody of that, and waits for them then."""
+"""Seconds that the SDK needs until it shuts down its tasks, which it does not announce."""
 
 
 class GracefulShutdown:

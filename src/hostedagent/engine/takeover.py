@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedResponses
 
 WATCH_SECONDS: Final = 0.5
-"""How often the other replicas are looked at."""
+"""Seconds between checks of the other replicas."""
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ OPERATION: Final = "invoke_agent"
 _NOTHING: Final = nullcontext()
 
 _AT_START: Final = {"gen_ai.operation.name": OPERATION, "gen_ai.provider.name": "microsoft.agent_framework"}
-"""What a sampler may want to know."""
+"""Attributes that samplers may need at the start of the span."""
 
 
 class TurnSpan:

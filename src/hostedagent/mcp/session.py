@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 HeaderFunction: TypeAlias = Callable[[TurnRequest], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 
 LEAVE_SECONDS: Final = 2.0
-"""How long taking leave of a server may take; then the connection is cut."""
+"""Seconds that ending a session may take before the connection is cut."""
 
 MAX_WORDS: Final = 2000
 """The longest message of a server's error that the model is shown, in characters."""

@@ -28,7 +28,7 @@ _API_VERSION: Final = "v1"
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 EARLY_SECONDS: Final = 300.0
-"""How long before its end a token is replaced."""
+"""Seconds before its expiry at which a token is replaced."""
 
 
 class FoundryToolbox(McpTools):

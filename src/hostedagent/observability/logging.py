@@ -38,7 +38,7 @@ _FLUSH_AT_ONCE: Final = "sync"
 """With nothing to hand on and nobody to hand it to, that is next to nothing."""
 
 _STAND_INS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
-"""Where OpenTelemetry's API has providers of its own, which stand for none and keep nothing."""
+"""Modules of OpenTelemetry's API whose providers do nothing."""
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 

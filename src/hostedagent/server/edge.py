@@ -100,7 +100,7 @@ def _host_of(address: str, *, is_origin: bool = False) -> str | None:
 
 
 ALIASES: Final = ("/v1", "/openai/v1", "/endpoint/protocols/openai", "/agents/{name}/endpoint/protocols/openai")
-"""Where clients look for the routes too: below `/v1`, as OpenAI has them, and below an agent of a Foundry project."""
+"""Aliases of the routes: below `/v1`, as at OpenAI, and below an agent of a Foundry project."""
 
 _ALIAS: Final = re.compile(
     r"(?:/v1|/openai/v1|(?:(?:/api/projects/[^/]+)?/agents/[^/]+)?/endpoint/protocols/openai(?:/v1)?)"

@@ -21,7 +21,7 @@ HEADER: Final = "idempotency-key"
 
 _LONGEST: Final = 256
 _ACCEPTING_SECONDS: Final = 60.0
-"""How long a request may take from its key to its response. Later its process has ended."""
+"""Seconds that a request may take from its key to its response; later, its process is considered dead."""
 
 
 class HashedBody:

@@ -12,14 +12,14 @@ from typing import Final
 from hostedagent.stores.recent import Recent
 
 OWN_DESCRIPTORS: Final = 384
-"""What the process needs for itself: files, the store, the model's service, connections that it is about to refuse."""
+"""Descriptors that the process needs itself: for files, the store, the model's service, and refused connections."""
 
 MIN_CONNECTIONS: Final = 16
 MAX_DESCRIPTORS: Final = 65_536
 """The soft limit is raised to this, where the hard limit allows it."""
 
 REPEATS: Final = 5
-"""How often a log line may be repeated in `REPEAT_SECONDS`."""
+"""Maximum of repetitions of a log line within `REPEAT_SECONDS`."""
 
 REPEAT_SECONDS: Final = 60.0
 
@@ -87,7 +87,7 @@ RATE_LIMITED: Final = (
 """The loggers of what each refused request, odd item and failed call of a store logs."""
 
 _LINES: Final = 256
-"""How many different lines are counted at the same time."""
+"""Maximum of different lines counted at the same time."""
 
 
 @contextmanager

@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 Lack: TypeAlias = Literal["storage", "descriptors"]
 
 FRESH_SECONDS: Final = 5.0
-"""How long what was found of the storage holds."""
+"""Seconds that a successful check of the storage is valid."""
 
 AGAIN_SECONDS: Final = 1.0
-"""How long it holds where the storage has failed."""
+"""Seconds that a failed check of the storage is valid."""
 
 PATIENCE_SECONDS: Final = 0.05
-"""How long an answer waits for a look at the storage; after that it says what was found before."""
+"""Seconds that a response waits for a check of the storage; after that it reports the previous result."""
 
 SPARE_DESCRIPTORS: Final = 64
 """With fewer left than this a process is not ready."""

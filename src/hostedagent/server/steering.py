@@ -14,7 +14,7 @@ from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.frames import Steer
 
 KEPT: Final = ("completed", "incomplete")
-"""How a turn ends that the next one may continue."""
+"""Outcomes of a turn that the next one may continue."""
 
 MAX_STEERS: Final = 8
 """Inputs that wait for the end of one response."""
@@ -38,7 +38,7 @@ MESSAGES: Final[Mapping[SteerError, str]] = {
     "response_not_active": "The response has failed or was cancelled. Send the input with response.create.",
     "successor_creation_failed": "The response that was to take over the input could not be created.",
 }
-"""What the client reads for each code."""
+"""Error code to its message."""
 
 _ANSWERS: Final[Mapping[str, str]] = {
     "function_call": "function_call_output",

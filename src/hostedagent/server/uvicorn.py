@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 30
-"""How long requests may take to end once the process was told to, as the SDK's own server does it."""
+"""Seconds that requests may take to end after the signal, as in the SDK's own server."""
 
 HANGING_SECONDS: Final = 6.0
-"""How long the last answers may take to be sent, once the time of the turns is over: a run has 5 to wind up."""
+"""Seconds that the last responses may take after the grace period: a run has 5 to clean up."""
 
 AGAIN_SECONDS: Final = 1.0
 """After how long another Ctrl+C means that nothing is to be waited for. What comes sooner is the same one: a terminal
@@ -42,7 +42,7 @@ ACCEPTED_AT_ONCE: Final = 256
 """Connections taken from the kernel before those beyond the limit are refused; less than what is kept for them."""
 
 LAST_SECONDS: Final = 5.0
-"""How long a coroutine may ignore its cancellation, once everything has ended."""
+"""Seconds that a coroutine may ignore its cancellation, once everything else has ended."""
 
 
 def serve_with_uvicorn(

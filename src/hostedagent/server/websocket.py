@@ -40,7 +40,7 @@ from hostedagent.stores.base import StoreError
 logger = logging.getLogger(__name__)
 
 MAX_SECONDS: Final = 3600.0
-"""How long a connection is served; then its turns end, and it is closed."""
+"""Seconds that a connection is served; then its turns end, and it is closed."""
 
 MAX_WAITING: Final = 16
 """Messages that wait for the turns before them, in each lane."""

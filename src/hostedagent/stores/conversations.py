@@ -20,7 +20,7 @@ LISTED: Final = "conversations"
 
 _NEWEST: Final = Key(LISTED, "")
 _SEGMENT: Final = 256
-"""How many conversations share a record of the list."""
+"""Conversations per record of the list."""
 
 _ATTEMPTS: Final = 8
 

@@ -26,7 +26,7 @@ from hostedagent.stores.values import read_value, write_value
 JOURNAL: Final = "recovery"
 
 FORGET_SECONDS: Final = 60.0
-"""How long the SDK is given to take note that a turn is over."""
+"""Seconds that the SDK may take to record the end of a turn."""
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from hostedagent.stores.base import Signal
 
 MAX_QUEUED = 1_000
-"""How many signals a slow listener may leave unread before it loses the oldest."""
+"""Maximum of unread signals of a slow listener, before it loses the oldest."""
 
 
 class LocalSignals:

@@ -24,7 +24,7 @@ SHARDS: Final = 8
 """In how many records a `StoredOutbox` is: each holds about 4,000 entries."""
 
 SCAN_SECONDS: Final = 30.0
-"""How often a process looks for the entries of others, where the store cannot tell which are due."""
+"""Seconds between checks for entries of other processes, if the store cannot report which are due."""
 
 _ALL: Final = Caller(JOURNALS)
 _ATTEMPTS: Final = 50

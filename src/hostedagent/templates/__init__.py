@@ -1,4 +1,4 @@
-"""What `hostedagent init` writes: the files below `project`, as they will be, and the `infra` folder of this product.
+"""The files that `hostedagent init` writes: those below `project`, and the `infra` folder of this product.
 
 They are the files of a project called `my-agent` on the model `gpt-5.4-mini`. Rendering replaces these two names, and
 decides about the lines with a mark: `...  #? tools !workflow` is kept, without its mark, for projects that have the
@@ -85,7 +85,7 @@ _SKIPPED: Final = frozenset({"__pycache__", ".ruff_cache", ".pytest_cache"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the project is to be.
+    """The choices for a project.
 
     Args:
         name: Of the project, of the agent and of its azd service: lower case, digits and hyphens.

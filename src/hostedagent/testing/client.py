@@ -149,7 +149,7 @@ class InProcessClient:
         self._running: set[asyncio.Task[None]] = set()
         self.headers = dict(headers or {})
         self.errors: list[Exception] = []
-        """What the app raised, in order."""
+        """The exceptions that the app raised, in order."""
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Reply:
         """GET."""

@@ -23,7 +23,7 @@ CHAT: Final = Caller(Scope("user:ada", "chat"))
 
 R: Final = "caresp_1"
 SECONDS: Final = 120.0
-"""How long a test waits for what must come."""
+"""Seconds that a test waits for an expected event."""
 
 
 def events(numbers: Iterable[int], text: str = "event") -> list[LoggedEvent]:
@@ -78,7 +78,7 @@ class EventLogContract:
     pytestmark = pytest.mark.asyncio
 
     many = 2_000
-    """How many events a long log has; fewer for a slow one."""
+    """Events of a long log; override it with fewer for a slow one."""
 
     @pytest.fixture
     def log(self) -> EventLog:

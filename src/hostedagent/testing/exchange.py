@@ -45,7 +45,7 @@ class Exchange:
         self._all_read = False
         self._body: AsyncIterator[bytes] | None = _chunks(body)
         self.error: Exception | None = None
-        """What the app raised, if it did."""
+        """The exception that the app raised, if any."""
         self.status = 0
         self.raw_headers: list[tuple[bytes, bytes]] = []
         self.task = asyncio.create_task(self._run(app, scope), name=f"{scope['method']} {scope['path']}")

@@ -58,7 +58,7 @@ class Gate:
 
 
 Pause: TypeAlias = Gate | asyncio.Event | Awaitable[Any] | Callable[[], Awaitable[Any]]
-"""What a script may wait for: a gate, an event, an awaitable (used once), or a function that returns an awaitable."""
+"""Types that a script may wait for: a gate, an event, an awaitable (used once), or a function that returns one."""
 
 
 async def wait_at(pause: Pause) -> None:

@@ -71,7 +71,7 @@ class ResponseRepositoryContract:
     pytestmark = pytest.mark.asyncio
 
     many = 300
-    """How many turns a long conversation has; fewer for a slow store."""
+    """Turns of a long conversation; override it with fewer for a slow store."""
 
     @pytest.fixture
     def repository(self) -> ResponseRepository:

@@ -21,7 +21,7 @@ from hostedagent.stores.base import Signal, Signals
 EndOther: TypeAlias = Callable[[], Awaitable[None]]
 
 SECONDS: Final = 120.0
-"""How long a test waits for what must come."""
+"""Seconds that a test waits for an expected signal."""
 
 _SCOPE: Final = Scope("user:ada").key("tests")
 _PROBE: Final = Signal("ended", _SCOPE, "probe")
@@ -71,7 +71,7 @@ class Listener:
 
 
 class SignalsContract:
-    """What all `Signals` guarantee. Subclass it with a fixture `signals`; see the module."""
+    """The guarantees of every `Signals`. Subclass it with a fixture `signals`; see the module."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -82,7 +82,7 @@ class SignalsContract:
 
     @pytest.fixture
     def other(self) -> Signals | None:
-        """What a second process over the same store has; `None` skips what needs it."""
+        """The `Signals` of a second process over the same store; `None` skips the tests that need it."""
         return None
 
     @pytest.fixture

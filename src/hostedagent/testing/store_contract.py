@@ -122,12 +122,12 @@ async def _increment(store: Store) -> None:
 
 
 class StoreContract:
-    """What every `Store` guarantees. Subclass it with a fixture `store`; see the module."""
+    """The guarantees of every `Store`. Subclass it with a fixture `store`; see the module."""
 
     pytestmark = pytest.mark.asyncio
 
     concurrency = 50
-    """How many tasks contend for one record; fewer for a slow store."""
+    """Tasks that contend for one record; override it with fewer for a slow store."""
 
     has_transactions = True
     """Whether a write of several records is all or nothing."""

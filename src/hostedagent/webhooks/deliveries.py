@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 1.0
-"""How often a replica looks for deliveries that are due."""
+"""Seconds between a replica's checks for due deliveries."""
 
 CHECK_SECONDS: Final = 60.0
-"""How often a turn is looked up of which no end was noted."""
+"""Seconds between checks of a turn without a recorded outcome."""
 
 MOST_AT_ONCE: Final = 16
-"""How many messages a replica sends at the same time."""
+"""Maximum of messages that a replica sends concurrently."""
 
 CLOSE_SECONDS: Final = 2.0
-"""How long the end of the process waits for messages under way."""
+"""Seconds that the shutdown waits for messages in transit."""
 
 _HOLD_SECONDS: Final = 20.0
-"""How much longer than its time limit an attempt keeps other replicas away."""
+"""Seconds beyond its timeout for which an attempt keeps other replicas away."""
 
 _MOST_RETRY_AFTER: Final = 3_600.0
 _GONE: Final = 410

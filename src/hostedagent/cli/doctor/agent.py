@@ -120,7 +120,7 @@ def loads(project: Project) -> Iterator[Finding]:
 
 
 def _protocols(project: Project, target: str, file: str, paths: Sequence[str]) -> Iterator[Finding]:
-    """What is served against what is declared, where the project has one agent."""
+    """Compare the served protocols with the declared ones, if the project has one agent."""
     if len(project.agents) != 1:
         return
     known = declared(project.agents[0])

@@ -32,7 +32,7 @@ AZD_OWN: Final = frozenset(
         "AZURE_TENANT_ID",
     }
 )
-"""What azd sets in every environment."""
+"""Variables that azd sets in every environment."""
 
 REFERENCE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_]\w*)\}")
 _ANY_REFERENCE: Final = re.compile(r"(?<!\$)\$\{(?!\{)")

@@ -128,7 +128,7 @@ def create(options: InitOptions) -> int:
 
 
 def choose(options: InitOptions, folder: Path) -> Choices:
-    """What the user wants: by flag, by default, or by asking.
+    """The user's choices: from flags, defaults, or prompts.
 
     Raises:
         WrongChoice: It cannot be, or there is nobody to ask.
@@ -189,7 +189,7 @@ def parse_model(text: str) -> str:
 
 
 def one_of(what: str, known: Mapping[T, str]) -> Callable[[str], T]:
-    """What reads one of a few names; it raises `WrongChoice` for any other."""
+    """A parser for one of a few names; it raises `WrongChoice` for any other."""
 
     def parse(text: str) -> T:
         for name in known:

@@ -1,4 +1,4 @@
-"""Where this `hostedagent` was installed from, and what a project needs where that was not a package index.
+"""Finds out where this `hostedagent` was installed from, and adds its wheel to a project if that was not an index.
 
 Installed from an index, a project names it like any other package. Installed from a wheel file or a checkout, no index
 may have it: then the project brings the wheel along in `wheels/`, where uv, the lock and the image's build find it.
@@ -30,7 +30,7 @@ class Origin:
 
 
 def installed_from() -> Origin | None:
-    """Where it was installed from; `None` for an index."""
+    """The source of the installation; `None` for an index."""
     return origin_of(distribution("hostedagent").read_text("direct_url.json"))
 
 

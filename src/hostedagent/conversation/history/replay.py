@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MESSAGES = "messages"
-"""Where the in-memory history provider keeps its messages, in its part of a session's state."""
+"""Key of the messages in the session state of the in-memory history provider."""
 
 
 class ReplayHistory:

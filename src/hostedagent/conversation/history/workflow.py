@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHAIN_CHECKPOINTS: Final = 8
-"""How many responses of a chain, counted from the latest, can be continued from their checkpoints."""
+"""Number of latest responses of a chain that can be continued from their checkpoints."""
 
 _UNNAMED: Final = re.compile(r"WorkflowBuilder-[0-9a-f]{8}-[0-9a-f-]{27}")
 

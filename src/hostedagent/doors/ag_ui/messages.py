@@ -16,7 +16,7 @@ RUN: Final = "ag_ui_run_id"
 """The metadata of a response that has the id of its run."""
 
 _OWN_CALL: Final = "mcp_"
-"""How the ids of the agent's own calls begin."""
+"""Prefix of the ids of the agent's own calls."""
 
 _MOST: Final = 512
 _NO_PARAMETERS: Final[Mapping[str, Json]] = {"type": "object", "properties": {}}
@@ -56,7 +56,7 @@ def _tool(tool: Tool) -> dict[str, Json]:
 
 
 def _ambient(run: RunAgentInput) -> str:
-    """What the front end says about itself. Not stored: each run brings its own."""
+    """The context of the front end. Not stored: each run sends its own."""
     lines = [f"{row.description}: {row.value}" for row in run.context or ()]
     if run.state:
         lines.append(f"Shared state: {encode(run.state).decode()}")

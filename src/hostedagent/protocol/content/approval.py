@@ -22,7 +22,7 @@ from hostedagent.protocol.types import ApprovalRequest, Emission, EndTurn, Item,
 from hostedagent.protocol.wire import wire_json, wire_text
 
 STANDING_RULES: Final = ("tool", "tool_with_arguments")
-"""What an answer may also allow from now on, in its field `always_approve`, which is this host's own."""
+"""Values of an answer's field `always_approve`, an extension of this host."""
 
 HOSTED_SERVER: Final = "provider"
 """The `server_label` of questions about a provider's tool when the provider does not say which server runs it."""

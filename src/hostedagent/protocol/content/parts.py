@@ -24,10 +24,10 @@ from hostedagent.protocol.wire import wire_text
 WirePart = Mapping[str, Json]
 
 _DETAILS = ("auto", "low", "high", "original")
-"""How closely a model looks at an image; its service would refuse another value in the middle of a turn."""
+"""Levels of image detail; the model's service would refuse any other value during the turn."""
 
 REFUSAL = {"core": {"model_output_kind": "refusal"}}
-"""What Agent Framework marks a text content with when the model refused."""
+"""Agent Framework's marker of text content that is a refusal."""
 
 
 def read_parts(parts: object, param: str) -> list[Content]:

@@ -298,7 +298,7 @@ def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def client_options(client: object, wanted: Mapping[str, Json]) -> dict[str, Json]:
-    """What of a request's options a chat client takes, in the form its provider wants.
+    """The options of a request that a chat client supports, in its provider's form.
 
     Read off the options `TypedDict` that the client's class declares as the default of its type parameter; an option
     typed as `None` there is one the provider does not have. A client that declares none is given everything.

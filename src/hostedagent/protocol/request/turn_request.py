@@ -141,7 +141,7 @@ class TurnRequest:
 
     @property
     def scope(self) -> Scope:
-        """Whose data this turn may touch."""
+        """The data that this turn may access."""
         return self.caller.scope
 
     def echo(self) -> dict[str, Json]:

@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 1.0
-"""How long a turn without a client may stand between two events. A run that winds up is left alone."""
+"""Seconds that a turn without a client may pause between two events, unless its run is cleaning up."""
 
 STORING_SECONDS: Final = 10.0
-"""How long it may where the SDK stores the response between two events."""
+"""The same, if the SDK stores the response between two events."""
 
 
 # Can go when the SDK needs Python 3.12, whose `asyncio.wait_for` passes every cancellation on.

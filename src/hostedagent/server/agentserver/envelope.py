@@ -27,7 +27,7 @@ _SNAPSHOT_FRAMES: Final = tuple(f"event: response.{name}\n".encode() for name in
 _SNAPSHOT: Final = re.compile(
     rb'(?P<head>\{"type": "response\.\w+", "response": )(?P<response>.*)(?P<tail>, "sequence_number": \d+\})', re.DOTALL
 )
-"""How the SDK writes an event that carries a snapshot."""
+"""The SDK's form of an event with a snapshot."""
 
 _NO_AGENT: Final = "server-default-agent"
 
@@ -37,7 +37,7 @@ _ERROR_FRAME: Final = b"event: error\n"
 
 
 OutputSoFar: TypeAlias = Callable[[str, list[Item]], list[Item]]
-"""What a response that is in progress has in its output so far; the SDK shows little of it."""
+"""Returns the output so far of a response in progress, of which the SDK shows little."""
 
 
 class Completer:

@@ -23,11 +23,11 @@ RESPONSE_ID: Final = re.compile(r"caresp_.{48}(..)?", re.DOTALL)
 """Ids that the SDK looks up, whatever characters they have; it refuses others by itself."""
 
 REPLAY_SECONDS: Final = 600.0
-"""How long the SDK lets a background response's events be read again."""
+"""Seconds that the SDK lets clients replay the events of a background response."""
 
 
 MAX_OPEN_FILES: Final = 64
-"""How many ended background streams stay readable where the SDK has them on disk: it holds one open file for each."""
+"""Maximum of ended background streams that stay readable on disk: the SDK holds an open file for each."""
 
 
 class EventBuffers:

@@ -14,7 +14,7 @@ from hostedagent.agents.workflow_start import MESSAGES, start_type
 from hostedagent.agents.workflow_types import answer_schema
 
 _INTERNAL: Final = "internal:"
-"""What Agent Framework's own sources are called, through which a workflow receives its input and answers."""
+"""Names of Agent Framework's internal sources, through which a workflow receives its input and answers."""
 
 
 def describe_workflow(workflow: object) -> dict[str, Any]:

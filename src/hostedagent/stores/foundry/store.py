@@ -53,7 +53,7 @@ MAX_ITEM_BYTES: Final = 1_000_000
 _READS_AT_ONCE: Final = 8
 
 _FRAGILE = re.compile(rb"\\u0000|\d{16}|\\ud")
-"""What a service that parses JSON might change: NUL, numbers beyond a double, half a surrogate pair."""
+"""Values that a service may change when it parses JSON: NUL, numbers beyond a double, lone surrogates."""
 
 
 class FoundryStore:

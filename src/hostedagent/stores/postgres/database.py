@@ -31,12 +31,12 @@ Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 Connection: TypeAlias = AsyncConnection[TupleRow]
 
 SWEEP_SECONDS: Final = 60.0
-"""How often expired records are erased."""
+"""Seconds between erasures of expired records."""
 
 _SWEEP_ROWS: Final = 1_000
 _TRIES: Final = 4
 _RECONNECT_SECONDS: Final = 2.0
-"""How long the pool tries to replace a lost connection before it waits for the next call that needs one."""
+"""Seconds that the pool tries to replace a lost connection before it waits for the next call."""
 
 _EXPIRED: Final = (
     """

@@ -18,13 +18,13 @@ from hostedagent.stores.postgres.database import Database
 from hostedagent.stores.postgres.listener import Listener
 
 RUNNING_SECONDS: Final = 7 * 86400.0
-"""How long a log is kept that nobody finishes."""
+"""Seconds that an unfinished log is kept."""
 
 FINISHED_SECONDS: Final = 86400.0
-"""How long a finished log is kept, unless it is deleted earlier."""
+"""Seconds that a finished log is kept, unless it is deleted earlier."""
 
 _BATCH: Final = 500
-"""How many events a follower reads at once."""
+"""Events that a follower reads at once."""
 
 _PATIENCE: Final = 30.0
 """Seconds that a follower waits for a database that is away."""

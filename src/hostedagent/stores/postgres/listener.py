@@ -27,14 +27,14 @@ from hostedagent.stores.postgres.migrations import lock_id
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 5.0
-"""How often a quiet connection is tried."""
+"""Seconds between checks of a quiet connection."""
 
 GRACE_SECONDS: Final = 3.0
 """How long a process that was cut off itself finds nobody dead: after a restart of the database all have lost their
 locks, and take them again."""
 
 _POLL_SECONDS: Final = 0.5
-"""How often followers look by themselves while there are no notifications."""
+"""Seconds between polls of followers while there are no notifications."""
 
 _SAFETY_SECONDS: Final = 15.0
 _MAX_PAUSE: Final = 5.0

@@ -99,7 +99,7 @@ class PostgresTurnQueue:
         await self._database.rows(self._drop, (self._service, response_id), repeats=True)
 
     async def state(self) -> QueueState:
-        """How full the queue is."""
+        """The state of the queue."""
         waiting, oldest, takers = 0, 0.0, list[str]()
         for process, count, seconds in await self._database.rows(self._state, (self._service,), repeats=True):
             if process:
