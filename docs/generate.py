@@ -11,6 +11,7 @@ import json
 import re
 import runpy
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
@@ -33,52 +34,7 @@ _ROLES: Final = {
     "user": "the user's",
     "own": "of the role it names",
 }
-
-_SDK_DIFFERENCES: Final = (
-    (
-        "`input` is missing or empty",
-        "runs the handler",
-        "400, `invalid_value`",
-        "an agent needs something to answer",
-    ),
-    (
-        "`code` of an error",
-        "`invalid_request_error`, whatever it is",
-        "`not_found`, `invalid_value`, ...",
-        "clients tell errors apart by it; `type` is the same",
-    ),
-    (
-        "`details` of an error",
-        "a list of every field",
-        "none: `param` and `message` name the first field",
-        "the form that OpenAI's clients read",
-    ),
-    (
-        "`previous_response_id` is malformed",
-        "400",
-        "404",
-        "an id that does not exist, whatever its form",
-    ),
-    (
-        "`response_id`, `x-agent-response-id`",
-        "always taken",
-        "taken when hosted; else the body's is refused and the header ignored",
-        "outside of the platform they come from the caller, who must not choose ids",
-    ),
-    (
-        "`x-agent-session-id` of a refusal",
-        "sent",
-        "not sent",
-        "a refused request has no session",
-    ),
-    (
-        "Span of a request",
-        "the SDK's `create_response`, by its hook",
-        "the host's span of the turn ([telemetry](telemetry.md))",
-        "one span for each turn, with what the turn knows",
-    ),
-)
-"""What the SDK's own contract tests expect otherwise."""
+_SDK_HEAD: Final = ("", "Driver", "SDK", "hostedagent", "Why")
 
 
 def content_types() -> str:
@@ -109,13 +65,24 @@ def limitations() -> str:
         "## Routes that the SDK's host does not have",
         "[Routes](routes.md) names them, with the driver of each: conversations, WebSocket mode and "
         '`Idempotency-Key` need `AgentHost(driver="starlette")`.',
-        "## Differences from the contract tests of the SDK",
-        "`azure-ai-agentserver-responses` 2.3.0 has contract tests in its source distribution. With a host of "
-        "hostedagent in place of the SDK's own, they differ in this:",
-        _table(("", "SDK", "hostedagent", "Why"), _SDK_DIFFERENCES),
-        "Tests that reach into the SDK, or whose handlers outlive the request that they answer, do not apply to a "
-        "host that runs agents, and are not counted.",
+        "## Differences from the SDK's own tests",
+        "The source distributions of `azure-ai-agentserver-responses` and `azure-ai-agentserver-invocations` have "
+        "tests. "
+        "`uv run python -m tests.sdk_suite` runs them with a host of hostedagent in place of the SDK's own, on both "
+        "drivers. They differ in this; what a handler or a store of the SDK's own would do is not counted.",
+        "### Responses",
+        _table(_SDK_HEAD, _sdk_differences("responses")),
+        "### Invocations",
+        _table(_SDK_HEAD, _sdk_differences("invocations")),
     )
+
+
+def _sdk_differences(suite: str) -> Iterable[tuple[str, ...]]:
+    found = tomllib.loads((_HERE.parent / "tests/sdk_suite/differences.toml").read_text(encoding="utf-8"))
+    for row in found[suite]:
+        if "about" in row:
+            drivers = "".join(f"`{driver}`" for driver in row.get("drivers", [])) or "both"
+            yield row["about"], drivers, row["sdk"], row["here"], row["why"]
 
 
 def turn_lifecycle() -> str:

@@ -1,0 +1,1 @@
+"""The SDK's own tests on our hosts: `uv run python -m tests.sdk_suite`."""
