@@ -67,13 +67,13 @@ class Holds:
 
 @contextmanager
 def unhindered() -> Generator[None]:
-    """Without what the collector does with the objects of other tests."""
+    """Without the collector, whose work depends on the objects of other tests."""
     gc.collect()
-    gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.enable()
 
 
 def parsing(data: bytes) -> float:

@@ -86,7 +86,7 @@ def _deep(depth: int) -> Any:
 
 
 async def _deaf() -> None:
-    for _ in range(140):
+    for _ in range(60):
         try:
             await asyncio.sleep(0.05)
         except asyncio.CancelledError:
