@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, TypeAlias
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -12,8 +14,8 @@ from hostedagent.identity import Caller, Scope
 from hostedagent.stores.base import ABSENT, Etag, Key, StoreConflict, StoreUnavailable, Value
 from hostedagent.stores.foundry.store import FoundryStore
 from hostedagent.stores.retry import RetryPolicy
-from tests.patience import PATIENCE
 from tests.stores.records import get, put
+from tests.virtual_time import virtual_time
 
 SCOPE: Final = Scope("user:ann")
 ANN: Final = Caller(SCOPE)
@@ -72,36 +74,32 @@ NOT_APPLIED: Final = ["429", "429-later", "500", "502", "503", "504", "reset", "
 APPLIED: Final = ["lose_answer", "504-applied", "garbage"]
 
 
-def connect(emulator: Emulator, *, timeout: float) -> FoundryStore:
+def connect(emulator: Emulator) -> FoundryStore:
+    retry = RetryPolicy(pause=0.0)
     return FoundryStore(
-        endpoint=emulator.endpoint,
-        credential=emulator.credential,
-        ca_file=emulator.ca_file,
-        retry=RetryPolicy(timeout=timeout, pause=0.0),
+        endpoint=emulator.endpoint, credential=emulator.credential, ca_file=emulator.ca_file, retry=retry
     )
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as emulator:
-        yield emulator
-        emulator.faults.clear()
+def on_an_emulator(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test in virtual time with an emulator, a store on it and, if it wants that, the version of `old` there."""
+    given = inspect.signature(test)
 
+    async def run(**parameters: Any) -> None:
+        async with Emulator() as emulator, connect(emulator) as store:
+            more = {"old": await put(store, SCOPE, "session", "old", {"n": 1})} if "old" in given.parameters else {}
+            await test(emulator=emulator, store=store, **more, **parameters)
+            emulator.faults.clear()
 
-@pytest.fixture
-async def store(emulator: Emulator, request: pytest.FixtureRequest) -> AsyncIterator[FoundryStore]:
-    # Patient on a busy machine, except where a call hangs on purpose.
-    async with connect(emulator, timeout=0.25 if "hang" in request.node.name else 10.0) as store:
-        yield store
-
-
-@pytest.fixture
-async def old(store: FoundryStore) -> Etag:
-    return await put(store, SCOPE, "session", "old", {"n": 1})
+    rest = [row for name, row in given.parameters.items() if name not in ("emulator", "store", "old")]
+    named: Any = functools.wraps(test)(run)
+    named.__signature__ = given.replace(parameters=rest)
+    return virtual_time(named)
 
 
 @pytest.mark.parametrize("name", NOT_APPLIED)
 @pytest.mark.parametrize("call", CALLS)
+@on_an_emulator
 async def test_one_fault_is_not_noticed(
     emulator: Emulator, store: FoundryStore, old: Etag, call: str, name: str
 ) -> None:
@@ -114,6 +112,7 @@ async def test_one_fault_is_not_noticed(
 
 @pytest.mark.parametrize("name", APPLIED)
 @pytest.mark.parametrize("call", [call for call in CALLS if call != "delete-version"])
+@on_an_emulator
 async def test_a_lost_answer_is_no_false_conflict(
     emulator: Emulator, store: FoundryStore, old: Etag, call: str, name: str
 ) -> None:
@@ -129,6 +128,7 @@ async def test_a_lost_answer_is_no_false_conflict(
 
 
 @pytest.mark.parametrize("name", APPLIED)
+@on_an_emulator
 async def test_nobody_is_told_to_have_deleted_what_another_may_have_deleted(
     emulator: Emulator, store: FoundryStore, old: Etag, name: str
 ) -> None:
@@ -146,15 +146,15 @@ async def test_nobody_is_told_to_have_deleted_what_another_may_have_deleted(
         *((call, name) for call in ("get", "write", "delete") for name in APPLIED),
     ],
 )
+@on_an_emulator
 async def test_a_fault_that_stays_is_unavailable_and_tells_nothing_of_the_service(
     emulator: Emulator, store: FoundryStore, old: Etag, call: str, name: str
 ) -> None:
     route, make = CALLS[call]
     emulator.log.clear()
     emulator.faults.add(fault(name, route, None))
-    async with asyncio.timeout(PATIENCE):
-        with pytest.raises(StoreUnavailable) as caught:
-            await make(store, old)
+    with pytest.raises(StoreUnavailable) as caught:
+        await make(store, old)
     assert emulator.log.routes == [route] * 3
     assert not any(secret in repr(caught.value) for secret in LEAKED_SECRETS)
     assert caught.value.__suppress_context__
@@ -162,6 +162,7 @@ async def test_a_fault_that_stays_is_unavailable_and_tells_nothing_of_the_servic
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
+@on_an_emulator
 async def test_what_will_not_pass_is_not_tried_again(
     emulator: Emulator, store: FoundryStore, old: Etag, status: int
 ) -> None:
@@ -173,6 +174,7 @@ async def test_what_will_not_pass_is_not_tried_again(
 
 
 @pytest.mark.parametrize("name", NOT_APPLIED)
+@on_an_emulator
 async def test_a_conflict_after_a_fault_that_changed_nothing_is_a_conflict(
     emulator: Emulator, store: FoundryStore, old: Etag, name: str
 ) -> None:
@@ -183,6 +185,7 @@ async def test_a_conflict_after_a_fault_that_changed_nothing_is_a_conflict(
     assert await value_of(store, "old") == {"n": 2}
 
 
+@on_an_emulator
 async def test_equal_values_of_two_writers_are_still_a_conflict(
     emulator: Emulator, store: FoundryStore, old: Etag
 ) -> None:
@@ -192,6 +195,7 @@ async def test_equal_values_of_two_writers_are_still_a_conflict(
         await put(store, SCOPE, "session", "old", {"n": 2}, expect=old)
 
 
+@on_an_emulator
 async def test_a_write_that_was_lost_and_written_over_is_unknown(
     emulator: Emulator, store: FoundryStore, old: Etag
 ) -> None:
@@ -208,6 +212,7 @@ async def test_a_write_that_was_lost_and_written_over_is_unknown(
 
 @pytest.mark.parametrize("route", ["stores.get", "stores.create"])
 @pytest.mark.parametrize("name", ["429", "503", "reset", "lose_answer", "hang"])
+@on_an_emulator
 async def test_the_store_is_made_through_a_fault(
     emulator: Emulator, store: FoundryStore, route: str, name: str
 ) -> None:
@@ -217,6 +222,7 @@ async def test_the_store_is_made_through_a_fault(
     assert await value_of(store, "k") == {"n": 1}
 
 
+@on_an_emulator
 async def test_a_fault_before_the_store_is_found_missing_does_not_confuse(
     emulator: Emulator, store: FoundryStore
 ) -> None:
@@ -225,6 +231,7 @@ async def test_a_fault_before_the_store_is_found_missing_does_not_confuse(
     assert await value_of(store, "k") == {"n": 1}
 
 
+@on_an_emulator
 async def test_no_increment_is_lost_or_doubled_when_answers_are_lost(emulator: Emulator, store: FoundryStore) -> None:
     await put(store, SCOPE, "session", "count", {"n": 0})
     for at in (2, 5, 7):
@@ -236,9 +243,10 @@ async def test_no_increment_is_lost_or_doubled_when_answers_are_lost(emulator: E
     assert await value_of(store, "count") == {"n": 10}
 
 
-async def test_a_store_that_cannot_be_reached_is_unavailable(emulator: Emulator) -> None:
+@virtual_time
+async def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
     async with Emulator() as gone:
-        store = connect(gone, timeout=10.0)
+        store = connect(gone)
     async with store:
         with pytest.raises(StoreUnavailable):
             await get(store, SCOPE, "session", "k")

@@ -89,12 +89,12 @@ async def grown(http: InProcessClient, by: str, turns: int, size: Any) -> list[i
 
 
 def assert_linear(sizes: list[int]) -> None:
-    early, late = sizes[20] - sizes[10], sizes[199] - sizes[189]
+    early, late = sizes[20] - sizes[10], sizes[99] - sizes[89]
     assert 0 < late < early * 1.5, f"ten turns took {early} bytes at the start and {late} at the end"
 
 
 def an_agent() -> Agent[Any]:
-    return Agent(OfflineChatClient(script=["A short answer."] * 200))
+    return Agent(OfflineChatClient(script=["A short answer."] * 100))
 
 
 class Counting(MemoryStore):
@@ -110,14 +110,14 @@ class Counting(MemoryStore):
 
 
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
-async def test_two_hundred_turns_grow_evenly_in_memory(by: str) -> None:
+async def test_a_hundred_turns_grow_evenly_in_memory(by: str) -> None:
     store = Counting()
     async with serve(AgentHost(an_agent(), stores=Stores.over(store)).app) as http:
-        assert_linear(await grown(http, by, 200, lambda: sum(store.sizes.values())))
+        assert_linear(await grown(http, by, 100, lambda: sum(store.sizes.values())))
 
 
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
-async def test_two_hundred_turns_grow_evenly_on_disk(by: str, tmp_path: Path) -> None:
+async def test_a_hundred_turns_grow_evenly_on_disk(by: str, tmp_path: Path) -> None:
     path = tmp_path / "state.db"
 
     def size() -> int:
@@ -127,15 +127,15 @@ async def test_two_hundred_turns_grow_evenly_on_disk(by: str, tmp_path: Path) ->
         return pages
 
     async with serve(AgentHost(an_agent(), stores=sqlite_stores(path)).app) as http:
-        sizes = await grown(http, by, 200, size)
-    early, late = sizes[99] - sizes[9], sizes[199] - sizes[109]  # Pages are allocated several at once.
-    assert 0 < late < early * 1.5, f"ninety turns took {early} pages at the start and {late} at the end"
+        sizes = await grown(http, by, 100, size)
+    early, late = sizes[49] - sizes[9], sizes[99] - sizes[59]  # Pages are allocated several at once.
+    assert 0 < late < early * 1.5, f"forty turns took {early} pages at the start and {late} at the end"
 
 
-async def test_two_hundred_turns_of_a_conversation_grow_evenly_on_foundry(served: World) -> None:
+async def test_a_hundred_turns_of_a_conversation_grow_evenly_on_foundry(served: World) -> None:
     writes = ("responses.create", "responses.update", "items.create", "items.set")
     sizes: list[int] = []
-    for n in range(200):
+    for n in range(100):
         told = await served.turn("ann", {"input": f"say {n:04d}", "conversation": "conv_growth"})
         assert told.is_done, told
         sizes.append(sum(request.body_size for request in served.emulator.log if request.route in writes))

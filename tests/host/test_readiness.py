@@ -132,14 +132,14 @@ async def test_a_process_that_is_cut_off_from_its_database_is_not_ready_until_it
     with schema() as name:
         async with relay() as network:
             stores = postgres_stores(network.dsn, schema=name, timeout=1.0)
-            async with serve(AgentHost(ScriptedAgent(), stores=stores).app) as client:
-                assert await answered(client) == (200, None)
+            async with serve(AgentHost(ScriptedAgent(), stores=stores).app) as client, asyncio.timeout(PATIENCE):
+                while await answered(client) != (200, None):
+                    pass
                 network.cut()
                 assert await answered(client) == (503, "storage")
                 network.mend()
-                async with asyncio.timeout(PATIENCE):
-                    while await answered(client) != (200, None):
-                        pass
+                while await answered(client) != (200, None):
+                    pass
 
 
 @contextmanager

@@ -20,14 +20,15 @@ pump.STOP_SECONDS = source.CLOSE_SECONDS = 0.2  # pyright: ignore[reportAttribut
 
 
 def limit_the_silent() -> None:
-    batch = Pump.batch
+    limited_pump: Any = Pump
+    batch = limited_pump.batch
 
-    async def limited(self: Pump, seconds: float | None) -> Any:
+    async def limited(self: Any, patience: float | None = None) -> Any:
         told = current_turn().metadata
         what = told.get("shape") or f"{told.get('kind')} in {told.get('place')}"
-        return await batch(self, seconds if what in SILENT else None)
+        return await batch(self, patience if what in SILENT else None)
 
-    Pump.batch = limited
+    limited_pump.batch = limited
 
 
 def factory(request: TurnRequest) -> Any:

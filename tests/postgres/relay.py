@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from hostedagent.stores.base import StoreUnavailable
+from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -28,7 +32,9 @@ class Relay:
     @property
     def dsn(self) -> str:
         """The database through the relay."""
-        return make_conninfo(self._dsn, host="127.0.0.1", port=self.port, sslmode="disable", connect_timeout=2)
+        return make_conninfo(
+            self._dsn, host="127.0.0.1", port=self.port, sslmode="disable", connect_timeout=int(PATIENCE)
+        )
 
     def cut(self) -> None:
         """End all connections and refuse others."""
@@ -71,6 +77,16 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
     finally:
         writer.close()
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call again while the database is unavailable: it may be late also where nothing is broken."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from dataclasses import replace
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
@@ -28,15 +29,13 @@ async def hold():
 asyncio.run(hold())
 """
 
-AT_MOST = 2.0
-"""Seconds, on a machine that runs other tests at the same time."""
-
 
 async def test_a_conversation_of_a_killed_process_is_free_at_once() -> None:
     with schema() as name:
         stores = postgres_stores(postgres_dsn(), schema=name)
         await stores.aopen()
-        leases = Leases(stores.state, stores.leases)
+        now = time.time()  # The clock stands: no lease ends because its time is over.
+        leases = Leases(stores.state, replace(stores.leases, clock=lambda: now))
         holder = await asyncio.create_subprocess_exec(
             sys.executable, "-c", HOLDER, postgres_dsn(), name, stdout=asyncio.subprocess.PIPE
         )
@@ -46,16 +45,13 @@ async def test_a_conversation_of_a_killed_process_is_free_at_once() -> None:
                 assert await holder.stdout.readline() == b"held\n"
             refused = await taken(leases)
             holder.kill()
-            began = time.monotonic()
             async with asyncio.timeout(PATIENCE):
                 while not await taken(leases):  # noqa: ASYNC110 - there is no event for a death
                     await asyncio.sleep(0)
-            took = time.monotonic() - began
         finally:
             await holder.wait()
             await stores.aclose()
     assert not refused
-    assert took < AT_MOST
 
 
 async def taken(leases: Leases) -> bool:
