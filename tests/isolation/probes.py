@@ -201,8 +201,9 @@ def _referring(target: Owned, **more: Any) -> dict[str, Any]:
 
 
 _ANY_ID = re.compile(r"\b([a-z]{2,6})_[0-9A-Za-z]{48,50}\b")
-_MOMENT = re.compile(r'("(?:created_at|completed_at)":\s*)\d+')
-_RANDOM = re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{63,64}\b|\bhostedagent\.1\.[\w-]+")
+_MOMENT = re.compile(r'("(?:created_at|completed_at|created)":\s*)\d+')
+_UUID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+_RANDOM = re.compile(rf"{_UUID}|\b[0-9a-f]{{32}}\b|\b[0-9a-f]{{63,64}}\b|\bhostedagent\.1\.[\w-]+")
 
 
 def comparable(reply: Reply, attempt: Attempt, target: Owned) -> tuple[int, dict[str, str], str]:

@@ -19,6 +19,7 @@ from hostedagent import (
     postgres_stores,
     sqlite_stores,
 )
+from hostedagent.doors import Door
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, Reply, serve
 from tests.postgres.server import postgres_dsn, schema
@@ -99,6 +100,7 @@ class World:
 
     open_stores: OpenStores
     identity: Identity
+    doors: Sequence[Door] = ()
     gate: Gate = field(default_factory=Gate)
     payments: list[str] = field(default_factory=list[str])
     model: OfflineChatClient = field(init=False)
@@ -120,6 +122,8 @@ class World:
             Agent(self.model, tools=[pay], name="isolated"),
             stores=self.open_stores(),
             resolve_scope=self.identity.resolver,
+            doors=self.doors,
+            driver="starlette" if self.doors else "agentserver",
         )
         self._serving = serve(self.host.app)
         self.client = await self._serving.__aenter__()
@@ -157,10 +161,12 @@ class World:
 
 
 @asynccontextmanager
-async def inhabiting(kind: str, folder: Path, identity: Identity) -> AsyncGenerator[World]:
-    """A world with nobody in it yet."""
+async def inhabiting(
+    kind: str, folder: Path, identity: Identity, *, doors: Sequence[Door] = ()
+) -> AsyncGenerator[World]:
+    """A world with nobody in it yet; with doors, on the package's own routes."""
     async with AsyncExitStack() as stack:
-        world = World(await stack.enter_async_context(opening(kind, folder)), identity)
+        world = World(await stack.enter_async_context(opening(kind, folder)), identity, doors)
         await world.start()
         stack.push_async_callback(world.stop)
         yield world
