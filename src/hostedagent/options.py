@@ -21,6 +21,7 @@ MAX_SHUTDOWN_GRACE: Final = 8.0
 """Seconds: the SDK cuts off what still runs after ten, and the outcome of a turn must be stored before that."""
 
 OwnTools: TypeAlias = Literal["mcp_call", "function_call", "hidden"]
+Consent: TypeAlias = Literal["item", "message"]
 AgentStreaming: TypeAlias = Literal["as_needed", "always"]
 WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt", "steer"]
 HistoryOwner: TypeAlias = Literal["replay", "service", "session"]
@@ -102,6 +103,9 @@ class HostOptions:
         accepts_protocol_1: Whether a hosted process accepts the isolation headers of container protocol 1.0.0.
         consent_origins: The origins that a tool's consent link may have, as `https://host` or `https://*.domain`; by
             default those of Foundry's connections; `None` for any. A link to any other origin fails the turn.
+        consent: How a consent link is sent. `item`: an `oauth_consent_request`, and the response ends `incomplete` with
+            the reason `consent_required`; `message`: a message with the link, and the response ends `completed`, for
+            clients that do not know the item.
         show_intermediate: Whether a workflow's intermediate outputs are sent too.
         max_turns: The most concurrent turns, background turns included; `None` for no limit.
         max_waiting: The most requests that wait for a free turn; more get 429 with `Retry-After`.
@@ -144,6 +148,7 @@ class HostOptions:
     allow_snapshots: bool = False
     accepts_protocol_1: bool = False
     consent_origins: frozenset[str] | None = FOUNDRY_CONSENT_ORIGINS
+    consent: Consent = "item"
     show_intermediate: bool = True
     max_turns: int | None = None
     max_waiting: int = 0
@@ -162,6 +167,7 @@ class HostOptions:
     def __post_init__(self) -> None:
         _check_choice("history", self.history, get_args(HistoryOwner))
         _check_choice("own_tools", self.own_tools, get_args(OwnTools))
+        _check_choice("consent", self.consent, get_args(Consent))
         _check_choice("agent_streaming", self.agent_streaming, get_args(AgentStreaming))
         _check_choice("when_busy", self.when_busy, get_args(WhenBusy))
         for name, wanted in _NUMBERS.items():

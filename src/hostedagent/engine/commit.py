@@ -35,6 +35,12 @@ class TurnCommit:
     store: ResponseStore
     continuation: Continuation
 
+    def unchanged(self) -> Snapshot:
+        """What a turn leaves whose agent was never run: the state of the turn before it."""
+        before = self.continuation.snapshot
+        workflow = before.workflow.named() if before.workflow is not None else None
+        return Snapshot(before.session, open=before.open, workflow=workflow)
+
     async def commit(
         self,
         request: TurnRequest,

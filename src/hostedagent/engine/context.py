@@ -14,7 +14,7 @@ from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import RequestContext
-from hostedagent.options import OwnTools
+from hostedagent.options import Consent, OwnTools
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.approvals import Approvals
@@ -40,6 +40,7 @@ class HostServices:
         effects: The side effects that run once per turn.
         run_timeout: Seconds without output after which a run fails; `None` for no limit.
         consent_origins: The origins that a consent link may have; `None` for any.
+        consent: How a consent link is sent.
         compaction: The strategy that compacts conversations.
         own_tools: How calls of the agent's own tools are shown.
         streams_always: Whether the agent streams even if no client reads a stream.
@@ -56,6 +57,7 @@ class HostServices:
     effects: Effects
     run_timeout: float | None = None
     consent_origins: frozenset[str] | None = None
+    consent: Consent = "item"
     own_tools: OwnTools = "mcp_call"
     compaction: CompactionStrategy | None = None
     streams_always: bool = False

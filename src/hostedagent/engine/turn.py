@@ -99,6 +99,7 @@ class Turn:
             ),
             own_tools=services.own_tools,
             consent_origins=services.consent_origins,
+            consent=services.consent,
             is_watched=request.stream or request.background,
             usage=recovery.usage if recovery is not None else None,
         )
@@ -261,7 +262,7 @@ class Turn:
         through = partial(transformed, hook) if hook else None
         first = 1 if request.stream or request.background else READ_AHEAD
         with self._span.current(request):
-            pump = Pump(start, ends_at=self._output.ending.see, through=through, instead=self._instead, first=first)
+            pump = Pump(start, ends_at=self._output.ending.see, through=through, instead=asking_instead, first=first)
         return pump
 
     def _streams(self, agent: SupportsAgentRun) -> bool:
@@ -274,10 +275,6 @@ class Turn:
         if feed.run is not None or not isinstance(self._history, ReplayHistory):
             raise InvalidRequest("generate=false works only where the host keeps the conversation as items.")
         return _nothing()
-
-    def _instead(self, error: Exception) -> AgentResponseUpdate | None:
-        """The update that replaces an error, if any. A turn whose run never started cannot be continued."""
-        return asking_instead(error) if self._feed is not None else None
 
     async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
         while (batch := await pump.batch(self._services.run_timeout)) is not None:
@@ -366,6 +363,8 @@ class Turn:
             asked = self._output.approvals
             snapshot = Snapshot(self._history.after(feed), tuple(asked.asked), asked.open)
             await self._commit.commit(self._request, terminal["response"], snapshot, feed.run, self._recovery)
+        elif terminal is not None and counts and not self._continuation.answers:  # Consent was asked for before a run.
+            await self._commit.commit(self._request, terminal["response"], self._commit.unchanged(), None)
         else:
             response = terminal["response"] if terminal is not None else None
             items = self._output.response["output"]

@@ -246,6 +246,7 @@ def _services(
         effects=effects,
         run_timeout=options.run_timeout,
         consent_origins=options.consent_origins,
+        consent=options.consent,
         own_tools=options.own_tools,
         compaction=options.compaction,
         streams_always=_streams_always(options, hooks),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
-from hostedagent.options import OwnTools
+from hostedagent.options import Consent, OwnTools
 from hostedagent.protocol.ids import new_batch, new_item_id
 from hostedagent.protocol.stream.response import OutputItem, ResponseBuilder
 from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
@@ -190,6 +190,7 @@ class Output:
         tools: Which tools the agent and the caller run.
         own_tools: How calls of the agent's own tools are shown.
         consent_origins: The origins that a consent link may have; `None` for any.
+        consent: How a consent link is sent.
         deferred_calls: The ids of calls that a later turn asks about or runs.
         earlier_call: Finds a call of an earlier turn by its id.
     """
@@ -198,6 +199,7 @@ class Output:
     tools: ToolRoles = field(default_factory=lambda: ToolRoles())
     own_tools: OwnTools = "mcp_call"
     consent_origins: frozenset[str] | None = None
+    consent: Consent = "item"
     deferred_calls: Container[str] = frozenset[str]()
     earlier_call: Callable[[str], Content | None] = lambda call_id: None
     own_calls: list[OpenOwnCall] = field(default_factory=list["OpenOwnCall"])

@@ -14,10 +14,11 @@ from urllib.parse import SplitResult, urlsplit
 from agent_framework import Content
 
 from hostedagent.errors import failed
-from hostedagent.outcomes import Incomplete
+from hostedagent.outcomes import Completed, Incomplete
 from hostedagent.protocol.content.calls import raw_text
-from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part
 from hostedagent.protocol.content.fields import required_text
+from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission, EndTurn, Item, MutableItem
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,12 @@ _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 def read(item: Item) -> Sequence[Content]:
     """Tell the model that the user was asked, without the link, which may contain a secret and was used."""
     label = required_text(item, "server_label", may_be_empty=True)
-    return [Content.from_text(f"[oauth_consent_request: the user was asked for consent to use {label or 'a tool'}]")]
+    return [Content.from_text(asked_for(label))]
+
+
+def asked_for(label: str) -> str:
+    """What the model reads of a consent request."""
+    return f"[oauth_consent_request: the user was asked for consent to use {label or 'a tool'}]"
 
 
 def key(part: Part) -> Key:
@@ -98,15 +104,26 @@ class OpenConsent(BaseItem):
             return
         for call in self.output.own_calls:
             yield from call.show()  # The call that needs consent comes first.
+        label = _server_label(content)
+        if self.output.consent == "message":
+            yield from self._say(part, link, label)
+            return
         item = self.output.item("oauth", part)
-        wire: MutableItem = {
-            "type": "oauth_consent_request",
-            "consent_link": link,
-            "server_label": _server_label(content),
-        }
+        wire: MutableItem = {"type": "oauth_consent_request", "consent_link": link, "server_label": label}
         yield item.added(dict(wire))
         yield item.done(wire)
         yield EndTurn(Incomplete("consent_required"))
+
+    def _say(self, part: Part, link: str, label: str) -> Iterator[Emission]:
+        """Send the link as a message that the model will not read."""
+        text = f"{label or 'A tool'} needs your consent: {link}"
+        said = part._replace(content=Content.from_text(text), replaces=False)
+        message = OpenText(said, self.output)
+        yield from message.append(said)
+        if message.item is not None:
+            message.item.remember(stands_for=asked_for(label))
+        yield from message.close(COMPLETED)
+        yield EndTurn(Completed())
 
     def close(self, end: End) -> Sequence[Emission]:
         """Nothing is left to do."""
@@ -137,7 +154,8 @@ OAUTH = Codec(
     absent={"stream": "A link is of use only when it is whole."},
     limits=(
         "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller continues "
-        "it when the user has agreed, and the agent tries the tool again.",
+        "it when the user has agreed, and the agent tries the tool again. Clients that do not know the item need "
+        '`HostOptions(consent="message")`.',
         "Only https links are sent, and http links to this machine, whose origin is one of "
         "`HostOptions.consent_origins`; any other fails the turn.",
         "A turn asks for one consent at a time.",

@@ -15,7 +15,7 @@ from agent_framework import Annotation, Content, get_namespaced_value
 
 from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
-from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part
+from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part, recall
 from hostedagent.protocol.content.parts import filename, read_parts
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 from hostedagent.protocol.wire import Characters, wire_text, wire_value
@@ -28,6 +28,8 @@ _FIELD: Final[dict[_PartKind, str]] = {"output_text": "text", "refusal": "refusa
 
 def read(item: Item) -> Sequence[Content]:
     """Read a `message`; its role and author are read where the Agent Framework message is built."""
+    if isinstance(instead := recall(item).get("stands_for"), str):
+        return [Content.from_text(instead)]
     contents = read_parts(item.get("content"), "content")
     if item.get("role") != "assistant":
         return contents
