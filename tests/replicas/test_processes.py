@@ -96,6 +96,8 @@ async def follow(fleet: Fleet, client: httpx.AsyncClient, name: str) -> list[dic
             url, method, sent = f"{url}/{rid}?stream=true&starting_after={after}", "GET", None
         try:
             async with client.stream(method, url, json=sent) as reply:
+                if reply.status_code == 503:  # It is about to end.
+                    continue
                 assert reply.status_code == 200, await reply.aread()
                 async for line in reply.aiter_lines():
                     if line.startswith("data: "):
@@ -125,3 +127,30 @@ async def test_followed_turns_of_replicas_that_end_go_on_elsewhere_without_a_gap
         assert [item["type"] for item in items].count("mcp_call") == 1
         said = [item["content"][0]["text"] for item in items if item["type"] == "message"]
         assert said[-1].split() == [f"word{n}" for n in range(WORDS)]
+
+
+async def read_events(client: httpx.AsyncClient, url: str, *, enough: int | None = None) -> list[dict[str, Any]]:
+    """The events of a stream in the foreground under one key, to its end or until there are enough."""
+    events: list[dict[str, Any]] = []
+    body = {"input": "hi", "stream": True}
+    async with client.stream("POST", f"{url}/responses", json=body, headers={"idempotency-key": "k"}) as reply:
+        assert reply.status_code == 200, await reply.aread()
+        async for line in reply.aiter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line[6:]))
+            if enough is not None and len(events) >= enough:
+                break
+    return events
+
+
+async def test_who_asks_again_for_a_stream_of_a_killed_replica_learns_that_it_has_failed(fleet: Fleet) -> None:
+    first, second = fleet.replicas[:2]
+    async with httpx.AsyncClient(timeout=None) as client:
+        before = await read_events(client, first.url, enough=6)
+        await fleet.end(first, signal.SIGKILL)
+        again = await read_events(client, second.url)
+
+    assert [event["sequence_number"] for event in again] == list(range(len(again)))
+    assert again[: len(before)] == before
+    assert [event["type"] for event in again if event["type"] in TERMINAL] == ["response.failed"]
+    assert again[-1]["response"]["error"]["message"].startswith("The server that made this response has ended.")

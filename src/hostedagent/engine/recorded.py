@@ -18,6 +18,7 @@ from hostedagent.engine.background import BackgroundRuns
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.elsewhere import Elsewhere
 from hostedagent.engine.engine import Engine
+from hostedagent.engine.following import following
 from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
@@ -300,7 +301,8 @@ class RecordedResponses:
             wanted = "stream=true" if response.get("background") else "background=true"
             says = f"This response cannot be streamed because it was not created with {wanted}."
             raise InvalidRequest(says, param="stream") from None
-        return self.log.subscribe(caller, response_id, after=after)
+        batches = self.log.subscribe(caller, response_id, after=after)
+        return following(batches, self.engine.store, caller, response_id, after=after)
 
     async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """A response. One that runs in the foreground is not shown before it has ended.

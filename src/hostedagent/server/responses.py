@@ -21,10 +21,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive
 
 from hostedagent.engine.context import TurnContext
-from hostedagent.engine.engine import Engine
+from hostedagent.engine.engine import STOPPING, Engine
+from hostedagent.engine.following import end_of_dead
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.waiting import WaitingTurns
-from hostedagent.errors import Busy, InvalidRequest
+from hostedagent.errors import Busy, InvalidRequest, Unavailable
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability import logging as telemetry
 from hostedagent.options import HostOptions
@@ -33,6 +34,7 @@ from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, write_frame
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
 from hostedagent.server.compaction import CompactionRoutes
@@ -212,12 +214,7 @@ class ResponsesDriver:
         """Answer with a turn that does not depend on this request, from its beginning."""
         caller, response_id = request.caller, request.response_id
         if request.stream:
-            try:
-                frames = await self._replayed(request, -1)
-            except InvalidRequest:
-                says = f"The events of this response are not kept here any more: GET /responses/{response_id} has it."
-                raise InvalidRequest(says) from None
-            await self._stream_until_over(exchange, frames)
+            await self._stream_until_over(exchange, await self._replayed_again(request))
             return
         engine = self.responses.engine
         if not request.background:
@@ -226,6 +223,19 @@ class ResponsesDriver:
             if (await engine.retrieve(caller, response_id)).get("status") == "in_progress":
                 raise Busy("The request with this Idempotency-Key is still running. Send it again in a moment.")
         await exchange.json(await self.responses.retrieve(caller, response_id))
+
+    async def _replayed_again(self, request: TurnRequest) -> AsyncGenerator[bytes]:
+        """The frames of a stream from its beginning, for a client that asks for it again."""
+        caller, response_id, store = request.caller, request.response_id, self.responses.engine.store
+        try:
+            return await self._replayed(request, -1)
+        except InvalidRequest:  # There are no events.
+            if (event := await end_of_dead(store, caller, response_id, 0)) is not None:
+                return replayed_frames(_once([event]))
+            if (await store.get(caller, response_id)).get("status") in RUNNING:
+                raise Busy("The request with this Idempotency-Key is still being accepted. Send it again.") from None
+            says = f"The events of this response are not kept here any more: GET /responses/{response_id} has it."
+            raise InvalidRequest(says) from None
 
     async def _run(self, exchange: Exchange, context: TurnContext) -> None:
         request = context.request
@@ -266,6 +276,8 @@ class ResponsesDriver:
         """Send the frames of a turn that goes on without this connection, until the client or the process ends."""
         over = self.responses.engine.services.shutdown.over
         await until_over(exchange, self._stream(exchange, frames), over)
+        if over.is_set() and not exchange.is_started:
+            raise Unavailable(STOPPING)
 
     async def _delete(self, exchange: Exchange) -> None:
         await self.responses.delete(exchange.caller, exchange.response_id)
@@ -295,6 +307,10 @@ async def framed(events: AsyncGenerator[Event], context: TurnContext) -> AsyncGe
         async for event in events:
             context.flow.taken()
             yield write_frame(event["type"], event_data(event))
+
+
+async def _once(batch: list[LoggedEvent]) -> AsyncGenerator[list[LoggedEvent]]:
+    yield batch
 
 
 async def replayed_frames(batches: AsyncIterator[list[LoggedEvent]]) -> AsyncGenerator[bytes]:
