@@ -1,4 +1,4 @@
-"""Everything breaks: `python -m benchmarks.chaos [--conversations 40] [--seconds 300] [--replicas 3] [--lease 4]`."""
+"""Everything breaks: `python -m benchmarks.chaos [--conversations 200] [--seconds 300] [--replicas 3] [--lease 4]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.chaos.run import missing, run
 def main() -> int:
     """Talk, break and count; the exit code says whether anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--conversations", type=int, default=40)
+    parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--turns", type=int, default=1_000)
     parser.add_argument("--replicas", type=int, default=3)
@@ -24,9 +24,10 @@ def main() -> int:
         return 2
     report = asyncio.run(run(**vars(given)))
     print("\n".join(report.lines()))
-    for line in report.wrong[:40]:
+    found = [*report.wrong, *report.slow]
+    for line in found[:40]:
         print(line, file=sys.stderr)
-    return 1 if report.wrong else 0
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 
+from tests.chaos.names import named
 from tests.postgres.relay import Relay
 
 PROJECT: Final = Path(__file__).parents[2]
@@ -56,8 +57,9 @@ class Database:
 
 @dataclass(slots=True)
 class Replica:
-    """A replica, at a port that its successors have too."""
+    """A replica, at an address that its successors have too."""
 
+    address: str
     port: int
     relay: Relay
     lease: float
@@ -66,10 +68,10 @@ class Replica:
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "tests.chaos.replica", self.relay.dsn, str(self.port), str(self.lease)]
+        command = [sys.executable, "-m", "tests.chaos.replica", self.relay.dsn, self.address, str(self.port)]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *command, str(self.effects), cwd=PROJECT, stdout=asyncio.subprocess.PIPE, stderr=log
+                *command, str(self.lease), str(self.effects), cwd=PROJECT, stdout=asyncio.subprocess.PIPE, stderr=log
             )
         assert self.process.stdout is not None
         assert await self.process.stdout.readline() == b"ready\n", self.log.read_text()[-3000:]
@@ -94,27 +96,29 @@ class Fleet:
     effects: Path = Path()
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def free_port(addresses: Sequence[str]) -> int:
+    """A port that is free now at all these addresses of this machine."""
+    while True:
+        with ExitStack() as stack:
+            port = 0
+            try:
+                for address in addresses:
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind((address, port))
+                    port = int(probe.getsockname()[1])
+            except OSError:
+                continue
+            return port
 
 
-def configured(port: int, replicas: list[int], folder: Path) -> str:
-    """The configuration of the sample, for processes of this machine instead of containers."""
-    servers = "\n        ".join(f"server 127.0.0.1:{number} max_fails=1 fail_timeout=1s;" for number in replicas)
+def configured(port: int, replicas: int, names: int, folder: Path) -> str:
+    """The configuration of the sample with other ports and folders, and a name server of ours instead of Docker's."""
     paths = "".join(
         f"{kind}_temp_path {folder}/{kind};\n    " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     changes = {
-        "resolver 127.0.0.11 valid=2s;": f"access_log off;\n    {paths}",
-        "server agent:8088 resolve;": servers,
+        "resolver 127.0.0.11 valid=2s;": f"access_log off;\n    {paths}resolver 127.0.0.1:{names} valid=2s;",
+        "agent:8088": f"agent:{replicas}",
         "listen 8088;": f"listen 127.0.0.1:{port};",
     }
     text = CONFIGURATION.read_text()
@@ -132,40 +136,54 @@ def _folder() -> Path:
 
 
 @asynccontextmanager
-async def fleet(count: int, *, lease: float) -> AsyncGenerator[Fleet]:
-    """Replicas behind nginx, on a database."""
-    folder = _folder()
-    port, *ports = free_ports(count + 1)
-    database = await asyncio.to_thread(Database, folder / "db")
-    made = Fleet(database, f"http://127.0.0.1:{port}", effects=folder / "effects")
-    servers: list[asyncio.Server] = []
-    proxy: asyncio.subprocess.Process | None = None
-    try:
-        for number in ports:
-            relay = Relay(database.dsn)
-            servers.append(server := await asyncio.start_server(relay.serve, "127.0.0.1", 0))
-            relay.port = server.sockets[0].getsockname()[1]
-            made.replicas.append(Replica(number, relay, lease, made.effects, folder / f"{number}.log"))
-        await made.replicas[0].start()
-        await asyncio.gather(*(replica.start() for replica in made.replicas[1:]))
-        (folder / "nginx.conf").write_text(configured(port, ports, folder))
+async def proxied(port: int, addresses: Sequence[str], folder: Path) -> AsyncGenerator[str]:
+    """The proxy of the sample in front of replicas at one port of several addresses; gives its URL."""
+    own = free_port(["127.0.0.1"])
+    async with named(addresses) as names:
+        (folder / "nginx.conf").write_text(configured(own, port, names, folder))
         globally = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;" + (
             " user root;" if os.getuid() == 0 else ""
         )
-        proxy = await asyncio.create_subprocess_exec(
-            "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", globally, stderr=subprocess.DEVNULL
-        )
-        yield made
-    finally:
-        for replica in made.replicas:
-            replica.send(signal.SIGCONT)
-            with suppress(ProcessLookupError):
-                await replica.end(signal.SIGKILL)
-        if proxy is not None:
+        command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", globally]
+        proxy = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
+        try:
+            yield f"http://127.0.0.1:{own}"
+        finally:
             proxy.terminate()
             await proxy.wait()
-        for server in servers:
-            server.close()
-        await asyncio.to_thread(database.stop)
-        if "CHAOS_KEEP" not in os.environ:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def fleet(count: int, *, lease: float) -> AsyncGenerator[Fleet]:
+    """Replicas behind nginx, on a database."""
+    folder = _folder()
+    addresses = [f"127.0.0.{number + 2}" for number in range(count)]
+    port = free_port(addresses)
+    database = await asyncio.to_thread(Database, folder / "db")
+    made = Fleet(database, "", effects=folder / "effects")
+    async with AsyncExitStack() as stack:
+        stack.callback(_removed, folder)
+        stack.push_async_callback(asyncio.to_thread, database.stop)
+        for address in addresses:
+            relay = Relay(database.dsn)
+            server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+            stack.callback(server.close)
+            relay.port = server.sockets[0].getsockname()[1]
+            replica = Replica(address, port, relay, lease, made.effects, folder / f"{address}.log")
+            made.replicas.append(replica)
+            stack.push_async_callback(_ended, replica)
+        await made.replicas[0].start()
+        await asyncio.gather(*(replica.start() for replica in made.replicas[1:]))
+        made.url = await stack.enter_async_context(proxied(port, addresses, folder))
+        yield made
+
+
+async def _ended(replica: Replica) -> None:
+    with suppress(ProcessLookupError):
+        replica.send(signal.SIGCONT)
+        await replica.end(signal.SIGKILL)
+
+
+def _removed(folder: Path) -> None:
+    if "CHAOS_KEEP" not in os.environ:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,7 @@
-"""A replica that is not spared: `python -m tests.chaos.replica DSN PORT LEASE EFFECTS`. It prints a line and serves."""
+"""A replica that is not spared. It prints a line and serves.
+
+`python -m tests.chaos.replica DSN ADDRESS PORT LEASE EFFECTS`
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class Payments:
         return self._path.exists() and token in self._path.read_text().split()
 
 
-payments = Payments(Path(sys.argv[4] if len(sys.argv) > 4 else "effects"))
+payments = Payments(Path(sys.argv[5] if len(sys.argv) > 5 else "effects"))
 
 
 async def _pay(token: str) -> str:
@@ -72,12 +75,12 @@ def make() -> Agent:
 
 
 def main() -> None:
-    dsn, port, lease = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    dsn, address, port, lease = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     stores = postgres_stores(dsn, pool_size=5, timeout=5.0)
     stores = replace(stores, leases=replace(stores.leases, seconds=lease, renew_every=lease / 4))
     options = HostOptions(resilient_background=True, shutdown_grace=0.2, max_turns=8, max_waiting=50, max_queued=500)
     host = AgentHost(make, driver="starlette", stores=stores, options=options)
-    host.run(host="127.0.0.1", port=port, on_listening=lambda: print("ready", flush=True))
+    host.run(host=address, port=port, on_listening=lambda: print("ready", flush=True))
 
 
 if __name__ == "__main__":

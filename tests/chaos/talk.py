@@ -67,11 +67,11 @@ class Talk:
             default_headers={"x-agent-user-id": self.user},
         )
 
-    async def run(self, turns: int, until: float) -> None:
-        """Have so many turns, one after the other, and begin none after a time of the monotonic clock."""
+    async def run(self, turns: int, goes_on: Callable[[], bool]) -> None:
+        """Have so many turns, one after the other, and begin none when it is over."""
         kinds = (self._plain, self._streamed, self._followed, self._polled, self._paid, self._asked, self._cancelled)
         for number in range(turns):
-            if time.monotonic() > until:
+            if not goes_on():
                 return
             kind = self._chance.choice(kinds)
             token = f"{self.user}-{number}-{kind.__name__[1:]}"

@@ -19,15 +19,16 @@ def complete() -> None:
         pytest.skip(lacks)
 
 
-@pytest.mark.slow
-async def test_nothing_is_lost_doubled_or_blocked_while_replicas_break() -> None:
-    report = await run(conversations=6, seconds=40)
+@pytest.mark.timeout(400)
+async def test_nothing_is_lost_or_doubled_while_each_thing_breaks_once() -> None:
+    report = await run(conversations=6, lease=2.0)
     assert report.wrong == [], "\n".join(report.lines())
-    assert report.broken
+    assert len(report.broken) == 5 and report.findings.ended
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 async def test_nothing_is_lost_doubled_or_blocked_while_everything_breaks() -> None:
     report = await run(conversations=30, seconds=600)
-    assert report.wrong == [], "\n".join(report.lines())
+    assert [*report.wrong, *report.slow] == [], "\n".join(report.lines())
     assert len(report.broken) == 5
