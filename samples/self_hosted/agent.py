@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from agent_framework import SupportsAgentRun
 
-from hostedagent import AgentHost, ConfigurationError, IsolationKeys, Scope, Stores, foundry_stores
+from hostedagent import AgentHost, ConfigurationError, HostOptions, IsolationKeys, Scope, Stores, postgres_stores
 from hostedagent.errors import Unauthenticated
 
 PRINCIPAL = "x-ms-client-principal"
@@ -68,13 +68,31 @@ def make_host(agent: SupportsAgentRun, stores: Stores, environment: Mapping[str,
     tenant = environment.get("EASY_AUTH_TENANT_ID")
     if not tenant:
         raise ConfigurationError("EASY_AUTH_TENANT_ID is not set: see samples/self_hosted/README.md.")
-    return AgentHost(agent, stores=stores, resolve_scope=EasyAuthScopeResolver(tenant=tenant))
+    return AgentHost(
+        agent,
+        driver="starlette",
+        stores=stores,
+        resolve_scope=EasyAuthScopeResolver(tenant=tenant),
+        options=HostOptions(resilient_background=True),
+    )
+
+
+def open_stores(environment: Mapping[str, str]) -> Stores:
+    """The database, by a token for the app's identity where Azure has it."""
+    dsn = environment.get("HOSTEDAGENT_DSN")
+    if not dsn:
+        raise ConfigurationError("HOSTEDAGENT_DSN is not set: see samples/self_hosted/README.md.")
+    if "postgres.database.azure.com" not in dsn:
+        return postgres_stores(dsn)
+    from azure.identity.aio import DefaultAzureCredential
+
+    return postgres_stores(dsn, credential=DefaultAzureCredential())
 
 
 def load() -> AgentHost:
     from samples.foundry.agent import agent
 
-    return make_host(agent, foundry_stores(), os.environ)
+    return make_host(agent, open_stores(os.environ), os.environ)
 
 
 host = load()

@@ -144,10 +144,12 @@ def test_a_client_is_served_within_the_limits_and_sigterm_ends_with_0(name: str,
 
 @pytest.mark.usefixtures("engine")
 def test_the_same_image_serves_the_agent_that_hosts_itself(tmp_path: Path) -> None:
-    options = [HOSTED[0], HOSTED[-1], "--env=EASY_AUTH_TENANT_ID=tenant"]
+    dsn = "--env=HOSTEDAGENT_DSN=postgresql://agent@127.0.0.1:1/agents"  # It starts while the database is away.
+    options = [HOSTED[0], HOSTED[-1], "--env=EASY_AUTH_TENANT_ID=tenant", dsn]
     with running(f"{IMAGES}:root", tmp_path / "home", "samples/self_hosted/agent.py", options=options) as container:
-        container.ready()
+        status, body = container.answers()
         assert container.stop() == 0
+    assert status == 503 and "storage" in body
 
 
 @pytest.mark.usefixtures("engine")

@@ -14,18 +14,19 @@ import pytest
 import yaml
 from agent_framework import Agent
 
-from hostedagent import AgentHost, ConfigurationError, foundry_stores, memory_stores, postgres_stores
-from hostedagent.emulator import Emulator
+from hostedagent import AgentHost, ConfigurationError, memory_stores, postgres_stores
 from hostedagent.errors import Unauthenticated
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
-from tests.deploy.bicep.syntax import read, text_of
-from tests.postgres.server import postgres_dsn, schema
+from tests.deploy.bicep.syntax import properties_of, read, text_of
+from tests.postgres.server import postgres, postgres_dsn, schema
 from tests.samples.server import ROOT
 
 TENANT, OTHER_TENANT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 ADA, GRACE = "aaaaaaaa-0000-0000-0000-000000000001", "aaaaaaaa-0000-0000-0000-000000000002"
+DSN = "postgresql://id-agent@psql-agent.postgres.database.azure.com:5432/agents?sslmode=verify-full"
 SCHEMA = "http://schemas.microsoft.com/identity/claims"
-BICEP = (ROOT / "samples/self_hosted/infra/main.bicep").read_text()
+INFRA = ROOT / "samples/self_hosted/infra"
+BICEP = (INFRA / "main.bicep").read_text()
 
 
 def encoded(value: object) -> str:
@@ -48,6 +49,7 @@ def sample(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("FOUNDRY_PROJECT_ENDPOINT", "https://account.services.ai.azure.com/api/projects/agents")
     monkeypatch.setenv("AZURE_AI_MODEL_DEPLOYMENT_NAME", "model-1")
     monkeypatch.setenv("EASY_AUTH_TENANT_ID", TENANT)
+    monkeypatch.setenv("HOSTEDAGENT_DSN", DSN)
     return importlib.import_module("samples.self_hosted.agent")
 
 
@@ -57,8 +59,9 @@ def host_of(sample: ModuleType, stores: Any) -> AgentHost:
 
 @asynccontextmanager
 async def served(sample: ModuleType) -> AsyncGenerator[InProcessClient]:
-    async with serve(host_of(sample, memory_stores()).app) as client:
-        yield client
+    with postgres(pool_size=2) as stores:
+        async with serve(host_of(sample, stores).app) as client:
+            yield client
 
 
 def test_it_loads_without_a_network(sample: ModuleType) -> None:
@@ -68,6 +71,11 @@ def test_it_loads_without_a_network(sample: ModuleType) -> None:
 def test_without_a_tenant_there_is_no_host(sample: ModuleType) -> None:
     with pytest.raises(ConfigurationError, match="EASY_AUTH_TENANT_ID is not set"):
         sample.make_host(Agent(OfflineChatClient()), memory_stores(), {})
+
+
+def test_without_a_database_there_is_no_host(sample: ModuleType) -> None:
+    with pytest.raises(ConfigurationError, match="HOSTEDAGENT_DSN is not set"):
+        sample.open_stores({})
 
 
 FORGED = {
@@ -122,13 +130,11 @@ def test_short_and_long_names_of_claims_mean_the_same_caller(sample: ModuleType)
 
 
 async def test_replicas_share_conversations_and_keep_callers_apart(sample: ModuleType) -> None:
-    async with Emulator() as emulator:
-        emulator.trust()
-
-        def replica() -> AgentHost:
-            return host_of(sample, foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential))
-
-        async with serve(replica().app) as one, serve(replica().app) as other:
+    with schema() as name:
+        first, second = (
+            host_of(sample, postgres_stores(postgres_dsn(), schema=name, pool_size=2)).app for _ in range(2)
+        )
+        async with serve(first) as one, serve(second) as other:
             said = await one.post("/responses", json={"input": "My name is Ada."}, headers=principal(ADA))
             assert said.status == 200, said.text
             before = said.json()["id"]
@@ -145,6 +151,7 @@ async def test_replicas_share_conversations_and_keep_callers_apart(sample: Modul
 def test_the_deployment_sets_what_the_app_reads_and_switches_authentication_on() -> None:
     for name in (
         "EASY_AUTH_TENANT_ID",
+        "HOSTEDAGENT_DSN",
         "FOUNDRY_PROJECT_ENDPOINT",
         "AZURE_AI_MODEL_DEPLOYMENT_NAME",
         "AZURE_CLIENT_ID",
@@ -153,6 +160,16 @@ def test_the_deployment_sets_what_the_app_reads_and_switches_authentication_on()
     authentication = text_of(read(BICEP, "main.bicep").of_kind("resource")["authentication"].node)
     assert "Return401" in authentication and "parent" in authentication
     assert "'samples/self_hosted/agent.py'" in BICEP
+
+
+def test_the_database_has_no_passwords_and_no_public_address() -> None:
+    server = read((INFRA / "database.bicep").read_text(), "database.bicep").of_kind("resource")["server"]
+    properties = properties_of(server.properties["properties"])
+    authentication, network = properties_of(properties["authConfig"]), properties_of(properties["network"])
+    assert text_of(authentication["passwordAuth"]) == "'Disabled'"
+    assert text_of(authentication["activeDirectoryAuth"]) == "'Enabled'"
+    assert text_of(network["publicNetworkAccess"]) == "'Disabled'"
+    assert {"delegatedSubnetResourceId", "privateDnsZoneArmResourceId"} <= set(network)
 
 
 def test_compose_runs_three_replicas_behind_a_proxy_that_repeats_no_request() -> None:

@@ -1,6 +1,6 @@
 // The image of this repository on Azure Container Apps, beside what the infra folder at its root deploys: the same
 // resource group, registry and Foundry project. Callers sign in with Microsoft Entra ID; the app has one managed
-// identity and no secret.
+// identity and no secret. Its replicas share a PostgreSQL server, which only their network reaches.
 @description('The name of the app and the beginning of the other names.')
 @minLength(2)
 @maxLength(20)
@@ -14,7 +14,7 @@ param registryName string
 @description('Repository and tag in the registry.')
 param image string
 
-@description('The Foundry account and project of the model and of the shared state.')
+@description('The Foundry account and project of the model.')
 param accountName string
 param projectName string
 
@@ -29,11 +29,26 @@ param authClientId string
 @description('The one tenant whose callers are served.')
 param authTenantId string = subscription().tenantId
 
-@minValue(0)
-param minReplicas int = 1
+@description('Two stay when one fails or is replaced.')
+@minValue(1)
+param minReplicas int = 2
 
 @minValue(1)
-param maxReplicas int = 3
+param maxReplicas int = 5
+
+@description('A /16 to a /22, that no network has which is connected to this one.')
+param networkPrefix string = '10.20.0.0/16'
+
+@description('Of the PostgreSQL server. High availability needs a general purpose size.')
+param databaseSku string = 'Standard_B2s'
+
+@allowed([
+  'Burstable'
+  'GeneralPurpose'
+  'MemoryOptimized'
+])
+param databaseTier string = 'Burstable'
+param isDatabaseHighlyAvailable bool = false
 
 var hasTelemetry = !empty(applicationInsightsName)
 var port = 8088
@@ -78,7 +93,7 @@ resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// The model and the state store of the project.
+// The model of the project.
 resource useProject 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(project.id, identity.id, foundryUserRoleId)
   scope: project
@@ -89,10 +104,36 @@ resource useProject 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+module database 'database.bicep' = {
+  name: 'database-${name}'
+  params: {
+    name: name
+    location: location
+    serverName: 'psql-${name}-${uniqueString(resourceGroup().id, name)}'
+    ownerName: identity.name
+    ownerPrincipalId: identity.properties.principalId
+    networkPrefix: networkPrefix
+    isHighlyAvailable: isDatabaseHighlyAvailable
+    skuName: databaseSku
+    skuTier: databaseTier
+  }
+}
+
 resource apps 'Microsoft.App/managedEnvironments@2025-01-01' = {
   name: 'cae-${name}'
   location: location
-  properties: {}
+  properties: {
+    vnetConfiguration: {
+      infrastructureSubnetId: database.outputs.appSubnetId
+      internal: false
+    }
+    workloadProfiles: [
+      {
+        name: 'Consumption'
+        workloadProfileType: 'Consumption'
+      }
+    ]
+  }
 }
 
 resource app 'Microsoft.App/containerApps@2025-01-01' = {
@@ -106,6 +147,7 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
   }
   properties: {
     environmentId: apps.id
+    workloadProfileName: 'Consumption'
     configuration: {
       activeRevisionsMode: 'Single'
       ingress: {
@@ -144,6 +186,10 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
               {
                 name: 'AZURE_AI_MODEL_DEPLOYMENT_NAME'
                 value: modelDeploymentName
+              }
+              {
+                name: 'HOSTEDAGENT_DSN'
+                value: database.outputs.dsn
               }
               {
                 name: 'EASY_AUTH_TENANT_ID'

@@ -32,8 +32,19 @@ Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01: location!, tag
   properties: registrationEnabled bool, virtualNetwork.id
 Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31: location!, tags{}
   properties-: clientId-, principalId-, tenantId-
+Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01: location!, tags{}, sku.name!
+  sku: tier! Burstable|GeneralPurpose|MemoryOptimized
+  properties: version, fullyQualifiedDomainName-, storage.storageSizeGB int, storage.autoGrow Disabled|Enabled
+  properties.authConfig: activeDirectoryAuth Disabled|Enabled, passwordAuth Disabled|Enabled, tenantId
+  properties.network: delegatedSubnetResourceId, privateDnsZoneArmResourceId, publicNetworkAccess Disabled|Enabled
+  properties: backup.backupRetentionDays int, highAvailability.mode Disabled|SameZone|ZoneRedundant
+Microsoft.DBforPostgreSQL/flexibleServers/administrators@2025-08-01: properties.principalName, properties.tenantId
+  properties: principalType Group|ServicePrincipal|Unknown|User
+Microsoft.DBforPostgreSQL/flexibleServers/databases@2025-08-01: properties.charset, properties.collation
 Microsoft.App/managedEnvironments@2025-01-01: location!, tags{}, properties.zoneRedundant bool
-Microsoft.App/containerApps@2025-01-01: location!, tags{}, properties.environmentId
+  properties.vnetConfiguration: infrastructureSubnetId, internal bool
+  properties.workloadProfiles[]: name!, workloadProfileType!
+Microsoft.App/containerApps@2025-01-01: location!, tags{}, properties.environmentId, properties.workloadProfileName
   identity: type! None|SystemAssigned|UserAssigned, userAssignedIdentities{} any
   properties.configuration: activeRevisionsMode Multiple|Single, registries[].identity, registries[].server
   properties.configuration.ingress: external bool, allowInsecure bool, targetPort int, transport auto|http|http2, fqdn-
