@@ -21,6 +21,7 @@ from hostedagent.engine.snapshots import Snapshots
 from hostedagent.errors import ConfigurationError, NotFound
 from hostedagent.host import AgentHost
 from hostedagent.options import HostOptions
+from hostedagent.platform import is_hosted
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import is_object
@@ -46,8 +47,8 @@ class AgentGroup:
     Args:
         agents: The agents or their factories, as for `AgentHost`, by name; the first one is the default.
         options: The options of each; `max_turns` and `max_waiting` are for all of them together.
-        stores: The stores of an agent, by its name, to keep their data apart; by default each has its own in memory,
-            and all have those of Foundry when hosted.
+        stores: The stores of an agent, by its name, which keep their data apart; by default each has its own in memory,
+            and when hosted its own part of those of Foundry.
         hooks: As for `AgentHost`.
         resolve_scope: As for `AgentHost`.
         doors: The doors of an agent; called for each.
@@ -76,7 +77,7 @@ class AgentGroup:
             name: AgentHost(
                 agent,
                 options=options,
-                stores=stores(name) if stores is not None else None,
+                stores=(stores or _default_stores)(name),
                 hooks=hooks,
                 resolve_scope=resolve_scope,
                 prefix=f"/agents/{name}",
@@ -144,6 +145,12 @@ class AgentGroup:
         app.router.default = _Dispatch(apps, self._options.max_body_bytes)
         app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix="")
         return app
+
+
+def _default_stores(agent: str) -> Stores | None:
+    from hostedagent.stores.factory import foundry_stores
+
+    return foundry_stores(agent=agent) if is_hosted() else None
 
 
 class _Dispatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -36,12 +37,20 @@ def stores_maker(kind: str | None, agent: str | None = None) -> Callable[[], Sto
             file = Path(SQLITE_FILE)
             return lambda: sqlite_stores(file if agent is None else file.with_name(f"{agent}.db"))
         case "postgres":
-            schema = "hostedagent" if agent is None else f"hostedagent_{re.sub(r'[^a-z0-9]', '_', agent.lower())}"
+            schema = "hostedagent" if agent is None else _schema(agent)
             return lambda: postgres_stores(os.environ.get(DSN_VARIABLE) or embedded_dsn(), schema=schema)
         case "foundry":
-            return foundry_stores
+            return lambda: foundry_stores(agent=agent)
         case _:
             return None
+
+
+def _schema(agent: str) -> str:
+    """The schema of an agent: its name, where that is one; otherwise with a hash, for no two names become the same."""
+    name = re.sub(r"[^a-z0-9_]", "_", agent)[:30]
+    if name != agent:
+        name = f"{name}_{hashlib.sha256(agent.encode()).hexdigest()[:12]}"
+    return f"hostedagent_{name}"
 
 
 def embedded_dsn() -> str:

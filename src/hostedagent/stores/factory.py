@@ -247,6 +247,7 @@ def foundry_stores(
     credential: AsyncTokenCredential | None = None,
     retention: float = DEFAULT_TTL,
     retry: RetryPolicy | None = None,
+    agent: str | None = None,
 ) -> Stores:
     """Keep everything in the Foundry project.
 
@@ -255,6 +256,8 @@ def foundry_stores(
         credential: Closed by its owner; by default a `DefaultAzureCredential` of the host's own.
         retention: Seconds that state lives after its last change.
         retry: Timeout and retry settings of calls to the service.
+        agent: The agent whose data are kept apart from those of others in the process. They are all in a state store of
+            its own, the responses too: Foundry's response storage separates users, not agents.
 
     Raises:
         ConfigurationError: There is no endpoint.
@@ -263,14 +266,15 @@ def foundry_stores(
 
     from hostedagent.stores.foundry.credential import OwnCredential
     from hostedagent.stores.foundry.responses import FoundryResponses
-    from hostedagent.stores.foundry.store import FoundryStore
+    from hostedagent.stores.foundry.store import NAME, FoundryStore
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
     if not endpoint:
         raise ConfigurationError(f"Storage on Foundry needs the project's endpoint: set {ENDPOINT_VARIABLE}.")
     own = OwnCredential()
     used = credential or own
-    store = FoundryStore(endpoint=endpoint, credential=used, retention=retention, retry=retry)
+    name = NAME if agent is None else f"{NAME}-{agent}"
+    store = FoundryStore(endpoint=endpoint, credential=used, retention=retention, retry=retry, name=name)
     settings = FoundryStorageSettings.from_endpoint(endpoint)
 
     async def aclose() -> None:
@@ -283,4 +287,4 @@ def foundry_stores(
     outbox = partial(StoredOutbox, waiting, time.time)
     records = Stores.over(store, outbox=lambda service: outbox(service=service), aclose=aclose)
     responses = FoundryResponses(partial(FoundryStorageProvider, used, settings), records.responses, retry=retry)
-    return replace(records, responses=responses)
+    return replace(records, responses=responses) if agent is None else records

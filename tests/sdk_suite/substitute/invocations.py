@@ -141,7 +141,7 @@ def _written(send: Send) -> Send:
             begun = start.pop()
             body: bytes = message["body"]
             headers: dict[bytes, bytes] = dict(begun["headers"])
-            said = json.loads(body) if headers.get(b"content-type") == b"application/json" else {}
+            said: dict[str, Any] = json.loads(body) if headers.get(b"content-type") == b"application/json" else {}
             if "response_id" in said and said.get("response"):
                 answer = json.loads(said["response"])
                 body, begun["status"] = base64.b64decode(answer["body"]), answer["status"]

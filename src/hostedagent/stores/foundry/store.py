@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME: Final = "hostedagent"
-"""The name of the state store in the project."""
+"""The name of the state store in the project, where one agent has all of it."""
 
 MAX_ITEM_BYTES: Final = 1_000_000
 """The largest item of the service, as JSON in UTF-8."""
@@ -66,6 +66,7 @@ class FoundryStore:
             of a single record, so `Write.ttl` is ignored.
         retry: Timeout and retry settings.
         ca_file: A PEM file of the authority that signed the endpoint's certificate, in place of the public ones.
+        name: The name of the state store in the project.
 
     Call `aclose()`, or use it in `async with`.
     """
@@ -78,9 +79,10 @@ class FoundryStore:
         retention: float = DEFAULT_TTL,
         retry: RetryPolicy | None = None,
         ca_file: str | os.PathLike[str] | None = None,
+        name: str = NAME,
     ) -> None:
         self._client = FoundryClient(
-            NAME,
+            name,
             credential,
             endpoint,
             ttl_seconds=-1 if math.isinf(retention) else max(1, int(retention)),
