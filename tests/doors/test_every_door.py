@@ -1,9 +1,11 @@
-"""What holds through every door: one conversation, two users apart, one end of each turn, whatever the agent does."""
+"""What holds through every door: one conversation, two users apart, a turn that ends with its client.
+
+The suites `tests/isolation`, `tests/lifecycle` and `tests/hostile` have more of it, in their files `test_doors.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import permutations
 from typing import Any
@@ -14,13 +16,9 @@ from agent_framework import Agent
 from hostedagent import Cancelled, Hooks, Outcome, TurnRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.doors.ways import WAYS, Way, host
-from tests.hostile.raising import SECRET
-from tests.hostile.shapes import ENDS_WELL, FAILS, SHAPES
 from tests.patience import PATIENCE
 
 DOORS: dict[str, Way] = {name: way for name, way in WAYS.items() if name != "responses"}
-SLOW = frozenset(name for name in SHAPES if name.startswith(("is ", "closes")))
-"""Behaviours that end with a timeout only."""
 
 
 async def test_a_conversation_goes_on_from_every_door_to_every_other_one() -> None:
@@ -89,21 +87,3 @@ async def test_a_client_that_leaves_a_door_ends_its_turn_and_the_conversation_is
         said = await WAYS[door](made, http, "again", "conv_x", "ada")
 
     assert isinstance(outcomes[0], Cancelled) and said.text == "Again."
-
-
-@pytest.mark.parametrize("shape", sorted((ENDS_WELL | FAILS) - SLOW))
-async def test_a_hostile_agent_ends_each_door_as_it_ends_responses(shape: str) -> None:
-    make: Callable[[], Any] = SHAPES[shape]
-    made = host(lambda: make())
-    async with serve(made.app) as http:
-        ends = {
-            name: await _end(way(made, http, "hi", f"conv-{n}", "ada")) for n, (name, way) in enumerate(WAYS.items())
-        }
-
-    assert set(ends.values()) == {"completed" if shape in ENDS_WELL else "failed"}, ends
-
-
-async def _end(said: Awaitable[Any]) -> str:
-    found = await said
-    assert SECRET not in found.raw
-    return found.end

@@ -1,11 +1,18 @@
-"""A process that serves hostile agents: `python -m tests.hostile.process` prints where it listens, then its log."""
+"""A process that serves hostile agents: `python -m tests.hostile.process` prints where it listens, then its log.
 
+`doors` as its argument serves them through every door, where the text of a request is what `metadata` says otherwise.
+"""
+
+import json
+import sys
+from dataclasses import replace
 from typing import Any
 
 from hostedagent import AgentHost, HostOptions, TurnRequest, current_turn
 from hostedagent.agents import pump, source
 from hostedagent.agents.pump import Pump
 from hostedagent.cli.port import free_port
+from hostedagent.doors import AgUi, ChatCompletions, Invocations
 from hostedagent.testing import ScriptedAgent
 from tests.hostile import raising, shapes
 
@@ -40,10 +47,26 @@ def factory(request: TurnRequest) -> Any:
     return ScriptedAgent(["ok"])
 
 
+def named_by_text(request: TurnRequest) -> TurnRequest:
+    """The request with the metadata that its text is."""
+    content = request.input[-1]["content"]
+    text = content if isinstance(content, str) else content[0]["text"]
+    return replace(request, metadata=json.loads(text))
+
+
+def make_host(*, doors: bool) -> AgentHost:
+    """The host: on the SDK's driver, or with every door."""
+    options = HostOptions(shutdown_grace=0, run_timeout=RUN_TIMEOUT)
+    if not doors:
+        return AgentHost(factory, options=options, hooks=raising.hooks())
+    served = [AgUi(before_run=named_by_text), Invocations(before_run=named_by_text)]
+    chat = ChatCompletions(before_run=named_by_text)
+    return AgentHost(factory, options=options, hooks=raising.hooks(), doors=[*served, chat], driver="starlette")
+
+
 def main() -> None:
     limit_the_silent()
-    options = HostOptions(shutdown_grace=0, run_timeout=RUN_TIMEOUT)
-    host = AgentHost(factory, options=options, hooks=raising.hooks())
+    host = make_host(doors="doors" in sys.argv)
     port = free_port(ADDRESS, 0)
     host.run(host=ADDRESS, port=port, on_listening=lambda: print(f"http://{ADDRESS}:{port}", flush=True))
     print("ended", flush=True)

@@ -1,26 +1,23 @@
 """Each hostile behaviour ends its own turn, with the same outcome in each mode, and harms nothing else."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import httpx
 import pytest
 
 from tests.hostile.raising import PLACES, SECRET, end_of
+from tests.hostile.serving import serving
 from tests.hostile.shapes import ENDS_WELL, FAILS, SHAPES
 from tests.patience import PATIENCE
 
 Mode = Literal["whole", "stream", "background"]
 
-PROJECT: Final = Path(__file__).parents[2]
 MODES: Final[tuple[Mode, ...]] = ("whole", "stream", "background")
 RAISING: Final = [(place, kind) for place, row in PLACES.items() for kind in row.kinds]
 AT_ONCE: Final = 12
@@ -31,6 +28,7 @@ class Observed:
     """What the turns came to, what the process logged, and how it ended."""
 
     ends: dict[tuple[str, Mode], str] = field(default_factory=dict[tuple[str, Mode], str])
+    doors: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     texts: list[str] = field(default_factory=list[str])
     log: str = ""
     code: int | None = None
@@ -71,17 +69,7 @@ ASKING: Final = {"whole": _whole, "stream": _streamed, "background": _background
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Observed]:
     seen, log = Observed(), tmp_path_factory.mktemp("hostile") / "log"
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.process"],
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
+    with serving(log) as (url, process):
         with httpx.Client(base_url=url, timeout=PATIENCE) as http, ThreadPoolExecutor(AT_ONCE) as pool:
 
             def ask(case: tuple[str, dict[str, str]], mode: Mode) -> None:
@@ -102,9 +90,6 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Observed]:
         seen.code = process.wait(PATIENCE)
         seen.log = log.read_text()
         yield seen
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize("mode", MODES)
