@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
 
 import pytest
 from agent_framework import Agent
@@ -98,10 +97,10 @@ async def test_a_turn_leaves_nothing_of_ours_to_the_garbage_collector(kind: str)
     assert left == []
 
 
-def is_of_ours(value: Any) -> bool:
+def is_of_ours(value: object) -> bool:
     if isinstance(value, FrameType):
         return is_ours(value.f_code)
-    module = str(getattr(type(value), "__module__", ""))
+    module = type(value).__module__
     return module.startswith("hostedagent.") and not module.startswith("hostedagent.testing.")
 
 
