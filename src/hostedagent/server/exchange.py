@@ -173,8 +173,9 @@ class ClientWatch:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # Kept, it would keep this object, and be kept by it.
+        if task is not None:
+            task.cancel()
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._watch(), name="hostedagent-client")

@@ -38,8 +38,8 @@ def parse_body(body: bytes, options: HostOptions) -> RequestBody:
     Raises:
         InvalidRequest: As for `parse_object`.
     """
-    payload = parse_object(body, options)
-    normal = normalize_body(payload, has_nulls=b"null" in body)
+    payload, has_nulls = _parsed(body, options)
+    normal = normalize_body(payload, has_nulls=has_nulls)
     return RequestBody(normal, body if normal is payload else None)
 
 
@@ -50,6 +50,11 @@ def parse_object(body: bytes, options: HostOptions) -> Mapping[str, Json]:
         InvalidRequest: It is not UTF-8 JSON, not an object, holds NaN, infinity or a lone surrogate, or exceeds one of
             the limits in `options`.
     """
+    return _parsed(body, options)[0]
+
+
+def _parsed(body: bytes, options: HostOptions) -> tuple[Mapping[str, Json], bool]:
+    """The object, and whether a field in it is null."""
     try:
         payload: Json = decode_strictly(body.removeprefix(codecs.BOM_UTF8))
     except RecursionError:
@@ -60,6 +65,6 @@ def parse_object(body: bytes, options: HostOptions) -> Mapping[str, Json]:
         ) from None
     if not is_object(payload):
         raise InvalidRequest("The request body must be a JSON object.")
-    check_structure(payload, body, options)
+    has_nulls = check_structure(payload, options)
     check_counts(payload, options)
-    return payload
+    return payload, has_nulls

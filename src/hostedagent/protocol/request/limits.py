@@ -1,8 +1,7 @@
 """Bounds of a request body. Each is a setting of `HostOptions`, checked once, before anything else looks at the body.
 
 A body within the byte limit can still be expensive: what a request costs grows with the number of its values, items,
-parts and tools, not with its bytes. The checks are linear, and where a look at the bytes already rules a violation out
-they do not walk the body at all.
+parts and tools, not with its bytes. The checks are linear in the number of values; nothing looks at each byte.
 """
 
 from __future__ import annotations
@@ -16,20 +15,27 @@ from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of, is_object, rows_of
 
 
-def check_structure(value: Json, body: bytes, options: HostOptions) -> None:
+def check_structure(value: Json, options: HostOptions) -> bool:
     """Check how deep a body is nested and how many values it has.
+
+    Returns:
+        Whether a field of an object in it is null.
 
     Raises:
         InvalidRequest: It exceeds `max_depth` or `max_values`.
     """
-    opened = body.count(b"[") + body.count(b"{")
-    if opened > options.max_depth and depth_exceeds(value, options.max_depth):
-        raise too_deep(options)
-    # Each value but the first follows a comma or a bracket that opens; texts only add to the estimate.
-    if 1 + opened + body.count(b",") > options.max_values and _count_exceeds(value, options.max_values):
-        raise InvalidRequest(
-            f"The request body has more than {options.max_values:,} JSON values, which is the limit of this host."
-        )
+    level, depth, count, has_nulls = _inside([[value]]), 0, 1, False
+    while level:
+        depth, count = depth + 1, count + sum(map(len, level))
+        if depth > options.max_depth:
+            raise too_deep(options)
+        if count > options.max_values:
+            raise InvalidRequest(
+                f"The request body has more than {options.max_values:,} JSON values, which is the limit of this host."
+            )
+        has_nulls = has_nulls or any(None in node.values() for node in level if type(node) in _OBJECT)
+        level = _inside(level)
+    return has_nulls
 
 
 def too_deep(options: HostOptions) -> InvalidRequest:
@@ -66,16 +72,6 @@ def depth_exceeds(value: Json, limit: int) -> bool:
         if not level:
             return False
     return True
-
-
-def _count_exceeds(value: Json, limit: int) -> bool:
-    level, count = _inside([[value]]), 1
-    while level:
-        count += sum(map(len, level))
-        if count > limit:
-            return True
-        level = _inside(level)
-    return False
 
 
 _OBJECT: Final = frozenset({dict})
