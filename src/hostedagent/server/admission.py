@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
@@ -55,6 +55,13 @@ class Trust:
     resolve_scope: ScopeResolver
     response_id: bool = False
     platform_headers: bool = True
+    _tokens: TokenResolver | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        resolver = (
+            self.resolve_scope
+        )  # Looked at once: whether it has the methods of a protocol takes long to find out.
+        object.__setattr__(self, "_tokens", resolver if isinstance(resolver, TokenResolver) else None)
 
     @classmethod
     def of(cls, options: HostOptions, resolve_scope: ScopeResolver | None, *, is_hosted: bool) -> Trust:
@@ -75,8 +82,7 @@ class Trust:
         """
         _refuse_repeated(scope)
         keys, whose = self.resolve_scope(headers)
-        resolver = self.resolve_scope
-        token = resolver.token(headers) if isinstance(resolver, TokenResolver) else None
+        token = self._tokens.token(headers) if self._tokens is not None else None
         return Caller(whose, keys, headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER), token)
 
     def trusted(self, scope: Scope) -> Scope:
