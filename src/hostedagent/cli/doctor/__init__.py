@@ -10,6 +10,7 @@ import click
 
 from hostedagent.cli.group import fail
 from hostedagent.cli.loader import USUAL_NAMES
+from hostedagent.cli.progress import progress
 
 if TYPE_CHECKING:
     from hostedagent.cli.doctor.project import Project
@@ -38,7 +39,8 @@ def command(project: str, agent: str | None, is_online: bool, is_json: bool) -> 
     if not folder.is_dir():
         fail(f"{folder} is not a folder.")
         return 2
-    report = examine(Project.read(folder, wanted=agent), is_online=is_online)
+    with progress(f"Checking {folder.resolve()}"):
+        report = examine(Project.read(folder, wanted=agent), is_online=is_online)
     print(report.json() if is_json else report.text())
     return report.exit_code
 

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from hostedagent.cli.progress import progress
+
 TIMEOUT: Final = 300.0
 """Seconds that uv may take: it may have to fetch the metadata of a hundred packages over a slow line."""
 
@@ -27,9 +29,10 @@ def run_uv(folder: Path, *arguments: str) -> None:
     if uv is None:
         raise UvFailed("uv is not installed: pip install uv")
     try:
-        subprocess.run(
-            [uv, *arguments, "--quiet"], cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT
-        )
+        with progress(f"Running uv {' '.join(arguments[:2])}"):
+            subprocess.run(
+                [uv, *arguments, "--quiet"], cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT
+            )
     except subprocess.CalledProcessError as error:
         raise UvFailed(f"uv said:\n{str(error.stderr).strip()}") from error
     except subprocess.TimeoutExpired as error:

@@ -19,6 +19,7 @@ from hostedagent.cli.invoke.answers import Asker, call, described, waiting
 from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
 from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
+from hostedagent.cli.progress import progress
 from hostedagent.platform import SESSION_ID_HEADER
 from hostedagent.protocol.sse import FrameReader
 from hostedagent.protocol.statuses import COUNTED, END_EVENTS
@@ -108,7 +109,7 @@ class Conversation:
             InvokeError: The agent could not be reached, or refused.
         """
         self.exit_code = 0
-        response = self._runner.run(self._turn(items))
+        response = self._run(items)
         while True:
             self._printer.end(response)
             self._remember(response)
@@ -125,12 +126,18 @@ class Conversation:
             refused = {item.get("approval_request_id") for item in answers if item.get("approve") is False}
             self._printer.rejected |= {call(item) for item in asked if item.get("id") in refused}
             try:
-                return self._runner.run(self._turn(answers))
+                return self._run(answers)
             except RefusedError as error:
                 if not self._asker.can_try_again or error.status != 400:
                     raise
                 _tell(str(error))
         return None
+
+    def _run(self, items: Sequence[Item]) -> Mapping[str, Any]:
+        if self._printer.streams:
+            return self._runner.run(self._turn(items))
+        with progress("Waiting for the answer"):
+            return self._runner.run(self._turn(items))
 
     async def _turn(self, items: Sequence[Item]) -> Mapping[str, Any]:
         body: dict[str, Any] = {"input": list(items), "stream": self._printer.streams}
