@@ -249,4 +249,6 @@ output AZURE_CONTAINER_REGISTRY_ENDPOINT string = includeRegistry ? registry!.ou
 output AZURE_CONTAINER_REGISTRY_RESOURCE_ID string = includeRegistry ? registry!.outputs.registryId : ''
 output AZURE_AI_PROJECT_ACR_CONNECTION_NAME string = links.outputs.registryConnectionName
 output AZURE_AI_PROJECT_CONNECTION_NAMES string = join(links.outputs.connectionNames, ',')
+output AZURE_FOUNDRY_NETWORK_MODE string = withNetwork ? 'byo' : 'none'
+output AZURE_FOUNDRY_MANAGED_ISOLATION_MODE string = ''
 output APPLICATIONINSIGHTS_NAME string = withMonitoring ? telemetry!.outputs.applicationInsightsName : ''

@@ -72,6 +72,10 @@ def test_azd_gets_the_variables_that_deploying_an_agent_needs(infra: Program) ->
         "AZURE_CONTAINER_REGISTRY_ENDPOINT",
         "AZURE_CONTAINER_REGISTRY_RESOURCE_ID",
         "AZURE_AI_PROJECT_ACR_CONNECTION_NAME",
+        "AZURE_AI_PROJECT_CONNECTION_NAMES",
+        # How the project reaches the network, which azd's own template tells, too.
+        "AZURE_FOUNDRY_NETWORK_MODE",
+        "AZURE_FOUNDRY_MANAGED_ISOLATION_MODE",
     }
 
 
