@@ -1,24 +1,18 @@
-"""What holds through every door: one conversation, two users apart, a turn that ends with its client.
+"""What holds through every door: one conversation, which has one turn at a time and one user.
 
-The suites `tests/isolation`, `tests/lifecycle` and `tests/hostile` have more of it, in their files `test_doors.py`.
+The suites `tests/isolation`, `tests/lifecycle` and `tests/hostile` go through every door in their `test_doors.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from itertools import permutations
-from typing import Any
 
 import pytest
 from agent_framework import Agent
 
-from hostedagent import Cancelled, Hooks, Outcome, TurnRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
-from tests.doors.ways import WAYS, Way, host
-from tests.patience import PATIENCE
-
-DOORS: dict[str, Way] = {name: way for name, way in WAYS.items() if name != "responses"}
+from tests.doors.ways import WAYS, host
 
 
 async def test_a_conversation_goes_on_from_every_door_to_every_other_one() -> None:
@@ -64,26 +58,3 @@ async def test_a_conversation_that_is_taken_is_refused_with_409(door: str) -> No
         await first
 
     assert end == "409"
-
-
-@pytest.mark.parametrize("door", [name for name in DOORS if "ws" not in name and name != "websocket"])
-async def test_a_client_that_leaves_a_door_ends_its_turn_and_the_conversation_is_free(door: str) -> None:
-    gate, ended = Gate(), asyncio.Event()
-    outcomes: list[Outcome] = []
-
-    def note(request: TurnRequest, outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        ended.set()
-
-    made = host(ScriptedAgent(["Hel", gate], ["Again."]), hooks=Hooks(on_outcome=note))
-    async with serve(made.app) as http:
-        asking: asyncio.Future[Any] = asyncio.ensure_future(WAYS[door](made, http, "hi", "conv_x", "ada"))
-        await gate.reached()
-        asking.cancel()
-        with suppress(asyncio.CancelledError):
-            await asking
-        async with asyncio.timeout(PATIENCE):
-            await ended.wait()
-        said = await WAYS[door](made, http, "again", "conv_x", "ada")
-
-    assert isinstance(outcomes[0], Cancelled) and said.text == "Again."

@@ -66,10 +66,8 @@ class AgUi(Door):
 
     async def _run(self, entry: Entry, exchange: Exchange, run: RunAgentInput, response_id: str = "") -> None:
         shown, read = [shown_by(message) for message in run.messages], partial(items_from, run.messages)
-        if len(shown) > 1 or run.resume:
-            new = await open_thread(entry, exchange.caller, run.thread_id, shown, read, mark=RUN)
-        else:
-            new = read(0)
+        begins = len(shown) <= 1 and not run.resume
+        new = read(0) if begins else await open_thread(entry, exchange.caller, run.thread_id, shown, read, mark=RUN)
         body = create_body(run, new) | {"background": self.resumable}
         state = dict(run.state) if is_object(run.state) else None
         async with entry.turn(exchange, body, response_id=response_id, state=state) as turn:
