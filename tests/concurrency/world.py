@@ -12,7 +12,7 @@ from hostedagent import AgentHost
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Store, Value, Write
 from hostedagent.stores.factory import Stores
-from hostedagent.stores.leases import LeaseSettings
+from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.testing import Gate, InProcessClient, serve
 from tests.patience import PATIENCE
 from tests.stores.records import WatchedStore, value_of

@@ -10,7 +10,7 @@ It prints a line of JSON for everything that happens.
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, HeaderScopeResolver, Scope
 from hostedagent.platform import is_hosted
+from hostedagent.stores.batch import Part
 from hostedagent.stores.factory import Stores, sqlite_stores
 from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
@@ -134,9 +135,9 @@ async def on_outcome(request: TurnRequest, outcome: Any) -> None:
 def watch_commits() -> None:
     commit = ResponseStore.commit
 
-    async def watched(self: ResponseStore, response: Mapping[str, Any], **more: Any) -> None:
+    async def watched(self: ResponseStore, response: Mapping[str, Any], parts: Sequence[Part] = ()) -> None:
         await at("before commit", response.get("metadata") or {})
-        await commit(self, response, **more)
+        await commit(self, response, parts)
         await at("after commit", response.get("metadata") or {})
 
     ResponseStore.commit = watched

@@ -34,13 +34,10 @@ BEFORE_IT_COUNTS: list[tuple[str, dict[str, Any], str | None]] = [
     ("after approval", ASKS, None),
     ("before commit", TALKS, None),
     ("half of commit", TALKS, None),
-    ("after commit", TALKS, None),
-    ("before turn", ASKS, "response.output_item.done"),
-    ("after turn", ASKS, None),
-    ("before release", TALKS, None),
-    ("before release", ASKS, None),
+    ("before commit", ASKS, "response.output_item.done"),
+    ("half of commit", ASKS, None),
 ]
-WHEN_IT_COUNTS: list[tuple[str, dict[str, Any]]] = [("after release", TALKS), ("response.completed", TALKS)]
+WHEN_IT_COUNTS: list[tuple[str, dict[str, Any]]] = [("after commit", TALKS), ("response.completed", TALKS)]
 
 
 @tool(approval_mode="always_require")
@@ -111,8 +108,6 @@ async def test_the_response_before_a_killed_turn_can_be_continued(
     tmp_path: Path, phase: tuple[str, dict[str, Any], str | None]
 ) -> None:
     place, killed, after = phase
-    if "release" in place:
-        pytest.skip("turns without a conversation hold no lease")
     remains = kill_at(tmp_path, place, {"input": "hello"}, {**killed, "continues": True}, after=after)
     first = remains.responses[0]
 
@@ -139,7 +134,7 @@ async def test_a_turn_that_was_saved_is_there_once(tmp_path: Path, phase: tuple[
     if by == "conversation":
         join, more = {"conversation": "conv_1"}, {"conversation": "conv_1"}
     else:
-        place, join, more = place.replace("release", "commit"), {}, {"continues": True}
+        join, more = {}, {"continues": True}
     remains = kill_at(tmp_path, place, {"input": "hello", **join}, {**killed, **more}, after="response.created")
 
     async with restarted(tmp_path) as host:
@@ -152,7 +147,7 @@ async def test_a_turn_that_was_saved_is_there_once(tmp_path: Path, phase: tuple[
 
 
 async def test_the_first_turn_of_a_conversation_may_be_the_one_that_was_killed(tmp_path: Path) -> None:
-    kill_at(tmp_path, "after commit", {**TALKS, "conversation": "conv_1"})
+    kill_at(tmp_path, "half of commit", {**TALKS, "conversation": "conv_1"})
 
     async with restarted(tmp_path) as host:
         assert await host.prompt("next", conversation="conv_1") == ["user: next"]
@@ -160,7 +155,7 @@ async def test_the_first_turn_of_a_conversation_may_be_the_one_that_was_killed(t
 
 async def test_a_conversation_survives_one_kill_after_the_other(tmp_path: Path) -> None:
     turn = {"conversation": "conv_1"}
-    for place in ("in the stream", "after commit", "before release", "after lease"):
+    for place in ("in the stream", "half of commit", "before commit", "after lease"):
         kill_at(tmp_path, place, {"input": "hello", **turn}, {**TALKS, **turn})
 
     async with restarted(tmp_path) as host:
@@ -171,7 +166,7 @@ def answering(question: str) -> dict[str, Any]:
     return {"input": [{"type": "mcp_approval_response", "approval_request_id": question, "approve": True}]}
 
 
-@pytest.mark.parametrize("place", ["after release", "response.completed"])
+@pytest.mark.parametrize("place", ["after commit", "response.completed"])
 async def test_a_question_that_was_saved_is_answered_once(tmp_path: Path, place: str) -> None:
     join = {"conversation": "conv_1"}
     remains = kill_at(tmp_path, place, {"input": "hello", **join}, {**ASKS, **join}, after="response.output_item.done")
@@ -186,7 +181,7 @@ async def test_a_question_that_was_saved_is_answered_once(tmp_path: Path, place:
     assert host.model.calls[0].transcript[-1] == "tool: <- booked Oslo"
 
 
-@pytest.mark.parametrize("place", ["before commit", "after commit", "before turn", "before release"])
+@pytest.mark.parametrize("place", ["before commit", "half of commit"])
 async def test_a_question_of_a_killed_turn_is_refused_and_nothing_runs(tmp_path: Path, place: str) -> None:
     join = {"conversation": "conv_1"}
     remains = kill_at(tmp_path, place, {"input": "hello", **join}, {**ASKS, **join}, after="response.output_item.done")
@@ -199,7 +194,7 @@ async def test_a_question_of_a_killed_turn_is_refused_and_nothing_runs(tmp_path:
     assert not ran
 
 
-@pytest.mark.parametrize("place", ["in the tool", "after the tool", "before commit", "before release"])
+@pytest.mark.parametrize("place", ["in the tool", "after the tool", "before commit", "half of commit"])
 async def test_an_approved_call_does_not_run_again(tmp_path: Path, place: str) -> None:
     join = {"conversation": "conv_1"}
     turns = {"input": "hello", **join}, {**ASKS, **join}, {**ANSWERS, **join}

@@ -20,7 +20,7 @@ from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import Key, Record, StoreUnavailable
 from hostedagent.stores.journals import JOURNAL, Journal, Journals
-from hostedagent.stores.leases import LeaseSettings
+from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running

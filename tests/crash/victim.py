@@ -88,14 +88,12 @@ class Connection(sqlite3.Connection):
 
 def name_of(writes: Sequence[Write]) -> str:
     """What is written."""
-    last = writes[-1]
-    match last.key.kind:
-        case "response":
-            return "commit" if b'"status":"completed"' in (last.value or b"") else "write"
-        case "conversation":
-            return "lease" if value_of(last)["owner"] else "release"
-        case _:
-            return last.key.kind
+    by_kind = {write.key.kind: write for write in writes}
+    if (response := by_kind.get("response")) is not None:
+        return "commit" if b'"status":"completed"' in (response.value or b"") else "write"
+    if (head := by_kind.get("conversation")) is not None:
+        return "lease" if value_of(head)["owner"] else "release"
+    return writes[-1].key.kind
 
 
 def watch_stores() -> None:

@@ -213,3 +213,41 @@ def test_the_sdks_host_cannot_end_turns_for_others(when_busy: WhenBusy) -> None:
 def test_a_policy_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="when_busy is one of reject, queue, interrupt, steer"):
         HostOptions(when_busy="wait")  # pyright: ignore[reportArgumentType]
+
+
+async def background(client: InProcessClient, gate: Gate, text: str) -> str:
+    """Begin a background turn whose agent waits at a gate."""
+    begun = (await client.post("/responses", json={"input": text, "background": True})).json()
+    await gate.reached()
+    return begun["id"]
+
+
+@pytest.mark.parametrize("driver", ["starlette", "agentserver"])
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_response_that_has_not_ended_is_not_continued(driver: Driver, store: bool) -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["one", gate], ["two"])
+    async with hosting(agent, "reject", driver) as client:
+        following = {"input": "b", "previous_response_id": await background(client, gate, "a"), "store": store}
+        refused = await client.post("/responses", json=following)
+        gate.open()
+        while (reply := await client.post("/responses", json=following)).status == 409:
+            pass
+
+    assert (refused.status, refused.headers["retry-after"]) == (409, "1")
+    assert refused.json()["error"]["param"] == "previous_response_id"
+    assert reply.status == 200, reply.text
+    assert [message.text for message in agent.calls[1].messages] == ["a", "one", "b"]
+
+
+async def test_a_request_waits_for_the_response_that_it_continues(waiting: list[int]) -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["one", gate], ["two"])
+    async with hosting(agent, "queue") as client:
+        following = {"input": "b", "previous_response_id": await background(client, gate, "a")}
+        second = asyncio.create_task(client.post("/responses", json=following))
+        await until_waiting(1, waiting)
+        gate.open()
+        assert (await second).status == 200
+
+    assert [message.text for message in agent.calls[1].messages] == ["a", "one", "b"]

@@ -216,7 +216,7 @@ async def test_a_store_call_that_failed_says_with_what(
     async def fail(self: Any, *_: Any, **__: Any) -> None:
         raise OSError(SECRET)
 
-    monkeypatch.setattr("hostedagent.stores.responses.StoredResponses._existing", fail)
+    monkeypatch.setattr("hostedagent.stores.responses.StoredResponses.replacing", fail)
     monkeypatch.setattr("azure.ai.agentserver.responses.FoundryStorageProvider.update_response", fail)
     async with hosting(ScriptedAgent(["ok"])) as client:
         await stream(client)

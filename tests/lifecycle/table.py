@@ -49,10 +49,11 @@ STORY: Final = (
     "However a turn ends, the process stops its model call, its tools and its agent's set-up before it reports that "
     "the turn has stopped, and before a caller who cancels gets an answer. Tools that are not `async` run in "
     "threads, which cannot be stopped: their results are dropped, and a process that ends waits for them.",
-    "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Other turns "
-    "are not shown before they have ended, and cannot be cancelled by their id: their client hangs up instead. When a "
-    "client cancels or leaves, the protocol keeps nothing of the output. On SIGTERM, the output so far "
-    "is kept.",
+    "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Of other "
+    "turns it says `in_progress`, except in the process of the SDK's host that runs them, where it gets 404; on "
+    "Foundry another process calls them failed until they have ended. They cannot be cancelled by their id: their "
+    "client hangs up instead. When a client cancels or leaves, the protocol keeps nothing of the output. On SIGTERM, "
+    "the output so far is kept.",
 )
 
 ENDINGS: Final[Mapping[Ending, str]] = {

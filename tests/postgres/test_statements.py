@@ -10,9 +10,9 @@ from hostedagent.stores.postgres.database import Database, Parameters, Rows
 from hostedagent.testing import ScriptedAgent, serve
 from tests.postgres.server import postgres
 
-PLAIN = 4
-CHAINED = 6
-IN_A_CONVERSATION = {"agentserver": 8, "starlette": 11}
+PLAIN = 2
+CHAINED = 4
+IN_A_CONVERSATION = {"agentserver": 5, "starlette": 8}
 
 
 @pytest.mark.parametrize("driver", ["agentserver", "starlette"])

@@ -51,6 +51,19 @@ async def test_a_turn_waits_until_there_is_a_place_for_it(cluster: Cluster) -> N
     assert (whole["status"], text(whole), whole["created_at"]) == ("completed", ["second"], queued["created_at"])
 
 
+async def test_a_turn_that_waits_is_not_continued(cluster: Cluster) -> None:
+    gate = Gate()
+    async with replica(cluster, "a", ScriptedAgent(["a", gate], ["second"], ["third"])) as client:
+        first = await begin(client, gate)
+        queued = (await client.post("/responses", json=BACKGROUND)).json()["id"]
+        refused = await client.post("/responses", json={**BACKGROUND, "previous_response_id": queued})
+        gate.open()
+        await ended(client, first)
+        await ended(client, queued)
+
+    assert (refused.status, refused.headers["retry-after"]) == (409, "1")
+
+
 async def test_another_replica_takes_a_turn_that_waits(cluster: Cluster) -> None:
     gate, other = Gate(), ScriptedAgent(["elsewhere"])
     async with replica(cluster, "a", ScriptedAgent(["a", gate])) as a:

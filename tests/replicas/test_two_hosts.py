@@ -12,7 +12,7 @@ from hostedagent.engine import takeover
 from hostedagent.options import CallerPolicy
 from hostedagent.stores.base import Signal, StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
-from hostedagent.stores.leases import LeaseSettings
+from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
 
@@ -133,6 +133,22 @@ async def test_a_turn_is_cancelled_from_another_replica(cluster: Cluster) -> Non
         here = (await a.get(f"/responses/{response_id}")).json()
 
     assert (cancelled["status"], here["status"]) == ("cancelled", "cancelled")
+
+
+async def test_a_response_that_runs_elsewhere_is_not_continued_before_it_has_ended(cluster: Cluster) -> None:
+    gate, agent = Gate(), ScriptedAgent(["next"])
+    async with (
+        cluster.host("a", ScriptedAgent(["Hel", gate, "lo."])) as a,
+        cluster.host("b", agent) as b,
+    ):
+        following = {"input": "more", "previous_response_id": await begin(a, gate)}
+        refused = await b.post("/responses", json=following)
+        gate.open()
+        await ended(b, following["previous_response_id"])
+        reply = await b.post("/responses", json=following)
+
+    assert (refused.status, refused.headers["retry-after"], reply.status) == (409, "1", 200)
+    assert [message.text for message in agent.calls[0].messages] == ["hi", "Hello.", "more"]
 
 
 async def test_a_response_deleted_on_another_replica_is_gone(cluster: Cluster) -> None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.compaction import open_input
 from hostedagent.conversation.references import NAMING, resolve_references
-from hostedagent.conversation.transcript import history_ids, orphans
+from hostedagent.conversation.transcript import history_ids, inherit, orphans, stored_by
 from hostedagent.conversation.workflow_responses import check_transcript, read_responses
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import Busy, InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.content.compaction import ITEM as SEALED
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.types import Item, Json, answered_calls
 from hostedagent.stores.approvals import Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import ResponseRepository
@@ -75,13 +76,21 @@ class Continuation:
         self.history_ids = tuple(item_id for item_id in self.history_ids if item_id not in self.excluded)
 
 
+class KnownResponses(ResponseRepository, Protocol):
+    """Responses, and which of them are running."""
+
+    async def status(self, caller: Caller, response_id: str) -> str | None:
+        """The status of a response, wherever it runs; `None` where there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Continuations:
     """Opens and gives back continuations."""
 
     sessions: Sessions
     approvals: Approvals
-    store: ResponseRepository
+    store: KnownResponses
     start: Any = None
     """The type that the host's workflow starts with, where that is known before a turn."""
 
@@ -89,7 +98,8 @@ class Continuations:
         """Find out what the turn continues, and take what it needs.
 
         Raises:
-            Conflict: The conversation is busy, or an approval was used.
+            Busy: The conversation has a turn, or the previous response has not ended.
+            Conflict: An approval was used.
             NotFound: The previous response, or an approval, is unknown, or not one of this conversation.
             InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
@@ -151,7 +161,7 @@ class Continuations:
         await open_input(request, self.sessions.seals)
         continuation = Continuation(made=made, answers=answers)
         if request.previous_response_id is not None:
-            continuation.snapshot = await self.sessions.resume(caller, request.previous_response_id)
+            continuation.snapshot = await self._left_by(caller, request.previous_response_id)
             continuation.excluded = frozenset(continuation.snapshot.excluded)
         elif request.conversation_id is not None:
             conversation = request.conversation_id
@@ -179,7 +189,7 @@ class Continuations:
 
     async def _resume(self, request: TurnRequest, caller: Caller) -> Continuation:
         if request.previous_response_id is not None:
-            snapshot = await self.sessions.resume(caller, request.previous_response_id)
+            snapshot = await self._left_by(caller, request.previous_response_id)
             return Continuation(snapshot, frozenset(snapshot.excluded))
         if request.conversation_id is None:
             return Continuation()
@@ -187,14 +197,31 @@ class Continuations:
             return await self._see(caller, await self.sessions.head(caller, request.conversation_id))
         lease = await self.sessions.acquire(caller, request.conversation_id)
         try:
-            if lease.was_abandoned:
-                # Its holder died in the middle of a turn: what it put into the conversation does not count.
-                left = await orphans(self.store, caller, request.conversation_id, lease.head.response_id)
-                lease.head = replace(lease.head, excluded=lease.head.excluded + left)
+            await inherit(self.store, caller, lease)
             return replace(await self._see(caller, lease.head), lease=lease)
         except BaseException:
             await self.sessions.release(lease)
             raise
+
+    async def _left_by(self, caller: Caller, response_id: str) -> Snapshot:
+        """What a response left that is continued.
+
+        Raises:
+            Busy: It has not ended.
+        """
+        status = await self.store.status(caller, response_id)
+        if status in RUNNING:
+            raise Busy(
+                f"Response with id '{response_id}' has not ended. Try again when it has.", param="previous_response_id"
+            )
+        snapshot = await self.sessions.resume(caller, response_id)
+        if status is None or status in COUNTED or (snapshot and not snapshot.is_early):
+            return snapshot
+        # Its process died before it could roll back: what it continued is continued, without its items.
+        previous = (await self.store.get(caller, response_id)).get("previous_response_id")
+        own = await stored_by(self.store, caller, response_id, previous)
+        before = await self._left_by(caller, previous) if previous else Snapshot()
+        return replace(before, approvals=(), excluded=own)
 
     async def _see(self, caller: Caller, head: Head) -> Continuation:
         snapshot = Snapshot()
@@ -223,7 +250,7 @@ class Continuations:
 
     async def _asking(self, answers: Sequence[ApprovalDecision], caller: Caller) -> Snapshot:
         """What the turn left that asked, for a caller that names no response and no conversation."""
-        snapshot = await self.sessions.resume(caller, answers[-1].approval.response_id)
+        snapshot = await self._left_by(caller, answers[-1].approval.response_id)
         for answer in answers:
             if answer.approval.item_id not in snapshot.open:
                 raise InvalidRequest(

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hostedagent.conversation.transcript import WHOLE, orphans, read_items
+from hostedagent.conversation.transcript import WHOLE, inherit, read_items
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.ids import new_item_id
@@ -179,16 +179,13 @@ class ManagedConversations:
         """Work alone in a conversation; afterwards `head` is its head, with what the head before it left."""
         sessions = self.sessions
         lease = await sessions.acquire(caller, conversation_id)
-        left: Sequence[str] = ()
         try:
+            await inherit(self.responses, caller, lease)
             before = lease.head.response_id
-            if lease.was_abandoned:  # Items of a turn whose process died do not count.
-                left = await orphans(self.responses, caller, conversation_id, before)
-                lease.head = replace(lease.head, excluded=(*lease.head.excluded, *left))
             yield lease
             has_snapshot = head is not None and before is not None and lease.head.has_snapshot
             if has_snapshot and before is not None and head is not None:
-                snapshot = replace(await sessions.resume(caller, before), approvals=(), excluded=())
+                snapshot = replace(await sessions.resume(caller, before), approvals=(), excluded=(), is_early=False)
                 await sessions.save(caller, head, snapshot)
         except BaseException:
             await sessions.release(lease)
@@ -210,11 +207,9 @@ async def leave_out(
         InvalidRequest: A workflow has them in its state.
     """
     lease = await sessions.acquire(caller, conversation_id)
-    head, has_snapshot = lease.head.response_id, lease.head.has_snapshot
     try:
-        if lease.was_abandoned:
-            left = await orphans(responses, caller, conversation_id, head)
-            lease.head = replace(lease.head, excluded=(*lease.head.excluded, *left))
+        await inherit(responses, caller, lease)
+        head, has_snapshot = lease.head.response_id, lease.head.has_snapshot
         if head is not None and has_snapshot:
             snapshot = await sessions.resume(caller, head)
             if snapshot.workflow is not None:

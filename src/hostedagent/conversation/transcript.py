@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from hostedagent.errors import NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.types import Item
 from hostedagent.stores.base import ResponseRepository, StoreNotFound
+from hostedagent.stores.heads import joined
+from hostedagent.stores.leases import Lease
 
 WHOLE: Final = -1
 """The history limit that means none."""
@@ -51,6 +56,26 @@ async def orphans(
     own = frozenset(await repository.history_ids(caller, head, None, WHOLE) if head is not None else ())
     last = max((n for n, item_id in enumerate(ids) if item_id in own), default=-1)
     return tuple(ids[last + 1 :])
+
+
+async def inherit(repository: ResponseRepository, caller: Caller, lease: Lease) -> None:
+    """Settle what the holder before left, where its process died in the middle of a turn.
+
+    A turn that was completed counts, because its readers know of it: it is the head, which its process could not say in
+    a store without transactions. Anything else does not count.
+    """
+    if not lease.was_abandoned:
+        return
+    head, conversation = lease.head, lease.conversation_id
+    left = await orphans(repository, caller, conversation, head.response_id)
+    items = await read_items(repository, caller, [item_id for item_id in left if item_id not in head.excluded])
+    for response_id in dict.fromkeys(str(item["response_id"]) for item in reversed(items) if item.get("response_id")):
+        with suppress(StoreNotFound):
+            if (await repository.get(caller, response_id)).get("status") in COUNTED:
+                head = replace(head, response_id=response_id, has_snapshot=True)
+                left = await orphans(repository, caller, conversation, response_id)
+                break
+    lease.head = replace(head, excluded=joined(head.excluded, left))
 
 
 async def stored_by(

@@ -27,6 +27,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import is_array, is_object
 from hostedagent.server.admission import container_session
@@ -214,10 +215,12 @@ class Invocations(Door):
     async def retrieve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer with an invocation that was made before, also while it runs."""
         response_id = await _response_of(entry, exchange)
-        if _runs_here(entry, response_id):
-            await exchange.json({"status": "in_progress"})
-        else:
-            await exchange.json(self.answer(await entry.turns.retrieve(response_id, exchange.caller)))
+        if not _runs_here(entry, response_id):
+            response = await entry.turns.retrieve(response_id, exchange.caller)
+            if response["status"] not in RUNNING:
+                await exchange.json(self.answer(response))
+                return
+        await exchange.json({"status": "in_progress"})
 
     async def cancel(self, entry: Entry, exchange: Exchange) -> None:
         """Cancel an invocation, and answer once it has ended."""

@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from hostedagent.conversation.continuation import Continuation, Continuations
-from hostedagent.engine.active import ActiveTurns
+from hostedagent.engine.active import ActiveTurn, ActiveTurns
 from hostedagent.errors import Busy, InvalidRequest, TooManyTurns
 from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.stores.leases import Lease
 
 MAX_QUEUED: Final = 16
 """Requests that wait for one conversation; one more gets 429."""
@@ -60,8 +59,8 @@ class BusyConversations:
             TooManyTurns: As many requests wait for it as may.
             RequestError: The request is refused.
         """
-        conversation = request.conversation_id
-        if self._when_busy == "reject" or conversation is None or not request.store:
+        conversation = request.previous_response_id or (request.conversation_id if request.store else None)
+        if self._when_busy == "reject" or conversation is None:
             return await self._continuations.open(request, caller)
         place = caller.scope.key("busy", conversation)
         if place not in self._lines:
@@ -77,7 +76,7 @@ class BusyConversations:
         try:
             if line[0] is not own:
                 await self._first_of(own.wait(), gone, None)
-            return await self._when_free(request, caller, conversation, gone)
+            return await self._when_free(request, caller, gone)
         finally:
             gone.cancel()
             line.remove(own)
@@ -86,26 +85,29 @@ class BusyConversations:
             else:
                 del self._lines[place]
 
-    async def _when_free(
-        self, request: TurnRequest, caller: Caller, conversation: str, gone: asyncio.Future[object]
-    ) -> Continuation:
+    async def _when_free(self, request: TurnRequest, caller: Caller, gone: asyncio.Future[object]) -> Continuation:
         while True:
             self._check()
             try:
                 return await self._continuations.open(request, caller)
             except Busy:
-                holder = self._continuations.sessions.holder(caller, conversation)
-            if holder is None:
-                await self._first_of(asyncio.Event().wait(), gone, LOOK_SECONDS)
-            else:
-                self._disturb(holder)
-                await self._first_of(holder.until_over(), gone, LOOK_SECONDS)
+                await self._first_of(self._until_over(request, caller), gone, LOOK_SECONDS)
 
-    def _disturb(self, holder: Lease) -> None:
-        """Have the turn that runs end, where that is wanted."""
-        turn = self._active.holding(holder)
-        if turn is None:
-            return
+    def _until_over(self, request: TurnRequest, caller: Caller) -> Awaitable[object]:
+        """Have the turn that runs end, where that is wanted, and wait until it has, where it runs here."""
+        previous = self._active.get(request.previous_response_id)
+        if previous is not None and previous.caller.scope == caller.scope:
+            self._disturb(previous)
+            return previous.ended.wait()
+        conversation = request.conversation_id
+        holder = self._continuations.sessions.holder(caller, conversation) if conversation is not None else None
+        if holder is None:
+            return asyncio.Event().wait()
+        if (turn := self._active.holding(holder)) is not None:
+            self._disturb(turn)
+        return holder.until_over()
+
+    def _disturb(self, turn: ActiveTurn) -> None:
         if self._when_busy == "interrupt" and turn.stop is not None:
             turn.stop.stop("steered")
         elif self._when_busy == "steer" and turn.context is not None:

@@ -14,7 +14,7 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.sessions import Sessions, Snapshot
+from hostedagent.stores.sessions import Sessions, Snapshot, saving
 
 logger = logging.getLogger(__name__)
 
@@ -54,22 +54,38 @@ class TurnCommit:
         Raises:
             Exception: Something could not be saved; the turn has failed then.
         """
-        sessions, lease = self.sessions, self.continuation.lease
+        lease = self.continuation.lease
         if lease is not None:
-            await sessions.ensure_valid(lease)  # Anything stored after another turn took over would be in its way.
+            await self.sessions.ensure_valid(lease)  # Anything stored after another turn took over would be in its way.
         is_kept = request.store or bool(snapshot.approvals)
         if run is not None and is_kept:
             snapshot = replace(snapshot, workflow=await run.save())
         snapshot.check()  # A snapshot that cannot be kept fails the turn before it is stored as completed.
         if recovery is not None:
             await recovery.run_ended(response, snapshot)
-        await self.store.commit(response)
-        if is_kept:
-            await sessions.save(request.caller, request.response_id, snapshot)
-        if lease is not None:
-            await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
+        kept = snapshot if is_kept else Snapshot()
+        if not self.store.is_stored(request.response_id) or not self.store.has_transactions:
+            await self._commit_in_order(request, response, kept)
+        elif lease is None:
+            await self.store.commit(response, [saving(request.response_id, kept)])
+        else:
+            change = await self.sessions.freeing(lease, response_id=request.response_id, has_snapshot=bool(kept))
+            await self.store.commit(response, [saving(request.response_id, kept), change])
+            self.sessions.let_go(lease)
         if run is not None and is_kept:
             await run.prune()
+
+    async def _commit_in_order(self, request: TurnRequest, response: Mapping[str, Json], snapshot: Snapshot) -> None:
+        """Save a turn that counts in a store without transactions.
+
+        A reader of the completed response finds its snapshot, which does not count before. It is the head of its
+        conversation then, also if the process dies before it can say so: `inherit` finds it.
+        """
+        sessions, lease, is_stored = self.sessions, self.continuation.lease, self.store.is_stored(request.response_id)
+        await sessions.save(request.caller, request.response_id, replace(snapshot, is_early=is_stored))
+        await self.store.commit(response)
+        if lease is not None:
+            await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
 
     async def roll_back(
         self,

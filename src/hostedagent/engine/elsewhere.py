@@ -28,11 +28,15 @@ class Elsewhere:
         signals: Messages between the processes.
         active: The turns of this process.
         on_queued: Called when a turn waits for a process with a free slot.
+
+    Attributes:
+        on_steer: Called with the caller of a turn that runs here, and where the new input for it is.
     """
 
     def __init__(self, signals: Signals, active: ActiveTurns, on_queued: Callable[[], None] | None = None) -> None:
-        self._signals = signals
+        self.signals = self._signals = signals
         self._on_queued = on_queued
+        self.on_steer: Callable[[Caller, str], None] | None = None
         self._active = active
         self._listening: asyncio.Task[None] | None = None
 
@@ -77,6 +81,9 @@ class Elsewhere:
         if signal.kind == "queued" and self._on_queued is not None:
             self._on_queued()
         turn = self._active.get(signal.subject)
-        if signal.kind == "cancel" and turn is not None and turn.stop is not None:
-            if turn.caller.scope.key() == signal.scope:
-                turn.stop.stop("client")
+        if turn is None or turn.stop is None or turn.caller.scope.key() != signal.scope:
+            return
+        if signal.kind == "cancel":
+            turn.stop.stop("client")
+        elif signal.kind == "steer" and self.on_steer is not None:
+            self.on_steer(turn.caller, signal.value)

@@ -24,10 +24,11 @@ from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.turn import Turn
-from hostedagent.errors import Busy, NotFound, Unavailable, UnsupportedOption
+from hostedagent.errors import Busy, InvalidRequest, NotFound, Unavailable, UnsupportedOption
 from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import FIRST_PAGE, Page
 
@@ -111,7 +112,6 @@ class Engine:
         permit = permit or await self.limiter.acquire(left)
         try:
             self.check_accepts()
-            self.store.check_has_ended(caller, request.previous_response_id)
             continuation = await self._busy.open(request, caller, left)
             try:
                 resolved = request
@@ -231,6 +231,15 @@ class Engine:
         snapshot = await self._continuations.sessions.forget(caller, response_id)
         await self._continuations.approvals.forget(caller, snapshot.approvals)
         await self.services.effects.delete(caller, response_id)
+
+    async def check_elsewhere(self, caller: Caller, response_id: str) -> None:
+        """Refuse to delete a response that another process is producing; the driver knows its own.
+
+        Raises:
+            InvalidRequest: One is.
+        """
+        if self.active.get(response_id) is None and await self.store.status(caller, response_id) in RUNNING:
+            raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete a response and everything that belongs to it.

@@ -214,7 +214,7 @@ class RecordedResponses:
         self._runs = BackgroundRuns(log, turns)
         self.waiting = WaitingTurns(self, rules) if rules is not None else None
         on_queued = self.waiting.wake if self.waiting is not None else None
-        self._elsewhere = Elsewhere(signals, engine.active, on_queued) if signals is not None else None
+        self.elsewhere = self._elsewhere = Elsewhere(signals, engine.active, on_queued) if signals is not None else None
         self._takeover = Takeover(self, turns) if turns is not None else None
 
     async def open(self) -> None:
@@ -305,14 +305,12 @@ class RecordedResponses:
         return following(batches, self.engine.store, caller, response_id, after=after)
 
     async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """A response. One that runs in the foreground is not shown before it has ended.
+        """A response, with what exists of it so far, wherever it runs.
 
         Raises:
-            NotFound: It does not exist, belongs to another scope, or is not shown yet.
+            NotFound: It does not exist, or belongs to another scope.
         """
         response = await self.engine.retrieve(caller, response_id)
-        if response.get("status") in RUNNING and not response.get("background"):
-            raise _unknown(response_id)
         if response.get("status") == "in_progress" and self.engine.active.get(response_id) is None:
             response["output"] = await self._output_elsewhere(caller, response_id, response.get("output") or [])
         return public_response(response)
@@ -333,11 +331,13 @@ class RecordedResponses:
         """Cancel a background turn, and return its response once the turn has ended.
 
         Raises:
-            NotFound: It does not exist, belongs to another scope, or is not shown yet.
+            NotFound: It does not exist, belongs to another scope, or runs in the foreground.
             InvalidRequest: It ran in the foreground, or has ended.
         """
         response = await self.retrieve(caller, response_id)
         if not response.get("background"):
+            if response.get("status") in RUNNING:  # Its client hangs up instead. As the SDK's host answers.
+                raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
             raise InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
         status = response.get("status")
         if status == "cancelled":
@@ -362,7 +362,7 @@ class RecordedResponses:
         """Delete a response, its events and everything that belongs to it.
 
         Raises:
-            NotFound: It does not exist, belongs to another scope, or is not shown yet.
+            NotFound: It does not exist, or belongs to another scope.
             InvalidRequest: It is still running.
         """
         response = await self.retrieve(caller, response_id)
@@ -384,7 +384,3 @@ class RecordedResponses:
         await self._runs.aclose()
         if self._takeover is not None:
             await self._takeover.aclose()
-
-
-def _unknown(response_id: str) -> NotFound:
-    return NotFound(f"Response with id '{response_id}' not found.", param="response_id")

@@ -25,6 +25,7 @@ from hostedagent.engine.sent_events import SentEvents
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.journals import Journal, Journals
 
@@ -171,6 +172,8 @@ class Recoveries:
             request, caller, lease=journal.lease if journal is not None else None, answers=answers, made=made
         )
         continuation.is_lost |= journal is None
+        if found.get("status") in COUNTED:
+            continuation.is_lost = False  # Its conversation may have gone on since, and its client may know that.
         if journal is not None:
             continuation.checkpoint = journal.checkpoint
         continuation.place, continuation.told = place, told

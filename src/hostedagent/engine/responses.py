@@ -1,7 +1,7 @@
 """The response store of a host: the repository, with the promises that running turns and conversations need.
 
 It stores how a turn ended before the caller learns of it, so that the next turn reads it, answers for responses whose
-process died, and refuses to continue a response that is still running.
+process died, and knows which ones are still running.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
-from hostedagent.errors import InvalidRequest, error_object
+from hostedagent.errors import error_object
 from hostedagent.identity import Caller
-from hostedagent.protocol.statuses import COUNTED, QUEUED, RUNNING
+from hostedagent.protocol.statuses import COUNTED, ENDED, QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of
-from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, StoreConflict, StoreNotFound
+from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, Store, StoreConflict, StoreNotFound
+from hostedagent.stores.batch import Part, is_transactional
+from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.recent import Recent
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import DIED, Running
 
 MAX_OWNERS: Final = 4_000
@@ -52,16 +55,26 @@ class ResponseStore:
         repository: Where the responses are.
         active: The responses that this process is producing.
         running: Which of them run in the background; without it, one whose process died stays in progress.
+        state: Where everything else is.
 
     Attributes:
         journaled: Knows the turns that are resumed after a crash; `None` where none is.
     """
 
-    def __init__(self, repository: ResponseRepository, active: ActiveTurns, *, running: Running | None = None) -> None:
+    def __init__(
+        self,
+        repository: ResponseRepository,
+        active: ActiveTurns,
+        *,
+        running: Running | None = None,
+        state: Store | None = None,
+    ) -> None:
         self._repository = repository
         self._running = running
+        self._together = repository if _is_one(repository, state) else None
         self.active = active
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
+        self._ended: Recent[str, str] = Recent(MAX_OWNERS)
         self.journaled: Journaled | None = None
 
     @property
@@ -69,8 +82,22 @@ class ResponseStore:
         """Where the responses are."""
         return self._repository
 
-    async def commit(self, response: Mapping[str, Json]) -> None:
+    @property
+    def has_transactions(self) -> bool:
+        """Whether a response and what belongs to it can be stored in one write."""
+        return self._together is not None
+
+    def is_stored(self, response_id: str) -> bool:
+        """Whether a response that is produced here is stored, and `commit` stores its end."""
+        turn = self.active.get(response_id)
+        return turn is not None and turn.created is not None
+
+    async def commit(self, response: Mapping[str, Json], parts: Sequence[Part] = ()) -> None:
         """Store how a response ended before anybody learns of it. The SDK writes the same later, which is skipped.
+
+        Args:
+            response: The response.
+            parts: What is stored in the same write, where the store has transactions.
 
         Raises:
             StoreError: It could not be stored.
@@ -81,8 +108,13 @@ class ResponseStore:
             return  # Not stored, or its first write failed and the SDK reports that.
         if self._running is not None and response["status"] in COUNTED:
             await self._running.ensure_valid(response["id"])
-        await self._repository.update(turn.caller, _whole(turn, response))
-        turn.committed = str(response["status"])
+        whole = _whole(turn, response)
+        if self._together is None:
+            await self._repository.update(turn.caller, whole)
+        else:
+            mark = [await self._running.ending(response["id"])] if self._running is not None else []
+            await self._together.update(turn.caller, whole, [*parts, *mark])
+        turn.committed = self._ended[response["id"]] = str(response["status"])
 
     async def checkpoint(self, response: Mapping[str, Json]) -> None:
         """Store how far a response has come.
@@ -140,7 +172,11 @@ class ResponseStore:
         marking = self._marking(turn, response_id)
         try:
             try:
-                await self._repository.create(caller, response, items, history_ids)
+                if self._together is None or response.get("background"):
+                    await self._repository.create(caller, response, items, history_ids)
+                else:
+                    process = await self._running.process() if self._running is not None else ""
+                    await self._together.create(caller, response, items, history_ids, process=process)
             finally:
                 if marking is not None:
                     await asyncio.wait((marking,))
@@ -152,6 +188,7 @@ class ResponseStore:
             raise
         self._own(response_id, caller)
         if response.get("status") not in RUNNING:
+            self._ended[response_id] = str(response["status"])
             await self._settle(response_id)
 
     async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
@@ -172,6 +209,8 @@ class ResponseStore:
         try:
             if turn is None or turn.committed != response.get("status"):
                 await self._repository.update(turn.caller if turn is not None else caller, response)
+            if response.get("status") in ENDED:
+                self._ended[str(response["id"])] = response["status"]
         finally:
             if response.get("status") not in RUNNING:
                 await self._settle(response["id"])
@@ -198,6 +237,11 @@ class ResponseStore:
         is_background = bool(response.get("background"))
         if await self._running.has(caller, response_id, _conversation_of(response) if is_background else None):
             return response
+        process = ""
+        if not is_background and self._together is not None:
+            process = await self._together.process(caller, response_id)
+            if await self._running.is_elsewhere(process):
+                return response
         # The end is stored before the mark is removed, which may have happened a moment ago.
         response = await self._repository.get(caller, response_id)
         if response.get("status") not in RUNNING:
@@ -205,17 +249,16 @@ class ResponseStore:
         if is_background and self.journaled is not None and await self.journaled.goes_on(caller, response_id):
             return response
         failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
-        return await self._give_up(caller, response, failed) if is_background else failed
-
-    async def _give_up(self, caller: Caller, response: dict[str, Json], failed: dict[str, Json]) -> dict[str, Json]:
-        """Store that a response has failed before a reader sees it: a process that was stopped may yet continue it."""
-        response_id = str(response["id"])
-        if self._running is None or not await self._running.give_up(caller, response_id, _conversation_of(response)):
+        if is_background and not await self._running.give_up(caller, response_id, _conversation_of(response)):
             return response
+        return await self._give_up(caller, failed) if is_background or process else failed
+
+    async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
+        """Store that a response has failed before a reader sees it: a process that was stopped may yet continue it."""
         try:
             await self._repository.update(caller, failed)
         except StoreConflict:
-            return await self._repository.get(caller, response_id)
+            return await self._repository.get(caller, failed["id"])
         return failed
 
     async def delete(self, caller: Caller, response_id: str) -> None:
@@ -232,17 +275,25 @@ class ResponseStore:
         """Items by id, `None` for each that does not exist."""
         return await self._repository.items(caller, ids)
 
-    def check_has_ended(self, caller: Caller, previous_response_id: str | None) -> None:
-        """Refuse to continue a response that is still running.
-
-        Raises:
-            InvalidRequest: It is.
-        """
-        running = self.active.get(previous_response_id)
-        if running is not None and running.is_uncommitted and running.caller.scope == caller.scope:
-            raise InvalidRequest(
-                f"Response with id '{previous_response_id}' is still running.", param="previous_response_id"
-            )
+    async def status(self, caller: Caller, response_id: str) -> str | None:
+        """The status of a response, wherever it runs; `None` where there is none of the caller's."""
+        turn = self.active.get(response_id)
+        if turn is not None and turn.created is not None and turn.caller.scope == caller.scope:
+            is_resumed = turn.recovery is not None and turn.recovery.response is not None
+            if (
+                turn.committed is not None or not is_resumed
+            ):  # The process before may have stored the end of a resumed one.
+                return turn.committed or "in_progress"
+        if self._owners.get(response_id) == caller.scope.key() and (ended := self._ended.get(response_id)):
+            return ended
+        if self._together is not None:
+            status = await self._together.status(caller, response_id)
+            if status not in RUNNING:
+                return status
+        try:
+            return (await self.get(caller, response_id)).get("status")
+        except StoreNotFound:
+            return None
 
     async def history_ids(
         self, caller: Caller, previous_response_id: str | None, conversation_id: str | None, limit: int
@@ -273,6 +324,13 @@ class ResponseStore:
         self.active.close(response_id)
         if self._running is not None:
             await self._running.end(turn.caller, response_id)
+
+
+def _is_one(repository: ResponseRepository, state: Store | None) -> TypeGuard[StoredResponses]:
+    """Whether responses and everything else are in one store that has transactions."""
+    if not isinstance(repository, StoredResponses) or state is None or not is_transactional(state):
+        return False
+    return repository.store is (state.inner if isinstance(state, TimedStore) else state)
 
 
 def _whole(turn: ActiveTurn, response: Mapping[str, Json]) -> dict[str, Json]:

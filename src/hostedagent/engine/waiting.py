@@ -30,8 +30,7 @@ from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
-from hostedagent.stores.base import LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
-from hostedagent.stores.leases import Liveness
+from hostedagent.stores.base import Liveness, LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
 from hostedagent.stores.turn_queue import QueuedTurn, TurnQueue
 
 if TYPE_CHECKING:

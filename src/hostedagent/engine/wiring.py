@@ -160,7 +160,7 @@ def wire(
     _check_background(options, chosen, is_own=is_own)
     journals = BackgroundTurns(state, leases, service=service) if is_own else Journals(state)
     running, active = Running(state, leases), ActiveTurns()
-    store = ResponseStore(chosen.responses, active, running=running)
+    store = ResponseStore(chosen.responses, active, running=running, state=state)
     source = AgentSource(agent_or_factory)
     start = start_type(source.sample.workflow) if source.sample is not None else None
     approvals = Approvals(state, ttl=options.retention)

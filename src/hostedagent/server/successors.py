@@ -1,7 +1,8 @@
 """`POST /responses/{response_id}/steer`: new input for a running response, which the next response takes over.
 
 It corresponds to `response.steer` on a WebSocket, for turns started over HTTP. The successor runs in the background
-with the events of a background stream. Waiting inputs are kept in the process that runs the response.
+with the events of a background stream. Waiting inputs are kept in the process that runs the response, wherever they
+arrived.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -28,6 +30,7 @@ from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
+from hostedagent.server.forwarded_steers import ForwardedSteers
 from hostedagent.server.frames import Steer, parse_steer
 from hostedagent.server.steering import (
     KEPT,
@@ -58,7 +61,7 @@ _KINDS: Final[Mapping[SteerError, type[RequestError]]] = {
     "response_already_completed": Conflict,
     "response_not_active": Conflict,
 }
-_ELSEWHERE: Final = "The response runs in another process: send the input when it has ended."
+_UNREACHED: Final = "The response does not run yet, or its process does not answer: send the input when it has ended."
 
 
 class PendingInputs:
@@ -123,6 +126,7 @@ class SteerRoutes:
         self._stream = stream
         self._waiting: dict[str, _Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forwarded = ForwardedSteers(responses, self._take)
 
     def routes(self, prefix: str) -> list[Route]:
         """The routes below a path."""
@@ -140,12 +144,51 @@ class SteerRoutes:
         if fields.setdefault("previous_response_id", response_id) != response_id:
             raise InvalidRequest("previous_response_id is the response of the path.", param="previous_response_id")
         steer = parse_steer(fields, self._options)
+        if self._responses.engine.active.get(response_id) is None:
+            await self._steer_elsewhere(exchange, fields, streams=bool(streams))
+            return
         waiting, accepted = await self._accept(exchange.caller, steer)
         event = accepted.event("accepted", 0, successor={"id": waiting.successor_id})
         if streams:
             await self._stream(exchange, self._frames(event, waiting, accepted))
         else:
             await exchange.json(event)
+
+    async def _steer_elsewhere(self, exchange: Exchange, fields: Mapping[str, Json], *, streams: bool) -> None:
+        """Forward an input to the replica that runs the response."""
+        caller, response_id = exchange.caller, exchange.response_id
+        await self._responses.engine.check_owner(caller, response_id)
+        answered = await self._forwarded.send(caller, response_id, fields)
+        if answered is None:
+            raise await self._ended(caller, response_id)
+        event, later = answered
+        async with aclosing(later):
+            if streams:
+                await self._stream(exchange, self._forwarded_frames(caller, event, later))
+            else:
+                await exchange.json(event)
+
+    async def _forwarded_frames(
+        self, caller: Caller, event: Event, later: AsyncGenerator[Event]
+    ) -> AsyncGenerator[bytes]:
+        yield write_frame(event["type"], event_data(event))
+        if (told := await anext(later, None)) is not None:
+            yield write_frame(told["type"], event_data(told))
+            return
+        async for frame in self._successor_frames(caller, event["successor"]["id"]):
+            yield frame
+
+    async def _take(
+        self, caller: Caller, fields: Mapping[str, Json]
+    ) -> tuple[Event, Callable[[], Awaitable[Event | None]]]:
+        """Queue an input that another replica has forwarded."""
+        waiting, accepted = await self._accept(caller, parse_steer(fields, self._options))
+
+        async def later() -> Event | None:
+            over = await asyncio.shield(waiting.over)
+            return over[accepted.id] if over is not None else None
+
+        return accepted.event("accepted", 0, successor={"id": waiting.successor_id}), later
 
     async def _accept(self, caller: Caller, steer: Steer) -> tuple[_Waiting, Accepted]:
         """Queue an input.
@@ -178,7 +221,7 @@ class SteerRoutes:
         """Why a response that does not run here takes no input."""
         status = (await self._responses.engine.store.get(caller, response_id)).get("status")
         if status in RUNNING:
-            return Conflict(_ELSEWHERE)
+            return Conflict(_UNREACHED)
         return _refused("response_already_completed" if status in KEPT else "response_not_active")
 
     async def _succeed(self, waiting: _Waiting, ended: asyncio.Event) -> None:
@@ -228,8 +271,12 @@ class SteerRoutes:
             told = over[accepted.id]
             yield write_frame(told["type"], event_data(told))
             return
+        async for frame in self._successor_frames(waiting.context.caller, waiting.successor_id):
+            yield frame
+
+    async def _successor_frames(self, caller: Caller, response_id: str) -> AsyncGenerator[bytes]:
         try:
-            batches = await self._responses.replay(waiting.context.caller, waiting.successor_id)
+            batches = await self._responses.replay(caller, response_id)
         except (RequestError, StoreError):  # It was deleted at once.
             return
         async for batch in batches:

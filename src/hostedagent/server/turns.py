@@ -275,10 +275,10 @@ class TurnRunner:
             await leave_out(services.sessions, services.responses, caller_of(caller), conversation_id, item_ids)
 
     async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
-        """A response; that of a background turn also while it runs.
+        """A response, also while it runs.
 
         Raises:
-            RequestError: It does not exist, belongs to another caller, or is not visible yet.
+            RequestError: It does not exist, or belongs to another caller.
         """
         with _request_errors(response_id, checks=True):
             return await self._responses.retrieve(caller_of(caller), response_id)

@@ -17,6 +17,7 @@ from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest, Json
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Write
+from hostedagent.stores.batch import Rows, write_batch
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values, write_value
 
 ASKED: Final = "approval"
@@ -93,6 +94,11 @@ class ApprovalDecision:
         """From the stored form."""
         approval = Approval.load(value["approval"])
         return cls(approval, value["approved"], value["reason"], value["param"], value.get("standing_rule"))
+
+
+def restoring(answers: Sequence[ApprovalDecision]) -> Rows:
+    """The part of a batch that lets answers that were used up be given again."""
+    return Rows([Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers])
 
 
 class Approvals:
@@ -172,9 +178,7 @@ class Approvals:
 
     async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
         """Undo `consume`, for a turn that never began to run."""
-        if answers:
-            writes = [Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers]
-            await self._store.write(caller, writes)
+        await write_batch(self._store, caller, [restoring(answers)])
 
     async def forget(self, caller: Caller, item_ids: Sequence[str]) -> None:
         """Erase questions. Their marks stay: an answered question stays answered under every other id."""

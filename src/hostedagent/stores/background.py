@@ -20,7 +20,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Write
 from hostedagent.stores.journals import JOURNAL, JOURNALS, Journal, Journals
-from hostedagent.stores.leases import LeaseSettings
+from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values
 
 REPLICAS: Final = "replicas"

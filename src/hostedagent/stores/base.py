@@ -97,6 +97,8 @@ class Store(Protocol):
     Cancellation: a cancelled write or delete either happened or did not.
     Isolation: a record is reachable only through an equal `Scope`; of the caller, only the scope decides.
     An etag is never used twice for one key, not even after a delete.
+    Transactions: a store whose writes are all or nothing says so with `is_transactional = True`. The end of a turn is
+    one write then; in other stores its records are ordered so that later turns see what callers were told.
     `hostedagent.testing.StoreContract` is this text as a test suite.
     """
 

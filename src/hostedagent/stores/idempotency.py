@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from hostedagent.identity import Caller
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Write
-from hostedagent.stores.leases import Liveness
+from hostedagent.stores.base import ABSENT, Etag, Key, Liveness, Store, StoreConflict, Write
 from hostedagent.stores.values import dump_value, read_value
 
 IDEMPOTENCY: Final = "idempotency"

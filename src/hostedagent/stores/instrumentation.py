@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
 from hostedagent.stores.base import Etag, Key, Record, Store, Write
+from hostedagent.stores.batch import is_transactional
 
 
 class TimedStore:
     """A `Store` around another one."""
 
     def __init__(self, inner: Store) -> None:
-        self._inner = inner
+        self.inner = self._inner = inner
+        self.is_transactional = is_transactional(inner)
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
         """The records in the order of the keys."""

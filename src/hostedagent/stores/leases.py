@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from hostedagent.errors import Busy, Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict
-from hostedagent.stores.heads import MAX_EXCLUDED, Head, PendingRelease, joined
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Write
+from hostedagent.stores.batch import Part, write_batch
+from hostedagent.stores.heads import Head, PendingRelease, joined
+from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.recent import Recent
-from hostedagent.stores.values import read_value, write_value
+from hostedagent.stores.values import dump_value, read_value, write_value
 
 logger = logging.getLogger(__name__)
 
@@ -46,63 +47,6 @@ _CACHED: Final = 2_000
 _ATTEMPTS: Final = 4
 
 
-class Liveness(Protocol):
-    """Knows the processes that share a store."""
-
-    async def name(self) -> str:
-        """The name of this process; no other process ever has the same."""
-        ...
-
-    async def is_dead(self, name: str) -> bool:
-        """Whether the process of that name has surely ended."""
-        ...
-
-
-class UnknownLiveness:
-    """For stores that cannot tell: the leases of a process that died stand until they expire."""
-
-    async def name(self) -> str:
-        """No name."""
-        return ""
-
-    async def is_dead(self, name: str) -> bool:
-        """Nobody knows."""
-        return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseSettings:
-    """How leases are held.
-
-    Args:
-        seconds: How long a lease stands without being renewed.
-        renew_every: Seconds between renewals.
-        clock: Seconds since the epoch; processes that share the state must agree on it roughly.
-        sleep: Waits between renewals.
-        liveness: Knows which processes have ended.
-    """
-
-    seconds: float = 60.0
-    renew_every: float = 20.0
-    clock: Callable[[], float] = time.time
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    liveness: Liveness = field(default_factory=UnknownLiveness)
-
-    def expiry(self) -> float:
-        """When a lease ends that is taken or renewed now."""
-        return self.clock() + self.seconds
-
-    def is_due(self, expires_at: float) -> bool:
-        """Whether a lease should be renewed before something is stored under it."""
-        return expires_at - self.clock() < self.seconds / 2
-
-    async def is_held(self, head: Head) -> bool:
-        """Whether a record names a holder that lives, and whose time is not over."""
-        if head.owner is None or head.expires_at <= self.clock():
-            return False
-        return not await self.liveness.is_dead(head.owner.partition(":")[0])
-
-
 @dataclass(slots=True)
 class Lease:
     """A turn's hold on a conversation.
@@ -115,7 +59,7 @@ class Lease:
         owner: Who holds it.
         was_abandoned: The holder before never released it.
         state: What it is now; `enter` changes it.
-        attempt: A write of which nobody knows whether it happened.
+        attempts: Writes of which nobody knows whether they happened.
         response_id: The response that the turn wanted to be the head.
     """
 
@@ -127,7 +71,7 @@ class Lease:
     was_abandoned: bool = False
     state: LeaseState = "held"
     renewal: asyncio.Task[None] | None = None
-    attempt: Head | None = None
+    attempts: list[Head] = field(default_factory=list[Head])
     response_id: str | None = None
     on_change: set[Callable[[], None]] = field(default_factory=set[Callable[[], None]])
 
@@ -264,6 +208,31 @@ class Leases:
         if self._settings.is_due(lease.head.expires_at):
             await self._extend(lease)
 
+    async def freeing(
+        self, lease: Lease, *, response_id: str | None = None, excluded: Sequence[str] = (), has_snapshot: bool = False
+    ) -> Part:
+        """The change of the record that gives the lease back; call `let_go` when it is written.
+
+        Args:
+            lease: The lease, which is not renewed any more.
+            response_id: The new head; by default the head stays.
+            excluded: Items that count for nothing.
+            has_snapshot: Whether the new head has one.
+        """
+        await self.detach(lease)
+        head = lease.head
+        lease.response_id = response_id or lease.response_id
+        kept = joined(head.excluded, excluded)
+        if response_id is None:
+            return _HeadChange(self, lease, Head(head.response_id, kept, head.has_snapshot))
+        return _HeadChange(self, lease, Head(response_id, kept, has_snapshot))
+
+    def let_go(self, lease: Lease) -> None:
+        """The lease is given back: who waits for it may take it."""
+        if self._held.get(lease.place) is lease:
+            del self._held[lease.place]
+        lease.enter("released")
+
     async def release(
         self, lease: Lease, *, response_id: str | None = None, excluded: Sequence[str] = (), has_snapshot: bool = False
     ) -> None:
@@ -273,18 +242,8 @@ class Leases:
             Conflict: The lease had expired and another turn took the conversation.
         """
         try:
-            if lease.renewal is not None:
-                lease.renewal.cancel()
-                await asyncio.wait((lease.renewal,))
-            head = lease.head
-            lease.response_id = response_id or lease.response_id
-            kept = (*head.excluded, *excluded)[-MAX_EXCLUDED:]
-            if response_id is None:
-                free = Head(head.response_id, kept, head.has_snapshot)
-            else:
-                free = Head(response_id, kept, has_snapshot)
-            await self._write(lease, free)
-            self._pending.pop(lease.place, None)
+            change = await self.freeing(lease, response_id=response_id, excluded=excluded, has_snapshot=has_snapshot)
+            await write_batch(self._store, lease.caller, [change])
         except BaseException as error:
             self._end(lease.owner)
             if isinstance(error, Conflict):
@@ -293,9 +252,7 @@ class Leases:
                 self._pending[lease.place] = PendingRelease(lease.head, lease.response_id, tuple(excluded))
             raise
         finally:
-            if self._held.get(lease.place) is lease:
-                del self._held[lease.place]
-            lease.enter("released")
+            self.let_go(lease)
 
     async def _exclude(self, lease: Lease, excluded: Sequence[str]) -> None:
         """Keep what a turn has stored out of the prompts of the conversation that it has lost."""
@@ -324,31 +281,29 @@ class Leases:
 
     async def _write(self, lease: Lease, head: Head) -> None:
         """Write the record if the lease still holds it. A write of ours whose answer was lost does not take it away."""
-        etag, lost = lease.etag, False
-        for _ in range(_ATTEMPTS):
-            try:
-                etag = await self._put(lease.caller, lease.conversation_id, head, etag)
-            except StoreConflict:
-                current, etag = await self._read(lease.caller, lease.conversation_id)
-                if current == head:
-                    break
-                lost = current.owner != lease.owner and etag != ABSENT and current != lease.attempt
-                if lost:
-                    break
-                head = replace(head, excluded=joined(head.excluded, current.excluded))
-            except BaseException:
-                lease.attempt = head
-                raise
-            else:
-                break
-        else:
-            lost = True
-        if lost:
+        await write_batch(self._store, lease.caller, [_HeadChange(self, lease, head)])
+
+    async def check(self, lease: Lease) -> Head:
+        """The record as it stands now, of which the next write of the lease may be the successor.
+
+        Raises:
+            Conflict: Another turn has the conversation.
+        """
+        current, etag = await self._read(lease.caller, lease.conversation_id)
+        if current.owner != lease.owner and etag != ABSENT and current not in lease.attempts:
             self._known.pop(lease.place, None)
             lease.enter("lost")
             raise _lost()
-        lease.head, lease.etag, lease.attempt = head, etag, None
+        lease.etag = etag
+        return current
+
+    def note(self, lease: Lease, head: Head, etag: Etag) -> None:
+        """The record was written under the lease."""
+        lease.head, lease.etag = head, etag
+        lease.attempts.clear()
         self._remember(lease.place, head, etag)
+        if head.owner is None:
+            self._pending.pop(lease.place, None)
 
     async def _put(self, caller: Caller, conversation_id: str, head: Head, expect: Etag) -> Etag:
         key = Key(CONVERSATION, conversation_id)
@@ -373,6 +328,26 @@ class Leases:
 
     def _remember(self, place: str, head: Head, etag: Etag) -> None:
         self._known[place] = (head, etag)
+
+
+@dataclass(slots=True)
+class _HeadChange:
+    """A change of a conversation's record by the turn that has its lease."""
+
+    leases: Leases
+    lease: Lease
+    head: Head
+
+    async def writes(self, *, is_again: bool) -> Sequence[Write]:
+        lease = self.lease
+        if is_again:
+            current = await self.leases.check(lease)
+            self.head = replace(self.head, excluded=joined(self.head.excluded, current.excluded))
+        lease.attempts.append(self.head)
+        return [Write(Key(CONVERSATION, lease.conversation_id), dump_value(CONVERSATION, self.head.dump()), lease.etag)]
+
+    def written(self, etags: Sequence[Etag]) -> None:
+        self.leases.note(self.lease, self.head, etags[0])
 
 
 def _turn(owner: str) -> str:

@@ -32,6 +32,8 @@ class MemoryStore:
         clock: Seconds that only grow.
     """
 
+    is_transactional = True
+
     def __init__(
         self,
         *,

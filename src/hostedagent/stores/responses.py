@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
@@ -33,6 +33,7 @@ from hostedagent.stores.base import (
     StoreUnavailable,
     Write,
 )
+from hostedagent.stores.batch import Part, is_transactional, write_batch
 from hostedagent.stores.recent import Recent
 
 RESPONSE: Final = "response"
@@ -47,13 +48,27 @@ _SEGMENT: Final = 256
 
 _ATTEMPTS: Final = 8
 
+_Place: TypeAlias = tuple[str, str | None, str]
+"""A response in its scope."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """What a chain needs of a response: its predecessor, and the ids of its items if they count."""
+    """What a chain needs of a response: its predecessor, the ids of its items if they count, and its status."""
 
     previous: str | None
     item_ids: tuple[str, ...]
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The record of a response that this process has begun, so that its end is written without reading it."""
+
+    status: Json
+    input_ids: list[str]
+    output_ids: list[str]
+    etag: Etag
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +84,10 @@ class StoredResponses:
     """A `ResponseRepository` over any `Store`."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._links: Recent[tuple[str, str | None, str], _Link] = Recent(_LINKS)
+        self.store = self._store = store
+        self._links: Recent[_Place, _Link] = Recent(_LINKS)
+        self._running: Recent[_Place, _Running] = Recent(_LINKS)
+        self._is_transactional = is_transactional(store)
 
     async def create(
         self,
@@ -78,41 +95,75 @@ class StoredResponses:
         response: Mapping[str, Json],
         input_items: Iterable[Item],
         history_ids: Sequence[str] | None = None,
+        *,
+        process: str = "",
     ) -> None:
-        """Store a new response; raises `StoreConflict` when there is one of this id that does not wait in a queue."""
+        """Store a new response; raises `StoreConflict` when there is one of this id that does not wait in a queue.
+
+        Args:
+            caller: Whose response.
+            response: The response.
+            input_items: The items of its input.
+            history_ids: Not kept: the response names its predecessor.
+            process: The process without which it does not go on.
+        """
         response_id = str(response["id"])
         with StoreCall("responses", "create"):
             items = [dict(item) for item in input_items]
             rows = await off_loop(len(items), _item_writes, [*items, *_output(response)])
-            record = _record(response, [str(item["id"]) for item in items])
-            for _ in range(_ATTEMPTS):
-                found, etag = await self._read(caller, response_id)
+            record = {
+                **_record(response, [str(item["id"]) for item in items]),
+                **({"process": process} if process else {}),
+            }
+            for attempt in range(_ATTEMPTS):
+                found, etag = None, ABSENT
+                if attempt or not self._is_transactional:  # Most are new, and a conflict changes nothing.
+                    found, etag = await self._read(caller, response_id)
                 if found is not None and not _waits(found):
                     raise StoreConflict(f"Response '{response_id}' already exists.")
                 replaced = set(found["input_ids"]).difference(record["input_ids"]) if found is not None else ()
                 # The response last: without transactions, it never names an item that does not exist.
                 writes = [*rows, *_erasures(replaced), *await self._joining(caller, response)]
                 with suppress(StoreConflict):
-                    await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), etag)])
-                    self._remember(caller, response_id, _link_of(record))
+                    written = [*writes, Write(_key(response_id), encode(record), etag)]
+                    self.note(caller, record, (await self._store.write(caller, written))[-1])
                     return
         raise StoreUnavailable("The conversation is changed by too many others at once.")
 
-    async def update(self, caller: Caller, response: Mapping[str, Json]) -> None:
-        """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise."""
-        response_id = str(response["id"])
+    async def update(self, caller: Caller, response: Mapping[str, Json], with_parts: Sequence[Part] = ()) -> None:
+        """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise.
+
+        Args:
+            caller: Whose response.
+            response: How it is now.
+            with_parts: What is stored in the same write.
+        """
         with StoreCall("responses", "update"):
-            for _ in range(_ATTEMPTS):
-                stored, etag = await self._existing(caller, response_id)
-                _check_end(stored["response"].get("status"), response)
-                record = _record(response, stored["input_ids"])
-                dropped = set(stored["output_ids"]).difference(record["output_ids"], record["input_ids"])
-                writes = [*_item_writes(_output(response)), *_erasures(dropped)]
-                with suppress(StoreConflict):
-                    await self._store.write(caller, [*writes, Write(_key(response_id), encode(record), etag)])
-                    self._remember(caller, response_id, _link_of(record))
-                    return
-        raise StoreUnavailable("The response is changed by too many others at once.")
+            await write_batch(self._store, caller, [_Replacement(self, caller, response), *with_parts])
+
+    async def replacing(
+        self, caller: Caller, response: Mapping[str, Json], *, is_again: bool
+    ) -> tuple[dict[str, Any], list[Write]]:
+        """The record of a response as it is to be, and what to write for it."""
+        response_id = str(response["id"])
+        known = self._running.pop(_place(caller, response_id), None)
+        if known is None or is_again:
+            stored, etag = await self._existing(caller, response_id)
+            known = _Running(stored["response"].get("status"), stored["input_ids"], stored["output_ids"], etag)
+        _check_end(known.status, response)
+        record = _record(response, known.input_ids)
+        dropped = set(known.output_ids).difference(record["output_ids"], record["input_ids"])
+        writes = [*_item_writes(_output(response)), *_erasures(dropped)]
+        return record, [*writes, Write(_key(response_id), encode(record), known.etag)]
+
+    def note(self, caller: Caller, record: Mapping[str, Any], etag: Etag) -> None:
+        """The record of a response was written."""
+        response = record["response"]
+        response_id, status = str(response["id"]), response.get("status")
+        self._remember(caller, response_id, _link_of(record))
+        if self._is_transactional and status not in ENDED:
+            known = _Running(status, record["input_ids"], record["output_ids"], etag)
+            self._running[_place(caller, response_id)] = known
 
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The response with its output; raises `StoreNotFound`."""
@@ -120,6 +171,16 @@ class StoredResponses:
             record, _ = await self._existing(caller, response_id)
             items = await self._items(caller, record["output_ids"])
         return {**record["response"], "output": [item for item in items if item is not None]}
+
+    async def status(self, caller: Caller, response_id: str) -> str | None:
+        """The status of a response; `None` where there is none."""
+        with StoreCall("responses", "get_status"):
+            return (await self._link(caller, response_id)).status
+
+    async def process(self, caller: Caller, response_id: str) -> str:
+        """The process without which a response that has not ended does not go on; `""` where none is known."""
+        record, _ = await self._read(caller, response_id)
+        return str(record.get("process", "")) if record is not None else ""
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Erase the response and its items; raises `StoreNotFound`. Its successors keep the chain, without them."""
@@ -129,7 +190,7 @@ class StoredResponses:
             await self._store.write(
                 caller, [*_erasures(_item_ids(record)), Write(_key(response_id), encode(tombstone))]
             )
-            self._remember(caller, response_id, _link_of(tombstone))
+            self._links.pop(_place(caller, response_id), None)
 
     async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items, history first; raises `StoreNotFound`."""
@@ -188,15 +249,17 @@ class StoredResponses:
         return [item_id for link in reversed(links) for item_id in link.item_ids]
 
     async def _link(self, caller: Caller, response_id: str) -> _Link:
-        if (link := self._links.get((caller.scope.user, caller.scope.chat, response_id))) is None:
+        if (link := self._links.get(_place(caller, response_id))) is None:
             record, _ = await self._read(caller, response_id)
             link = _link_of(record) if record is not None else _Link(None, ())
-        if link.item_ids:  # It has ended, and does not change any more.
             self._remember(caller, response_id, link)
         return link
 
     def _remember(self, caller: Caller, response_id: str, link: _Link) -> None:
-        self._links[caller.scope.user, caller.scope.chat, response_id] = link
+        if link.status in COUNTED:  # It has ended, and only its removal, which erases its items, changes it.
+            self._links[_place(caller, response_id)] = link
+        else:
+            self._links.pop(_place(caller, response_id), None)
 
     async def _read(self, caller: Caller, response_id: str) -> tuple[dict[str, Any] | None, Etag]:
         (found,) = await self._store.read(caller, [_key(response_id)])
@@ -235,6 +298,27 @@ class StoredResponses:
         segments = await self._store.read(caller, [_segment_key(conversation_id, n) for n in range(newest.full)])
         older = [response_id for found in segments if found is not None for response_id in decode(found.value)]
         return [*older, *newest.ids]
+
+
+@dataclass(slots=True)
+class _Replacement:
+    """The part of a batch that replaces a response."""
+
+    responses: StoredResponses
+    caller: Caller
+    response: Mapping[str, Json]
+    record: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    async def writes(self, *, is_again: bool) -> Sequence[Write]:
+        self.record, writes = await self.responses.replacing(self.caller, self.response, is_again=is_again)
+        return writes
+
+    def written(self, etags: Sequence[Etag]) -> None:
+        self.responses.note(self.caller, self.record, etags[-1])
+
+
+def _place(caller: Caller, response_id: str) -> _Place:
+    return caller.scope.user, caller.scope.chat, response_id
 
 
 def _key(response_id: str) -> Key:
@@ -294,9 +378,8 @@ def _item_ids(record: Mapping[str, Any]) -> list[str]:
 
 
 def _link_of(record: Mapping[str, Any]) -> _Link:
-    response = record["response"]
-    counts = response is not None and response.get("status") in COUNTED
-    return _Link(record["previous"], tuple(_item_ids(record)) if counts else ())
+    status = record["response"].get("status") if record["response"] is not None else None
+    return _Link(record["previous"], tuple(_item_ids(record)) if status in COUNTED else (), status)
 
 
 def _conversation_of(response: Mapping[str, Json]) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,9 +17,11 @@ from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Failed
-from hostedagent.stores.base import Etag, Key, Store, StoreConflict, Value
+from hostedagent.stores.base import Etag, Key, Store, StoreConflict, StoreError, Value, Write
+from hostedagent.stores.batch import Part, Rows
 from hostedagent.stores.heads import Head
-from hostedagent.stores.leases import CONVERSATION, LeaseSettings, LeaseState, read_head
+from hostedagent.stores.lease_settings import LeaseSettings
+from hostedagent.stores.leases import CONVERSATION, LeaseState, read_head
 from hostedagent.stores.values import write_value
 
 RUNNING: Final = "running"
@@ -30,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 FENCE: Final = "fenced:"
 """The owner of a mark or of a lease whose process was given up: the turn must not be stored any more."""
+
+_GIVEN_UP: Final = "The process of the turn was given up."
 
 
 class Running:
@@ -64,7 +69,13 @@ class Running:
         if mark.state == "held" and self._settings.is_due(mark.expires_at):
             await self._write(response_id, mark)
         if mark.state == "lost":
-            raise Conflict("The process of the turn was given up.")
+            raise Conflict(_GIVEN_UP)
+
+    async def ending(self, response_id: str) -> Part:
+        """The part of a batch that takes the mark away, while nobody has given up the response."""
+        await self._stop_renewing(response_id)
+        mark = self._marks.get(response_id)
+        return _Removal(self, response_id, mark) if mark is not None else Rows([])
 
     def is_marked(self, response_id: str) -> bool:
         """Whether the response has a mark of this process, or is getting one."""
@@ -72,19 +83,34 @@ class Running:
 
     async def end(self, caller: Caller, response_id: str) -> None:
         """Take the mark away, once how the response ended is stored."""
-        self._marks.pop(response_id, None)
-        if (renewal := self._renewals.pop(response_id, None)) is None:
+        await self._stop_renewing(response_id)
+        if self._marks.pop(response_id, None) is None:
             return
-        renewal.cancel()
-        await asyncio.wait((renewal,))
         try:
             await self._store.delete(caller, [Key(RUNNING, response_id)])
         except Exception as error:  # noqa: BLE001 - it goes by itself
             log_failure(logger, f"The mark of {response_id} is left behind", error)
 
+    def forget(self, response_id: str) -> None:
+        """The mark is gone."""
+        self._marks.pop(response_id, None)
+
     async def has(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Whether a process that lives has the response, or any turn of its conversation."""
         return await self._settings.is_held((await self._read(caller, _key(response_id, conversation_id)))[0])
+
+    async def process(self) -> str:
+        """The name of this process; `""` while it has none."""
+        try:
+            return await self._settings.liveness.name()
+        except StoreError:
+            return ""
+
+    async def is_elsewhere(self, process: str) -> bool:
+        """Whether a process of that name lives, and is not this one."""
+        if not process or process == await self.process():
+            return False
+        return not await self._settings.liveness.is_dead(process)
 
     async def give_up(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Keep the process of a response from storing how it ended, should it still run: whether that is so now."""
@@ -109,6 +135,22 @@ class Running:
             renewal.cancel()
         self._renewals.clear()
 
+    async def check(self, response_id: str, mark: _Mark) -> None:
+        """See how the mark is stored now.
+
+        Raises:
+            Conflict: Somebody has given up the response.
+        """
+        head, mark.etag = await self._read(mark.caller, Key(RUNNING, response_id))
+        if head.owner is not None and head.owner.startswith(FENCE):
+            mark.state = "lost"
+            raise Conflict(_GIVEN_UP)
+
+    async def _stop_renewing(self, response_id: str) -> None:
+        if (renewal := self._renewals.pop(response_id, None)) is not None:
+            renewal.cancel()
+            await asyncio.wait((renewal,))
+
     async def _read(self, caller: Caller, key: Key) -> tuple[Head, Etag]:
         return await read_head(self._store, caller, key)
 
@@ -124,13 +166,11 @@ class Running:
             try:
                 mark.etag = await write_value(self._store, mark.caller, key, value, expect=mark.etag)
             except StoreConflict:
-                # It may be a write of our own, whose answer was lost.
-                head, etag = await self._read(mark.caller, key)
-                if head.owner is not None and head.owner.startswith(FENCE):
-                    mark.state = "lost"
-                    return
-                mark.etag = await write_value(self._store, mark.caller, key, value, expect=etag)
+                await self.check(response_id, mark)  # It may be a write of our own, whose answer was lost.
+                mark.etag = await write_value(self._store, mark.caller, key, value, expect=mark.etag)
             mark.expires_at = expires_at
+        except Conflict:
+            return
         except Exception as error:  # noqa: BLE001 - the turn matters more; tried again
             log_failure(logger, f"Marking {response_id} as running failed", error)
 
@@ -150,6 +190,23 @@ class _Mark:
     etag: Etag | None = None
     expires_at: float = 0.0
     state: LeaseState = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """The part of a batch that takes a mark away."""
+
+    running: Running
+    response_id: str
+    mark: _Mark
+
+    async def writes(self, *, is_again: bool) -> Sequence[Write]:
+        if is_again:
+            await self.running.check(self.response_id, self.mark)
+        return [Write(Key(RUNNING, self.response_id), None, self.mark.etag)]
+
+    def written(self, etags: Sequence[Etag]) -> None:
+        self.running.forget(self.response_id)
 
 
 def _key(response_id: str, conversation_id: str | None) -> Key:

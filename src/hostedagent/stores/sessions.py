@@ -13,11 +13,13 @@ from typing import Final
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest, Json
 from hostedagent.protocol.values import fields_of
-from hostedagent.stores.base import Key, Store, Value
+from hostedagent.stores.base import Key, Store, Value, Write
+from hostedagent.stores.batch import Rows, write_batch
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
 from hostedagent.stores.conversations import Conversations
 from hostedagent.stores.idempotency import IdempotencyKeys
-from hostedagent.stores.leases import CONVERSATION, Lease, Leases, LeaseSettings
+from hostedagent.stores.lease_settings import LeaseSettings
+from hostedagent.stores.leases import CONVERSATION, Lease, Leases
 from hostedagent.stores.seals import Seals
 from hostedagent.stores.tokens import ContinuationTokens
 from hostedagent.stores.values import dump_value, read_value, write_value
@@ -35,6 +37,7 @@ class Snapshot:
         open: Questions whose calls have not run, by their ids on the wire; carried along until they have.
         excluded: Items of the response that no prompt may see, because its turn failed.
         workflow: The workflow's checkpoint, and what it waits for.
+        is_early: Whether it was saved before the response, and counts only if that has been completed since.
     """
 
     session: Mapping[str, Json] | None = None
@@ -42,6 +45,7 @@ class Snapshot:
     open: Mapping[str, ApprovalRequest] = field(default_factory=dict[str, ApprovalRequest])
     excluded: tuple[str, ...] = ()
     workflow: WorkflowState | None = None
+    is_early: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to keep."""
@@ -59,13 +63,14 @@ class Snapshot:
 
     def dump(self) -> Value:
         """The stored form."""
-        return {
+        value = {
             "session": self.session,
             "approvals": list(self.approvals),
             "open": {item_id: _dump_request(request) for item_id, request in self.open.items()},
             "excluded": list(self.excluded),
             "workflow": self.workflow.dump() if self.workflow is not None else None,
         }
+        return {**value, "is_early": True} if self.is_early else value
 
     @classmethod
     def load(cls, value: Value) -> Snapshot:
@@ -77,6 +82,7 @@ class Snapshot:
             open={item_id: _load_request(request) for item_id, request in waiting.items()},
             excluded=tuple(value.get("excluded") or ()),
             workflow=WorkflowState.load(value["workflow"]) if value.get("workflow") else None,
+            is_early=bool(value.get("is_early")),
         )
 
 
@@ -87,6 +93,11 @@ def _dump_request(request: ApprovalRequest) -> dict[str, Json]:
 
 def _load_request(value: Mapping[str, Json]) -> ApprovalRequest:
     return ApprovalRequest(**{key: row for key, row in value.items() if key != "batch"}, asked_by=value["batch"])
+
+
+def saving(response_id: str, snapshot: Snapshot) -> Rows:
+    """The part of a batch that keeps what a response leaves, if it leaves anything."""
+    return Rows([Write(Key(TURN, response_id), dump_value(TURN, snapshot.dump()))] if snapshot else [])
 
 
 class Sessions(Leases):
@@ -120,8 +131,7 @@ class Sessions(Leases):
 
     async def save(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         """Keep what a response leaves, if it leaves anything."""
-        if snapshot:
-            await write_value(self._store, caller, Key(TURN, response_id), snapshot.dump())
+        await write_batch(self._store, caller, [saving(response_id, snapshot)])
 
     async def forget(self, caller: Caller, response_id: str) -> Snapshot:
         """Delete what a response left, and return it."""

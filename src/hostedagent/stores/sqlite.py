@@ -57,6 +57,8 @@ class SqliteStore:
         ConfigurationError: The file cannot be opened, is damaged, or is open in another process.
     """
 
+    is_transactional = True
+
     def __init__(
         self, path: str | os.PathLike[str], *, retention: float = DEFAULT_TTL, clock: Callable[[], float] = time.time
     ) -> None:

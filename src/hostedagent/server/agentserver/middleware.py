@@ -169,6 +169,7 @@ class AdmissionMiddleware:
         if RESPONSE_ID.fullmatch(response_id):
             await self._engine.check_owner(caller, response_id)
         if method == "DELETE":  # First, so that nothing remains once the deletion is reported, and a retry is safe.
+            await self._engine.check_elsewhere(caller, response_id)
             await self._engine.forget(caller, response_id)
         elif b"stream=true" in scope.get("query_string", b"").lower():
             await self._buffers.find(response_id, self._engine.store, caller)

@@ -27,6 +27,8 @@ class PostgresStore:
         database: The database.
     """
 
+    is_transactional = True
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._read = database.statement(_READ)

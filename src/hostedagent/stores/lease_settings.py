@@ -1,0 +1,56 @@
+"""How leases and marks are held: for how long, renewed how often, and what is known of the processes that hold them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from hostedagent.stores.base import Liveness
+from hostedagent.stores.heads import Head
+
+
+class UnknownLiveness:
+    """For stores that cannot tell: the leases of a process that died stand until they expire."""
+
+    async def name(self) -> str:
+        """No name."""
+        return ""
+
+    async def is_dead(self, name: str) -> bool:
+        """Nobody knows."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    """How leases are held.
+
+    Args:
+        seconds: How long a lease stands without being renewed.
+        renew_every: Seconds between renewals.
+        clock: Seconds since the epoch; processes that share the state must agree on it roughly.
+        sleep: Waits between renewals.
+        liveness: Knows which processes have ended.
+    """
+
+    seconds: float = 60.0
+    renew_every: float = 20.0
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    liveness: Liveness = field(default_factory=UnknownLiveness)
+
+    def expiry(self) -> float:
+        """When a lease ends that is taken or renewed now."""
+        return self.clock() + self.seconds
+
+    def is_due(self, expires_at: float) -> bool:
+        """Whether a lease should be renewed before something is stored under it."""
+        return expires_at - self.clock() < self.seconds / 2
+
+    async def is_held(self, head: Head) -> bool:
+        """Whether a record names a holder that lives, and whose time is not over."""
+        if head.owner is None or head.expires_at <= self.clock():
+            return False
+        return not await self.liveness.is_dead(head.owner.partition(":")[0])

@@ -1,0 +1,81 @@
+"""New input for a response that another replica runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from hostedagent.engine import takeover
+from hostedagent.testing import Gate, ScriptedAgent
+from tests.replicas.test_two_hosts import Cluster, begin, ended, text
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.01)
+    return Cluster()
+
+
+async def test_the_replica_that_runs_a_response_takes_the_input_of_another(cluster: Cluster) -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["one", gate], ["two"])
+    async with cluster.host("a", agent) as a, cluster.host("b", ScriptedAgent(["not here"])) as b:
+        first = await begin(a, gate)
+        accepted = (await b.post(f"/responses/{first}/steer", json={"input": "more"})).json()
+        gate.open()
+        whole = await ended(b, first)
+        while (await b.get(f"/responses/{accepted['successor']['id']}")).status == 404:
+            pass
+        after = await ended(b, accepted["successor"]["id"])
+
+    assert accepted["type"] == "response.steer.accepted" and accepted["steer"]["previous_response_id"] == first
+    assert (text(whole), text(after), after["previous_response_id"]) == (["one"], ["two"], first)
+    assert agent.calls[1].text == "more"
+
+
+async def test_a_stream_on_another_replica_tells_what_became_of_the_input(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["one", gate], ["two"])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        first = await begin(a, gate)
+        async with b.stream("POST", f"/responses/{first}/steer", json={"input": "more", "stream": True}) as told:
+            events = [await told.until("response.steer.accepted")]
+            gate.open()
+            events += [event async for event in told]
+
+    assert [event["type"] for event in events[:2]] == ["response.steer.accepted", "response.created"]
+    assert events[-1]["type"] == "response.completed"
+
+
+async def test_a_refusal_of_the_replica_that_runs_it_is_the_answer(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["one", gate])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        first = await begin(a, gate, conversation="conv_1")
+        here = await a.post(f"/responses/{first}/steer", json={"input": "more"})
+        there = await b.post(f"/responses/{first}/steer", json={"input": "more"})
+        gate.open()
+        await ended(b, first)
+        late = await b.post(f"/responses/{first}/steer", json={"input": "more"})
+
+    assert (there.status, there.json()["error"]["code"]) == (here.status, here.json()["error"]["code"])
+    assert there.json()["error"]["message"] == here.json()["error"]["message"]
+    assert (late.status, late.json()["error"]["code"]) == (409, "response_already_completed")
+
+
+async def test_an_input_that_no_successor_takes_over_comes_back(cluster: Cluster) -> None:
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["one", gate])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        first = await begin(a, gate)
+        async with b.stream("POST", f"/responses/{first}/steer", json={"input": "more", "stream": True}) as told:
+            await told.until("response.steer.accepted")
+            await b.post(f"/responses/{first}/cancel")
+            last = [event async for event in told][-1]
+
+    assert (last["type"], last["error"]["code"]) == ("response.steer.failed", "response_not_active")
