@@ -23,6 +23,8 @@ def keep(request: TurnRequest, body: Mapping[str, Json], **more: Json) -> bytes:
     return encode(
         {
             "body": body,
+            "door": request.door,
+            "state": request.state,
             "session_id": request.sandbox_session_id,
             "client_headers": request.client_headers,
             "platform_user": request.caller.platform_user,
@@ -51,4 +53,6 @@ def restore(kept: Mapping[str, Json], caller: Caller, response_id: str, policy: 
         response_id=response_id,
         sandbox_session_id=kept["session_id"],
         client_headers=kept["client_headers"],
+        door=kept.get("door", "responses"),  # Absent in requests that an earlier version has kept.
+        state=kept.get("state"),
     )

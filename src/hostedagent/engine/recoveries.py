@@ -45,6 +45,7 @@ class Recoveries:
         active: The responses that this process is producing.
         events: The events that earlier processes sent.
         is_on: Whether background turns are resumed.
+        keeps_requests: Whether turns are resumed from the request that is kept here, and not by the SDK from its own.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Recoveries:
         events: SentEvents,
         *,
         is_on: bool,
+        keeps_requests: bool = True,
     ) -> None:
         self._journals = journals
         self._continuations = continuations
@@ -63,6 +65,7 @@ class Recoveries:
         self._active = active
         self._events = events
         self._is_on = is_on
+        self._keeps_requests = keeps_requests
 
     async def begin(
         self, request: TurnRequest, continuation: Continuation, body: Mapping[str, Json] | None = None
@@ -75,6 +78,8 @@ class Recoveries:
             body: The request's body, for drivers that do not keep requests themselves.
         """
         if not (self._is_on and request.store and request.background):
+            return None
+        if body is not None and not self._keeps_requests:  # Of a door on the SDK's host, which would not resume it.
             return None
         journal = Journal(
             request.scope,

@@ -166,7 +166,8 @@ def wire(
     approvals = Approvals(state, ttl=options.retention)
     continuations = Continuations(Sessions(state, leases), approvals, store, start=start)
     sent = sent_events or LoggedSentEvents(events)
-    recoveries = Recoveries(journals, continuations, store, active, sent, is_on=options.resilient_background)
+    is_on = options.resilient_background
+    recoveries = Recoveries(journals, continuations, store, active, sent, is_on=is_on, keeps_requests=is_own)
     if options.resilient_background:
         store.journaled = recoveries
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
