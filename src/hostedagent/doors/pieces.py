@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable
-from typing import Final
+from typing import Final, ParamSpec
 
 from hostedagent.protocol.sse import event_data
+
+P = ParamSpec("P")
 
 _EMPTY: Final = b'""'
 
@@ -21,16 +23,18 @@ class Pieces:
         """The kinds of which there was a piece."""
         return self._around
 
-    def frame(self, kind: Hashable, text: str, write: Callable[[], bytes]) -> bytes:
+    def frame(self, kind: Hashable, text: str, write: Callable[P, bytes], *args: P.args, **named: P.kwargs) -> bytes:
         """The frame of a piece.
 
         Args:
             kind: What it is a piece of.
             text: The piece.
             write: Writes the frame of an empty piece, in which no other text that is empty comes later.
+            *args: What it is given.
+            **named: As `args`.
         """
         around = self._around.get(kind)
         if around is None:
-            before, _, after = write().rpartition(_EMPTY)
+            before, _, after = write(*args, **named).rpartition(_EMPTY)
             around = self._around[kind] = before, after
         return b"".join((around[0], event_data(text), around[1]))

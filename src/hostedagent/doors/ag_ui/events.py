@@ -21,6 +21,7 @@ from hostedagent.protocol.values import fields_of
 
 Events: TypeAlias = Iterator[ag.BaseEvent | bytes]
 """Events, and frames of pieces."""
+Piece: TypeAlias = tuple[type[ag.BaseEvent], str]  # And the field that says what it is a piece of.
 
 _ENCODER: Final = EventEncoder()
 
@@ -48,8 +49,8 @@ class RunEvents:
     def frames(self, event: Event) -> Iterator[bytes]:
         """The frames that stand for an event of the turn."""
         kind = event["type"]
-        if kind in _PIECES:
-            yield from self._piece(*_PIECES[kind], event["item_id"], event["delta"])
+        if kind in _PIECES and event["delta"]:
+            yield self._piece(_PIECES[kind], event["item_id"], event["delta"])
         elif kind in _HANDLERS:
             for one in _HANDLERS[kind](self, event):
                 yield one if isinstance(one, bytes) else _frame(one)
@@ -80,7 +81,7 @@ class RunEvents:
         """The arguments of a call are complete; a tool of the agent's own runs now."""
         item_id = event["item_id"]
         if item_id in self._calls:
-            yield from self._whole(*_ARGUMENTS, item_id, event["arguments"])
+            yield from self._whole(_ARGUMENTS, item_id, event["arguments"])
             yield ag.ToolCallEndEvent(tool_call_id=self._calls.pop(item_id))
 
     def done(self, event: Event) -> Events:
@@ -90,7 +91,7 @@ class RunEvents:
         match kind:
             case "message":
                 text = "".join(part.get("text") or part.get("refusal") or "" for part in item.get("content") or ())
-                yield from self._whole(*_TEXT, item_id, text)
+                yield from self._whole(_TEXT, item_id, text)
                 yield ag.TextMessageEndEvent(message_id=item_id)
             case "reasoning":
                 yield ag.ReasoningMessageEndEvent(message_id=item_id)
@@ -135,16 +136,17 @@ class RunEvents:
             return ag.RunFinishedInterruptOutcome(interrupts=interrupts)
         return ag.RunFinishedSuccessOutcome(pending_tool_call_ids=pending or None)
 
-    def _piece(self, kind: type[ag.BaseEvent], key: str, item_id: str, text: str) -> Iterator[bytes]:
-        named = {key: self._calls.get(item_id, item_id), "delta": ""}
-        frame = self._pieces.frame(item_id, text, lambda: _frame(kind.model_validate(named)))
-        if text:
-            yield frame
+    def _piece(self, piece: Piece, item_id: str, text: str) -> bytes:
+        return self._pieces.frame(item_id, text, self._empty, piece, item_id)
 
-    def _whole(self, kind: type[ag.BaseEvent], key: str, item_id: str, text: str) -> Iterator[bytes]:
+    def _empty(self, piece: Piece, item_id: str) -> bytes:
+        kind, key = piece
+        return _frame(kind.model_validate({key: self._calls.get(item_id, item_id), "delta": ""}))
+
+    def _whole(self, piece: Piece, item_id: str, text: str) -> Iterator[bytes]:
         """All of something of which no piece came."""
-        if item_id not in self._pieces.kinds:
-            yield from self._piece(kind, key, item_id, text)
+        if text and item_id not in self._pieces.kinds:
+            yield self._piece(piece, item_id, text)
 
     def _changed(self) -> Events:
         if self.state is not None and self.state != self._sent:
@@ -184,10 +186,10 @@ def _usage(response: Mapping[str, Json]) -> list[ag.TokenUsage] | None:
     return [ag.TokenUsage(model=response.get("model") or None, **counts)]
 
 
-_TEXT: Final = (ag.TextMessageContentEvent, "message_id")
-_THOUGHT: Final = (ag.ReasoningMessageContentEvent, "message_id")
-_ARGUMENTS: Final = (ag.ToolCallArgsEvent, "tool_call_id")
-_PIECES: Final[Mapping[str, tuple[type[ag.BaseEvent], str]]] = {
+_TEXT: Final[Piece] = (ag.TextMessageContentEvent, "message_id")
+_THOUGHT: Final[Piece] = (ag.ReasoningMessageContentEvent, "message_id")
+_ARGUMENTS: Final[Piece] = (ag.ToolCallArgsEvent, "tool_call_id")
+_PIECES: Final[Mapping[str, Piece]] = {
     "response.output_text.delta": _TEXT,
     "response.refusal.delta": _TEXT,
     "response.reasoning_text.delta": _THOUGHT,
@@ -195,7 +197,6 @@ _PIECES: Final[Mapping[str, tuple[type[ag.BaseEvent], str]]] = {
     "response.function_call_arguments.delta": _ARGUMENTS,
     "response.mcp_call_arguments.delta": _ARGUMENTS,
 }
-"""Delta to the event of a piece, and the name of the field that says what it is a piece of."""
 
 _HANDLERS: Final[Mapping[str, Callable[[RunEvents, Event], Events]]] = {
     "response.created": RunEvents.created,

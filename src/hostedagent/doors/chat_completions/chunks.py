@@ -15,6 +15,9 @@ from hostedagent.protocol.values import fields_of
 _FINISH: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 """Why a response is incomplete, as a `finish_reason`."""
 
+TEXT: Final = "response.output_text.delta"
+"""The event of a piece of the answer."""
+
 _PARAGRAPH: Final = "\n\n"
 
 _DETAILS: Final = {
@@ -137,7 +140,7 @@ class Deltas:
 
 _HANDLERS: Final[Mapping[str, Callable[[Deltas, Event], dict[str, Json] | None]]] = {
     "response.created": Deltas.created,
-    "response.output_text.delta": Deltas.text,
+    TEXT: Deltas.text,
     "response.refusal.delta": Deltas.refused,
     "response.reasoning_text.delta": Deltas.thought,
     "response.reasoning_summary_text.delta": Deltas.thought,

@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from hostedagent.doors.chat_completions.chunks import Deltas, finish_reason, message_of, usage_of
+from hostedagent.doors.chat_completions.chunks import TEXT, Deltas, finish_reason, message_of, usage_of
 from hostedagent.doors.chat_completions.messages import create_body
 from hostedagent.doors.door import Door
+from hostedagent.doors.pieces import Pieces
 from hostedagent.doors.questions import failure_of
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.errors import TurnFailed
@@ -61,12 +62,14 @@ class ChatCompletions(Door):
     async def render(self, turn: Turn) -> AsyncGenerator[bytes]:
         """The chunks, with the usage in the last one where the client wants it."""
         counts = bool(fields_of(turn.body.get("stream_options")).get("include_usage"))
-        deltas, head = Deltas(), dict[str, Json]()
+        deltas, pieces, head = Deltas(), Pieces(), dict[str, Json]()
         async with aclosing(turn.events()) as events:
             async for event in events:
                 delta = deltas.take(event)
                 head = head or _head(deltas.response, "chat.completion.chunk") | ({"usage": None} if counts else {})
-                if delta is not None:
+                if event["type"] == TEXT:
+                    yield pieces.frame(TEXT, event["delta"], _chunk, head, {"content": ""})
+                elif delta is not None:
                     yield _chunk(head, delta)
         if (failed := failure_of(deltas.response)) is not None:
             yield _frame(TurnFailed(failed).body())
