@@ -84,7 +84,7 @@ function clientTool(item, settle) {
 
 function consent(item, answer) {
   const link = safeUrl(item.consent_link);
-  return h("div", { class: "card request" }, h("h3", {}, `${item.server_label ?? "A tool"} needs your consent`),
+  return h("div", { class: "card request" }, h("h3", {}, `${item.server_label || "A tool"} needs your consent`),
     link ? h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, "Open the sign-in page") : null,
     button("Continue", () => answer([{ type: "message", role: "user", content: "done" }]), { class: "primary" }));
 }
