@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from shutil import which
 
 from tests.chaos.fleet import Fleet, Replica, fleet
-from tests.chaos.talk import Findings, Talk
+from tests.chaos.talk import PATIENCE, Findings, Talk
 
 MOST_BLOCKED = 2.0
 """Seconds that a conversation may be refused as busy after a replica has died."""
@@ -103,7 +103,10 @@ async def run(
     report = Report(findings, lease=lease)
     async with fleet(replicas, lease=lease) as made:
         began = time.monotonic()
-        talks = [Talk(made.url, number, findings, random.Random(seed + number)) for number in range(conversations)]
+        talks = [
+            Talk(made.url, number, findings, random.Random(seed + number), PATIENCE + conversations)
+            for number in range(conversations)
+        ]
         breaking = asyncio.create_task(_break(made, report, chance, once=seconds is None))
 
         def goes_on() -> bool:

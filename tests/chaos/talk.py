@@ -19,7 +19,11 @@ T = TypeVar("T")
 ENDED: Final = ("completed", "failed", "incomplete", "cancelled")
 TERMINAL: Final = ("response.completed", "response.failed", "response.incomplete")
 PATIENCE: Final = 90.0
-"""Seconds after which a request counts as one that is never answered."""
+"""Seconds after which a turn counts as one that is never answered, and one more for each conversation beside it."""
+
+SHORTEST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between a refused request and the next one: twice as long each time, unless the conversation is busy."""
 
 
 @dataclass(slots=True)
@@ -51,13 +55,17 @@ class Talk:
         number: Which.
         findings: Where it reports.
         chance: Decides what kind of turn comes next.
+        patience: Seconds after which a turn counts as one that is never answered.
     """
 
-    def __init__(self, url: str, number: int, findings: Findings, chance: random.Random) -> None:
+    def __init__(
+        self, url: str, number: int, findings: Findings, chance: random.Random, patience: float = PATIENCE
+    ) -> None:
         self.user = f"user{number}"
         self._conversation = f"conv_chaos_{number}"
         self._findings = findings
         self._chance = chance
+        self._patience = patience
         self._heard: list[str] = []
         self._client = AsyncOpenAI(
             base_url=url,
@@ -76,10 +84,10 @@ class Talk:
             kind = self._chance.choice(kinds)
             token = f"{self.user}-{number}-{kind.__name__[1:]}"
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     await kind(token)
             except TimeoutError:
-                self._wrong(f"{token} was not answered within {PATIENCE:g} s")
+                self._wrong(f"{token} was not answered within {self._patience:g} s")
 
     async def check_again(self) -> None:
         """See that every turn is still what its client was told, and close the client."""
@@ -242,6 +250,7 @@ class Talk:
     async def _insist(self, send: Callable[[], Awaitable[T]]) -> T:
         """Send a request until it is answered."""
         busy_since: float | None = None
+        pause = SHORTEST_PAUSE
         while True:
             try:
                 answer = await send()
@@ -254,11 +263,12 @@ class Talk:
                 return answer
             self._findings.retries[why] += 1
             if why == "409":
-                busy_since = busy_since or time.monotonic()
+                busy_since, pause = busy_since or time.monotonic(), SHORTEST_PAUSE
             elif busy_since is not None:  # Something else is broken now.
                 self._findings.blocked.append(time.monotonic() - busy_since)
                 busy_since = None
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(pause * self._chance.uniform(0.5, 1.5))
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _wrong(self, what: str) -> None:
         self._findings.wrong.append(what)
