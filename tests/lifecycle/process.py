@@ -12,7 +12,7 @@ from typing import Any
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.cli.port import free_port
-from hostedagent.stores.factory import sqlite_stores
+from hostedagent.stores.factory import Stores, postgres_stores, sqlite_stores
 from tests.lifecycle.subject import Gates, Subject
 from tests.patience import be_patient
 
@@ -46,13 +46,20 @@ class ToldGates(Gates):
             self.loop.call_soon_threadsafe(self.open, line.strip())
 
 
+def stores_of(root: Path) -> Stores:
+    """The stores of a folder: a database that is named in it, or a file."""
+    if (named := root / "postgres.json").exists():
+        return postgres_stores(**json.loads(named.read_text()))
+    return sqlite_stores(root / "state.db")
+
+
 def main(root: Path, grace: float, *, is_resilient: bool) -> None:
     be_patient()
     gates = ToldGates()
     threading.Thread(target=gates.listen, daemon=True).start()
     subject = Subject(gates)
     options = HostOptions(shutdown_grace=grace, resilient_background=is_resilient)
-    host = AgentHost(subject, options=options, stores=sqlite_stores(root / "state.db"), hooks=subject.hooks)
+    host = AgentHost(subject, options=options, stores=stores_of(root), hooks=subject.hooks)
     host.app.register_pre_shutdown_callback(lambda: tell(at="told to stop"))
     port = free_port(ADDRESS, 0)
     host.run(host=ADDRESS, port=port, on_listening=lambda: tell(at="listening", url=f"http://{ADDRESS}:{port}"))

@@ -9,8 +9,9 @@ import pytest
 from agent_framework import Agent, Content, tool
 
 from hostedagent import AgentHost
-from hostedagent.stores.factory import Stores, memory_stores
+from hostedagent.stores.factory import Stores
 from hostedagent.testing import EventLog, Gate, InProcessClient, OfflineChatClient, serve
+from tests.stores import opened
 
 CALL = Content.from_function_call("c1", "look_up", arguments='{"city": "Oslo"}')
 
@@ -25,8 +26,10 @@ def look_up(city: str) -> str:
 async def talking(gate: Gate, *, stores: Stores | None = None) -> AsyncGenerator[InProcessClient]:
     """A host whose agent calls a tool, says half of its answer, and waits."""
     model = OfflineChatClient(script=[CALL, ["It is ", gate, "sunny."], "And now?"])
-    async with serve(AgentHost(Agent(model, tools=[look_up]), stores=stores or memory_stores()).app) as client:
-        yield client
+    async with opened() as (own, identified):
+        app = AgentHost(Agent(model, tools=[look_up]), stores=stores or own).app
+        async with serve(identified(app)) as client:
+            yield client
 
 
 async def begun(client: InProcessClient, gate: Gate, **fields: Any) -> str:
@@ -157,8 +160,11 @@ async def test_a_turn_of_another_process_is_seen_as_running_until_that_process_h
     place: dict[str, Any],
 ) -> None:
     gate = Gate()
-    stores = memory_stores()
-    async with talking(gate, stores=stores) as one, talking(Gate(), stores=stores) as other:
+    async with (
+        opened() as (stores, _),
+        talking(gate, stores=stores) as one,
+        talking(Gate(), stores=stores) as other,
+    ):
         response_id = await begun(one, gate, **place)
         during = (await other.get(f"/responses/{response_id}")).json()
         gate.open()

@@ -1,18 +1,22 @@
 """The endings that take the process along: each cell of the table, with a process that is stopped or killed."""
 
 import asyncio
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from hostedagent import AgentHost
-from hostedagent.stores.factory import sqlite_stores
 from hostedagent.testing import serve
 from tests.lifecycle.observing import body_of, last_told, next_prompt, settled, shown
+from tests.lifecycle.process import stores_of
 from tests.lifecycle.running import Running, running, said_by
 from tests.lifecycle.subject import PATIENCE, Gates, Subject
 from tests.lifecycle.table import MODES, SUBJECTS, TABLE, End, Ending, Mode
+from tests.postgres.server import postgres_dsn, schema
+from tests.stores import CHOSEN
 
 CELLS: list[tuple[str, Mode]] = [(serves, mode) for serves in SUBJECTS for mode in MODES]
 
@@ -72,7 +76,7 @@ class Talk:
     async def seen_by_the_next(self, root: Path) -> dict[tuple[str, Mode], End]:
         """What a process sees that is started in the place of the one that has ended."""
         subject, seen = Subject(Gates()), dict[tuple[str, Mode], End]()
-        async with serve(AgentHost(subject, stores=sqlite_stores(root / "state.db")).app) as client:
+        async with serve(AgentHost(subject, stores=stores_of(root)).app) as client:
             for cell in CELLS:
                 response = await settled(client, self.ids[cell])
                 prompt = await next_prompt(client, subject, word(*cell), place(*cell), cell[0])
@@ -88,42 +92,53 @@ def place(serves: str, mode: Mode) -> str:
     return f"conv_{serves}_{mode.replace('+', '_')}"
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the stores of the processes: a file, or with `--stores postgres` the name of a database."""
+    if CHOSEN.kind != "postgres":
+        yield tmp_path
+        return
+    with schema() as name:
+        (tmp_path / "postgres.json").write_text(json.dumps({"dsn": postgres_dsn(), "schema": name}))
+        yield tmp_path
+
+
 def rows(ending: Ending) -> dict[tuple[str, Mode], End]:
     return {(serves, mode): TABLE[ending, mode] for serves, mode in CELLS}
 
 
-async def test_turns_that_end_in_time_end_well_when_the_process_is_told_to_stop(tmp_path: Path) -> None:
+async def test_turns_that_end_in_time_end_well_when_the_process_is_told_to_stop(root: Path) -> None:
     talk = Talk()
-    process = await talk.hold(tmp_path, grace=8, opens=True)
+    process = await talk.hold(root, grace=8, opens=True)
 
     assert not [line for line in process.told if "stopped" in line]
-    assert await talk.seen_by_the_next(tmp_path) == rows("SIGTERM, short")
+    assert await talk.seen_by_the_next(root) == rows("SIGTERM, short")
 
 
-async def test_turns_that_take_too_long_are_stopped_before_the_process_says_that_it_is(tmp_path: Path) -> None:
+async def test_turns_that_take_too_long_are_stopped_before_the_process_says_that_it_is(root: Path) -> None:
     talk = Talk()
-    process = await talk.hold(tmp_path, grace=0)
+    process = await talk.hold(root, grace=0)
 
     assert process.told[-1] == {"at": "stopped"}
     assert sorted(line["stopped"] for line in process.told if "stopped" in line) == sorted(
         word(*cell) for cell in CELLS
     )
-    assert await talk.seen_by_the_next(tmp_path) == rows("SIGTERM, long")
+    assert await talk.seen_by_the_next(root) == rows("SIGTERM, long")
 
 
-async def test_turns_of_a_process_that_is_killed_have_failed(tmp_path: Path) -> None:
+async def test_turns_of_a_process_that_is_killed_have_failed(root: Path) -> None:
     talk = Talk()
-    await talk.hold(tmp_path, grace=8, kills=True)
+    await talk.hold(root, grace=8, kills=True)
 
-    assert await talk.seen_by_the_next(tmp_path) == rows("kill -9")
+    assert await talk.seen_by_the_next(root) == rows("kill -9")
 
 
 @pytest.mark.parametrize("ending", ["SIGTERM, long, resilient", "kill -9, resilient"])
 async def test_turns_in_the_background_are_finished_by_the_next_process_where_that_is_wanted(
-    tmp_path: Path, ending: Ending
+    root: Path, ending: Ending
 ) -> None:
     talk = Talk()
-    await talk.hold(tmp_path, grace=0, kills="kill" in ending, is_resilient=True)
-    await talk.take_up(tmp_path)
+    await talk.hold(root, grace=0, kills="kill" in ending, is_resilient=True)
+    await talk.take_up(root)
 
-    assert await talk.seen_by_the_next(tmp_path) == rows(ending)
+    assert await talk.seen_by_the_next(root) == rows(ending)

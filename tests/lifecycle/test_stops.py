@@ -8,11 +8,12 @@ import pytest
 from agent_framework import Agent, Content, WorkflowBuilder, tool
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions
-from hostedagent.stores.factory import memory_stores, sqlite_stores
+from hostedagent.stores.factory import sqlite_stores
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
 from hostedagent.testing.lifespan import Lifespan
 from tests.lifecycle.observing import settled
 from tests.patience import PATIENCE
+from tests.stores import opened
 
 How = Literal["cancelled", "left stream", "left sync"]
 CALL = Content.from_function_call("c1", "work", arguments="{}")
@@ -53,7 +54,7 @@ async def test_a_tool_that_works_is_stopped_with_its_turn(serves: str, how: How)
     factory = working.agent if serves == "agent" else working.workflow
     body = {"input": "go", "conversation": "conv_1", "stream": how == "left stream", "background": how == "cancelled"}
 
-    async with serve(AgentHost(factory, stores=memory_stores()).app) as client:
+    async with opened() as (stores, identified), serve(identified(AgentHost(factory, stores=stores).app)) as client:
         waiting = asyncio.create_task(client.post("/responses", json=body))
         await working.gate.reached()
         if how == "cancelled":

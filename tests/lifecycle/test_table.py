@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from hostedagent import AgentHost
-from hostedagent.stores.factory import memory_stores
 from hostedagent.testing import InProcessClient, Reply, serve
 from tests.lifecycle.observing import body_of, last_told, next_prompt, settled, shown
 from tests.lifecycle.subject import Gates, Subject
 from tests.lifecycle.table import ENDINGS, MODES, SUBJECTS, TABLE, End, Ending, Mode
+from tests.stores import opened
 
 HERE: tuple[Ending, ...] = ("completes", "fails", "cancelled", "client gone")
 WORDS: dict[Ending, str] = {"completes": "quick", "fails": "fails", "cancelled": "held", "client gone": "held"}
@@ -81,8 +81,10 @@ class Cell:
 async def serving() -> AsyncGenerator[tuple[InProcessClient, Subject, Gates]]:
     gates = Gates()
     subject = Subject(gates)
-    async with serve(AgentHost(subject, stores=memory_stores(), hooks=subject.hooks).app) as client:
-        yield client, subject, gates
+    async with opened() as (stores, identified):
+        host = AgentHost(subject, stores=stores, hooks=subject.hooks)
+        async with serve(identified(host.app)) as client:
+            yield client, subject, gates
 
 
 def test_the_table_says_something_of_every_cell() -> None:
