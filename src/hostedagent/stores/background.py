@@ -18,10 +18,10 @@ from typing import Final, cast
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value, Write
 from hostedagent.stores.journals import JOURNAL, JOURNALS, Journal, Journals
 from hostedagent.stores.lease_settings import LeaseSettings
-from hostedagent.stores.values import Versioned, dump_value, read_value, read_values
+from hostedagent.stores.values import Versioned, change_value, dump_value, read_value, read_values
 
 REPLICAS: Final = "replicas"
 TURNS: Final = "turns"
@@ -90,11 +90,11 @@ class BackgroundTurns(Journals):
         self._name, self._etag = f"{self._process}:{secrets.token_hex(8)}", ABSENT
         self._held.clear()
         await self._list()
-        while True:
-            found = await read_value(self._store, _ALL, self._every)
-            names = [*(found.value["names"] if found is not None else ()), self._name]
-            if await self._put_names(names, found.etag if found is not None else ABSENT):
-                break
+
+        def joined(value: Value | None) -> Value:
+            return {"names": [*(value["names"] if value is not None else ()), self._name]}
+
+        await change_value(self._store, _ALL, self._every, joined)
         self._confirmed_at, self.has_joined = time.monotonic(), True
 
     async def leave(self) -> None:

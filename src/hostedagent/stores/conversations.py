@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hostedagent.identity import Caller
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable
-from hostedagent.stores.values import read_value, read_values, write_value
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value
+from hostedagent.stores.values import change_value, read_value, read_values, write_value
 
 DESCRIPTION: Final = "conversation-description"
 LISTED: Final = "conversations"
@@ -113,15 +113,17 @@ class Conversations:
         raise StoreUnavailable("The list of conversations is changed by too many others at once.")
 
     async def _drop(self, caller: Caller, key: Key, conversation_id: str) -> bool:
-        for _ in range(_ATTEMPTS):
-            page = await self._page(caller, key)
-            if conversation_id not in page.ids:
-                return False
-            ids = [name for name in page.ids if name != conversation_id]
-            with suppress(StoreConflict):
-                await write_value(self._store, caller, key, {"ids": ids, "full": page.full}, expect=page.etag)
-                return True
-        raise StoreUnavailable("The list of conversations is changed by too many others at once.")
+        is_dropped = False
+
+        def without(value: Value | None) -> Value | None:
+            nonlocal is_dropped
+            is_dropped = value is not None and conversation_id in value["ids"]
+            if value is None or not is_dropped:
+                return None
+            return {**value, "ids": [name for name in value["ids"] if name != conversation_id]}
+
+        await change_value(self._store, caller, key, without)
+        return is_dropped
 
     async def _page(self, caller: Caller, key: Key) -> _Page:
         found = await read_value(self._store, caller, key)

@@ -17,12 +17,10 @@ from hostedagent.errors import EffectUncertain
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import ABSENT, Key, Store, StoreConflict, StoreError, StoreUnavailable
-from hostedagent.stores.values import read_value, write_value
+from hostedagent.stores.base import Key, Store, StoreError, Value
+from hostedagent.stores.values import change_value
 
 EFFECTS: Final = "effects"
-
-_ATTEMPTS: Final = 20
 
 logger = logging.getLogger(__name__)
 
@@ -71,22 +69,24 @@ class Effects:
 
     async def _begin(self, caller: Caller, response_id: str, key: str, *, repeats: bool) -> dict[str, Json] | None:
         """Record the start of an effect, or return its entry if it has run."""
-        for _ in range(_ATTEMPTS):
-            entries, etag = await self._read(caller, response_id)
+        done: dict[str, Json] | None = None
+
+        def begun(value: Value | None) -> Value | None:
+            nonlocal done
+            entries = value or {}
             entry = entries.get(key)
-            if entry is not None and "result" in entry:
-                return entry
+            done = entry if entry is not None and "result" in entry else None
+            if done is not None:
+                return None
             if entry is not None and not repeats:
                 raise EffectUncertain(
                     f"The effect {key!r} of this turn began in a process that ended, and nobody knows whether it "
                     "happened: look it up, or pass repeats=True where running it twice does no harm."
                 )
-            try:
-                await self._write(caller, response_id, {**entries, key: {}}, etag)
-            except StoreConflict:
-                continue
-            return None
-        raise StoreUnavailable("The effects of the turn are changed by too many others at once.")
+            return {**entries, key: {}}
+
+        await change_value(self._store, caller, Key(EFFECTS, response_id), begun)
+        return done
 
     async def _perform(
         self, caller: Caller, response_id: str, key: str, perform: Callable[[], Awaitable[Json] | Json]
@@ -104,24 +104,15 @@ class Effects:
 
     async def _note(self, caller: Caller, response_id: str, key: str, entry: dict[str, Json] | None) -> None:
         """Record the result of an effect. If that fails, the effect is uncertain for later processes only."""
+
+        def noted(value: Value | None) -> Value | None:
+            rest = {name: row for name, row in (value or {}).items() if name != key}
+            return {**rest, key: entry} if entry is not None else rest
+
         try:
-            for _ in range(_ATTEMPTS):
-                entries, etag = await self._read(caller, response_id)
-                rest = {name: value for name, value in entries.items() if name != key}
-                try:
-                    await self._write(caller, response_id, {**rest, key: entry} if entry is not None else rest, etag)
-                except StoreConflict:
-                    continue
-                return
+            await change_value(self._store, caller, Key(EFFECTS, response_id), noted)
         except StoreError as error:
             log_failure(logger, f"Storing the result of an effect of {response_id} failed", error)
-
-    async def _read(self, caller: Caller, response_id: str) -> tuple[dict[str, dict[str, Json]], str]:
-        stored = await read_value(self._store, caller, Key(EFFECTS, response_id))
-        return (dict(stored.value), stored.etag) if stored is not None else ({}, ABSENT)
-
-    async def _write(self, caller: Caller, response_id: str, entries: dict[str, dict[str, Json]], etag: str) -> None:
-        await write_value(self._store, caller, Key(EFFECTS, response_id), entries, expect=etag)
 
 
 def _as_stored(key: str, result: Json) -> Json:

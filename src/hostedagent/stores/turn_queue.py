@@ -6,22 +6,20 @@ The lowest tag is served first, so a user with a hundred queued turns delays oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from hostedagent.identity import Caller
-from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import rows_of
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.base import Key, Store, Value, Write
 from hostedagent.stores.journals import JOURNALS
-from hostedagent.stores.values import dump_value, read_value
+from hostedagent.stores.values import change_value, read_value
 
 QUEUE: Final = "queue"
 QUEUED: Final = "queued"
 
 _ALL: Final = Caller(JOURNALS)
-_ATTEMPTS: Final = 50
 
 
 class QueuedTurn(NamedTuple):
@@ -201,7 +199,8 @@ class StoredTurnQueue:
 
     async def state(self) -> QueueState:
         """How full the queue is."""
-        rows, _ = await self._read()
+        found = await read_value(self._store, _ALL, self._order)
+        rows = _rows(found.value if found is not None else None)
         free = [row.queued_at for row in rows if not row.taken_by]
         takers = {row.taken_by for row in rows if row.taken_by}
         return QueueState(len(free), max(0.0, self._clock() - min(free)) if free else 0.0, tuple(sorted(takers)))
@@ -215,21 +214,14 @@ class StoredTurnQueue:
         is_first = row.conversation is None or all(other.conversation != row.conversation for other in earlier)
         return is_first and row.ready_at <= self._clock()
 
-    async def _read(self) -> tuple[list[_Row], Etag]:
-        found = await read_value(self._store, _ALL, self._order)
-        if found is None:
-            return [], ABSENT
-        return [_Row(**row) for row in rows_of(found.value["turns"])], found.etag
-
     async def _change(self, change: Callable[[list[_Row]], list[_Row]], *more: Write) -> None:
-        for _ in range(_ATTEMPTS):
-            rows, etag = await self._read()
-            if (changed := change(rows)) == rows:
-                return
-            value: Mapping[str, Json] = {"turns": [asdict(row) for row in changed]}
-            try:
-                await self._store.write(_ALL, [*more, Write(self._order, dump_value(QUEUE, value), etag)])
-            except StoreConflict:
-                continue
-            return
-        raise StoreUnavailable("The queue is changed by too many others at once.")
+        def changed(value: Value | None) -> Value | None:
+            rows = _rows(value)
+            after = change(rows)
+            return {"turns": [asdict(row) for row in after]} if after != rows else None
+
+        await change_value(self._store, _ALL, self._order, changed, *more)
+
+
+def _rows(value: Value | None) -> list[_Row]:
+    return [_Row(**row) for row in rows_of(value["turns"])] if value is not None else []

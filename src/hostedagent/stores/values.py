@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from hostedagent.identity import Caller
-from hostedagent.stores.base import MAX_VALUE_BYTES, Etag, Key, Store, StoreTooLarge, Value, Write
+from hostedagent.stores.base import (
+    ABSENT,
+    MAX_VALUE_BYTES,
+    Etag,
+    Key,
+    Store,
+    StoreConflict,
+    StoreTooLarge,
+    StoreUnavailable,
+    Value,
+    Write,
+)
+
+_ATTEMPTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,25 @@ async def write_value(store: Store, caller: Caller, key: Key, value: Value, *, e
     """
     (etag,) = await store.write(caller, [Write(key, dump_value(key.kind, value), expect)])
     return etag
+
+
+async def change_value(
+    store: Store, caller: Caller, key: Key, change: Callable[[Value | None], Value | None], *more: Write
+) -> None:
+    """Replace a value by its successor; tried again while others change it. `None` stands for no value or no change.
+
+    Raises:
+        StoreUnavailable: The store is not available, or too many others change the value.
+    """
+    for _ in range(_ATTEMPTS):
+        found = await read_value(store, caller, key)
+        if (value := change(found.value if found is not None else None)) is None:
+            return
+        write = Write(key, dump_value(key.kind, value), found.etag if found is not None else ABSENT)
+        with suppress(StoreConflict):
+            await store.write(caller, [*more, write])
+            return
+    raise StoreUnavailable(f"The record of kind {key.kind!r} is changed by too many others at once.")
 
 
 def dump_value(kind: str, value: Value) -> bytes:
