@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from hostedagent.host import AgentHost
 
 
-def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, token: str | None) -> str | None:
+def page_url(
+    host: AgentHost,
+    *,
+    url: str,
+    address: str,
+    name: str,
+    store: str,
+    token: str | None,
+    hosts: Mapping[str, AgentHost] | None = None,
+) -> str | None:
     """Adds the page to a host, if it may be served.
 
     It is never served in a hosted process. If other machines can reach the host, it requires a token.
@@ -29,6 +38,7 @@ def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, 
         name: Name for an agent without one.
         store: The kind of stores.
         token: Required to open the page; `None` for no token.
+        hosts: The hosts of all agents of a group, by name, of which the page lets its user choose.
 
     Returns:
         The address of the page; `None` when it is not served.
@@ -38,7 +48,10 @@ def page_url(host: AgentHost, *, url: str, address: str, name: str, store: str, 
     from hostedagent.server.playground import add_page
 
     spans_of = _record_spans()
-    add_page(host.app, _settings(host, name, store), prefix=host.prefix, token=token, spans_of=spans_of)
+    agents = [{"name": one, "root": other.prefix} for one, other in (hosts or {}).items()]
+    add_page(
+        host.app, {**_settings(host, name, store), "agents": agents}, prefix=host.prefix, token=token, spans_of=spans_of
+    )
     return f"{url}{host.prefix}/" + (f"?token={token}" if token is not None else "")
 
 

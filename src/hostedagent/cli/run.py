@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -310,13 +311,8 @@ def _serve_folder(folder: Path, options: RunOptions, port: int, clock: Clock) ->
     with clock.step("agent"), _agent_errors():
         group = as_group(folder, options.say, cors=frozenset(options.cors), store=options.store)
     url = f"http://{_shown(options.address)}:{port}"
-    pages = {
-        name: page_url(
-            host, url=url, address=options.address, name=name, store=options.store or "", token=options.page_token
-        )
-        for name, host in group.hosts.items()
-        if options.page
-    }
+    page_of = partial(page_url, url=url, address=options.address, store=options.store or "", token=options.page_token)
+    pages = {name: page_of(host, name=name, hosts=group.hosts) for name, host in group.hosts.items() if options.page}
     if not is_hosted():
         _watch(group.app, options)
 

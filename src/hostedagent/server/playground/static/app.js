@@ -22,6 +22,7 @@ const running = new Map(); // turn id -> `{ controller, ended }` of what follows
 const start = settings.workflow?.start ? formOf(settings.workflow.start) : null; // what a workflow with a typed start takes
 
 let user = localStorage.getItem("hostedagent.user") ?? "";
+const whose = () => `${settings.root}${user}`; // The agents of a group share the browser's database.
 let api = new Api(settings.root, user);
 let conversations = [];
 let current = null;
@@ -35,8 +36,8 @@ function announce(text) {
 // Conversations
 
 async function loadConversations(wanted = null) {
-  conversations = await conversationsOf(user);
-  if (conversations.length === 0) conversations = [newConversation(user)];
+  conversations = await conversationsOf(whose());
+  if (conversations.length === 0) conversations = [newConversation(whose())];
   open(conversations.find((one) => one.id === wanted) ?? conversations[0]);
 }
 
@@ -364,7 +365,7 @@ document.addEventListener("drop", (event) => {
 });
 $("stop").addEventListener("click", stop);
 $("new").addEventListener("click", () => {
-  const conversation = newConversation(user);
+  const conversation = newConversation(whose());
   conversations.unshift(conversation);
   choose(conversation);
   $("message").focus();
@@ -388,6 +389,11 @@ addEventListener("online", () => announce("You are online again."));
 document.querySelectorAll("[data-icon]").forEach((control) => control.prepend(icon(control.dataset.icon)));
 document.title = `${settings.agent} · hostedagent`;
 $("agent").textContent = settings.agent;
+const agents = settings.agents ?? []; // More than one where the page is that of a group.
+$("agents").hidden = agents.length < 2;
+$("agent").classList.toggle("visually-hidden", agents.length > 1);
+$("agents").append(...agents.map(({ name, root }) => h("option", { value: root, selected: root === settings.root }, name)));
+$("agents").addEventListener("change", () => location.assign(`${$("agents").value}/`));
 $("greeting").textContent = start ? `Start ${settings.agent}` : `Ask ${settings.agent}`;
 const facts = [settings.model, settings.store === "its own" ? "own store" : `${settings.store} store`].filter(Boolean);
 $("facts").replaceChildren(...facts.map((fact) => h("span", {}, fact)));
