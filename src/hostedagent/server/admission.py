@@ -58,9 +58,7 @@ class Trust:
     _tokens: TokenResolver | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        resolver = (
-            self.resolve_scope
-        )  # Looked at once: whether it has the methods of a protocol takes long to find out.
+        resolver = self.resolve_scope  # Checked once: a runtime check against a protocol is slow.
         object.__setattr__(self, "_tokens", resolver if isinstance(resolver, TokenResolver) else None)
 
     @classmethod
