@@ -41,7 +41,7 @@ class Shell:
         return subprocess.Popen(
             [self.uv, *arguments],
             cwd=folder,
-            env={**kept, "PYTHONUNBUFFERED": "1"},
+            env={**kept, "PYTHONUNBUFFERED": "1", "UV_LINK_MODE": "copy"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from types import MappingProxyType
 
 from tests.patience import PATIENCE
@@ -103,6 +104,8 @@ def _start(
         for line in process.stdout:
             said += line
             if (found := re.match(ready, line)) is not None:
+                # What it prints later is read too: a pipe that is full would stop it.
+                Thread(target=process.stdout.read, daemon=True).start()
                 return process, found[1]
         process.wait(timeout=PATIENCE)
         if "is in use" not in said:
