@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def keep_files_in_memory() -> None:
-    """Put temporary files where a write costs no disk: stores wait for the disk at every turn. `TMPDIR` decides else."""
+    """Put temporary files where a write costs no disk: every turn waits for its store."""
     if "TMPDIR" in os.environ or not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
         return
     space = os.statvfs(MEMORY)
