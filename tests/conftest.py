@@ -22,7 +22,7 @@ MEMORY: Final = Path("/dev/shm")
 MUCH: Final = 2 << 30
 """Bytes: more than the files of all tests."""
 
-WHOLE_SUITE: Final = "about 13 minutes on two cores"
+WHOLE_SUITE: Final = "about 8 minutes on two cores"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
