@@ -17,6 +17,7 @@ import pytest
 from agent_framework import Agent
 
 from hostedagent import AgentHost
+from hostedagent.server import exchange
 from hostedagent.testing import InProcessClient, OfflineChatClient, serve
 from tests.patience import PATIENCE
 
@@ -37,8 +38,10 @@ HEAVY = (
 
 
 @asynccontextmanager
-async def warm() -> AsyncGenerator[InProcessClient]:
+async def warm(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[InProcessClient]:
     """A client of a host that has served each kind of turn."""
+    # A plain turn is over before its client is watched, also where the machine is busy.
+    monkeypatch.setattr(exchange, "WATCHED_AFTER_SECONDS", PATIENCE)
     async with serve(AgentHost(Agent(OfflineChatClient()), driver="starlette").app) as client:
         for body, *_ in TURNS.values():
             await client.post("/responses", json=body)
@@ -68,9 +71,9 @@ def calls_of_ours() -> Generator[Counter[CodeType]]:
 
 
 @pytest.mark.parametrize("kind", TURNS)
-async def test_the_way_of_a_plain_turn_stays_short(kind: str) -> None:
+async def test_the_way_of_a_plain_turn_stays_short(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body, most_calls, most_functions, most_modules = TURNS[kind]
-    async with warm() as client:
+    async with warm(monkeypatch) as client:
         with calls_of_ours() as calls:
             await client.post("/responses", json=body)
 
@@ -81,8 +84,10 @@ async def test_the_way_of_a_plain_turn_stays_short(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TURNS)
-async def test_a_turn_leaves_nothing_of_ours_to_the_garbage_collector(kind: str) -> None:
-    async with warm() as client:
+async def test_a_turn_leaves_nothing_of_ours_to_the_garbage_collector(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with warm(monkeypatch) as client:
         gc.collect()
         gc.disable()
         gc.set_debug(gc.DEBUG_SAVEALL)

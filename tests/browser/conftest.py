@@ -19,6 +19,8 @@ from tests.samples import server
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page
 
+FOLDER = Path(__file__).parent
+
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -56,6 +58,13 @@ def chromium() -> str:
     if found is None:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium)")
     return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder on one loop, on which their browser lives."""
+    for item in items:
+        if FOLDER in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

@@ -9,8 +9,6 @@ import pytest
 
 from tests.browser.conftest import Chat, served
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")  # On which the browser lives.
-
 AXE = Path(os.environ.get("HOSTEDAGENT_AXE", Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"))
 
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.browser.conftest import PICTURE, Chat, expect, served
 from tests.samples.server import Restarted
-
-pytestmark = pytest.mark.asyncio(loop_scope="package")  # On which the browser lives.
 
 SAMPLES = "samples"
 LASTING = Path(__file__).parent / "lasting_agent.py"

@@ -8,13 +8,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from tests.browser.conftest import PICTURE, Chat, expect, served
 from tests.browser.test_page import LASTING
 from tests.samples.server import Restarted
-
-pytestmark = pytest.mark.asyncio(loop_scope="package")  # On which the browser lives.
 
 MAX_BYTES = 200_000
 """What the page may load until it is there."""
