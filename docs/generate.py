@@ -105,7 +105,9 @@ def agent_framework() -> str:
         (f"{name[0].upper()}{name[1:]}", what, *(cells[history] for history in histories))
         for name, (what, cells) in matrix["POINTS"].items()
     )
-    return _document("# Agent Framework behind a host", *matrix["STORY"], _table(head, rows), source=_FRAMEWORK)
+    left = "\n".join(f"- `{name}`: {why}." for name, why in matrix["NOT_TRIED"].items())
+    parts = (*matrix["STORY"], _table(head, rows), "Not tried:", left)
+    return _document("# Agent Framework behind a host", *parts, source=_FRAMEWORK)
 
 
 def clients() -> str:

@@ -32,6 +32,14 @@ POINTS: Final[Mapping[str, tuple[str, Mapping[History, str]]]] = {
             "session": SAME,
         },
     ),
+    "file history": (
+        "`FileHistoryProvider`",
+        {
+            "replay": "refused: every message would come twice; choose `session`",
+            "service": "refused: the provider would keep the conversation too; choose `session`",
+            "session": SAME,
+        },
+    ),
     "audit provider": ("`HistoryProvider(load_messages=False)`", dict.fromkeys(HISTORIES, SAME)),
     "compaction provider": ("`CompactionProvider`", dict.fromkeys(HISTORIES, SAME)),
     "compaction strategy": ("`Agent(compaction_strategy=...)`", dict.fromkeys(HISTORIES, SAME)),
@@ -44,12 +52,25 @@ POINTS: Final[Mapping[str, tuple[str, Mapping[History, str]]]] = {
         "`ToolApprovalMiddleware`, `create_always_approve_tool_response`",
         dict.fromkeys(HISTORIES, SAME),
     ),
+    "agent loop": ("`AgentLoopMiddleware`", dict.fromkeys(HISTORIES, SAME)),
+    "to-do list": ("`TodoProvider`", dict.fromkeys(HISTORIES, SAME)),
+    "modes": ("`AgentModeProvider`", dict.fromkeys(HISTORIES, SAME)),
+    "file memory": ("`FileMemoryProvider`", dict.fromkeys(HISTORIES, SAME)),
+    "file access": ("`FileAccessProvider`", dict.fromkeys(HISTORIES, SAME)),
+    "background agents": ("`BackgroundAgentsProvider`, one for the process", dict.fromkeys(HISTORIES, SAME)),
     "harness": (
         "`create_harness_agent`",
         {"replay": SAME, "service": _ONE_OWNER, "session": SAME},
     ),
 }
 """By name: what it is in Agent Framework, and how it behaves under each history."""
+
+NOT_TRIED: Final[Mapping[str, str]] = {
+    "MemoryContextProvider": "it is a history provider like `FileHistoryProvider`, and calls the model by itself",
+    "VectorStoreHistoryProvider": "it is a history provider like `FileHistoryProvider`, and needs embeddings",
+    "VectorCollectionContextProvider": "it is a context provider without state, and needs embeddings",
+}
+"""Extension points of Agent Framework that no row tries, and why."""
 
 STORY: Final = (
     "How each extension point of Agent Framework behaves behind a host, by who keeps the conversation "

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import agent_framework
 import pytest
 from agent_framework import (
     Agent,
     AgentContext,
+    AgentLoopMiddleware,
+    AgentMiddleware,
+    AgentModeProvider,
     AgentSession,
+    BackgroundAgentsProvider,
     ChatContext,
+    ChatMiddleware,
     CompactionProvider,
     ContextProvider,
+    FileAccessProvider,
+    FileHistoryProvider,
+    FileMemoryProvider,
     FunctionInvocationContext,
+    FunctionMiddleware,
     HistoryProvider,
     InlineSkill,
     InMemoryAgentFileStore,
@@ -26,6 +37,7 @@ from agent_framework import (
     SkillFrontmatter,
     SkillsProvider,
     SlidingWindowStrategy,
+    TodoProvider,
     ToolApprovalMiddleware,
     agent_middleware,
     chat_middleware,
@@ -35,12 +47,12 @@ from agent_framework import (
     function_middleware,
     tool,
 )
-from framework_matrix import HISTORIES, POINTS, SAME, History
+from framework_matrix import HISTORIES, NOT_TRIED, POINTS, SAME, History
 from tests.stores import opened
 from upstream import Text, ToolCall, Upstream, responses_client
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions
-from hostedagent.testing import serve
+from hostedagent.testing import ScriptedAgent, serve
 
 APPROVE, ALWAYS = "(approve)", "(always approve)"
 
@@ -51,6 +63,8 @@ class Seen:
 
     lines: list[str] = field(default_factory=list[str])
     kept: dict[str | None, list[Message]] = field(default_factory=dict[str | None, list[Message]])
+    files: InMemoryAgentFileStore = field(default_factory=InMemoryAgentFileStore)
+    background: BackgroundAgentsProvider | None = None
 
     def add(self, kind: str, messages: Sequence[Message]) -> None:
         self.lines.append(f"{kind}: {[f'{row.role}: {row.text}' for row in messages]}")
@@ -159,6 +173,15 @@ def _with_inner(client: Any, seen: Seen, providers: list[Any]) -> Any:
     return Agent(client, tools=[inner.as_tool(name="ask_inner")], context_providers=providers)
 
 
+def _once_more(iteration: int, **_: Any) -> bool:
+    return iteration < 2
+
+
+def _with_background(client: Any, seen: Seen, providers: list[Any]) -> Any:
+    seen.background = seen.background or BackgroundAgentsProvider([ScriptedAgent(["thought"], name="inner")])
+    return Agent(client, context_providers=[*providers, seen.background])
+
+
 def _harness(client: Any, seen: Seen, providers: list[Any]) -> Any:
     return create_harness_agent(
         client,
@@ -177,6 +200,8 @@ def _skill() -> SkillsProvider:
     return SkillsProvider([InlineSkill(frontmatter=front, instructions="Say hello.")])
 
 
+NOTE = ToolCall("file_memory_write", {"file_name": "ada-notes.md", "content": "SECRET-ADA"})
+START = ToolCall("background_agents_start_task", {"agent_name": "inner", "input": "think", "description": "Think."})
 INNER = (ToolCall("ask_inner", {"task": "think"}), Text("thought"), Text("A"), Text("B"), Text("C"))
 CASES: dict[str, Case] = {
     "agent middleware": Case(lambda c, s, p: Agent(c, context_providers=p, middleware=[_watching_agent(s)])),
@@ -190,6 +215,7 @@ CASES: dict[str, Case] = {
     "memory provider": Case(lambda c, s, p: Agent(c, context_providers=[*p, Memory(s)], tools=[look]), TOOLS),
     "in-memory history": Case(lambda c, s, p: Agent(c, context_providers=[InMemoryHistoryProvider("mine")])),
     "own history": Case(lambda c, s, p: Agent(c, context_providers=[Diary(s)])),
+    "file history": Case(lambda c, s, p: Agent(c, context_providers=[FileHistoryProvider("history")])),
     "audit provider": Case(lambda c, s, p: Agent(c, context_providers=[*p, Diary(s, load_messages=False)])),
     "compaction provider": Case(
         lambda c, s, p: Agent(
@@ -222,6 +248,40 @@ CASES: dict[str, Case] = {
         (PAY, Text("A"), PAY, Text("B")),
         ("a", ALWAYS, "b"),
     ),
+    "agent loop": Case(
+        lambda c, s, p: Agent(
+            c,
+            context_providers=p,
+            middleware=[AgentLoopMiddleware(_once_more), _watching_agent(s)],
+        ),
+        (Text("A"), Text("AA"), Text("B"), Text("BB")),
+        ("a", "b"),
+    ),
+    "to-do list": Case(
+        lambda c, s, p: Agent(c, context_providers=[*p, TodoProvider()]),
+        (ToolCall("todos_add", {"todos": [{"title": "buy milk"}]}), Text("A"), ToolCall("todos_get_all"), Text("B")),
+        ("a", "b"),
+    ),
+    "modes": Case(
+        lambda c, s, p: Agent(c, context_providers=[*p, AgentModeProvider()]),
+        (ToolCall("mode_set", {"mode": "execute"}), Text("A"), ToolCall("mode_get"), Text("B")),
+        ("a", "b"),
+    ),
+    "file memory": Case(
+        lambda c, s, p: Agent(c, context_providers=[*p, FileMemoryProvider(s.files)]),
+        (NOTE, Text("A"), ToolCall("file_memory_ls", {}), Text("B")),
+        ("a", "b"),
+    ),
+    "file access": Case(
+        lambda c, s, p: Agent(c, context_providers=[*p, FileAccessProvider(s.files)]),
+        (ToolCall("file_access_write", {"file_name": "a.txt", "content": "hi"}), Text("A"), Text("B")),
+        ("a", APPROVE, "b"),
+    ),
+    "background agents": Case(
+        _with_background,
+        (START, Text("A"), ToolCall("background_agents_get_task_results", {"task_id": 1}), Text("B")),
+        ("a", "b"),
+    ),
     "harness": Case(_harness, (PAY, Text("A"), PAY, Text("B")), ("a", ALWAYS, "b")),
 }
 
@@ -229,6 +289,19 @@ CASES: dict[str, Case] = {
 def test_the_matrix_and_the_cases_name_the_same() -> None:
     assert list(CASES) == list(POINTS)
     assert all(list(row) == list(HISTORIES) for _, row in POINTS.values())
+
+
+def test_every_extension_point_of_agent_framework_is_tried_or_has_a_reason() -> None:
+    bases = (ContextProvider, AgentMiddleware, ChatMiddleware, FunctionMiddleware)
+    found = {
+        name
+        for name in agent_framework.__all__
+        if inspect.isclass(kind := getattr(agent_framework, name, None)) and issubclass(kind, bases)
+    }
+    told = " ".join(text for text, _ in POINTS.values())
+
+    assert {name for name in found - NOT_TRIED.keys() if name not in told} == set()
+    assert NOT_TRIED.keys() - found == set()
 
 
 def _providers(history: History) -> list[Any]:
@@ -309,10 +382,9 @@ async def test_an_extension_behaves_as_without_a_host_or_is_refused(
 
 async def test_two_users_of_a_harness_agent_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    note = ToolCall("file_memory_write", {"file_name": "ada-notes.md", "content": "SECRET-ADA"})
     listing = ToolCall("file_memory_ls", {})
     async with Upstream() as upstream, opened() as (stores, identified):
-        upstream.script(note, Text("kept"), listing, Text("mine"), listing, Text("none"))
+        upstream.script(NOTE, Text("kept"), listing, Text("mine"), listing, Text("none"))
         agent = create_harness_agent(
             responses_client(upstream), file_memory_store=InMemoryAgentFileStore(), disable_web_search=True
         )

@@ -165,6 +165,9 @@ TOOLS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "a call of a custom tool": (
         [{"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "*** Begin"},
          {"type": "custom_tool_call_output", "call_id": "c", "output": "done"}], "*** Begin"),
+    "a call whose arguments are no object": (
+        [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{not json"},
+         {"type": "function_call_output", "call_id": "c", "output": "done"}], "{not json"),
     "reasoning of another service": (
         [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "blob"},
          {"role": "assistant", "content": "So it is."}], "So it is."),

@@ -30,6 +30,7 @@ from tests.clients.upstream import (
 INSTRUCTIONS: Final = "You report the weather."
 PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 NOTES: Final = "Ada lives in Paris."
+LINK: Final = "https://login.example/consent"
 CLIENT_INSTRUCTIONS: Final = "Answer in French."
 
 _PARIS: Final = ToolCall("weather", {"city": "Paris"})
@@ -93,6 +94,10 @@ class Feature:
     """Whether the model is called at all."""
     is_workflow: bool = False
     """Whether the host serves the workflow of `desk` instead of the agent."""
+    asks_for_consent: bool = False
+    """Whether the agent can be created only after its user was asked for consent, in a message."""
+    played_as: str | None = None
+    """The feature whose steps the driver takes, if it has none of its own."""
 
 
 def _deleted(*paths: str) -> Check:
@@ -193,6 +198,21 @@ FEATURES: Final[Mapping[str, Feature]] = {
         (_HELLO, _PARIS, _SUNNY, _YOU),
         ["Hello, Ada.", "It is sunny in Paris.", "You are Ada."],
         _THREE_TURNS,
+    ),
+    "consent": Feature(
+        "Consent",
+        "The same three turns, of which the first asks for the user's consent: the client shows the link, and goes on. "
+        'With `HostOptions(consent="message")`.',
+        (_PARIS, _SUNNY, _YOU),
+        [Contains(LINK), "It is sunny in Paris.", "You are Ada."],
+        [
+            _SYSTEM,
+            "user: My name is Ada.",
+            "assistant: [oauth_consent_request: the user was asked for consent to use mail]",
+            *_THREE_TURNS[3:],
+        ],
+        asks_for_consent=True,
+        played_as="chain",
     ),
     "history": Feature(
         "History",

@@ -44,11 +44,15 @@ async def play(client: Client, features: Sequence[str] = ()) -> list[Outcome]:
     cases = [(feature, mode) for feature in features or FEATURES for mode in MODES]
     async with serving(cases, client.options) as (url, observed):
         asked = [
-            {"feature": feature, "streamed": mode == "streamed", "url": url + path(feature, mode)}
+            {
+                "feature": FEATURES[feature].played_as or feature,
+                "streamed": mode == "streamed",
+                "url": url + path(feature, mode),
+            }
             for feature, mode in cases
         ]
         reports = await _drive(client, asked)
-        return [_judge(client, *case, reports.get(case), observed[case]) for case in cases]
+        return [_judge(client, *case, reports.get(url + path(*case)), observed[case]) for case in cases]
 
 
 def _judge(client: Client, feature: str, mode: str, report: Any, observed: Observed) -> Outcome:
@@ -77,8 +81,8 @@ def _result(client: Client, feature: str) -> Any:
     return FEATURES[feature].result
 
 
-async def _drive(client: Client, cases: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
-    """Run the driver and read a line of JSON for each case."""
+async def _drive(client: Client, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Run the driver and read a line of JSON for each case, by the URL of its host."""
     async with _started(client) as process:
         try:
             out, err = await asyncio.wait_for(process.communicate(json.dumps(cases).encode()), PATIENCE)
@@ -86,11 +90,11 @@ async def _drive(client: Client, cases: Sequence[Mapping[str, Any]]) -> dict[tup
             process.kill()
             out, err = await process.communicate()
             err += f"\nThe driver was killed after {PATIENCE:g} s.".encode()
-    reports: dict[tuple[str, str], Any] = {}
+    reports: dict[str, Any] = {}
     for line in out.decode().splitlines():
         if line.startswith('{"feature"'):
             report = json.loads(line)
-            reports[report["feature"], "streamed" if report["streamed"] else "plain"] = report
+            reports[report["url"]] = report
     if len(reports) < len(cases):
         print(f"{client.title}: {err.decode()[-4000:]}", file=sys.stderr)
     return reports

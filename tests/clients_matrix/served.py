@@ -6,9 +6,12 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import uvicorn
+from agent_framework import Content
+from agent_framework.exceptions import UserInputRequiredException
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.server.serve import listening
@@ -16,7 +19,7 @@ from hostedagent.testing import serve as running
 from tests.clients.upstream import Upstream
 
 from .desk import workflow
-from .features import FEATURES, Observed, agent
+from .features import FEATURES, LINK, Feature, Observed, agent
 
 _PLATFORM: Final = re.compile(r"^/api/projects/[^/]+/agents/[^/]+/endpoint/protocols/openai(?:/v1)?")
 """What the platform's gateway takes off the path before a container gets the request."""
@@ -34,12 +37,29 @@ async def serving(
             upstream = await stack.enter_async_context(Upstream(raises_at_exit=False))
             upstream.script(*FEATURES[feature].script)
             observed[feature, mode] = Observed(upstream)
-            served = workflow if FEATURES[feature].is_workflow else agent(observed[feature, mode])
-            app = AgentHost(served, options=options).app
+            app = _app(FEATURES[feature], observed[feature, mode], options)
             await stack.enter_async_context(running(app))
             apps[path(feature, mode)] = app
         url = await stack.enter_async_context(_listening(_Router(apps)))
         yield url, observed
+
+
+def _app(feature: Feature, observed: Observed, options: HostOptions) -> Any:
+    if feature.is_workflow:
+        return AgentHost(workflow, options=options).app
+    if not feature.asks_for_consent:
+        return AgentHost(agent(observed), options=options).app
+    asked: list[str] = []
+
+    def create() -> Any:
+        if not asked:
+            asked.append(LINK)
+            request = Content.from_oauth_consent_request(LINK, additional_properties={"server_label": "mail"})
+            raise UserInputRequiredException(contents=[request])
+        return agent(observed)
+
+    options = replace(options, consent="message", consent_origins=frozenset({"https://login.example"}))
+    return AgentHost(create, options=options).app
 
 
 def path(feature: str, mode: str) -> str:

@@ -40,7 +40,8 @@ class Door:
     async def enter(self) -> AsyncGenerator[SupportsAgentRun]:
         if not self.is_open:
             raise self.error
-        yield self.agent() if callable(self.agent) else self.agent
+        made: Any = self.agent() if callable(self.agent) else self.agent
+        yield made
 
 
 @asynccontextmanager

@@ -36,6 +36,12 @@ def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
     return f"{prefix}_{partition}{os.urandom(16).hex()[len(batch) :]}{batch}"
 
 
+def chain_of(response_id: str) -> str:
+    """What the ids of a response and of those that continue it share; the id itself if it has another format."""
+    rest = response_id.partition("_")[2]
+    return rest[:_PARTITION_KEY_LENGTH] if len(rest) == _DERIVED_LENGTH else response_id
+
+
 def derived_item_id(prefix: str, item: Item, count: int = 1) -> str:
     """An id for an item of a caller that has none: the same whenever the caller sends the item.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hostedagent.outcomes import Failed, Incomplete
+from hostedagent.outcomes import Completed, Failed, Incomplete
 
 if TYPE_CHECKING:
     from agent_framework import UsageDetails
@@ -85,7 +85,7 @@ class SaveApproval:
 class EndTurn:
     """End the run after this part; the turn ends with `outcome`."""
 
-    outcome: Incomplete | Failed
+    outcome: Completed | Incomplete | Failed
 
 
 Effect: TypeAlias = CountUsage | SaveApproval | EndTurn

@@ -64,7 +64,7 @@ export async function main(features) {
   let text = "";
   for await (const chunk of process.stdin) text += chunk;
   for (const given of JSON.parse(text)) {
-    const { feature, streamed } = given;
-    process.stdout.write(`${JSON.stringify({ feature, streamed, ...(await tried(features[feature], given)) })}\n`);
+    const { feature, url } = given;
+    process.stdout.write(`${JSON.stringify({ feature, url, ...(await tried(features[feature], given)) })}\n`);
   }
 }

@@ -57,7 +57,7 @@ def main(features: Mapping[str, Callable[[Case], Any]]) -> None:
 def run(features: Mapping[str, Callable[[Case], Any]], cases: Sequence[Case]) -> None:
     """Try cases, and print a line for each."""
     for case in cases:
-        print(json.dumps({"feature": case.feature, "streamed": case.streamed, **_tried(features, case)}), flush=True)
+        print(json.dumps({"feature": case.feature, "url": case.url, **_tried(features, case)}), flush=True)
 
 
 def _tried(features: Mapping[str, Callable[[Case], Any]], case: Case) -> dict[str, Any]:

@@ -198,3 +198,16 @@ def test_deltas_and_their_snapshots_say_every_part_once(parts: list[list[str]]) 
         contents += [delta(chunk) for chunk in (f"{number}", *chunks)]
         contents.append(whole(f"{number}{''.join(chunks)}"))
     assert emit(*contents) == item(*(output_text(f"{n}{''.join(chunks)}") for n, chunks in enumerate(parts)))
+
+
+def test_what_an_agent_says_in_the_users_name_is_kept_and_not_shown() -> None:
+    said = [
+        update(text("A")),
+        update(text("Go on."), role="user"),
+        update(text("AA")),
+    ]
+    items = project(said).items
+
+    assert [item["content"][0]["text"] for item in items] == ["A", "AA"]
+    [kept] = items[1]["internal_metadata"]["hostedagent"]["hidden"]
+    assert (kept["role"], kept["content"][0]["text"]) == ("user", "Go on.")

@@ -16,6 +16,7 @@ from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.identity import current_context
 from hostedagent.off_loop import off_loop
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.ids import chain_of
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
 from hostedagent.protocol.transcript.messages import to_messages
@@ -37,7 +38,8 @@ def open_session(request: TurnRequest, continuation: Continuation, agent: Suppor
         return None
     if continuation.snapshot.session is not None:
         return AgentSession.from_dict(dict(continuation.snapshot.session))
-    anchor = request.conversation_id or request.response_id
+    # The same in every turn, also where nothing was kept: providers keep files and memories by the session's id.
+    anchor = request.conversation_id or chain_of(request.response_id)
     return AgentSession(session_id=request.scope.key("session", anchor))
 
 

@@ -15,7 +15,7 @@ from agent_framework import Annotation, Content, get_namespaced_value
 
 from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
-from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, Output, Part, recall
+from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall
 from hostedagent.protocol.content.parts import filename, read_parts
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 from hostedagent.protocol.wire import Characters, wire_text, wire_value
@@ -43,7 +43,8 @@ def _named(content: Content) -> Content:
 
 def key(part: Part) -> Key:
     """Messages are distinguished by author and by the provider's id of the item, else of the message."""
-    return ("text", part.author or "", _item_id(part.content) or part.message_id or "")
+    family = "input" if part.role == "user" else "text"
+    return (family, part.author or "", _item_id(part.content) or part.message_id or "")
 
 
 # OpenAI's client puts several messages of one answer into one, and leaves their ids in its events only.
@@ -55,6 +56,31 @@ def _item_id(content: Content) -> str:
     if ident is None and not content.text:  # Late citations arrive with the whole item.
         ident = foreign_attribute(foreign_attribute(raw, "item"), "id")
     return ident if isinstance(ident, str) else ""
+
+
+class OpenInput(BaseItem):
+    """A text that the agent gives its model as the user's, such as the nudge of a loop: later turns read it there.
+
+    It comes whole, and is kept with the next item, where no client sees it.
+    """
+
+    def append(self, part: Part) -> Iterable[Emission]:
+        """Keep the text."""
+        self.is_closed = True
+        if said := wire_text(part.content.text or ""):
+            text: MutableItem = {"type": "input_text", "text": said}
+            item: MutableItem = {"type": "message", "role": "user", "status": "completed", "content": [text]}
+            self.output.response.hide(self.output.new_id("msg"), None, item)
+        return ()
+
+    def close(self, end: End) -> Iterable[Emission]:
+        """Nothing is left to do."""
+        return ()
+
+
+def open_text(part: Part, output: Output) -> OpenItem:
+    """Open a message, or what an agent says to itself in the user's name."""
+    return OpenInput(part, output) if part.role == "user" else OpenText(part, output)
 
 
 class _TextPart:
@@ -100,7 +126,7 @@ class OpenText(BaseItem):
     def ends_before(self, part: Part) -> bool:
         """Any other content of the author ends the message, and so does text of the next message."""
         is_same = part.content.type == "text" and _item_id(part.content) in ("", _item_id(self.first.content))
-        return not is_same and super().ends_before(part)
+        return (not is_same or part.role == "user") and super().ends_before(part)
 
     def append(self, part: Part) -> Iterable[Emission]:
         """Take a delta, a snapshot, or late citations."""
@@ -244,7 +270,7 @@ TEXT = Codec(
     content_types=("text",),
     item_types={"message": "own", "output_message": "own"},
     read=read,
-    open=OpenText,
+    open=open_text,
     key=key,
     is_repeatable=True,
 )

@@ -210,7 +210,7 @@ class Projection:
 
 def _is_plain(part: Part) -> bool:
     """Whether a part is text identified by its message alone."""
-    return part.content.type == "text" and part.content.raw_representation is None and part.role != "tool"
+    return part.content.type == "text" and part.content.raw_representation is None and part.role not in ("tool", "user")
 
 
 def _grows(earlier: Sequence[Content], later: Sequence[Content]) -> bool:

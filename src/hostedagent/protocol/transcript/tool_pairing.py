@@ -164,11 +164,15 @@ def _with_id(call: Content, call_id: str, count: int) -> Content:
 
 
 def _with_object(call: Content) -> Content:
-    """The call of a custom tool, which clients send as that of a function, with its text in an object."""
-    if get_namespaced_value(call.additional_properties, "openai", "item_type") != "custom_tool_call":
+    """The call with an object for its arguments, which every service asks for.
+
+    Clients send the call of a custom tool, which has a text, as that of a function. A model may have written anything.
+    """
+    is_custom = get_namespaced_value(call.additional_properties, "openai", "item_type") == "custom_tool_call"
+    if not is_custom and (not call.arguments or isinstance(_arguments(call), dict)):
         return call
     call = copy.copy(call)
-    call.arguments = json.dumps({"input": call.arguments}, ensure_ascii=False)
+    call.arguments = json.dumps({"input" if is_custom else "raw": call.arguments}, ensure_ascii=False)
     return call
 
 
