@@ -20,6 +20,8 @@ from tests.samples.server import ROOT
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")  # On which the browser lives.
+
 SAMPLE = runpy.run_path(str(ROOT / "samples/ag_ui/agent.py"))
 
 if not (SAMPLE["MODULES"] / "@ag-ui/client").is_dir():
