@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_run import running
+from tests.patience import PATIENCE
 
 AGENT = """
 from agent_framework import Agent
@@ -38,6 +41,20 @@ def test_each_agent_is_served_under_its_folders_name_with_its_own_modules(tmp_pa
 
     said = {name: answer["output"][0]["content"][0]["text"] for name, answer in answers.items()}
     assert said == {name: f"I am {name}." for name in answers}
+
+
+def test_the_page_names_the_agents_to_choose_from_and_the_store(tmp_path: Path) -> None:
+    _add(tmp_path, "writer")
+    _add(tmp_path, "critic")
+
+    with running(tmp_path, target=".") as server:
+        server.until("Ready at", last="Ctrl+C")
+        for path in ("", "/agents/writer"):
+            url = f"http://127.0.0.1:{server.port}{path}/playground/settings.json"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as reply:
+                shown = json.load(reply)
+            assert shown["agents"] == [{"name": name, "root": f"/agents/{name}"} for name in ("critic", "writer")]
+            assert (shown["store"], shown["root"]) == ("memory", path or "/agents/critic")
 
 
 @pytest.mark.parametrize("options", [("--prefix", "/x"), ("--workers", "2", "--store", "postgres")])

@@ -311,7 +311,9 @@ def _serve_folder(folder: Path, options: RunOptions, port: int, clock: Clock) ->
     with clock.step("agent"), _agent_errors():
         group = as_group(folder, options.say, cors=frozenset(options.cors), store=options.store)
     url = f"http://{_shown(options.address)}:{port}"
-    page_of = partial(page_url, url=url, address=options.address, store=options.store or "", token=options.page_token)
+    page_of = partial(
+        page_url, url=url, address=options.address, store=options.store or "memory", token=options.page_token
+    )
     pages = {name: page_of(host, name=name, hosts=group.hosts) for name, host in group.hosts.items() if options.page}
     if not is_hosted():
         _watch(group.app, options)
