@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FOUNDRY_CONSENT_ORIGINS: Final = frozenset(
     {"https://*.consent.azure-apim.net", "https://*.consent.azure-apihub.net"},
 )
-"""Where Foundry's connections ask users for consent."""
+"""Origins of the consent links of Foundry's connections."""
 
 MAX_SHUTDOWN_GRACE: Final = 8.0
 """Seconds: the SDK cuts off what still runs after ten, and the outcome of a turn must be stored before that."""

@@ -1,7 +1,7 @@
-"""What a turn continues, settled before the first byte: the snapshot, the lease of the conversation, the approvals.
+"""Opens the continuation of a turn before the first byte: the snapshot, the lease of the conversation, the approvals.
 
-Everything here can be refused with a real status, and before a model is paid: a conversation that is busy, an approval
-that is unknown, foreign, expired or used. What was taken is given back when the turn never begins.
+A request can thus be refused with a real status before a model is called: for a busy conversation, or an approval that
+is unknown, expired or already answered. Acquired resources are released if the turn is never started.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from hostedagent.stores.tokens import Place
 
 @dataclass(slots=True)
 class Continuation:
-    """What one turn continues.
+    """The state that one turn continues.
 
     Args:
-        snapshot: What the response before left; empty for a first turn.
-        excluded: Items that this turn's prompt must not see.
+        snapshot: The snapshot of the previous response; empty for a first turn.
+        excluded: Items that must not be in this turn's prompt.
         history_ids: The items before the turn, without the excluded ones.
-        input: The input items, with the stored items in place of references to them.
-        lease: The hold on the conversation.
-        answers: The approvals that the input answers; used up.
-        responses: The input's answers to what a workflow waits for, by its request ids.
-        response_id: The response that the turn makes, once it has begun.
-        has_begun: Whether the turn runs, and gives the lease back itself.
-        is_over: Whether it was given back, because the turn never began.
-        made: The items of the turn from an earlier process, up to where it is resumed.
-        checkpoint: Where a workflow is resumed.
-        place: Where the turn stands in the work of its model's service.
+        input: The input items, with references replaced by the stored items.
+        lease: The lease on the conversation.
+        answers: The approvals that the input answers, marked as answered.
+        responses: The answers to a workflow's requests, by request id.
+        response_id: The response of the turn, once it has started.
+        has_begun: Whether the turn has started and releases the lease itself.
+        is_over: Whether it was released, because the turn was never started.
+        made: The items of the turn from an earlier process, up to the point where it is resumed.
+        checkpoint: The checkpoint from which a workflow is resumed.
+        place: The progress of the turn in the background work of its model's service.
         told: The finished items of that work that an earlier process sent.
-        is_lost: Whether another turn had the conversation since.
+        is_lost: Whether another turn has had the conversation since.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -71,7 +71,7 @@ class Continuation:
     input: tuple[Item, ...] = ()
 
     def exclude(self, ids: Sequence[str]) -> None:
-        """Keep further items out of the prompt."""
+        """Exclude further items from the prompt."""
         self.excluded |= set(ids)
         self.history_ids = tuple(item_id for item_id in self.history_ids if item_id not in self.excluded)
 
@@ -86,7 +86,7 @@ class KnownResponses(ResponseRepository, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Continuations:
-    """Opens and gives back continuations."""
+    """Opens and releases continuations."""
 
     sessions: Sessions
     approvals: Approvals
@@ -104,7 +104,7 @@ class Continuations:
             InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
         """
         kinds = _kinds(request)
-        if kinds & NAMING:  # First: what the input refers to may be the question that it answers.
+        if kinds & NAMING:  # First, because the input may refer to the request that it answers.
             request = await resolve_references(request, self.store, caller)
             kinds = _kinds(request)
         if SEALED in kinds:
@@ -149,14 +149,14 @@ class Continuations:
         answers: tuple[ApprovalDecision, ...],
         made: tuple[Item, ...],
     ) -> Continuation:
-        """Find out again what a turn continues that was begun in an earlier process.
+        """Reopen the continuation of a turn that an earlier process started.
 
         Args:
-            request: The turn.
-            caller: Whose turn it is.
-            lease: Who held the conversation.
-            answers: The approvals that the turn answers, which it used up.
-            made: What it did.
+            request: The request of the turn.
+            caller: The owner of the turn.
+            lease: The former holder of the conversation.
+            answers: The approvals that the turn answers, already marked as answered.
+            made: The output of the turn so far.
         """
         await open_input(request, self.sessions.seals)
         continuation = Continuation(made=made, answers=answers)
@@ -179,7 +179,7 @@ class Continuations:
         return _without_settled(continuation)
 
     async def abandon(self, continuation: Continuation, caller: Caller) -> None:
-        """Give back what was taken for a turn that never began."""
+        """Release the resources of a turn that was never started."""
         if continuation.has_begun or continuation.is_over:
             return
         continuation.is_over = True
@@ -238,7 +238,7 @@ class Continuations:
             param = f"input[{n}].approval_request_id"
             item_id = cast("str", item["approval_request_id"])
             if n < said and not await self.approvals.is_open(caller, item_id):
-                continue  # Part of the transcript: an earlier turn carried it out.
+                continue  # Part of the transcript: an earlier turn executed it.
             approval = await self.approvals.find(caller, item_id, partial(_belongs, request, snapshot), param=param)
             request_id = approval.request.request_id
             if request_id in answers:
@@ -249,7 +249,7 @@ class Continuations:
         return tuple(answers.values())
 
     async def _asking(self, answers: Sequence[ApprovalDecision], caller: Caller) -> Snapshot:
-        """What the turn left that asked, for a caller that names no response and no conversation."""
+        """The snapshot of the turn that asked, for a caller that names neither a response nor a conversation."""
         snapshot = await self._left_by(caller, answers[-1].approval.response_id)
         for answer in answers:
             if answer.approval.item_id not in snapshot.open:
@@ -270,7 +270,7 @@ def _kinds(request: TurnRequest) -> frozenset[Json]:
 
 
 def _without_settled(continuation: Continuation) -> Continuation:
-    """Without the questions whose calls have run."""
+    """Without the requests whose calls have run."""
     done = answered_calls(continuation.made)
     questions = continuation.snapshot.open
     still_open = {item_id: row for item_id, row in questions.items() if row.call_id not in done}
@@ -280,18 +280,18 @@ def _without_settled(continuation: Continuation) -> Continuation:
 
 
 def _keeps_transcript(request: TurnRequest) -> bool:
-    """Whether the caller keeps the conversation itself and sends it whole."""
+    """Whether the caller keeps the conversation itself and sends all of it."""
     return request.previous_response_id is None and request.conversation_id is None
 
 
 def _last_said(request: TurnRequest) -> int:
-    """The place of the last input item that an agent made; what stands behind it is new."""
+    """The index of the last input item from an agent; later items are new."""
     items = request.input
     return next((n for n in range(len(items) - 1, -1, -1) if _is_said(items[n])), 0)
 
 
 def first_new_item(request: TurnRequest) -> int:
-    """The place of the first input item that this turn adds; items before it are the caller's copy of the history."""
+    """The index of the first new input item; items before it are the caller's copy of the history."""
     if not _keeps_transcript(request):
         return 0
     items = request.input
@@ -305,9 +305,9 @@ def _is_said(item: Item) -> bool:
 
 
 def _belongs(request: TurnRequest, snapshot: Snapshot, approval: Approval) -> bool:
-    """Whether a question is one of the conversation that the request continues."""
+    """Whether an approval request belongs to the conversation that the request continues."""
     if not _keeps_transcript(request):
         return approval.item_id in snapshot.open
-    # A client that keeps the transcript sends the question back with the answer.
+    # A client that keeps the transcript sends the request back with the answer.
     sent = (item for item in request.input if item.get("type") == "mcp_approval_request")
     return any(item.get("id") == approval.item_id for item in sent)

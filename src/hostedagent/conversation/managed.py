@@ -1,8 +1,7 @@
-"""Reads and changes conversations outside of turns: what the Conversations API does.
+"""Reads and changes conversations outside of turns, for the Conversations API.
 
-Items that a caller adds are stored like the input of a turn without a run: as a member of the conversation that later
-turns read, and that becomes its head. Every change takes the lease of the conversation, so that it has one writer,
-whether that is a turn or a caller.
+Items that a caller adds are stored like the input of a turn without a run: as a member of the conversation that becomes
+its head. Every change acquires the lease of the conversation, so that it has one writer, whether a turn or a caller.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class ManagedConversations:
 
     Args:
         sessions: Leases, heads and descriptions.
-        responses: Where the items are.
-        forget: Deletes what belongs to a response beside its items.
+        responses: The store of the items.
+        forget: Deletes the state of a response besides its items.
     """
 
     sessions: Sessions
@@ -52,7 +51,7 @@ class ManagedConversations:
         return await self.describe(caller, conversation_id)
 
     async def describe(self, caller: Caller, conversation_id: str) -> Description:
-        """A conversation, also one that a turn began under an id of the caller's.
+        """A conversation, including one that a turn created with an id of the caller's.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
@@ -119,7 +118,7 @@ class ManagedConversations:
         return found[0]
 
     async def add(self, caller: Caller, conversation_id: str, items: Sequence[Item]) -> list[Item]:
-        """Add items at the end, for the next turn to read; returns them as they are stored.
+        """Add items at the end, for the next turn to read; returns the stored items.
 
         Raises:
             NotFound: The conversation does not exist.
@@ -147,8 +146,8 @@ class ManagedConversations:
         """The items of a conversation up to one of them, for a conversation that begins with them.
 
         Args:
-            caller: Whose conversation.
-            conversation_id: Which.
+            caller: The owner of the conversation.
+            conversation_id: The conversation.
             item_id: The last item; `None` for all.
 
         Raises:
@@ -176,7 +175,7 @@ class ManagedConversations:
 
     @asynccontextmanager
     async def _held(self, caller: Caller, conversation_id: str, *, head: str | None = None) -> AsyncGenerator[Lease]:
-        """Work alone in a conversation; afterwards `head` is its head, with what the head before it left."""
+        """Change a conversation under its lease; afterwards `head` is its head, with the state of the previous head."""
         sessions = self.sessions
         lease = await sessions.acquire(caller, conversation_id)
         try:
@@ -225,10 +224,10 @@ async def leave_out(
 
 
 def check_history(owner: str) -> None:
-    """Refuse to change items where the agent would not see the change.
+    """Refuse to change items if the agent would not see the change.
 
     Raises:
-        InvalidRequest: Something else than the host keeps the conversation.
+        InvalidRequest: The conversation is not kept by the host.
     """
     if owner != "replay":
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""The stored items of a conversation: which ones a turn may see, and reading them."""
+"""Reads the stored items of a conversation that a turn may see."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHOLE: Final = -1
 async def history_ids(
     repository: ResponseRepository, caller: Caller, request: TurnRequest, excluded: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """The ids of the items before a turn, oldest first, without those that failed turns left.
+    """The ids of the items before a turn, oldest first, without those of failed turns.
 
     Raises:
         NotFound: `previous_response_id` does not exist, or belongs to another scope.
@@ -51,7 +51,7 @@ async def read_items(repository: ResponseRepository, caller: Caller, ids: Sequen
 async def orphans(
     repository: ResponseRepository, caller: Caller, conversation_id: str, head: str | None
 ) -> tuple[str, ...]:
-    """The items behind the head of a conversation: a turn that died stored them."""
+    """The items after the head of a conversation, which a turn stored whose process died."""
     ids = await repository.history_ids(caller, None, conversation_id, WHOLE)
     own = frozenset(await repository.history_ids(caller, head, None, WHOLE) if head is not None else ())
     last = max((n for n, item_id in enumerate(ids) if item_id in own), default=-1)
@@ -81,7 +81,7 @@ async def inherit(repository: ResponseRepository, caller: Caller, lease: Lease) 
 async def stored_by(
     repository: ResponseRepository, caller: Caller, response_id: str, previous: str | None
 ) -> tuple[str, ...]:
-    """The items that a response whose turn has not ended added to what came before it."""
+    """The items that an unfinished response added to the conversation."""
     ids = await repository.history_ids(caller, response_id, None, WHOLE)
     before = frozenset(await repository.history_ids(caller, previous, None, WHOLE) if previous else ())
     return tuple(item_id for item_id in ids if item_id not in before)

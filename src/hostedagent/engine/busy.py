@@ -1,4 +1,4 @@
-"""What a request does whose conversation has a turn already: it is refused, waits, or has that turn end first."""
+"""Handles requests whose conversation has a running turn: they are refused, wait, or end that turn first."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ MAX_QUEUED: Final = 16
 """Requests that wait for one conversation; one more gets 429."""
 
 LOOK_SECONDS: Final = 0.25
-"""How often it is looked again, where another process has the conversation and nothing tells of its end."""
+"""Seconds between checks of a conversation of another process, if no signal reports its end."""
 
 
 class Place(asyncio.Event):
-    """The place of a request in the line of a conversation; set when it is the first."""
+    """The place of a request in the queue of a conversation; set when it is first."""
 
 
 class BusyConversations:
-    """Opens continuations, and knows who waits for which conversation.
+    """Opens continuations, and queues requests per conversation.
 
-    Concurrency: requests of a conversation are served in the order in which they came to this process.
+    Concurrency: requests of a conversation are served in the order in which this process received them.
 
     Args:
-        when_busy: What a request does whose conversation is busy.
-        continuations: Opens what turns continue.
+        when_busy: How a request with a busy conversation is treated.
+        continuations: Opens the continuations of turns.
         active: The turns that run here.
-        check: Refuses what comes while the process ends.
+        check: Refuses requests while the process is shutting down.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class BusyConversations:
         self._lines: dict[str, deque[Place]] = {}
 
     async def open(self, request: TurnRequest, caller: Caller, left: Callable[[], Awaitable[object]]) -> Continuation:
-        """Find out what a turn continues, and take what it needs.
+        """Open the continuation of a turn, after waiting for its conversation if necessary.
 
         Args:
             request: The request.
-            caller: Whose it is.
-            left: Returns when the caller has left, so that the request waits no longer.
+            caller: The sender of the request.
+            left: Returns when the caller has disconnected, which ends the wait.
 
         Raises:
-            Busy: The conversation has a turn, and requests do not wait.
-            TooManyTurns: As many requests wait for it as may.
+            Busy: The conversation has a running turn, and requests do not wait.
+            TooManyTurns: The maximum of requests already waits for it.
             RequestError: The request is refused.
         """
         conversation = request.previous_response_id or (request.conversation_id if request.store else None)
@@ -117,7 +117,7 @@ class BusyConversations:
         """Wait for an event.
 
         Raises:
-            InvalidRequest: The caller has left; no client receives this error.
+            InvalidRequest: The caller has disconnected; no client receives this error.
         """
         waiting = asyncio.ensure_future(event)
         try:

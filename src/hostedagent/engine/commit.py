@@ -1,4 +1,4 @@
-"""How a turn ends in the stores: commits what later turns need, or rolls back what a failed turn took."""
+"""Ends a turn in the stores: commits the state for later turns, or rolls back a failed turn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TurnCommit:
         sessions: Snapshots and leases.
         approvals: The questions that the turn answers.
         store: The response store.
-        continuation: What the turn continues.
+        continuation: The continuation of the turn.
     """
 
     sessions: Sessions
@@ -49,18 +49,18 @@ class TurnCommit:
         run: StatefulRun | None,
         recovery: Recovery | None = None,
     ) -> None:
-        """Save a turn that counts: its response, its snapshot, and that it is now the head of its conversation.
+        """Save a turn: its response, its snapshot, and its place as the head of its conversation.
 
         Raises:
-            Exception: Something could not be saved; the turn has failed then.
+            Exception: Saving failed, so the turn has failed.
         """
         lease = self.continuation.lease
         if lease is not None:
-            await self.sessions.ensure_valid(lease)  # Anything stored after another turn took over would be in its way.
+            await self.sessions.ensure_valid(lease)  # Nothing may be stored after another turn has taken over.
         is_kept = request.store or bool(snapshot.approvals)
         if run is not None and is_kept:
             snapshot = replace(snapshot, workflow=await run.save())
-        snapshot.check()  # A snapshot that cannot be kept fails the turn before it is stored as completed.
+        snapshot.check()  # A snapshot that cannot be stored fails the turn before it is stored as completed.
         if recovery is not None:
             await recovery.run_ended(response, snapshot)
         kept = snapshot if is_kept else Snapshot()
@@ -95,18 +95,18 @@ class TurnCommit:
         items: Iterable[Mapping[str, str] | None],
         has_run: bool,
     ) -> None:
-        """Release what a turn took that does not count, and keep its items out of later prompts.
+        """Roll back a failed turn: release what it took, and keep its items out of later prompts.
 
-        Every step is attempted, also when an earlier one fails.
+        Every step is attempted, even if an earlier one fails.
 
         Args:
-            request: The turn.
-            response: The response as it ended; `None` when the driver stores that.
+            request: The request of the turn.
+            response: The final response; `None` if the driver stores it.
             items: The output items of the turn.
             has_run: Whether the agent was run.
         """
         sessions, lease = self.sessions, self.continuation.lease
-        # A turn that continues a failed one continues what came before it.
+        # A turn that continues a failed one continues the turn before it.
         before = self.continuation.snapshot
         own = (*self.store.active.input_ids(request.response_id), *(item["id"] for item in items if item is not None))
         snapshot = Snapshot(before.session, open=before.open, excluded=own)
@@ -124,7 +124,7 @@ class TurnCommit:
         for step in steps:
             try:
                 await step
-            except Exception as error:  # noqa: BLE001 - the caller learns of the turn's own failure
+            except Exception as error:  # noqa: BLE001 - the caller receives the turn's own failure
                 log_failure(logger, f"Rolling back the failed turn {request.response_id} did not work", error)
 
     async def suspend(self) -> None:

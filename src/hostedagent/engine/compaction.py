@@ -1,4 +1,4 @@
-"""Compacts a conversation on request, without a turn: what is left of it is returned, and nothing is stored."""
+"""Compacts a conversation on request, without a turn: returns the compacted items and stores nothing."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _OBJECT: Final = "response.compaction"
 
 
 async def compact_conversation(engine: Engine, request: TurnRequest, *, trusts_roles: bool) -> dict[str, Json]:
-    """The compacted conversation: the user's messages, an item that stands for everything, and what waits for answers.
+    """The compacted conversation: the user's messages, a compaction item, and the items that need an answer.
 
     Args:
-        engine: Would run the turn.
-        request: The conversation: its input, and what that continues.
+        engine: The engine of the agent.
+        request: The conversation, as the request of a turn.
         trusts_roles: Whether system and developer messages of callers keep their role.
 
     Raises:
-        RequestError: The request is refused, or the model made no summary.
+        RequestError: The request is refused, or the model returned no summary.
         StoreError: A store is not available.
     """
     items = await _conversation(engine, request)
@@ -81,7 +81,7 @@ async def _conversation(engine: Engine, request: TurnRequest) -> Sequence[Item]:
 async def _sealed(
     engine: Engine, request: TurnRequest, items: Sequence[Item], *, trusts_roles: bool
 ) -> tuple[str, Json]:
-    """What is left of items, sealed, and what compacting them cost."""
+    """The compacted items, sealed, and the tokens that compacting used."""
     enter_context(RequestContext(request.caller, request))
     messages = await off_loop(
         len(items),

@@ -14,7 +14,7 @@ from hostedagent.stores.base import Signal, Signals, StoreError
 
 LOOK_SECONDS: Final = 0.05
 LOOKS: Final = 10
-"""How often the store is looked at before the signal is sent again: the turn may have changed hands meanwhile."""
+"""Reads of the store before the signal is sent again, because another process may have taken over the turn."""
 
 RETRY_SECONDS: Final = 1.0
 

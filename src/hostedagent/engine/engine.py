@@ -39,15 +39,15 @@ class Engine:
     """Runs the turns of a host.
 
     Args:
-        services: What every turn works with.
+        services: The services that all turns share.
         store: The response store.
-        active: The responses that this process is producing.
-        continuations: Opens and releases what turns continue.
+        active: The responses in progress in this process.
+        continuations: Opens and releases the continuations of turns.
         recoveries: Journals background turns and resumes them.
-        limiter: How many turns run at the same time.
-        when_busy: What a request does whose conversation has a turn already.
-        reserved_tools: Names of the agent's own tools, which a caller's tools must not take.
-        known_tools: The names of all of the agent's tools; `None` where a run decides which there are.
+        limiter: Limits concurrent turns.
+        when_busy: How a request with a busy conversation is treated.
+        reserved_tools: Names of the agent's own tools, which the caller's tools must not have.
+        known_tools: The names of all tools of the agent; `None` if they are known only during a run.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class Engine:
         self._known_tools = known_tools
 
     def check_accepts(self) -> None:
-        """Refuse new turns once the process ends.
+        """Refuse new turns during shutdown.
 
         Raises:
-            Unavailable: It does.
+            Unavailable: The process is shutting down.
         """
         if self.services.shutdown.has_begun:
             raise Unavailable(STOPPING)
@@ -87,7 +87,7 @@ class Engine:
         """Refuse to compact a conversation that the host does not keep as items.
 
         Raises:
-            UnsupportedOption: It does not.
+            UnsupportedOption: The conversation is kept elsewhere.
         """
         if not isinstance(self.services.history, ReplayHistory) or self.services.source.sample is not None:
             says = f"{param} works only where the host keeps the conversation of an agent as items."
@@ -96,15 +96,15 @@ class Engine:
     async def accept(
         self, request: TurnRequest, left: Callable[[], Awaitable[object]], permit: Permit | None = None
     ) -> TurnContext:
-        """Accept a request: take what its turn needs, or refuse it. Call `abandon` when the driver is done with it.
+        """Accept a request and acquire what its turn needs, or refuse it. Call `abandon` when the request is over.
 
         Args:
             request: The request.
-            left: Returns when the caller has left, so that the request waits for a permit no longer.
-            permit: The place of the turn, where it has one already.
+            left: Returns when the caller has disconnected, which ends the wait for a permit.
+            permit: The slot of the turn, if it already has one.
 
         Raises:
-            RequestError: The request is refused; nothing was stored, run or kept.
+            RequestError: The request is refused; nothing was stored or run.
             StoreError: A store is not available.
         """
         self._check(request)
@@ -131,7 +131,7 @@ class Engine:
         return TurnContext(caller=caller, turn=request, continuation=continuation, permit=permit, flow=flow)
 
     async def inspect(self, request: TurnRequest) -> None:
-        """Refuse a request that waits for a place as it would be refused if it had one. Nothing is kept.
+        """Check a request that will be queued, and refuse it if its turn would be refused. Nothing is acquired.
 
         Raises:
             RequestError: The request is refused.
@@ -155,7 +155,7 @@ class Engine:
             request.options.tools.check_choice(self._known_tools)
 
     async def abandon(self, context: TurnContext) -> None:
-        """Give back what an accepted request took, unless its turn has begun; its reader is gone."""
+        """Release what an accepted request acquired, unless its turn has started; its reader has gone."""
         context.flow.end()
         on_over, context.on_over = context.on_over, None  # Timers keep the context for a while: not the turn too.
         if on_over is not None:
@@ -169,8 +169,8 @@ class Engine:
         """Accept the turn of an earlier process again.
 
         Args:
-            request: The request, as it was then.
-            found: Its response, as it is stored.
+            request: The original request.
+            found: The stored response.
 
         Raises:
             StoreError: A store is not available.
@@ -181,11 +181,11 @@ class Engine:
         return context, recovery
 
     async def start(self, context: TurnContext, recovery: Recovery | None = None) -> Turn:
-        """Start the turn of an accepted request, whose ids are known now.
+        """Start the turn of an accepted request, whose ids are now known.
 
         Args:
             context: The accepted request.
-            recovery: How far an earlier process came.
+            recovery: The progress of an earlier process.
         """
         request, continuation = context.request, context.continuation
         if recovery is None:
@@ -197,7 +197,7 @@ class Engine:
         return Turn(services, context, stop, commit, self.active, recovery)
 
     async def check_owner(self, caller: Caller, response_id: str) -> None:
-        """See that a response exists and is the caller's.
+        """Check that a response exists and belongs to the caller.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
@@ -206,7 +206,7 @@ class Engine:
             raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
 
     async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """A response, also while it runs: with the output so far.
+        """A response; while it runs, with the output so far.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
@@ -218,15 +218,15 @@ class Engine:
         return response
 
     def output_so_far(self, response_id: str, stored: list[Item]) -> list[Item]:
-        """The output of a running response: what its turn has produced here, or what was stored."""
+        """The output of a running response: from its turn in this process, or as stored."""
         output = self.active.output_of(response_id)
         return output if len(output) >= len(stored) else stored
 
     async def forget(self, caller: Caller, response_id: str) -> None:
-        """Delete what belongs to a response: its snapshot, its checkpoint and its open approvals.
+        """Delete the snapshot, the checkpoint and the open approvals of a response.
 
         Raises:
-            StoreError: A store is not available; deleting it again is safe.
+            StoreError: A store is not available; deleting again is safe.
         """
         snapshot = await self._continuations.sessions.forget(caller, response_id)
         await self._continuations.approvals.forget(caller, snapshot.approvals)
@@ -242,7 +242,7 @@ class Engine:
             raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Delete a response and everything that belongs to it.
+        """Delete a response with its snapshot, checkpoint and open approvals.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
@@ -252,7 +252,7 @@ class Engine:
         await self.store.delete(caller, response_id)
 
     async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
-        """A page of the input items of a response, the history before it included.
+        """A page of the input items of a response, including the history before it.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.

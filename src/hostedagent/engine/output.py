@@ -67,7 +67,7 @@ class TurnOutput:
         self.ending = Ending()
         self.usage = UsageCount(usage)
         self.compaction: Compaction | None = None
-        """What the conversation was compacted to; its item stands in front of everything that the run produces."""
+        """The result of compacting the conversation; its item precedes the output of the run."""
         self._projection = Projection(self.items)
         self._merge = Merge(is_watched=is_watched)
 

@@ -1,7 +1,7 @@
-"""Turns whose responses the engine stores itself, for drivers without a host of their own that does it.
+"""Runs turns and stores their responses, for drivers without a host that does it.
 
-Stores the response before its first event leaves, numbers the events, keeps those of background streams for replay, and
-writes the end of a turn that the client stopped, which has no terminal event of its own.
+It stores the response before the first event is sent, numbers the events, keeps those of background streams for replay,
+and stores the outcome of a turn that the client stopped, which has no terminal event.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
 
 CANCEL_SECONDS: Final = 10.0
-"""How long a cancel waits for the turn to end."""
+"""Seconds that a cancel waits for the turn to end."""
 
 QUEUED_EVENTS: Final = 2
-"""How many events a stream has before its turn begins, if it waited."""
+"""Number of events of a queued stream before its turn starts."""
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +77,12 @@ class RecordedTurn:
         """The response in the last event that carried one."""
 
     def disconnect(self) -> None:
-        """The client has left a turn in the foreground, which ends with it."""
+        """End a foreground turn whose client has disconnected."""
         self._turn.stop("client")
 
     @property
     def is_resumed(self) -> bool:
-        """Whether another process began the turn."""
+        """Whether another process started the turn."""
         return self._sent is not None
 
     @property
@@ -92,13 +92,13 @@ class RecordedTurn:
 
     @property
     def recovery(self) -> Recovery | None:
-        """How far the turn has come, where it outlives its process."""
+        """The progress of the turn, if it outlives its process."""
         return self._turn.recovery
 
     def events(self) -> AsyncGenerator[Event]:
-        """The numbered events, to be read once and to the end. The response is stored before the first one.
+        """The numbered events, to be read once to the end. The response is stored before the first one.
 
-        Of a turn that is resumed they are those that follow what was sent.
+        For a resumed turn, these are the events after those that were sent.
 
         Raises:
             StoreError: The response could not be stored; nothing was sent.
@@ -106,11 +106,11 @@ class RecordedTurn:
         return self._recorded(is_numbered=True)
 
     def _queued_events(self) -> int:
-        """How many events were sent while the turn waited."""
+        """The number of events that were sent while the turn was queued."""
         return QUEUED_EVENTS if self._context.queued_at is not None and self._context.request.stream else 0
 
     async def result(self) -> dict[str, Json]:
-        """Run the turn to its end, and return its response. Stored as with `events`, which is not to be read then.
+        """Run the turn to its end and return its response. It is stored as with `events`, which must not be read then.
 
         Raises:
             StoreError: The response could not be stored; nothing was run.
@@ -121,7 +121,7 @@ class RecordedTurn:
         return public_response({**self.response, **self._stamps})
 
     def _was_sent(self, event: Event) -> bool:
-        """Whether it was sent before the turn began here: only the beginning comes again."""
+        """Whether the event was sent before the turn started here: only the first events are repeated."""
         has_ended = self._sent is not None and self._sent.has_ended
         return has_ended or (self._number >= 0 and event["type"] == "response.created")
 
@@ -170,11 +170,11 @@ class RecordedTurn:
             try:
                 await store.create(request.caller, {**response, **self._stamps}, items, history)
             except StoreConflict:
-                if self._sent is None:  # One that is resumed exists.
+                if self._sent is None:  # A resumed response already exists.
                     raise
 
     async def _settle(self) -> None:
-        """Store the end, unless the turn itself has stored it, and release the response."""
+        """Store the outcome, unless the turn itself has stored it, and release the response."""
         request = self._context.request
         if not request.store or self._turn.is_suspended:
             return
@@ -193,8 +193,8 @@ class RecordedResponses:
     Args:
         engine: Runs the turns.
         log: Keeps the events of background streams.
-        turns: Which background turns run where, if they outlive their process.
-        policy: What callers may set.
+        turns: Records which process runs which background turn, if they outlive their process.
+        policy: The fields that callers may set.
         signals: Messages between the processes that share the stores.
         rules: The queue for background turns beyond those that may run, if there is one.
     """
@@ -218,7 +218,7 @@ class RecordedResponses:
         self._takeover = Takeover(self, turns) if turns is not None else None
 
     async def open(self) -> None:
-        """Listen to other processes, and take over the background turns of those that have ended."""
+        """Start listening to other processes, and take over the background turns of those that have ended."""
         if self._elsewhere is not None:
             self._elsewhere.open()
         if self._takeover is not None:
@@ -253,9 +253,9 @@ class RecordedResponses:
         """Resume a background turn of another process.
 
         Args:
-            request: The turn, as it was asked for.
-            found: Its response as it is stored.
-            sent: What was sent of it.
+            request: The original request.
+            found: The stored response.
+            sent: The events that were sent.
 
         Raises:
             StoreError: A store is not available.
@@ -265,12 +265,12 @@ class RecordedResponses:
         await self._runs.start(turn, context)
 
     async def end(self, caller: Caller, response_id: str, fields: Mapping[str, Json]) -> None:
-        """End a background response that no process runs: its readers learn of it.
+        """End a background response that no process runs, and inform its readers.
 
         Args:
-            caller: Whose response.
-            response_id: Which.
-            fields: What it ends with.
+            caller: The owner of the response.
+            response_id: The response.
+            fields: The final fields of the response.
 
         Raises:
             StoreError: A store is not available.
@@ -288,11 +288,11 @@ class RecordedResponses:
         await self.log.finish(caller, response_id)
 
     async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
-        """The events of a background stream after a number: those that exist, and those that follow.
+        """The events of a background stream after a number: the existing ones, then the new ones.
 
         Raises:
             NotFound: The response does not exist, or belongs to another scope.
-            InvalidRequest: It was not created as a background stream, or its events are no longer kept.
+            InvalidRequest: It was not created as a background stream, or its events have expired.
         """
         response = await self.engine.retrieve(caller, response_id)
         try:
@@ -316,7 +316,7 @@ class RecordedResponses:
         return public_response(response)
 
     async def _output_elsewhere(self, caller: Caller, response_id: str, stored: list[Item]) -> list[Item]:
-        """The output so far of a turn of another process: what its events say, or what was stored."""
+        """The output so far of a turn in another process, from its events or as stored."""
         try:
             events = [decode(row.data) for row in await self.log.read(caller, response_id)]
         except StoreNotFound:  # It has no events without `stream`.
@@ -376,7 +376,7 @@ class RecordedResponses:
         await self._runs.ended()
 
     async def aclose(self) -> None:
-        """Wait for the turns in the background, which the end of the process stops in time."""
+        """Wait for the background turns, which the shutdown of the process stops in time."""
         if self.waiting is not None:
             await self.waiting.aclose()
         if self._elsewhere is not None:

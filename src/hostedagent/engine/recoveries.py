@@ -1,7 +1,7 @@
-"""Begins the journals of background turns, and resumes turns of processes that have ended.
+"""Starts the journals of background turns, and resumes the turns of processes that have ended.
 
-The SDK takes a turn up again by itself, and reads its response first; that is where the scope of the turn is found
-again. On our own routes `engine/takeover.py` does it.
+The SDK resumes a turn by itself and reads its response first; the scope of the turn is recovered at that point. On the
+package's own routes, `engine/takeover.py` resumes turns.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 class Recoveries:
-    """Begins the recoveries of turns, and takes turns up again.
+    """Creates the recoveries of turns, and resumes turns.
 
     Args:
-        journals: Where it is written how far turns have come.
-        continuations: Finds out again what a turn continues.
+        journals: The progress of turns.
+        continuations: Reopens the continuation of a turn.
         store: The response store.
-        active: The responses that this process is producing.
+        active: The responses in progress in this process.
         events: The events that earlier processes sent.
         is_on: Whether background turns are resumed.
         keeps_requests: Whether turns are resumed from the request that is kept here, and not by the SDK from its own.
@@ -70,12 +70,12 @@ class Recoveries:
     async def begin(
         self, request: TurnRequest, continuation: Continuation, body: Mapping[str, Json] | None = None
     ) -> Recovery | None:
-        """Record that a turn begins, before its first event is sent. A turn in the foreground ends with its process.
+        """Record the start of a turn before its first event is sent. Foreground turns end with their process.
 
         Args:
-            request: The turn.
-            continuation: What it continues.
-            body: The request's body, for drivers that do not keep requests themselves.
+            request: The request of the turn.
+            continuation: Its continuation.
+            body: The body of the request, for drivers that do not store requests themselves.
         """
         if not (self._is_on and request.store and request.background):
             return None
@@ -92,11 +92,11 @@ class Recoveries:
         return self._recovery(request, journal)
 
     async def goes_on(self, caller: Caller, response_id: str) -> bool:
-        """Whether a turn will end, although no process may have it now."""
+        """Whether a turn will still end, although no process may be running it."""
         return await self._journals.find(caller, response_id) is not None
 
     def began(self, response_id: str) -> None:
-        """The turn runs again, or will not: nobody has to wait for it."""
+        """Record that the turn runs again or will not be resumed, so that nothing waits for it."""
         turn = self._active.get(response_id)
         if turn is not None and turn.resuming is not None:
             turn.resuming.begun.set()
@@ -104,7 +104,7 @@ class Recoveries:
             self._active.close(response_id)
 
     async def beginning(self, response_id: str) -> None:
-        """Wait while the turn is being resumed: the SDK has it then, and does not show it yet."""
+        """Wait while the turn is being resumed, when the SDK does not show it yet."""
         turn = self._active.get(response_id)
         if turn is not None and turn.resuming is not None:
             with suppress(TimeoutError):
@@ -119,11 +119,11 @@ class Recoveries:
             log_failure(logger, f"The events of {response_id} are left behind", error)
 
     async def recall(self, platform: Caller, response_id: str) -> Caller | None:
-        """Find whose a turn was, and prepare its events; `None` when that is not known.
+        """Find the owner of a turn and prepare its events; `None` if the owner is unknown.
 
         Args:
-            platform: What the platform says of the turn, without a scope.
-            response_id: The turn.
+            platform: The platform's identity of the turn, without a scope.
+            response_id: The response of the turn.
         """
         resuming = self._active.open(response_id).resuming = Resuming()
         try:
@@ -136,12 +136,12 @@ class Recoveries:
                 resuming.sent = await self._events.repair(caller, response_id)
             resuming.journal = journal
         except BaseException:
-            self.began(response_id)  # It does not begin now: a request for the response must not wait for it.
+            self.began(response_id)  # It does not start now: a request for the response must not wait for it.
             raise
         return caller
 
     async def release(self, request: TurnRequest, journal: Journal) -> None:
-        """Give back what a turn took whose response was never stored: no client knows of it."""
+        """Release what a turn acquired whose response was never stored, so that no client knows it."""
         caller = request.caller
         continuation = await self._continuations.reopen(
             request, caller, lease=journal.lease, answers=journal.answers, made=()
@@ -154,11 +154,11 @@ class Recoveries:
         """Resume a turn of an earlier process.
 
         Args:
-            request: The turn.
-            found: Its response as it is stored.
+            request: The request of the turn.
+            found: The stored response.
 
         Raises:
-            Exception: What it continues cannot be read.
+            Exception: The continuation cannot be read.
         """
         caller = request.caller
         turn = self._active.open(request.response_id)

@@ -25,18 +25,18 @@ from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import DIED, Running
 
 MAX_OWNERS: Final = 4_000
-"""How many response ids are remembered with their owners."""
+"""Maximum of response ids remembered with their owners."""
 
 
 class Journaled(Protocol):
-    """Knows the turns that are resumed when their process dies."""
+    """The turns that are resumed after their process dies."""
 
     async def goes_on(self, caller: Caller, response_id: str) -> bool:
-        """Whether the turn will end, although no process may have it now."""
+        """Whether the turn will still end, although no process may be running it."""
         ...
 
     def began(self, response_id: str) -> None:
-        """The turn has begun again."""
+        """Record that the turn runs again."""
         ...
 
     async def discard(self, caller: Caller, response_id: str) -> None:
@@ -105,7 +105,7 @@ class ResponseStore:
         """
         turn = self.active.get(response["id"])
         if turn is None or turn.created is None:
-            return  # Not stored, or its first write failed and the SDK reports that.
+            return  # Not a stored response, or its first write failed, which the SDK reports.
         if self._running is not None and response["status"] in COUNTED:
             await self._running.ensure_valid(response["id"])
         whole = _whole(turn, response)
@@ -117,7 +117,7 @@ class ResponseStore:
         turn.committed = self._ended[response["id"]] = str(response["status"])
 
     async def checkpoint(self, response: Mapping[str, Json]) -> None:
-        """Store how far a response has come.
+        """Store the progress of a response.
 
         Raises:
             StoreError: It could not be stored.
@@ -144,14 +144,14 @@ class ResponseStore:
         return True
 
     def claim(self, response_id: str) -> bool:
-        """Take an id that the platform chose, until `release_claim`; `False` when it is or was in use."""
+        """Reserve an id that the platform chose until `release_claim`; `False` if it is or was in use."""
         if response_id in self._owners or self.active.get(response_id) is not None:
             return False
         self.active.open(response_id).is_claimed = True
         return True
 
     def release_claim(self, response_id: str) -> None:
-        """Release an id: its response exists now, or never will."""
+        """Release an id, because its response exists now or never will."""
         self.active.open(response_id).is_claimed = False
         self.active.close(response_id)
 
@@ -181,9 +181,9 @@ class ResponseStore:
                 if marking is not None:
                     await asyncio.wait((marking,))
         except BaseException as error:
-            is_new = not isinstance(error, StoreConflict)  # The SDK continues one that exists.
+            is_new = not isinstance(error, StoreConflict)  # The SDK continues an existing response.
             if turn.refuse is not None and is_new and isinstance(error, Exception):
-                await turn.refuse()  # Still active: what may have been stored must stay out of later prompts.
+                await turn.refuse()  # Still active: items that may have been stored must stay out of later prompts.
             await self._settle(response_id)
             raise
         self._own(response_id, caller)
@@ -192,7 +192,7 @@ class ResponseStore:
             await self._settle(response_id)
 
     async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
-        """The response exists since an earlier process: mark it, and say that it exists."""
+        """Mark a response of an earlier process as running, and report that it exists."""
         turn.item_ids, turn.stored_before = turn.stored_before or (), None
         self._own(response_id, turn.caller)
         if self._running is not None:
@@ -202,7 +202,7 @@ class ResponseStore:
         raise StoreConflict(f"Response '{response_id}' continues from an earlier process.")
 
     async def update(self, caller: Caller, response: Mapping[str, Json]) -> None:
-        """Store the response anew; its last write settles it."""
+        """Replace the stored response; its last write is final."""
         turn = self.active.get(response["id"])
         if turn is not None and turn.created is None:
             turn = None
@@ -228,12 +228,12 @@ class ResponseStore:
         return True
 
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """The stored response; one that was cut off by the end of its process has failed."""
+        """The stored response; it is failed if its process ended before the turn."""
         response = await self._repository.get(caller, response_id)
         if self._running is None or self._is_active(response_id) or response.get("status") not in RUNNING:
             return response
         if response.get("status") == QUEUED:
-            return response  # No process has it yet.
+            return response  # No process runs it yet.
         is_background = bool(response.get("background"))
         if await self._running.has(caller, response_id, _conversation_of(response) if is_background else None):
             return response
@@ -242,7 +242,7 @@ class ResponseStore:
             process = await self._together.process(caller, response_id)
             if await self._running.is_elsewhere(process):
                 return response
-        # The end is stored before the mark is removed, which may have happened a moment ago.
+        # The outcome is stored before the mark is removed, which may have just happened.
         response = await self._repository.get(caller, response_id)
         if response.get("status") not in RUNNING:
             return response
@@ -254,7 +254,7 @@ class ResponseStore:
         return await self._give_up(caller, failed) if is_background or process else failed
 
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
-        """Store that a response has failed before a reader sees it: a process that was stopped may yet continue it."""
+        """Store a response as failed before a reader sees it, because a suspended process may still continue it."""
         try:
             await self._repository.update(caller, failed)
         except StoreConflict:
@@ -309,7 +309,7 @@ class ResponseStore:
         self._owners[response_id] = sys.intern(caller.scope.key())
 
     def _marking(self, turn: ActiveTurn, response_id: str) -> asyncio.Task[None] | None:
-        """Mark a response as running, if it needs that, while it is being stored."""
+        """Mark a response as running while it is being stored, if it needs a mark."""
         created = turn.created or {}
         is_kept = turn.context is not None and turn.context.is_kept
         if self._running is None or not (is_kept or (created.get("background") and _conversation_of(created) is None)):

@@ -1,7 +1,7 @@
-"""Background turns that wait in the store while as many run as may: any replica with a place for one takes the next.
+"""Queues background turns in the store while the limit is reached; any replica with a free slot takes the next.
 
-A turn that waits holds nothing: it gets its conversation and uses up its approvals when it begins, like a request that
-its client sends later. Until then its response is `queued`, and a stream of it can be followed.
+A queued turn holds nothing: it acquires its conversation and uses its approvals when it starts, like a request that its
+client sends later. Until then its response is `queued`, and its stream can be followed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedResponses
 
 LOOK_SECONDS: Final = 0.5
-"""How often a replica looks at the queue by itself."""
+"""Seconds between a replica's own checks of the queue."""
 
 AGAIN_SECONDS: Final = 0.5
 """After how long a turn is tried again whose conversation is busy."""
@@ -47,15 +47,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRules:
-    """The queue of a host, and how many turns may wait in it.
+    """The queue of a host and its limits.
 
     Args:
         queue: The queue.
-        signals: Tells other processes that a turn waits.
-        liveness: Knows which processes have ended.
-        service: What distinguishes hosts of several agents that share stores.
-        most: How many turns may wait.
-        most_each: How many turns of one user may wait; `None` for all.
+        signals: Informs other processes of queued turns.
+        liveness: Detects processes that have ended.
+        service: Distinguishes the hosts of several agents that share stores.
+        most: The most queued turns.
+        most_each: The most queued turns of one user; `None` for no limit of their own.
     """
 
     queue: TurnQueue
@@ -67,11 +67,11 @@ class WaitingRules:
 
 
 class WaitingTurns:
-    """The background turns that wait.
+    """The queued background turns.
 
     Args:
         responses: Stores and runs them.
-        rules: The queue, and how many turns may wait in it.
+        rules: The queue and its limits.
     """
 
     def __init__(self, responses: RecordedResponses, rules: WaitingRules) -> None:
@@ -84,32 +84,32 @@ class WaitingTurns:
         responses.engine.limiter.on_ended = self.wake
 
     def open(self) -> None:
-        """Take turns from now on, while there is a place for them."""
+        """Start taking turns while there are free slots."""
         self._working = asyncio.create_task(self._work(), name="hostedagent-queue")
 
     async def aclose(self) -> None:
-        """Take turns no longer."""
+        """Stop taking turns."""
         if self._working is not None:
             self._working.cancel()
             await asyncio.wait((self._working,))
 
     def wake(self) -> None:
-        """A turn has ended, or another one waits."""
+        """Check the queue: a turn has ended, or another one was queued."""
         self._wake.set()
 
     def must_wait(self, request: TurnRequest) -> bool:
-        """Whether a request waits here rather than for a place in this process."""
+        """Whether a request is queued here rather than for a slot in this process."""
         return request.background and request.store and self._responses.engine.limiter.is_full
 
     async def add(self, request: TurnRequest, body: Mapping[str, Json]) -> None:
-        """Let an accepted request wait; its response exists when this returns.
+        """Queue an accepted request; its response exists when this returns.
 
         Args:
             request: The request, with the id of its response.
             body: Its body.
 
         Raises:
-            TooManyTurns: As many turns wait as may, in all or of this user.
+            TooManyTurns: The maximum of turns is already queued, in total or for this user.
             StoreError: A store is not available.
         """
         engine, caller, response_id = self._responses.engine, request.caller, request.response_id
@@ -135,11 +135,11 @@ class WaitingTurns:
             raise
         await self._queue.release(response_id)
         self.wake()
-        with suppress(StoreError):  # The others look by themselves.
+        with suppress(StoreError):  # Other processes poll too.
             await self._rules.signals.publish(Signal("queued", "", self._rules.service))
 
     async def _store(self, request: TurnRequest, events: Sequence[Event]) -> None:
-        """Store the response of a turn that waits, and its events if it is to be streamed."""
+        """Store the response of a queued turn, and its first events if it is streamed."""
         caller, response_id = request.caller, request.response_id
         stamps: dict[str, Json] = {"store": True}
         if request.sandbox_session_id is not None:
@@ -153,7 +153,7 @@ class WaitingTurns:
             )
 
     async def cancel(self, caller: Caller, response_id: str) -> bool:
-        """Cancel a turn that waits; `False` when it has begun.
+        """Cancel a queued turn; `False` if it has started.
 
         Raises:
             StoreError: A store is not available.
@@ -194,23 +194,23 @@ class WaitingTurns:
                 turn = await self._queue.take(process)
                 if turn is None:
                     break
-                # In a task of its own: what it sets in the context is the turn's.
+                # In a task of its own, so that the turn has its own context.
                 await asyncio.create_task(self._begin(turn, permit), name="hostedagent-queued")
             finally:
                 permit.abandon()
 
     async def _begin(self, turn: QueuedTurn, permit: Permit) -> None:
-        """Begin a turn that was taken, or let others take it again."""
+        """Start a turn that was taken, or return it to the queue."""
         is_over = False
         try:
             is_over = await self._run(turn, permit)
-        except (Busy, TooManyTurns, Unavailable):  # Its conversation is, or this process ends.
+        except (Busy, TooManyTurns, Unavailable):  # Its conversation is busy, or this process is shutting down.
             pass
         except StoreConflict:
-            is_over = True  # Another process has begun or cancelled it.
+            is_over = True  # Another process has started or cancelled it.
         except StoreError as error:
             log_failure(logger, f"The background turn {turn.response_id} cannot begin now", error)
-        except Exception as error:  # noqa: BLE001 - one turn that cannot begin must not keep the others back
+        except Exception as error:  # noqa: BLE001 - one turn that cannot start must not block the others
             log_failure(logger, f"The background turn {turn.response_id} cannot begin", error)
             await self._fail(turn, failed("server_error"))
             is_over = True
@@ -221,10 +221,10 @@ class WaitingTurns:
                 await self._queue.release(turn.response_id, delay=AGAIN_SECONDS)
 
     async def _run(self, turn: QueuedTurn, permit: Permit) -> bool:
-        """Start a turn; whether it is in the queue no longer.
+        """Start a turn; returns whether it has left the queue.
 
         Raises:
-            RequestError: It cannot begin now.
+            RequestError: It cannot start now.
             StoreError: A store is not available.
         """
         engine, response_id = self._responses.engine, turn.response_id
@@ -259,7 +259,7 @@ class WaitingTurns:
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:
             found = await self._responses.engine.store.repository.get(caller, response_id)
-        except StoreNotFound:  # Its client never got it.
+        except StoreNotFound:  # Its client never received it.
             return False
         return found.get("status") == QUEUED
 

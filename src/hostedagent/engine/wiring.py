@@ -62,7 +62,7 @@ _HISTORIES: Final[Mapping[HistoryOwner, Callable[[HostOptions, Sessions], Histor
 
 @dataclass(frozen=True, slots=True)
 class Wired:
-    """An engine, and what must be closed when it is not needed any more."""
+    """An engine with the resources to close at its end."""
 
     engine: Engine
     stores: Stores
@@ -74,15 +74,15 @@ class Wired:
     deliveries: Deliveries | None = None
 
     def recorded(self) -> RecordedResponses:
-        """The responses of a driver that leaves storing them to the engine."""
+        """The responses of a driver that lets the engine store them."""
         turns = self.journals if isinstance(self.journals, BackgroundTurns) else None
         return RecordedResponses(self.engine, self.events, turns, self.policy, self.stores.signals, self.rules)
 
     async def aopen(self) -> None:
-        """Open the stores. Those that cannot be reached are tried again by each request.
+        """Open the stores. Unreachable ones are tried again by each request.
 
         Raises:
-            ConfigurationError: They cannot be used as they are configured.
+            ConfigurationError: Their configuration is invalid.
         """
         try:
             await self.stores.aopen()
@@ -106,7 +106,7 @@ def check_arguments(name: str, **arguments: object) -> None:
     """Check the arguments that every host takes.
 
     Args:
-        name: What is built.
+        name: The class being built.
         **arguments: The arguments by name.
 
     Raises:
@@ -140,14 +140,14 @@ def wire(
     """Build the engine of an agent.
 
     Args:
-        agent_or_factory: The agent, or what creates one for each turn.
+        agent_or_factory: The agent, or a factory that creates one for each turn.
         options: Limits, history owner and caller policy.
-        stores: Where responses, sessions and approvals are kept; by default Foundry when hosted, else memory.
+        stores: Stores of responses, sessions and approvals; by default Foundry when hosted, else memory.
         hooks: The application's functions.
         sent_events: Reads the events that earlier processes sent, for a driver that keeps them itself and resumes
             background turns itself; without it the engine does both.
-        service: What distinguishes hosts of several agents that share a store.
-        limiter: How many turns run at the same time, where several hosts share the limit.
+        service: Distinguishes the hosts of several agents that share stores.
+        limiter: A limit on concurrent turns that several hosts share.
 
     Raises:
         ConfigurationError: The agent or the options cannot work.
@@ -257,6 +257,6 @@ def _services(
 
 
 def _streams_always(options: HostOptions, hooks: Hooks) -> bool:
-    """Whether something watches a run from inside, so that it must stream even if no client reads a stream."""
+    """Whether a hook or an option needs the updates of a run, so that it must stream even without a reader."""
     is_watched = hooks.transform_update is not None or options.run_timeout is not None or options.when_busy == "steer"
     return is_watched or options.agent_streaming == "always"

@@ -1,6 +1,6 @@
-"""What every HTTP driver of the Responses protocol does with a request before the engine sees it.
+"""Admits requests for every HTTP driver of the Responses protocol, before the engine sees them.
 
-Reads the headers and decides whose request it is, reads and bounds the body, and parses it once.
+Resolves the caller from the headers, reads and bounds the body, and parses it once.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ PARSED_AT_ONCE: Final = 32 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Which headers of a request are believed.
+    """Which headers of a request are trusted.
 
     Args:
-        resolve_scope: Decides whose request it is.
-        response_id: Whether the header that names the response to be created comes from the platform.
-        platform_headers: Whether the platform's identity headers come from the platform. Where another resolver
-            decides, outside the platform, anybody could send them.
+        resolve_scope: Resolves the caller.
+        response_id: Whether the header with the id of the new response comes from the platform.
+        platform_headers: Whether the platform's identity headers come from the platform. Outside the platform, with
+            another resolver, any client could send them.
     """
 
     resolve_scope: ScopeResolver
@@ -63,7 +63,7 @@ class Trust:
 
     @classmethod
     def of(cls, options: HostOptions, resolve_scope: ScopeResolver | None, *, is_hosted: bool) -> Trust:
-        """What a host with these options believes."""
+        """The trust of a host with these options."""
         default = PlatformScopeResolver(is_hosted=is_hosted, accepts_protocol_1=options.accepts_protocol_1)
         return cls(
             resolve_scope=resolve_scope or default,
@@ -72,11 +72,11 @@ class Trust:
         )
 
     def caller_of(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
-        """Whose request it is.
+        """Resolve the caller of a request.
 
         Raises:
-            InvalidRequest: A header of the identity is repeated.
-            Unauthenticated: The request carries no identity and must have one.
+            InvalidRequest: An identity header is repeated.
+            Unauthenticated: The request needs an identity and has none.
         """
         _refuse_repeated(scope)
         keys, whose = self.resolve_scope(headers)
@@ -84,7 +84,7 @@ class Trust:
         return Caller(whose, keys, headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER), token)
 
     def trusted(self, scope: Scope) -> Scope:
-        """The request without the identity headers that are not believed."""
+        """The request without untrusted identity headers."""
         return scope if self.platform_headers else without_headers(scope, USER_ID_HEADER, CALL_ID_HEADER)
 
 
@@ -125,7 +125,7 @@ async def parse_request(
 
 
 async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
-    """Read and bound the body of any other request; one without a body has no fields.
+    """Read and bound the body of any other request; without a body there are no fields.
 
     Raises:
         RequestError: It is too large, incomplete, or not a JSON object.
@@ -139,7 +139,7 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
 
 
 async def read_object(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
-    """As `read_fields`, for a protocol in which a null or an empty text is a value.
+    """As `read_fields`, for a protocol in which null and the empty string are values.
 
     Raises:
         RequestError: As for `read_fields`.
@@ -174,7 +174,7 @@ async def _read(receive: Receive, options: HostOptions) -> bytes:
 
 
 def too_large(options: HostOptions) -> PayloadTooLarge:
-    """The refusal of a body that has too many bytes."""
+    """The error for a body with too many bytes."""
     return PayloadTooLarge(f"The request body is larger than {options.max_body_bytes} bytes.")
 
 
@@ -190,7 +190,7 @@ def container_session() -> str | None:
 
 
 def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The body and the headers of the answer that refuses a request."""
+    """The body and the headers of an error response."""
     content: dict[str, Json] = error.body()
     if request_id:
         content["error"]["additionalInfo"] = {"request_id": request_id}
@@ -206,7 +206,7 @@ def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tu
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """The headers by their names in lower case; repeated ones are joined with `", "`."""
+    """The headers with names in lower case; repeated ones are joined with `", "`."""
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         name, text = key.decode("latin-1").lower(), value.decode("latin-1")
@@ -222,10 +222,10 @@ def _refuse_repeated(scope: Scope) -> None:
 
 
 def refuse_media(headers: Mapping[str, str]) -> None:
-    """Refuse a body that is encoded, or that a page of a browser sends without being allowed to.
+    """Refuse a compressed body, and one that a browser page sends without a preflight.
 
     Raises:
-        UnsupportedMediaType: It is.
+        UnsupportedMediaType: The body is refused.
     """
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":

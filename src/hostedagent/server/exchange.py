@@ -1,4 +1,4 @@
-"""One request of the own routes and its answer: headers, JSON, streams and errors."""
+"""One request on the package's own routes and its response: headers, JSON, streams and errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STREAM: Final = (
 
 
 class Endpoint:
-    """One route: identity in, errors out."""
+    """One route: resolves the caller and reports errors."""
 
     def __init__(self, trust: Trust, handler: Handler) -> None:
         self._trust = trust
@@ -67,11 +67,11 @@ class Endpoint:
 
 
 def refusal_of(error: StoreError, response_id: str) -> RequestError:
-    """The refusal of a request that a store has not served.
+    """The error for a request that failed in a store.
 
     Args:
-        error: Why not.
-        response_id: The response that the request is about.
+        error: The error of the store.
+        response_id: The response that the request names.
     """
     match error:
         case StoreNotFound():
@@ -86,17 +86,17 @@ def refusal_of(error: StoreError, response_id: str) -> RequestError:
 
 
 def check_response_id(response_id: str) -> None:
-    """Refuse an id that is none.
+    """Refuse a malformed id.
 
     Raises:
-        InvalidRequest: It is malformed.
+        InvalidRequest: The id is malformed.
     """
     if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
         raise InvalidRequest("The response id in the path is malformed.", param="response_id")
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request = Request(scope, receive)
@@ -111,15 +111,15 @@ class Exchange:
 
     @property
     def response_id(self) -> str:
-        """The response that the path names; empty where it names none."""
+        """The response id in the path; empty if there is none."""
         return self.request.path_params.get("response_id", "")
 
     def add_header(self, name: str, text: str) -> None:
-        """Send a header with the answer."""
+        """Add a header to the response."""
         self._added.append((name.encode("latin-1"), text.encode("latin-1", "replace")))
 
     def watched(self, leave: Callable[[], None]) -> ClientWatch:
-        """A block in which `leave` is called when the client has left."""
+        """A block in which `leave` is called when the client disconnects."""
         return ClientWatch(self.receive, leave)
 
     async def json(self, value: Mapping[str, Json]) -> None:
@@ -129,20 +129,20 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, error: RequestError) -> None:
-        """Answer with an error, unless the answer has begun."""
+        """Answer with an error, unless the response has started."""
         if not self.is_started:
             body, headers = refusal(error, self._request_id)
             await self._start(error.status, headers)
             await self._send({"type": "http.response.body", "body": body})
 
     async def send_frame(self, frame: bytes) -> None:
-        """Send a frame of a stream, which begins with the first one."""
+        """Send a frame of a stream, which starts with the first one."""
         if not self.is_started:
             await self._start(200, list(_STREAM))
         await self._send({"type": "http.response.body", "body": frame, "more_body": True})
 
     async def end(self) -> None:
-        """End the stream, also one without a frame."""
+        """End the stream, even if it has no frames."""
         if not self.is_started:
             await self._start(200, list(_STREAM))
         await self._send({"type": "http.response.body", "body": b""})
@@ -156,11 +156,11 @@ class Exchange:
 
 
 class ClientWatch:
-    """Reports that a client has left. Most answers are there before a task that looks for it would pay.
+    """Reports that a client has disconnected. The task that waits for it starts late, because most responses are short.
 
     Args:
         receive: The messages of the client.
-        leave: Called when it has left.
+        leave: Called when it has disconnected.
     """
 
     def __init__(self, receive: Receive, leave: Callable[[], None]) -> None:
@@ -190,5 +190,5 @@ _SERVER: Final = f"hostedagent/{importlib.metadata.version('hostedagent')}".enco
 
 
 def conflict(response_id: str) -> RequestError:
-    """The refusal of a response id that is in use."""
+    """The error for a response id that is in use."""
     return Conflict(f"There is a response with the id {response_id!r}.")

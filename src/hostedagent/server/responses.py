@@ -1,7 +1,7 @@
-"""Our own routes of the Responses protocol, over the engine: a Starlette app that imports nothing of the SDK.
+"""The package's own routes of the Responses protocol: a Starlette app over the engine, without the SDK.
 
-For servers of an application's own and for speed: nothing is copied or checked twice, and the bytes of an answer are
-written once, complete. The routes, headers and errors are those of the SDK's host.
+It is faster than the SDK's host, because nothing is copied or validated twice and each response is serialized once. The
+routes, headers and errors are those of the SDK's host.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class ResponsesDriver:
     async def _create_once(
         self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, key: str, digest: str
     ) -> None:
-        """Create a response, unless the key stands for one."""
+        """Create a response, unless its idempotency key already has one."""
         if not request.store:
             raise InvalidRequest("Idempotency-Key needs store=true: nothing is kept otherwise.", param="store")
         caller, store = request.caller, self.responses.engine.store
@@ -160,7 +160,7 @@ class ResponsesDriver:
         try:
             await self._accept(exchange, body, request, response_id, is_kept=True)
         except BaseException:
-            if not await store.owns(caller, response_id):  # Refused: the caller may correct it, or try again.
+            if not await store.owns(caller, response_id):  # Refused: the caller may correct the request, or retry.
                 await keys.release(caller, key)
             raise
 
@@ -183,7 +183,7 @@ class ResponsesDriver:
                 context.is_kept = is_kept
                 if is_kept:
                     await responses.start_in_background(context)
-                    engine.store.release_claim(response_id)  # The response exists, and its end can be waited for.
+                    engine.store.release_claim(response_id)  # The response exists, so its end can be awaited.
                     await self._follow(exchange, context.request)
                 else:
                     await self._run(exchange, context)
@@ -196,14 +196,14 @@ class ResponsesDriver:
     async def _enqueue(
         self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, waiting: WaitingTurns
     ) -> None:
-        """Let a turn wait for a replica that has a place for it, and answer with its response or follow it."""
+        """Queue a turn for a replica with a free slot, and answer with its response or follow its stream."""
         await self.responses.engine.inspect(request)
         named = self._named(exchange, body, request, response_id)
         await waiting.add(named, body.fields)
         await self._follow(exchange, named)
 
     def _named(self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str) -> TurnRequest:
-        """The request with its ids and what its headers carry."""
+        """The request with its ids and the values of its headers."""
         session_id = sandbox_session(body.fields)
         headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
         named = self.responses.identify(request, response_id=response_id, session_id=session_id)
@@ -211,7 +211,7 @@ class ResponsesDriver:
         return replace(named, client_headers=headers) if headers else named
 
     async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
-        """Answer with a turn that does not depend on this request, from its beginning."""
+        """Answer with the events of an independent turn, from its start."""
         caller, response_id = request.caller, request.response_id
         if request.stream:
             await self._stream_until_over(exchange, await self._replayed_again(request))
@@ -273,7 +273,7 @@ class ResponsesDriver:
         await self._stream_until_over(exchange, await self._replayed(request, after))
 
     async def _stream_until_over(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
-        """Send the frames of a turn that goes on without this connection, until the client or the process ends."""
+        """Send the frames of a turn that outlives this connection, until the client disconnects or the process ends."""
         over = self.responses.engine.services.shutdown.over
         await until_over(exchange, self._stream(exchange, frames), over)
         if over.is_set() and not exchange.is_started:
@@ -314,14 +314,14 @@ async def _once(batch: list[LoggedEvent]) -> AsyncGenerator[list[LoggedEvent]]:
 
 
 async def replayed_frames(batches: AsyncIterator[list[LoggedEvent]]) -> AsyncGenerator[bytes]:
-    """The frames of events that were kept."""
+    """The frames of stored events."""
     async for batch in batches:
         for event in batch:
             yield rewrite_frame(event.data)
 
 
 async def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGenerator[bytes]:
-    """Frames, with comments after the first one while none come.
+    """Frames, with comments after the first one while the stream is quiet.
 
     Args:
         frames: The frames; closed at the end.
@@ -346,7 +346,7 @@ async def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGen
 
 
 async def until_over(exchange: Exchange, sending: Awaitable[None], over: asyncio.Event) -> None:
-    """Send a stream that goes on without this connection, until the client or the process ends."""
+    """Send a stream that does not depend on this connection, until the client disconnects or the process ends."""
     sent = asyncio.ensure_future(sending)
     gone = asyncio.ensure_future(_gone(exchange.receive, over))
     try:
@@ -357,7 +357,7 @@ async def until_over(exchange: Exchange, sending: Awaitable[None], over: asyncio
 
 
 async def _gone(receive: Receive, over: asyncio.Event) -> None:
-    """Returns when the client has left, or the time of the process is over."""
+    """Return when the client has disconnected, or at the deadline of the shutdown."""
     ending = asyncio.ensure_future(over.wait())
     try:
         while not over.is_set():

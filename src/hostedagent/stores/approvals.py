@@ -1,9 +1,9 @@
-"""Approvals: what a caller was asked, recorded before the question is sent, and answered at most once.
+"""Approval requests: recorded before they are sent, and answered at most once.
 
-A question is found by its id on the wire. Whether it was answered is kept in a mark under Agent Framework's own request
-id and the response that asked first, because a question can be asked again under a new wire id: the first counts.
-The mark is created with the question and renewed when it is asked again; a question whose mark is gone, by expiry or
-eviction, is gone as well, so that a call never runs twice. Arguments always come from the record.
+A request is found by its id on the wire. Whether it was answered is kept in a mark under Agent Framework's own request
+id and the response that asked first, because a request can be sent again with a new wire id: the first answer counts.
+The mark is created with the request and renewed when it is sent again. A request whose mark was lost, by expiry or
+eviction, cannot be answered, so that a call never runs twice. Arguments always come from the record.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _OPEN: Final = {"approved": None, "reason": None}
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A question as it was asked.
+    """A recorded approval request.
 
     Args:
         item_id: The `mcp_approval_request` on the wire.
-        request: The call that is to be approved.
+        request: The call to be approved.
         response_id: The response that asked.
-        conversation_id: The conversation it belongs to.
+        conversation_id: The conversation of the response.
         expires_at: Seconds since the epoch.
         is_marked: Whether it was recorded with its mark; version 0.1 created the mark with the answer.
     """
@@ -48,7 +48,7 @@ class Approval:
 
     @property
     def answer_key(self) -> str:
-        """The key of its mark: a question that is asked again keeps it, another question with its id does not."""
+        """The key of its mark: the same for a repeated request, another one for a different request with its id."""
         request = self.request
         return f"{request.asked_by}.{request.request_id}" if request.asked_by else request.request_id  # As in 0.1.
 
@@ -69,14 +69,14 @@ _OF_REQUEST: Final = tuple(field.name for field in fields(ApprovalRequest))
 
 @dataclass(frozen=True, slots=True)
 class ApprovalDecision:
-    """A caller's answer to a question.
+    """A caller's answer to an approval request.
 
     Args:
-        approval: The question.
+        approval: The approval request.
         approved: Whether the call may run.
         reason: The caller's reason.
-        param: The field of the request that holds the answer, for error messages.
-        standing_rule: What the answer also allows from now on, `"tool"` or `"tool_with_arguments"`.
+        param: The path of the answer in the request body, for error messages.
+        standing_rule: The scope of a standing approval, `"tool"` or `"tool_with_arguments"`.
     """
 
     approval: Approval
@@ -102,7 +102,7 @@ def restoring(answers: Sequence[ApprovalDecision]) -> Rows:
 
 
 class Approvals:
-    """The questions of all turns, and whether they were answered."""
+    """The approval requests of all turns, and whether they were answered."""
 
     def __init__(self, store: Store, *, ttl: float = DEFAULT_TTL, clock: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -110,35 +110,35 @@ class Approvals:
         self._clock = clock
 
     def expires_at(self) -> float:
-        """When a question asked now expires."""
+        """When a request recorded now expires."""
         return self._clock() + self._ttl
 
     async def record(self, caller: Caller, approval: Approval) -> None:
-        """Record a question; must be done before the question is sent."""
+        """Record a request before it is sent."""
         mark_key = _mark(approval)
         question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, replace(approval, is_marked=True).dump()))
         value, expect = _OPEN, ABSENT
         while True:
             try:
-                # The mark first: without transactions, no question exists without it.
+                # The mark first: without transactions, no request may exist without it.
                 await self._store.write(caller, [Write(mark_key, dump_value(ANSWERED, value), expect), question])
-            except StoreConflict:  # Asked before: the mark stays as it is, and lives on.
+            except StoreConflict:  # Asked before: the mark is kept and renewed.
                 mark = await read_value(self._store, caller, mark_key)
                 value, expect = (mark.value, mark.etag) if mark is not None else (_OPEN, ABSENT)
             else:
                 return
 
     async def find(self, caller: Caller, item_id: str, belongs: Callable[[Approval], bool], *, param: str) -> Approval:
-        """The question that an answer refers to.
+        """The request that an answer refers to.
 
         Args:
-            caller: Whose questions.
+            caller: The owner of the requests.
             item_id: The id on the wire.
-            belongs: Whether a question is one of the conversation that is being continued.
-            param: The field that holds the id, for error messages.
+            belongs: Whether a request belongs to the conversation that is being continued.
+            param: The path of the id in the request body, for error messages.
 
         Raises:
-            NotFound: There is none, it is somebody else's, or it belongs to another chain or conversation.
+            NotFound: There is none, or it belongs to another user, chain or conversation.
             InvalidRequest: It has expired.
         """
         approval, mark = await self._read(caller, item_id)
@@ -149,15 +149,15 @@ class Approvals:
         return approval
 
     async def is_open(self, caller: Caller, item_id: str) -> bool:
-        """Whether a question can still be answered."""
+        """Whether a request can still be answered."""
         approval, mark = await self._read(caller, item_id)
         return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
     async def consume(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
-        """Use the answers up, all or none.
+        """Mark the requests as answered, all or none.
 
         Raises:
-            Conflict: One was used before.
+            Conflict: One was answered before.
         """
         done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
@@ -177,11 +177,11 @@ class Approvals:
             done.append(answer)
 
     async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
-        """Undo `consume`, for a turn that never began to run."""
+        """Undo `consume` for a turn that never ran."""
         await write_batch(self._store, caller, [restoring(answers)])
 
     async def forget(self, caller: Caller, item_ids: Sequence[str]) -> None:
-        """Erase questions. Their marks stay: an answered question stays answered under every other id."""
+        """Erase requests. Their marks are kept: an answered request stays answered under every other id."""
         if item_ids:
             await self._store.delete(caller, [Key(ASKED, item_id) for item_id in item_ids])
 

@@ -1,8 +1,8 @@
-"""Which background turns run where, so that a living replica takes over those of one that died.
+"""Records which replica runs which background turn, so that another replica can take over the turns of a dead one.
 
-A replica is one host in one process. It writes a list of its turns, which it alone changes, and journals each turn
-under its own name. A turn changes hands by compare-and-set on its journal, so exactly one replica gets it; the one
-that had it finds that out with its next write, and nothing that it does afterwards counts.
+A replica is one host in one process. It keeps a list of its turns, which only it changes, and journals each turn under
+its own name. A turn is taken over by compare-and-set on its journal, so exactly one replica gets it; the former owner
+notices with its next write, and stores nothing afterwards.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _FENCED: Final = "This process was cut off from the store, and another one has t
 
 @dataclass(frozen=True, slots=True)
 class _Replica:
-    """What a replica says of itself.
+    """The record of a replica.
 
     Args:
         turns: The responses of its background turns.
-        expires_at: Until when it counts as alive without another word, in seconds since the epoch.
-        has_ended: Whether it ended in order and left its turns to others.
+        expires_at: Until when it counts as alive without a renewal, in seconds since the epoch.
+        has_ended: Whether it shut down properly and left its turns to others.
     """
 
     turns: tuple[str, ...] = ()
@@ -58,9 +58,9 @@ class BackgroundTurns(Journals):
     """The journals of background turns with their owners.
 
     Args:
-        store: Where they are.
+        store: The store.
         settings: How long a replica counts as alive, and which processes have ended.
-        service: What distinguishes hosts of several agents that share a store: only equal ones share turns.
+        service: Distinguishes the hosts of several agents that share a store: only equal ones share turns.
 
     Attributes:
         has_joined: Whether this is a replica that may run turns.
@@ -81,7 +81,7 @@ class BackgroundTurns(Journals):
         self.has_joined = False
 
     async def join(self) -> None:
-        """Become a replica. One that was found dead joins again under another name.
+        """Join as a replica. One that was declared dead joins again under another name.
 
         Raises:
             StoreError: The store is not available.
@@ -98,16 +98,16 @@ class BackgroundTurns(Journals):
         self._confirmed_at, self.has_joined = time.monotonic(), True
 
     async def leave(self) -> None:
-        """End as a replica: the turns that are still listed go to others at once."""
+        """Leave as a replica: the turns that are still listed can be taken over at once."""
         if self.has_joined:
             self.has_joined = False
             await self._list(has_ended=True)
 
     async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
-        """Write down that a turn begins here, with its request.
+        """Record the start of a turn with its request.
 
         Raises:
-            StoreUnavailable: This is no replica now; it will be again.
+            StoreUnavailable: This process has not joined as a replica at the moment.
         """
         if not self.has_joined:
             raise StoreUnavailable(_FENCED)
@@ -121,7 +121,7 @@ class BackgroundTurns(Journals):
             raise StoreUnavailable(_FENCED) from None
 
     async def take(self, response_id: str) -> tuple[Journal, bytes] | None:
-        """Take a turn over from a replica that has ended; `None` when there is nothing to take.
+        """Take over a turn of a replica that has ended; `None` if there is none.
 
         Raises:
             StoreError: The store is not available.
@@ -144,7 +144,7 @@ class BackgroundTurns(Journals):
         return journal, b"".join(part.value for part in parts if part is not None)
 
     async def end(self, response_id: str) -> None:
-        """Drop everything of a turn that is over, once its clients were told."""
+        """Delete the records of a turn, once its outcome was reported."""
         if response_id not in self._held:
             return
         del self._held[response_id]
@@ -152,7 +152,7 @@ class BackgroundTurns(Journals):
         await self._list(*(Write(key, None) for key in (Key(JOURNAL, response_id), *parts)))
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
-        """Write how far the turn has come.
+        """Store the progress of the turn.
 
         Raises:
             StoreConflict: Another replica has taken it.
@@ -164,7 +164,7 @@ class BackgroundTurns(Journals):
         (self._held[response_id],) = await self._store.write(_ALL, [row])
 
     async def holds(self, caller: Caller, response_id: str) -> bool:
-        """Whether the turn is still this replica's.
+        """Whether the turn still belongs to this replica.
 
         Raises:
             StoreError: The store is not available.
@@ -174,13 +174,13 @@ class BackgroundTurns(Journals):
         return record is not None and record.etag == etag
 
     def forget_later(self, caller: Caller, response_id: str) -> None:
-        """Nothing: `end` drops the journal when the clients were told."""
+        """Does nothing: `end` deletes the journal once the outcome was reported."""
 
     async def confirm(self) -> None:
-        """See that this replica may still write what others read, which costs nothing while it is in touch.
+        """Check that this replica may still write, which costs nothing while it is in contact with the store.
 
         Raises:
-            Conflict: It was found dead.
+            Conflict: It was declared dead.
             StoreError: The store is not available.
         """
         if not self.has_joined or await self._settings.liveness.name() != self._process:
@@ -189,10 +189,10 @@ class BackgroundTurns(Journals):
             await self.check()
 
     async def check(self) -> None:
-        """See that nobody has found this replica dead, and renew its lifetime when half of it is over.
+        """Check that this replica was not declared dead, and renew its lifetime after half of it.
 
         Raises:
-            Conflict: Somebody has.
+            Conflict: It was declared dead.
             StoreError: The store is not available.
         """
         began = time.monotonic()
@@ -207,7 +207,7 @@ class BackgroundTurns(Journals):
         self._confirmed_at = began
 
     async def orphans(self) -> list[str]:
-        """The turns of replicas that have ended, which this one may take. None of those can write any more.
+        """The turns of ended replicas, which this one may take over. Those replicas can no longer write.
 
         Raises:
             StoreError: The store is not available.
@@ -221,7 +221,7 @@ class BackgroundTurns(Journals):
         return turns
 
     async def clear(self) -> None:
-        """Strike replicas off the list that have ended, and whose turns others have.
+        """Remove ended replicas whose turns were taken over from the list.
 
         Raises:
             StoreError: The store is not available.
@@ -239,12 +239,12 @@ class BackgroundTurns(Journals):
             await self._store.delete(_ALL, [Key(TURNS, name) for name in gone])
 
     async def _owned(self, name: str, turns: Sequence[str]) -> bool:
-        """Whether a turn is still a replica's."""
+        """Whether a turn still belongs to a replica."""
         found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in turns]) if turns else []
         return any(row is not None and Journal.load(row.value).owner == name for row in found)
 
     async def _own(self, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()) -> None:
-        """List a turn and journal it, at once where the store can: a turn that is listed nowhere would be lost."""
+        """List a turn and journal it, in one transaction if possible: an unlisted turn would be lost."""
         self._held[response_id] = ABSENT
         self._parts[response_id] = journal.request_parts
         row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump()), expect)
@@ -255,7 +255,7 @@ class BackgroundTurns(Journals):
             raise
 
     async def _list(self, *rows: Write, has_ended: bool = False) -> list[Etag]:
-        """Write the list of the turns that are held, and what belongs to the change. Goes on when it is cancelled."""
+        """Write the list of turns together with other writes. Continues when it is cancelled."""
         task = asyncio.create_task(self._listed(rows, has_ended), name="hostedagent-turns")
         self._listings.add(task)
         task.add_done_callback(self._listings.discard)
@@ -280,12 +280,12 @@ class BackgroundTurns(Journals):
         return await read_values(self._store, _ALL, [Key(TURNS, name) for name in names]) if names else []
 
     async def _is_alive(self, name: str) -> bool:
-        """Whether a replica may still write: it has not ended, and no other one has declared that it has."""
+        """Whether a replica may still write: it has not ended and was not declared dead."""
         (row,) = await self._read([name])
         return row is not None and not _Replica.load(row.value).has_ended
 
     async def _is_fenced(self, name: str, row: Versioned) -> bool:
-        """Whether a replica has ended. One that was found dead finds that its own record has changed."""
+        """Whether a replica has ended. One that was declared dead finds its own record changed."""
         replica = _Replica.load(row.value)
         if replica.has_ended:
             return True

@@ -1,8 +1,8 @@
 """The storage contracts: `Store` for records, `EventLog` for events, `Signals` between processes, `ResponseRepository`.
 
-A backend (memory, sqlite, postgres, foundry) implements the first three; what is stored, and under which keys, is
-decided by the typed repositories, which are written once over `Store`. Every call names its caller, and a record is
-reachable only through an equal scope. `hostedagent.testing` has these contracts as test suites.
+A backend (memory, sqlite, postgres, foundry) implements the first three. The typed repositories, written once over
+`Store`, decide what is stored under which keys. Every call names its caller, and a record is reachable only through an
+equal scope. `hostedagent.testing` has these contracts as test suites.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class StoreConflict(StoreError):
 
 
 class StoreRejected(StoreError):
-    """The store refused the request itself; the same call will fail again."""
+    """The store refused the request; repeating the call will fail again."""
 
 
 class StoreTooLarge(StoreRejected):
@@ -49,15 +49,15 @@ class StoreTooLarge(StoreRejected):
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer in time or failed. A write that ends so may or may not have happened."""
+    """The store failed or did not answer in time. A write may or may not have happened."""
 
 
 class Key(NamedTuple):
-    """The key of a record within its scope. Both parts are any strings.
+    """The key of a record within its scope. Both parts are arbitrary strings.
 
     Args:
-        kind: What the record is: a session, a lease, an item.
-        name: Which one.
+        kind: The kind of record: a session, a lease, an item.
+        name: Its name within the kind.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored value, and the etag that a write of its successor must expect."""
+    """A stored value, and the etag that the next write must expect."""
 
     value: bytes
     etag: Etag
@@ -74,13 +74,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One record to write, or to erase.
+    """One record to write or to erase.
 
     Args:
         key: Its key.
         value: Its content, any bytes; `None` erases the record, and the etag of that write is `ABSENT`.
         expect: The etag that must be current, `ABSENT` for a record that must not exist, `None` for no condition.
-        ttl: Seconds that the record is needed; by default the store's retention. Foundry keeps it for its retention.
+        ttl: Lifetime in seconds; by default the store's retention. Foundry always uses its retention.
     """
 
     key: Key
@@ -126,8 +126,8 @@ class Store(Protocol):
         """Erase the records; keys without a record are skipped.
 
         Args:
-            caller: Whose records.
-            keys: Which; exactly one when `expect` is given.
+            caller: The owner of the records.
+            keys: Their keys; exactly one if `expect` is given.
             expect: The etag that must be current.
 
         Raises:
@@ -138,7 +138,7 @@ class Store(Protocol):
 
 
 class LoggedEvent(NamedTuple):
-    """One event of a response as it goes over the wire.
+    """One event of a response as it is sent.
 
     Args:
         number: Its `sequence_number`.
@@ -152,9 +152,9 @@ class LoggedEvent(NamedTuple):
 class EventLog(Protocol):
     """Keeps the events of responses, so that a client can resume a stream after its last event.
 
-    Concurrency: one writer for each response, any number of readers. Numbers of a response only grow.
-    Exceptions: `StoreNotFound` where there is no log of that response in the caller's scope; `StoreUnavailable`.
-    Cancellation: a cancelled `append` either happened or did not; an abandoned subscriber costs nobody anything.
+    Concurrency: one writer for each response, any number of readers. The numbers of a response increase.
+    Exceptions: `StoreNotFound` if the caller's scope has no log of that response; `StoreUnavailable`.
+    Cancellation: a cancelled `append` either happened or did not; an abandoned subscriber affects no other.
     """
 
     async def append(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
@@ -166,7 +166,7 @@ class EventLog(Protocol):
         ...
 
     def subscribe(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
-        """Batches of the events after `after`, those that exist and those that follow, until the log is finished."""
+        """Yield batches of the events after `after`, existing and new ones, until the log is finished."""
         ...
 
     async def finish(self, caller: Caller, response_id: str) -> None:
@@ -174,7 +174,7 @@ class EventLog(Protocol):
         ...
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase the log and end its subscribers; nothing happens when there is none."""
+        """Erase the log and end its subscribers; does nothing if there is none."""
         ...
 
 
@@ -184,9 +184,9 @@ class Signal:
 
     Args:
         kind: `cancel` or `steer` a response, a turn `ended`, or one was `queued`.
-        scope: `Scope.key()` of whose it is.
+        scope: `Scope.key()` of the owner.
         subject: The response id, the conversation id of an ended turn, or the service of a queued one.
-        value: What a steering message contains; at most 4,000 bytes.
+        value: The content of a steering message; at most 4,000 bytes.
     """
 
     kind: Literal["cancel", "steer", "ended", "queued"]
@@ -196,10 +196,10 @@ class Signal:
 
 
 class Liveness(Protocol):
-    """Knows which of the processes that share a store are alive."""
+    """Tracks which of the processes that share a store are alive."""
 
     async def name(self) -> str:
-        """The name of this process, unique for all time; `""` where the store cannot track processes."""
+        """The name of this process, never reused; `""` if the store cannot track processes."""
         ...
 
     async def is_dead(self, name: str) -> bool:
@@ -210,14 +210,14 @@ class Liveness(Protocol):
 class Signals(Liveness, Protocol):
     """Delivers signals between processes and tracks which of them are alive.
 
-    Delivery is at most once and only to listeners: a reader that needs certainty reads the store after a signal.
+    Delivery is at most once and only to listeners: a reader that needs certainty must read the store.
     """
 
     async def publish(self, signal: Signal) -> None:
-        """Send a signal to every listener, those of this process included.
+        """Send a signal to every listener, including those of this process.
 
         Raises:
-            StoreUnavailable: It could not be sent.
+            StoreUnavailable: The signal could not be sent.
         """
         ...
 
@@ -228,13 +228,13 @@ class Signals(Liveness, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which items of a list are asked for.
+    """The requested part of a list of items.
 
     Args:
-        limit: The greatest number of items.
+        limit: The maximum number of items.
         ascending: Whether the oldest item comes first.
-        after: The id of the item that the page follows; the page begins the list when there is no such item.
-        before: The id of the item that the page precedes; the page ends the list when there is no such item.
+        after: The id of the item before the page; without such an item, the page starts the list.
+        before: The id of the item after the page; without such an item, the page ends the list.
     """
 
     limit: int = 20
@@ -243,7 +243,7 @@ class Page:
     before: str | None = None
 
     def select(self, items: Sequence[Item]) -> list[Item]:
-        """The page of items that are given oldest first."""
+        """The page of a list of items, oldest first."""
         ordered = items if self.ascending else items[::-1]
         ids = [item.get("id") for item in ordered]
         start = ids.index(self.after) + 1 if self.after in ids else 0
@@ -257,7 +257,7 @@ FIRST_PAGE: Final = Page()
 class ResponseRepository(Protocol):
     """Keeps responses, their items, and the order of conversations.
 
-    A response names its predecessor; only completed and incomplete turns appear in the history of later ones.
+    A response refers to its predecessor; only completed and incomplete turns are in the history of later ones.
     Exceptions: `StoreNotFound`, `StoreConflict`, `StoreRejected`; everything else is `StoreUnavailable`.
     """
 
@@ -271,10 +271,10 @@ class ResponseRepository(Protocol):
         """Store a new response and its input items.
 
         Args:
-            caller: Whose response.
-            response: The response object; `previous_response_id` and `conversation` place it.
+            caller: The owner of the response.
+            response: The response object, with its `previous_response_id` and `conversation`.
             input_items: The items of its input, each with an id.
-            history_ids: The ids of the items before it, for a service that keeps them with each response.
+            history_ids: The ids of the items before it, for a service that stores them with each response.
 
         Raises:
             StoreConflict: A response with this id exists.
@@ -298,7 +298,7 @@ class ResponseRepository(Protocol):
         ...
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Erase the response and its items. Responses that continue it keep their place, without its items.
+        """Erase the response and its items. Responses that continue it are kept, without its items in their history.
 
         Raises:
             StoreNotFound: There is none.

@@ -1,4 +1,4 @@
-"""The stores of a host: in memory, in a SQLite file, in PostgreSQL, or on Foundry. One value, chosen once."""
+"""The stores of a host: in memory, in a SQLite file, in PostgreSQL, or on Foundry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 _PROBE: Final = Write(Key("probe", "readiness"), b"", ttl=60.0)
-"""What is written to see whether a store can be written."""
+"""The record with which a store is checked for writing."""
 
 
 async def _nothing() -> None:
@@ -42,7 +42,7 @@ async def _write_probe(store: Store) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Where a host keeps things. `Stores.over(store)` is all of it on one store of yours.
+    """The stores of a host. `Stores.over(store)` builds them on one `Store` of your own.
 
     Args:
         state: Sessions, approvals, leases and all other records.
@@ -50,13 +50,13 @@ class Stores:
         signals: Messages between the processes that share the store.
         events: The events of background streams, for all processes that share the store; `None` to keep them in the
             process, or in the state where `resilient_background` needs them after it.
-        queue: Makes the queue of background turns of a service; `None` to keep it in the state.
-        outbox: Makes the outbox of webhooks of a service; `None` to keep it in the state.
-        leases: How turns hold conversations.
-        is_durable: Whether what is stored outlives the process.
-        aopen: Called once, when the host starts. Stores open by themselves; this finds mistakes before a request does.
+        queue: Creates the queue of background turns of a service; `None` to keep it in the state.
+        outbox: Creates the outbox of webhooks of a service; `None` to keep it in the state.
+        leases: The settings of leases on conversations.
+        is_durable: Whether stored data outlives the process.
+        aopen: Called once, when the host starts. Stores open by themselves; this reports mistakes before a request.
         aclose: Called once, when the host stops.
-        check: Raises where nothing can be written now; `/readiness` calls it every few seconds while it is asked.
+        check: Raises if the stores cannot be written; `/readiness` calls it at most every few seconds.
     """
 
     state: Store
@@ -73,7 +73,7 @@ class Stores:
 
     @property
     def are_shared(self) -> bool:
-        """Whether several processes can use them at the same time and know of each other."""
+        """Whether several processes can use them concurrently and inform each other."""
         return not isinstance(self.signals, LocalSignals)
 
     @classmethod
@@ -97,13 +97,13 @@ class Stores:
             store: The store.
             signals: Messages between the processes that share it; by default within this process only.
             events: The events of background streams, for all processes that share the store.
-            queue: Makes the queue of background turns of a service; by default it is kept in the store.
-            outbox: Makes the outbox of webhooks of a service; by default it is kept in the store.
-            leases: How turns hold conversations.
-            is_durable: Whether what is stored outlives the process.
+            queue: Creates the queue of background turns of a service; by default it is kept in the store.
+            outbox: Creates the outbox of webhooks of a service; by default it is kept in the store.
+            leases: The settings of leases on conversations.
+            is_durable: Whether stored data outlives the process.
             aopen: Called once, when the host starts.
             aclose: Called once, when the host stops.
-            check: Raises where nothing can be written now.
+            check: Raises if the store cannot be written.
         """
         chosen = signals or LocalSignals(is_exclusive=False)
         return cls(
@@ -168,16 +168,16 @@ def postgres_stores(
 
     Args:
         dsn: The database, as `postgresql://user@host:5432/database?sslmode=verify-full`; may name a pooler.
-        direct_dsn: The database itself, where `dsn` names a pooler: one connection of each replica cannot use one.
+        direct_dsn: The database itself, if `dsn` names a pooler, which one connection of each replica must bypass.
         schema: The schema of the tables.
-        credential: Gives Microsoft Entra tokens that are used as the password. Closed by its owner.
+        credential: Provides Microsoft Entra tokens that are used as the password. The application closes it.
         retention: Seconds that responses and state live after their last change.
-        timeout: Seconds that a statement may take, with the wait for a connection.
-        pool_size: Connections of the pool of each replica, beside the direct one.
-        migrate: Whether to create and upgrade the tables at the start; otherwise `hostedagent migrate` does.
+        timeout: Seconds that a statement may take, including the wait for a connection.
+        pool_size: Connections in the pool of each replica, besides the direct one.
+        migrate: Whether to create and upgrade the tables at startup; otherwise `hostedagent migrate` does.
 
     Raises:
-        ConfigurationError: A value cannot work, or the extra is not installed.
+        ConfigurationError: A value is invalid, or the extra is not installed.
     """
     database = _database(
         dsn=dsn,
@@ -223,10 +223,10 @@ async def migrate_postgres(
     Args:
         dsn: The database itself, not a pooler.
         schema: The schema of the tables.
-        credential: Gives Microsoft Entra tokens that are used as the password.
+        credential: Provides Microsoft Entra tokens that are used as the password.
 
     Raises:
-        HostError: The database cannot be reached or does not allow it.
+        HostError: The database cannot be reached, or the role lacks a privilege.
     """
     database = _database(dsn=dsn, schema=schema, credential=credential, timeout=600.0)
     return await database.migrate()
@@ -253,7 +253,7 @@ def foundry_stores(
 
     Args:
         endpoint: The project's endpoint; by default `FOUNDRY_PROJECT_ENDPOINT`.
-        credential: Closed by its owner; by default a `DefaultAzureCredential` of the host's own.
+        credential: A credential that the application closes; by default a `DefaultAzureCredential` of the host.
         retention: Seconds that state lives after its last change.
         retry: Timeout and retry settings of calls to the service.
         agent: The agent whose data are kept apart from those of others in the process. They are all in a state store of

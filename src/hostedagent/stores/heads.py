@@ -1,4 +1,4 @@
-"""The record of a conversation: its head, the items that count for nothing, and who holds the lease."""
+"""The record of a conversation: its head, excluded items, and the holder of the lease."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from hostedagent.stores.base import Value
 
 MAX_EXCLUDED: Final = 2_000
-"""How many items a record names, at most, that failed turns left."""
+"""Maximum of excluded items in a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,11 @@ class Head:
     """A conversation's record.
 
     Args:
-        response_id: The last response that counts.
-        excluded: Items that failed turns left.
-        has_snapshot: Whether the head has one.
-        owner: Who holds the lease: a process and a turn.
-        expires_at: When the lease does, in seconds since the epoch.
+        response_id: The last completed or incomplete response.
+        excluded: Items of failed turns.
+        has_snapshot: Whether the head has a snapshot.
+        owner: The holder of the lease: a process and a turn.
+        expires_at: When the lease expires, in seconds since the epoch.
     """
 
     response_id: str | None = None
@@ -54,20 +54,20 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class PendingRelease:
-    """What a turn that failed could not say in the record: what it put there, if anything, counts for nothing."""
+    """A correction that a failed turn could not write to the record: its items are excluded."""
 
     before: Head
     response_id: str | None
     excluded: tuple[str, ...]
 
     def applied(self, head: Head) -> Head:
-        """The record as it should be."""
+        """The corrected record."""
         if self.response_id is not None and head.response_id == self.response_id:
             head = replace(head, response_id=self.before.response_id, has_snapshot=self.before.has_snapshot)
         return replace(head, excluded=joined(head.excluded, self.excluded))
 
 
 def joined(excluded: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
-    """The items that count for nothing, with more of them; the newest, where they are too many."""
+    """The excluded items with further ones, limited to the newest."""
     known = frozenset(excluded)
     return (*excluded, *(item_id for item_id in more if item_id not in known))[-MAX_EXCLUDED:]

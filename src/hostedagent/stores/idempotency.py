@@ -1,4 +1,4 @@
-"""Which response a caller's `Idempotency-Key` made, so that a repeated request makes no second one."""
+"""Maps a caller's `Idempotency-Key` to its response, so that a repeated request creates no second one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hostedagent.stores.values import dump_value, read_value
 IDEMPOTENCY: Final = "idempotency"
 
 KEPT_SECONDS: Final = 86400.0
-"""How long a key is remembered."""
+"""Seconds that a key is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """The request that a key stands for.
+    """The request of a key.
 
     Args:
         digest: The hash of its body.
-        response_id: The response that it makes.
-        used_at: When it was sent, in seconds since the epoch.
-        process: The process that got it.
+        response_id: The id of its response.
+        used_at: When it was received, in seconds since the epoch.
+        process: The process that received it.
     """
 
     digest: str
@@ -37,8 +37,8 @@ class IdempotencyKeys:
     """The keys of each scope.
 
     Args:
-        store: Where they are.
-        liveness: Knows which processes have ended.
+        store: The store of the keys.
+        liveness: Detects processes that have ended.
     """
 
     def __init__(self, store: Store, liveness: Liveness) -> None:
@@ -46,11 +46,11 @@ class IdempotencyKeys:
         self._liveness = liveness
 
     async def has_ended(self, use: KeyUse) -> bool:
-        """Whether the process that got a request has certainly ended."""
+        """Whether the process that received a request has certainly ended."""
         return await self._liveness.is_dead(use.process)
 
     async def use(self, caller: Caller, key: str, digest: str, response_id: str) -> KeyUse:
-        """Use a key for a request, unless it stands for one; returns the use that counts.
+        """Use a key for a request, unless it is already used; returns the use that counts.
 
         Raises:
             StoreUnavailable: The store is not available.
@@ -63,7 +63,7 @@ class IdempotencyKeys:
         return use
 
     async def find(self, caller: Caller, key: str) -> KeyUse | None:
-        """The request that a key stands for; `None` where it stands for none.
+        """The request of a key; `None` if the key is unused.
 
         Raises:
             StoreUnavailable: The store is not available.
@@ -72,7 +72,7 @@ class IdempotencyKeys:
         return KeyUse(**found.value) if found is not None else None
 
     async def release(self, caller: Caller, key: str) -> None:
-        """Forget a key whose request made no response."""
+        """Remove a key whose request created no response."""
         await self._store.delete(caller, [Key(IDEMPOTENCY, key)])
 
     async def _write(self, caller: Caller, key: str, use: KeyUse, expect: Etag) -> None:

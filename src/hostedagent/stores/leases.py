@@ -1,8 +1,8 @@
-"""Who works in a conversation: one record with its head and the lease that one turn holds while it works.
+"""Leases on conversations: one record with the head of a conversation and the lease of its running turn.
 
-The head moves by compare-and-set, and only by the turn that holds the lease. Leases expire, so that a process that
-died locks nothing for good; where the store can tell that a process died, its leases end with it. A turn that finds
-that its lease is gone says so in `Lease.state`: it must stop, and nothing of it may become the head.
+Only the turn that holds the lease moves the head, by compare-and-set. Leases expire, so that a dead process locks no
+conversation permanently; if the store can detect that the process died, its leases end at once. A turn that finds its
+lease lost sets `Lease.state`: it must stop, and must not become the head.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NEXT: Final[dict[LeaseState, tuple[LeaseState, ...]]] = {
 }
 
 ENDING_SECONDS: Final = 6.0
-"""How long a turn waits for one that was stopped to let go of the conversation."""
+"""Seconds that a turn waits for a stopped one to release the conversation."""
 
 _CACHED: Final = 2_000
 _ATTEMPTS: Final = 4
@@ -76,14 +76,14 @@ class Lease:
     on_change: set[Callable[[], None]] = field(default_factory=set[Callable[[], None]])
 
     def enter(self, state: LeaseState) -> None:
-        """Change the state, unless it is past that, and tell who watches it."""
+        """Enter a later state and notify observers."""
         if state in _NEXT[self.state]:
             self.state = state
             for tell in tuple(self.on_change):
                 tell()
 
     async def until_over(self) -> None:
-        """Wait until the turn has given it back, or has lost it."""
+        """Wait until the turn has released or lost it."""
         changed = asyncio.Event()
         self.on_change.add(changed.set)
         try:
@@ -100,13 +100,13 @@ class Lease:
 
 
 async def read_head(store: Store, caller: Caller, key: Key) -> tuple[Head, Etag]:
-    """A record with what its next write must expect; where there is none, an empty one."""
+    """A record with the etag that its next write must expect; an empty one if there is none."""
     stored = await read_value(store, caller, key)
     return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
 
 
 class Leases:
-    """Gives out the leases of conversations. A plain turn costs two writes: one to take it, one to give it back."""
+    """Manages the leases of conversations. A plain turn costs two writes: one to acquire and one to release."""
 
     def __init__(self, store: Store, settings: LeaseSettings) -> None:
         self._store = store
@@ -117,11 +117,11 @@ class Leases:
         self._pending: Recent[str, PendingRelease] = Recent(_CACHED)
 
     async def head(self, caller: Caller, conversation_id: str) -> Head:
-        """The conversation's record as it stands, for a turn that changes nothing."""
+        """The current record of the conversation, for a turn that changes nothing."""
         return (await self._read(caller, conversation_id))[0]
 
     async def acquire(self, caller: Caller, conversation_id: str) -> Lease:
-        """Take the lease of a conversation, before anything is spent on the turn.
+        """Acquire the lease of a conversation, before the turn costs anything.
 
         Raises:
             Busy: Another turn holds it.
@@ -150,7 +150,7 @@ class Leases:
                 head, etag = await self._read(caller, conversation_id)
                 is_fresh = True
             except BaseException:
-                self._end(owner)  # It may have been written; then it must not keep out a retry.
+                self._end(owner)  # It may have been written, and then must not block a retry.
                 raise
             else:
                 break
@@ -161,21 +161,21 @@ class Leases:
         return lease
 
     async def take_over(self, caller: Caller, conversation_id: str, owner: str) -> Lease | None:
-        """Take up the lease that the same turn held in an earlier process.
+        """Take over the lease that the same turn held in an earlier process.
 
         Args:
-            caller: Whose conversation.
-            conversation_id: Which.
-            owner: Who held the lease then.
+            caller: The owner of the conversation.
+            conversation_id: The conversation.
+            owner: The holder in the earlier process.
 
         Returns:
-            The lease; `None` when another turn has, or had, the conversation since.
+            The lease; `None` if another turn has had the conversation since.
         """
         head, etag = await self._read(caller, conversation_id)
         turn = _turn(owner)
         if head.owner is None or _turn(head.owner) != turn:
             return None
-        # A name of its own: a holder in the earlier process finds that it is lost.
+        # A new owner name, so that a holder in the earlier process finds its lease lost.
         owner = f"{await self._settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
         held = replace(head, owner=owner, expires_at=self._settings.expiry())
         try:
@@ -188,17 +188,17 @@ class Leases:
         return lease
 
     async def detach(self, lease: Lease) -> None:
-        """Stop renewing the lease without giving it back: the turn goes on in another process."""
+        """Stop renewing the lease without releasing it: the turn continues in another process."""
         if lease.renewal is not None:
             lease.renewal.cancel()
             await asyncio.wait((lease.renewal,))
 
     def keep(self, lease: Lease) -> None:
-        """Renew the lease until it is released, for turns that take long."""
+        """Renew the lease until it is released, for long turns."""
         lease.renewal = asyncio.create_task(self._renew(lease), name="hostedagent-lease")
 
     async def ensure_valid(self, lease: Lease) -> None:
-        """See that the lease stands for long enough to store how the turn ended.
+        """Check that the lease is valid long enough to store the outcome of the turn.
 
         Raises:
             Conflict: Another turn has the conversation.
@@ -236,7 +236,7 @@ class Leases:
     async def release(
         self, lease: Lease, *, response_id: str | None = None, excluded: Sequence[str] = (), has_snapshot: bool = False
     ) -> None:
-        """Give the lease back; with `response_id`, that response is the new head.
+        """Release the lease; with `response_id`, that response becomes the head.
 
         Raises:
             Conflict: The lease had expired and another turn took the conversation.
@@ -255,7 +255,7 @@ class Leases:
             self.let_go(lease)
 
     async def _exclude(self, lease: Lease, excluded: Sequence[str]) -> None:
-        """Keep what a turn has stored out of the prompts of the conversation that it has lost."""
+        """Exclude the stored items of a turn that has lost its conversation."""
         for _ in range(_ATTEMPTS if excluded else 0):
             head, etag = await self._read(lease.caller, lease.conversation_id)
             kept = replace(head, excluded=joined(head.excluded, excluded))
@@ -270,7 +270,7 @@ class Leases:
                 await self._extend(lease)
             except Conflict:
                 return
-            except Exception as error:  # noqa: BLE001 - tried again while the lease stands
+            except Exception as error:  # noqa: BLE001 - tried again while the lease is valid
                 log_failure(logger, "Renewing the hold on a conversation failed", error)
                 if lease.head.expires_at <= self._settings.clock():
                     lease.enter("lost")
@@ -280,7 +280,7 @@ class Leases:
         await self._write(lease, replace(lease.head, expires_at=self._settings.expiry()))
 
     async def _write(self, lease: Lease, head: Head) -> None:
-        """Write the record if the lease still holds it. A write of ours whose answer was lost does not take it away."""
+        """Write the record if the lease is still held, even if the answer to an earlier write of ours was lost."""
         await write_batch(self._store, lease.caller, [_HeadChange(self, lease, head)])
 
     async def check(self, lease: Lease) -> Head:
@@ -323,7 +323,7 @@ class Leases:
                     await lease.until_over()
 
     def _end(self, owner: str) -> None:
-        """Remember that a turn of this process has ended, also if the record still names it."""
+        """Remember that a turn of this process has ended, even if the record still names it."""
         self._over[owner] = None
 
     def _remember(self, place: str, head: Head, etag: Etag) -> None:
@@ -351,7 +351,7 @@ class _HeadChange:
 
 
 def _turn(owner: str) -> str:
-    """The turn in the name of an owner, which says the process first."""
+    """The turn in the name of an owner, after the process."""
     return owner.split(":")[1]
 
 

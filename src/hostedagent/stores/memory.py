@@ -12,7 +12,7 @@ from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Etag, Key, Record, StoreConflict, Write
 
 _OVERHEAD = 400
-"""What a record costs beside its value, in bytes."""
+"""Overhead of a record in bytes."""
 
 
 _Place: TypeAlias = tuple[str, str | None, str, str]
@@ -27,9 +27,9 @@ class MemoryStore:
     """A `Store` that ends with the process.
 
     Args:
-        max_bytes: How much memory the records may take.
+        max_bytes: Maximum size of all records in bytes.
         retention: Seconds that a record lives after its last write.
-        clock: Seconds that only grow.
+        clock: A monotonic clock, in seconds.
     """
 
     is_transactional = True
@@ -53,7 +53,7 @@ class MemoryStore:
         return [self._read(_place(caller, key)) for key in keys]
 
     async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
-        """Write all records, or none when an `expect` does not match."""
+        """Write all records, or none if an `expect` does not match."""
         places = [_place(caller, write.key) for write in writes]
         for place, write in zip(places, writes, strict=True):
             if write.expect is not None:

@@ -1,8 +1,8 @@
 """Responses as records of a `Store`: one for each response, one for each item, and the members of each conversation.
 
-A response names its predecessor instead of copying the history, so a conversation grows by its own messages, and a
-failed turn is skipped. Deleted content is erased, also for references to its items. A response that failed or was
-cancelled stays so: a process that completes it afterwards, because it lost its lease, gets a conflict.
+A response refers to its predecessor instead of copying the history, so a conversation grows only by its own messages,
+and a failed turn is skipped. Deleted content is erased, also for references to its items. A failed or cancelled
+response is final: a process that completes it afterwards, because it lost its lease, gets a conflict.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ ITEM: Final = "item"
 MEMBERS: Final = "members"
 
 _LINKS: Final = 4_000
-"""How many links are cached. Others are read again."""
+"""Maximum number of cached links."""
 
 _SEGMENT: Final = 256
-"""How many members of a conversation share a record, so that a turn rewrites a bounded part of a long one."""
+"""Members of a conversation per record, so that a turn rewrites a bounded part of a long one."""
 
 _ATTEMPTS: Final = 8
 
@@ -73,7 +73,7 @@ class _Running:
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """The newest members of a conversation; the others are in full segments."""
+    """The newest members of a conversation; the older ones are in full segments."""
 
     full: int
     ids: tuple[str, ...]
@@ -229,7 +229,7 @@ class StoredResponses:
             await self._store.delete(caller, [Key(ITEM, item_id) for item_id in ids])
 
     async def erase_members(self, caller: Caller, conversation_id: str) -> None:
-        """Forget which responses are those of a conversation."""
+        """Delete the list of responses of a conversation."""
         with StoreCall("responses", "delete_members"):
             newest = await self._newest(caller, conversation_id)
             segments = [_segment_key(conversation_id, n) for n in range(newest.full)]
@@ -274,7 +274,7 @@ class StoredResponses:
     async def _joining(self, caller: Caller, response: Mapping[str, Json]) -> list[Write]:
         """The writes that make a response a member of its conversation."""
         conversation_id, response_id = _conversation_of(response), str(response["id"])
-        if conversation_id is None or response.get("status") == QUEUED:  # It gets its place when it begins.
+        if conversation_id is None or response.get("status") == QUEUED:  # It becomes a member when its turn starts.
             return []
         members = await self._newest(caller, conversation_id)
         if response_id in members.ids:
@@ -356,7 +356,7 @@ def _erasures(ids: Iterable[str]) -> list[Write]:
 
 
 def _check_end(end: Json, response: Mapping[str, Json]) -> None:
-    """See that a response that has ended stays so; one that counts may yet fail, when the rest cannot be stored."""
+    """Check that an ended response is not changed; a completed one may still fail, if the rest cannot be stored."""
     status = response.get("status")
     if end not in ENDED or status == end or (end in COUNTED and status in ENDED):
         return

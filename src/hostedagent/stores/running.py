@@ -1,7 +1,7 @@
-"""Which responses run in the background, so that one whose process died does not stay in progress for ever.
+"""Marks of running background responses, so that a response whose process died does not stay in progress forever.
 
-A turn of a conversation has its lease. Others have a mark with the name of their process, which stands for a while,
-is renewed, and goes when the turn has ended. Only background responses need it: others end when their caller leaves.
+A turn of a conversation has a lease. Other turns have a mark with the name of their process, which expires unless it is
+renewed, and is removed when the turn has ended. Only background responses need it: others end with their caller.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Running:
     """The marks of the responses that run in the background.
 
     Args:
-        store: Where the marks are.
-        settings: How long a mark stands, and which processes have ended.
+        store: The store of the marks.
+        settings: How long a mark is valid, and which processes have ended.
     """
 
     def __init__(self, store: Store, settings: LeaseSettings) -> None:
@@ -52,16 +52,16 @@ class Running:
         self._marks: dict[str, _Mark] = {}
 
     async def begin(self, caller: Caller, response_id: str) -> None:
-        """Mark a response before its caller learns of it. Without a store it runs unmarked."""
+        """Mark a response before its caller receives it. It runs unmarked if the store fails."""
         self._marks[response_id] = mark = _Mark(caller)
         await self._write(response_id, mark)
         self._renewals[response_id] = asyncio.create_task(self._renew(response_id, mark), name="hostedagent-running")
 
     async def ensure_valid(self, response_id: str) -> None:
-        """See that nobody has given up a marked response, before how it ended is stored.
+        """Check that a marked response was not given up, before its outcome is stored.
 
         Raises:
-            Conflict: Somebody has: its readers were told that it failed.
+            Conflict: It was given up: readers already saw it as failed.
         """
         mark = self._marks.get(response_id)
         if mark is None or mark.etag is None:
@@ -82,7 +82,7 @@ class Running:
         return response_id in self._marks
 
     async def end(self, caller: Caller, response_id: str) -> None:
-        """Take the mark away, once how the response ended is stored."""
+        """Remove the mark, once the final response is stored."""
         await self._stop_renewing(response_id)
         if self._marks.pop(response_id, None) is None:
             return
@@ -96,7 +96,7 @@ class Running:
         self._marks.pop(response_id, None)
 
     async def has(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
-        """Whether a process that lives has the response, or any turn of its conversation."""
+        """Whether a live process runs the response, or any turn of its conversation."""
         return await self._settings.is_held((await self._read(caller, _key(response_id, conversation_id)))[0])
 
     async def process(self) -> str:
@@ -113,7 +113,7 @@ class Running:
         return not await self._settings.liveness.is_dead(process)
 
     async def give_up(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
-        """Keep the process of a response from storing how it ended, should it still run: whether that is so now."""
+        """Prevent the process of a response from storing an outcome; returns whether that succeeded."""
         key = _key(response_id, conversation_id)
         head, etag = await self._read(caller, key)
         if head.owner is not None and head.owner.startswith(FENCE):
@@ -130,7 +130,7 @@ class Running:
         return True
 
     def close(self) -> None:
-        """Let the marks of what still runs end by themselves: the process ends."""
+        """Stop renewing during shutdown; the marks expire."""
         for renewal in self._renewals.values():
             renewal.cancel()
         self._renewals.clear()
@@ -166,7 +166,7 @@ class Running:
             try:
                 mark.etag = await write_value(self._store, mark.caller, key, value, expect=mark.etag)
             except StoreConflict:
-                await self.check(response_id, mark)  # It may be a write of our own, whose answer was lost.
+                await self.check(response_id, mark)  # It may be our own write whose answer was lost.
                 mark.etag = await write_value(self._store, mark.caller, key, value, expect=mark.etag)
             mark.expires_at = expires_at
         except Conflict:

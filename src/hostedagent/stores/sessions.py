@@ -1,7 +1,7 @@
-"""What a conversation remembers beside its transcript: snapshots by response, and the leases of conversations.
+"""The state of conversations besides their transcript: snapshots by response, and leases.
 
-A response has a snapshot only if there is something to keep, so that any `previous_response_id` can be continued and
-branched.
+Snapshots belong to responses, so that any `previous_response_id` can be continued and branched. A response has one only
+if there is something to keep.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ TURN: Final = "turn"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one response leaves for the turns that continue it.
+    """The state after one response, for the turns that continue it.
 
     Args:
-        session: `AgentSession.to_dict()`, without a transcript where the host keeps that.
-        approvals: The ids of the approval requests that the response asks.
-        open: Questions whose calls have not run, by their ids on the wire; carried along until they have.
-        excluded: Items of the response that no prompt may see, because its turn failed.
-        workflow: The workflow's checkpoint, and what it waits for.
+        session: `AgentSession.to_dict()`, without the transcript if the host keeps it.
+        approvals: The ids of the approval requests of the response.
+        open: Approval requests whose calls have not run, by their ids on the wire; kept until the calls have run.
+        excluded: Items of the response that must be in no prompt, because its turn failed.
+        workflow: The workflow's checkpoint and pending requests.
         is_early: Whether it was saved before the response, and counts only if that has been completed since.
     """
 
@@ -52,7 +52,7 @@ class Snapshot:
         return bool(self.session or self.approvals or self.open or self.excluded or self.workflow)
 
     def check(self) -> None:
-        """See that it can be kept.
+        """Check that it can be stored.
 
         Raises:
             ValueError: It is not JSON.
@@ -104,8 +104,8 @@ class Sessions(Leases):
     """The snapshots of responses, and the leases of conversations.
 
     Args:
-        store: Where the records are.
-        leases: How conversations are held.
+        store: The store of the records.
+        leases: The settings of leases.
     """
 
     def __init__(self, store: Store, leases: LeaseSettings | None = None) -> None:
@@ -121,7 +121,7 @@ class Sessions(Leases):
         return self._held.get(caller.scope.key(CONVERSATION, conversation_id))
 
     async def resume(self, caller: Caller, response_id: str) -> Snapshot:
-        """What a response left. A lost record is no error: the transcript is elsewhere."""
+        """The snapshot of a response. A lost record is not an error: the transcript is stored elsewhere."""
         stored = await read_value(self._store, caller, Key(TURN, response_id))
         snapshot = Snapshot.load(stored.value) if stored is not None else Snapshot()
         if snapshot.workflow is None or not snapshot.workflow.checkpoint.is_elsewhere:
@@ -130,12 +130,12 @@ class Sessions(Leases):
         return replace(snapshot, workflow=Snapshot.load(stored.value).workflow if stored is not None else None)
 
     async def save(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
-        """Keep what a response leaves, if it leaves anything."""
+        """Store the snapshot of a response, unless it is empty."""
         await write_batch(self._store, caller, [saving(response_id, snapshot)])
 
     async def forget(self, caller: Caller, response_id: str) -> Snapshot:
-        """Delete what a response left, and return it."""
-        await self.tokens.delete(caller, response_id)  # A turn that was stopped leaves that of what its service does.
+        """Delete the snapshot of a response and return it."""
+        await self.tokens.delete(caller, response_id)  # A stopped turn leaves the token of its service's work.
         stored = await read_value(self._store, caller, Key(TURN, response_id))
         if stored is None:
             return Snapshot()
@@ -145,7 +145,7 @@ class Sessions(Leases):
         return snapshot
 
     async def erase_head(self, lease: Lease) -> None:
-        """Give the lease of a conversation back with its record: the next turn begins it anew."""
+        """Delete the record of a conversation with its lease, so that the next turn starts it anew."""
         try:
             await self._store.delete(lease.caller, [Key(CONVERSATION, lease.conversation_id)], expect=lease.etag)
         finally:
@@ -156,7 +156,7 @@ class Sessions(Leases):
             lease.enter("released")
 
     async def drop_checkpoint(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
-        """Give up a response's checkpoint. Its questions can't be answered then, but deleting it must find them."""
+        """Delete the checkpoint of a response. Its requests are kept for its deletion, but cannot be answered."""
         rest = replace(snapshot, workflow=None, open={})
         if rest:
             await write_value(self._store, caller, Key(TURN, response_id), rest.dump())
@@ -165,6 +165,6 @@ class Sessions(Leases):
         await self._delete_parts(caller, response_id, snapshot)
 
     async def _delete_parts(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
-        # A failed turn leaves the checkpoint of the response that it continued, which keeps it.
+        # A failed turn refers to the checkpoint of the response that it continued, which owns it.
         if snapshot.workflow is not None and snapshot.workflow.checkpoint.response_id == response_id:
             await self.checkpoints.delete(caller, snapshot.workflow.checkpoint)

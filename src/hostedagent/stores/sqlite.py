@@ -1,9 +1,9 @@
 """Records in one SQLite file: the durable store of one machine, for one process at a time.
 
-The file is in WAL mode with `synchronous=FULL`, so a write that was reported is on the disk. One thread writes; the
-calls that wait while it is busy share the next transaction, and each of them is all or nothing. Another thread reads.
-A record carries a checksum: a damaged one counts as absent. Erased content is overwritten in the file
-(`secure_delete`), and the write-ahead log is emptied before the erasure is reported.
+The file is in WAL mode with `synchronous=FULL`, so a reported write is on the disk. One thread writes; calls that wait
+while it is busy share the next transaction, and each of them is atomic. Another thread reads. Each record has a
+checksum: a damaged one counts as absent. Erased content is overwritten in the file (`secure_delete`), and the
+write-ahead log is emptied before the erasure is reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hostedagent.stores.sqlite_file import code_of, connect, lock_file
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 60.0
-"""How often expired records are erased."""
+"""Seconds between erasures of expired records."""
 
 _MAX_GROUP: Final = 64
 _SWEEP_ROWS: Final = 500
@@ -113,7 +113,7 @@ class SqliteStore:
             pass
 
     async def aclose(self) -> None:
-        """Finish the calls under way and close the file. The store opens it again when it is used again."""
+        """Finish the pending calls and close the file. The store opens it again on the next use."""
         with self._opening:
             opened, self._opened = self._opened, None
         if opened is not None:
@@ -141,7 +141,7 @@ class _Row(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """One call that waits for the writing thread."""
+    """A call that waits for the writing thread."""
 
     rows: Sequence[_Row]
     now: float
@@ -206,7 +206,7 @@ class _OpenFile:
         return None
 
     def _work(self) -> None:
-        """Do the calls that wait, in one transaction where that succeeds."""
+        """Run the waiting calls, in one transaction if that succeeds."""
         jobs: list[_Job] = []
         while self._jobs and len(jobs) < _MAX_GROUP:
             job = self._jobs.popleft()
@@ -219,7 +219,7 @@ class _OpenFile:
         except _FAILURES as error:
             if len(jobs) == 1:
                 jobs[0].answer.set_exception(_unavailable(error))
-            else:  # One of them cannot be written: the others need not fail with it.
+            else:  # One of them cannot be written; the others must not fail with it.
                 self._work_singly(jobs)
             return
         for job, answer in zip(jobs, answers, strict=True):
@@ -275,7 +275,7 @@ class _OpenFile:
         return etag
 
     def _checkpoint(self) -> None:
-        """Empty the write-ahead log when something was erased: it still has the content."""
+        """Empty the write-ahead log after an erasure, because it still contains the content."""
         if not self._owes_checkpoint:
             return
         try:
@@ -313,7 +313,7 @@ async def _finished(job: Future[_T]) -> _T:
     try:
         return await asyncio.shield(answer)
     except asyncio.CancelledError:
-        # A write that has begun is awaited: it must not land on top of one that its caller starts after it.
+        # A started write is awaited, so that it cannot overwrite a later one of its caller.
         if not job.cancel():
             await asyncio.wait([answer])
         raise
@@ -327,6 +327,6 @@ def _guarded(call: Callable[[], _T]) -> _T:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    # The cause is dropped: it decides what a caller is shown, and its text contains the path.
+    # The cause is dropped: callers are shown an error by its cause, and its text contains the path.
     logger.warning("The database failed: %s: %s", type(error).__name__, error)
     return StoreUnavailable("The database cannot be read or written.")

@@ -1,4 +1,4 @@
-"""The SDK's provider protocol over the host's response store: identity and errors translated, nothing else."""
+"""Implements the SDK's provider protocol on the host's response store, translating identity and errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Provider:
 
     Args:
         store: The host's response store.
-        recall: Finds whose a response is that the SDK resumes without a request.
+        recall: Finds the owner of a response that the SDK resumes without a request.
     """
 
     def __init__(self, store: ResponseStore, recall: Recall) -> None:
@@ -56,7 +56,7 @@ class Provider:
             await self._store.create(_caller(context), response, items, ids)
 
     async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
-        """Store the response anew."""
+        """Replace the stored response."""
         async with _translated():
             await self._store.update(_caller(context), response)
 
@@ -65,7 +65,7 @@ class Provider:
         if not has_request():
             caller = await self._recall(response_id, context)
             if caller is None:
-                # The SDK gives up a turn of an earlier process, and cannot say whose it was: its reader learns that.
+                # The SDK gives up a turn of an earlier process without naming its owner; its reader is informed.
                 return {"id": response_id, "status": "failed", "output": []}
             enter_context(RequestContext(caller))
         async with _translated():
@@ -104,7 +104,7 @@ class Provider:
         *,
         context: PlatformContext | None = None,
     ) -> list[str]:
-        """The ids of the conversation's items, oldest first; those of an accepted turn were read already."""
+        """The ids of the conversation's items, oldest first; those of an accepted turn were already read."""
         turn = current_context()
         if isinstance(turn, TurnContext):
             return list(turn.continuation.history_ids)
@@ -120,7 +120,7 @@ def _caller(context: PlatformContext | None) -> Caller:
 
 
 def caller_on(platform: PlatformContext | None) -> Caller:
-    """What the platform says of a caller, without a scope."""
+    """The platform's identity of a caller, without a scope."""
     return Caller(platform_user=platform.user_id_key, call_id=platform.call_id) if platform is not None else Caller()
 
 
