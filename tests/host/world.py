@@ -41,9 +41,9 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
 
 
 def _watched(write: Callable[..., Awaitable[None]], ids: list[str]) -> Callable[..., Awaitable[None]]:
-    async def watched(self: Any, caller: Any, response: Any, *args: Any) -> None:
+    async def watched(self: Any, caller: Any, response: Any, *args: Any, **fields: Any) -> None:
         ids.append(response["id"])
-        await write(self, caller, response, *args)
+        await write(self, caller, response, *args, **fields)
 
     return watched
 
