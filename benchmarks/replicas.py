@@ -94,7 +94,8 @@ async def replicas(count: int, kind: str, where: str) -> AsyncGenerator[list[Rep
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
-    process.kill()
+    with suppress(ProcessLookupError):  # It was killed already.
+        process.kill()
     await process.wait()
 
 
