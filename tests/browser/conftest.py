@@ -94,7 +94,7 @@ def shared_servers() -> Generator[None]:
 def served(target: str, **variables: str) -> Generator[str]:
     """The URL of a server of a target; without variables of its own, that of all tests."""
     if variables:
-        with server.served(target, **variables) as url:
+        with server.served(target, folder=server.ROOT, **variables) as url:
             yield url
         return
     if target not in _urls:

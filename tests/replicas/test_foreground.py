@@ -12,6 +12,7 @@ import pytest
 from hostedagent import AgentHost
 from hostedagent.host import Driver
 from hostedagent.testing import Gate, InProcessClient, Reply, ScriptedAgent, serve
+from tests.patience import PATIENCE
 from tests.replicas.test_two_hosts import Cluster
 
 DRIVERS = pytest.mark.parametrize("driver", ["agentserver", "starlette"])
@@ -89,7 +90,7 @@ async def test_a_reader_that_was_told_of_its_end_is_not_told_otherwise(driver: D
         cluster.dead.add("a")  # It is cut off, and does not know.
         seen = await get(b, response_id)
         gate.open()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             last = [event async for event in events][-1]
         after = await get(b, response_id)
 
