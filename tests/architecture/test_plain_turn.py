@@ -8,7 +8,7 @@ import gc
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -94,7 +94,7 @@ async def test_a_turn_leaves_nothing_of_ours_to_the_garbage_collector(
     assert left == []
 
 
-async def garbage_of_ours(client: InProcessClient, body: dict[str, object]) -> list[object]:
+async def garbage_of_ours(client: InProcessClient, body: Mapping[str, object]) -> list[object]:
     """The objects of ours that a turn leaves to the collector."""
     gc.collect()
     gc.disable()

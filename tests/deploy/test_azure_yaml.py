@@ -35,7 +35,7 @@ NEW = pytest.mark.parametrize(
         Choices(name="my-agent", provider=provider, deployment=deployment, protocols=frozenset(protocols))
         for provider in PROVIDERS
         for deployment in DEPLOYMENTS
-        for protocols in ([], PROTOCOLS)
+        for protocols in ((), tuple(PROTOCOLS))
     ],
     ids=lambda choices: "-".join([choices.provider, choices.deployment, *choices.protocols]),
 )

@@ -168,7 +168,7 @@ async def test_an_agent_from_a_factory_is_closed_when_the_turn_is_cancelled() ->
     assert agent.closed == 1
 
 
-async def test_a_factory_that_needs_consent_fails_the_turn_which_has_nothing_to_go_on_from() -> None:
+async def test_a_factory_that_needs_consent_asks_for_it() -> None:
     def factory() -> ScriptedAgent:
         asked = [Content.from_oauth_consent_request("https://login.example/consent")]
         raise UserInputRequiredException(contents=asked)
@@ -177,7 +177,8 @@ async def test_a_factory_that_needs_consent_fails_the_turn_which_has_nothing_to_
     async with hosting(factory, options=options) as client:
         log = await stream(client)
 
-    assert (log.status, log.response["output"]) == ("failed", [])
+    assert (log.status, log.response["incomplete_details"]) == ("incomplete", {"reason": "consent_required"})
+    assert [item["type"] for item in log.items] == ["oauth_consent_request"]
 
 
 async def test_a_factory_that_is_stopped_may_clean_up() -> None:
