@@ -199,13 +199,13 @@ async function readAll(conversation, turn, log, connect, signal) {
       if (isOver(turn)) return;
     } catch (error) {
       if (signal.aborted) return;
-      if (error.status && turn.responseId) {
+      if (!turn.responseId) return fail(turn, error);
+      if (isFinal(error) || attempt >= RETRIES) {
         // Its events are gone, as after a restart: what became of it is in the response.
         const found = await api.retrieve(turn.responseId).catch(() => null);
         if (found) take(turn, found);
-        if (isOver(turn)) return;
+        return isOver(turn) ? undefined : fail(turn, error);
       }
-      if (error.status || !turn.responseId || attempt >= RETRIES) return fail(turn, error);
     }
     lost(turn, true);
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(attempt++, RETRY_MS.length - 1)]));
@@ -216,6 +216,11 @@ async function readAll(conversation, turn, log, connect, signal) {
       return response;
     };
   }
+}
+
+// A server that starts, is busy or is going away answers differently a moment later.
+function isFinal({ status }) {
+  return status !== undefined && status < 500 && status !== 409 && status !== 429;
 }
 
 function lost(turn, isLost) {
