@@ -24,6 +24,9 @@ HARD = (
 )
 """Patterns of phrases that a reader has to decode."""
 
+RIDDLE = re.compile(r'^\s*"""(?:What|Who|Whose|How|Where|That)\b')
+"""A docstring that describes a thing instead of naming it."""
+
 FOLDERS = ("src", "docs", "samples", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "AGENTS.md")
 SUFFIXES = (".py", ".md", ".bicep", ".yaml", ".toml", ".js", ".html")
 
@@ -43,5 +46,15 @@ def test_no_text_uses_a_phrase_that_has_to_be_decoded(pattern: str) -> None:
         for path in texts()
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if hard.search(line)
+    ]
+    assert lines == []
+
+
+def test_docstrings_name_what_they_are_about() -> None:
+    lines = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in (ROOT / "src").rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if RIDDLE.match(line)
     ]
     assert lines == []

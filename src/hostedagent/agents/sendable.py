@@ -93,7 +93,7 @@ _CLIENTS: Final[Mapping[str, CanSend]] = {
 
 
 def can_send(client: object) -> CanSend | None:
-    """What a client sends; `None` for an unknown client, which gets everything."""
+    """The content that a client sends; `None` for an unknown client, which gets everything."""
     known = _known(type(client))
     if known is _responses and getattr(client, "SUPPORTS_RICH_FUNCTION_OUTPUT", True) is False:
         return _responses_without_rich_outputs

@@ -77,10 +77,10 @@ class Continuation:
 
 
 class KnownResponses(ResponseRepository, Protocol):
-    """Responses, and which of them are running."""
+    """Responses with their statuses."""
 
     async def status(self, caller: Caller, response_id: str) -> str | None:
-        """The status of a response, wherever it runs; `None` where there is none."""
+        """The status of a response, in whichever process it runs; `None` if there is no such response."""
         ...
 
 
@@ -95,13 +95,13 @@ class Continuations:
     """The type that the host's workflow starts with, where that is known before a turn."""
 
     async def open(self, request: TurnRequest, caller: Caller) -> Continuation:
-        """Find out what the turn continues, and take what it needs.
+        """Open the continuation of a turn and acquire its resources.
 
         Raises:
-            Busy: The conversation has a turn, or the previous response has not ended.
-            Conflict: An approval was used.
-            NotFound: The previous response, or an approval, is unknown, or not one of this conversation.
-            InvalidRequest: An approval has expired, or is answered twice; a workflow waits for something else.
+            Busy: The conversation has a running turn, or the previous response has not ended.
+            Conflict: An approval was already answered.
+            NotFound: The previous response or an approval is unknown, or belongs to another conversation.
+            InvalidRequest: An approval has expired or is answered twice, or a workflow expects something else.
         """
         kinds = _kinds(request)
         if kinds & NAMING:  # First, because the input may refer to the request that it answers.
@@ -122,7 +122,7 @@ class Continuations:
     async def _take_answers(
         self, continuation: Continuation, request: TurnRequest, kinds: frozenset[Json], caller: Caller
     ) -> None:
-        """Check what the input answers, and use it up. An input of messages alone answers no question."""
+        """Check the answers in the input, and mark their requests as answered. Messages alone contain no answers."""
         keeps_transcript = _keeps_transcript(request)
         if not keeps_transcript:
             continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
@@ -204,10 +204,10 @@ class Continuations:
             raise
 
     async def _left_by(self, caller: Caller, response_id: str) -> Snapshot:
-        """What a response left that is continued.
+        """The snapshot of the response to continue.
 
         Raises:
-            Busy: It has not ended.
+            Busy: The response has not ended.
         """
         status = await self.store.status(caller, response_id)
         if status in RUNNING:
@@ -217,7 +217,7 @@ class Continuations:
         snapshot = await self.sessions.resume(caller, response_id)
         if status is None or status in COUNTED or (snapshot and not snapshot.is_early):
             return snapshot
-        # Its process died before it could roll back: what it continued is continued, without its items.
+        # Its process died before it could roll back: the turn before it is continued, without its items.
         previous = (await self.store.get(caller, response_id)).get("previous_response_id")
         own = await stored_by(self.store, caller, response_id, previous)
         before = await self._left_by(caller, previous) if previous else Snapshot()

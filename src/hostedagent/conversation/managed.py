@@ -199,11 +199,11 @@ class ManagedConversations:
 async def leave_out(
     sessions: Sessions, responses: ResponseRepository, caller: Caller, conversation_id: str, item_ids: Sequence[str]
 ) -> None:
-    """Keep items out of the later turns of a conversation; they stay with their responses, and questions are closed.
+    """Exclude items from later turns of a conversation; their responses keep them, and open requests are closed.
 
     Raises:
         Conflict: A turn is running in it.
-        InvalidRequest: A workflow has them in its state.
+        InvalidRequest: The state of a workflow contains them.
     """
     lease = await sessions.acquire(caller, conversation_id)
     try:

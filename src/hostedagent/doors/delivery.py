@@ -1,6 +1,6 @@
-"""Pushes an answer to targets that did not ask for it: another door, a chat, a webhook. Reports what became of each.
+"""Pushes an answer to other targets than the caller: another door, a chat, a webhook. Reports the result for each.
 
-The answer is stored before it is pushed, so a target that is away loses nothing: `failed` names it in the report, and
+The answer is stored before it is pushed, so an unreachable target loses nothing: the report names it as `failed`, and
 the response can be read and pushed again.
 """
 
@@ -33,12 +33,12 @@ class DeliveryTarget(Protocol):
         ...
 
     async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
-        """Push an answer; `False` where it is not for this target, which is then skipped.
+        """Push an answer; `False` if it is not for this target, which is then skipped.
 
-        Concurrency: called for many answers at a time, and again after a failure: a target that must not repeat an
-        answer remembers the id of the response.
+        Concurrency: called for many answers concurrently, and again after a failure: a target that must not repeat an
+        answer has to remember the id of the response.
         Exceptions: count as a failure; their text is not in the report.
-        Cancellation: after `SECONDS`.
+        Cancellation: cancelled after `SECONDS`.
         """
         ...
 
@@ -50,8 +50,8 @@ class Delivery:
     Args:
         target: The name of the target.
         status: `delivered`, `skipped` or `failed`.
-        attempts: How often it was tried.
-        error: The kind of the last error of a failed delivery.
+        attempts: The number of attempts.
+        error: The type of the last error of a failed delivery.
     """
 
     target: str
@@ -66,14 +66,14 @@ class DeliveryReport:
 
     Args:
         response_id: The response.
-        deliveries: One for each target, in their order.
+        deliveries: One for each target, in order.
     """
 
     response_id: str
     deliveries: tuple[Delivery, ...]
 
     def names(self, status: DeliveryStatus) -> list[str]:
-        """The targets where the answer has a status."""
+        """The targets with a status."""
         return [one.target for one in self.deliveries if one.status == status]
 
 
@@ -85,13 +85,13 @@ async def deliver(
     attempts: int = ATTEMPTS,
     pause: float = PAUSE,
 ) -> DeliveryReport:
-    """Push an answer to every target at the same time. One that fails is tried again, and holds up no other.
+    """Push an answer to all targets concurrently. A failure is retried without delaying the others.
 
     Args:
         response: The response.
-        caller: Whose it is.
-        targets: Where to.
-        attempts: How often each is tried.
+        caller: The owner of the response.
+        targets: The targets.
+        attempts: The maximum number of attempts for each.
         pause: Seconds before the second attempt; twice as many before each further one.
     """
     made = [_push(response, caller, target, attempts, pause) for target in targets]
@@ -107,7 +107,7 @@ async def _push(
             async with asyncio.timeout(SECONDS):
                 is_taken = await target.deliver(response, caller)
             return Delivery(target.name, "skipped" if is_taken is False else "delivered", attempt)
-        except Exception as raised:  # noqa: BLE001 - the other targets get the answer all the same
+        except Exception as raised:  # noqa: BLE001 - the other targets must get the answer
             error = raised
         if attempt < attempts:
             await asyncio.sleep(pause * 2 ** (attempt - 1))

@@ -1,7 +1,7 @@
-"""The contract of a door: what a request of its protocol asks of the engine, and what its client reads of the answer.
+"""The contract of a door: it parses the requests of a protocol for the engine, and renders the answers.
 
-A door decides neither whose request it is nor whether it is accepted, and stores nothing: `Entry` does that as the
-routes of the Responses protocol do, so that a conversation goes on through any door.
+A door neither resolves the caller nor accepts the request, and stores nothing: `Entry` does that as the routes of the
+Responses protocol do, so that a conversation can continue through any door.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Entry:
     """The parts of a host that a door uses.
 
     Args:
-        turns: Begins, reads and cancels turns, for a door that has the caller from elsewhere than the headers.
-        responses: The engine's responses, for what `turns` does not offer.
+        turns: Starts, reads and cancels turns, for a door that does not take the caller from the headers.
+        responses: The engine's responses, for operations that `turns` does not offer.
         options: The host's options.
-        trust: Which headers are believed.
+        trust: Which headers are trusted.
         prefix: The path below which the host's routes are served.
-        input_name: What the door's protocol calls the input.
+        input_name: The protocol's name of the input.
     """
 
     turns: TurnRunner
@@ -59,18 +59,18 @@ class Entry:
     input_name: str = "input"
 
     def endpoint(self, handler: Handler) -> ASGIApp:
-        """A route's application: identity in, errors out.
+        """The application of a route, which resolves the caller and reports errors.
 
         Args:
-            handler: Called with the `Exchange`, whose `caller` is known. A `RequestError` becomes the answer.
+            handler: Called with the `Exchange`, which has the `caller`. A `RequestError` becomes the response.
         """
         return Endpoint(self.trust, handler)
 
     async def fields(self, exchange: Exchange) -> Mapping[str, Json]:
-        """The fields of a request's body, a JSON object; one without a body has none.
+        """The fields of a request's JSON body; empty without a body.
 
         Raises:
-            RequestError: The process ends, or the body is too large, incomplete or invalid.
+            RequestError: The process is shutting down, or the body is too large, incomplete or invalid.
         """
         self.turns.check_accepts()
         refuse_media(exchange.headers)
@@ -86,14 +86,14 @@ class Entry:
         session_id: str | None = None,
         state: dict[str, Json] | None = None,
     ) -> AsyncGenerator[Turn]:
-        """A turn that ends when its client leaves, unless it runs in the background.
+        """A turn that ends when its client disconnects, unless it runs in the background.
 
         Args:
-            exchange: The request, and whose it is.
-            body: What the engine is to do.
-            response_id: The id of the response, where the door has chosen it; by default a new one.
-            session_id: The platform's sandbox session, where the door's protocol names it elsewhere than the body.
-            state: What the client shares with the agent, as `current_turn().state`.
+            exchange: The request and its caller.
+            body: The body of a create-response request.
+            response_id: The id of the response, if the door chooses it; by default a new one.
+            session_id: The platform's sandbox session, if the door's protocol has it outside of the body.
+            state: State that the client shares with the agent, as `current_turn().state`.
 
         Raises:
             RequestError: The request is refused; nothing was run or stored.
@@ -118,7 +118,7 @@ class Entry:
 
     @contextmanager
     def _renamed(self) -> Generator[None]:
-        """Name the input as the door's protocol does; the items were made of it, and have other numbers."""
+        """Report errors of the input with the protocol's name, because the numbers of its items differ."""
         try:
             yield
         except InvalidRequest as error:
@@ -128,16 +128,16 @@ class Entry:
 
     @asynccontextmanager
     async def once(self, caller: Caller, key: str, response_id: str) -> AsyncGenerator[str | None]:
-        """Let a request that is sent again, under the same key, follow its response instead of making a second one.
+        """Make a repeated request with the same key follow its response instead of creating a second one.
 
         Args:
-            caller: Whose request it is.
-            key: What the request is known by.
-            response_id: The response that the request makes, where it is the first one with this key.
+            caller: The sender of the request.
+            key: The key of the request.
+            response_id: The response of the request, if it is the first one with this key.
 
         Yields:
-            The response that the key stands for already; `None` for the first request. A key is free again where its
-            request has made no response.
+            The existing response of the key; `None` for the first request. The key is free again if its request has
+            created no response.
 
         Raises:
             Busy: The first request is being accepted.
@@ -153,12 +153,12 @@ class Entry:
             raise
 
     async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes], *, goes_on: bool = False) -> None:
-        """Send frames as they come, with comments while none come.
+        """Send frames, with comments while the stream is quiet.
 
         Args:
             exchange: The request.
             frames: The frames.
-            goes_on: Whether the turn goes on without this connection.
+            goes_on: Whether the turn continues without this connection.
         """
         if goes_on:
             await until_over(exchange, self._send(exchange, frames), self.responses.engine.services.shutdown.over)
@@ -174,18 +174,18 @@ class Entry:
 
 
 class Door:
-    """A protocol on the engine of a host. The least that a door has are `name`, `path`, and `parse` or `serve`.
+    """A protocol on the engine of a host. A door has at least `name`, `path`, and `parse` or `serve`.
 
-    Concurrency: one door serves any number of requests at a time, on one event loop; what it keeps of one request
-    belongs into local variables.
-    Exceptions: a `RequestError` becomes the answer while there is none; its message is shown to the client. Nothing
-    else is.
+    Concurrency: one door serves any number of concurrent requests on one event loop, so it must keep the state of a
+    request in local variables.
+    Exceptions: a `RequestError` becomes the response unless that has started; its message is shown to the client, that
+    of any other error is not.
     Cancellation: a handler is cancelled with its request.
 
     Args:
         path: The path of its route, below the host's prefix.
         before_run: As in `Hooks`, for the turns of this door; called before a request is accepted.
-        transform_event: What stands for each event that leaves through this door.
+        transform_event: Returns the replacement of each event that is sent through this door.
     """
 
     name: ClassVar[str]
@@ -202,10 +202,10 @@ class Door:
         self.transform_event = transform_event
 
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any] | TurnRequest:
-        """What a request asks of the engine: the body of a create-response request, by default the fields themselves.
+        """Convert a request to the body of a create-response request; by default the fields are unchanged.
 
         Raises:
-            RequestError: The request is not valid in the door's protocol.
+            RequestError: The request is invalid in the door's protocol.
         """
         return fields
 
@@ -218,7 +218,7 @@ class Door:
         return response
 
     def routes(self, entry: Entry) -> Sequence[BaseRoute]:
-        """The routes; by default one `POST`, which `serve` answers."""
+        """The routes; by default one `POST` route, served by `serve`."""
 
         async def handle(exchange: Exchange) -> None:
             await self.serve(entry, exchange)
@@ -234,7 +234,7 @@ class Door:
         app.router.routes.extend(self.routes(entry))
 
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
-        """Answer a request with a turn, streamed or whole as it asks."""
+        """Answer a request with a turn, streamed or whole."""
         body = self.parse(await entry.fields(exchange), exchange)
         async with entry.turn(exchange, body) as turn:
             if turn.request.stream:
@@ -251,10 +251,10 @@ Fields = TypeVar("Fields", bound=BaseModel)
 
 
 def validated(kind: type[Fields], fields: Mapping[str, Json]) -> Fields:
-    """The fields of a body as a type of the protocol's own package.
+    """Parse the fields of a body into a type of the protocol's own package.
 
     Raises:
-        InvalidRequest: They are none; `param` names the field.
+        InvalidRequest: They are invalid; `param` names the field.
     """
     try:
         return kind.model_validate(fields)
@@ -287,9 +287,8 @@ def add_doors(
 
     Args:
         app: The application.
-        entries: The doors, each with what it is given.
-        responses: What the doors' turns run on, where the application is that of the SDK's host, which does not open
-            and close it itself.
+        entries: The doors, each with its entry.
+        responses: The engine's responses, opened and closed here if the application is that of the SDK's host.
     """
     for door, entry in entries:
         if responses is not None:

@@ -1,7 +1,7 @@
 """The Invocations protocol: an application's own JSON, whole or streamed, in a session of the platform.
 
-The session is the conversation, unless the body names one. On the package's own routes nothing of the SDK is imported;
-on the SDK's host the app inherits from its `InvocationAgentServerHost` too, which has the routes and calls this door.
+The session is the conversation, unless the body names one. The package's own routes import nothing of the SDK; on the
+SDK's host, the app also inherits from `InvocationAgentServerHost`, which provides the routes and calls this door.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from hostedagent.server.exchange import Exchange
 from hostedagent.server.turns import TransformEvent, Turn
 
 ParseInvocation: TypeAlias = Callable[[Mapping[str, Json]], Mapping[str, Any]]
-"""The body of a create-response request for an application's own JSON. Raises a `RequestError` for what is none."""
+"""Converts an application's own JSON to the body of a create-response request. Invalid JSON raises a `RequestError`."""
 
 ID_HEADER: Final = "x-agent-invocation-id"
 ROOT: Final = "/invocations"
@@ -56,7 +56,7 @@ _RENAMED: Final[Mapping[str, str]] = {
     "max_tokens": "max_output_tokens",
     "allow_multiple_tool_calls": "parallel_tool_calls",
 }
-"""The names of Agent Framework for options, which are accepted too."""
+"""Agent Framework's names of options, which are accepted too."""
 _TYPES: Final[Mapping[str, str]] = {"input": "text, items, or the value that a workflow starts with", "message": "text"}
 
 
@@ -76,8 +76,8 @@ class Invocations(Door):
     """The Invocations protocol: `/invocations` and `/invocations_ws`.
 
     Args:
-        parse: What an application's own JSON asks; by default `input` (or `message`), `conversation`, `stream`,
-            `background`, `metadata`, `options`, and `responses` to what an earlier invocation asked.
+        parse: Converts an application's own JSON; by default it has `input` (or `message`), `conversation`, `stream`,
+            `background`, `metadata`, `options`, and `responses` to the questions of an earlier invocation.
         answer: The body of a whole answer; by default `response`, its text, with `status`, `questions` and ids.
         render: The frames of a stream; by default the events `delta`, `question`, and `done` or `error`.
         openapi: The document at `/invocations/docs/openapi.json`; by default that of the default shape.
@@ -105,7 +105,7 @@ class Invocations(Door):
         self._openapi = openapi or OPENAPI
 
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
-        """What an invocation asks; its session is its conversation, unless it names one."""
+        """Parse an invocation; its session is its conversation, unless it names one."""
         return self.body(fields, self.session_of(exchange.request.scope))
 
     def body(self, fields: Mapping[str, Json], session_id: str) -> Mapping[str, Any]:
@@ -115,7 +115,7 @@ class Invocations(Door):
         return body if continues else {**body, "conversation": session_id}
 
     def session_of(self, scope: Scope) -> str:
-        """The session of a request or a connection: the one that it names, that of the container, or a new one."""
+        """The session of a request or a connection: the one that it names, the container's, or a new one."""
         known = scope.get("state", {}).get("session_id")  # The SDK's host has read it.
         given = QueryParams(scope.get("query_string", b"")).get(_SESSION) or container_session()
         return known or _valid(given)
@@ -160,7 +160,7 @@ class Invocations(Door):
         return invocation_host(self._openapi if self._is_documented else None)
 
     def attach(self, app: Starlette, entry: Entry) -> None:
-        """Serve the routes of the SDK's host: it has the paths, and hands over what comes."""
+        """Serve the routes of the SDK's host, which passes requests to this door."""
         from hostedagent.server.agentserver.invocations import hand_over
 
         routes = {route.path: route for route in self.routes(entry) if isinstance(route, Route)}
@@ -200,10 +200,10 @@ class Invocations(Door):
             await exchange.json(self.answer(_succeeded(response)))
 
     async def begin(self, entry: Entry, caller: Caller, invocation_id: str, session_id: str) -> str:
-        """The id of the response that an invocation makes.
+        """The id of the response of an invocation.
 
         Raises:
-            Conflict: There is an invocation with this id.
+            Conflict: An invocation with this id exists.
         """
         response_id = new_item_id("caresp", session_id)
         keys = entry.responses.engine.services.sessions.keys
@@ -213,7 +213,7 @@ class Invocations(Door):
         return response_id
 
     async def retrieve(self, entry: Entry, exchange: Exchange) -> None:
-        """Answer with an invocation that was made before, also while it runs."""
+        """Answer with an earlier invocation, also while it runs."""
         response_id = await _response_of(entry, exchange)
         if not _runs_here(entry, response_id):
             response = await entry.turns.retrieve(response_id, exchange.caller)
@@ -332,7 +332,7 @@ def _succeeded(response: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _valid(value: str | None) -> str:
-    """An id of a caller's, or a new one."""
+    """The caller's id, or a new one."""
     return value if value is not None and _ID.fullmatch(value) else str(uuid.uuid4())
 
 

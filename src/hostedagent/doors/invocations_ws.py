@@ -1,7 +1,7 @@
-"""`/invocations_ws`: invocations over one connection, one after the other. Each message is the body of one.
+"""`/invocations_ws`: sequential invocations over one connection. Each message is the body of an invocation.
 
 The answers are the events of a stream as JSON: `delta`, `question`, and `done` or `error`. Closing the connection ends
-the invocation that runs.
+the running invocation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 16
-"""Messages that wait for the invocations before them; then the connection is read no further."""
+"""Maximum of waiting messages, after which the connection is not read any further."""
 
 _POLICY_VIOLATION: Final = 1008
 
@@ -42,8 +42,8 @@ class InvocationSockets:
     """Serves the connections of a door.
 
     Args:
-        door: What an invocation asks.
-        entry: What the door's host gives it.
+        door: The door.
+        entry: The parts of its host.
     """
 
     def __init__(self, door: Invocations, entry: Entry) -> None:
@@ -51,7 +51,7 @@ class InvocationSockets:
         self._entry = entry
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serve one connection, also one that is accepted already."""
+        """Serve one connection, even if it is already accepted."""
         scope = self._entry.trust.trusted(socket.scope)
         headers = headers_of(scope)
         is_accepted = socket.application_state is WebSocketState.CONNECTED

@@ -1,4 +1,4 @@
-"""The form of messages that Chat Completions and AG-UI share, as the input items of a create-response request."""
+"""Converts the messages of Chat Completions and AG-UI to the input items of a create-response request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.types import Item, Json
 
 ReadPart: TypeAlias = Callable[[Mapping[str, Json], str], dict[str, Json] | None]
-"""Reads a part of a message that is no text, named by its path; `None` for one of an unknown type."""
+"""Reads a part of a message that is not text, at a path; returns `None` for an unknown type."""
 
 
 def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Iterator[Item]:
@@ -17,8 +17,8 @@ def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Ite
 
     Args:
         messages: An array of messages.
-        read_part: Reads what each protocol says in its own way.
-        first: The number of the first one, where there are others before it.
+        read_part: Reads the parts whose form differs between the protocols.
+        first: The index of the first one, if there are others before it.
 
     Raises:
         InvalidRequest: A value is malformed; `param` names it.

@@ -1,4 +1,4 @@
-"""Frames that differ in one text only: a stream has thousands of them."""
+"""Caches the frames of deltas, which differ only in one text."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _EMPTY: Final = b'""'
 
 
 class Pieces:
-    """Writes the frame around each kind of piece once."""
+    """Serializes the frame around each kind of delta once."""
 
     def __init__(self) -> None:
         self._around: dict[Hashable, tuple[bytes, bytes]] = {}
 
     @property
     def kinds(self) -> Container[Hashable]:
-        """The kinds of which there was a piece."""
+        """The kinds that have occurred."""
         return self._around
 
     def frame(self, kind: Hashable, text: str, write: Callable[P, bytes], *args: P.args, **named: P.kwargs) -> bytes:
-        """The frame of a piece.
+        """The frame of a delta.
 
         Args:
-            kind: What it is a piece of.
-            text: The piece.
-            write: Writes the frame of an empty piece, in which no other text that is empty comes later.
-            *args: What it is given.
-            **named: As `args`.
+            kind: The kind of delta.
+            text: The delta.
+            write: Writes the frame of an empty delta, which must be the last empty string in it.
+            *args: Positional arguments of `write`.
+            **named: Keyword arguments of `write`.
         """
         around = self._around.get(kind)
         if around is None:

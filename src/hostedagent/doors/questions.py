@@ -20,11 +20,11 @@ YES: Final[Mapping[str, Json]] = {
     "properties": {"approved": {"type": "boolean"}},
     "required": ["approved"],
 }
-"""The schema of an answer to a question for approval."""
+"""The schema of an answer to an approval request."""
 
 
 def open_questions(output: Iterable[Item]) -> Iterator[Item]:
-    """The requests for approval in an output, and the calls that nothing in it answers."""
+    """The approval requests in an output, and its unanswered calls."""
     items = list(output)
     answered = {item.get("call_id") for item in items if str(item["type"]).endswith("_call_output")}
     for item in items:
@@ -35,7 +35,7 @@ def open_questions(output: Iterable[Item]) -> Iterator[Item]:
 
 
 def answer_item(question_id: str, reply: Json) -> Item:
-    """The input item that answers a question. Of an approval only an explicit yes is one."""
+    """The input item that answers a question. Only an explicit yes approves."""
     if question_id.startswith(_APPROVAL):
         approve = (reply.get("approved") if is_object(reply) else reply) is True
         return {"type": "mcp_approval_response", "approval_request_id": question_id, "approve": approve}
@@ -43,12 +43,12 @@ def answer_item(question_id: str, reply: Json) -> Item:
 
 
 def as_text(value: Json) -> str:
-    """A text as it is, and any other value as JSON."""
+    """A string unchanged, any other value as JSON."""
     return value if isinstance(value, str) else encode(value).decode()
 
 
 def shown_question(item: Item) -> dict[str, Json]:
-    """A question as a JSON object of a door's own: `id`, `kind`, `name` and `arguments`."""
+    """A question in the doors' own JSON form: `id`, `kind`, `name` and `arguments`."""
     is_approval = item["type"] == "mcp_approval_request"
     return {
         "id": item["id"] if is_approval else item["call_id"],
@@ -67,14 +67,14 @@ def asked_of(item: Item) -> Mapping[str, Json]:
 
 
 def text_of(response: Mapping[str, Json]) -> str:
-    """The words of a response: its messages, a paragraph each."""
+    """The text of a response: its messages, one paragraph each."""
     messages = (item for item in response.get("output") or () if item["type"] == "message")
     texts = ("".join(part.get("text") or part.get("refusal") or "" for part in row["content"]) for row in messages)
     return "\n\n".join(text for text in texts if text)
 
 
 def failure_of(response: Mapping[str, Json]) -> Failed | None:
-    """Why a response has failed; `None` where it has not."""
+    """The error of a response; `None` if it has not failed."""
     if response["status"] != "failed":
         return None
     error: Mapping[str, Json] = response.get("error") or {}

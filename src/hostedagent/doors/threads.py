@@ -1,7 +1,8 @@
-"""The thread of a client that sends all of it each time, beside the conversation that the host keeps.
+"""Compares the thread of a client, which sends all of it each time, with the conversation that the host keeps.
 
-What the agent said has the same ids on both sides; what it was told has not. A client that shows no longer what it was
-shown has edited the thread: what it took back is left out of the conversation. What came through other doors stays.
+Items of the agent have the same ids on both sides; those of the user do not. If the client no longer shows items that
+it was sent, it has edited the thread: the removed turns are excluded from the conversation. Turns of other doors are
+kept.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ _TOLD: Final = ("message", "function_call_output")
 
 
 ReadFrom: TypeAlias = Callable[[int], list[Item]]
-"""Reads the items of a client's messages, from one of them on."""
+"""Reads the items of a client's messages, starting with one of them."""
 
 
 class Thread:
-    """A thread beside what a conversation has.
+    """The differences between a thread and a conversation.
 
     Args:
         messages: The ids that each message shows: its own, and those of its calls.
@@ -43,12 +44,12 @@ class Thread:
         own = kept[at].get("response_id") if at >= 0 else None
         for response_id, items in _turns(kept[at + 1 :], own):
             if names_of(items) or not self._tells_again(items):
-                if at < 0:  # It begins here, and need not show what came before.
+                if at < 0:  # The thread starts here, and need not show earlier turns.
                     return
                 self.hidden[response_id] = [item["id"] for item in items]
 
     def _tells_again(self, items: Sequence[Item]) -> bool:
-        """Whether the words of a turn that showed nothing are the next ones of the thread, and so are not new."""
+        """Whether the input of a turn without visible output is the next one of the thread, and therefore not new."""
         told = [item for item in items if item["type"] in _TOLD]
         pairs = zip(told, self.new, strict=False)
         if len(told) > len(self.new) or any(it.get(name) != value for it, new in pairs for name, value in new.items()):
@@ -58,7 +59,7 @@ class Thread:
 
 
 def _turns(items: Iterable[Item], own: str | None) -> Iterator[tuple[str, list[Item]]]:
-    """The items of each response behind the last one that is shown, with the input before them."""
+    """The items of each response after the last one that is shown, with the input before them."""
     groups: dict[str, list[Item]] = {}
     told: list[Item] = []
     for item in items:
@@ -68,7 +69,7 @@ def _turns(items: Iterable[Item], own: str | None) -> Iterator[tuple[str, list[I
             told = []
     groups.pop(own or "", None)
     yield from groups.items()
-    yield "", told  # Of turns that made nothing.
+    yield "", told  # Items of turns without output.
 
 
 async def open_thread(
@@ -80,19 +81,18 @@ async def open_thread(
     *,
     mark: str,
 ) -> list[Item]:
-    """The items of a client's thread that the conversation does not have, once it has nothing that was taken back.
+    """The new items of a client's thread, after removed turns were excluded from the conversation.
 
     Args:
-        entry: What the host gives the door.
-        caller: Whose thread it is.
+        entry: The parts of the host.
+        caller: The owner of the thread.
         conversation_id: The conversation.
         messages: The ids that each message shows.
         read: Reads the items of the messages.
-        mark: The metadata of the responses that this client was shown.
+        mark: The metadata of the responses that this client was sent.
 
     Raises:
-        RequestError: Something was taken back, and a turn is running in the conversation; or it is not the host that
-            keeps what the agent knows of it.
+        RequestError: Turns were removed, but a turn is running in the conversation, or the host does not keep it.
     """
     thread = Thread(messages, read, await entry.turns.conversation_items(caller, conversation_id))
     taken_back: list[str] = []
@@ -105,6 +105,6 @@ async def open_thread(
 
 
 def names_of(items: Iterable[Item]) -> frozenset[str]:
-    """The ids by which a client names what the agent said and did."""
+    """The ids by which a client refers to the agent's items."""
     agents = (item for item in items if item["type"] in _SHOWN or item.get("role") == "assistant")
     return frozenset(str(item[name]) for item in agents for name in ("id", "call_id") if name in item)

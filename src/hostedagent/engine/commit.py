@@ -25,7 +25,7 @@ class TurnCommit:
 
     Args:
         sessions: Snapshots and leases.
-        approvals: The questions that the turn answers.
+        approvals: The approval requests that the turn answers.
         store: The response store.
         continuation: The continuation of the turn.
     """
@@ -36,7 +36,7 @@ class TurnCommit:
     continuation: Continuation
 
     def unchanged(self) -> Snapshot:
-        """What a turn leaves whose agent was never run: the state of the turn before it."""
+        """The snapshot of a turn whose agent never ran: the state of the turn before it."""
         before = self.continuation.snapshot
         workflow = before.workflow.named() if before.workflow is not None else None
         return Snapshot(before.session, open=before.open, workflow=workflow)
@@ -76,10 +76,10 @@ class TurnCommit:
             await run.prune()
 
     async def _commit_in_order(self, request: TurnRequest, response: Mapping[str, Json], snapshot: Snapshot) -> None:
-        """Save a turn that counts in a store without transactions.
+        """Save a turn in a store without transactions.
 
-        A reader of the completed response finds its snapshot, which does not count before. It is the head of its
-        conversation then, also if the process dies before it can say so: `inherit` finds it.
+        The snapshot has no effect until the response is completed. The response then counts as the head of its
+        conversation, even if the process dies before it is recorded as such: `inherit` finds it.
         """
         sessions, lease, is_stored = self.sessions, self.continuation.lease, self.store.is_stored(request.response_id)
         await sessions.save(request.caller, request.response_id, replace(snapshot, is_early=is_stored))

@@ -1,7 +1,7 @@
-"""The engine: accepts requests, runs their turns, and answers for their responses. It knows neither HTTP nor the SDK.
+"""The engine: accepts requests, runs turns, and reads and deletes responses. It knows neither HTTP nor the SDK.
 
-Everything that may be refused is refused by `accept`, with a real status, before anything is stored or run. A driver
-turns a wire into these calls, and the events of a `Turn` into its wire.
+`accept` refuses a request before anything is stored or run, so that it gets a real status. A driver translates its
+protocol into these calls, and the events of a `Turn` back.
 """
 
 from __future__ import annotations

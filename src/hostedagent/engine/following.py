@@ -1,6 +1,6 @@
 """Follows the events of a turn that may run in another process, and ends when that process has died.
 
-A process that dies leaves a log that nobody finishes, unless another one resumes its turn.
+The log of a dead process stays unfinished, unless another process resumes its turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hostedagent.stores.base import LoggedEvent, StoreError
 from hostedagent.stores.running import DIED
 
 LOOK_SECONDS: Final = 3.0
-"""How long a log of another process is quiet before its process is looked for."""
+"""Seconds that the log of another process may be quiet before the process is checked."""
 
 CANCEL_SECONDS: Final = 0.2
 """After how long a cancellation is repeated."""
@@ -27,13 +27,13 @@ CANCEL_SECONDS: Final = 0.2
 async def following(
     batches: AsyncIterator[list[LoggedEvent]], store: ResponseStore, caller: Caller, response_id: str, *, after: int
 ) -> AsyncGenerator[list[LoggedEvent]]:
-    """The batches of a log, with a last event of this reader's own when the process of the turn has died.
+    """Yield the batches of a log, followed by a terminal event if the process of the turn has died.
 
     Args:
         batches: The events of the log.
-        store: Knows whether the process has died.
-        caller: Whose response.
-        response_id: Which.
+        store: Detects that the process has died.
+        caller: The owner of the response.
+        response_id: The response.
         after: The number of the event before the first batch.
     """
     arriving = asyncio.ensure_future(anext(batches, None))
@@ -60,10 +60,10 @@ async def following(
 
 
 async def end_of_dead(store: ResponseStore, caller: Caller, response_id: str, number: int) -> LoggedEvent | None:
-    """The last event of a turn whose process has died and that nobody resumes; `None` for any other turn."""
+    """The terminal event of a turn whose process has died and that is not resumed; `None` for any other turn."""
     try:
         response = await store.get(caller, response_id)
-    except StoreError:  # It was deleted, or the store is away: the log itself says so.
+    except StoreError:  # It was deleted, or the store is unavailable, which the log itself reports.
         return None
     if response.get("error") != error_object(DIED):
         return None

@@ -54,10 +54,10 @@ class RecordedTurn:
     """One turn with its stored response.
 
     Args:
-        responses: Where it is recorded.
+        responses: Stores the response.
         context: The accepted request.
         turn: The turn.
-        sent: What an earlier process sent of it; `None` for a turn that begins here.
+        sent: The events that an earlier process sent; `None` for a new turn.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class RecordedTurn:
         return has_ended or (self._number >= 0 and event["type"] == "response.created")
 
     async def _recorded(self, *, is_numbered: bool) -> AsyncGenerator[Event]:
-        """The events, if they are numbered; otherwise nothing comes out, and the turn runs to its end."""
+        """Yield the events if they are numbered; otherwise run the turn to its end and yield nothing."""
         is_stored = False
         try:
             async with aclosing(self._turn.events()) as events:
@@ -305,7 +305,7 @@ class RecordedResponses:
         return following(batches, self.engine.store, caller, response_id, after=after)
 
     async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """A response, with what exists of it so far, wherever it runs.
+        """A response, with its output so far, in whichever process it runs.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
@@ -336,7 +336,7 @@ class RecordedResponses:
         """
         response = await self.retrieve(caller, response_id)
         if not response.get("background"):
-            if response.get("status") in RUNNING:  # Its client hangs up instead. As the SDK's host answers.
+            if response.get("status") in RUNNING:  # Its client disconnects instead. As on the SDK's host.
                 raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
             raise InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
         status = response.get("status")

@@ -87,7 +87,7 @@ class Recovery:
 
     @property
     def ended(self) -> Ended | None:
-        """How the run ended in the earlier process, if it did."""
+        """The outcome of the run in the earlier process, if it ended there."""
         if self.journal is None or self.response is None:
             return None
         if self.journal.ended is not None:

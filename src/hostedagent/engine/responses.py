@@ -1,7 +1,7 @@
-"""The response store of a host: the repository, with the promises that running turns and conversations need.
+"""The response store of a host: a repository with the guarantees that running turns and conversations need.
 
-It stores how a turn ended before the caller learns of it, so that the next turn reads it, answers for responses whose
-process died, and knows which ones are still running.
+It stores the outcome of a turn before the caller receives it, reports responses whose process died as failed, and knows
+which ones are still running.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class ResponseStore:
     """A `ResponseRepository` that knows which responses are running.
 
     Args:
-        repository: Where the responses are.
-        active: The responses that this process is producing.
-        running: Which of them run in the background; without it, one whose process died stays in progress.
-        state: Where everything else is.
+        repository: The repository of the stores.
+        active: The responses in progress in this process.
+        running: The marks of running background turns; without it, one whose process died stays in progress.
+        state: The store of all other records.
 
     Attributes:
-        journaled: Knows the turns that are resumed after a crash; `None` where none is.
+        journaled: The turns that are resumed after a crash; `None` if none are.
     """
 
     def __init__(
@@ -79,29 +79,29 @@ class ResponseStore:
 
     @property
     def repository(self) -> ResponseRepository:
-        """Where the responses are."""
+        """The repository of the stores."""
         return self._repository
 
     @property
     def has_transactions(self) -> bool:
-        """Whether a response and what belongs to it can be stored in one write."""
+        """Whether a response and its state can be stored in one write."""
         return self._together is not None
 
     def is_stored(self, response_id: str) -> bool:
-        """Whether a response that is produced here is stored, and `commit` stores its end."""
+        """Whether a response of this process is stored, so that `commit` stores its outcome."""
         turn = self.active.get(response_id)
         return turn is not None and turn.created is not None
 
     async def commit(self, response: Mapping[str, Json], parts: Sequence[Part] = ()) -> None:
-        """Store how a response ended before anybody learns of it. The SDK writes the same later, which is skipped.
+        """Store the final response before it is reported. The SDK's later write of the same is skipped.
 
         Args:
             response: The response.
-            parts: What is stored in the same write, where the store has transactions.
+            parts: Further records to store in the same write, if the store has transactions.
 
         Raises:
             StoreError: It could not be stored.
-            Conflict: Its process was stopped for so long that its readers were told that it failed.
+            Conflict: Its process was stopped for so long that readers already saw it as failed.
         """
         turn = self.active.get(response["id"])
         if turn is None or turn.created is None:
@@ -216,7 +216,7 @@ class ResponseStore:
                 await self._settle(response["id"])
 
     def settle_committed(self, response: Mapping[str, Json]) -> bool:
-        """Settle a response whose end is stored and that has no mark: as `update`, without anything to wait for."""
+        """Complete a stored response without a mark: like `update`, but without I/O."""
         response_id = response["id"]
         turn = self.active.get(response_id)
         if turn is None or turn.created is None or turn.committed != response.get("status"):
@@ -276,13 +276,13 @@ class ResponseStore:
         return await self._repository.items(caller, ids)
 
     async def status(self, caller: Caller, response_id: str) -> str | None:
-        """The status of a response, wherever it runs; `None` where there is none of the caller's."""
+        """The status of a response, in whichever process it runs; `None` if the caller has no such response."""
         turn = self.active.get(response_id)
         if turn is not None and turn.created is not None and turn.caller.scope == caller.scope:
             is_resumed = turn.recovery is not None and turn.recovery.response is not None
             if (
                 turn.committed is not None or not is_resumed
-            ):  # The process before may have stored the end of a resumed one.
+            ):  # The earlier process may have stored the outcome of a resumed response.
                 return turn.committed or "in_progress"
         if self._owners.get(response_id) == caller.scope.key() and (ended := self._ended.get(response_id)):
             return ended
@@ -327,7 +327,7 @@ class ResponseStore:
 
 
 def _is_one(repository: ResponseRepository, state: Store | None) -> TypeGuard[StoredResponses]:
-    """Whether responses and everything else are in one store that has transactions."""
+    """Whether responses and state are in one store with transactions."""
     if not isinstance(repository, StoredResponses) or state is None or not is_transactional(state):
         return False
     return repository.store is (state.inner if isinstance(state, TimedStore) else state)

@@ -35,7 +35,7 @@ _FLUSH_VARIABLE: Final = "AGENTSERVER_FLUSH_MODE"
 """The SDK's choice of how spans are handed on at the end of each request; by default a task and a thread do it."""
 
 _FLUSH_AT_ONCE: Final = "sync"
-"""With nothing to hand on and nobody to hand it to, that is next to nothing."""
+"""Has hardly any cost if there is no span and no exporter."""
 
 _STAND_INS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
 """Modules of OpenTelemetry's API whose providers do nothing."""

@@ -37,7 +37,7 @@ def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
 
 
 def chain_of(response_id: str) -> str:
-    """What the ids of a response and of those that continue it share; the id itself if it has another format."""
+    """The part that the ids of a response and its successors share; the whole id if it has another format."""
     rest = response_id.partition("_")[2]
     return rest[:_PARTITION_KEY_LENGTH] if len(rest) == _DERIVED_LENGTH else response_id
 

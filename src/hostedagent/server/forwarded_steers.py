@@ -1,7 +1,7 @@
-"""Inputs for responses that other replicas run: sent to the one that runs it, and answered over the shared event log.
+"""Forwards steering inputs to the replica that runs the response, and returns its answer over the shared event log.
 
-A signal carries only the id of a log of its own, in which the first event is the input, the second what the replica
-answers, and a third, if there is one, says why no response takes the input over. Then the log ends.
+A signal contains only the id of a separate log, in which the first event is the input, the second the answer of the
+replica, and an optional third the reason why no response takes over the input. Then the log ends.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Take: TypeAlias = Callable[[Caller, Mapping[str, Json]], Awaitable[tuple[Event, 
 
 
 class ForwardedSteers:
-    """Sends inputs to other replicas, and takes those of others.
+    """Sends inputs to other replicas, and receives theirs.
 
     Args:
-        responses: Runs the turns, and hears the signals.
+        responses: Runs the turns, and receives the signals.
         take: Accepts an input for a response that runs here.
     """
 
@@ -59,10 +59,10 @@ class ForwardedSteers:
     async def send(
         self, caller: Caller, response_id: str, fields: Mapping[str, Json]
     ) -> tuple[Event, AsyncGenerator[Event]] | None:
-        """Send an input to the replica that runs a response, and return its answer and what it says later.
+        """Send an input to the replica that runs a response, and return its answer and later events.
 
         Returns:
-            `None` where no replica runs the response, or answers.
+            `None` if no replica runs the response, or none answers.
 
         Raises:
             RequestError: The input is refused.
@@ -108,7 +108,7 @@ class ForwardedSteers:
         return await self._responses.engine.store.status(caller, response_id) == "in_progress"
 
     def _signalled(self, caller: Caller, letter: str) -> None:
-        """Another replica has an input for a response that runs here; it says so until it is answered."""
+        """Receive an input of another replica for a response that runs here; it is repeated until it is answered."""
         if letter not in self._taken:
             self._taken[letter] = None
             task = asyncio.create_task(self._answer(caller, letter), name="hostedagent-steer")
@@ -127,13 +127,13 @@ class ForwardedSteers:
                 if (failure := await later()) is not None:
                     await self._tell(caller, letter, 2, failure)
             await self._log.finish(caller, letter)
-        except StoreNotFound:  # The sender waits no longer, or its events are not shared.
+        except StoreNotFound:  # The sender has stopped waiting, or its events are not shared.
             return
         except Exception as error:  # noqa: BLE001 - the sender asks again, or gives up
             log_failure(logger, "An input of another replica could not be answered", error)
 
     async def _tell(self, caller: Caller, letter: str, number: int, event: Event) -> None:
-        await self._log.read(caller, letter)  # Not for one who is gone: the log would begin anew.
+        await self._log.read(caller, letter)  # Not if the sender has gone: the log would be created again.
         await self._log.append(caller, letter, [LoggedEvent(number, encode(event))])
 
 

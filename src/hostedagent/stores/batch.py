@@ -13,7 +13,7 @@ _ATTEMPTS: Final = 8
 
 
 class Part(Protocol):
-    """What one repository writes in a batch."""
+    """The writes of one repository in a batch."""
 
     async def writes(self, *, is_again: bool) -> Sequence[Write]:
         """The records to write.

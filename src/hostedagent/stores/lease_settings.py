@@ -1,4 +1,4 @@
-"""How leases and marks are held: for how long, renewed how often, and what is known of the processes that hold them."""
+"""Settings of leases and marks: their lifetime, their renewal, and the liveness of the processes that hold them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hostedagent.stores.heads import Head
 
 
 class UnknownLiveness:
-    """For stores that cannot tell: the leases of a process that died stand until they expire."""
+    """For stores that cannot track processes: the leases of a dead process are valid until they expire."""
 
     async def name(self) -> str:
-        """No name."""
+        """Always empty."""
         return ""
 
     async def is_dead(self, name: str) -> bool:
-        """Nobody knows."""
+        """Always false."""
         return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSettings:
-    """How leases are held.
+    """The settings of leases.
 
     Args:
         seconds: How long a lease stands without being renewed.

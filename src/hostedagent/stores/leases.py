@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 CONVERSATION: Final = "conversation"
 
 LeaseState: TypeAlias = Literal["held", "ending", "lost", "released"]
-"""What a lease is to the turn that took it: its own; its own while the turn winds up after a stop, so that the next one
-waits instead of being refused; another turn's; given back. A conversation without a holder whose time runs is free."""
+"""State of a lease: held by its turn; held while the turn cleans up after a stop, so that the next one waits instead of
+being refused; lost to another turn; released."""
 
 _NEXT: Final[dict[LeaseState, tuple[LeaseState, ...]]] = {
     "held": ("ending", "lost", "released"),

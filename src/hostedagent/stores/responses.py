@@ -54,7 +54,7 @@ _Place: TypeAlias = tuple[str, str | None, str]
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """What a chain needs of a response: its predecessor, the ids of its items if they count, and its status."""
+    """A link of a chain: the predecessor of a response, the ids of its items unless it failed, and its status."""
 
     previous: str | None
     item_ids: tuple[str, ...]
@@ -134,9 +134,9 @@ class StoredResponses:
         """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise.
 
         Args:
-            caller: Whose response.
-            response: How it is now.
-            with_parts: What is stored in the same write.
+            caller: The owner of the response.
+            response: The response.
+            with_parts: Further records to store in the same write.
         """
         with StoreCall("responses", "update"):
             await write_batch(self._store, caller, [_Replacement(self, caller, response), *with_parts])
@@ -144,7 +144,7 @@ class StoredResponses:
     async def replacing(
         self, caller: Caller, response: Mapping[str, Json], *, is_again: bool
     ) -> tuple[dict[str, Any], list[Write]]:
-        """The record of a response as it is to be, and what to write for it."""
+        """The new record of a response, and its write."""
         response_id = str(response["id"])
         known = self._running.pop(_place(caller, response_id), None)
         if known is None or is_again:
@@ -173,12 +173,12 @@ class StoredResponses:
         return {**record["response"], "output": [item for item in items if item is not None]}
 
     async def status(self, caller: Caller, response_id: str) -> str | None:
-        """The status of a response; `None` where there is none."""
+        """The status of a response; `None` if there is no such response."""
         with StoreCall("responses", "get_status"):
             return (await self._link(caller, response_id)).status
 
     async def process(self, caller: Caller, response_id: str) -> str:
-        """The process without which a response that has not ended does not go on; `""` where none is known."""
+        """The process that runs an unfinished response; `""` if unknown."""
         record, _ = await self._read(caller, response_id)
         return str(record.get("process", "")) if record is not None else ""
 

@@ -72,7 +72,7 @@ class Running:
             raise Conflict(_GIVEN_UP)
 
     async def ending(self, response_id: str) -> Part:
-        """The part of a batch that takes the mark away, while nobody has given up the response."""
+        """The part of a batch that removes the mark, unless the response was given up."""
         await self._stop_renewing(response_id)
         mark = self._marks.get(response_id)
         return _Removal(self, response_id, mark) if mark is not None else Rows([])

@@ -100,7 +100,7 @@ class TurnQueue(Protocol):
         ...
 
     async def state(self) -> QueueState:
-        """How full the queue is."""
+        """The state of the queue."""
         ...
 
 
@@ -198,7 +198,7 @@ class StoredTurnQueue:
         )
 
     async def state(self) -> QueueState:
-        """How full the queue is."""
+        """The state of the queue."""
         found = await read_value(self._store, _ALL, self._order)
         rows = _rows(found.value if found is not None else None)
         free = [row.queued_at for row in rows if not row.taken_by]

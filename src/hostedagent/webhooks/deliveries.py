@@ -1,6 +1,6 @@
-"""Delivers the webhook of a host: stores that a turn begins and how it ended, and sends what is due.
+"""Delivers the webhook of a host: records the start and the outcome of turns in the outbox, and sends due messages.
 
-A turn whose process dies before it could note the end is looked up in the response store: its webhook is sent too.
+If a process dies before it records the outcome, another one reads it from the response store and sends the webhook.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class Deliveries:
     """The webhook of one host.
 
     Args:
-        webhook: Where messages go.
-        outbox: Where they wait.
-        responses: Knows how turns ended whose process died.
-        liveness: Knows which processes have ended.
-        clock: Seconds since the epoch, of the stores.
+        webhook: The webhook.
+        outbox: The outbox of messages.
+        responses: Reads the outcomes of turns whose process died.
+        liveness: Detects processes that have ended.
+        clock: The clock of the stores, in seconds since the epoch.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Deliveries:
         self._is_reported = False
 
     def open(self) -> None:
-        """Send what is due from now on."""
+        """Start sending due messages."""
         if self._working is None:
             self._working = asyncio.create_task(self._work(), name="hostedagent-webhooks")
 
     async def aclose(self) -> None:
-        """Stop sending; what is under way has a moment, and the rest stays in the outbox."""
+        """Stop sending after a short wait for messages in transit; the others stay in the outbox."""
         working, self._working = self._working, None
         if working is not None:
             working.cancel()
@@ -109,16 +109,16 @@ class Deliveries:
             await session.close()
 
     async def begin(self, request: TurnRequest) -> None:
-        """Note that a turn has begun, so that its end is told also if this process dies. Raises nothing."""
+        """Record the start of a turn, so that its outcome is reported even if this process dies. Never raises."""
         if not request.store:
             return
         try:
             await self._outbox.begin(await self._delivery(request), delay=CHECK_SECONDS)
-        except StoreError as error:  # Its end is noted all the same.
+        except StoreError as error:  # Its outcome is still recorded.
             log_failure(logger, f"Noting the webhook of {request.response_id} failed", error)
 
     async def end(self, request: TurnRequest, outcome: Outcome) -> None:
-        """Note how a turn ended.
+        """Record the outcome of a turn.
 
         Raises:
             StoreError: The outbox is not available.
@@ -161,19 +161,19 @@ class Deliveries:
         self._sending.discard(task)
 
     async def _handle(self, delivery: Delivery) -> None:
-        """Send one message, or look up how its turn ended. What fails here is due again when its hold is over."""
+        """Send one message, or find out how its turn ended. A failed one is due again after its hold."""
         try:
             await (self._deliver(delivery) if delivery.event else self._resolve(delivery))
         except StoreError as error:
             log_failure(logger, f"The webhook of {delivery.response_id} is tried again", error)
 
     async def _resolve(self, delivery: Delivery) -> None:
-        """Find out how a turn ended that noted nothing."""
+        """Find out how a turn without a recorded outcome ended."""
         outbox = self._outbox
         try:
             response = await self._responses.get(delivery.caller, delivery.response_id)
         except StoreNotFound:
-            # It is stored when it ends; where its process has died, or cannot be known, it never was.
+            # It is stored when it ends. If its process has died, or is unknown, it never was.
             if delivery.owner and not await self._liveness.is_dead(delivery.owner):
                 await outbox.retry(delivery, delay=CHECK_SECONDS)
             else:
@@ -212,7 +212,7 @@ class Deliveries:
         await self._outbox.retry(delivery, delay=pause)
 
     async def _post(self, delivery: Delivery) -> tuple[int | str | None, float]:
-        """Send a message once: why it failed, `None` if it did not, and the seconds that the receiver asks for."""
+        """Send a message once; returns the reason of a failure or `None`, and the receiver's `Retry-After`."""
         from aiohttp import ClientError, ClientSession, ClientTimeout
 
         if self._session is None:
@@ -233,7 +233,7 @@ class Deliveries:
                 webhook.url,
                 data=body.encode(),
                 headers=headers,
-                # Another address is not one that the operator has chosen.
+                # The operator has not chosen another address.
                 allow_redirects=False,
                 timeout=ClientTimeout(total=webhook.timeout),
             ) as reply:
@@ -268,7 +268,7 @@ def noting(
     deliveries: Deliveries,
     before_run: Callable[[TurnRequest], TurnRequest | Awaitable[TurnRequest | None] | None] | None,
 ) -> Callable[[TurnRequest], Awaitable[TurnRequest | None]]:
-    """A `before_run` that notes the beginning of a turn, and then does what the application's does."""
+    """A `before_run` that records the start of a turn, and then calls that of the application."""
 
     async def note(request: TurnRequest) -> TurnRequest | None:
         await deliveries.begin(request)

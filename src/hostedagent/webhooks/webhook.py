@@ -1,4 +1,4 @@
-"""A webhook: where its messages go, how they are signed and how long they are tried."""
+"""A webhook: its receiver, the signature of messages, and the schedule of attempts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from hostedagent.errors import ConfigurationError
 
 RETRY_SECONDS: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
-"""The pauses that Standard Webhooks recommends: ten attempts within three days."""
+"""The schedule that Standard Webhooks recommends: ten attempts within three days."""
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _LEAST_BYTES: Final = 24
@@ -20,16 +20,17 @@ _LEAST_BYTES: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Tells a receiver how each turn ended: `Hooks(on_outcome=Webhook("https://...", secret="whsec_..."))`.
+    """Reports the outcome of each turn to a receiver: `Hooks(on_outcome=Webhook("https://...", secret="whsec_..."))`.
 
-    Each turn leads to one POST, signed as [Standard Webhooks](https://www.standardwebhooks.com) says, with the body of
-    OpenAI's webhooks: `{"id": "evt_...", "object": "event", "type": "response.completed", "created_at": 1700000000,
-    "data": {"id": "resp_..."}}`. The other types are `response.incomplete`, `response.failed` and `response.cancelled`.
-    It holds no content. An answer of 2xx is a success; redirects are not followed; 410 ends the attempts.
+    Each turn leads to one POST, signed according to [Standard Webhooks](https://www.standardwebhooks.com), with the
+    body of OpenAI's webhooks: `{"id": "evt_...", "object": "event", "type": "response.completed", "created_at":
+    1700000000, "data": {"id": "resp_..."}}`. The other types are `response.incomplete`, `response.failed` and
+    `response.cancelled`. It contains no content. A status of 2xx is a success; redirects are not followed; 410 ends the
+    attempts.
 
-    Delivery is at least once, and in any order: `webhook-id` is the same for each attempt. What waits is kept in the
-    stores, and any replica sends it; with `memory_stores()` and `foundry_stores()` it ends with the process. Needs the
-    extra `webhooks`.
+    Delivery is at least once, in any order, with the same `webhook-id` for each attempt. Pending messages are kept in
+    the stores, and any replica sends them; with `memory_stores()` and `foundry_stores()` they end with the process.
+    Needs the extra `webhooks`.
 
     Args:
         url: The receiver; `https`, or `http` on loopback. Never taken from a request.
@@ -39,10 +40,10 @@ class Webhook:
         retry_after: Seconds before each further attempt. A message is given up after the last one.
 
     Raises:
-        ConfigurationError: A value cannot work, or the extra is not installed.
+        ConfigurationError: A value is invalid, or the extra is not installed.
     """
 
-    url: str = field(repr=False)  # It may hold a token.
+    url: str = field(repr=False)  # It may contain a token.
     secret: str | Sequence[str] = field(repr=False, kw_only=True)
     timeout: float = field(default=10.0, kw_only=True)
     retry_after: Sequence[float] = field(default=RETRY_SECONDS, kw_only=True)
@@ -59,7 +60,7 @@ class Webhook:
         object.__setattr__(self, "_signers", _signers(self.secret))
 
     def __call__(self, request: object, outcome: object, /) -> NoReturn:
-        """Hosts send a webhook through their stores, and do not call it.
+        """Always raises: hosts send a webhook through their stores instead of calling it.
 
         Raises:
             ConfigurationError: Always.

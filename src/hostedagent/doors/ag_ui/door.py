@@ -26,12 +26,12 @@ from hostedagent.server.turns import TransformEvent
 class AgUi(Door):
     """The AG-UI protocol: `POST /ag-ui`, which answers with the events of a run.
 
-    A run ends when its connection does, as a streamed response does. A resumable one goes on: the front end sends the
+    A run ends with its connection, as a streamed response does, unless it is resumable: the front end then sends the
     run again, with the same `threadId` and `runId`, and gets it from its beginning.
 
     Args:
         path: The path of the endpoint.
-        resumable: Whether runs go on without their connection.
+        resumable: Whether runs continue without their connection.
         before_run: As for every door.
         transform_event: As for every door.
     """
@@ -75,7 +75,7 @@ class AgUi(Door):
             await entry.stream(exchange, _frames(events, turn.events()), goes_on=self.resumable)
 
     async def _follow(self, entry: Entry, exchange: Exchange, run: RunAgentInput, response_id: str) -> None:
-        """Answer with a run that was begun before: what the front end has of it is taken back first."""
+        """Answer with a run that has already started; the front end first removes the part that it has."""
         made = await entry.turns.retrieve(response_id, exchange.caller)
         names = names_of(made["output"])
         events = RunEvents(run, messages=[message for message in run.messages if not shown_by(message) & names])

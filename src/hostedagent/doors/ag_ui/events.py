@@ -1,7 +1,7 @@
-"""From the events of a turn to those of AG-UI.
+"""Converts the events of a turn to those of AG-UI.
 
-An item is a message, a span of reasoning or a tool call, under its own id. What the agent asks, an approval or a
-question of a workflow, is an interrupt of the run's end; calls of the front end's tools are left pending.
+An item is a message, a span of reasoning or a tool call, with its own id. A request of the agent, for approval or from
+a workflow, is an interrupt at the end of the run; calls of the front end's tools stay pending.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class RunEvents:
 
     Args:
         run: The run.
-        state: What the front end shares with the agent, which may change it.
-        messages: What the front end has before a run that it reads again.
+        state: State that the front end shares with the agent, which may change it.
+        messages: The messages of the front end before a run that it reads again.
     """
 
     run: ag.RunAgentInput
@@ -47,7 +47,7 @@ class RunEvents:
         self._sent = deepcopy(self.state)
 
     def frames(self, event: Event) -> Iterator[bytes]:
-        """The frames that stand for an event of the turn."""
+        """The frames for an event of the turn."""
         kind = event["type"]
         if kind in _PIECES and event["delta"]:
             yield self._piece(_PIECES[kind], event["item_id"], event["delta"])
@@ -56,14 +56,14 @@ class RunEvents:
                 yield one if isinstance(one, bytes) else _frame(one)
 
     def created(self, event: Event) -> Events:
-        """The run has begun."""
+        """Start the run."""
         run = self.run
         yield ag.RunStartedEvent(thread_id=run.thread_id, run_id=run.run_id, protocol_version=ag.PROTOCOL_VERSION)
         if self.messages is not None:
             yield ag.MessagesSnapshotEvent(messages=self.messages)
 
     def added(self, event: Event) -> Events:
-        """An item begins."""
+        """Start an item."""
         item: Item = event["item"]
         match item["type"]:
             case "message":
@@ -78,14 +78,14 @@ class RunEvents:
                 pass
 
     def called(self, event: Event) -> Events:
-        """The arguments of a call are complete; a tool of the agent's own runs now."""
+        """End the arguments of a call; a tool of the agent runs now."""
         item_id = event["item_id"]
         if item_id in self._calls:
             yield from self._whole(_ARGUMENTS, item_id, event["arguments"])
             yield ag.ToolCallEndEvent(tool_call_id=self._calls.pop(item_id))
 
     def done(self, event: Event) -> Events:
-        """An item is complete."""
+        """End an item."""
         item: Item = event["item"]
         item_id, kind = item["id"], item["type"]
         match kind:
@@ -105,13 +105,13 @@ class RunEvents:
             case "function_call_output":
                 yield _result(item_id, item["call_id"], item["output"])
             case "mcp_approval_request":
-                pass  # Asked at the end.
+                pass  # Sent at the end.
             case _:
                 yield ag.CustomEvent(name=kind, value=item)
         yield from self._changed()
 
     def ended(self, event: Event) -> Events:
-        """The turn has ended."""
+        """End the run."""
         response: Mapping[str, Json] = event["response"]
         yield from self._changed()
         usage = _usage(response)
@@ -144,7 +144,7 @@ class RunEvents:
         return _frame(kind.model_validate({key: self._calls.get(item_id, item_id), "delta": ""}))
 
     def _whole(self, piece: Piece, item_id: str, text: str) -> Iterator[bytes]:
-        """All of something of which no piece came."""
+        """The whole text of an item without deltas."""
         if text and item_id not in self._pieces.kinds:
             yield self._piece(piece, item_id, text)
 
@@ -159,7 +159,7 @@ def _frame(event: ag.BaseEvent) -> bytes:
 
 
 def _interrupt(item: Item) -> ag.Interrupt:
-    """An approval, a question of a workflow, or a call of a tool that the front end does not have."""
+    """An approval request, a workflow's request, or a call of a tool that the front end does not have."""
     name = item["name"]
     if item["type"] == "mcp_approval_request":
         about = {"name": name, "arguments": item.get("arguments")}
@@ -207,4 +207,4 @@ _HANDLERS: Final[Mapping[str, Callable[[RunEvents, Event], Events]]] = {
     "response.incomplete": RunEvents.ended,
     "response.failed": RunEvents.ended,
 }
-"""Event to the events that stand for it. Every other one has none."""
+"""Event to the function that converts it; other events are dropped."""

@@ -1,4 +1,4 @@
-"""From an AG-UI run to the body of a create-response request. A front end sends the whole thread each time."""
+"""Converts an AG-UI run to the body of a create-response request. A front end always sends the whole thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Item, Json
 
 RUN: Final = "ag_ui_run_id"
-"""The metadata of a response that has the id of its run."""
+"""The metadata key for the id of the run."""
 
 _OWN_CALL: Final = "mcp_"
 """Prefix of the ids of the agent's own calls."""
@@ -23,7 +23,7 @@ _NO_PARAMETERS: Final[Mapping[str, Json]] = {"type": "object", "properties": {}}
 
 
 def create_body(run: RunAgentInput, new: Sequence[Item]) -> dict[str, Json]:
-    """The body of the request that asks for the same, of a thread with these new items."""
+    """The body of the equivalent create-response request, with these new items of the thread."""
     body: dict[str, Json] = {
         "input": [*_answers(run.resume or ()), *new],
         "stream": True,
@@ -37,10 +37,10 @@ def create_body(run: RunAgentInput, new: Sequence[Item]) -> dict[str, Json]:
 
 
 def items_from(messages: Sequence[Message], first: int) -> list[Item]:
-    """The items of messages from one of them on.
+    """The items of messages, starting with one of them.
 
     Raises:
-        InvalidRequest: A message cannot be given to the agent.
+        InvalidRequest: A message cannot be passed to the agent.
     """
     return list(message_items([_plain(message) for message in messages[first:]], _part, first=first))
 
@@ -70,7 +70,7 @@ def _answers(entries: Iterable[ResumeEntry]) -> Iterator[Item]:
 
 
 def _plain(message: Message) -> dict[str, Json]:
-    """A message as Chat Completions has it, without the agent's own calls and what is for the front end alone."""
+    """A message in the form of Chat Completions, without the agent's own calls and content for the front end only."""
     row: dict[str, Json] = message.model_dump(exclude_none=True)
     if message.role in ("activity", "reasoning") or str(row.get("tool_call_id")).startswith(_OWN_CALL):
         return {"role": "assistant"}

@@ -1,4 +1,4 @@
-"""From the events of a turn to the message and the chunks of Chat Completions.
+"""Converts the events of a turn to the message and the chunks of Chat Completions.
 
 Chat Completions knows only the caller's own tools: calls of the agent's tools are not shown.
 """
@@ -13,10 +13,10 @@ from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.values import fields_of
 
 _FINISH: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
-"""Why a response is incomplete, as a `finish_reason`."""
+"""Reason of an incomplete response to the `finish_reason`."""
 
 TEXT: Final = "response.output_text.delta"
-"""The event of a piece of the answer."""
+"""Type of the event with a delta of the text."""
 
 _PARAGRAPH: Final = "\n\n"
 
@@ -24,11 +24,11 @@ _DETAILS: Final = {
     "prompt_tokens_details": "input_tokens_details",
     "completion_tokens_details": "output_tokens_details",
 }
-"""The details of a usage, by their names in the Responses protocol."""
+"""Names of usage details in the Responses protocol."""
 
 
 def usage_of(response: Mapping[str, Json]) -> dict[str, Json] | None:
-    """The token counts of a response under the names of Chat Completions; `None` where they are not known."""
+    """The token counts of a response with the names of Chat Completions; `None` if unknown."""
     if (usage := response.get("usage")) is None:
         return None
     counts: dict[str, Json] = {
@@ -40,14 +40,14 @@ def usage_of(response: Mapping[str, Json]) -> dict[str, Json] | None:
 
 
 def finish_reason(response: Mapping[str, Json]) -> str:
-    """Why an answer ended."""
+    """The finish reason."""
     if response["status"] == "incomplete":
         return _FINISH.get(fields_of(response.get("incomplete_details")).get("reason", ""), "stop")
     return "tool_calls" if any(_callers_calls(response)) else "stop"
 
 
 def message_of(response: Mapping[str, Json]) -> dict[str, Json]:
-    """The message of a whole answer."""
+    """The message of an answer that is not streamed."""
     output: Sequence[Item] = response["output"]
     message: dict[str, Json] = {
         "role": "assistant",
@@ -96,7 +96,7 @@ class Deltas:
     _calls: dict[str, int] = field(default_factory=dict[str, int])
 
     def take(self, event: Event) -> dict[str, Json] | None:
-        """The delta that an event adds; `None` where it adds nothing."""
+        """The delta of an event; `None` if it has none."""
         handler = _HANDLERS.get(event["type"])
         if handler is not None:
             return handler(self, event)
@@ -104,26 +104,26 @@ class Deltas:
         return None
 
     def created(self, event: Event) -> dict[str, Json]:
-        """The beginning of the answer."""
+        """The first delta."""
         self.response = event["response"]
         self._tools = _callers_tools(self.response)
         return {"role": "assistant", "content": ""}
 
     def text(self, event: Event) -> dict[str, Json]:
-        """A piece of the answer."""
+        """A delta of the text."""
         self._has_text = True
         return {"content": event["delta"]}
 
     def refused(self, event: Event) -> dict[str, Json]:
-        """A piece of a refusal."""
+        """A delta of a refusal."""
         return {"refusal": event["delta"]}
 
     def thought(self, event: Event) -> dict[str, Json]:
-        """A piece of the reasoning, under the name that chat front ends read."""
+        """A delta of the reasoning, with the name that chat front ends read."""
         return {"reasoning_content": event["delta"]}
 
     def began(self, event: Event) -> dict[str, Json] | None:
-        """The beginning of a call of one of the caller's tools; a further message begins a paragraph."""
+        """The start of a call of one of the caller's tools; a further message starts a paragraph."""
         item: Item = event["item"]
         if item["type"] == "message" and self._has_text:
             return {"content": _PARAGRAPH}
@@ -133,7 +133,7 @@ class Deltas:
         return {"tool_calls": [{"index": n, **_call({**item, "arguments": ""})}]}
 
     def argued(self, event: Event) -> dict[str, Json] | None:
-        """A piece of the arguments of a call."""
+        """A delta of the arguments of a call."""
         n = self._calls.get(event["item_id"])
         return {"tool_calls": [{"index": n, "function": {"arguments": event["delta"]}}]} if n is not None else None
 
@@ -147,4 +147,4 @@ _HANDLERS: Final[Mapping[str, Callable[[Deltas, Event], dict[str, Json] | None]]
     "response.output_item.added": Deltas.began,
     "response.function_call_arguments.delta": Deltas.argued,
 }
-"""Event to the delta of a chunk. Every other event has none."""
+"""Event to the function that returns its delta; other events have none."""

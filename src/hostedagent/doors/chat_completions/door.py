@@ -44,14 +44,14 @@ class ChatCompletions(Door):
         super().__init__(path, before_run=before_run, transform_event=transform_event)
 
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
-        """What a request asks."""
+        """Parse a request."""
         return create_body(fields)
 
     def answer(self, response: Mapping[str, Any]) -> Mapping[str, Any]:
         """The completion.
 
         Raises:
-            TurnFailed: The agent failed, for which a completion has no place.
+            TurnFailed: The agent failed, which a completion cannot represent.
         """
         if (failed := failure_of(response)) is not None:
             raise TurnFailed(failed)
@@ -60,7 +60,7 @@ class ChatCompletions(Door):
         return {**_head(response, "chat.completion"), "choices": [choice], "usage": usage_of(response)}
 
     async def render(self, turn: Turn) -> AsyncGenerator[bytes]:
-        """The chunks, with the usage in the last one where the client wants it."""
+        """The chunks, with the usage in the last one if the client asks for it."""
         counts = bool(fields_of(turn.body.get("stream_options")).get("include_usage"))
         deltas, pieces, head = Deltas(), Pieces(), dict[str, Json]()
         async with aclosing(turn.events()) as events:

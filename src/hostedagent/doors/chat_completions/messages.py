@@ -1,6 +1,6 @@
-"""From a request of Chat Completions to the body of a create-response request.
+"""Converts a request of Chat Completions to the body of a create-response request.
 
-A client sends all messages each time, so its turn is not stored. One that names a `conversation` sends what is new.
+A client always sends all messages, so its turn is not stored. One that names a `conversation` sends only new messages.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _REFUSED: Final = {
     "function_call": "send it as tool_choice",
     "audio": "the agent answers with text",
 }
-"""Fields whose effect a caller would miss."""
+"""Fields that are refused, because a caller would miss their effect."""
 
 
 def create_body(body: Mapping[str, Json]) -> dict[str, Json]:
-    """The create-response body that asks for the same.
+    """The body of the equivalent create-response request.
 
     Raises:
         InvalidRequest: A value is malformed; `param` names it.
@@ -81,7 +81,7 @@ def _text(body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _flat(value: Json, param: str) -> dict[str, Json]:
-    """A tool, or a choice of one, without the object around a function's fields."""
+    """A tool, or a choice of one, without the object that wraps the fields of a function."""
     row = mapping(value, param)
     function = row.get("function")
     return {"type": "function", **mapping(function, f"{param}.function")} if function is not None else dict(row)

@@ -40,7 +40,7 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def asked_for(label: str) -> str:
-    """What the model reads of a consent request."""
+    """The text of a consent request for the model."""
     return f"[oauth_consent_request: the user was asked for consent to use {label or 'a tool'}]"
 
 

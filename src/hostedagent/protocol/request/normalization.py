@@ -31,7 +31,7 @@ OPAQUE: Final = frozenset(
         "headers",
     }
 )
-"""Fields whose values belong to somebody else: a null inside them is a value."""
+"""Fields with values of the application: a null inside them is a value."""
 
 EMPTY_IS_ABSENT: Final[Mapping[str, Json]] = {
     "instructions": "",

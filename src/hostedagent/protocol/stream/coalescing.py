@@ -26,7 +26,7 @@ MERGED: Final = frozenset(
 """Events whose deltas may be joined."""
 
 _OF_WHOLE_ITEMS: Final = frozenset({"response.output_item.added", "response.output_item.done"})
-"""The events that the SDK needs when nobody reads the stream."""
+"""The events that the SDK needs if no client reads the stream."""
 
 
 class Merge:

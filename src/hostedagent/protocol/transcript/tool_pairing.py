@@ -254,7 +254,7 @@ class Fold:
 
 
 def _no_result(call: Content) -> Content:
-    """What stands for a result that never came; clients send it as the kind of output that the call asks for."""
+    """The placeholder for a missing result, which clients send as the type of output that the call needs."""
     call_id = call.call_id or ""
     kind = get_namespaced_value(call.additional_properties, "openai", "shell_output_type")
     openai = {"shell_output_type": kind, "local_shell_call_item_id": call_id}

@@ -70,7 +70,7 @@ _REFUSED: Final = 400
 _ERROR: Final = 500
 _AWAY: Final = "The host's storage is not available. Try again later."
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
-"""Routes of newer SDKs that set the process's environment for anybody who can reach the port."""
+"""Routes of newer SDKs that let any client set the environment of the process."""
 
 
 class AdmissionMiddleware:

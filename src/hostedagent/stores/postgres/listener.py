@@ -30,8 +30,8 @@ HEARTBEAT_SECONDS: Final = 5.0
 """Seconds between checks of a quiet connection."""
 
 GRACE_SECONDS: Final = 3.0
-"""How long a process that was cut off itself finds nobody dead: after a restart of the database all have lost their
-locks, and take them again."""
+"""Seconds that a process declares no other dead after it was cut off: after a restart of the database, all processes
+must reclaim their locks."""
 
 _POLL_SECONDS: Final = 0.5
 """Seconds between polls of followers while there are no notifications."""
