@@ -1,6 +1,6 @@
-"""Writes the documents that follow from tables in the code and its tests, so that they never say what is not so.
+"""Generates the documents that come from tables in the code and its tests, so that they cannot drift from the code.
 
-`python docs/generate.py` writes them, `--check` writes nothing, names each one that differs and exits with 1.
+`python docs/generate.py` writes them; `--check` writes nothing, names each one that differs and exits with 1.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _SDK_HEAD: Final = ("", "Driver", "SDK", "hostedagent", "Why")
 
 
 def content_types() -> str:
-    """The document that says what becomes of every content type and every item type."""
+    """The document of how every content type and every item type is mapped."""
     return _document(
         "# Content types",
-        "What an Agent Framework content becomes on the wire, and what an item becomes for the model. One row is one "
-        "family, one file in `src/hostedagent/protocol/content`. What each family does not do is in "
-        "[limitations.md](limitations.md).",
+        "How Agent Framework contents map to Responses items for the client, and items to contents for the model. "
+        "Each row is one family, which is one file in `src/hostedagent/protocol/content`. The limits of each family "
+        "are in [limitations.md](limitations.md).",
         _table(("Family", "Agent Framework contents", "Responses items", "Read", "Sent", "Streams"), _overview()),
         *(_section(codec) for codec in CODECS),
         "## Item types without a family",
@@ -55,21 +55,20 @@ def limitations() -> str:
     """The document that collects what users must know."""
     return _document(
         "# Limitations of content types",
-        "What does not come through whole, or not in the way one might expect, family by family. "
-        "[content-types.md](content-types.md) says what does.",
+        "Content that is lost, shortened or sent in an unexpected form, by family. "
+        "[content-types.md](content-types.md) lists every mapping.",
         *(
             f"## {_title(codec)}\n\n" + "\n".join(f"- {sentence}" for sentence in codec.limits)
             for codec in CODECS
             if codec.limits
         ),
         "## Routes that the SDK's host does not have",
-        "[Routes](routes.md) names them, with the driver of each: conversations, WebSocket mode and "
+        "[Routes](routes.md) lists the driver of each route: conversations, WebSocket mode and "
         '`Idempotency-Key` need `AgentHost(driver="starlette")`.',
         "## Differences from the SDK's own tests",
-        "The source distributions of `azure-ai-agentserver-responses` and `azure-ai-agentserver-invocations` have "
-        "tests. "
-        "`uv run python -m tests.sdk_suite` runs them with a host of hostedagent in place of the SDK's own, on both "
-        "drivers. They differ in this; what a handler or a store of the SDK's own would do is not counted.",
+        "The source distributions of `azure-ai-agentserver-responses` and `azure-ai-agentserver-invocations` contain "
+        "tests. `uv run python -m tests.sdk_suite` runs them against hostedagent instead of the SDK's host, on both "
+        "drivers. These tables list the differences, except those that concern handlers or stores of the SDK.",
         "### Responses",
         _table(_SDK_HEAD, _sdk_differences("responses")),
         "### Invocations",
@@ -97,7 +96,7 @@ def turn_lifecycle() -> str:
 
 
 def agent_framework() -> str:
-    """The document that says how Agent Framework's extension points behave behind a host."""
+    """The document of how Agent Framework's extension points behave behind a host."""
     matrix = runpy.run_path(str(_HERE.parent / _FRAMEWORK))
     histories = matrix["HISTORIES"]
     head = ("Extension point", "In Agent Framework", *(f"`{history}`" for history in histories))
@@ -111,7 +110,7 @@ def agent_framework() -> str:
 
 
 def clients() -> str:
-    """The document that says which clients work, and what each needs."""
+    """The document of the clients that work, and the settings that each needs."""
     table = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
@@ -124,14 +123,15 @@ def clients() -> str:
     head = ("Client", "Setting needed", *(feature["title"] for feature in table["features"].values()))
     return _document(
         "# Clients",
-        "Which clients work with a hosted agent, as `tests/clients_matrix` tries them: each in an environment of its "
-        "own, with the newest version, against an agent that has instructions, a tool, and a tool that needs approval. "
-        "The client's result and the requests that reach the model are both checked. `yes` means plain and streamed. "
-        "`partly` means that the client itself leaves something out, and `-` that it has no such thing: see below.",
+        "The clients that `tests/clients_matrix` tests against a hosted agent: each in its own environment, in its "
+        "newest version, with an agent that has instructions, a tool, and a tool that needs approval. The tests check "
+        "the client's result and the requests that reach the model. `yes` means that the feature works both plain and "
+        "streamed, `partly` that the client itself drops something, and `-` that the client lacks the feature; the "
+        "reasons are listed below.",
         _table(head, rows),
         "## Features",
         "\n".join(f"- **{feature['title']}**: {feature['about']}" for feature in table["features"].values()),
-        "## Versions, and what a client leaves out or does not have",
+        "## Versions and missing features",
         "\n".join(notes),
         source=_CLIENTS,
     )
@@ -142,7 +142,7 @@ _LANGUAGES: Final = {".py": "python", ".mjs": "javascript", ".toml": "toml", ".y
 
 
 def client_page(name: str) -> str:
-    """The page of one client: how it is pointed at a host, what works, and what it does not have."""
+    """The page of one client: its configuration, the features that work, and the missing ones."""
     table = json.loads((_HERE.parent / _CLIENTS).read_text(encoding="utf-8"))
     row = table["clients"][name]
     (snippet,) = (_HERE.parent / _SNIPPETS).glob(f"{name}.*")
@@ -153,7 +153,7 @@ def client_page(name: str) -> str:
     return _document(
         f"# {row['title']}",
         f"```{language}\n{snippet.read_text(encoding='utf-8').strip()}\n```",
-        f"Setting of the host: {row['setting']}. Tried with {versions}.",
+        f"Setting of the host: {row['setting']}. Tested with {versions}.",
         _table(("Feature", "Works", ""), features),
         *(["\n".join(reasons)] if reasons else []),
         "[All clients](../clients.md)",
@@ -191,19 +191,20 @@ def options() -> str:
     """The document of every setting, from the docstrings of the classes."""
     return _document(
         "# Options",
-        "`AgentHost(agent, options=HostOptions(...))` sets what the host decides, and "
-        "`HostOptions(caller=CallerPolicy(...))` what a request may change. Every value is checked when they are "
-        "created. A limit that a request exceeds is answered with the status that its row names, before anything runs.",
+        "`AgentHost(agent, options=HostOptions(...))` configures the host, and "
+        "`HostOptions(caller=CallerPolicy(...))` defines which fields a request may set. Both check every value when "
+        "they are created. A request that exceeds a limit gets the status that the option's row names, before "
+        "anything runs.",
         *(
             part
             for kind in (HostOptions, CallerPolicy)
             for part in (f"## {kind.__name__}", _table(("Option", "Default", ""), _option_rows(kind)))
         ),
         "## Fields of a request",
-        "Sampling options, `reasoning`, `text.format`, `tool_choice` and the like become Agent Framework options. "
-        "Every field of the protocol has one verdict: forwarded; accepted without effect, because the host decides "
-        "it; refused with a 400 that names it; or read by the host itself, as `input` and `store` are. A field that "
-        "the protocol does not have is ignored.",
+        "Sampling options, `reasoning`, `text.format`, `tool_choice` and similar fields become Agent Framework "
+        "options. Every field of the protocol is treated in one of four ways: it is forwarded to the agent; accepted "
+        "without effect, because the host decides it; refused with a 400 that names it; or used by the host itself, "
+        "such as `input` and `store`. Fields that are not in the protocol are ignored.",
         source="the docstrings in src/hostedagent/options.py",
     )
 
@@ -234,10 +235,10 @@ def _default(name: str, value: Any) -> str:
 
 
 def doors() -> str:
-    """What each door can say."""
+    """The document that compares the doors."""
     told = runpy.run_path(str(_HERE.parent / _DOORS))
     rows = [(feature, *(row[feature] for row in told["DOORS"].values())) for feature in told["FEATURES"]]
-    intro = "What can be said through each [door](doors.md), and what cannot."
+    intro = "The features that each [door](doors.md) supports."
     return _document("# Doors compared", intro, _table(("", *told["DOORS"]), rows), source=_DOORS)
 
 
@@ -292,7 +293,7 @@ def _document(*parts: str, source: str = _CONTENT) -> str:
 
 
 def drifting(folder: Path = _HERE) -> list[str]:
-    """The names of the documents in `folder` that are missing or say something else than the code."""
+    """The names of the documents in `folder` that are missing or differ from the code."""
     return [name for name, write in DOCUMENTS.items() if _written(folder / name) != write()]
 
 

@@ -1,4 +1,4 @@
-"""What each door can say: the table of `docs/doors-compared.md`, written by `docs/generate.py`."""
+"""The features of each door: the table of `docs/doors-compared.md`, written by `docs/generate.py`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOORS: Final[dict[str, dict[str, str]]] = {
     "`/chat/completions`": {
         "stream": "yes",
         "tools": "the caller's; calls of the agent's own are not shown",
-        "approvals": "no: the protocol has no place for them; in a `conversation` another door answers",
+        "approvals": "no: the protocol cannot express them; in a `conversation`, answer through another door",
         "questions": "no, for the same reason",
         "files": "images, files",
         "resume": "no",
@@ -76,4 +76,4 @@ DOORS: Final[dict[str, dict[str, str]]] = {
         "conversation": "`conversation`, `previous_response_id`",
     },
 }
-"""Door to what it has of each feature. One that it lacks says so."""
+"""Each door's support of each feature; one that it lacks begins with "no"."""
