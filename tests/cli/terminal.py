@@ -82,8 +82,10 @@ def terminal(arguments: Sequence[str], *, home: Path) -> Generator[Terminal]:
 
 
 def _control() -> None:
-    """Make the terminal the one whose keys send signals."""
+    """Make the terminal the one whose keys send signals, also if the tests run in the background, without signals."""
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

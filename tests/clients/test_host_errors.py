@@ -191,7 +191,7 @@ async def test_a_call_cut_in_its_arguments_is_answered_so_that_the_model_can_men
         await host.then("And?")
         assert host.asked == [
             "user: Weather?",
-            'call weather {"city": "Pa',
+            r'call weather {"raw": "{\"city\": \"Pa"}',
             "result Error: Argument parsing failed.",
             "assistant: Sorry.",
             "user: And?",
