@@ -62,7 +62,7 @@ class RequestError(HostError):
 
     Attributes:
         retry_after: Seconds after which the same request may succeed.
-        source: Who failed, as the platform's header tells it; by default the status says.
+        source: The failed party, as in the platform's header; by default derived from the status.
     """
 
     status: int = 400

@@ -62,7 +62,7 @@ class OnBehalfOf:
         """An access token of the current caller for other services, from memory while it is valid.
 
         Args:
-            scopes: What it must allow, for example `"https://graph.microsoft.com/User.Read"`.
+            scopes: The required scopes, for example `"https://graph.microsoft.com/User.Read"`.
 
         Raises:
             HostError: The caller sent no token, or the issuer refuses: consent or a second factor may be missing.

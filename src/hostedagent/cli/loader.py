@@ -60,7 +60,7 @@ class UserCodeError(Exception):
 
     Args:
         target: The module or file.
-        error: What it raised.
+        error: The exception.
     """
 
     def __init__(self, target: str, error: Exception) -> None:

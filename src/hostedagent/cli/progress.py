@@ -19,7 +19,7 @@ def progress(what: str, *, after: float = PATIENCE_SECONDS) -> Generator[None]:
     """Show a line with a spinner on standard error while the block runs; nothing where that is no terminal.
 
     Args:
-        what: What is done, for example `"Making requirements.lock"`.
+        what: The activity, for example `"Making requirements.lock"`.
         after: Seconds before it is shown.
     """
     if not sys.stderr.isatty():

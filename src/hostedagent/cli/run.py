@@ -52,7 +52,7 @@ class RunOptions:
         reload: Whether to restart when a Python file changes.
         page: Whether the local page is served.
         page_token: Required to open the page; `None` for none.
-        workers: How many processes serve; `None` for this one.
+        workers: The number of processes; `None` for this one.
     """
 
     target: str | None

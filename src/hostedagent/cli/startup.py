@@ -26,7 +26,7 @@ class StartError(Exception):
     """The server cannot start.
 
     Args:
-        step: What failed.
+        step: The failed step.
         message: Why, for the log.
         code: The exit code.
     """

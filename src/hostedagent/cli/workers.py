@@ -75,7 +75,7 @@ def serve_with_workers(
     Args:
         listener: The socket.
         arguments: The command line of a worker.
-        count: How many.
+        count: The number of workers.
         on_ready: Called once all of them serve.
     """
     return asyncio.run(_Workers(listener, arguments, count, on_ready).run())
@@ -174,7 +174,7 @@ def check_workers(count: int, store: str | None, *, reload: bool) -> None:
     """Refuse what several processes cannot share.
 
     Args:
-        count: How many workers.
+        count: The number of workers.
         store: The kind of stores that the command line names.
         reload: Whether the server is to restart when files change.
 

@@ -28,7 +28,7 @@ class FlowControl:
 
     Args:
         is_bounded: Whether the turn waits for its reader.
-        is_read: Whether events leave while the turn runs; otherwise nobody waits for the first of them.
+        is_read: Whether events are sent while the turn runs; otherwise no client waits for the first one.
     """
 
     def __init__(self, *, is_bounded: bool = True, is_read: bool = True) -> None:

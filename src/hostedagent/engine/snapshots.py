@@ -35,7 +35,7 @@ class Suspension:
 
     Args:
         wired: The host's parts.
-        responses: What listens to other processes, where the driver opens it.
+        responses: The engine's responses, which listen to other processes, if the driver opens them.
 
     Attributes:
         is_suspended: Whether it is suspended now.

@@ -46,9 +46,9 @@ def derived_item_id(prefix: str, item: Item, count: int = 1) -> str:
     """An id for an item of a caller that has none: the same whenever the caller sends the item.
 
     Args:
-        prefix: What kind of item it is.
+        prefix: The prefix for the kind of item.
         item: The item.
-        count: How often the request had the same item by then, so that no two have the same id.
+        count: The number of equal items before it in the request, so that ids are unique.
     """
     said = json.dumps([count, item], sort_keys=True)
     return f"{prefix}_{hashlib.sha256(said.encode()).hexdigest()[:_DERIVED_LENGTH]}"

@@ -96,7 +96,7 @@ async def read_request(
     Args:
         receive: The body.
         options: Limits and caller policy.
-        caller: Who sends it, where that is known yet.
+        caller: The caller, if already known.
 
     Raises:
         RequestError: It is too large, incomplete or invalid.
@@ -112,7 +112,7 @@ async def parse_request(
     Args:
         data: The body.
         options: Limits and caller policy.
-        caller: Who sent it, where that is known yet.
+        caller: The caller, if already known.
 
     Raises:
         RequestError: It is too large or invalid.

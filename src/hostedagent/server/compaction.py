@@ -21,7 +21,7 @@ class CompactionRoutes:
     """Compacts conversations.
 
     Args:
-        engine: Would run the turns.
+        engine: The engine of the agent.
         options: Limits and caller policy.
         trust: Which headers are believed.
     """

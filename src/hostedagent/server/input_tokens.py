@@ -38,7 +38,7 @@ class InputTokenRoutes:
     """Counts input.
 
     Args:
-        engine: Would run the turn.
+        engine: The engine of the agent.
         options: Limits and caller policy.
         trust: Which headers are believed.
     """

@@ -95,7 +95,7 @@ class _Waiting:
     Args:
         context: The accepted request of the response.
         successor_id: The id of the response that is to take them over.
-        over: What became of them: events for the client, or `None` once the successor exists.
+        over: Their result: events for the client, or `None` once the successor exists.
         steers: The inputs.
     """
 

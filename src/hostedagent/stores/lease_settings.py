@@ -28,7 +28,7 @@ class LeaseSettings:
     """The settings of leases.
 
     Args:
-        seconds: How long a lease stands without being renewed.
+        seconds: Seconds that a lease is valid without a renewal.
         renew_every: Seconds between renewals.
         clock: Seconds since the epoch; processes that share the state must agree on it roughly.
         sleep: Waits between renewals.

@@ -52,14 +52,14 @@ class Lease:
     """A turn's hold on a conversation.
 
     Args:
-        caller: Whose conversation.
+        caller: The owner of the conversation.
         conversation_id: Which.
         head: The record as it stands.
-        etag: What the next write of the record must expect.
-        owner: Who holds it.
+        etag: The etag that the next write must expect.
+        owner: The holder.
         was_abandoned: The holder before never released it.
-        state: What it is now; `enter` changes it.
-        attempts: Writes of which nobody knows whether they happened.
+        state: The current state; `enter` changes it.
+        attempts: Writes whose result is unknown.
         response_id: The response that the turn wanted to be the head.
     """
 

@@ -120,9 +120,9 @@ class StoredOutbox:
     """An `Outbox` over a `Store`, in a few records that hold all entries.
 
     Args:
-        store: Where they are.
+        store: The store of the entries.
         clock: Seconds since the epoch.
-        service: What distinguishes hosts of several agents that share a store.
+        service: Distinguishes the hosts of several agents that share a store.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float], *, service: str = "") -> None:
@@ -133,12 +133,12 @@ class StoredOutbox:
         self._due_at = 0.0
 
     async def begin(self, delivery: Delivery, *, delay: float) -> None:
-        """Note that a turn has begun."""
+        """Record the start of a turn."""
         row = _row(delivery, self._clock() + delay)
         await self._change(delivery.response_id, lambda found: found if found is not None and found.event else row)
 
     async def end(self, delivery: Delivery) -> None:
-        """Note how a turn ended."""
+        """Record the outcome of a turn."""
         now = self._clock()
         row = _row(replace(delivery, ended_at=now), now)
         await self._change(delivery.response_id, lambda _: row)

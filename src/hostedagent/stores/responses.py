@@ -101,7 +101,7 @@ class StoredResponses:
         """Store a new response; raises `StoreConflict` when there is one of this id that does not wait in a queue.
 
         Args:
-            caller: Whose response.
+            caller: The owner of the response.
             response: The response.
             input_items: The items of its input.
             history_ids: Not kept: the response names its predecessor.

@@ -180,8 +180,8 @@ class _Mark:
     """A mark of this process.
 
     Args:
-        caller: Whose response it is.
-        etag: What its next write expects; `None` before the first.
+        caller: The owner of the response.
+        etag: The etag that the next write must expect; `None` before the first.
         expires_at: When it does, in seconds since the epoch.
         state: Whether it is lost, because somebody has given the response up.
     """

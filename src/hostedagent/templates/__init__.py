@@ -90,10 +90,10 @@ class Choices:
     Args:
         name: Of the project, of the agent and of its azd service: lower case, digits and hyphens.
         model: The model, and the name of its deployment.
-        provider: Whose model it is.
+        provider: The provider of the model.
         deployment: How it is deployed.
-        features: What `main.py` shows.
-        protocols: What it serves besides the Responses protocol.
+        features: The features of `main.py`.
+        protocols: Further protocols that it serves.
         brings_wheel: Whether `hostedagent` is a wheel in the project's folder `wheels`, and in no package index. It is
             the mark `wheel`.
     """

@@ -35,8 +35,8 @@ class Follower:
     """A subscriber that collects in its own task.
 
     Args:
-        log: What it subscribes to.
-        caller: Whose response.
+        log: The log.
+        caller: The owner of the response.
         after: The last event that it has.
     """
 

@@ -19,7 +19,7 @@ class ChatPrinter(Printer):
     """Renders Markdown in a terminal and prints plain text in a pipe.
 
     Args:
-        console: Where to print; by default standard output.
+        console: The console; by default standard output.
     """
 
     streams = True
@@ -60,7 +60,7 @@ class MarkdownStream:
     """Renders streamed Markdown: finished blocks stay, and the last block is redrawn with each delta.
 
     Args:
-        console: Where to print.
+        console: The console.
     """
 
     def __init__(self, console: Console) -> None:

@@ -136,7 +136,7 @@ def normalize_item(value: Json, counts: Counter[str]) -> Json:
 
     Args:
         value: The item.
-        counts: How often the ids were given that items of this request got.
+        counts: The number of uses of each id in this request.
     """
     if not is_object(value):
         return value

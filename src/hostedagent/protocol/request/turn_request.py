@@ -55,7 +55,7 @@ class TurnRequest:
 
     Args:
         input: The input items, never empty. A text input is one user message.
-        options: What the request says about the run, by its verdicts.
+        options: The options of the request.
         metadata: The caller's metadata, at most 16 pairs of strings.
         user: The caller's own name for its end user; a claim, not an identity (see `isolation`).
         previous_response_id: The response this turn continues.
@@ -64,14 +64,14 @@ class TurnRequest:
         stream: Whether the caller reads events.
         store: Whether the response is stored.
         background: Whether the turn outlives the request.
-        compact_threshold: How many tokens the conversation may have before it is compacted; `None` for any number.
+        compact_threshold: Tokens at which the conversation is compacted; `None` for never.
         generates: Whether the agent is run; otherwise the turn only keeps its input for those that continue it.
         response_id: The id of the response being made.
         sandbox_session_id: `agent_session_id`: the platform's sandbox session.
-        caller: Whose turn it is.
+        caller: The owner of the turn.
         client_headers: The request's `x-client-*` headers, names in lower case.
         door: The door that the request came through: `responses`, or the name of another one.
-        state: What a front end shares with the agent, which may change it; `None` where it shares nothing.
+        state: State that a front end shares with the agent, which may change it; `None` if there is none.
         reader: Reads the turn's items; has read the input.
     """
 
@@ -101,8 +101,8 @@ class TurnRequest:
 
         Args:
             body: The fields.
-            policy: What callers may set.
-            caller: Who sent it, where that is known yet.
+            policy: The fields that callers may set.
+            caller: The caller, if already known.
 
         Raises:
             InvalidRequest: A value is malformed, out of range or contradicts another; `param` names it.

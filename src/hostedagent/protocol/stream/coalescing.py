@@ -1,6 +1,6 @@
 """Merges adjacent deltas that are available at the same time, so that a fast model does not need an event per token.
 
-Nothing waits for more deltas, and all other events keep their place between them. If nobody reads the stream, the
+Nothing waits for more deltas, and all other events keep their place between them. If no client reads the stream, the
 events inside an item are omitted: the finished item repeats their content, and the SDK would copy and validate each
 event only to discard it. Pure, as the projection is.
 """

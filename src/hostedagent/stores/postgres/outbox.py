@@ -47,7 +47,7 @@ class PostgresOutbox:
 
     Args:
         database: The database.
-        service: What distinguishes hosts of several agents that share a schema.
+        service: Distinguishes the hosts of several agents that share a schema.
     """
 
     def __init__(self, database: Database, *, service: str = "") -> None:
@@ -61,11 +61,11 @@ class PostgresOutbox:
         self._bury = database.statement(_BURY)
 
     async def begin(self, delivery: Delivery, *, delay: float) -> None:
-        """Note that a turn has begun."""
+        """Record the start of a turn."""
         await self._database.rows(self._begin, (*self._named(delivery), delay), repeats=True)
 
     async def end(self, delivery: Delivery) -> None:
-        """Note how a turn ended."""
+        """Record the outcome of a turn."""
         await self._database.rows(self._end, (*self._named(delivery), delivery.event), repeats=True)
 
     async def take(self, *, limit: int, hold: float) -> list[Delivery]:

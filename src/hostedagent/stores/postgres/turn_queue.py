@@ -42,7 +42,7 @@ class PostgresTurnQueue:
 
     Args:
         database: The database.
-        service: What distinguishes hosts of several agents that share a schema.
+        service: Distinguishes the hosts of several agents that share a schema.
     """
 
     def __init__(self, database: Database, *, service: str = "") -> None:
