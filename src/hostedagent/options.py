@@ -33,7 +33,7 @@ UnknownTools: TypeAlias = Literal["refuse", "drop"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerPolicy:
-    """Which decisions of the developer a caller may change. By default none.
+    """The decisions of the developer that a caller may change; by default none.
 
     Args:
         allow_model: Whether `model` chooses the model. Otherwise it is accepted and ignored, and the response names
@@ -43,7 +43,7 @@ class CallerPolicy:
             system and developer messages of the input keep their role too. `refuse`: answered with 400.
         allow_function_tools: Whether the caller may bring function tools, which the caller runs itself.
         allow_server_tools: The types of server-side tools that a caller may add (for example `"web_search"`). A
-            remote MCP server (`"mcp"`) lets a caller reach any host from the agent's network: think twice.
+            remote MCP server (`"mcp"`) lets a caller reach any host from the agent's network: allow it with care.
         unknown_tools: How tools of any other type are treated. `refuse`: answered with 400. `drop`: the request is
             served without them, for clients that always offer tools of their own service.
 
@@ -119,7 +119,7 @@ class HostOptions:
             `*.domain`, or `*` for every name. A server on a loopback address serves no others; any other server checks
             names only if some are given.
         cors: Origins whose pages may call the host from a browser, as `https://app.example.com` or
-            `http://localhost:3000`; `*` for pages of every origin, which is safe only where the host takes no cookies.
+            `http://localhost:3000`; `*` for pages of every origin, which is safe only if the host uses no cookies.
         head_timeout: Seconds within which the head of a request must arrive, else the connection is closed.
         body_timeout: Seconds within which the body of a request must arrive, else the request gets 408.
         max_connections: The most concurrent connections; more get 503. `None` for as many as the limit on descriptors

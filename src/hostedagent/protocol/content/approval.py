@@ -143,11 +143,10 @@ APPROVAL = Codec(
     read=read,
     open=open_approval,
     key=key,
-    absent={"stream": "A question is asked when its arguments are known; nothing of it comes in pieces."},
+    absent={"stream": "An approval request is sent once its arguments are complete."},
     limits=(
-        "A question about the agent's own tool is an `mcp_approval_request` with the server label `agent`: the "
-        "Responses protocol has no other item for a question.",
-        "The reason that comes with an answer is kept for the agent, but Agent Framework does not tell it to the "
-        "model.",
+        "An approval request for the agent's own tool is an `mcp_approval_request` with the server label `agent`: the "
+        "Responses protocol has no other item for it.",
+        "The `reason` of an answer is passed to the agent, but Agent Framework does not pass it to the model.",
     ),
 )

@@ -188,8 +188,8 @@ CODE_INTERPRETER = Codec(
     open=OpenCode,
     key=key,
     limits=(
-        "Anthropic's client does not stream the code of a code execution: `code` is empty there.",
-        "A file that code made is named in a `logs` output: a code interpreter call has no place for file ids.",
+        "Anthropic's client does not stream the code of a code execution: `code` is empty.",
+        "A file that the code created is named in a `logs` output: a code interpreter call has no field for file ids.",
         "Model clients do not send code interpreter calls back to the model.",
     ),
 )

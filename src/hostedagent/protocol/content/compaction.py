@@ -32,11 +32,11 @@ COMPACTION = Codec(
     item_types={ITEM: "assistant"},
     read=read,
     absent={
-        "emit": "Agent Framework has no content for it: the host makes the item, before the agent runs.",
-        "stream": "Agent Framework has no content for it: the host makes the item, before the agent runs.",
+        "emit": "Agent Framework has no content for it: the host creates the item before the agent runs.",
+        "stream": "Agent Framework has no content for it: the host creates the item before the agent runs.",
     },
     limits=(
-        "A `compaction` item of another service is kept, but reaches no model: only that service can read it.",
+        "A `compaction` item of another service is kept, but the model does not see it: only that service can read it.",
         "Agents that compact by themselves (`compaction_strategy`, `CompactionProvider`) send no item.",
     ),
 )

@@ -145,10 +145,10 @@ COMPUTER = Codec(
     read=read,
     open=open_computer,
     key=key,
-    absent={"stream": "Model clients give actions and screenshots when they are complete."},
+    absent={"stream": "Model clients deliver actions and screenshots only when they are complete."},
     limits=(
         "Agent Framework's support of computer use is experimental.",
-        "Safety checks go to the caller with the call; the host never acknowledges one.",
+        "Safety checks are sent to the caller with the call; the host never acknowledges one.",
         "A screenshot that is neither an image URL nor a file id cannot be read back: the model sees a placeholder.",
     ),
 )

@@ -153,22 +153,22 @@ FILES = Codec(
     open=open_file,
     key=key,
     absent={
-        "read": "A caller's files are parts of messages and of outputs, which read them; so are the messages that "
-        "name a file. Model providers take no file in what an assistant said: the next turn's model sees the name.",
+        "read": "A caller's files are parts of messages and tool outputs and are read there. Model providers accept no "
+        "files in assistant messages, so in the next turn the model sees the name of a file that the agent sent.",
         "stream": "A file is sent when it is complete.",
     },
     limits=(
-        "An image that an agent gives as data is an `image_generation_call`. Any other file is a message with its "
-        "name and one citation: `url_citation` with the URL (a data URL when the agent gave data), "
+        "An image that an agent returns as data is sent as an `image_generation_call`. Any other file is sent as a "
+        "message with its name and one citation: `url_citation` with the URL (a data URL if the agent returned data), "
         "`container_file_citation`, `file_citation` or `file_path` with the file's id.",
         f"Data of more than {MAX_DATA_BYTES // 1024**2} MiB is named but not sent; so is a file whose URL is not http "
         "or https.",
-        "The model sees the name and the link of a file it gave in an earlier turn, not its bytes.",
-        "A file that an agent gives twice in one response is sent once.",
-        "A file in a message or in the output of a tool that the agent's model client would leave out is a line of "
-        "text that names it, and counted as `placeholder`. Chat Completions takes images, wav and mp3 audio, and "
-        "documents as data, all of them in messages only; Anthropic's client takes images; OpenAI's Responses client "
-        "takes no other audio than wav and mp3. Agents inside workflows and other clients get every file as it is.",
-        "A vector store that an agent names is not sent: a caller can do nothing with it.",
+        "The model sees the name and the link of a file that it returned in an earlier turn, not its bytes.",
+        "A file that an agent returns twice in one response is sent once.",
+        "If the agent's model client would drop a file in a message or a tool output, the model gets a line of text "
+        "that names it, which is counted as `placeholder`. Chat Completions accepts images, wav and mp3 audio, and "
+        "documents as data, all of them only in messages; Anthropic's client accepts images; OpenAI's Responses client "
+        "accepts only wav and mp3 audio. Agents inside workflows and other clients get every file unchanged.",
+        "A vector store that an agent returns is not sent, because a caller has no use for it.",
     ),
 )

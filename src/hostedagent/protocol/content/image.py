@@ -138,8 +138,8 @@ IMAGE = Codec(
     open=OpenImage,
     key=key,
     limits=(
-        "An image that a tool gives as a URL is sent with that URL in `result`, which is base64 otherwise.",
-        "Of an image that a tool gives as a file id, only the call is sent.",
+        "An image that a tool returns as a URL is sent with that URL in `result`, which is base64 otherwise.",
+        "If a tool returns an image as a file id, the call is sent without the image.",
         "Model clients do not send generated images back to the model.",
     ),
 )

@@ -195,7 +195,7 @@ MCP = Codec(
     limits=(
         "Agent Framework has no content for a list of MCP tools: the model reads an `mcp_list_tools` item as a line "
         "of text that names them, and agents never send one.",
-        "Anthropic's client does not stream the arguments of a hosted MCP call: they are an empty object on the wire.",
-        "What an MCP tool returns besides text is written into `output` as JSON.",
+        "Anthropic's client does not stream the arguments of a hosted MCP call: they are sent as an empty object.",
+        "Results of an MCP tool other than text are written into `output` as JSON.",
     ),
 )

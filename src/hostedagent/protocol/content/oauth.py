@@ -151,14 +151,14 @@ OAUTH = Codec(
     read=read,
     open=OpenConsent,
     key=key,
-    absent={"stream": "A link is of use only when it is whole."},
+    absent={"stream": "A link is usable only when it is complete."},
     limits=(
         "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller continues "
-        "it when the user has agreed, and the agent tries the tool again. Clients that do not know the item need "
+        "it after the user has agreed, and the agent calls the tool again. Clients that do not know the item need "
         '`HostOptions(consent="message")`.',
-        "Only https links are sent, and http links to this machine, whose origin is one of "
-        "`HostOptions.consent_origins`; any other fails the turn.",
+        "A link is sent only if it is https, or http to this machine, and its origin is one of "
+        "`HostOptions.consent_origins`; any other link fails the turn.",
         "A turn asks for one consent at a time.",
-        "The model sees that consent was asked for, not the link.",
+        "The model sees that consent was requested, but not the link.",
     ),
 )

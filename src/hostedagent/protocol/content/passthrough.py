@@ -84,11 +84,11 @@ PASSTHROUGH = Codec(
     },
     read=read,
     absent={
-        "emit": "Agent Framework has no content for these items, so no agent gives one.",
-        "stream": "Agent Framework has no content for these items, so no agent gives one.",
+        "emit": "Agent Framework has no content for these items, so agents cannot return them.",
+        "stream": "Agent Framework has no content for these items, so agents cannot return them.",
     },
     limits=(
-        f"Of an item that Agent Framework does not know, the model sees its type and at most {MAX_DESCRIPTION:,} "
-        "characters of what it says.",
+        f"Of an item that Agent Framework does not know, the model sees the type and at most {MAX_DESCRIPTION:,} "
+        "characters of its content.",
     ),
 )

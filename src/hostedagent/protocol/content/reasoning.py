@@ -256,9 +256,9 @@ REASONING = Codec(
     key=key,
     limits=(
         "A reasoning item that has neither text nor an encrypted form is not sent.",
-        "`encrypted_content` carries the provider's own id of the item, so that a caller can send reasoning back with "
-        "this host's id or without any. It is of use to this host only, not to the provider directly.",
-        "Reasoning that a caller sends without `encrypted_content`, or with one of another service and no id, is "
-        "accepted and not passed on to the model.",
+        "`encrypted_content` includes the provider's own id of the item, so that a caller can send reasoning back with "
+        "this host's id or without an id. Only this host can use it; the provider cannot read it directly.",
+        "Reasoning that a caller sends without `encrypted_content`, or with that of another service and no id, is "
+        "accepted but not passed to the model.",
     ),
 )

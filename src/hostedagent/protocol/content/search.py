@@ -245,12 +245,12 @@ SEARCH = Codec(
     open=open_search,
     key=key,
     limits=(
-        "A search whose tool is neither a web search nor a file search is sent as a `file_search_call`, since that "
-        "has queries and results and no client runs it; the tool's own name is kept with the stored item.",
-        "A web search call has no place for results: of what a web search returns, the URLs are sent as sources.",
-        "Anthropic's client gives web searches as function calls, so they are function calls on the wire.",
-        "Model clients do not send searches back to the model. A search for tools is read as a search, not as the "
-        "function call that OpenAI's client makes of it: that one would be sent back without its output.",
-        "OpenAI's client does not read what a search for tools found.",
+        "A search whose tool is neither a web search nor a file search is sent as a `file_search_call`, because that "
+        "has queries and results and no client runs it; the tool's own name is stored with the item.",
+        "A web search call has no field for results: only the URLs of the results are sent, as sources.",
+        "Anthropic's client returns web searches as function calls, so they are sent as function calls.",
+        "Model clients do not send searches back to the model. A tool search is read as a search, not as the function "
+        "call that OpenAI's client turns it into, because that call would be sent back without its output.",
+        "OpenAI's client does not read the results of a tool search.",
     ),
 )

@@ -257,12 +257,12 @@ SHELL = Codec(
     read=read,
     open=open_shell,
     key=key,
-    absent={"stream": "Model clients give a shell's commands and its output when they are complete."},
+    absent={"stream": "Model clients deliver commands and their output only when they are complete."},
     limits=(
-        "The `id` of a `local_shell_call_output` must be the `call_id` of its call, as the protocol says; the id of "
-        "the item is not found.",
+        "The `id` of a `local_shell_call_output` must be the `call_id` of its call, as the protocol requires; the id "
+        "of the call's item is not accepted.",
         "`local_shell_call` and `apply_patch_call` have no content in Agent Framework: callers may send them, and the "
-        "model sees calls of functions named `local_shell` and `apply_patch`. No agent makes patches.",
-        "A command whose exit code is not known is sent with the exit code 0.",
+        "model sees calls of functions named `local_shell` and `apply_patch`. Agents cannot return patches.",
+        "A command with an unknown exit code is sent with the exit code 0.",
     ),
 )

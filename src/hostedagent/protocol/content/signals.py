@@ -30,8 +30,8 @@ SIGNALS = Codec(
         "stream": "Both are known when the turn ends.",
     },
     limits=(
-        "An answer that ends without a finish reason fails the turn where the chat client is OpenAI's or Anthropic's. "
-        "Other clients may give none. Its calls are not run; an agent inside a workflow, and one whose `run` takes no "
-        "`middleware`, may have run them before the turn fails.",
+        "An answer without a finish reason fails the turn if the chat client is OpenAI's or Anthropic's; other clients "
+        "may omit it. The tool calls of such an answer are not run, except that an agent inside a workflow, and one "
+        "whose `run` takes no `middleware`, may have run them before the turn fails.",
     ),
 )
