@@ -1,4 +1,4 @@
-"""Agent Framework's extension points behind a host: the one table that the tests try and that the document prints.
+"""Agent Framework's extension points behind a host: the one table that the tests check and that the document prints.
 
 `docs/generate.py` reads this file by its path, so it imports nothing of the tests.
 """
@@ -10,7 +10,7 @@ History = Literal["replay", "service", "session"]
 
 HISTORIES: Final[tuple[History, ...]] = ("replay", "service", "session")
 SAME: Final = "same"
-"""The same calls of the model, and the same seen by the extension, as without a host."""
+"""The model calls and the data that the extension sees are the same as without a host."""
 
 _ONE_OWNER: Final = "refused: the provider would keep the conversation too; choose `replay` or `session`"
 
@@ -19,7 +19,7 @@ POINTS: Final[Mapping[str, tuple[str, Mapping[History, str]]]] = {
     "chat middleware": ("`ChatMiddleware`, `@chat_middleware`", dict.fromkeys(HISTORIES, SAME)),
     "function middleware": ("`FunctionMiddleware`, `@function_middleware`", dict.fromkeys(HISTORIES, SAME)),
     "context provider": ("`ContextProvider` with state", dict.fromkeys(HISTORIES, SAME)),
-    "memory provider": ("`ContextProvider` that stores what is new", dict.fromkeys(HISTORIES, SAME)),
+    "memory provider": ("`ContextProvider` that stores the new messages", dict.fromkeys(HISTORIES, SAME)),
     "in-memory history": (
         "`InMemoryHistoryProvider`",
         {"replay": SAME, "service": _ONE_OWNER, "session": SAME},
@@ -73,11 +73,11 @@ NOT_TRIED: Final[Mapping[str, str]] = {
 """Extension points of Agent Framework that no row tries, and why."""
 
 STORY: Final = (
-    "How each extension point of Agent Framework behaves behind a host, by who keeps the conversation "
-    "(`HostOptions(history=...)`, see [state.md](state.md)). `tests/clients/test_framework_matrix.py` runs every cell "
-    "for an agent and for a factory, on the client of OpenAI's Responses API, beside the same agent without a host.",
-    "**same** means that the model is sent the same messages in every call, and that the extension sees the same, as "
-    "when the agent is run with one session and no host. What is refused is refused when the host is built, or, where "
-    "a factory creates the agent, in its turn. Under `session` the agents have an `InMemoryHistoryProvider`, because "
-    "that history needs a provider when the model's service keeps conversations by default.",
+    "How each extension point of Agent Framework behaves behind a host, by the owner of the conversation "
+    "(`HostOptions(history=...)`, see [state.md](state.md)). `tests/clients/test_framework_matrix.py` tests every cell "
+    "for an agent and for a factory, with the client of OpenAI's Responses API, against the same agent without a host.",
+    "**same** means that the model receives the same messages in every call, and the extension sees the same data, as "
+    "when the agent runs with one session and no host. An agent is refused when the host is created; one from a "
+    "factory is refused in its turn. Under `session` the agents have an `InMemoryHistoryProvider`, because that "
+    "history needs a provider if the model's service keeps conversations by default.",
 )

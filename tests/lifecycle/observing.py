@@ -43,8 +43,8 @@ def shown(response: dict[str, Any], word: str) -> str:
     cut = [item for item in response["output"] if item["status"] == "incomplete"]
     text = text_of(response, without=cut if response["status"] == "completed" else [])
     assert f"re {word}".startswith(text), text
-    kept = "no output" if not response["output"] else "whole output" if text == f"re {word}" else "what was said"
-    also = ", what was cut off too" if response["status"] == "completed" and cut else ""
+    kept = "no output" if not response["output"] else "whole output" if text == f"re {word}" else "output so far"
+    also = " and the interrupted item" if response["status"] == "completed" and cut else ""
     return f"{response['status']}, {kept}{also}"
 
 

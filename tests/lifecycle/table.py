@@ -1,4 +1,4 @@
-"""What becomes of a turn: the one table that the tests compare hosts with and that the document prints.
+"""The outcome of every kind of turn: the one table that the tests compare hosts with and that the document prints.
 
 `docs/generate.py` reads this file by its path, so it imports nothing of the tests.
 """
@@ -27,9 +27,9 @@ MODES: Final[tuple[Mode, ...]] = ("sync", "stream", "background", "background+st
 class End(NamedTuple):
     """How a turn ended.
 
-    `wire` is the last that the client was told: a status, or what happened to its connection. `get` is the status that
-    GET tells afterwards, by the next process where the first one ended, and how much of the output is there. `prompt`
-    is what the next turn of the conversation shows the model of this one.
+    `wire` is the last status that the client received, or the fate of its connection. `get` is the status that GET
+    returns afterwards, from the next process if the first one ended, and how much of the output exists. `prompt` is
+    how much of this turn the model sees in the next turn of the conversation.
     """
 
     wire: str
@@ -38,53 +38,53 @@ class End(NamedTuple):
 
 
 STORY: Final = (
-    "What becomes of a turn, by how its client waits for it and by how it ends. The tests compare hosts with these "
-    "tables, cell by cell, for an agent and for a workflow: it is the same for both. `tests/lifecycle` starts, stops "
-    "and kills the processes that this takes.",
-    "**On the wire** is the last that the client is told: the status of the response, or what happens to its "
-    "connection. Who starts a background turn without `stream` is told `in_progress`, and asks later. **GET "
-    "afterwards** is what `GET /responses/{id}` tells once the turn has ended: by the next process on the same "
-    "stores, where the first one ended. **In the next prompt** is what the model is shown of the turn when the "
-    "conversation goes on: the `whole` of it, or `nothing`, neither what was asked nor what was answered.",
-    "However a turn ends, the process stops its model call, its tools and its agent's set-up before it reports that "
-    "the turn has stopped, and before a caller who cancels gets an answer. Tools that are not `async` run in "
+    "These tables list the outcome of a turn, by how its client waits for it and by how it ends. The outcomes are the "
+    "same for an agent and for a workflow. `tests/lifecycle` compares hosts with the tables, cell by cell, and starts, "
+    "stops and kills processes to do so.",
+    "**On the wire** is the last status that the client receives, or the fate of its connection. The client of a "
+    "background turn without `stream` receives `in_progress`, and polls. **GET afterwards** is the result of `GET "
+    "/responses/{id}` once the turn has ended; if its process has ended too, that of the next process on the same "
+    "stores. **In the next prompt** is how much of the turn the model sees when the conversation continues: the "
+    "`whole` turn, or `nothing`, neither its input nor its output.",
+    "However a turn ends, the process stops its model call, its tools and the creation of its agent before it reports "
+    "that the turn has stopped, and before it answers a caller who cancels. Tools that are not `async` run in "
     "threads, which cannot be stopped: their results are dropped, and a process that ends waits for them.",
-    "While a background turn runs, `GET` shows the items that are done and the text of a message so far. Of other "
-    "turns it says `in_progress`, except in the process of the SDK's host that runs them, where it gets 404; on "
-    "Foundry another process calls them failed until they have ended. They cannot be cancelled by their id: their "
-    "client hangs up instead. When a client cancels or leaves, the protocol keeps nothing of the output. On SIGTERM, "
+    "While a background turn runs, `GET` returns the finished items and the text of a message so far. For a foreground "
+    "turn it returns `in_progress`, except in the process of the SDK's host that runs it, which answers 404; on "
+    "Foundry, other processes report it as failed until it has ended. A foreground turn cannot be cancelled by its id: "
+    "its client disconnects instead. If a client cancels or disconnects, the protocol keeps no output. On SIGTERM, "
     "the output so far is kept.",
 )
 
 ENDINGS: Final[Mapping[Ending, str]] = {
-    "completes": "The run comes to its end.",
-    "fails": "The agent or its model raises.",
-    "cancelled": "`POST /responses/{id}/cancel` while the model answers.",
-    "client gone": "The client hangs up while the model answers. In the background the turn goes on.",
+    "completes": "The run ends normally.",
+    "fails": "The agent or its model raises an error.",
+    "cancelled": "The client sends `POST /responses/{id}/cancel` while the model answers.",
+    "client gone": "The client disconnects while the model answers. A background turn continues.",
     "SIGTERM, short": (
-        "The process gets SIGTERM, and the turn ends within `shutdown_grace`. A waiting caller learns how it ended; "
-        "new turns are refused, with 503 or because the server no longer listens. The process ends with code 0."
+        "The process gets SIGTERM, and the turn ends within `shutdown_grace`. A waiting caller gets its result; new "
+        "turns are refused, with 503 or because the server no longer listens. The process exits with code 0."
     ),
     "SIGTERM, long": (
-        "The process gets SIGTERM, and the turn does not end within `shutdown_grace`. It is stopped and has failed "
-        "with `server_error`, and the process ends with code 0."
+        "The process gets SIGTERM, and the turn does not end within `shutdown_grace`. It is stopped and fails with "
+        "`server_error`, and the process exits with code 0."
     ),
     "kill -9": (
-        "The process is killed while the model answers. That it has ended is known at once where the stores are files. "
-        "On Foundry it is known within a minute; until then GET says `in_progress` of a background turn, and the "
-        "conversation is taken."
+        "The process is killed while the model answers. If the stores are files, its death is detected at once. On "
+        "Foundry it is detected within a minute; until then GET returns `in_progress` for a background turn, and the "
+        "conversation is busy."
     ),
     "SIGTERM, long, resilient": (
-        "The same as the long turn above, with `resilient_background`, and the next process takes up what it can "
+        "As in the long turn above, but with `resilient_background`: the next process resumes what it can "
         "([recovery](../recovery.md))."
     ),
-    "kill -9, resilient": "The same as the killed turn above, with `resilient_background`.",
+    "kill -9, resilient": "As in the killed turn above, but with `resilient_background`.",
 }
 
-_CUT: Final = "completed, whole output, what was cut off too"
+_CUT: Final = "completed, whole output and the interrupted item"
 _RECOVERED: Final = End("cut off", "completed, whole output", "whole")
 _WHOLE: Final = End("completed", "completed, whole output", "whole")
-_FAILED: Final = End("failed", "failed, what was said", "nothing")
+_FAILED: Final = End("failed", "failed, output so far", "nothing")
 _REFUSED: Final = End("the cancel gets 404; completed", "completed, whole output", "whole")
 _LEFT: Final = End("nothing", "cancelled, no output", "nothing")
 _DIED: Final = End("cut off", "failed, no output", "nothing")
