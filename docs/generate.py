@@ -29,10 +29,10 @@ _FRAMEWORK: Final = "tests/clients/framework_matrix.py"
 _CLIENTS: Final = "tests/clients_matrix/results.json"
 _DOORS: Final = "tests/doors/table.py"
 _ROLES: Final = {
-    "assistant": "the assistant's",
-    "tool": "a tool's",
-    "user": "the user's",
-    "own": "of the role it names",
+    "assistant": "assistant",
+    "tool": "tool",
+    "user": "user",
+    "own": "the role that it names",
 }
 _SDK_HEAD: Final = ("", "Driver", "SDK", "hostedagent", "Why")
 
@@ -269,7 +269,7 @@ def _section(codec: Codec) -> str:
     parts = [f"## {_title(codec)}", story]
     if codec.item_types:
         rows = ((f"`{kind}`", _ROLES[role]) for kind, role in codec.item_types.items())
-        parts.append(_table(("Item", "Its words are"), rows))
+        parts.append(_table(("Item", "Role"), rows))
     verbs = {"read": "Not read", "emit": "Not sent", "stream": "Does not stream"}
     reasons = [f"- {verb}: {codec.absent[name]}" for name, verb in verbs.items() if name in codec.absent]
     return "\n\n".join([*parts, "\n".join(reasons)]).strip()

@@ -15,14 +15,14 @@ from .features import Check, notes_came, reasoning_came_back
 _CALLS: Final = ("call ", "result ")
 _NO_CALLS: Final = "with `store=false` it does not send the agent's calls back"
 _NO_RESULTS: Final = (
-    "with `store=false` it sends the agent's calls back without their results, which are stored nowhere"
+    "with `store=false` it sends the agent's calls back without their results, which the host has not stored"
 )
 _NO_ARGUMENTS: Final = (
     "streamed and with `store=false`, it sends the agent's calls back without their arguments: it reads them in "
     "`response.output_item.added`, where they have not arrived"
 )
-_NO_CALLS_OF_CHAT: Final = "a message of chat completions has no place for the agent's calls, so it drops them"
-_ONLY_TEXT: Final = "it keeps the text of the agent's answers only, not the calls before it"
+_NO_CALLS_OF_CHAT: Final = "a Chat Completions message has no field for the agent's calls, so it drops them"
+_ONLY_TEXT: Final = "it keeps only the text of the agent's answers, not the calls before it"
 DRIVERS: Final = Path(__file__).with_name("drivers")
 
 
@@ -79,11 +79,11 @@ CLIENTS: Final[Mapping[str, Client]] = {
         "pydantic-ai",
         "pydantic-ai",
         "pydantic_ai_agent.py",
-        in_client="a model that pydantic-ai knows to reason, such as `gpt-5`, makes it send the agent's calls and "
-        "their reasoning back; so does `openai_send_reasoning_ids=True`",
+        in_client="with a model that it knows as a reasoning model, such as `gpt-5`, or with "
+        "`openai_send_reasoning_ids=True`, it sends the agent's calls and their reasoning back",
         loses={
             "reasoning": Loss(_NO_RESULTS, ("result ",), check=reasoning_came_back),
-            "text_file": Loss("it calls every text file `filename.txt`", check=notes_came),
+            "text_file": Loss("it names every text file `filename.txt`", check=notes_came),
         },
     ),
     "ai-sdk": _client(
@@ -98,7 +98,7 @@ CLIENTS: Final[Mapping[str, Client]] = {
         "llama_index_agent.py",
         loses={
             **dict.fromkeys(("both_tools", "history", "dumped"), Loss(_ONLY_TEXT, _CALLS)),
-            "reasoning": Loss(f"{_ONLY_TEXT}; reasoning goes with `store=true` alone", (*_CALLS, "reasoning ")),
+            "reasoning": Loss(f"{_ONLY_TEXT}; it sends reasoning only with `store=true`", (*_CALLS, "reasoning ")),
         },
     ),
     "litellm": _client(

@@ -186,7 +186,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
     ),
     "structured": Feature(
         "Structured",
-        "JSON of a schema, as the client's own type, after a call of the agent's tool.",
+        "JSON that follows a schema, parsed into the client's own type, after a call of the agent's tool.",
         (_PARIS, Text('{"city": "Paris", "degrees": 21}')),
         {"city": "Paris", "degrees": 21},
         _ASKED,
@@ -201,8 +201,8 @@ FEATURES: Final[Mapping[str, Feature]] = {
     ),
     "consent": Feature(
         "Consent",
-        "The same three turns, of which the first asks for the user's consent: the client shows the link, and goes on. "
-        'With `HostOptions(consent="message")`.',
+        "The same three turns, of which the first asks for the user's consent: the client shows the link and "
+        'continues. With `HostOptions(consent="message")`.',
         (_PARIS, _SUNNY, _YOU),
         [Contains(LINK), "It is sunny in Paris.", "You are Ada."],
         [
@@ -251,7 +251,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
     ),
     "question": Feature(
         "Question",
-        "A workflow asks a person; the client answers as it answers a call of its own tool, by the response's id.",
+        "A workflow asks a person; the client answers like a call of its own tool, by the response's id.",
         (),
         "Order 7 is refunded.",
         [],
@@ -260,7 +260,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
     ),
     "reasoning": Feature(
         "Reasoning",
-        "With `store=false`, the model's encrypted reasoning comes back to it, whole and under its own id.",
+        "With `store=false`, the model gets its encrypted reasoning back unchanged, under its own id.",
         (
             turn(Reasoning(("Look outside.",), encrypted="cipher-1"), _PARIS),
             turn(Reasoning(("Say it.",), encrypted="cipher-2"), _SUNNY),
@@ -302,7 +302,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
     ),
     "refusal": Feature(
         "Refusal",
-        "A wrong value is refused, and the client shows which.",
+        "A wrong value is refused, and the client shows which value.",
         (),
         Contains("temperature"),
         [],

@@ -63,7 +63,7 @@ class Features:
                 case,
                 Message("user", [Content.from_text("What is this?"), self.data(base64.b64decode(PIXEL), "image/png")]),
             ),
-            "text_file": absent("it drops every file that is no image, sound or `application/*`"),
+            "text_file": absent("it drops every file that is not an image, audio or `application/*`"),
             "failure": self.failure,
             "refusal": lambda case: failing_async(self.ask(case, "Hi.", default_options={"temperature": 9})),
         }

@@ -134,7 +134,7 @@ await main({
       { type: "text", text: "What is this?" },
       { type: "file", data: PIXEL, mediaType: "image/png" },
     ),
-  text_file: absent("it sends images and PDFs only"),
+  text_file: absent("it sends only images and PDFs"),
   failure: (given) => failing(() => play(given, { prompt: "Hi." })),
   refusal: (given) => failing(() => play(given, { prompt: "Hi.", temperature: 9 })),
 });

@@ -10,7 +10,7 @@ from typing import Any
 from driver import PIXEL, SCHEMA, TURNS, AbsentError, Case, absent, main
 
 BINARY = Path(__file__).parents[1] / "node_modules" / ".bin" / "codex"
-NO_TOOLS = "its tools are its own"
+NO_TOOLS = "it sends only its built-in tools"
 
 
 def execute(case: Case, folder: str, prompt: str, *arguments: str, resume: str | None = None) -> list[Any]:
@@ -99,7 +99,7 @@ main(
         "structured": structured,
         "chain": absent("it always sends the history"),
         "history": history,
-        "dumped": absent("it keeps every history in a file"),
+        "dumped": absent("it always saves the history in a file"),
         "approve": absent("it has no approvals of a provider's tools"),
         "reject": absent("it has no approvals of a provider's tools"),
         "question": absent(NO_TOOLS),
@@ -107,6 +107,6 @@ main(
         "image": image,
         "text_file": absent("it reads files with its own tools"),
         "failure": failure,
-        "refusal": absent("it has no setting to get wrong"),
+        "refusal": absent("it has no setting whose value could be wrong"),
     }
 )

@@ -8,7 +8,7 @@ from agent_framework_features import Features
 from azure.core.credentials import AccessToken
 from driver import Case, absent, main
 
-NO_TOOLS = "it never sends tools: the platform lets only the hosted agent have them"
+NO_TOOLS = "it never sends tools: on the platform, only the hosted agent can have tools"
 
 
 class Credential:

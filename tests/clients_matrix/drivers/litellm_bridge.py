@@ -103,7 +103,7 @@ def question(case: Case) -> Any:
 
 def failure(case: Case) -> Any:
     if case.streamed:
-        raise AbsentError("it ends the stream of a failed response without a word")
+        raise AbsentError("it ends the stream of a failed response without reporting an error")
     return failing(lambda: ask(case, "Hi."))
 
 

@@ -88,7 +88,7 @@ async def question(case: Case) -> Any:
 async def failure(case: Case) -> Any:
     """It does not raise for a failed response; it only hands it on."""
     if case.streamed:
-        raise AbsentError("it ends the stream of a failed response without a word")
+        raise AbsentError("it ends the stream of a failed response without reporting an error")
     response = await model(case).achat([ChatMessage(role="user", content="Hi.")])
     return response.raw.error.code
 
