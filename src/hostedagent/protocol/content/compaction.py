@@ -1,7 +1,7 @@
 """Compaction: one item that replaces everything before it.
 
 The host creates it and seals the compacted messages in it; `transcript/compaction.py` restores them. An item of another
-service, whose content only that service can read, becomes a line of text that says so.
+service, whose content only that service can read, becomes the text `[compaction]`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ COMPACTION = Codec(
         "stream": "Agent Framework has no content for it: the host creates the item before the agent runs.",
     },
     limits=(
-        "A `compaction` item of another service is kept, but the model does not see it: only that service can read it.",
+        "A `compaction` item of another service is kept, but the model sees only `[compaction]`, because only that "
+        "service can read the content.",
         "Agents that compact by themselves (`compaction_strategy`, `CompactionProvider`) send no item.",
     ),
 )

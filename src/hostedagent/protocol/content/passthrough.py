@@ -48,8 +48,8 @@ OUTPUT_ONLY: Final = (
 """Items that agents send and that the SDK's schema has no input form for."""
 
 NOT_ITEMS: Final[Mapping[str, str]] = {
-    "item_reference": "It stands for a stored item, which is looked up before anything is read.",
-    "configuration_update": "Set `reasoning` and `text` in the request whose turn they are for.",
+    "item_reference": "It refers to a stored item and is replaced by that item before any item is read.",
+    "configuration_update": "Set `reasoning` and `text` in the request whose turn they apply to.",
     "compaction_trigger": "Set `context_management` in the request, or call `POST /responses/compact`.",
 }
 """Item types that no family has, and why."""
