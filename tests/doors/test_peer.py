@@ -48,7 +48,7 @@ PLAYED = {
     ),
     "an id again": Played(
         request={"path": S1, "body": {"message": "hi"}, "headers": NAMED},
-        differs="An id of an invocation that was used already gets a 409",
+        differs="An invocation id that was already used gets a 409",
     ),
     "a failure": Played(request={"path": S1, "body": {"message": "fail"}}),
     "a failure in a stream": Played(request={"path": S1, "body": {"message": "fail", "stream": True}}),
@@ -71,12 +71,12 @@ PLAYED = {
     "no object": Played(request={"path": S1, "raw": "[]"}),
     "an earlier one": Played(
         request={"path": "/invocations/inv-1", "method": "GET"},
-        differs="`GET /invocations/{id}`, its cancellation and the document exist",
+        differs="`GET /invocations/{id}`, cancellation and the OpenAPI document are served",
     ),
     "the end of one": Played(request={"path": "/invocations/none/cancel"}),
     "the document": Played(
         request={"path": "/invocations/docs/openapi.json", "method": "GET"},
-        differs="`GET /invocations/{id}`, its cancellation and the document exist",
+        differs="`GET /invocations/{id}`, cancellation and the OpenAPI document are served",
     ),
 }
 
