@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,9 @@ import pytest
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine import takeover, waiting
 from hostedagent.errors import ConfigurationError
+from hostedagent.identity import Caller
+from hostedagent.stores.base import LoggedEvent, StoreUnavailable
+from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.turn_queue import QueueState, StoredTurnQueue
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.replicas.test_two_hosts import BACKGROUND, Cluster, begin, ended, text
@@ -99,6 +102,28 @@ async def test_a_stream_that_waits_is_followed_from_its_first_event_on(cluster: 
     assert log.text == "Hello." and log.events[2:] == rest
     statuses = [event["response"]["status"] for event in log.events if "response" in event]
     assert statuses == ["queued", "queued", "in_progress", "completed"]
+
+
+async def test_a_stream_whose_first_events_cannot_be_stored_is_refused_and_leaves_no_response(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, append, refused = Gate(), LocalEventLog.append, list[str]()
+
+    async def fails(log: LocalEventLog, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        if any("response.queued" in str(event.data) for event in events):
+            refused.append(response_id)
+            raise StoreUnavailable("The log cannot be written.")
+        await append(log, caller, response_id, events)
+
+    async with replica(cluster, "a", ScriptedAgent(["a", gate])) as client:
+        await begin(client, gate)
+        monkeypatch.setattr(LocalEventLog, "append", fails)
+        reply = await client.post("/responses", json={**BACKGROUND, "stream": True})
+        seen = await client.get(f"/responses/{refused[0]}")
+        gate.open()
+
+    assert (reply.status, seen.status) == (503, 404)
+    assert await waiting_queue(cluster).state() == QueueState()
 
 
 @pytest.mark.parametrize("streams", [False, True])

@@ -146,11 +146,11 @@ class WaitingTurns:
             stamps["agent_session_id"] = request.sandbox_session_id
         items = await off_loop(len(request.input), stored_input, request.input, response_id)
         response = {**events[-1]["response"], **stamps}
-        await self._responses.engine.store.repository.create(caller, response, items, [])
-        if request.stream:
+        if request.stream:  # The events first: any process may start the turn once its response exists.
             await self._responses.log.append(
                 caller, response_id, [_logged(number, event, stamps) for number, event in enumerate(events)]
             )
+        await self._responses.engine.store.repository.create(caller, response, items, [])
 
     async def cancel(self, caller: Caller, response_id: str) -> bool:
         """Cancel a queued turn; `False` if it has started.
