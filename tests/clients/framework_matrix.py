@@ -14,6 +14,12 @@ SAME: Final = "same"
 
 _ONE_OWNER: Final = "refused: the provider would keep the conversation too; choose `replay` or `session`"
 
+_LOADS_ELSEWHERE: Final[Mapping[History, str]] = {
+    "replay": "refused: every message would come twice; choose `session`",
+    "service": "refused: the provider would keep the conversation too; choose `session`",
+    "session": SAME,
+}
+
 POINTS: Final[Mapping[str, tuple[str, Mapping[History, str]]]] = {
     "agent middleware": ("`AgentMiddleware`, `@agent_middleware`", dict.fromkeys(HISTORIES, SAME)),
     "chat middleware": ("`ChatMiddleware`, `@chat_middleware`", dict.fromkeys(HISTORIES, SAME)),
@@ -26,19 +32,11 @@ POINTS: Final[Mapping[str, tuple[str, Mapping[History, str]]]] = {
     ),
     "own history": (
         "`HistoryProvider` that loads from elsewhere",
-        {
-            "replay": "refused: every message would come twice; choose `session`",
-            "service": "refused: the provider would keep the conversation too; choose `session`",
-            "session": SAME,
-        },
+        _LOADS_ELSEWHERE,
     ),
     "file history": (
         "`FileHistoryProvider`",
-        {
-            "replay": "refused: every message would come twice; choose `session`",
-            "service": "refused: the provider would keep the conversation too; choose `session`",
-            "session": SAME,
-        },
+        _LOADS_ELSEWHERE,
     ),
     "audit provider": ("`HistoryProvider(load_messages=False)`", dict.fromkeys(HISTORIES, SAME)),
     "compaction provider": ("`CompactionProvider`", dict.fromkeys(HISTORIES, SAME)),
