@@ -20,8 +20,8 @@ ADDRESS = "127.0.0.1"
 
 RUN_TIMEOUT = 1.0
 
-SILENT = ("is silent", "is deaf to its cancellation", "StopIteration in to_thread", "StopIteration in tool")
-"""What the time limit is for: a future cannot carry `StopIteration`. The others may be slow, because the machine is."""
+SILENT = ("is silent", "is deaf to its cancellation")
+"""What the time limit is for. The others may be slow, because the machine is."""
 
 pump.STOP_SECONDS = source.CLOSE_SECONDS = 0.2  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -251,13 +251,11 @@ PLACES: Final[dict[str, Place]] = {
 
 ASYNCIO: Final = {
     ("task group", "cancellation"): "completed",
-    ("to_thread", "StopIteration"): "failed",
-    ("tool", "StopIteration"): "failed",
     ("tool", "unprintable"): "failed",
     ("async tool", "unprintable"): "failed",
 }
-"""Ends that others decide: a task group ignores a task that cancels itself, a future cannot carry `StopIteration`,
-and Agent Framework fails with an error that cannot be printed."""
+"""Ends that others decide: a task group ignores a task that cancels itself, and Agent Framework fails with an error
+that cannot be printed."""
 
 
 def end_of(place: str, kind: str) -> str:

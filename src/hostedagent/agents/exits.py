@@ -1,9 +1,11 @@
-"""Keeps `SystemExit` and `KeyboardInterrupt` that user code raises from ending the process.
+"""Keeps what user code raises from ending the process, or from never being delivered.
 
 asyncio raises both out of the event loop, from whichever task they come, and Agent Framework runs tools and workflow
 executors in tasks of its own: one `sys.exit` in a tool would end the turns of every user. Within a request all tasks
 are therefore created with a guard that turns them into `ExitInTurn`, an ordinary error of the turn. Signals are not
 affected: the servers handle them without raising.
+
+A `StopIteration` in a thread, such as from `next(...)` in a sync tool, is an ordinary error of the turn too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, Final, TypeAlias, cast
@@ -42,6 +45,8 @@ def contain_exits() -> None:
         loop.set_task_factory(cast("Any", _ContainingFactory(factory)))
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(_log_unhandled)
+        if _loses_stop_iteration(loop):
+            loop.set_default_executor(_Threads(thread_name_prefix="asyncio"))
     if current_context() is None:
         enter_context(RequestContext(is_request=False))
 
@@ -81,6 +86,34 @@ def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         log_failure(logger, "A callback or an unawaited task failed", error)
     else:
         loop.default_exception_handler(context)
+
+
+def _loses_stop_iteration(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether awaiting a thread that raises `StopIteration` never ends, and the application has no threads of its own.
+
+    Can be removed with Python 3.11.7 and 3.12.1, the last that do: https://github.com/python/cpython/issues/112182.
+    """
+    future: asyncio.Future[None] = loop.create_future()
+    try:
+        future.set_exception(StopIteration())
+    except TypeError:
+        return getattr(loop, "_default_executor", None) is None
+    future.exception()
+    return False
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that raise a `RuntimeError` in place of a `StopIteration`, as a coroutine does."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(_without_stop_iteration, fn, *args, **kwargs)
+
+
+def _without_stop_iteration(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return call(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError("Code in a thread raised StopIteration.") from error
 
 
 class _ContainingFactory:
