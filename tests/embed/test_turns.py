@@ -24,6 +24,7 @@ from hostedagent import (
 from hostedagent.embed import Caller, RequestError, Turns
 from hostedagent.testing import EventLog, Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import answer, call, questions
+from tests.virtual_time import virtual_time
 
 ADA, GRACE = "ada", "grace"
 
@@ -213,6 +214,22 @@ async def test_a_background_turn_is_read_replayed_cancelled_and_deleted() -> Non
     assert items["data"][0]["content"][0]["text"] == "hi"
     assert gone.value.status == 404
     assert followed[-1] == "response.completed"
+
+
+@virtual_time
+async def test_a_cancel_whose_turn_does_not_end_in_time_reports_its_status() -> None:
+    gate, told = Gate(), asyncio.Event()
+
+    async def slow(request: TurnRequest, outcome: Outcome) -> None:
+        await told.wait()
+
+    async with Turns(ScriptedAgent(["Hel", gate, "lo."]), hooks=Hooks(on_outcome=slow)) as turns:
+        started = await ask(turns, {"input": "hi", "background": True})
+        await gate.reached()
+        cancelled = await turns.cancel(started["id"], ADA)
+        told.set()
+
+    assert cancelled["status"] in ("in_progress", "cancelled")
 
 
 @pytest.mark.parametrize("response_id", ["", "resp_1", "caresp_1", "../secrets"])

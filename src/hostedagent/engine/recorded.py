@@ -348,13 +348,12 @@ class RecordedResponses:
         if status == QUEUED and self.waiting is not None and await self.waiting.cancel(caller, response_id):
             return await self.retrieve(caller, response_id)
         active = self.engine.active.get(response_id)
-        if active is not None and active.stop is not None:
-            active.stop.stop("client")
+        with suppress(TimeoutError):  # Then it is still in progress, and says so.
             async with asyncio.timeout(CANCEL_SECONDS):
-                await active.ended.wait()
-        elif self._elsewhere is not None:
-            with suppress(TimeoutError):  # It is still in progress, and says so.
-                async with asyncio.timeout(CANCEL_SECONDS):
+                if active is not None and active.stop is not None:
+                    active.stop.stop("client")
+                    await active.ended.wait()
+                elif self._elsewhere is not None:
                     await self._elsewhere.cancel(caller, response_id, partial(self._has_ended, caller, response_id))
         return await self.retrieve(caller, response_id)
 
