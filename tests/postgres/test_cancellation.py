@@ -26,7 +26,7 @@ async def database() -> AsyncIterator[Database]:
 
 async def _reads_for_ever(database: Database) -> None:
     while True:
-        await database.rows(b"SELECT 1", repeats=True)
+        await database.rows("SELECT 1", repeats=True)
 
 
 async def test_a_cancelled_reader_stops_at_any_moment(database: Database) -> None:
@@ -40,4 +40,4 @@ async def test_a_cancelled_reader_stops_at_any_moment(database: Database) -> Non
         ended, running = await asyncio.wait(readers, timeout=PATIENCE)
         assert not running
         assert all(reader.cancelled() for reader in ended)
-    assert await database.rows(b"SELECT 1") == [(1,)]
+    assert await database.rows("SELECT 1") == [(1,)]

@@ -213,8 +213,8 @@ async def test_a_statement_that_takes_too_long_ends(schema: str) -> None:
     database = Database(PostgresSettings(dsn=postgres_dsn(), schema=schema, timeout=0.5))
     await insist(database.open)
     with pytest.raises(StoreUnavailable):
-        await database.rows(b"SELECT pg_sleep(600)")
-    assert await insist(lambda: database.rows(b"SELECT 1")) == [(1,)]
+        await database.rows("SELECT pg_sleep(600)")
+    assert await insist(lambda: database.rows("SELECT 1")) == [(1,)]
     await database.aclose()
 
 

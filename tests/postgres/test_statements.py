@@ -20,10 +20,10 @@ async def test_a_stored_turn_costs_few_statements(driver: Driver, monkeypatch: p
     counted = 0
     rows = Database.rows
 
-    async def counting(self: Database, statement: bytes, parameters: Parameters = (), *, repeats: bool = False) -> Rows:
+    async def counting(self: Database, text: str, parameters: Parameters = (), *, repeats: bool = False) -> Rows:
         nonlocal counted
         counted += 1
-        return await rows(self, statement, parameters, repeats=repeats)
+        return await rows(self, text, parameters, repeats=repeats)
 
     monkeypatch.setattr(Database, "rows", counting)
     with postgres() as stores:

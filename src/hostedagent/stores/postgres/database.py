@@ -69,10 +69,13 @@ class Database:
         self._opening: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._statements: dict[str, bytes] = {}
 
     def statement(self, text: str) -> bytes:
-        """A statement on the tables of this database, to be created once."""
-        return text.replace("{schema}", self.settings.schema).encode()
+        """A statement on the tables of this database, from its text with `{schema}`."""
+        if (statement := self._statements.get(text)) is None:
+            statement = self._statements[text] = text.replace("{schema}", self.settings.schema).encode()
+        return statement
 
     async def open(self) -> None:
         """Check the database, create or upgrade its tables, and open the pool. Done automatically on first use.
@@ -93,11 +96,11 @@ class Database:
             if opening.done() and self._opening is opening:
                 self._opening = None
 
-    async def rows(self, statement: bytes, parameters: Parameters = (), *, repeats: bool = False) -> Rows:
+    async def rows(self, text: str, parameters: Parameters = (), *, repeats: bool = False) -> Rows:
         """Run one statement and return its rows.
 
         Args:
-            statement: A result of `statement`.
+            text: The statement, with `{schema}` before the names of tables.
             parameters: Its parameters.
             repeats: Whether it may run again if the connection was lost, because it is idempotent.
 
@@ -105,6 +108,7 @@ class Database:
             StoreUnavailable: It failed, or took too long.
             psycopg.Error: The called function raised an SQLSTATE of this package.
         """
+        statement = self.statement(text)
         try:
             with _cancellable():
                 async with asyncio.timeout(self.settings.timeout):

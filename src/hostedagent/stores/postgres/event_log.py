@@ -71,15 +71,11 @@ class PostgresEventLog:
     def __init__(self, database: Database, listener: Listener) -> None:
         self._database = database
         self._listener = listener
-        self._append = database.statement(_APPEND)
-        self._read = database.statement(_READ)
-        self._finish = database.statement(_FINISH)
-        self._delete = database.statement(_DELETE)
 
     async def append(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
         """Add events and wake the subscribers, in one statement; the first call creates the log."""
         await self._change(
-            self._append,
+            _APPEND,
             caller,
             response_id,
             numbers=[event.number for event in events],
@@ -117,20 +113,20 @@ class PostgresEventLog:
 
     async def finish(self, caller: Caller, response_id: str) -> None:
         """Mark the log complete."""
-        await self._change(self._finish, caller, response_id, seconds=FINISHED_SECONDS)
+        await self._change(_FINISH, caller, response_id, seconds=FINISHED_SECONDS)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Erase the log and end its subscribers; does nothing if there is none."""
-        await self._change(self._delete, caller, response_id)
+        await self._change(_DELETE, caller, response_id)
 
-    async def _change(self, statement: bytes, caller: Caller, response_id: str, **more: object) -> None:
+    async def _change(self, statement: str, caller: Caller, response_id: str, **more: object) -> None:
         key = _key(caller, response_id)
         values = {"key": bytes.fromhex(key), "channel": self._listener.channel, "payload": f"e{key}", **more}
         await self._database.rows(statement, values, repeats=True)
 
     async def _events(self, key: str, after: int, *, limit: int | None) -> tuple[bool, list[LoggedEvent]] | None:
         values = {"key": bytes.fromhex(key), "after": after, "limit": limit}
-        rows = await self._database.rows(self._read, values, repeats=True)
+        rows = await self._database.rows(_READ, values, repeats=True)
         if not rows:
             return None
         return rows[0][0], [LoggedEvent(number, data) for _, number, data in rows if number is not None]

@@ -53,24 +53,18 @@ class PostgresOutbox:
     def __init__(self, database: Database, *, service: str = "") -> None:
         self._database = database
         self._service = service
-        self._begin = database.statement(_BEGIN)
-        self._end = database.statement(_END)
-        self._take = database.statement(_TAKE)
-        self._retry = database.statement(_RETRY)
-        self._drop = database.statement(_DROP)
-        self._bury = database.statement(_BURY)
 
     async def begin(self, delivery: Delivery, *, delay: float) -> None:
         """Record the start of a turn."""
-        await self._database.rows(self._begin, (*self._named(delivery), delay), repeats=True)
+        await self._database.rows(_BEGIN, (*self._named(delivery), delay), repeats=True)
 
     async def end(self, delivery: Delivery) -> None:
         """Record the outcome of a turn."""
-        await self._database.rows(self._end, (*self._named(delivery), delivery.event), repeats=True)
+        await self._database.rows(_END, (*self._named(delivery), delivery.event), repeats=True)
 
     async def take(self, *, limit: int, hold: float) -> list[Delivery]:
         """Take entries that are due."""
-        rows = await self._database.rows(self._take, (self._service, limit, hold))
+        rows = await self._database.rows(_TAKE, (self._service, limit, hold))
         return [
             Delivery(
                 response_id=response_id,
@@ -85,15 +79,15 @@ class PostgresOutbox:
 
     async def retry(self, delivery: Delivery, *, delay: float) -> None:
         """Let an entry be due again."""
-        await self._database.rows(self._retry, (delay, *self._taken(delivery)), repeats=True)
+        await self._database.rows(_RETRY, (delay, *self._taken(delivery)), repeats=True)
 
     async def drop(self, delivery: Delivery) -> None:
         """Erase an entry."""
-        await self._database.rows(self._drop, self._taken(delivery), repeats=True)
+        await self._database.rows(_DROP, self._taken(delivery), repeats=True)
 
     async def bury(self, delivery: Delivery) -> None:
         """Keep an entry without sending it again."""
-        await self._database.rows(self._bury, self._taken(delivery), repeats=True)
+        await self._database.rows(_BURY, self._taken(delivery), repeats=True)
 
     def _named(self, delivery: Delivery) -> tuple[str, str, bytes, str]:
         return self._service, delivery.response_id, encode(delivery.dump_caller()), delivery.owner

@@ -51,10 +51,6 @@ class PostgresSignals:
         self._arrived: asyncio.Queue[str] = asyncio.Queue()
         self._delivery: asyncio.Task[None] | None = None
         self._dead: OrderedDict[str, None] = OrderedDict()
-        self._notify = database.statement(_NOTIFY)
-        self._notify_stored = database.statement(_NOTIFY_STORED)
-        self._fetch = database.statement(_FETCH)
-        self._is_dead = database.statement(_IS_DEAD)
 
     async def name(self) -> str:
         """The name of this process; a new one after the process was declared dead while it was cut off.
@@ -76,7 +72,7 @@ class PostgresSignals:
             return True
         await self.listener.connected()
         parameters = (name, self.listener.lock_of(name), self.listener.may_judge)
-        is_dead: bool = (await self._database.rows(self._is_dead, parameters))[0][0]
+        is_dead: bool = (await self._database.rows(_IS_DEAD, parameters))[0][0]
         if is_dead:
             self._dead[name] = None
             if len(self._dead) > _REMEMBERED:
@@ -91,9 +87,9 @@ class PostgresSignals:
         """
         content = json.dumps(astuple(signal))
         if not signal.value and len(content) < _MAX_PAYLOAD:
-            await self._database.rows(self._notify, (self.listener.channel, _WHOLE + content))
+            await self._database.rows(_NOTIFY, (self.listener.channel, _WHOLE + content))
         else:
-            await self._database.rows(self._notify_stored, (content, self.listener.channel, _STORED))
+            await self._database.rows(_NOTIFY_STORED, (content, self.listener.channel, _STORED))
 
     async def receive(self) -> AsyncIterator[Signal]:
         """The signals published from now on. Those sent while the database is away are lost."""
@@ -126,5 +122,5 @@ class PostgresSignals:
                 log_failure(logger, "A signal from another process was lost", error)
 
     async def _content(self, number: int) -> str | None:
-        rows = await self._database.rows(self._fetch, (number,), repeats=True)
+        rows = await self._database.rows(_FETCH, (number,), repeats=True)
         return rows[0][0] if rows else None

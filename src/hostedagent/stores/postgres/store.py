@@ -31,8 +31,6 @@ class PostgresStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._read = database.statement(_READ)
-        self._write = database.statement(_WRITE)
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
         """The records in the order of the keys.
@@ -43,7 +41,7 @@ class PostgresStore:
         if not keys:
             return []
         places = [bytes.fromhex(caller.scope.key(*key)) for key in keys]
-        rows = await self._database.rows(self._read, (places,), repeats=True)
+        rows = await self._database.rows(_READ, (places,), repeats=True)
         found = {place: Record(value, str(etag)) for place, etag, value in rows}
         return [found.get(place) for place in places]
 
@@ -64,7 +62,7 @@ class PostgresStore:
             [min(retention if write.ttl is None else write.ttl, _MAX_TTL) for write in writes],
         )
         try:
-            rows = await self._database.rows(self._write, columns)
+            rows = await self._database.rows(_WRITE, columns)
         except Error:
             raise StoreConflict("Another process created a record at the same time.") from None
         etags: Sequence[int] = rows[0][0]

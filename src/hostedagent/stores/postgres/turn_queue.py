@@ -48,13 +48,6 @@ class PostgresTurnQueue:
     def __init__(self, database: Database, *, service: str = "") -> None:
         self._database = database
         self._service = service
-        self._put = database.statement(_PUT)
-        self._take = database.statement(_TAKE)
-        self._take_one = database.statement(_TAKE_ONE)
-        self._release = database.statement(_RELEASE)
-        self._free = database.statement(_FREE)
-        self._drop = database.statement(_DROP)
-        self._state = database.statement(_STATE)
 
     async def put(
         self,
@@ -77,31 +70,31 @@ class PostgresTurnQueue:
             most,
             most if most_each is None else most_each,
         )
-        is_added: bool = (await self._database.rows(self._put, values))[0][0]
+        is_added: bool = (await self._database.rows(_PUT, values))[0][0]
         return is_added
 
     async def take(self, process: str, response_id: str | None = None) -> QueuedTurn | None:
         """Take the turn that is next, or the one of a response."""
         values = {"service": self._service, "process": process, "response_id": response_id}
-        rows = await self._database.rows(self._take if response_id is None else self._take_one, values)
+        rows = await self._database.rows(_TAKE if response_id is None else _TAKE_ONE, values)
         return QueuedTurn(*rows[0]) if rows else None
 
     async def release(self, response_id: str, *, delay: float = 0.0) -> None:
         """Let any process take a turn, after a delay in seconds."""
-        await self._database.rows(self._release, (delay, self._service, response_id), repeats=True)
+        await self._database.rows(_RELEASE, (delay, self._service, response_id), repeats=True)
 
     async def free(self, process: str) -> None:
         """Let any process take the turns that a process has taken which has ended."""
-        await self._database.rows(self._free, (self._service, process), repeats=True)
+        await self._database.rows(_FREE, (self._service, process), repeats=True)
 
     async def drop(self, response_id: str) -> None:
         """Remove a turn that has begun, or will not."""
-        await self._database.rows(self._drop, (self._service, response_id), repeats=True)
+        await self._database.rows(_DROP, (self._service, response_id), repeats=True)
 
     async def state(self) -> QueueState:
         """The state of the queue."""
         waiting, oldest, takers = 0, 0.0, list[str]()
-        for process, count, seconds in await self._database.rows(self._state, (self._service,), repeats=True):
+        for process, count, seconds in await self._database.rows(_STATE, (self._service,), repeats=True):
             if process:
                 takers.append(process)
             else:
