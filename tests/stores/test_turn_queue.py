@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import pytest
 
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.stores.turn_queue import QueuedTurn, QueueState, StoredTurnQueue, TurnQueue
+from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, QueueState, StoredTurnQueue, TurnQueue
 from tests.postgres.server import MISSING, postgres_dsn, schema
 
 
@@ -33,16 +33,8 @@ async def queue(request: pytest.FixtureRequest) -> AsyncIterator[TurnQueue]:
 
 
 async def put(queue: TurnQueue, name: str, user: str = "u", conversation: str | None = None, **limits: int) -> bool:
-    chosen = {"most": 100, "most_each": 100, **limits}
-    turn = QueuedTurn(name, name.encode())
-    is_added = await queue.put(
-        turn,
-        user=user,
-        conversation=conversation,
-        process="p",
-        most=chosen["most"],
-        most_each=chosen["most_each"],
-    )
+    turn, chosen = QueuedTurn(name, name.encode()), QueueLimits(**{"most": 100, "most_each": 100, **limits})
+    is_added = await queue.put(turn, user=user, conversation=conversation, process="p", limits=chosen)
     if is_added:
         await queue.release(name)
     return is_added
@@ -78,7 +70,7 @@ async def test_users_take_turns_also_those_who_come_late(queue: TurnQueue) -> No
 
 
 async def test_a_turn_that_was_added_is_not_taken_before_it_is_released(queue: TurnQueue) -> None:
-    await queue.put(QueuedTurn("a", b"a"), user="u", conversation=None, process="p", most=1, most_each=None)
+    await queue.put(QueuedTurn("a", b"a"), user="u", conversation=None, process="p", limits=QueueLimits(1, 1))
     assert await queue.take("q") is None
     assert (await queue.state()).takers == ("p",)
     await queue.release("a")

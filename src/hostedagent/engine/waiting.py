@@ -31,7 +31,7 @@ from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import Liveness, LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
-from hostedagent.stores.turn_queue import QueuedTurn, TurnQueue
+from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, TurnQueue
 
 if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedResponses
@@ -54,16 +54,14 @@ class WaitingRules:
         signals: Informs other processes of queued turns.
         liveness: Detects processes that have ended.
         service: Distinguishes the hosts of several agents that share stores.
-        most: The most queued turns.
-        most_each: The most queued turns of one user; `None` for no limit of their own.
+        limits: The limits of the queue.
     """
 
     queue: TurnQueue
     signals: Signals
     liveness: Liveness
     service: str
-    most: int
-    most_each: int | None
+    limits: QueueLimits
 
 
 class WaitingTurns:
@@ -122,8 +120,7 @@ class WaitingTurns:
             user=caller.scope.key(),
             conversation=caller.scope.key("queue", conversation) if conversation is not None else None,
             process=process,
-            most=self._rules.most,
-            most_each=self._rules.most_each,
+            limits=self._rules.limits,
         )
         if not is_added:
             raise TooManyTurns("As many background turns wait as may. Try again later.", engine.limiter.retry_after())

@@ -44,7 +44,7 @@ from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from hostedagent.stores.stored_events import StoredEventLog
-from hostedagent.stores.turn_queue import StoredTurnQueue
+from hostedagent.stores.turn_queue import QueueLimits, StoredTurnQueue
 from hostedagent.webhooks.deliveries import Deliveries, noting
 from hostedagent.webhooks.webhook import Webhook
 
@@ -209,14 +209,14 @@ def _waiting_rules(stores: Stores, options: HostOptions, service: str) -> Waitin
         return None
     if not isinstance(stores.responses, StoredResponses):
         raise ConfigurationError("max_queued needs stores whose responses can wait, such as postgres_stores().")
+    most, most_each = options.max_queued, options.max_queued_per_user
     made = stores.queue(service) if stores.queue is not None else None
     return WaitingRules(
         queue=made or StoredTurnQueue(stores.state, stores.leases.clock, service=service),
         signals=stores.signals,
         liveness=stores.leases.liveness,
         service=service,
-        most=options.max_queued,
-        most_each=options.max_queued_per_user,
+        limits=QueueLimits(most, most if most_each is None else most_each),
     )
 
 

@@ -36,6 +36,18 @@ class QueuedTurn(NamedTuple):
     seconds: float = 0.0
 
 
+class QueueLimits(NamedTuple):
+    """The limits of a queue.
+
+    Args:
+        most: The most queued turns.
+        most_each: The most queued turns of one user.
+    """
+
+    most: int
+    most_each: int
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """The state of a queue.
@@ -59,14 +71,7 @@ class TurnQueue(Protocol):
     """
 
     async def put(
-        self,
-        turn: QueuedTurn,
-        *,
-        user: str,
-        conversation: str | None,
-        process: str,
-        most: int,
-        most_each: int | None,
+        self, turn: QueuedTurn, *, user: str, conversation: str | None, process: str, limits: QueueLimits
     ) -> bool:
         """Add a turn, taken by the process that adds it until that one releases it.
 
@@ -75,8 +80,7 @@ class TurnQueue(Protocol):
             user: The owner of the turn, as an opaque key.
             conversation: Turns of one conversation are taken in order; `None` for a turn without one.
             process: The process that adds it.
-            most: The most queued turns.
-            most_each: The most queued turns of one user; `None` for no limit of their own.
+            limits: The limits of the queue.
 
         Returns:
             Whether it was added; `False` if a limit is reached.
@@ -132,14 +136,7 @@ class StoredTurnQueue:
         self._order = Key(QUEUE, service)
 
     async def put(
-        self,
-        turn: QueuedTurn,
-        *,
-        user: str,
-        conversation: str | None,
-        process: str,
-        most: int,
-        most_each: int | None,
+        self, turn: QueuedTurn, *, user: str, conversation: str | None, process: str, limits: QueueLimits
     ) -> bool:
         """Add a turn, taken by the process that adds it; `False` when as many wait as may."""
         now, is_added = self._clock(), False
@@ -147,7 +144,7 @@ class StoredTurnQueue:
         def added(rows: list[_Row]) -> list[_Row]:
             nonlocal is_added
             own = [row for row in rows if row.user == user]
-            is_added = len(rows) < most and (most_each is None or len(own) < most_each)
+            is_added = len(rows) < limits.most and len(own) < limits.most_each
             if not is_added:
                 return rows
             first = min((row.tag for row in rows), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hostedagent.stores.postgres.database import Database
-from hostedagent.stores.turn_queue import QueuedTurn, QueueState
+from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, QueueState
 
 _PUT: Final = "SELECT {schema}.enqueue(%s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -50,26 +50,10 @@ class PostgresTurnQueue:
         self._service = service
 
     async def put(
-        self,
-        turn: QueuedTurn,
-        *,
-        user: str,
-        conversation: str | None,
-        process: str,
-        most: int,
-        most_each: int | None,
+        self, turn: QueuedTurn, *, user: str, conversation: str | None, process: str, limits: QueueLimits
     ) -> bool:
         """Add a turn, taken by the process that adds it; `False` when as many wait as may."""
-        values = (
-            self._service,
-            turn.response_id,
-            user,
-            conversation,
-            turn.request,
-            process,
-            most,
-            most if most_each is None else most_each,
-        )
+        values = (self._service, turn.response_id, user, conversation, turn.request, process, *limits)
         is_added: bool = (await self._database.rows(_PUT, values))[0][0]
         return is_added
 
