@@ -21,6 +21,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreError, StoreNotFound
 from hostedagent.stores.journals import Journal
+from hostedagent.stores.poller import Poller
 from hostedagent.stores.running import DIED
 
 if TYPE_CHECKING:
@@ -44,22 +45,19 @@ class Takeover:
         self._responses = responses
         self._turns = turns
         self._pending: dict[str, None] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._poller = Poller(self._look, seconds=WATCH_SECONDS, wanted="background turns of processes that have ended")
         self._leaving: asyncio.Task[None] | None = None
-        self._is_reported = False
 
     async def open(self) -> None:
         """Join, take over abandoned turns, and watch the other replicas from then on."""
         enter_context(RequestContext(Caller(), is_request=False))
-        await self._look(join=True)
+        await self._poller.look()
         self._responses.engine.services.shutdown.call_when_over(self._hand_on)
-        self._watching = asyncio.create_task(self._watch(), name="hostedagent-takeover")
+        self._poller.open()
 
     async def aclose(self) -> None:
         """Leave running turns to the other replicas, or to the next process."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait((self._watching,))
+        await self._poller.aclose()
         self._responses.engine.services.shutdown.forget(self._hand_on)
         await (self._leaving or self._leave())
 
@@ -75,31 +73,17 @@ class Takeover:
         except StoreError as error:
             log_failure(logger, "Leaving turns to other processes failed; they find that this one has ended", error)
 
-    async def _watch(self) -> None:
-        has_joined = self._turns.has_joined
-        while True:
-            await asyncio.sleep(WATCH_SECONDS * random.uniform(0.8, 1.2))
-            has_joined = await self._look(join=not has_joined)
-
-    async def _look(self, *, join: bool) -> bool:
-        """Check once, and return whether this process is a replica."""
+    async def _look(self) -> None:
+        """Join or check the replicas, and take over the turns of those that have ended."""
         try:
-            if join:
-                await self._turns.join()
-            else:
+            if self._turns.has_joined:
                 await self._turns.check()
+            else:
+                await self._turns.join()
             await self._take_all()
         except Conflict:
             logger.warning("This process was cut off, and another one found it dead and has its background turns.")
             self._stop_all()
-            return False
-        except StoreError as error:
-            if not self._is_reported:
-                log_failure(logger, "Looking for background turns of processes that have ended failed", error)
-            self._is_reported = True
-            return self._turns.has_joined
-        self._is_reported = False
-        return True
 
     def _stop_all(self) -> None:
         """Stop the turns that another replica has taken over."""

@@ -31,6 +31,7 @@ from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import Liveness, LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
+from hostedagent.stores.poller import Poller
 from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, TurnQueue
 
 if TYPE_CHECKING:
@@ -76,24 +77,20 @@ class WaitingTurns:
         self._responses = responses
         self._rules = rules
         self._queue = rules.queue
-        self._wake = asyncio.Event()
-        self._working: asyncio.Task[None] | None = None
-        self._is_reported = False
+        self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
         responses.engine.limiter.on_ended = self.wake
 
     def open(self) -> None:
         """Start taking turns while there are free slots."""
-        self._working = asyncio.create_task(self._work(), name="hostedagent-queue")
+        self._poller.open()
 
     async def aclose(self) -> None:
         """Stop taking turns."""
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.wait((self._working,))
+        await self._poller.aclose()
 
     def wake(self) -> None:
         """Check the queue: a turn has ended, or another one was queued."""
-        self._wake.set()
+        self._poller.wake()
 
     def must_wait(self, request: TurnRequest) -> bool:
         """Whether a request is queued here rather than for a slot in this process."""
@@ -161,20 +158,6 @@ class WaitingTurns:
         await self._responses.end(caller, response_id, fields)
         await self._queue.drop(response_id)
         return True
-
-    async def _work(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self._look()
-                self._is_reported = False
-            except StoreError as error:
-                if not self._is_reported:
-                    log_failure(logger, "Looking for background turns that wait failed", error)
-                self._is_reported = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wake.wait()
 
     async def _look(self) -> None:
         engine, process = self._responses.engine, await self._rules.liveness.name()

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
@@ -24,6 +23,7 @@ from hostedagent.protocol.statuses import ENDED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Liveness, StoreError, StoreNotFound
 from hostedagent.stores.outbox import Delivery, Outbox
+from hostedagent.stores.poller import Poller
 from hostedagent.webhooks.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -81,23 +81,17 @@ class Deliveries:
         self._responses = responses
         self._liveness = liveness
         self._clock = clock
-        self._wake = asyncio.Event()
-        self._working: asyncio.Task[None] | None = None
+        self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="webhooks that are due")
         self._sending: set[asyncio.Task[None]] = set()
         self._session: ClientSession | None = None
-        self._is_reported = False
 
     def open(self) -> None:
         """Start sending due messages."""
-        if self._working is None:
-            self._working = asyncio.create_task(self._work(), name="hostedagent-webhooks")
+        self._poller.open()
 
     async def aclose(self) -> None:
         """Stop sending after a short wait for messages in transit; the others stay in the outbox."""
-        working, self._working = self._working, None
-        if working is not None:
-            working.cancel()
-            await asyncio.wait((working,))
+        await self._poller.aclose()
         if self._sending:
             await asyncio.wait(self._sending, timeout=CLOSE_SECONDS)
         for task in self._sending:
@@ -124,24 +118,10 @@ class Deliveries:
             StoreError: The outbox is not available.
         """
         await self._outbox.end(replace(await self._delivery(request), event=event_of(outcome)))
-        self._wake.set()
+        self._poller.wake()
 
     async def _delivery(self, request: TurnRequest) -> Delivery:
         return Delivery(response_id=request.response_id, caller=request.caller, owner=await self._liveness.name())
-
-    async def _work(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self._look()
-                self._is_reported = False
-            except StoreError as error:
-                if not self._is_reported:
-                    log_failure(logger, "Looking for webhooks that are due failed", error)
-                self._is_reported = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS * random.uniform(0.5, 1.5)):
-                    await self._wake.wait()
 
     async def _look(self) -> None:
         free = MOST_AT_ONCE - len(self._sending)
@@ -153,11 +133,11 @@ class Deliveries:
             self._sending.add(task)
             task.add_done_callback(self._sent)
         if len(taken) == free:
-            self._wake.set()
+            self._poller.wake()
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         if len(self._sending) == MOST_AT_ONCE:
-            self._wake.set()
+            self._poller.wake()
         self._sending.discard(task)
 
     async def _handle(self, delivery: Delivery) -> None:
@@ -184,7 +164,7 @@ class Deliveries:
             await outbox.retry(delivery, delay=CHECK_SECONDS)
             return
         await outbox.end(replace(delivery, event=f"response.{status}"))
-        self._wake.set()
+        self._poller.wake()
 
     async def _deliver(self, delivery: Delivery) -> None:
         webhook = self._webhook

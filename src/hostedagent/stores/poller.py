@@ -1,0 +1,70 @@
+"""Looks for work in a store at regular intervals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from hostedagent.observability.logging import log_failure
+from hostedagent.stores.base import StoreError
+
+_JITTER: Final = 0.2
+"""Share of the interval by which a pause varies, so that replicas do not look at the same time."""
+
+logger = logging.getLogger(__name__)
+
+
+class Poller:
+    """Repeats a look at a store in a task, after a pause or as soon as it is woken.
+
+    Args:
+        look: The look. After a `StoreError` it is repeated as usual; the log reports only the first of several.
+        seconds: Average pause in seconds.
+        wanted: Names in the log the work that is looked for.
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[None]], *, seconds: float, wanted: str) -> None:
+        self._look = look
+        self._seconds = seconds
+        self._wanted = wanted
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_reported = False
+
+    def open(self) -> None:
+        """Start looking, in the context of the call."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._repeat(), name=f"hostedagent-poller: {self._wanted}")
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    def wake(self) -> None:
+        """Look again without a pause."""
+        self._wake.set()
+
+    async def look(self) -> None:
+        """Look once, even if the poller is closed."""
+        try:
+            await self._look()
+            self._is_reported = False
+        except StoreError as error:
+            if not self._is_reported:
+                log_failure(logger, f"Looking for {self._wanted} failed", error)
+            self._is_reported = True
+
+    async def _repeat(self) -> None:
+        while True:
+            self._wake.clear()
+            await self.look()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds * random.uniform(1 - _JITTER, 1 + _JITTER)):
+                    await self._wake.wait()
