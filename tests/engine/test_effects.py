@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from agent_framework import Agent, tool
@@ -10,7 +11,7 @@ from agent_framework import Agent, tool
 from hostedagent import AgentHost, EffectUncertain, current_turn, memory_stores
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import Key, Store, StoreUnavailable
+from hostedagent.stores.base import Key, Store, StoreUnavailable, Write
 from hostedagent.stores.effects import EFFECTS, Effects
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, OfflineChatClient, serve
@@ -76,6 +77,48 @@ async def test_an_effect_that_raised_has_not_happened_and_may_be_tried_again(sto
     with pytest.raises(RuntimeError, match="declined"):
         await Effects(store).once(ADA, R, "charge", charges.charge)
     assert await Effects(store).once(ADA, R, "charge", charges.charge) == {"receipt": 1}
+
+
+async def test_a_call_after_a_failure_waits_for_the_calls_before_it(store: Store) -> None:
+    effects, charges = Effects(store), Charges(failures=1)
+
+    async def persistent() -> Json:
+        with pytest.raises(RuntimeError, match="declined"):
+            await effects.once(ADA, R, "charge", charges.charge)
+        return await effects.once(ADA, R, "charge", charges.charge)
+
+    results = await asyncio.gather(persistent(), effects.once(ADA, R, "charge", charges.charge))
+    assert (results, charges.many) == ([{"receipt": 1}] * 2, 1)
+
+
+async def test_a_failure_leaves_the_results_of_the_other_effects(store: Store, charges: Charges) -> None:
+    await Effects(store).once(ADA, R, "charge", charges.charge)
+    with pytest.raises(RuntimeError, match="declined"):
+        await Effects(store).once(ADA, R, "refund", Charges(failures=1).charge)
+
+    assert await Effects(store).once(ADA, R, "charge", charges.charge) == {"receipt": 1}
+
+
+async def test_the_result_of_an_effect_counts_even_if_it_cannot_be_noted(charges: Charges) -> None:
+    class FailsLater(MemoryStore):
+        writes = 0
+
+        async def write(self, caller: Caller, writes: Sequence[Write]) -> list[str]:
+            self.writes += 1
+            if self.writes > 1:
+                raise StoreUnavailable("away")
+            return await super().write(caller, writes)
+
+    store = FailsLater()
+    assert await Effects(store).once(ADA, R, "charge", charges.charge) == {"receipt": 1}
+    with pytest.raises(EffectUncertain):
+        await Effects(store).once(ADA, R, "charge", charges.charge)
+
+
+@pytest.mark.parametrize("result", [float("nan"), float("inf"), {"at": {1}}])
+async def test_what_is_no_json_is_no_result(store: Store, result: Json) -> None:
+    with pytest.raises(TypeError, match="'charge' has run"):
+        await Effects(store).once(ADA, R, "charge", lambda: result)
 
 
 async def begun_and_cut_off(store: Store) -> None:

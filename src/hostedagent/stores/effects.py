@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
+from weakref import WeakValueDictionary
 
 from hostedagent.errors import EffectUncertain
 from hostedagent.identity import Caller
@@ -34,7 +35,8 @@ class Effects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Held by the calls that use or await them: a call that joins them must find the same lock.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def once(
         self,
@@ -54,14 +56,10 @@ class Effects:
         """
         place = caller.scope.key(EFFECTS, response_id, key)
         lock = self._locks.setdefault(place, asyncio.Lock())
-        try:
-            async with lock:
-                if (done := await self._begin(caller, response_id, key, repeats=repeats)) is not None:
-                    return done["result"]
-                return await self._perform(caller, response_id, key, perform)
-        finally:
-            if not lock.locked():
-                self._locks.pop(place, None)
+        async with lock:
+            if (done := await self._begin(caller, response_id, key, repeats=repeats)) is not None:
+                return done["result"]
+            return await self._perform(caller, response_id, key, perform)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Erase the record of a response."""
