@@ -39,7 +39,7 @@ class EventBuffers:
         are_on_disk: Whether the SDK keeps the events of background responses for the next process.
     """
 
-    def __init__(self, *, are_on_disk: bool = False) -> None:
+    def __init__(self, *, are_on_disk: bool) -> None:
         self._are_on_disk = are_on_disk
         self._timers: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
