@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from hostedagent.conversation.history.foundry_provider import FoundryHistoryProvider
     from hostedagent.engine.hooks import Hooks, RestoredSession
     from hostedagent.errors import ConfigurationError, EffectUncertain, HostError, RequestError
-    from hostedagent.group import AgentGroup
     from hostedagent.host import AgentHost
+    from hostedagent.host.group import AgentGroup
     from hostedagent.identity import (
         HeaderScopeResolver,
         IsolationKeys,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     )
     from hostedagent.mcp.toolbox import FoundryToolbox
     from hostedagent.mcp.toolset import McpTools
-    from hostedagent.on_behalf_of import OnBehalfOf
     from hostedagent.options import CallerPolicy, HostOptions
     from hostedagent.outcomes import (
         Cancelled,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     )
     from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
     from hostedagent.server.oidc import OidcScopeResolver
+    from hostedagent.server.on_behalf_of import OnBehalfOf
     from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, postgres_stores, sqlite_stores
     from hostedagent.webhooks.webhook import Webhook
 
@@ -56,7 +56,7 @@ os.environ.setdefault("AZURE_AI_AGENTSERVER_DISABLE_EXPERIMENTAL_WARNING", "true
 
 _HOME = {
     "AgentFactory": "hostedagent.agents.source",
-    "AgentGroup": "hostedagent.group",
+    "AgentGroup": "hostedagent.host.group",
     "AgentHost": "hostedagent.host",
     "CallerPolicy": "hostedagent.options",
     "Cancelled": "hostedagent.outcomes",
@@ -76,7 +76,7 @@ _HOME = {
     "IsolationKeys": "hostedagent.identity",
     "McpTools": "hostedagent.mcp.toolset",
     "OidcScopeResolver": "hostedagent.server.oidc",
-    "OnBehalfOf": "hostedagent.on_behalf_of",
+    "OnBehalfOf": "hostedagent.server.on_behalf_of",
     "Outcome": "hostedagent.outcomes",
     "RequestError": "hostedagent.errors",
     "RestoredSession": "hostedagent.engine.hooks",

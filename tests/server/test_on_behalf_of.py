@@ -108,7 +108,7 @@ async def test_a_token_that_ends_soon_is_requested_again(issuer: Issuer, exchang
 async def test_only_the_newest_callers_are_kept(
     issuer: Issuer, exchange: OnBehalfOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hostedagent.on_behalf_of.MAX_CALLERS", 2)
+    monkeypatch.setattr("hostedagent.server.on_behalf_of.MAX_CALLERS", 2)
     for token in ("1", "2", "3", "2", "1"):
         async with calling("ann", token):
             assert await exchange.token(GRAPH) == f"graph-secret-of-{token}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.agents.model_calls import ModelCalls
-from hostedagent.errors import foreign_attribute, provider_failure
-from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome
+from hostedagent.errors import foreign_attribute
+from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome, provider_failure
 from hostedagent.protocol.wire import wire_text
 
 if TYPE_CHECKING:

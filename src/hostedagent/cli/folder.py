@@ -16,7 +16,7 @@ from hostedagent.cli.stores import stores_maker
 from hostedagent.platform import is_hosted
 
 if TYPE_CHECKING:
-    from hostedagent.group import AgentGroup
+    from hostedagent.host.group import AgentGroup
 
 
 def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], store: str | None) -> AgentGroup:
@@ -33,8 +33,8 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
         UserCodeError: A file raised in a hosted process; otherwise the file is skipped.
     """
     from hostedagent.errors import ConfigurationError
-    from hostedagent.group import AgentGroup
     from hostedagent.host import AgentHost
+    from hostedagent.host.group import AgentGroup
     from hostedagent.options import HostOptions
 
     agents: dict[str, Any] = {}

@@ -307,7 +307,7 @@ def _serve_folder(folder: Path, options: RunOptions, port: int, clock: Clock) ->
     if options.prefix is not None:
         raise StartError("agent", f"--prefix is for one agent, not for the folder {folder}.", code=2)
     with clock.step("packages"):
-        import_module("hostedagent.group")
+        import_module("hostedagent.host.group")
     with clock.step("agent"), _agent_errors():
         group = as_group(folder, options.say, cors=frozenset(options.cors), store=options.store)
     url = f"http://{_shown(options.address)}:{port}"

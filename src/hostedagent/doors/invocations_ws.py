@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketState
 
-from hostedagent.errors import RequestError, failed
+from hostedagent.errors import RequestError
 from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
+from hostedagent.outcomes import failed
 from hostedagent.protocol.request.body import parse_object
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from hostedagent.errors import FAILURE_MESSAGES
-from hostedagent.outcomes import Failed
+from hostedagent.outcomes import FAILURE_MESSAGES, Failed
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json

@@ -1,8 +1,4 @@
-"""Sets up logs and telemetry: quiet, structured, and without content unless the developer asks for it.
-
-The SDK's own set-up dumps every record as JSON if no exporter is configured, and captures prompts and answers by
-default. It therefore runs only if there is an exporter, and capture is off unless the standard variable turns it on.
-"""
+"""Sets up logs: quiet, one line a record, with the ids of the turn. Switches off telemetry that nothing receives."""
 
 from __future__ import annotations
 
@@ -18,18 +14,6 @@ from opentelemetry._logs import get_logger_provider
 
 from hostedagent.errors import ConfigurationError, foreign_attribute
 from hostedagent.identity import RequestContext, current_context, enter_context
-from hostedagent.platform import INSIGHTS_VARIABLE
-
-CAPTURE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-"""OpenTelemetry's switch for prompts and answers in telemetry; off unless set."""
-
-_EXPORTER_VARIABLES: Final = (
-    INSIGHTS_VARIABLE,
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-)
 
 _FLUSH_VARIABLE: Final = "AGENTSERVER_FLUSH_MODE"
 """The SDK's choice of how spans are handed on at the end of each request; by default a task and a thread do it."""
@@ -61,25 +45,6 @@ _NOISY: Final = {
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
 }
-
-
-def configure(*, connection_string: str | None = None, log_level: str | None = None, **_sdk: Any) -> None:
-    """Set up logs, and telemetry if an exporter is configured; the SDK's host calls it with its own arguments.
-
-    Args:
-        connection_string: Application Insights.
-        log_level: A level's name; by default `LOG_LEVEL`, else `INFO`.
-        **_sdk: Further arguments of the SDK's host, ignored because its default captures sensitive data.
-    """
-    configure_logging(log_level)
-    os.environ.setdefault(CAPTURE_VARIABLE, "false")
-    if connection_string or any(os.environ.get(name) for name in _EXPORTER_VARIABLES):
-        from azure.ai.agentserver.core import configure_observability
-
-        captures = os.environ[CAPTURE_VARIABLE].lower() in ("true", "1")
-        configure_observability(
-            connection_string=connection_string, log_level=log_level, enable_sensitive_data=captures
-        )
 
 
 class Receivers:

@@ -27,7 +27,6 @@ from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.waiting import WaitingTurns
 from hostedagent.errors import Busy, InvalidRequest, Unavailable
 from hostedagent.identity import Caller, enter_context
-from hostedagent.observability import logging as telemetry
 from hostedagent.options import HostOptions
 from hostedagent.platform import RESPONSE_ID_HEADER
 from hostedagent.protocol.envelope import public_item
@@ -37,6 +36,7 @@ from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, writ
 from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
+from hostedagent.server.agentserver.telemetry import configure
 from hostedagent.server.compaction import CompactionRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
@@ -90,7 +90,7 @@ class ResponsesDriver:
 
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-            telemetry.configure()
+            configure()
             try:
                 await self.responses.open()
                 yield

@@ -262,10 +262,8 @@ def foundry_stores(
     Raises:
         ConfigurationError: There is no endpoint.
     """
-    from azure.ai.agentserver.responses import FoundryStorageProvider, FoundryStorageSettings
-
     from hostedagent.stores.foundry.credential import OwnCredential
-    from hostedagent.stores.foundry.responses import FoundryResponses
+    from hostedagent.stores.foundry.responses import FoundryResponses, connector
     from hostedagent.stores.foundry.store import NAME, FoundryStore
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
@@ -275,7 +273,6 @@ def foundry_stores(
     used = credential or own
     name = NAME if agent is None else f"{NAME}-{agent}"
     store = FoundryStore(endpoint=endpoint, credential=used, retention=retention, retry=retry, name=name)
-    settings = FoundryStorageSettings.from_endpoint(endpoint)
 
     async def aclose() -> None:
         await store.aclose()
@@ -286,5 +283,5 @@ def foundry_stores(
     waiting = MemoryStore(retention=retention)
     outbox = partial(StoredOutbox, waiting, time.time)
     records = Stores.over(store, outbox=lambda service: outbox(service=service), aclose=aclose)
-    responses = FoundryResponses(partial(FoundryStorageProvider, used, settings), records.responses, retry=retry)
+    responses = FoundryResponses(connector(endpoint, used), records.responses, retry=retry)
     return replace(records, responses=responses) if agent is None else records

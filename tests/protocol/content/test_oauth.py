@@ -10,9 +10,9 @@ from agent_framework import Content
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostedagent.errors import InvalidRequest, failed
+from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
-from hostedagent.outcomes import Incomplete
+from hostedagent.outcomes import Incomplete, failed
 from hostedagent.protocol.content import Output
 from hostedagent.protocol.content.oauth import is_safe_link
 from hostedagent.protocol.stream.builder import Projection

@@ -13,8 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from agent_framework import Content
 
-from hostedagent.errors import failed
-from hostedagent.outcomes import Completed, Incomplete
+from hostedagent.outcomes import Completed, Incomplete, failed
 from hostedagent.protocol.content.calls import raw_text
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part
 from hostedagent.protocol.content.fields import required_text

@@ -13,8 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from hostedagent.errors import error_object
-from hostedagent.outcomes import Failed
+from hostedagent.outcomes import Failed, error_object
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 from hostedagent.protocol.wire import wire_text, wire_value
 

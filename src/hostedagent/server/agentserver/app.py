@@ -30,7 +30,6 @@ from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.engine.turn import Turn
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context
-from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -38,6 +37,7 @@ from hostedagent.protocol.types import Event, Json
 from hostedagent.server.agentserver.abandonment import Abandonment
 from hostedagent.server.agentserver.ownership import EventBuffers
 from hostedagent.server.agentserver.provider import Provider
+from hostedagent.server.agentserver.telemetry import configure
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.serve import Signalled
 from hostedagent.stores.base import StoreUnavailable
@@ -97,7 +97,7 @@ class SdkDriver:
             prefix=prefix,
             options=options,
             store=Provider(self.engine.store, self.recall),
-            configure_observability=telemetry.configure,
+            configure_observability=configure,
         )
         if keep_alive is None and not os.environ.get(_KEEP_ALIVE_VARIABLE):
             options.sse_keep_alive_interval_seconds = None  # Newer versions of the SDK have a default of their own.

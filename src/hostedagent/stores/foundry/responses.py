@@ -14,12 +14,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from azure.ai.agentserver.core import get_request_context
 from azure.ai.agentserver.responses import (
     FoundryBadRequestError,
     FoundryResourceNotFoundError,
+    FoundryStorageProvider,
+    FoundryStorageSettings,
     PlatformContext,
 )
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
@@ -42,8 +45,8 @@ from hostedagent.stores.base import (
 from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from azure.ai.agentserver.responses import FoundryStorageProvider
     from azure.ai.agentserver.responses.models import ResponseObject
+    from azure.core.credentials_async import AsyncTokenCredential
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,11 @@ REJECTED: Final = "The response store refused the request."
 
 _MOST_ITEMS: Final = 100
 """The largest page of items that the service gives."""
+
+
+def connector(endpoint: str, credential: AsyncTokenCredential) -> Callable[[], FoundryStorageProvider]:
+    """Creates the SDK's providers of a Foundry project."""
+    return partial(FoundryStorageProvider, credential, FoundryStorageSettings.from_endpoint(endpoint))
 
 
 class FoundryResponses:
