@@ -250,6 +250,7 @@ WRONG_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "hooks as a mapping": ({"hooks": {}}, r"takes Hooks\("),
     "a prefix that is no text": ({"prefix": 3}, "takes a path"),
     "a resolver that cannot be called": ({"resolve_scope": "user"}, "takes a ScopeResolver"),
+    "a driver that does not exist": ({"driver": "own"}, "is one of agentserver, starlette, not 'own'"),
 }
 
 

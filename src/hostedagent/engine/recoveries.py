@@ -18,14 +18,14 @@ from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import stored_by
 from hostedagent.engine.active import ActiveTurns, Resuming
 from hostedagent.engine.kept_request import keep
-from hostedagent.engine.recovery import OVER, Recovery
+from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.resumed_items import divided_items, joined_items
 from hostedagent.engine.sent_events import SentEvents
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.statuses import COUNTED
+from hostedagent.protocol.statuses import COUNTED, ENDED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.journals import Journal, Journals
 
@@ -166,7 +166,7 @@ class Recoveries:
         journal, sent = resuming.journal, resuming.sent
         request = await resolve_references(request, self._store, caller)
         items, made, told, place = joined_items(sent.items, found.get("output") or ()), (), (), None
-        if found.get("status") not in OVER:
+        if found.get("status") not in ENDED:
             place = await self._continuations.sessions.tokens.load(caller, request.response_id)
             items, made, told = divided_items(items, journal, place)
         recovery = self._recovery(request, journal)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hostedagent.agents.pump import Pump, Work
 from hostedagent.agents.usage import UsageCount
@@ -23,6 +23,7 @@ from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.statuses import ENDED
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Event, Json, MutableItem
 from hostedagent.protocol.values import rows_of
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
 
 logger = logging.getLogger(__name__)
-
-OVER: Final = ("completed", "failed", "incomplete", "cancelled")
-"""The statuses of responses that have ended."""
 
 
 @runtime_checkable
@@ -93,9 +91,9 @@ class Recovery:
         if self.journal.ended is not None:
             return self.journal.ended
         status = self.response.get("status")
-        if status not in OVER and not self.is_over:
+        if status not in ENDED and not self.is_over:
             return None
-        return Ended({**self.response, "status": status if status in OVER else "cancelled"}, Snapshot())
+        return Ended({**self.response, "status": status if status in ENDED else "cancelled"}, Snapshot())
 
     @property
     def usage(self) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
 from hostedagent.identity import Caller
@@ -24,28 +24,11 @@ from hostedagent.stores.recent import Recent
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import DIED, Running
 
+if TYPE_CHECKING:
+    from hostedagent.engine.recoveries import Recoveries
+
 MAX_OWNERS: Final = 4_000
 """Maximum of response ids remembered with their owners."""
-
-
-class Journaled(Protocol):
-    """The turns that are resumed after their process dies."""
-
-    async def goes_on(self, caller: Caller, response_id: str) -> bool:
-        """Whether the turn will still end, although no process may be running it."""
-        ...
-
-    def began(self, response_id: str) -> None:
-        """Record that the turn runs again."""
-        ...
-
-    async def discard(self, caller: Caller, response_id: str) -> None:
-        """Delete the events of a turn whose response was deleted."""
-        ...
-
-    async def beginning(self, response_id: str) -> None:
-        """Wait while the turn is being resumed: the SDK has it then, and does not show it yet."""
-        ...
 
 
 class ResponseStore:
@@ -75,7 +58,7 @@ class ResponseStore:
         self.active = active
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
-        self.journaled: Journaled | None = None
+        self.journaled: Recoveries | None = None
 
     @property
     def repository(self) -> ResponseRepository:

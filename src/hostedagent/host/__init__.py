@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from socket import socket
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from starlette.middleware import Middleware
 from starlette.routing import Route, Router
@@ -22,12 +22,11 @@ from hostedagent.identity import ScopeResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
-from hostedagent.server.compaction import CompactionRoutes
 from hostedagent.server.cors import add_cors
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.fallback import add_fallbacks, landing
-from hostedagent.server.input_tokens import InputTokenRoutes
+from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.models import ModelRoutes, model_id
 from hostedagent.server.on_demand import OnDemand
 from hostedagent.server.openapi import openapi_route
@@ -64,9 +63,7 @@ def captured_runs() -> Generator[list[AgentHost]]:
         _captures.pop()
 
 
-def _agentserver(
-    wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]
-) -> App:
+def _sdk_app(wired: Wired, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]) -> App:
     from hostedagent.server.agentserver.app import SdkDriver
     from hostedagent.server.agentserver.middleware import AdmissionMiddleware
     from hostedagent.server.agentserver.ownership import EventBuffers
@@ -81,15 +78,8 @@ def _agentserver(
         AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
     )
     app.user_middleware.append(admission)
-    shared = (CompactionRoutes(engine, options, trust), InputTokenRoutes(engine, options, trust))
-    app.router.routes[:0] = [route for routes in shared for route in routes.routes(prefix.rstrip("/"))]
+    app.router.routes[:0] = InputRoutes(engine, options, trust).routes(prefix.rstrip("/"))
     return app
-
-
-def _starlette(
-    wired: Wired, responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]
-) -> ResponsesApp:
-    return ResponsesDriver(responses, options, trust).app(prefix, wired.aclose)
 
 
 def _chat_completions(responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str) -> Route:
@@ -103,21 +93,6 @@ def _chat_completions(responses: RecordedResponses, options: HostOptions, trust:
         return Router(door.routes(entry_of(door, responses, options, trust, prefix=prefix)))
 
     return Route(f"{prefix}/chat/completions", OnDemand(build), methods=["POST"])
-
-
-class _BuildApp(Protocol):
-    def __call__(
-        self,
-        wired: Wired,
-        responses: RecordedResponses,
-        options: HostOptions,
-        trust: Trust,
-        prefix: str,
-        doors: Sequence[Door],
-    ) -> App | ResponsesApp: ...
-
-
-_DRIVERS: Final[Mapping[Driver, _BuildApp]] = {"agentserver": _agentserver, "starlette": _starlette}
 
 
 def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -> None:
@@ -150,6 +125,13 @@ def _sent_events(driver: Driver) -> SentEvents | None:
     from hostedagent.server.agentserver.event_streams import SdkEvents
 
     return SdkEvents()
+
+
+def _check(driver: Driver, resolve_scope: ScopeResolver | None) -> None:
+    if driver not in get_args(Driver):
+        raise ConfigurationError(f"AgentHost(driver=...) is one of {', '.join(get_args(Driver))}, not {driver!r:.80}.")
+    if resolve_scope is not None and not callable(resolve_scope):
+        raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
 
 
 class AgentHost:
@@ -192,8 +174,7 @@ class AgentHost:
         limiter: ConcurrencyLimiter | None = None,
     ) -> None:
         check_arguments("AgentHost", options=options, stores=stores, hooks=hooks, prefix=prefix)
-        if resolve_scope is not None and not callable(resolve_scope):
-            raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
+        _check(driver, resolve_scope)
         self._options = options = options or HostOptions()
         self._prefix = prefix.rstrip("/")
         wired = wire(
@@ -209,7 +190,11 @@ class AgentHost:
         self._stores = wired.stores
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
         responses = wired.recorded()
-        self._app = _DRIVERS[driver](wired, responses, options, trust, prefix, doors)
+        self._app = (
+            _sdk_app(wired, options, trust, prefix, doors)
+            if driver == "agentserver"
+            else ResponsesDriver(responses, options, trust).app(prefix, wired.aclose)
+        )
         if doors:
             from hostedagent.doors.door import add_doors, entry_of
 

@@ -37,12 +37,11 @@ from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
 from hostedagent.server.agentserver.telemetry import configure
-from hostedagent.server.compaction import CompactionRoutes
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
 from hostedagent.server.idempotency import HashedBody, earlier_response, key_of
-from hostedagent.server.input_tokens import InputTokenRoutes
+from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
 from hostedagent.server.successors import PendingInputs, SteerRoutes
@@ -124,8 +123,7 @@ class ResponsesDriver:
             Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
             Route(f"{one}/input_items", self._endpoint(self._input_items), methods=["GET"]),
             *conversation_routes(self.responses.engine, self.options, self.trust, below),
-            *CompactionRoutes(self.responses.engine, self.options, self.trust).routes(below),
-            *InputTokenRoutes(self.responses.engine, self.options, self.trust).routes(below),
+            *InputRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over).routes(below),
         ]
 

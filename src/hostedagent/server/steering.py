@@ -13,9 +13,6 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.frames import Steer
 
-KEPT: Final = ("completed", "incomplete")
-"""Outcomes of a turn that the next one may continue."""
-
 MAX_STEERS: Final = 8
 """Inputs that wait for the end of one response."""
 

@@ -25,7 +25,7 @@ from hostedagent.options import HostOptions
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
-from hostedagent.protocol.statuses import RUNNING
+from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
@@ -33,7 +33,6 @@ from hostedagent.server.exchange import Endpoint, Exchange
 from hostedagent.server.forwarded_steers import ForwardedSteers
 from hostedagent.server.frames import Steer, parse_steer
 from hostedagent.server.steering import (
-    KEPT,
     MAX_STEERS,
     MESSAGES,
     Accepted,
@@ -222,7 +221,7 @@ class SteerRoutes:
         status = (await self._responses.engine.store.get(caller, response_id)).get("status")
         if status in RUNNING:
             return Conflict(_UNREACHED)
-        return _refused("response_already_completed" if status in KEPT else "response_not_active")
+        return _refused("response_already_completed" if status in COUNTED else "response_not_active")
 
     async def _succeed(self, waiting: _Waiting, ended: asyncio.Event) -> None:
         """Begin the response that takes over the inputs, once the one before it has ended."""
@@ -237,7 +236,7 @@ class SteerRoutes:
 
     async def _over(self, waiting: _Waiting, caller: Caller, response_id: str) -> Mapping[str, Event] | None:
         response = await self._responses.engine.store.get(caller, response_id)
-        if response.get("status") not in KEPT:
+        if response.get("status") not in COUNTED:
             return _all_failed(waiting, "response_not_active")
         if required := required_input([item for item in response["output"] if item is not None]):
             self._pending.keep(caller, response_id, input_of(waiting.steers))

@@ -30,11 +30,12 @@ from hostedagent.outcomes import failed
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import Trust, headers_of, sandbox_session
 from hostedagent.server.exchange import refusal_of
 from hostedagent.server.frames import Create, FrameError, Steer, error_event, in_lane, read_frame
-from hostedagent.server.steering import KEPT, Accepted, SteerError, input_of, required_input, steer_refusal
+from hostedagent.server.steering import Accepted, SteerError, input_of, required_input, steer_refusal
 from hostedagent.server.steering import failed as failed_steer
 from hostedagent.stores.base import StoreError
 
@@ -250,7 +251,7 @@ class Connection:
         self, lane: _Lane, create: Create, response: Mapping[str, Json] | None, steers: list[Accepted]
     ) -> Create | None:
         """The turn that takes over the steering inputs; `None` if the client must act first."""
-        if response is None or response.get("status") not in KEPT:
+        if response is None or response.get("status") not in COUNTED:
             await self._give_back(steers, "response_not_active", create.stream_id, lane.number)
             return None
         if required := required_input(response["output"]):
@@ -294,7 +295,7 @@ class Connection:
             await self.send(error_event(_broken(), create.stream_id))
         if response is None and create.steers:
             await self._give_back(create.steers, "successor_creation_failed", create.stream_id, lane.number)
-        is_kept = response is not None and response.get("status") in KEPT
+        is_kept = response is not None and response.get("status") in COUNTED
         if not is_kept and before is not None:  # The client restarts from its own state.
             for one in self._lanes.values():
                 if one.unstored is before:
@@ -325,7 +326,7 @@ class Connection:
             await engine.abandon(context)
         response = public_response(turn.response)
         self._ended.append(response["id"])
-        if response.get("status") in KEPT:
+        if response.get("status") in COUNTED:
             items = (*request.input, *response["output"])
             lane.unstored = None if request.store else _Unstored(response["id"], request.previous_response_id, items)
         return response

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import astuple
 from typing import Final
@@ -18,6 +17,7 @@ from hostedagent.stores.base import Signal
 from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.postgres.database import Database, spawn
 from hostedagent.stores.postgres.listener import Listener
+from hostedagent.stores.recent import Recent
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PostgresSignals:
         self._here = LocalSignals(is_exclusive=False)
         self._arrived: asyncio.Queue[str] = asyncio.Queue()
         self._delivery: asyncio.Task[None] | None = None
-        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._dead: Recent[str, None] = Recent(_REMEMBERED)
 
     async def name(self) -> str:
         """The name of this process; a new one after the process was declared dead while it was cut off.
@@ -75,8 +75,6 @@ class PostgresSignals:
         is_dead: bool = (await self._database.rows(_IS_DEAD, parameters))[0][0]
         if is_dead:
             self._dead[name] = None
-            if len(self._dead) > _REMEMBERED:
-                self._dead.popitem(last=False)
         return is_dead
 
     async def publish(self, signal: Signal) -> None:

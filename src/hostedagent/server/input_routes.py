@@ -1,0 +1,87 @@
+"""Routes that work on the input of a create request without a turn: count its tokens, and compact it.
+
+`POST /responses/input_tokens` counts the tokens that a request would give to the model. `POST /responses/compact`
+compacts a conversation into the input of a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from starlette.routing import Route
+
+from hostedagent.conversation.references import resolve_references
+from hostedagent.engine.compaction import compact_conversation
+from hostedagent.engine.engine import Engine
+from hostedagent.engine.input_tokens import count_input_tokens
+from hostedagent.options import HostOptions
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.types import Json
+from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.exchange import Endpoint, Exchange
+
+_NOTHING: Final[Json] = "-"
+"""In place of an input that is left out, which a turn must have and these routes need not."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRoutes:
+    """Counts and compacts input.
+
+    Args:
+        engine: The engine of the agent.
+        options: Limits and caller policy.
+        trust: Which headers are believed.
+    """
+
+    engine: Engine
+    options: HostOptions
+    trust: Trust
+
+    def routes(self, prefix: str) -> Sequence[Route]:
+        """The routes below a path."""
+        return [
+            Route(f"{prefix}/responses/compact", Endpoint(self.trust, self._compact), methods=["POST"]),
+            Route(f"{prefix}/responses/input_tokens", Endpoint(self.trust, self._count), methods=["POST"]),
+        ]
+
+    async def _count(self, exchange: Exchange) -> None:
+        request = await resolve_references(await self._read(exchange), self.engine.store, exchange.caller)
+        count = await count_input_tokens(self.engine, request, trusts_roles=self.options.caller.trusts_roles)
+        await exchange.json({"object": "response.input_tokens", "input_tokens": count})
+
+    async def _compact(self, exchange: Exchange) -> None:
+        engine = self.engine
+        engine.check_accepts()
+        engine.check_compacts("input")
+        request = await self._read(exchange)
+        permit = await engine.limiter.acquire(exchange.receive)
+        trusts_roles = self.options.caller.trusts_roles
+        work = asyncio.ensure_future(compact_conversation(engine, request, trusts_roles=trusts_roles))
+
+        def leave() -> None:
+            work.cancel()
+
+        try:
+            with exchange.watched(leave):
+                await asyncio.wait({work})
+                if not work.cancelled():
+                    await exchange.json(work.result())
+        finally:
+            work.cancel()
+            permit.abandon()
+
+    async def _read(self, exchange: Exchange) -> TurnRequest:
+        """The body, which is that of a create request with optional input.
+
+        Raises:
+            RequestError: A value is invalid or not allowed.
+        """
+        refuse_media(exchange.headers)
+        fields = await read_fields(exchange.receive, self.options)
+        has_input = fields.get("input") not in (None, "", [])
+        request = TurnRequest.parse(fields if has_input else {**fields, "input": _NOTHING}, self.options.caller)
+        return replace(request, caller=exchange.caller, input=request.input if has_input else ())
