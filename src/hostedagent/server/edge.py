@@ -99,13 +99,11 @@ def _host_of(address: str, *, is_origin: bool = False) -> str | None:
     return found["host"] if found is not None else None
 
 
-ALIASES: Final = ("/v1", "/openai/v1", "/endpoint/protocols/openai", "/agents/{name}/endpoint/protocols/openai")
-"""Aliases of the routes: below `/v1`, as at OpenAI, and below an agent of a Foundry project."""
-
 _ALIAS: Final = re.compile(
     r"(?:/v1|/openai/v1|(?:(?:/api/projects/[^/]+)?/agents/[^/]+)?/endpoint/protocols/openai(?:/v1)?)"
     r"(?P<route>/(?:responses|conversations|models|chat/completions|openapi\.json)(?:/.*)?)"
 )
+"""Aliases of the routes: below `/v1`, as at OpenAI, and below an agent of a Foundry project."""
 
 
 class EdgeMiddleware:

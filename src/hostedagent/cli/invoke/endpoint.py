@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from hostedagent.platform import DATA_SCOPE, ENDPOINT_VARIABLE
@@ -64,9 +64,6 @@ def _responses(url: str) -> str:
         raise InvokeError(f"{url!r} is not an address: it must begin with http:// or https://.", code=2)
     base = url.rstrip("/")
     return base if urlsplit(base).path.endswith("/responses") else f"{base}/responses"
-
-
-Authorize: TypeAlias = Callable[[Endpoint], AbstractAsyncContextManager[Mapping[str, str]]]
 
 
 def default_credential() -> AsyncTokenCredential:
