@@ -132,7 +132,7 @@ def builds_workflows(factory: Callable[..., object]) -> bool:
 
 
 def refuse_made(made: object) -> ConfigurationError:
-    """The error for something that a factory returned and that is no agent."""
+    """The error for a factory that returned something other than an agent."""
     if made is None:
         return ConfigurationError("The agent factory returned None. Does it end with return agent?")
     if inspect.isasyncgen(made) or inspect.isgenerator(made):

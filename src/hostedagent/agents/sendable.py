@@ -56,7 +56,7 @@ def _is_inline(content: Content) -> bool:
 
 
 def _is_json(protected: str | None) -> bool:
-    """Whether the client, which parses it, can read the protected form of reasoning: another client's is no JSON."""
+    """Whether the client can parse the protected form of reasoning; that of other clients is not JSON."""
     if protected is None:
         return True
     try:
@@ -124,7 +124,7 @@ def sendable(message: Message, can: CanSend) -> Message:
 
 
 def _sendable(content: Content, can: CanSend) -> Content | None:
-    """The content, or what stands for it; `None` for reasoning, which is of use to the service that it comes from."""
+    """The content or its replacement; `None` for reasoning, which only the service that created it can use."""
     if content.type in _NOT_ALWAYS_SENT:
         if can(content, False):
             return content
@@ -152,7 +152,7 @@ def _replacement(content: Content) -> Content:
 
 
 def _tool_line(content: Content) -> Content:
-    """A line that says what a tool was asked to do, or what came of it."""
+    """A line that describes a tool call or its result."""
     count_left_out("placeholder", content.type)
     match content.type:
         case "computer_tool_call":

@@ -16,7 +16,7 @@ PATIENCE_SECONDS: Final = 1.0
 
 @contextmanager
 def progress(what: str, *, after: float = PATIENCE_SECONDS) -> Generator[None]:
-    """Show a line with a spinner on standard error while the block runs; nothing where that is no terminal.
+    """Show a line with a spinner on standard error while the block runs; nothing if that is not a terminal.
 
     Args:
         what: The activity, for example `"Making requirements.lock"`.

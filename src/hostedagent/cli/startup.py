@@ -47,7 +47,7 @@ class Clock:
 
     @contextmanager
     def step(self, name: Step) -> Generator[None]:
-        """Measure one step; whatever it raises that is no `StartError` becomes one of this step."""
+        """Measure one step; any other exception becomes a `StartError` of this step."""
         try:
             yield
         except StartError:

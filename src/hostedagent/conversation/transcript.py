@@ -59,10 +59,10 @@ async def orphans(
 
 
 async def inherit(repository: ResponseRepository, caller: Caller, lease: Lease) -> None:
-    """Settle what the holder before left, where its process died in the middle of a turn.
+    """Complete the turn of a lease holder whose process died before it released the lease.
 
-    A turn that was completed counts, because its readers know of it: it is the head, which its process could not say in
-    a store without transactions. Anything else does not count.
+    If that turn was stored as completed, its readers know of it, so it becomes the head of the conversation: a store
+    without transactions may not have recorded that. The items of any other unfinished turn are excluded.
     """
     if not lease.was_abandoned:
         return

@@ -71,13 +71,13 @@ class ActiveTurn:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it is in progress."""
+        """Whether no part of the response is in progress."""
         parts = (self.context, self.created, self.stored_before, self.resuming)
         return not self.is_claimed and all(part is None for part in parts)
 
     @property
     def is_uncommitted(self) -> bool:
-        """Whether the response is stored, and its end is not."""
+        """Whether the response is stored, but not its outcome."""
         return self.created is not None and self.committed is None
 
 

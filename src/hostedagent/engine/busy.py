@@ -94,7 +94,7 @@ class BusyConversations:
                 await self._first_of(self._until_over(request, caller), gone, LOOK_SECONDS)
 
     def _until_over(self, request: TurnRequest, caller: Caller) -> Awaitable[object]:
-        """Have the turn that runs end, where that is wanted, and wait until it has, where it runs here."""
+        """Interrupt or steer the running turn if the options say so, and wait for its end if it runs here."""
         previous = self._active.get(request.previous_response_id)
         if previous is not None and previous.caller.scope == caller.scope:
             self._disturb(previous)

@@ -75,6 +75,6 @@ class FlowControl:
                     self._ahead = 0
 
     def end(self) -> None:
-        """Stop waiting: there is no reader any more, or the turn must end."""
+        """Stop waiting, because the reader has gone or the turn must end."""
         self._is_over = True
         self._room.set()

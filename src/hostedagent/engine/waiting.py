@@ -120,7 +120,7 @@ class WaitingTurns:
             limits=self._rules.limits,
         )
         if not is_added:
-            raise TooManyTurns("As many background turns wait as may. Try again later.", engine.limiter.retry_after())
+            raise TooManyTurns("The queue of background turns is full. Try again later.", engine.limiter.retry_after())
         try:
             fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
             await self._store(request, ResponseBuilder(response_id, fields).queued())

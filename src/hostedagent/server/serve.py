@@ -39,7 +39,7 @@ class Signalled:
         self._callbacks = (*self._callbacks, fn)
 
     def tell(self) -> None:
-        """The signal has come."""
+        """Run the registered callbacks: the signal has arrived."""
         for callback in self._callbacks:
             try:
                 with exits_as_errors():
@@ -62,7 +62,7 @@ class ServedApp(Protocol):
         ...
 
     def tell(self) -> None:
-        """The signal has come."""
+        """Run the registered callbacks: the signal has arrived."""
         ...
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -263,7 +263,7 @@ class SteerRoutes:
             await engine.abandon(context)
 
     async def _frames(self, event: Event, waiting: _Waiting, accepted: Accepted) -> AsyncGenerator[bytes]:
-        """`accepted`, and then what became of the input: the events of the successor, or why there is none."""
+        """`accepted`, followed by the events of the successor, or by the reason why there is none."""
         yield write_frame(event["type"], event_data(event))
         over = await asyncio.shield(waiting.over)
         if over is not None:

@@ -250,7 +250,7 @@ class TurnRunner:
         return given.fields, request
 
     async def conversation_items(self, caller: Caller | str, conversation_id: str) -> tuple[Item, ...]:
-        """The items of a conversation that its next turn reads, oldest first; none where there is no conversation.
+        """The items of a conversation that its next turn reads, oldest first; none if there is no conversation.
 
         Raises:
             RequestError: The stores are not available.

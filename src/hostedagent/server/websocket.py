@@ -149,7 +149,7 @@ class _Lane:
 
     @property
     def response_id(self) -> str | None:
-        """The response that its turn makes."""
+        """The response of its turn."""
         return self.context.request.response_id if self.context is not None else None
 
 

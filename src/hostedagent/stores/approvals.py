@@ -97,7 +97,7 @@ class ApprovalDecision:
 
 
 def restoring(answers: Sequence[ApprovalDecision]) -> Rows:
-    """The part of a batch that lets answers that were used up be given again."""
+    """The part of a batch that reopens answered requests."""
     return Rows([Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers])
 
 

@@ -138,7 +138,7 @@ class StoredTurnQueue:
     async def put(
         self, turn: QueuedTurn, *, user: str, conversation: str | None, process: str, limits: QueueLimits
     ) -> bool:
-        """Add a turn, taken by the process that adds it; `False` when as many wait as may."""
+        """Add a turn, taken by the process that adds it; `False` if a limit is reached."""
         now, is_added = self._clock(), False
 
         def added(rows: list[_Row]) -> list[_Row]:

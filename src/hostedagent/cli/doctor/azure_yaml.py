@@ -20,7 +20,7 @@ PROTOCOL: Final = "2.0.0"
 _SERVED: Final = ("responses", "invocations", "invocations_ws")
 """The protocols that this package can serve. Others that a service declares are the application's."""
 SIZES: Final = {"0.5": "1Gi", "1": "2Gi", "2": "4Gi"}
-"""The sandboxes that there are: cores to memory."""
+"""The available sandbox sizes: cores to memory."""
 AZD_OWN: Final = frozenset(
     {
         "AZURE_ENV_NAME",

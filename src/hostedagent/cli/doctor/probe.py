@@ -1,4 +1,4 @@
-"""Loads an agent in a process of its own and writes what came of it: `python -m ...probe TARGET RESULT_FILE`.
+"""Loads an agent in a separate process and writes the result: `python -m ...probe TARGET RESULT_FILE`.
 
 The user's module may print, hang, or end the process; none of that must happen to doctor itself.
 """

@@ -46,7 +46,7 @@ class Abandonment:
             self._begin()
 
     async def watch(self, events: AsyncIterable[T]) -> AsyncGenerator[T]:
-        """The events, and by whom they are pulled."""
+        """Yield the events, and note which task pulls them."""
         self._puller = asyncio.current_task()
         self._begin()
         try:

@@ -48,7 +48,7 @@ def hand_over(
     cancel: ASGIApp,
     connect: Callable[[WebSocket], Awaitable[None]],
 ) -> None:
-    """Let a door answer what comes on the routes of the SDK's host."""
+    """Let a door answer the requests on the routes of the SDK's host."""
     from azure.ai.agentserver.invocations import InvocationAgentServerHost
 
     assert isinstance(app, InvocationAgentServerHost)

@@ -52,7 +52,7 @@ class PostgresTurnQueue:
     async def put(
         self, turn: QueuedTurn, *, user: str, conversation: str | None, process: str, limits: QueueLimits
     ) -> bool:
-        """Add a turn, taken by the process that adds it; `False` when as many wait as may."""
+        """Add a turn, taken by the process that adds it; `False` if a limit is reached."""
         values = (self._service, turn.response_id, user, conversation, turn.request, process, *limits)
         is_added: bool = (await self._database.rows(_PUT, values))[0][0]
         return is_added
