@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 from agent_framework import ChatContext, ChatMiddleware, Content, Message, get_namespaced_value
 
@@ -160,7 +160,7 @@ def _tool_line(content: Content) -> Content:
         case "shell_tool_call":
             what = content.commands
         case "shell_tool_result":
-            outputs = cast("Sequence[Content]", content.outputs or ())
+            outputs: Sequence[Content] = content.outputs or ()
             what = "\n".join(text for row in outputs for text in (row.stdout, row.stderr) if text)
         case "mcp_server_tool_call":
             given = content.arguments or {}

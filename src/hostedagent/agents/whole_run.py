@@ -86,7 +86,7 @@ class WholeRun(ChatMiddleware):
         response = context.result
         if not isinstance(response, ChatResponse):
             return
-        raw = cast("object", response.raw_representation)
+        raw: object = response.raw_representation
         for message in response.messages:
             _complete(message, raw)
             self._calls.take_whole(message)
@@ -135,7 +135,7 @@ def _complete(message: Message, raw: object) -> None:
     items = [row for row in rows_of(foreign_attribute(raw, "output")) if foreign_attribute(row, "type") == "message"]
     owners = {id(part): row for row in items for part in rows_of(foreign_attribute(row, "content"))}
     for content in message.contents:
-        made_of = cast("object", content.raw_representation)
+        made_of: object = content.raw_representation
         if content.type == "text" and (owner := owners.get(id(made_of))) is not None:
             content.raw_representation = SimpleNamespace(item_id=foreign_attribute(owner, "id"))
         elif content.type == "code_interpreter_tool_result" and not content.outputs:

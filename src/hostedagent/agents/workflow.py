@@ -139,7 +139,7 @@ class Updates:
                 update.author_name = data.author_name or executor_id
                 yield update
             case AgentResponse():
-                response = cast("AgentResponse[Any]", data)
+                response: AgentResponse[Any] = data
                 for message in response.messages:
                     yield _said(message, executor_id)
                 if response.usage_details and not self._has_usage:

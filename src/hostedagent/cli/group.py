@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 
@@ -72,7 +72,7 @@ class Commands(click.Group):
         """Import a subcommand."""
         if cmd_name not in self._table:
             return None
-        command = cast("click.Command", import_module(self._table[cmd_name][0]).command)
+        command: click.Command = import_module(self._table[cmd_name][0]).command
         command.context_class = Context
         command.context_settings = {**_SETTINGS, **command.context_settings}
         return command

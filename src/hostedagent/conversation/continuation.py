@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.compaction import open_input
@@ -236,7 +236,7 @@ class Continuations:
             if item.get("type") != "mcp_approval_response":
                 continue
             param = f"input[{n}].approval_request_id"
-            item_id = cast("str", item["approval_request_id"])
+            item_id: str = item["approval_request_id"]
             if n < said and not await self.approvals.is_open(caller, item_id):
                 continue  # Part of the transcript: an earlier turn executed it.
             approval = await self.approvals.find(caller, item_id, partial(_belongs, request, snapshot), param=param)

@@ -55,14 +55,14 @@ def wire_value(value: Any) -> Any:
     if kind is str:
         return wire_text(value)
     if kind is dict:
-        rows = cast("dict[Json, Json]", value)
+        rows: dict[Json, Json] = value
         clean = {
             name if type(name) is str and name.isascii() else wire_text(str(name)): wire_value(row)
             for name, row in rows.items()
         }
         return value if all(name in clean and clean[name] is row for name, row in rows.items()) else clean
     if kind is list:
-        items = cast("list[Json]", value)
+        items: list[Json] = value
         found = [wire_value(row) for row in items]
         return value if all(one is other for one, other in zip(items, found, strict=True)) else found
     if kind is float:
@@ -78,7 +78,7 @@ def _is_clean(value: Any) -> bool:
     if kind is str:
         return value.isascii()
     if kind is dict:
-        rows = cast("dict[Json, Json]", value)
+        rows: dict[Json, Json] = value
         for name, row in rows.items():  # Loops, because a generator would cost more than the check.
             if type(name) is not str or not name.isascii() or not _is_clean(row):
                 return False

@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver, TokenResolver
@@ -164,7 +164,7 @@ async def _read(receive: Receive, options: HostOptions) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise InvalidRequest("The request ended before its body was complete.")
-        chunk = cast("bytes", message.get("body", b""))
+        chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > options.max_body_bytes:
             raise too_large(options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -126,7 +126,7 @@ class EdgeMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        path = cast("str", scope["path"])
+        path: str = scope["path"]
         try:
             if path != PROBE:
                 self._allowed_hosts.check(scope["headers"])
@@ -139,7 +139,7 @@ class EdgeMiddleware:
             scope = {**scope, "path": path, "raw_path": path.encode()}
         if path.endswith("/") and path.startswith(f"{scope.get('root_path', '')}{self._root}"):
             # A redirect would contain the host and the scheme behind the proxy.
-            raw = cast("bytes", scope.get("raw_path") or path.encode())
+            raw: bytes = scope.get("raw_path") or path.encode()
             scope = {**scope, "path": path.rstrip("/"), "raw_path": raw.rstrip(b"/")}
         await self._app(scope, receive, send)
 

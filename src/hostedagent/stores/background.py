@@ -229,7 +229,7 @@ class BackgroundTurns(Journals):
         found = await read_value(self._store, _ALL, self._every)
         if found is None:
             return
-        names = cast("list[str]", found.value["names"])
+        names: list[str] = found.value["names"]
         gone: list[str] = []
         for name, row in zip(names, await self._read(names), strict=True):
             replica = _Replica.load(row.value) if row is not None else _Replica(has_ended=True)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
@@ -339,7 +339,7 @@ _UNTAKEN: Final[Mapping[str, Mapping[str, Callable[[Json], bool]]]] = {
 @lru_cache(maxsize=64)
 def _declared_options(kind: type) -> tuple[str, Mapping[str, Any]] | None:
     for base in kind.__mro__:
-        parameters = cast("tuple[Any, ...]", getattr(base, "__parameters__", ()))
+        parameters: tuple[Any, ...] = getattr(base, "__parameters__", ())
         default = getattr(parameters[0], "__default__", None) if parameters else None
         if not isinstance(default, str) or default.startswith("ChatOptions"):
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from copy import deepcopy
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from azure.ai.agentserver.core.streaming import streams
 
@@ -94,7 +94,7 @@ async def _read(stream: EventStream) -> tuple[list[Event], bool]:
             next_one.cancel()
             await asyncio.wait({next_one})
             return events, False
-        event = cast("Event | None", next_one.result())
+        event: Event | None = next_one.result()
         if event is None:
             return events, True
         events.append(event)
