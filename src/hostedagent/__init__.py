@@ -9,10 +9,10 @@ AgentHost(agent).run()
 
 from __future__ import annotations
 
-import gc
-import importlib
 import os
 from typing import TYPE_CHECKING, Any
+
+from hostedagent.lazy import lazy
 
 if TYPE_CHECKING:
     from hostedagent.agents.source import AgentFactory
@@ -140,23 +140,12 @@ __all__ = [
 ]
 
 
+_load, __dir__ = lazy(__name__, _HOME)
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("hostedagent")
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    collects = gc.isenabled()
-    gc.disable()  # Modules stay: a collection among their imports costs a tenth of the start, and frees nothing.
-    try:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    finally:
-        if collects:
-            gc.enable()
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+    return _load(name)

@@ -8,11 +8,11 @@ that no two lists of parts give the same key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, ContextVar, Token
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from hostedagent.errors import Unauthenticated
 from hostedagent.platform import CALL_ID_HEADER, CHAT_ISOLATION_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
@@ -210,7 +210,7 @@ class RequestContext:
         turn: The `TurnRequest`, once a turn runs.
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.
-        effects: The `Effects` of the host, once a turn runs.
+        effect: Runs a side effect once (`Effects.once`), once a turn runs.
         log_ids: Ids added to the log records of this package.
         is_request: Whether there is a request; there is none in the app's lifespan and the tasks that it starts.
         store_failed: Whether the response store was not available for this request.
@@ -220,7 +220,7 @@ class RequestContext:
     turn: object = None
     resources: object = None
     hosted_history: object = None
-    effects: object = None
+    effect: Callable[..., Awaitable[Any]] | None = None
     log_ids: Mapping[str, str] | None = None
     is_request: bool = True
     store_failed: bool = False

@@ -9,8 +9,9 @@ Everything is imported on first use, because only an emulator needs the web serv
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from hostedagent.lazy import lazy
 
 if TYPE_CHECKING:
     from .callers import call_id_for, user_of
@@ -31,25 +32,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Emulator": "server",
-    "EmulatorCredential": "credential",
-    "Fault": "faults",
-    "Faults": "faults",
-    "LoggedRequest": "request_log",
-    "RequestLog": "request_log",
-    "call_id_for": "callers",
-    "user_of": "callers",
+    "Emulator": ".server",
+    "EmulatorCredential": ".credential",
+    "Fault": ".faults",
+    "Faults": ".faults",
+    "LoggedRequest": ".request_log",
+    "RequestLog": ".request_log",
+    "call_id_for": ".callers",
+    "user_of": ".callers",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOME)

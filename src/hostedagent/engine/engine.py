@@ -191,7 +191,7 @@ class Engine:
         if recovery is None:
             recovery = await self.recoveries.begin(request, continuation, context.body)
         services = self.services
-        context.effects = services.effects
+        context.effect = services.effects.once
         stop = StopSignals(services.shutdown, continuation.lease)
         commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
         return Turn(services, context, stop, commit, self.active, recovery)

@@ -6,8 +6,9 @@ nothing and must work where the optional packages (`openai`, `httpx`) are missin
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from hostedagent.lazy import lazy
 
 if TYPE_CHECKING:
     from .client import EventStream, InProcessClient, Reply, serve
@@ -42,34 +43,23 @@ __all__ = [
 ]
 
 _HOME = {
-    "AgentCall": "scripted",
-    "EventLog": "events",
-    "EventLogContract": "event_log_contract",
-    "EventStream": "client",
-    "Gate": "gate",
-    "InProcessClient": "client",
-    "ModelCall": "offline",
-    "OfflineChatClient": "offline",
-    "Reply": "client",
-    "ResponseRepositoryContract": "responses_contract",
-    "ScriptedAgent": "scripted",
-    "SignalsContract": "signals_contract",
-    "StoreContract": "store_contract",
-    "httpx_transport": "openai",
-    "offline_model": "offline",
-    "openai_client": "openai",
-    "serve": "client",
+    "AgentCall": ".scripted",
+    "EventLog": ".events",
+    "EventLogContract": ".event_log_contract",
+    "EventStream": ".client",
+    "Gate": ".gate",
+    "InProcessClient": ".client",
+    "ModelCall": ".offline",
+    "OfflineChatClient": ".offline",
+    "Reply": ".client",
+    "ResponseRepositoryContract": ".responses_contract",
+    "ScriptedAgent": ".scripted",
+    "SignalsContract": ".signals_contract",
+    "StoreContract": ".store_contract",
+    "httpx_transport": ".openai",
+    "offline_model": ".offline",
+    "openai_client": ".openai",
+    "serve": ".client",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOME)

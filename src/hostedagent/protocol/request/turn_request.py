@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import (
@@ -29,22 +29,6 @@ if TYPE_CHECKING:
     from agent_framework import Content
 
 _LONGEST_ID: Final = 256
-
-
-class EffectRunner(Protocol):
-    """Runs side effects once for each turn."""
-
-    async def once(
-        self,
-        caller: Caller,
-        response_id: str,
-        key: str,
-        perform: Callable[[], Awaitable[Json] | Json],
-        *,
-        repeats: bool = False,
-    ) -> Json:
-        """Run an effect unless the turn has run it, and return its result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,10 +175,9 @@ class TurnRequest:
             LookupError: Called outside a turn.
         """
         context = current_context()
-        if context is None or context.effects is None:
+        if context is None or context.effect is None:
             raise LookupError("There is no turn: effect() works inside the agent, its middleware and its tools.")
-        effects = cast("EffectRunner", context.effects)
-        return await effects.once(self.caller, self.response_id, key, perform, repeats=repeats)
+        return await context.effect(self.caller, self.response_id, key, perform, repeats=repeats)
 
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this request must carry."""
