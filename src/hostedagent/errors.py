@@ -17,7 +17,7 @@
         ├── TooManyTurns         429  the host already runs its maximum of turns
         └── Unavailable          503  a dependency of the host is not available; nothing was done
 
-Only the messages of a `RequestError` are written for callers. Errors of the model's service: see `outcomes`.
+Only the messages of a `RequestError` are written for callers. Errors of the model's service: see `failures`.
 """
 
 from __future__ import annotations

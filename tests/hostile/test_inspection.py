@@ -13,8 +13,9 @@ from pydantic import BaseModel, PrivateAttr, model_serializer
 
 from hostedagent.agents.result import Ending, reports_failure
 from hostedagent.agents.usage import MOST, UsageCount
+from hostedagent.failures import failure
 from hostedagent.observability.logging import kinds_of, log_failure
-from hostedagent.outcomes import Completed, Failed, Incomplete, failure
+from hostedagent.outcomes import Completed, Failed, Incomplete
 from hostedagent.protocol.content.annotations import wire_annotations
 from hostedagent.protocol.content.calls import raw_value
 from hostedagent.protocol.content.provider_items import provider_item

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.errors import foreign_attribute
-from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome, provider_failure
+from hostedagent.failures import provider_failure
+from hostedagent.outcomes import Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.wire import wire_text
 
 if TYPE_CHECKING:

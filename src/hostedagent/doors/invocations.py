@@ -23,8 +23,8 @@ from hostedagent.doors.invocations_ws import InvocationSockets
 from hostedagent.doors.questions import answer_item, open_questions, shown_question, text_of
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError
+from hostedagent.failures import FAILURE_MESSAGES
 from hostedagent.identity import Caller
-from hostedagent.outcomes import FAILURE_MESSAGES
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame

@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketState
 
 from hostedagent.errors import RequestError
+from hostedagent.failures import failed
 from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
-from hostedagent.outcomes import failed
 from hostedagent.protocol.request.body import parse_object
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json

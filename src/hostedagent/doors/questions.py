@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from hostedagent.outcomes import FAILURE_MESSAGES, Failed
+from hostedagent.failures import FAILURE_MESSAGES
+from hostedagent.outcomes import Failed
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Item, Json

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hostedagent.agents.result import Ending
 from hostedagent.agents.usage import UsageCount
+from hostedagent.failures import failure
 from hostedagent.observability.logging import log_failure
-from hostedagent.outcomes import Completed, Failed, Incomplete, failure
+from hostedagent.outcomes import Completed, Failed, Incomplete
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.protocol.envelope import complete
 from hostedagent.protocol.stream.builder import Projection

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.event_writer import EventWriter
+from hostedagent.failures import failed
 from hostedagent.identity import enter_context
 from hostedagent.observability.logging import log_failure
-from hostedagent.outcomes import failed
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json

@@ -16,9 +16,9 @@ from hostedagent.conversation.transcript import history_ids, read_items
 from hostedagent.engine.engine import Engine
 from hostedagent.engine.input_tokens import excluded
 from hostedagent.errors import InvalidRequest, RequestError
+from hostedagent.failures import TurnFailed, failed, failure
 from hostedagent.identity import RequestContext, enter_context
 from hostedagent.off_loop import off_loop
-from hostedagent.outcomes import TurnFailed, failed, failure
 from hostedagent.protocol.content.compaction import ITEM
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.ids import new_item_id

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from hostedagent.engine.responses import ResponseStore
+from hostedagent.failures import error_object
 from hostedagent.identity import Caller
-from hostedagent.outcomes import error_object
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.sse import event_data
 from hostedagent.stores.base import LoggedEvent, StoreError

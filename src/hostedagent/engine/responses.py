@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
+from hostedagent.failures import error_object
 from hostedagent.identity import Caller
-from hostedagent.outcomes import error_object
 from hostedagent.protocol.statuses import COUNTED, ENDED, QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from hostedagent.engine.active import Resuming
 from hostedagent.engine.kept_request import restore
 from hostedagent.errors import Conflict
+from hostedagent.failures import error_object
 from hostedagent.identity import Caller, RequestContext, enter_context
 from hostedagent.observability.logging import log_failure
-from hostedagent.outcomes import error_object
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.types import Json

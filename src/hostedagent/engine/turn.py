@@ -33,10 +33,11 @@ from hostedagent.engine.partial_output import PartialOutput
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, InvalidRequest, RequestError
+from hostedagent.failures import failed, failure
 from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
-from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause, failed, failure
+from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.wire import wire_text

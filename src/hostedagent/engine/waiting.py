@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 from hostedagent.engine.concurrency import Permit
 from hostedagent.engine.kept_request import caller_of, keep, restore
 from hostedagent.errors import Busy, RequestError, TooManyTurns, Unavailable
+from hostedagent.failures import error_object, failed
 from hostedagent.identity import Caller, RequestContext, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.observability.metrics import measure_queue, measure_wait
 from hostedagent.off_loop import off_loop
-from hostedagent.outcomes import Failed, error_object, failed
+from hostedagent.outcomes import Failed
 from hostedagent.protocol.envelope import public_event
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest

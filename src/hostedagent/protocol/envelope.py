@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hostedagent.outcomes import ERROR_TYPES
+from hostedagent.failures import ERROR_TYPES
 from hostedagent.protocol.types import Event, Item, Json
 
 DEFAULTS: Final[Mapping[str, Json]] = {

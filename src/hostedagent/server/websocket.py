@@ -23,10 +23,10 @@ from starlette.websockets import WebSocket
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
 from hostedagent.errors import Conflict, Forbidden, InvalidRequest, RequestError, TooManyTurns
+from hostedagent.failures import failed
 from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
-from hostedagent.outcomes import failed
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.sse import event_data

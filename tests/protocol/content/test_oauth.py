@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.failures import failed
 from hostedagent.options import HostOptions
-from hostedagent.outcomes import Incomplete, failed
+from hostedagent.outcomes import Incomplete
 from hostedagent.protocol.content import Output
 from hostedagent.protocol.content.oauth import is_safe_link
 from hostedagent.protocol.stream.builder import Projection

@@ -14,7 +14,7 @@ from hostedagent.doors.door import Door
 from hostedagent.doors.pieces import Pieces
 from hostedagent.doors.questions import failure_of
 from hostedagent.engine.hooks import BeforeRun
-from hostedagent.outcomes import TurnFailed
+from hostedagent.failures import TurnFailed
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of

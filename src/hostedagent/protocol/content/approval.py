@@ -13,7 +13,7 @@ from typing import Final
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.outcomes import failed
+from hostedagent.failures import failed
 from hostedagent.protocol.content.calls import read_text
 from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.content.fields import required_text

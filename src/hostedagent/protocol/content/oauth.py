@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from agent_framework import Content
 
-from hostedagent.outcomes import Completed, Incomplete, failed
+from hostedagent.failures import failed
+from hostedagent.outcomes import Completed, Incomplete
 from hostedagent.protocol.content.calls import raw_text
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part
 from hostedagent.protocol.content.fields import required_text

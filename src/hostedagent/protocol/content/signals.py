@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agent_framework import UsageDetails
 
-from hostedagent.outcomes import provider_failure
+from hostedagent.failures import provider_failure
 from hostedagent.protocol.content.codec import Codec, Part
 from hostedagent.protocol.types import CountUsage, Effect, EndTurn
 

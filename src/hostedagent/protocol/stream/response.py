@@ -13,7 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from hostedagent.outcomes import Failed, error_object
+from hostedagent.failures import error_object
+from hostedagent.outcomes import Failed
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 from hostedagent.protocol.wire import wire_text, wire_value
 
