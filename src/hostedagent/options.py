@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
 
 from hostedagent.errors import ConfigurationError
 
@@ -60,6 +60,8 @@ class CallerPolicy:
     def __post_init__(self) -> None:
         _check_choice("CallerPolicy.instructions", self.instructions, get_args(Instructions))
         _check_choice("CallerPolicy.unknown_tools", self.unknown_tools, get_args(UnknownTools))
+        _check_flags(self, _POLICY_FLAGS, "CallerPolicy.")
+        _check_texts("CallerPolicy.allow_server_tools", self.allow_server_tools)
 
     @property
     def trusts_roles(self) -> bool:
@@ -172,32 +174,44 @@ class HostOptions:
         _check_choice("when_busy", self.when_busy, get_args(WhenBusy))
         for name, wanted in _NUMBERS.items():
             wanted.check(name, getattr(self, name))
-        for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(f"{name} is True or False, not {getattr(self, name)!r}.")
+        _check_flags(self, _FLAGS)
         if not isinstance(self.caller, CallerPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - not typed code
             raise ConfigurationError(f"caller is a CallerPolicy(...), not {self.caller!r}.")
-        if self.compaction is not None and not callable(self.compaction):
+        if self.compaction is not None and (not callable(self.compaction) or isinstance(self.compaction, type)):
             raise ConfigurationError(f"compaction is a CompactionStrategy, not {self.compaction!r:.80}.")
-        _check_origins(self.cors)
-        if isinstance(self.consent_origins, str):
-            raise ConfigurationError(
-                f"consent_origins is a set of origins: frozenset({{{self.consent_origins!r}}}), not one text."
-            )
+        _check_texts("allowed_hosts", self.allowed_hosts)
+        _check_origins("cors", self.cors, _ORIGIN, "'https://app.example.com', or '*'")
+        if self.consent_origins is not None:
+            _check_origins("consent_origins", self.consent_origins, _CONSENT_ORIGIN, "'https://*.example.com'")
 
 
 _INFINITE: Final = float("inf")
 
 
-_ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_HOST: Final = r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?"
+_ORIGIN: Final = re.compile(rf"\*|[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
+_CONSENT_ORIGIN: Final = re.compile(rf"https?://(\*\.)?{_HOST}", re.IGNORECASE)
 
 
-def _check_origins(origins: frozenset[str]) -> None:
-    if isinstance(origins, str):
-        raise ConfigurationError(f"cors is a set of origins: frozenset({{{origins!r}}}), not one text.")
+def _check_origins(name: str, origins: frozenset[str], form: re.Pattern[str], example: str) -> None:
+    _check_texts(name, origins)
     for origin in origins:
-        if _ORIGIN.fullmatch(origin) is None:
-            raise ConfigurationError(f"cors has origins such as 'https://app.example.com', or '*', not {origin!r}.")
+        if form.fullmatch(origin) is None:
+            raise ConfigurationError(f"{name} has origins such as {example}, not {origin!r}.")
+
+
+def _check_texts(name: str, values: object) -> None:
+    """Refuse one text in place of a set of texts: `in` would find every part of it."""
+    if isinstance(values, str):
+        raise ConfigurationError(f"{name} is a set of texts: frozenset({{{values!r}}}), not one text.")
+    if not isinstance(values, Set | Sequence) or not all(isinstance(row, str) for row in cast("Set[object]", values)):
+        raise ConfigurationError(f'{name} is a set of texts such as frozenset({{"..."}}), not {values!r:.80}.')
+
+
+def _check_flags(options: object, names: Sequence[str], prefix: str = "") -> None:
+    for name in names:
+        if not isinstance(getattr(options, name), bool):
+            raise ConfigurationError(f"{prefix}{name} is True or False, not {getattr(options, name)!r}.")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -254,3 +268,6 @@ _NUMBERS: Final[Mapping[str, _Number]] = {
 
 _FLAGS: Final = ("allow_snapshots", "accepts_protocol_1", "show_intermediate", "resilient_background")
 """Every option of `HostOptions` that is true or false."""
+
+_POLICY_FLAGS: Final = ("allow_model", "allow_function_tools")
+"""Every option of `CallerPolicy` that is true or false."""

@@ -18,10 +18,13 @@ from agent_framework import (
     BaseAgent,
     Content,
     Message,
+    SlidingWindowStrategy,
+    tool,
 )
 from agent_framework.openai import OpenAIChatClient
 
 from hostedagent import AgentHost, CallerPolicy, ConfigurationError, HostOptions, memory_stores
+from hostedagent.doors import Invocations
 from hostedagent.testing import OfflineChatClient, ScriptedAgent
 from tests.host.world import hosting, stream
 
@@ -223,6 +226,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a chat client": (OfflineChatClient(), r"AgentHost\(Agent\(client"),
     "a real chat client": (OpenAIChatClient(model="m", api_key="k"), r"AgentHost\(Agent\(client"),
     "an object that only runs": (OnlyRuns(), "also needs id, name, description, create_session, get_session"),
+    "a tool": (tool(asked_for, name="look"), r"the tool 'look'.*tools=\["),
     "nothing": (None, "not a 'NoneType'"),
     "a text": ("agent.py", "agent.py"),
 }
@@ -249,8 +253,13 @@ WRONG_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "a name of stores": ({"stores": "memory"}, r"the result of memory_stores\(\)"),
     "hooks as a mapping": ({"hooks": {}}, r"takes Hooks\("),
     "a prefix that is no text": ({"prefix": 3}, "takes a path"),
+    "a prefix without a slash": ({"prefix": "v1"}, "is a path such as '/agents/writer'"),
     "a resolver that cannot be called": ({"resolve_scope": "user"}, "takes a ScopeResolver"),
-    "a driver that does not exist": ({"driver": "own"}, "is one of agentserver, starlette, not 'own'"),
+    "a driver of another name": ({"driver": "flask"}, "one of agentserver, starlette"),
+    "no driver": ({"driver": None}, "one of agentserver, starlette"),
+    "a name of a door": ({"doors": "ag_ui"}, "takes doors such as"),
+    "the class of a door": ({"doors": [Invocations]}, "takes doors such as"),
+    "one door": ({"doors": Invocations()}, r"takes a list: \[Invocations"),
 }
 
 
@@ -264,7 +273,12 @@ def test_wrong_arguments_of_the_host_are_refused_with_what_to_write(arguments: d
     ("values", "words"),
     [
         ({"caller": {"allow_model": True}}, "caller is a CallerPolicy"),
-        ({"consent_origins": "https://example.com"}, "set of origins"),
+        ({"consent_origins": "https://example.com"}, "consent_origins is a set of texts"),
+        ({"consent_origins": {"example.com"}}, "consent_origins has origins such as"),
+        ({"allowed_hosts": "example.com"}, "allowed_hosts is a set of texts"),
+        ({"allowed_hosts": None}, "allowed_hosts is a set of texts"),
+        ({"cors": None}, "cors is a set of texts"),
+        ({"compaction": SlidingWindowStrategy}, "compaction is a CompactionStrategy"),
         ({"resilient_background": "yes"}, "resilient_background is True or False"),
         ({"show_intermediate": None}, "show_intermediate is True or False"),
     ],
@@ -272,6 +286,20 @@ def test_wrong_arguments_of_the_host_are_refused_with_what_to_write(arguments: d
 def test_wrong_values_of_options_are_refused_when_they_are_created(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         HostOptions(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"allow_server_tools": "mcp"}, "allow_server_tools is a set of texts"),
+        ({"allow_server_tools": [3]}, "allow_server_tools is a set of texts"),
+        ({"allow_model": "gpt"}, "allow_model is True or False"),
+        ({"allow_function_tools": None}, "allow_function_tools is True or False"),
+    ],
+)
+def test_wrong_values_of_a_policy_are_refused_when_it_is_created(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        CallerPolicy(**values)
 
 
 MADE: dict[str, tuple[Callable[[], Any], str]] = {

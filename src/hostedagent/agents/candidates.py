@@ -13,7 +13,7 @@ from collections.abc import Callable
 from inspect import Parameter
 from typing import Any, Final, TypeGuard
 
-from agent_framework import BaseAgent, SupportsAgentRun
+from agent_framework import BaseAgent, FunctionTool, SupportsAgentRun
 
 from hostedagent.errors import ConfigurationError
 
@@ -67,6 +67,10 @@ def _check_function(factory: object) -> None:
         raise ConfigurationError(
             f"AgentHost got the chat client {_kind(factory)}. Give it to an agent: "
             "AgentHost(Agent(client, instructions=...))."
+        )
+    if isinstance(factory, FunctionTool):
+        raise ConfigurationError(
+            f"AgentHost got the tool {factory.name!r}. Give it to an agent: AgentHost(Agent(client, tools=[...]))."
         )
     if callable(getattr(factory, "run", None)):
         raise ConfigurationError(

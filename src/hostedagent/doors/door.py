@@ -17,7 +17,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.engine.recorded import RecordedResponses
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -278,6 +278,23 @@ def entry_of(
         prefix=prefix,
         input_name=door.input_name,
     )
+
+
+def check_doors(name: str, doors: object) -> None:
+    """Check the doors that a host is given.
+
+    Args:
+        name: The class being built.
+        doors: The value of its argument.
+
+    Raises:
+        ConfigurationError: They are no list of doors.
+    """
+    rows: Sequence[object] = cast("Sequence[object]", doors) if isinstance(doors, list | tuple) else [doors]
+    if wrong := [row for row in rows if not isinstance(row, Door)]:
+        raise ConfigurationError(f"{name}(doors=[...]) takes doors such as Invocations(), not {wrong[0]!r:.80}.")
+    if rows and not isinstance(doors, list | tuple):
+        raise ConfigurationError(f"{name}(doors=[...]) takes a list: [{type(doors).__name__}(...)].")
 
 
 def add_doors(

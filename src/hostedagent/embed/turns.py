@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from hostedagent.doors.door import Door, Entry, entry_of
+from hostedagent.doors.door import Door, Entry, check_doors, entry_of
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.wiring import check_arguments, wire
 from hostedagent.identity import ScopeResolver
@@ -68,6 +68,7 @@ class Turns(TurnRunner):
         options = options or HostOptions()
         self._wired = wire(agent_or_factory, options=options, stores=stores, hooks=hooks)
         super().__init__(self._wired.recorded(), options)
+        check_doors("Turns", doors)
         self._doors = doors
         self._opened = AsyncExitStack()
 

@@ -127,11 +127,17 @@ def _sent_events(driver: Driver) -> SentEvents | None:
     return SdkEvents()
 
 
-def _check(driver: Driver, resolve_scope: ScopeResolver | None) -> None:
+def _check(driver: Driver, resolve_scope: ScopeResolver | None, prefix: str, doors: Sequence[Door]) -> None:
     if driver not in get_args(Driver):
         raise ConfigurationError(f"AgentHost(driver=...) is one of {', '.join(get_args(Driver))}, not {driver!r:.80}.")
     if resolve_scope is not None and not callable(resolve_scope):
         raise ConfigurationError(f"AgentHost(resolve_scope=...) takes a ScopeResolver, not {resolve_scope!r:.80}.")
+    if prefix and not prefix.startswith("/"):
+        raise ConfigurationError(f"AgentHost(prefix=...) is a path such as '/agents/writer', not {prefix!r}.")
+    if doors:
+        from hostedagent.doors.door import check_doors
+
+        check_doors("AgentHost", doors)
 
 
 class AgentHost:
@@ -174,7 +180,7 @@ class AgentHost:
         limiter: ConcurrencyLimiter | None = None,
     ) -> None:
         check_arguments("AgentHost", options=options, stores=stores, hooks=hooks, prefix=prefix)
-        _check(driver, resolve_scope)
+        _check(driver, resolve_scope, prefix, doors)
         self._options = options = options or HostOptions()
         self._prefix = prefix.rstrip("/")
         wired = wire(
