@@ -23,7 +23,7 @@ Mode = Literal["plain", "streamed"]
 MODES: Final[tuple[Mode, ...]] = ("plain", "streamed")
 Verdict = Literal["yes", "no", "absent"]
 PATIENCE: Final = 240.0
-"""Seconds that a driver may take for all of its cases."""
+"""Seconds that a driver may take for a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,32 @@ def _result(client: Client, feature: str) -> Any:
 
 async def _drive(client: Client, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Run the driver and read a line of JSON for each case, by the URL of its host."""
+    reports: dict[str, Any] = {}
     async with _started(client) as process:
+        assert process.stdin is not None and process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        process.stdin.write(json.dumps(cases).encode())
+        process.stdin.close()
+        note = ""
         try:
-            out, err = await asyncio.wait_for(process.communicate(json.dumps(cases).encode()), PATIENCE)
+            async for report in _reports(process):
+                reports[report["url"]] = report
         except TimeoutError:
             process.kill()
-            out, err = await process.communicate()
-            err += f"\nThe driver was killed after {PATIENCE:g} s.".encode()
-    reports: dict[str, Any] = {}
-    for line in out.decode().splitlines():
-        if line.startswith('{"feature"'):
-            report = json.loads(line)
-            reports[report["url"]] = report
+            note = f"\nThe driver was killed after {PATIENCE:g} s without a report."
+        await process.wait()
+        error = (await errors).decode()[-4000:] + note
     if len(reports) < len(cases):
-        print(f"{client.title}: {err.decode()[-4000:]}", file=sys.stderr)
+        print(f"{client.title}: {error}", file=sys.stderr)
     return reports
+
+
+async def _reports(process: asyncio.subprocess.Process) -> AsyncGenerator[Any]:
+    """The reports of a driver as it writes them."""
+    assert process.stdout is not None
+    while line := await asyncio.wait_for(process.stdout.readline(), PATIENCE):
+        if line.startswith(b'{"feature"'):
+            yield json.loads(line)
 
 
 @asynccontextmanager
@@ -116,6 +127,7 @@ async def _started(client: Client) -> AsyncGenerator[asyncio.subprocess.Process]
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,  # Bytes of one report.
         )
 
 
@@ -138,5 +150,4 @@ def _variables(binaries: Path, home: str) -> dict[str, str]:
         "HTTPS_PROXY": nowhere,
         "NO_PROXY": "127.0.0.1,localhost",
         "OPENAI_API_KEY": "k",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
