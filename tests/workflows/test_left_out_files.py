@@ -11,6 +11,7 @@ from agent_framework import (
     ChatContext,
     ChatMiddleware,
     Content,
+    RawAgent,
     WorkflowBuilder,
     WorkflowExecutor,
     tool,
@@ -53,11 +54,12 @@ def nested(agent: Any) -> WorkflowBuilder:
 
 
 @pytest.mark.parametrize("build", [alone, nested])
+@pytest.mark.parametrize("kind", [Agent, RawAgent])
 @pytest.mark.parametrize("name", CLIENTS)
-async def test_a_file_is_sent_or_named(build: Any, name: str) -> None:
+async def test_a_file_is_sent_or_named(build: Any, kind: Any, name: str) -> None:
     async with Upstream() as upstream:
         upstream.script(Text("A report."))
-        await asked(lambda: build(Agent(client=CLIENTS[name](upstream), name="reader")))
+        await asked(lambda: build(kind(client=CLIENTS[name](upstream), name="reader")))
         sent = json.dumps(upstream.requests[-1])
     assert "file_1" in sent
     assert (NOT_GIVEN in sent) == (name != "responses")
@@ -86,3 +88,12 @@ async def test_agents_that_several_turns_share_keep_their_own_middleware_and_get
         assert [NOT_GIVEN in json.dumps(request) for request in upstream.requests] == [True, True]
     assert seen.calls == 2
     assert shared.middleware is not None and len(shared.middleware) == 2
+
+
+async def test_a_client_that_several_turns_share_gets_one_middleware() -> None:
+    async with Upstream() as upstream:
+        upstream.script(Text("One."), Text("Two."))
+        client = chat_completion_client(upstream)
+        await asked(lambda: alone(RawAgent(client=client, name="reader")), turns=2)
+        assert [NOT_GIVEN in json.dumps(request) for request in upstream.requests] == [True, True]
+    assert len(client.chat_middleware) == 1

@@ -300,3 +300,26 @@ async def test_an_answer_inside_a_transcript_is_refused_with_what_to_send(asked:
 
     assert error["param"] == again["param"] == "input[2].call_id"
     assert "previous_response_id" in error["message"]
+
+
+async def test_a_message_after_a_question_for_a_text_in_a_transcript_is_refused_with_what_to_send() -> None:
+    async with hosting(asking) as client:
+        first = await turn(client, "text")
+        (question,) = first["output"]
+        transcript = [{"role": "user", "content": "text"}, question, {"role": "user", "content": "Ada"}]
+        error = assert_refusal(await client.post("/responses", json={"input": transcript}), 400)
+        reference = [*transcript[:1], {"id": question["id"]}, *transcript[2:]]
+        again = assert_refusal(await client.post("/responses", json={"input": reference}), 400)
+
+    for refused in (error, again):
+        assert refused["param"] == "input[2]"
+        assert "previous_response_id" in refused["message"]
+
+
+async def test_a_transcript_that_goes_on_after_another_question_starts_the_workflow_again() -> None:
+    async with hosting(asking) as client:
+        (question,) = (await turn(client, "number"))["output"]
+        said = [{"role": "user", "content": "number"}, question, {"role": "user", "content": "text"}]
+        (other,) = (await turn(client, said))["output"]
+
+    assert other["type"] == "function_call"

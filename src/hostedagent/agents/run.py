@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from agent_framework import ChatMiddlewareLayer, FunctionInvocationLayer
 
 from hostedagent.agents.model_calls import Guard, ModelCalls
-from hostedagent.agents.sendable import SENDABLE, can_send, may_be_dropped, sendable
+from hostedagent.agents.sendable import SENDABLE, can_send, led_by_user, may_change, sendable
 from hostedagent.agents.whole_run import WholeRun
 from hostedagent.errors import ConfigurationError
 from hostedagent.protocol.content import ToolRoles
@@ -194,16 +194,22 @@ def inner_agents(agent: object) -> Sequence[object]:
 def name_left_out_files(agent: object) -> None:
     """Make the agents inside a workflow see a line of text for each file that their clients would drop.
 
-    The workflow runs them rather than the host, so the middleware is installed on the agents themselves.
+    The workflow runs them rather than the host, so the middleware is installed on the agents themselves, or on the
+    client of an agent that takes none.
     """
     for inner in inner_agents(agent):
         name_left_out_files(inner)
         middleware, client = getattr(inner, "middleware", ()), _client(inner)
         if can_send(client) is None or not isinstance(client, ChatMiddlewareLayer):
             continue
-        own = rows_of(middleware)
-        if (middleware is None or isinstance(middleware, list)) and all(row is not SENDABLE for row in own):
-            cast("Any", inner).middleware = [*own, SENDABLE]
+        if "middleware" not in _accepted(inner):  # A RawAgent runs none.
+            client.chat_middleware = _with_sendable(client.chat_middleware)
+        elif middleware is None or isinstance(middleware, list):
+            cast("Any", inner).middleware = _with_sendable(middleware)
+
+
+def _with_sendable(middleware: object) -> list[Any]:
+    return [*(row for row in rows_of(middleware) if row is not SENDABLE), SENDABLE]
 
 
 def default_option(agent: object, name: str) -> object:
@@ -228,12 +234,13 @@ def _guarded(
     can = can_send(client)
     middleware: list[MiddlewareTypes] = []
     if can is not None and takes and isinstance(client, ChatMiddlewareLayer):
-        if session is not None or _may_return_files(agent) or may_be_dropped(messages):
+        if session is not None or _may_return_files(agent) or may_change(client, messages):
             middleware.append(SENDABLE)
     elif can is not None:
-        messages = [sendable(message, can) for message in messages]
+        messages = led_by_user(client, [sendable(message, can) for message in messages])
     if calls is not None:  # Middleware may answer without a model call.
-        parts = [getattr(agent, "middleware", None), getattr(_client(agent), "chat_middleware", None)]
+        on_client = rows_of(getattr(client, "chat_middleware", None))
+        parts = [getattr(agent, "middleware", None), [row for row in on_client if row is not SENDABLE]]
         calls.is_expected = can is not None and not any(parts)
     if calls is not None and takes and isinstance(client, FunctionInvocationLayer):
         middleware.append(Guard(calls))

@@ -67,6 +67,8 @@ def _is_json(protected: str | None) -> bool:
 
 
 def _anthropic(content: Content, is_output: bool) -> bool:
+    if content.type == "text_reasoning":  # OpenAI's has an id or is JSON; this service has signed neither.
+        return not content.id and (content.protected_data is None or not _is_json(content.protected_data))
     if content.type not in _FILES:
         return content.type not in _OPENAI_TOOLS
     return content.type != "hosted_file" and _kind(content) == "image"
@@ -92,6 +94,11 @@ _CLIENTS: Final[Mapping[str, CanSend]] = {
 """Class that builds a client's requests, to what it sends."""
 
 
+_USER_SPEAKS_FIRST: Final = frozenset({"RawAnthropicClient"})
+"""Classes of the clients whose service refuses a conversation that the assistant begins."""
+_BEGINNING: Final = "[The conversation begins with the assistant.]"
+
+
 def can_send(client: object) -> CanSend | None:
     """The content that a client sends; `None` for an unknown client, which gets everything."""
     known = _known(type(client))
@@ -105,10 +112,31 @@ def _known(kind: type) -> CanSend | None:
     return next((_CLIENTS[base.__name__] for base in kind.__mro__ if base.__name__ in _CLIENTS), None)
 
 
-def may_be_dropped(messages: Iterable[Message]) -> bool:
+def may_change(client: object, messages: Sequence[Message]) -> bool:
+    """Whether the messages of a run may have to be changed for its client."""
+    return _lacks_user(client, messages) is not None or _may_be_dropped(messages)
+
+
+def _may_be_dropped(messages: Iterable[Message]) -> bool:
     """Whether any message holds a content that some client drops."""
     contents = [content for message in messages for content in message.contents]
     return any(row.type in _NOT_ALWAYS_SENT for content in contents for row in (content, *(content.items or ())))
+
+
+def led_by_user(client: object, messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages, with a line of the user in front of an assistant that begins if the service demands it."""
+    place = _lacks_user(client, messages)
+    if place is None:
+        return messages
+    return [*messages[:place], Message("user", [_BEGINNING]), *messages[place:]]
+
+
+def _lacks_user(client: object, messages: Sequence[Message]) -> int | None:
+    """The index of the assistant's message that begins a conversation; `None` if the client may send it."""
+    if all(base.__name__ not in _USER_SPEAKS_FIRST for base in type(client).__mro__):
+        return None
+    place = next((n for n, message in enumerate(messages) if message.role != "system"), None)
+    return place if place is not None and messages[place].role == "assistant" else None
 
 
 def sendable(message: Message, can: CanSend) -> Message:
@@ -196,7 +224,7 @@ class Sendable(ChatMiddleware):
             for new, old in zip(messages, given, strict=True):
                 if new is not old:
                     context.record_message_replacement(new, old)
-            context.messages = messages
+            context.messages = [*led_by_user(context.client, messages)]
         await call_next()
 
 

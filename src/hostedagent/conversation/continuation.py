@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.compaction import open_input
@@ -133,7 +133,7 @@ class Continuations:
         if (workflow := continuation.snapshot.workflow) is not None:
             first = _last_said(request) if keeps_transcript else 0
             continuation.responses = read_responses(request, workflow, continuation.answers, first=first)
-        elif keeps_transcript and kinds >= _CALL_AND_OUTPUT:
+        elif keeps_transcript and "function_call" in kinds:
             check_transcript(request, first=_last_said(request))
         if self.start is not None and not continuation.responses and not continuation.answers:
             read_start(self.start, request.input, first_new_item(request))
@@ -259,9 +259,6 @@ class Continuations:
                     param=answer.param,
                 )
         return snapshot
-
-
-_CALL_AND_OUTPUT: Final = frozenset({"function_call", "function_call_output"})
 
 
 def _kinds(request: TurnRequest) -> frozenset[Json]:

@@ -15,7 +15,7 @@ from hostedagent.agents.workflow_types import TEXTS, coerce, resolve
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.reading import ItemReader
-from hostedagent.protocol.types import Item, is_call_output
+from hostedagent.protocol.types import Item, Json, is_call_output
 from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.stores.approvals import ApprovalDecision
 from hostedagent.stores.checkpoints import OpenRequest, WorkflowState
@@ -70,16 +70,27 @@ def check_transcript(request: TurnRequest, *, first: int) -> None:
     Raises:
         InvalidRequest: It answers one; the workflow would start anew, without input.
     """
-    asked = {item.get("call_id") for item in request.input if is_question(item)}
+    asked = {item.get("call_id"): item for item in request.input if is_question(item)}
+    if not asked:
+        return
     for n, item in enumerate(request.input[first:], start=first):
-        if asked and item.get("type") == "function_call_output" and item.get("call_id") in asked:
-            param = f"input[{n}].call_id"
-            raise InvalidRequest(
-                f"{param} {item['call_id']!r} answers a question of a workflow, which continues only where it asked. "
-                "Send the answer alone, with previous_response_id set to the response that asked, or in its "
-                "conversation.",
-                param=param,
-            )
+        if item.get("type") == "function_call_output" and item.get("call_id") in asked:
+            raise _answered_in_transcript(f"input[{n}].call_id", item["call_id"])
+    *before, last = (item for item in request.input[: first + 1] if item.get("type") == "function_call")
+    answered = {item.get("call_id") for item in request.input if is_call_output(item)}
+    is_alone = all(row.get("call_id") in answered for row in before)
+    if not is_alone or request.input[first] is not last or len(request.input) == first + 1:
+        return
+    if is_question(last) and _schema(last).get("type") == "string":  # The message after it would be the answer.
+        raise _answered_in_transcript(f"input[{first + 1}]", last["call_id"])
+
+
+def _answered_in_transcript(param: str, call_id: object) -> InvalidRequest:
+    return InvalidRequest(
+        f"{param} answers the question {call_id!r} of a workflow, which continues only where it asked. Send the answer "
+        "alone, with previous_response_id set to the response that asked, or in its conversation.",
+        param=param,
+    )
 
 
 def is_question(item: Item) -> bool:
@@ -91,6 +102,10 @@ def is_question(item: Item) -> bool:
     except ValueError:
         return False
     return set(fields_of(arguments)) == {"request", "response_schema"}
+
+
+def _schema(question: Item) -> Mapping[str, Json]:
+    return fields_of(json.loads(question["arguments"])["response_schema"])
 
 
 def _response(request: OpenRequest, item: Item, param: str, reader: ItemReader) -> Any:

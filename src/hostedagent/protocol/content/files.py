@@ -168,7 +168,8 @@ FILES = Codec(
         "If the agent's model client would drop a file in a message or a tool output, the model gets a line of text "
         "that names it, which is counted as `placeholder`. Chat Completions accepts images, wav and mp3 audio, and "
         "documents as data, all of them only in messages; Anthropic's client accepts images; OpenAI's Responses client "
-        "accepts only wav and mp3 audio. Agents inside workflows and other clients get every file unchanged.",
+        "accepts only wav and mp3 audio. Other clients get every file unchanged, and so do agents that a workflow "
+        "hides: those that a functional workflow calls, and the manager of a Magentic orchestration.",
         "A vector store that an agent returns is not sent, because a caller has no use for it.",
     ),
 )
