@@ -65,12 +65,13 @@ def exits_as_errors() -> Generator[None]:
     except Exception:
         raise
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
             raise
         raise _contained(error) from error
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether this task was cancelled, rather than only raising `CancelledError`."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
-    aclosing,
     asynccontextmanager,
     contextmanager,
     nullcontext,
@@ -34,7 +33,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange, Handler
 from hostedagent.server.idempotency import earlier_response
-from hostedagent.server.responses import until_over, with_comments
+from hostedagent.server.responses import send_frames, until_over
 from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
 
 
@@ -160,17 +159,11 @@ class Entry:
             frames: The frames.
             goes_on: Whether the turn continues without this connection.
         """
+        sending = send_frames(exchange, frames, self.options.keep_alive)
         if goes_on:
-            await until_over(exchange, self._send(exchange, frames), self.responses.engine.services.shutdown.over)
+            await until_over(exchange, sending, self.responses.engine.services.shutdown.over)
         else:
-            await self._send(exchange, frames)
-
-    async def _send(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
-        pause = self.options.keep_alive
-        async with aclosing(with_comments(frames, pause) if pause else frames) as sent:
-            async for frame in sent:
-                await exchange.send_frame(frame)
-        await exchange.end()
+            await sending
 
 
 class Door:

@@ -130,3 +130,8 @@ class ConcurrencyLimiter:
         """Estimated seconds until a slot is free for one more request, from the usual duration of turns."""
         ahead = (len(self._waiting) + 1) / max(self._turns or 1, 1)
         return min(max(math.ceil(ahead * self._usual), 1), MAX_RETRY_AFTER)
+
+
+async def never() -> None:
+    """Wait for the disconnection of a caller that has no connection."""
+    await asyncio.Event().wait()

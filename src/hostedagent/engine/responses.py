@@ -16,12 +16,11 @@ from hostedagent.failures import error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.statuses import COUNTED, ENDED, QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
-from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, Store, StoreConflict, StoreNotFound
 from hostedagent.stores.batch import Part, is_transactional
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.recent import Recent
-from hostedagent.stores.responses import StoredResponses
+from hostedagent.stores.responses import StoredResponses, conversation_of
 from hostedagent.stores.running import DIED, Running
 
 if TYPE_CHECKING:
@@ -213,12 +212,12 @@ class ResponseStore:
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The stored response; it is failed if its process ended before the turn."""
         response = await self._repository.get(caller, response_id)
-        if self._running is None or self._is_active(response_id) or response.get("status") not in RUNNING:
+        if self._running is None or self.is_stored(response_id) or response.get("status") not in RUNNING:
             return response
         if response.get("status") == QUEUED:
             return response  # No process runs it yet.
         is_background = bool(response.get("background"))
-        if await self._running.has(caller, response_id, _conversation_of(response) if is_background else None):
+        if await self._running.has(caller, response_id, conversation_of(response) if is_background else None):
             return response
         process = ""
         if not is_background and self._together is not None:
@@ -232,7 +231,7 @@ class ResponseStore:
         if is_background and self.journaled is not None and await self.journaled.goes_on(caller, response_id):
             return response
         failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
-        if is_background and not await self._running.give_up(caller, response_id, _conversation_of(response)):
+        if is_background and not await self._running.give_up(caller, response_id, conversation_of(response)):
             return response
         return await self._give_up(caller, failed) if is_background or process else failed
 
@@ -284,10 +283,6 @@ class ResponseStore:
         """The ids of the conversation's items, oldest first."""
         return await self._repository.history_ids(caller, previous_response_id, conversation_id, limit)
 
-    def _is_active(self, response_id: str) -> bool:
-        turn = self.active.get(response_id)
-        return turn is not None and turn.created is not None
-
     def _own(self, response_id: str, caller: Caller) -> None:
         self._owners[response_id] = sys.intern(caller.scope.key())
 
@@ -295,7 +290,7 @@ class ResponseStore:
         """Mark a response as running while it is being stored, if it needs a mark."""
         created = turn.created or {}
         is_kept = turn.context is not None and turn.context.is_kept
-        if self._running is None or not (is_kept or (created.get("background") and _conversation_of(created) is None)):
+        if self._running is None or not (is_kept or (created.get("background") and conversation_of(created) is None)):
             return None
         return asyncio.create_task(self._running.begin(turn.caller, response_id))
 
@@ -318,7 +313,3 @@ def _is_one(repository: ResponseRepository, state: Store | None) -> TypeGuard[St
 
 def _whole(turn: ActiveTurn, response: Mapping[str, Json]) -> dict[str, Json]:
     return {**(turn.created or {}), **{key: value for key, value in response.items() if value is not None}}
-
-
-def _conversation_of(response: Mapping[str, Json]) -> str | None:
-    return fields_of(response.get("conversation")).get("id")

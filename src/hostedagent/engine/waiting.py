@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hostedagent.engine.concurrency import Permit
+from hostedagent.engine.concurrency import Permit, never
 from hostedagent.engine.kept_request import caller_of, keep, restore
 from hostedagent.errors import Busy, RequestError, TooManyTurns, Unavailable
 from hostedagent.failures import error_object, failed
@@ -218,7 +218,7 @@ class WaitingTurns:
             return True
         try:
             request = restore(kept, caller, response_id, self._responses.policy)
-            context = await engine.accept(request, _never, permit)
+            context = await engine.accept(request, never, permit)
         except (Busy, TooManyTurns, Unavailable):
             raise
         except RequestError as error:
@@ -248,8 +248,3 @@ class WaitingTurns:
 def _logged(number: int, event: Event, stamps: Mapping[str, Json]) -> LoggedEvent:
     sent = public_event({**event, "response": {**event["response"], **stamps}})
     return LoggedEvent(number, event_data({**sent, "sequence_number": number}))
-
-
-async def _never() -> None:
-    """A queued turn has no request that could be disconnected: wait for ever."""
-    await asyncio.Event().wait()

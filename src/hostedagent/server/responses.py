@@ -247,19 +247,12 @@ class ResponsesDriver:
         turn = await self.responses.start(context)
         with exchange.watched(turn.disconnect):
             if request.stream:
-                await self._stream(exchange, framed(turn.events(), context))
+                await send_frames(exchange, framed(turn.events(), context), self.options.keep_alive)
             elif (response := await turn.result())["status"] != "cancelled":
                 await exchange.json(response)
 
     async def _replayed(self, request: TurnRequest, after: int) -> AsyncGenerator[bytes]:
         return replayed_frames(await self.responses.replay(request.caller, request.response_id, after=after))
-
-    async def _stream(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
-        pause = self.options.keep_alive
-        async with aclosing(with_comments(frames, pause) if pause else frames) as sent:
-            async for frame in sent:
-                await exchange.send_frame(frame)
-        await exchange.end()
 
     async def _retrieve(self, exchange: Exchange) -> None:
         query, response_id = exchange.request.query_params, exchange.response_id
@@ -273,7 +266,7 @@ class ResponsesDriver:
     async def _stream_until_over(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
         """Send the frames of a turn that outlives this connection, until the client disconnects or the process ends."""
         over = self.responses.engine.services.shutdown.over
-        await until_over(exchange, self._stream(exchange, frames), over)
+        await until_over(exchange, send_frames(exchange, frames, self.options.keep_alive), over)
         if over.is_set() and not exchange.is_started:
             raise Unavailable(STOPPING)
 
@@ -318,13 +311,31 @@ async def replayed_frames(batches: AsyncIterator[list[LoggedEvent]]) -> AsyncGen
             yield rewrite_frame(event.data)
 
 
-async def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGenerator[bytes]:
+async def send_frames(exchange: Exchange, frames: AsyncGenerator[bytes], pause: float) -> None:
+    """Send a stream to its end.
+
+    Args:
+        exchange: The request.
+        frames: The frames.
+        pause: Seconds between comments while the stream is quiet; 0 for none.
+    """
+    async with aclosing(with_comments(frames, pause)) as sent:
+        async for frame in sent:
+            await exchange.send_frame(frame)
+    await exchange.end()
+
+
+def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGenerator[bytes]:
     """Frames, with comments after the first one while the stream is quiet.
 
     Args:
         frames: The frames; closed at the end.
-        pause: Seconds between comments.
+        pause: Seconds between comments; 0 for none.
     """
+    return _commented(frames, pause) if pause else frames
+
+
+async def _commented(frames: AsyncGenerator[bytes], pause: float) -> AsyncGenerator[bytes]:
     following, timeout = asyncio.ensure_future(anext(frames, None)), None
     try:
         while True:

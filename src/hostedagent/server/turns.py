@@ -6,7 +6,6 @@ approvals, history, isolation by caller, hooks, storage.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 
 from hostedagent.conversation.managed import check_history, leave_out
 from hostedagent.conversation.transcript import history_ids, read_items
+from hostedagent.engine.concurrency import never
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.hooks import BeforeRun, prepare
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
@@ -138,7 +138,7 @@ class Turn:
                 frames = replayed_frames(await self._responses.replay(self.request.caller, self.response_id))
         else:
             frames = framed(self._events(), self._context)
-        async with aclosing(with_comments(frames, self._keep_alive) if self._keep_alive else frames) as sent:
+        async with aclosing(with_comments(frames, self._keep_alive)) as sent:
             async for frame in sent:
                 yield frame
 
@@ -232,7 +232,9 @@ class TurnRunner:
         if self._door.before_run is not None:
             request = await prepare(self._door.before_run, request)
         with _request_errors(request.previous_response_id or ""):
-            context = await engine.accept(request, left or _never)
+            context = await engine.accept(
+                request, left or never
+            )  # The application cancels the task of a caller that leaves.
         try:
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
             context.turn = self._responses.identify(context.request, response_id=response_id, session_id=session_id)
@@ -361,12 +363,6 @@ def _bytes_of(body: Mapping[str, Any] | bytes | str) -> bytes:
             return body.encode("utf-8", "surrogatepass")
         case _:
             return encode(body)
-
-
-async def _never() -> None:
-    """The application cancels the task of a caller that disconnects."""
-    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    await waiting
 
 
 @contextmanager

@@ -273,7 +273,7 @@ class StoredResponses:
 
     async def _joining(self, caller: Caller, response: Mapping[str, Json]) -> list[Write]:
         """The writes that make a response a member of its conversation."""
-        conversation_id, response_id = _conversation_of(response), str(response["id"])
+        conversation_id, response_id = conversation_of(response), str(response["id"])
         if conversation_id is None or response.get("status") == QUEUED:  # It becomes a member when its turn starts.
             return []
         members = await self._newest(caller, conversation_id)
@@ -382,5 +382,6 @@ def _link_of(record: Mapping[str, Any]) -> _Link:
     return _Link(record["previous"], tuple(_item_ids(record)) if status in COUNTED else (), status)
 
 
-def _conversation_of(response: Mapping[str, Json]) -> str | None:
+def conversation_of(response: Mapping[str, Json]) -> str | None:
+    """The id of the conversation of a response; `None` if it has none."""
     return fields_of(response.get("conversation")).get("id")

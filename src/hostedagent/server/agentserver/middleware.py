@@ -20,6 +20,7 @@ from azure.ai.agentserver.core import (
 )
 from azure.ai.agentserver.responses import FoundryBadRequestError, FoundryStorageError
 
+from hostedagent.agents.exits import is_cancelled
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
@@ -207,7 +208,7 @@ class AdmissionMiddleware:
             receive = self._until_over(receive) if request.background else receive
             await self._app(scope, _replay(sent, receive), answer)
         except asyncio.CancelledError:
-            if _is_cancelled() or answer.status is not None:
+            if is_cancelled() or answer.status is not None:
                 raise
             # Raised by the SDK: when the client has left, and cannot be answered; and when the process ends, for a
             # request that waits for a whole answer, also when its turn has ended.
@@ -244,12 +245,6 @@ class AdmissionMiddleware:
         is_buffered = request.stream and request.store and not request.background
         if is_buffered and continuation.response_id is not None:
             await self._buffers.release(continuation.response_id, request.caller.platform_user)
-
-
-def _is_cancelled() -> bool:
-    """Whether this task was cancelled, rather than only raising `CancelledError`."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _nothing() -> Message:
