@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import Context
 from typing import Any, Final, TypeAlias, cast
 
@@ -51,8 +51,24 @@ def contain_exits() -> None:
         enter_context(RequestContext(is_request=False))
 
 
-@contextmanager
-def exits_as_errors() -> Generator[None]:
+class _ExitsAsErrors(AbstractContextManager[None, None]):
+    """Has no state, so that one object serves every block."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, Exception):
+            return
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            return
+        raise _contained(error) from error
+
+
+_EXITS_AS_ERRORS: Final = _ExitsAsErrors()
+
+
+def exits_as_errors() -> AbstractContextManager[None, None]:
     """Turn any `BaseException` that user code in the block raises into an error.
 
     A cancellation of the current task from outside passes through; one that the block itself raised does not.
@@ -60,14 +76,7 @@ def exits_as_errors() -> Generator[None]:
     Raises:
         ExitInTurn: The block raised `SystemExit`, `KeyboardInterrupt` or another `BaseException`.
     """
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and is_cancelled():
-            raise
-        raise _contained(error) from error
+    return _EXITS_AS_ERRORS
 
 
 def is_cancelled() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ async def start_run(
     accepted = _accepted(agent)
     arguments: dict[str, Any] = {"stream": True} if streams else {}
     if session is not None and _takes(accepted, "session"):
+        agent = _own_copy(agent)
         arguments["session"] = session
     tools = request.options.tools.for_run()
     if tools and _takes(accepted, "tools"):
@@ -77,6 +79,16 @@ async def start_run(
     if not hasattr(made, "__aiter__") and inspect.isawaitable(made):
         made = await made
     return _stream(made, agent)
+
+
+def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
+    """A shallow copy with its own list of context providers, because a run with a session may add to that list."""
+    providers = getattr(agent, "__dict__", {}).get("context_providers")
+    if not isinstance(providers, list):  # A proxy or another kind of agent, whose copy might share its state.
+        return agent
+    own = cast("Any", copy.copy(agent))
+    own.context_providers = list(cast("list[object]", providers))
+    return own
 
 
 def _stream(made: Any, agent: object) -> AsyncIterable[AgentResponseUpdate]:
@@ -125,17 +137,21 @@ def tool_names(agent: object) -> frozenset[str]:
 
 def approval_tools(agent: object) -> frozenset[str]:
     """The names of the agent's tools that always ask for approval."""
-    return frozenset(
-        name
-        for tool in _tools(agent)
-        if getattr(tool, "approval_mode", None) == "always_require"
-        and isinstance(name := getattr(tool, "name", None), str)
-    )
+    return _approval_tools(_tools(agent))
+
+
+def _approval_tools(tools: Sequence[object]) -> frozenset[str]:
+    asking = [tool for tool in tools if getattr(tool, "approval_mode", None) == "always_require"]
+    return frozenset([name for tool in asking if isinstance(name := getattr(tool, "name", None), str)])
 
 
 def asking_tools(agent: object) -> Container[str]:
     """The names of the tools that ask for approval, also of those that context providers bring to a run."""
-    names = approval_tools(agent)
+    return _asking_tools(agent, _tools(agent))
+
+
+def _asking_tools(agent: object, tools: Sequence[object]) -> Container[str]:
+    names = _approval_tools(tools)
     asks = [row.asks_first for row in _providers(agent) if hasattr(row, "asks_first")]
     return _AskingTools(names, asks) if asks else names
 
@@ -143,11 +159,12 @@ def asking_tools(agent: object) -> Container[str]:
 def tool_roles(agent: object, request: TurnRequest) -> ToolRoles:
     """Which tools of a turn are run by the agent, and which by the caller."""
     servers = rows_of(getattr(agent, "mcp_tools", None))
-    tools = [*_tools(agent), *(tool for server in servers for tool in _functions(server))]
+    declared = _tools(agent)
+    tools = [*declared, *[tool for server in servers for tool in _functions(server)]]
     names = {getattr(tool, "name", None): getattr(tool, "declaration_only", None) for tool in tools}
     callers = request.options.tools.names | {name for name, is_declared in names.items() if is_declared}
     own = {name for name, is_declared in names.items() if is_declared is False}
-    return ToolRoles(frozenset(own), frozenset(callers), asking_tools(agent))
+    return ToolRoles(frozenset(own), frozenset(callers), _asking_tools(agent, declared))
 
 
 def _functions(server: object) -> Sequence[object]:
@@ -171,13 +188,13 @@ def model_name(agent: object) -> str | None:
 
 def _tools(agent: object) -> Sequence[object]:
     """The tools that the agent declares; a workflow's are those of the agents inside it."""
-    return [*own_tools(agent), *(tool for inner in inner_agents(agent) for tool in _tools(inner))]
+    return [*own_tools(agent), *[tool for inner in inner_agents(agent) for tool in _tools(inner)]]
 
 
 def _providers(agent: object) -> Sequence[Any]:
     return [
         *rows_of(getattr(agent, "context_providers", None)),
-        *(row for inner in inner_agents(agent) for row in _providers(inner)),
+        *[row for inner in inner_agents(agent) for row in _providers(inner)],
     ]
 
 

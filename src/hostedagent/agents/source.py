@@ -1,14 +1,12 @@
 """Provides the agent of a turn: one shared instance, or a fresh one from a factory.
 
-An instance is never changed: each turn gets a shallow copy with its own list of context providers, because a run may
-add to that list. An agent from a factory belongs to its turn and is closed at its end. A factory may also return an
+An agent from a factory belongs to its turn and is closed at its end. A factory may also return an
 async context manager, or an agent that is one and has no `close`; it is entered and exited.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -98,7 +96,7 @@ class AgentSource:
         """
         until.push_async_callback(_close_resources, begin_turn_resources())
         if self.instance is not None:
-            return _own_copy(self.instance)
+            return self.instance
         made = await self._make(request)
         if _must_be_entered(made):
             held = Held(cast("AbstractAsyncContextManager[object]", made))
@@ -219,15 +217,6 @@ async def _bounded(closing: asyncio.Future[object]) -> None:
         closing.cancel()
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
         raise TimeoutError
-
-
-def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
-    providers = getattr(agent, "__dict__", {}).get("context_providers")
-    if not isinstance(providers, list):  # A proxy or another kind of agent, whose copy might share its state.
-        return agent
-    own = cast("Any", copy.copy(agent))
-    own.context_providers = list(cast("list[object]", providers))
-    return own
 
 
 def is_workflow_agent(agent: object) -> bool:

@@ -107,7 +107,7 @@ class Invocations(Door):
 
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
         """Parse an invocation; its session is its conversation, unless it names one."""
-        return self.body(fields, self.session_of(exchange.request.scope))
+        return self.body(fields, self.session_of(exchange.scope))
 
     def body(self, fields: Mapping[str, Json], session_id: str) -> Mapping[str, Any]:
         """The create-response body of an invocation in a session."""
@@ -182,7 +182,7 @@ class Invocations(Door):
 
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer an invocation."""
-        scope = exchange.request.scope
+        scope = exchange.scope
         invocation_id, session_id = _invocation_of(scope, exchange.headers), self.session_of(scope)
         exchange.add_header(ID_HEADER, invocation_id)
         exchange.session_id = session_id

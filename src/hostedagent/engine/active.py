@@ -72,8 +72,8 @@ class ActiveTurn:
     @property
     def is_over(self) -> bool:
         """Whether no part of the response is in progress."""
-        parts = (self.context, self.created, self.stored_before, self.resuming)
-        return not self.is_claimed and all(part is None for part in parts)
+        is_run = self.context is not None or self.created is not None
+        return not (is_run or self.is_claimed or self.stored_before is not None or self.resuming is not None)
 
     @property
     def is_uncommitted(self) -> bool:
@@ -93,13 +93,16 @@ class ActiveTurns:
 
     def open(self, response_id: str) -> ActiveTurn:
         """The entry of a response, created if necessary."""
-        return self._turns.setdefault(response_id, ActiveTurn())
+        active = self._turns.get(response_id)
+        if active is None:
+            active = self._turns[response_id] = ActiveTurn()
+        return active
 
     def leave(self, response_id: str) -> None:
         """The turn of a response has ended."""
-        active = self.open(response_id)
-        active.context = active.stop = active.output = active.refuse = active.recovery = None
-        self.close(response_id)
+        if (active := self._turns.get(response_id)) is not None:
+            active.context = active.stop = active.output = active.refuse = active.recovery = None
+            self.close(response_id)
 
     def close(self, response_id: str) -> None:
         """Drop the entry of a response once nothing of it is in progress."""

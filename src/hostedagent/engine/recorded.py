@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -226,16 +225,24 @@ class RecordedResponses:
         if self.waiting is not None:
             self.waiting.open()
 
-    def identify(self, request: TurnRequest, *, response_id: str = "", session_id: str | None = None) -> TurnRequest:
+    def identify(
+        self,
+        request: TurnRequest,
+        *,
+        response_id: str = "",
+        session_id: str | None = None,
+        client_headers: Mapping[str, str] | None = None,
+    ) -> TurnRequest:
         """The request with the id of its response.
 
         Args:
             request: The request.
             response_id: The id that the platform chose, if it did.
             session_id: The platform's sandbox session.
+            client_headers: The request's `x-client-*` headers, if they are known.
         """
         hint = request.previous_response_id or request.conversation_id or ""
-        return replace(request, response_id=response_id or new_item_id("caresp", hint), sandbox_session_id=session_id)
+        return request.named(response_id or new_item_id("caresp", hint), session_id, client_headers)
 
     async def start(self, context: TurnContext) -> RecordedTurn:
         """Start the turn of an accepted request."""

@@ -14,11 +14,11 @@ from typing import Final, assert_never
 from opentelemetry import trace
 
 from hostedagent.agents.run import model_name
+from hostedagent.agents.usage import UsageCount
 from hostedagent.observability.logging import RECEIVERS, set_log_ids
 from hostedagent.observability.metrics import DOOR, ERROR_TYPE, OUTCOME, REASON, SCOPE, count_turn
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.types import Json
 
 TRACER = trace.get_tracer(SCOPE)
 
@@ -76,7 +76,7 @@ class TurnSpan:
             return _NOTHING
         return trace.use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
-    def end(self, outcome: Outcome, *, model: str | None, usage: Json) -> None:
+    def end(self, outcome: Outcome, *, model: str | None, usage: UsageCount) -> None:
         """End the span; a second call does nothing."""
         if not self._is_open:
             return
@@ -87,8 +87,7 @@ class TurnSpan:
             self._span.set_attributes(ending)
             if model is not None:
                 self._span.set_attribute("gen_ai.response.model", model)
-            if usage is not None:
-                counts = usage
+            if (counts := usage.wire()) is not None:
                 self._span.set_attribute("gen_ai.usage.input_tokens", counts["input_tokens"])
                 self._span.set_attribute("gen_ai.usage.output_tokens", counts["output_tokens"])
             if isinstance(outcome, Failed):  # Without its message, which may quote input of the caller.

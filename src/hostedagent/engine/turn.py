@@ -188,12 +188,10 @@ class Turn:
         enter_context(self._context)
         self._span.begin(request)
         set_log_ids(request.response_id, request.sandbox_session_id)
-        instance = self._services.source.instance
         if self._context.queued_at is not None:
             self._output.response["created_at"] = self._context.queued_at
         self._output.response["parallel_tool_calls"] = True  # The protocol's default.
-        self._output.describe(request.options.echo, model_name(instance) if instance is not None else None)
-        self._name(instance)
+        self._describe(self._services.source.instance)
 
     async def _open(self, resources: AsyncExitStack) -> tuple[SupportsAgentRun, Feed]:
         if self._continuation.is_lost:
@@ -217,17 +215,18 @@ class Turn:
         """Select the history policy, and refuse an agent that cannot work with it."""
         if is_workflow_agent(agent):
             self._history = self._services.workflows
-        if self._services.source.instance is None:  # An instance was checked when the host was built.
+        is_made = self._services.source.instance is None
+        if is_made:  # An instance was checked when the host was built.
             self._history.check(agent)
+        if is_made or self._services.hooks.before_run is not None:
+            self._describe(agent)
         self._span.meet(agent)
         check_tools(agent, self._request)
         self._output.items.tools = tool_roles(agent, self._request)
-        self._output.ending.model = None
-        self._output.describe({}, model_name(agent))
-        self._name(agent)
 
-    def _name(self, agent: object) -> None:
-        """Name the agent in the response as in its items, unless the caller names one."""
+    def _describe(self, agent: object) -> None:
+        """Repeat the request in the response, with the model and, unless the caller names one, the agent."""
+        self._output.describe(self._request.options.echo, model_name(agent))
         name = getattr(agent, "name", None)
         if isinstance(name, str) and name and "agent_reference" not in self._request.options.echo:
             self._output.response["agent_reference"] = {"type": "agent_reference", "name": wire_text(name)}
@@ -373,7 +372,7 @@ class Turn:
 
     def _end_span(self) -> None:
         if self._outcome is not None:
-            self._span.end(self._outcome, model=self._output.ending.model, usage=self._output.usage.wire())
+            self._span.end(self._outcome, model=self._output.ending.model, usage=self._output.usage)
 
     async def _finish(self) -> None:
         self._end_span()

@@ -44,10 +44,10 @@ DEFAULTS: Final[Mapping[str, Json]] = {
 
 def complete(response: Mapping[str, Json]) -> dict[str, Json]:
     """The response with every required field; existing values that are not null are kept."""
-    full = dict(response)
-    for name, default in DEFAULTS.items():
-        if full.get(name) is None:
-            full[name] = default
+    full = {**DEFAULTS, **response}
+    for name, value in response.items():
+        if value is None:
+            full[name] = DEFAULTS.get(name)
     if full["error"]:
         kind = ERROR_TYPES.get(full["error"].get("code"), "server_error")
         full["error"] = {"type": kind, "param": None, **full["error"]}

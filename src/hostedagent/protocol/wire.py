@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -72,23 +72,37 @@ def wire_value(value: Any) -> Any:
     return _foreign(value)
 
 
+def _are_clean_names(names: Iterable[object]) -> bool:
+    for name in names:  # A loop, because a generator would cost more than the check.
+        if type(name) is not str or not name.isascii():
+            return False
+    return True
+
+
+_PLAIN: Final = frozenset({int, bool, type(None)})
+
+
 def _is_clean(value: Any) -> bool:
     """Whether a quick check shows that a value needs no change, as for nearly every value."""
-    kind = cast("type[object]", type(value))
-    if kind is str:
-        return value.isascii()
-    if kind is dict:
-        rows: dict[Json, Json] = value
-        for name, row in rows.items():  # Loops, because a generator would cost more than the check.
-            if type(name) is not str or not name.isascii() or not _is_clean(row):
-                return False
-        return True
+    kind: type[object] = type(value)
+    rows: Iterable[Any] = (value,)
     if kind is list:
-        for row in cast("list[Json]", value):
+        rows = value
+    elif kind is dict:
+        if not _are_clean_names(value):
+            return False
+        rows = value.values()
+    for row in rows:  # A loop without calls for single values, because they would cost more than the check.
+        kind = type(row)
+        if kind is str:
+            if not row.isascii():
+                return False
+        elif kind is dict or kind is list:
             if not _is_clean(row):
                 return False
-        return True
-    return value is None or kind is int or kind is bool
+        elif kind not in _PLAIN:
+            return False
+    return True
 
 
 def _foreign(value: object) -> Json:

@@ -78,7 +78,8 @@ class Trust:
             InvalidRequest: An identity header is repeated.
             Unauthenticated: The request needs an identity and has none.
         """
-        _refuse_repeated(scope)
+        if len(headers) < len(scope["headers"]):
+            _refuse_repeated(scope)
         keys, whose = self.resolve_scope(headers)
         token = self._tokens.token(headers) if self._tokens is not None else None
         return Caller(whose, keys, headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER), token)

@@ -54,7 +54,7 @@ class Endpoint:
             exchange.caller = self._trust.caller_of(scope, exchange.headers)
             entered = enter_context(RequestContext(exchange.caller))
             try:
-                if "response_id" in exchange.request.path_params:
+                if "response_id" in scope.get("path_params", ()):
                     check_response_id(exchange.response_id)
                 with caller_trace(exchange.headers):
                     await self._handler(exchange)
@@ -99,7 +99,7 @@ class Exchange:
     """One request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.request = Request(scope, receive)
+        self.scope = scope
         self.headers = headers_of(scope)
         self.receive = receive
         self.caller = Caller()
@@ -110,9 +110,14 @@ class Exchange:
         self._request_id = self.headers.get("x-request-id") or os.urandom(16).hex()
 
     @property
+    def request(self) -> Request:
+        """The request, for what only Starlette parses: the query and the values in the path."""
+        return Request(self.scope, self.receive)
+
+    @property
     def response_id(self) -> str:
         """The response id in the path; empty if there is none."""
-        return self.request.path_params.get("response_id", "")
+        return self.scope.get("path_params", {}).get("response_id", "")
 
     def add_header(self, name: str, text: str) -> None:
         """Add a header to the response."""

@@ -204,9 +204,8 @@ class ResponsesDriver:
         """The request with its ids and the values of its headers."""
         session_id = sandbox_session(body.fields)
         headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
-        named = self.responses.identify(request, response_id=response_id, session_id=session_id)
         exchange.session_id = session_id
-        return replace(named, client_headers=headers) if headers else named
+        return self.responses.identify(request, response_id=response_id, session_id=session_id, client_headers=headers)
 
     async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
         """Answer with the events of an independent turn, from its start."""

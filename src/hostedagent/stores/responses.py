@@ -48,6 +48,8 @@ _SEGMENT: Final = 256
 
 _ATTEMPTS: Final = 8
 
+_TIMES: Final = ("created_at", "completed_at")
+
 _Place: TypeAlias = tuple[str, str | None, str]
 """A response in its scope."""
 
@@ -110,11 +112,11 @@ class StoredResponses:
         response_id = str(response["id"])
         with StoreCall("responses", "create"):
             items = [dict(item) for item in input_items]
-            rows = await off_loop(len(items), _item_writes, [*items, *_output(response)])
-            record = {
-                **_record(response, [str(item["id"]) for item in items]),
-                **({"process": process} if process else {}),
-            }
+            output = _output(response)
+            rows = await off_loop(len(items), _item_writes, [*items, *output])
+            record = _record(response, [str(item["id"]) for item in items], output)
+            if process:
+                record["process"] = process
             for attempt in range(_ATTEMPTS):
                 found, etag = None, ABSENT
                 if attempt or not self._is_transactional:  # Most are new, and a conflict changes nothing.
@@ -151,9 +153,10 @@ class StoredResponses:
             stored, etag = await self._existing(caller, response_id)
             known = _Running(stored["response"].get("status"), stored["input_ids"], stored["output_ids"], etag)
         _check_end(known.status, response)
-        record = _record(response, known.input_ids)
+        output = _output(response)
+        record = _record(response, known.input_ids, output)
         dropped = set(known.output_ids).difference(record["output_ids"], record["input_ids"])
-        writes = [*_item_writes(_output(response)), *_erasures(dropped)]
+        writes = [*_item_writes(output), *_erasures(dropped)]
         return record, [*writes, Write(_key(response_id), encode(record), known.etag)]
 
     def note(self, caller: Caller, record: Mapping[str, Any], etag: Etag) -> None:
@@ -329,17 +332,17 @@ def _segment_key(conversation_id: str, n: int) -> Key:
     return Key(MEMBERS, f"{conversation_id}\n{n}")  # A conversation id has no line breaks.
 
 
-def _record(response: Mapping[str, Json], input_ids: list[str]) -> dict[str, Any]:
+def _record(response: Mapping[str, Json], input_ids: list[str], output: Sequence[Item]) -> dict[str, Any]:
     return {
-        "response": {**response, **_times(response), "output": list[Item]()},
+        "response": {**response, **_times(response), "output": []},
         "previous": response.get("previous_response_id"),
         "input_ids": input_ids,
-        "output_ids": [str(item["id"]) for item in _output(response)],
+        "output_ids": [str(item["id"]) for item in output],
     }
 
 
-def _output(response: Mapping[str, Json]) -> list[Item]:
-    return list(rows_of(response.get("output")))
+def _output(response: Mapping[str, Json]) -> Sequence[Item]:
+    return rows_of(response.get("output"))
 
 
 def _decoded(records: Sequence[Record | None]) -> list[Item | None]:
@@ -365,7 +368,7 @@ def _check_end(end: Json, response: Mapping[str, Json]) -> None:
 
 def _times(response: Mapping[str, Json]) -> dict[str, int]:
     """The times of a response in seconds: the SDK's event stream has them as `datetime` until it emits them."""
-    return {name: int(value.timestamp()) for name, value in response.items() if isinstance(value, datetime)}
+    return {name: int(value.timestamp()) for name in _TIMES if isinstance(value := response.get(name), datetime)}
 
 
 def _waits(record: Mapping[str, Any]) -> bool:

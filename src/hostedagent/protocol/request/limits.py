@@ -49,17 +49,17 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
     Raises:
         InvalidRequest: One is longer, or one schema is deeper, than this host accepts; `param` names it.
     """
-    items = rows_of(payload.get("input"))
+    items, tools = rows_of(payload.get("input")), rows_of(payload.get("tools"))
     counts = (
         ("input", "items", len(items), options.max_items),
         ("input", "content parts", _count_parts(items), options.max_parts),
-        ("tools", "tools", len(rows_of(payload.get("tools"))), options.max_tools),
+        ("tools", "tools", len(tools), options.max_tools),
         ("include", "entries", len(rows_of(payload.get("include"))), options.max_include),
     )
     for param, noun, count, most in counts:
         if count > most:
             raise InvalidRequest(f"{param} has {count:,} {noun}; this host accepts at most {most:,}.", param=param)
-    for param, schema in _schemas(payload):
+    for param, schema in _schemas(tools, payload.get("text")):
         if depth_exceeds(schema, options.max_schema_depth):
             raise InvalidRequest(f"{param} is nested deeper than {options.max_schema_depth} levels.", param=param)
 
@@ -88,10 +88,9 @@ def _count_parts(items: Sequence[Json]) -> int:
     return sum([len(row) for item in items if type(item) in _OBJECT for row in item.values() if type(row) in _ARRAY])
 
 
-def _schemas(payload: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
-    for n, tool in enumerate(rows_of(payload.get("tools"))):
+def _schemas(tools: Sequence[Json], text: Json) -> Iterator[tuple[str, Json]]:
+    for n, tool in enumerate(tools):
         if is_object(schema := fields_of(tool).get("parameters")):
             yield f"tools[{n}].parameters", schema
-    wanted = fields_of(payload.get("text")).get("format")
-    if is_object(schema := fields_of(wanted).get("schema")):
+    if is_object(text) and is_object(schema := fields_of(text.get("format")).get("schema")):
         yield "text.format.schema", schema

@@ -196,22 +196,24 @@ OPTIONS: Final[Mapping[str, OptionRow]] = {
 }
 """Request field to its row. Fields that are not here are ignored and never reach a client of a model."""
 
-_ECHOED: Final = (
-    "model",
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "max_output_tokens",
-    "max_tool_calls",
-    "parallel_tool_calls",
-    "reasoning",
-    "truncation",
-    "top_logprobs",
-    "prompt_cache_key",
-    "safety_identifier",
-    "user",
-    "store",
+_ECHOED: Final = frozenset(
+    {
+        "model",
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "max_output_tokens",
+        "max_tool_calls",
+        "parallel_tool_calls",
+        "reasoning",
+        "truncation",
+        "top_logprobs",
+        "prompt_cache_key",
+        "safety_identifier",
+        "user",
+        "store",
+    }
 )
 
 
@@ -223,6 +225,7 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
         UnsupportedOption: A refused field is set, or the policy does not allow it.
     """
     chat: dict[str, Json] = {}
+    echo: dict[str, Json] = {name: value for name, value in body.items() if value is not None and name in _ECHOED}
     for name, value in body.items():
         row = OPTIONS.get(name)
         if value is None or row is None or row.verdict == "protocol":
@@ -234,7 +237,6 @@ def parse_options(body: Mapping[str, Json], policy: CallerPolicy) -> RunOptions:
             if row.option is not None and (row.verdict == "forwarded" or (name == "model" and policy.allow_model)):
                 chat[row.option] = value
     tools = parse_tools(body.get("tools"), policy)
-    echo: dict[str, Json] = {name: body[name] for name in _ECHOED if body.get(name) is not None}
     if isinstance(agent := body.get("agent_reference"), Mapping):
         echo["agent_reference"] = agent
     echo["tools"] = list(tools.echo)

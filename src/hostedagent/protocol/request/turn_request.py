@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.errors import InvalidRequest
@@ -128,16 +129,32 @@ class TurnRequest:
         """The data that this turn may access."""
         return self.caller.scope
 
+    def named(
+        self, response_id: str, sandbox_session_id: str | None, client_headers: Mapping[str, str] | None = None
+    ) -> TurnRequest:
+        """The request with what the door knows of it. As `dataclasses.replace`, for a third of its cost.
+
+        Args:
+            response_id: The id of the response being made.
+            sandbox_session_id: The platform's sandbox session.
+            client_headers: The request's `x-client-*` headers, if they are known.
+        """
+        known = dict(zip(_NAMES, _VALUES(self), strict=True))
+        known["response_id"], known["sandbox_session_id"] = response_id, sandbox_session_id
+        if client_headers:
+            known["client_headers"] = client_headers
+        return TurnRequest(**known)
+
     def echo(self) -> dict[str, Json]:
         """The fields that the response repeats."""
-        fields: dict[str, Json] = {
+        said: dict[str, Json] = {
             "metadata": self.metadata or None,
             "background": self.background,
             "previous_response_id": self.previous_response_id,
             "conversation": {"id": self.conversation_id} if self.conversation_id else None,
             **self.options.echo,
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        return {name: value for name, value in said.items() if value is not None}
 
     def check_input(self) -> None:
         """Read every input item, so that one that cannot be read is refused before anything is stored.
@@ -182,6 +199,10 @@ class TurnRequest:
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this request must carry."""
         return self.caller.platform_headers()
+
+
+_NAMES: Final = tuple(row.name for row in fields(TurnRequest))
+_VALUES: Final = attrgetter(*_NAMES)
 
 
 def _check_parts(item: Item, param: str) -> None:

@@ -169,9 +169,9 @@ def _read(
     first_new: int = 0,
 ) -> list[Entry]:
     calls = OwnCalls()
-    history = [item for _, item in calls.items(history)]
+    history = [item for _, item in calls.items(history)] if history else ()
     numbered = list(calls.items(new))
-    made = function_items(made)
+    made = function_items(made) if made else ()
     items = (*history, *(item for _, item in numbered), *made)
     answered = answered_calls(items)
 
