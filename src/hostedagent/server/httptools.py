@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Literal, TypeAlias, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -17,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from hostedagent.server.limits import ConnectionLimits
 
 logger = logging.getLogger(__name__)
+
+Awaited: TypeAlias = Literal["head", "body"]
+"""The part of a request that must arrive before a deadline."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Maximum bytes of the request line and headers of one request, as in h11."""
@@ -43,7 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unused = 0
         self._hosts = 0
         self._refusal: str | None = None
+        self._awaited: Awaited | None = "head"
         self._deadline: asyncio.TimerHandle | None = None
+        self._watched: Awaited | None = None
+        """The part that the deadline is for."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Handle a new connection."""
@@ -52,19 +58,17 @@ class BoundedProtocol(HttpToolsProtocol):
             logger.warning("A connection was refused: there are as many as HostOptions.max_connections allows.")
             self._refuse(BUSY, "Too many connections. Try again later.", b"retry-after: 1\r\n")
         else:
-            self._set_deadline(self.limits.head_timeout, self._close_without_head)
+            self._watch("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle a closed connection."""
-        self._set_deadline(None)
+        self._watch(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser."""
         if self.transport.is_closing():
             return
-        if self._deadline is None and self._is_between_requests():
-            self._set_deadline(self.limits.head_timeout, self._close_without_head)
         self._unused += len(data)
         self._unset_keepalive_if_required()
         try:
@@ -74,10 +78,13 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._unused > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(BAD_REQUEST, f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
+        # Only now: most requests arrive whole, and need no deadline. Empty lines may precede a head.
+        self._watch(self._awaited or ("head" if self._unused else None))
 
     def on_message_begin(self) -> None:
         """Start a request."""
         self._hosts = 0
+        self._awaited = "head"
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -96,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError(self._refusal)  # The parser raises it as one of its own errors.
         super().on_headers_complete()
         if not self.parser.should_upgrade():
-            self._set_deadline(self.limits.body_timeout, self._close_without_body)
+            self._awaited = "body"
 
     def on_body(self, body: bytes) -> None:
         """Add a chunk of the body."""
@@ -107,7 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """End the request, including trailers."""
         self._unused = 0
         if not self.parser.should_upgrade():
-            self._set_deadline(None)
+            self._awaited = None
             super().on_message_complete()
 
     def takes_offer(self) -> bool:
@@ -116,7 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def take_offer(self) -> None:
         """Pass the connection to the WebSocket protocol."""
-        self._set_deadline(None)
+        self._awaited = None
         self.handle_websocket_upgrade()
 
     def head_without_offer(self) -> bytes:
@@ -130,24 +137,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def _latest(self) -> RequestResponseCycle | None:
         return cast("RequestResponseCycle | None", self.cycle)
 
-    def _is_between_requests(self) -> bool:
-        cycle = self._latest
-        return cycle is None or not cycle.more_body
-
-    def _set_deadline(self, seconds: float | None, missed: Any = None) -> None:
+    def _watch(self, awaited: Awaited | None) -> None:
+        """Set the deadline of a part of a request, unless it is already running."""
+        if awaited == self._watched:
+            return
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, missed) if seconds is not None else None
+        self._watched, self._deadline = awaited, None
+        if awaited == "head":
+            self._deadline = self.loop.call_later(self.limits.head_timeout, self._close_without_head)
+        elif awaited == "body":
+            self._deadline = self.loop.call_later(self.limits.body_timeout, self._close_without_body)
 
     def _close_without_head(self) -> None:
-        self._deadline = None
         if self._unused:
             self._refuse(TIMED_OUT, "The head of the request did not arrive in time.")
         elif not self.transport.is_closing():  # The client only keeps the connection open.
             self.transport.close()
 
     def _close_without_body(self) -> None:
-        self._deadline = None
         self._refuse(TIMED_OUT, "The body of the request did not arrive in time.")
 
     def _refuse(self, status: str, message: str, headers: bytes = b"") -> None:
