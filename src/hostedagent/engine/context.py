@@ -33,7 +33,7 @@ class HostServices:
     Args:
         source: Provides the agent of a turn.
         history: The history policy of plain agents.
-        workflows: The history policy of workflows.
+        workflows: Provides the history policy of workflows, which most hosts never need.
         responses: Reads responses and their items.
         sessions: Snapshots, leases and checkpoints.
         approvals: The approval requests of turns.
@@ -50,7 +50,7 @@ class HostServices:
 
     source: AgentSource
     history: HistoryPolicy
-    workflows: HistoryPolicy
+    workflows: Callable[[], HistoryPolicy]
     responses: ResponseRepository
     sessions: Sessions
     approvals: Approvals

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hostedagent.engine.background import BackgroundRuns
 from hostedagent.engine.context import TurnContext
@@ -23,7 +23,6 @@ from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
 from hostedagent.engine.turn import Turn
-from hostedagent.engine.waiting import WaitingRules, WaitingTurns
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
@@ -39,6 +38,9 @@ from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import EventLog, LoggedEvent, Signals, StoreConflict, StoreError, StoreNotFound
+
+if TYPE_CHECKING:
+    from hostedagent.engine.waiting import WaitingRules, WaitingTurns
 
 CANCEL_SECONDS: Final = 10.0
 """Seconds that a cancel waits for the turn to end."""
@@ -211,7 +213,11 @@ class RecordedResponses:
         self.policy = policy or CallerPolicy()
         self.log = log
         self._runs = BackgroundRuns(log, turns)
-        self.waiting = WaitingTurns(self, rules) if rules is not None else None
+        self.waiting: WaitingTurns | None = None
+        if rules is not None:
+            from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
+
+            self.waiting = WaitingTurns(self, rules)
         on_queued = self.waiting.wake if self.waiting is not None else None
         self.elsewhere = self._elsewhere = Elsewhere(signals, engine.active, on_queued) if signals is not None else None
         self._takeover = Takeover(self, turns) if turns is not None else None

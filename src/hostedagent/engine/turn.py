@@ -214,7 +214,7 @@ class Turn:
     def _inspect(self, agent: SupportsAgentRun) -> None:
         """Select the history policy, and refuse an agent that cannot work with it."""
         if is_workflow_agent(agent):
-            self._history = self._services.workflows
+            self._history = self._services.workflows()
         is_made = self._services.source.instance is None
         if is_made:  # An instance was checked when the host was built.
             self._history.check(agent)

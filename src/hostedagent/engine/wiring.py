@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.agents.run import known_tools, tool_names
@@ -13,9 +14,6 @@ from hostedagent.agents.workflow_start import start_type
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.history.base import HistoryPolicy
 from hostedagent.conversation.history.replay import ReplayHistory
-from hostedagent.conversation.history.service import ServiceHistory
-from hostedagent.conversation.history.session import SessionHistory
-from hostedagent.conversation.history.workflow import WorkflowHistory
 from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.concurrency import ConcurrencyLimiter
 from hostedagent.engine.context import HostServices
@@ -26,7 +24,6 @@ from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.sent_events import LoggedSentEvents, SentEvents
 from hostedagent.engine.shutdown import GracefulShutdown
-from hostedagent.engine.waiting import WaitingRules
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
@@ -39,24 +36,49 @@ from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
-from hostedagent.stores.outbox import StoredOutbox
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
 from hostedagent.stores.stored_events import StoredEventLog
-from hostedagent.stores.turn_queue import QueueLimits, StoredTurnQueue
-from hostedagent.webhooks.deliveries import Deliveries, noting
-from hostedagent.webhooks.webhook import Webhook
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
 
+    from hostedagent.engine.waiting import WaitingRules
+    from hostedagent.webhooks.deliveries import Deliveries
+
 logger = logging.getLogger(__name__)
 
+
+# What few hosts use is imported by those that use it: each module prolongs the start of a process.
+def _replay(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
+    return ReplayHistory(options.caller, sessions.seals, options.compaction)
+
+
+def _service(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
+    from hostedagent.conversation.history.service import ServiceHistory
+
+    return ServiceHistory(options.caller, sessions.tokens)
+
+
+def _session(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
+    from hostedagent.conversation.history.session import SessionHistory
+
+    return SessionHistory(options.caller)
+
+
+def _workflows(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
+    from hostedagent.conversation.history.workflow import WorkflowHistory
+
+    return WorkflowHistory(
+        options.caller, sessions, owner=options.history, shows_intermediate=options.show_intermediate
+    )
+
+
 _HISTORIES: Final[Mapping[HistoryOwner, Callable[[HostOptions, Sessions], HistoryPolicy]]] = {
-    "replay": lambda options, sessions: ReplayHistory(options.caller, sessions.seals, options.compaction),
-    "service": lambda options, sessions: ServiceHistory(options.caller, sessions.tokens),
-    "session": lambda options, _: SessionHistory(options.caller),
+    "replay": _replay,
+    "service": _service,
+    "session": _session,
 }
 
 
@@ -188,6 +210,12 @@ def wire(
 
 def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: str) -> tuple[Hooks, Deliveries | None]:
     """The hooks of a host, and what delivers its webhook if it has one."""
+    if hooks.on_outcome is None:
+        return hooks, None
+    from hostedagent.stores.outbox import StoredOutbox
+    from hostedagent.webhooks.deliveries import Deliveries, noting
+    from hostedagent.webhooks.webhook import Webhook
+
     if not isinstance(hooks.on_outcome, Webhook):
         return hooks, None
     clock, liveness = stores.leases.clock, stores.leases.liveness
@@ -207,6 +235,9 @@ def _waiting_rules(stores: Stores, options: HostOptions, service: str) -> Waitin
     """The queue of background turns, where turns may wait in one."""
     if not options.max_queued:
         return None
+    from hostedagent.engine.waiting import WaitingRules
+    from hostedagent.stores.turn_queue import QueueLimits, StoredTurnQueue
+
     if not isinstance(stores.responses, StoredResponses):
         raise ConfigurationError("max_queued needs stores whose responses can wait, such as postgres_stores().")
     most, most_each = options.max_queued, options.max_queued_per_user
@@ -232,11 +263,9 @@ def _services(
     history = _HISTORIES[options.history](options, sessions)
     if source.instance is not None:
         history.check(source.instance)
-    workflows = WorkflowHistory(
-        options.caller, sessions, owner=options.history, shows_intermediate=options.show_intermediate
-    )
+    workflows = cache(partial(_workflows, options, sessions))
     if source.sample is not None:
-        workflows.check(source.sample)
+        workflows().check(source.sample)
     return HostServices(
         source=source,
         history=history,

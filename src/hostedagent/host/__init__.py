@@ -29,7 +29,6 @@ from hostedagent.server.fallback import add_fallbacks, landing
 from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.models import ModelRoutes, model_id
 from hostedagent.server.on_demand import OnDemand
-from hostedagent.server.openapi import openapi_route
 from hostedagent.server.readiness import Readiness, ReadinessMiddleware
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
@@ -93,6 +92,16 @@ def _chat_completions(responses: RecordedResponses, options: HostOptions, trust:
         return Router(door.routes(entry_of(door, responses, options, trust, prefix=prefix)))
 
     return Route(f"{prefix}/chat/completions", OnDemand(build), methods=["POST"])
+
+
+def _openapi(app: App | ResponsesApp, prefix: str, fallbacks: Sequence[Route]) -> Route:
+    def build() -> ASGIApp:
+        from hostedagent.server.openapi import openapi
+
+        return openapi(app, prefix, [*fallbacks, route])
+
+    route = Route(f"{prefix}/openapi.json", OnDemand(build), methods=["GET"])
+    return route
 
 
 def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -> None:
@@ -213,7 +222,7 @@ class AgentHost:
         fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
         if driver == "starlette":
             fallbacks.append(_chat_completions(responses, options, trust, self._prefix))
-        add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])
+        add_fallbacks(self._app, [*fallbacks, _openapi(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)
         hooks = hooks or Hooks()

@@ -20,7 +20,7 @@ from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PAGED: Final = ("limit", "order", "after", "before")
 
@@ -126,20 +126,19 @@ _NUMBERS: Final = ("limit", "starting_after")
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
-def openapi_route(app: Starlette, prefix: str, fallbacks: Sequence[BaseRoute]) -> Route:
-    """The route of the document.
+def openapi(app: Starlette, prefix: str, more: Sequence[BaseRoute]) -> ASGIApp:
+    """Serves the document, made for each request because an application may add routes at any time.
 
     Args:
         app: The application.
         prefix: The path below which the host's routes are.
-        fallbacks: The host's routes that are served where the application has none.
+        more: The host's routes that are served where the application has none.
     """
 
-    async def answer(request: Request) -> JSONResponse:
-        return JSONResponse(document([*app.routes, *fallbacks, route], prefix))
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await JSONResponse(document([*app.routes, *more], prefix))(scope, receive, send)
 
-    route = Route(f"{prefix}/openapi.json", answer, methods=["GET"])
-    return route
+    return answer
 
 
 def document(routes: Iterable[BaseRoute], prefix: str) -> dict[str, Json]:

@@ -13,18 +13,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
 from hostedagent.engine.following import end_of_dead
 from hostedagent.engine.recorded import RecordedResponses
-from hostedagent.engine.waiting import WaitingTurns
 from hostedagent.errors import Busy, InvalidRequest, Unavailable
 from hostedagent.identity import Caller, enter_context
 from hostedagent.options import HostOptions
@@ -42,11 +42,14 @@ from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
 from hostedagent.server.idempotency import HashedBody, earlier_response, key_of
 from hostedagent.server.input_routes import InputRoutes
+from hostedagent.server.on_demand import OnDemand
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
 from hostedagent.server.successors import PendingInputs, SteerRoutes
-from hostedagent.server.websocket import ResponsesSockets
 from hostedagent.stores.base import LoggedEvent, Page
+
+if TYPE_CHECKING:
+    from hostedagent.engine.waiting import WaitingTurns
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +120,7 @@ class ResponsesDriver:
         one = f"{root}/{{response_id}}"
         return [
             Route(root, self._endpoint(self._create), methods=["POST"]),
-            ResponsesSockets(self.responses, self.options, self.trust).route(root),
+            WebSocketRoute(root, OnDemand(self._sockets)),
             Route(one, self._endpoint(self._retrieve), methods=["GET"]),
             Route(one, self._endpoint(self._delete), methods=["DELETE"]),
             Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
@@ -126,6 +129,11 @@ class ResponsesDriver:
             *InputRoutes(self.responses.engine, self.options, self.trust).routes(below),
             *SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over).routes(below),
         ]
+
+    def _sockets(self) -> ASGIApp:
+        from hostedagent.server.websocket import ResponsesSockets
+
+        return ResponsesSockets(self.responses, self.options, self.trust)
 
     def _endpoint(self, handler: Handler) -> ASGIApp:
         return Endpoint(self.trust, handler)

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from starlette.responses import JSONResponse
-from starlette.routing import WebSocketRoute
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from hostedagent.engine.context import TurnContext
@@ -76,12 +75,10 @@ class ResponsesSockets:
     options: HostOptions
     trust: Trust
 
-    def route(self, path: str) -> WebSocketRoute:
-        """The route of the protocol."""
-        return WebSocketRoute(path, self._serve)
-
-    async def _serve(self, socket: WebSocket) -> None:
-        scope = self.trust.trusted(socket.scope)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        socket = WebSocket(scope, receive, send)
+        scope = self.trust.trusted(scope)
         headers = headers_of(scope)
         try:
             check_origin(scope, headers)

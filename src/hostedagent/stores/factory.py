@@ -17,15 +17,15 @@ from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.stores.outbox import Outbox, StoredOutbox
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy
-from hostedagent.stores.turn_queue import TurnQueue
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
+    from hostedagent.stores.outbox import Outbox
     from hostedagent.stores.postgres.database import Database
+    from hostedagent.stores.turn_queue import TurnQueue
 
 
 _PROBE: Final = Write(Key("probe", "readiness"), b"", ttl=60.0)
@@ -265,6 +265,7 @@ def foundry_stores(
     from hostedagent.stores.foundry.credential import OwnCredential
     from hostedagent.stores.foundry.responses import FoundryResponses, connector
     from hostedagent.stores.foundry.store import NAME, FoundryStore
+    from hostedagent.stores.outbox import StoredOutbox
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
     if not endpoint:
