@@ -108,7 +108,9 @@ class TurnOutput:
         yield from self._merge.rest()
         for last in (self._without_questions(rest), self._projection.close(end)):
             try:
-                yield from (emission for emission in self._merge.merged(last) if isinstance(emission, dict))
+                for emission in self._merge.merged(last):
+                    if isinstance(emission, dict):
+                        yield emission
             except Exception as error:  # noqa: BLE001 - the terminal event must still come
                 log_failure(logger, f"Closing the items of {self.builder.id} failed", error)
 

@@ -44,7 +44,7 @@ DEFAULTS: Final[Mapping[str, Json]] = {
 
 def complete(response: Mapping[str, Json]) -> dict[str, Json]:
     """The response with every required field; existing values that are not null are kept."""
-    full = {**DEFAULTS, **response}
+    full = {**response, **DEFAULTS, **response}  # The fields of the response first.
     for name, value in response.items():
         if value is None:
             full[name] = DEFAULTS.get(name)

@@ -84,7 +84,7 @@ _PLAIN: Final = frozenset({int, bool, type(None)})
 
 def _is_clean(value: Any) -> bool:
     """Whether a quick check shows that a value needs no change, as for nearly every value."""
-    kind: type[object] = type(value)
+    kind: type[object] = type(value)  # pyright: ignore[reportUnknownVariableType]
     rows: Iterable[Any] = (value,)
     if kind is list:
         rows = value
@@ -93,7 +93,7 @@ def _is_clean(value: Any) -> bool:
             return False
         rows = value.values()
     for row in rows:  # A loop without calls for single values, because they would cost more than the check.
-        kind = type(row)
+        kind = type(row)  # pyright: ignore[reportUnknownVariableType]
         if kind is str:
             if not row.isascii():
                 return False

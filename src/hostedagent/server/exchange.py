@@ -28,6 +28,7 @@ Handler: TypeAlias = Callable[["Exchange"], Awaitable[None]]
 WATCHED_AFTER_SECONDS: Final = 0.02
 """After how long an answer is watched for a client that leaves."""
 
+_NOBODY: Final = Caller()
 _AWAY: Final = "The host's storage is not available. Try again later."
 _ID_LENGTHS: Final = (48, 50)
 _JSON: Final = (b"content-type", b"application/json")
@@ -102,7 +103,7 @@ class Exchange:
         self.scope = scope
         self.headers = headers_of(scope)
         self.receive = receive
-        self.caller = Caller()
+        self.caller = _NOBODY
         self.session_id = container_session()
         self.is_started = False
         self._added: list[tuple[bytes, bytes]] = []

@@ -181,24 +181,24 @@ class OpenText(BaseItem):
         logger.warning("A text snapshot contradicts the text already sent, which is kept.")
         return ""
 
-    def _begin(self, kind: _PartKind) -> Iterator[Event]:
+    def _begin(self, kind: _PartKind) -> list[Event]:
         """Ensure that an unsealed part of this kind is open."""
         if self._part is not None and not self._part.is_sealed and self._part.kind == kind:
-            return
-        yield from self._end_part()
+            return []
+        events = self._end_part()
         if self.item is None:
             self.item = self.output.item("msg", self.first)
-            yield self.item.added(_message([], "in_progress"))
+            events.append(self.item.added(_message([], "in_progress")))
         self._part = _TextPart(kind, len(self._done))
         empty: MutableItem = {"type": kind, _FIELD[kind]: ""}
         if kind == "output_text":
             empty["annotations"], empty["logprobs"] = [], []
-        yield self.item.event("response.content_part.added", content_index=self._part.index, part=empty)
+        events.append(self.item.event("response.content_part.added", content_index=self._part.index, part=empty))
+        return events
 
-    def _begin_for_annotations(self, kind: _PartKind) -> Iterator[Event]:
+    def _begin_for_annotations(self, kind: _PartKind) -> list[Event]:
         """Citations may follow a sealed part, but not a refusal."""
-        if self._part is None or self._part.kind != kind:
-            yield from self._begin(kind)
+        return self._begin(kind) if self._part is None or self._part.kind != kind else []
 
     def _delta(self, current: _TextPart, text: str, logprobs: list[Json] | None) -> Event:
         current.chunks.append(text)
@@ -230,28 +230,30 @@ class OpenText(BaseItem):
             )
             part.annotations.append(annotation)
 
-    def _end_part(self) -> Iterator[Event]:
+    def _end_part(self) -> list[Event]:
         part, item = self._part, self.item
         if part is None or item is None:
-            return
-        if rest := part.characters.rest():
-            yield self._delta(part, rest, None)
-        text = part.text()
+            return []
+        rest = part.characters.rest()
+        events = [self._delta(part, rest, None)] if rest else []
+        text, place = part.text(), part.index
         if part.kind == "refusal":
-            yield item.event("response.refusal.done", content_index=part.index, refusal=text)
+            events.append(item.event("response.refusal.done", content_index=place, refusal=text))
         else:
-            yield item.event(
-                "response.output_text.done", content_index=part.index, text=text, logprobs=list(part.logprobs)
-            )
-        yield item.event("response.content_part.done", content_index=part.index, part=part.wire(text))
-        self._done.append(part.wire(text))
+            logprobs = list(part.logprobs)
+            events.append(item.event("response.output_text.done", content_index=place, text=text, logprobs=logprobs))
+        whole = part.wire(text)
+        events.append(item.event("response.content_part.done", content_index=place, part=whole))
+        self._done.append(whole)
         self._part = None
+        return events
 
-    def close(self, end: End) -> Iterator[Emission]:
+    def close(self, end: End) -> Iterable[Emission]:
         """End the part and the message; a message without content has no item."""
-        yield from self._end_part()
+        events = self._end_part()
         if self.item is not None:
-            yield self.item.done(_message(self._done, end.status))
+            events.append(self.item.done(_message(self._done, end.status)))
+        return events
 
 
 def _message(content: list[MutableItem], status: str) -> MutableItem:

@@ -46,7 +46,9 @@ class Merge:
     def merged(self, emissions: Iterable[Emission]) -> Iterator[Emission]:
         """Yield the available events with merged deltas. After an exception, `rest` has the remaining delta."""
         if not self._is_watched:
-            yield from (row for row in emissions if not isinstance(row, dict) or row["type"] in _OF_WHOLE_ITEMS)
+            for emission in emissions:
+                if not isinstance(emission, dict) or emission["type"] in _OF_WHOLE_ITEMS:
+                    yield emission
             return
         for emission in emissions:
             if isinstance(emission, dict) and (kind := emission["type"]) in MERGED:
