@@ -14,9 +14,9 @@ from typing import Final, Protocol
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import ABSENT, Key, Store, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.base import Key, Store, StoreConflict, Value
 from hostedagent.stores.journals import JOURNALS
-from hostedagent.stores.values import dump_value, read_value, read_values
+from hostedagent.stores.values import change_value, read_values, write_value
 
 OUTBOX: Final = "outbox"
 
@@ -27,7 +27,6 @@ SCAN_SECONDS: Final = 30.0
 """Seconds between checks for entries of other processes, if the store cannot report which are due."""
 
 _ALL: Final = Caller(JOURNALS)
-_ATTEMPTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +162,7 @@ class StoredOutbox:
             rows.update(held)
             self._expect(*(row.ready_at for row in rows.values()))
             try:
-                await self._store.write(_ALL, [Write(key, _dump(rows), found.etag)])
+                await write_value(self._store, _ALL, key, _dump(rows), expect=found.etag)
             except StoreConflict:
                 self._expect(now)
                 continue
@@ -195,21 +194,17 @@ class StoredOutbox:
 
     async def _change(self, response_id: str, change: Callable[[_Row | None], _Row | None]) -> None:
         key = self._keys[hashlib.sha256(response_id.encode("utf-8", "surrogatepass")).digest()[0] % SHARDS]
+
+        def changed(value: Value | None) -> Value:
+            rows = _load(value or {})
+            row = change(rows.pop(response_id, None))
+            if row is not None:
+                rows[response_id] = row
+                self._expect(row.ready_at)
+            return _dump(rows)
+
         async with self._changing:  # The tasks of this process do not conflict with each other.
-            for _ in range(_ATTEMPTS):
-                found = await read_value(self._store, _ALL, key)
-                rows = _load(found.value) if found is not None else {}
-                row = change(rows.pop(response_id, None))
-                if row is not None:
-                    rows[response_id] = row
-                    self._expect(row.ready_at)
-                try:
-                    etag = found.etag if found is not None else ABSENT
-                    await self._store.write(_ALL, [Write(key, _dump(rows), etag)])
-                except StoreConflict:
-                    continue
-                return
-        raise StoreUnavailable("The outbox is changed by too many others at once.")
+            await change_value(self._store, _ALL, key, changed)
 
 
 def _row(delivery: Delivery, ready_at: float) -> _Row:
@@ -231,5 +226,5 @@ def _load(value: Mapping[str, Json]) -> _Rows:
     return {name: _Row(**row) for name, row in value.items()}
 
 
-def _dump(rows: _Rows) -> bytes:
-    return dump_value(OUTBOX, {name: asdict(row) for name, row in rows.items()})
+def _dump(rows: _Rows) -> dict[str, Json]:
+    return {name: asdict(row) for name, row in rows.items()}

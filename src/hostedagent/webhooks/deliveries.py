@@ -11,17 +11,15 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from hostedagent.identity import Caller
 from hostedagent.observability.logging import kinds_of, log_failure
 from hostedagent.observability.metrics import count_webhook, measure_webhook
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import ENDED
-from hostedagent.protocol.types import Json
-from hostedagent.stores.base import Liveness, StoreError, StoreNotFound
+from hostedagent.stores.base import Liveness, ResponseRepository, StoreError, StoreNotFound
 from hostedagent.stores.outbox import Delivery, Outbox
 from hostedagent.stores.poller import Poller
 from hostedagent.webhooks.webhook import Webhook
@@ -50,18 +48,6 @@ _MOST_RETRY_AFTER: Final = 3_600.0
 _GONE: Final = 410
 
 
-class Responses(Protocol):
-    """Reads responses."""
-
-    async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """The response.
-
-        Raises:
-            StoreNotFound: There is none.
-        """
-        ...
-
-
 class Deliveries:
     """The webhook of one host.
 
@@ -74,7 +60,12 @@ class Deliveries:
     """
 
     def __init__(
-        self, webhook: Webhook, outbox: Outbox, responses: Responses, liveness: Liveness, clock: Callable[[], float]
+        self,
+        webhook: Webhook,
+        outbox: Outbox,
+        responses: ResponseRepository,
+        liveness: Liveness,
+        clock: Callable[[], float],
     ) -> None:
         self._webhook = webhook
         self._outbox = outbox
