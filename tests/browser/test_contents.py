@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 
 from tests.browser.conftest import PICTURE, Chat, expect, served
+from tests.browser.contents_agent import MARKDOWN
 from tests.samples import server
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")  # On which the browser lives.
@@ -17,6 +19,13 @@ TRANSFER = """([name, type, data]) => {
     transfer.items.add(new File([bytes], name, { type }));
     return transfer;
 }"""
+
+LINES = """(cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getClientRects().length;
+}"""
+"""How many lines the text of an element takes."""
 
 PASTE = "(field, clipboardData) => field.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true }))"
 
@@ -52,6 +61,33 @@ async def test_each_kind_of_content_is_shown_as_what_it_is(chat: Chat) -> None:
         await page.get_by_text("The page is open.").wait_for()
         await chat.ended()
 
+        await chat.ask("Search.")
+        await expect(chat.last().locator(".card", has_text="Web search")).to_contain_text("bicycles in Oslo")
+        link = chat.last().get_by_role("link", name="https://bike.example/oslo")
+        await expect(link).to_have_attribute("href", "https://bike.example/oslo")
+        files = chat.last().locator(".card", has_text="File search")
+        await expect(files).to_contain_text("bicycles, helmets")
+        await expect(files.get_by_role("listitem")).to_contain_text(["report.pdf"])
+        await expect(files).to_contain_text("Bicycles sell well in spring.")
+        answer = chat.last().locator(".markdown")
+        await expect(answer.get_by_role("heading")).to_have_css("font-size", "20.25px")
+        assert await answer.get_by_text("Region", exact=True).evaluate(LINES) == 1
+        await expect(answer.get_by_role("listitem")).to_have_text(["☑ counted", "☐ checked"])
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await answer.get_by_role("button", name="Copy the code").click()
+        assert await page.evaluate("navigator.clipboard.readText()") == "print(6 * 7)"
+        await chat.last().get_by_role("button", name="Copy", exact=True).click()
+        assert await page.evaluate("navigator.clipboard.readText()") == MARKDOWN
+
+        await chat.ask("Speak.")
+        await chat.last().locator("details.tool summary").click()
+        sounds = chat.last().locator("audio")
+        await expect(sounds).to_have_count(2)
+        for sound in await sounds.all():
+            await expect(sound).to_have_attribute("src", "data:audio/wav;base64,UklGRg==")
+        saved = chat.last().get_by_role("link", name="a.pdf")
+        await expect(saved).to_have_attribute("download", "a.pdf")
+
 
 async def test_files_are_dropped_and_pasted_and_a_conversation_is_renamed(chat: Chat) -> None:
     page = chat.page
@@ -68,6 +104,15 @@ async def test_files_are_dropped_and_pasted_and_a_conversation_is_renamed(chat: 
         await expect(chips).to_have_text(["sunset.png"])
         await chat.ask("My name is Ada.")
         await expect(chat.last().locator(".input img")).to_have_count(1)
+
+        dropped = await page.evaluate_handle(TRANSFER, ["note.wav", "audio/wav", base64.b64encode(b"RIFF").decode()])
+        await page.dispatch_event("#scroller", "drop", {"dataTransfer": dropped})
+        await expect(chips).to_have_text(["note.wav"])
+        async with page.expect_request(lambda request: request.method == "POST") as sent:
+            await chat.ask("Listen.")
+        parts = json.loads((await sent.value).post_data or "")["input"][0]["content"]
+        assert parts[1] == {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+        await expect(chat.last().locator(".input audio")).to_have_attribute("src", "data:audio/wav;base64,UklGRg==")
 
         page.on("dialog", lambda dialog: dialog.accept("Names"))
         await page.locator("#conversations li").first.hover()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -47,6 +48,7 @@ async def test_an_approved_call_runs_and_a_rejected_one_does_not(chat: Chat) -> 
         await chat.picture("approval")
         await chat.page.get_by_role("button", name="Approve", exact=True).click()
         await chat.page.locator(".message", has_text="sent 5 euros to Ada").wait_for()
+        await expect(chat.page.locator(".turn").first.locator("details.asked")).to_contain_text("send_money")
         await chat.page.get_by_role("button", name="New conversation", exact=True).click()
         await chat.ask("Send 7 euros to Ada.")
         await chat.page.get_by_role("button", name="Reject").click()
@@ -163,7 +165,22 @@ async def test_the_inspector_shows_every_event_and_the_request_as_code(chat: Cha
         await chat.page.get_by_role("tab", name="Request").click()
         for code in ("curl -N", "from openai import OpenAI"):
             await expect(chat.page.locator("#inspector")).to_contain_text(code, use_inner_text=True)
+        python = chat.page.locator("#inspector section", has_text="from openai").locator("code")
+        assert ast.dump(ast.parse(await python.inner_text())).count("My name is Ada.") == 1
         await chat.picture("inspector")
+
+
+async def test_a_conversation_goes_on_after_a_request_that_was_refused(chat: Chat) -> None:
+    with served(f"{SAMPLES}/hello/agent.py") as url:
+        await chat.open(url)
+        await chat.ask("My name is Ada.")
+        refusal = '{"error": {"code": "rate_limit_exceeded", "message": "Later."}}'
+        await chat.page.route("**/responses", lambda route: route.fulfill(status=429, body=refusal), times=1)
+        await chat.ask("What is the weather?")
+        await expect(chat.last().get_by_text("429: Later.")).to_be_visible()
+        await chat.ask("What is my name?")
+        await expect(chat.last().locator(".message")).to_have_text("Your name is Ada.")
+        chat.problems.clear()  # The browser reports the refusal.
 
 
 async def test_what_a_model_writes_cannot_run_as_code(chat: Chat) -> None:
@@ -189,7 +206,10 @@ async def test_the_inspector_shows_the_spans_of_a_turn_and_what_the_model_was_se
         await expect(names.filter(has_text=re.compile("^chat"))).to_have_count(2)
         await chat.picture("trace")
         await chat.page.get_by_role("tab", name="Model").click()
-        for shown in ("Call 2", "Please add_numbers 2 and 40.5"):
+        await expect(chat.page.locator(".said li", has_text="user").first).to_contain_text(
+            "Please add_numbers 2 and 40.5"
+        )
+        for shown in ("Call 2", "calls add_numbers", "42.5"):
             await expect(chat.page.locator("#inspector")).to_contain_text(shown, use_inner_text=True)
 
 

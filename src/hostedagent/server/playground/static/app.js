@@ -6,7 +6,7 @@ import { button, h, icon } from "./dom.js";
 import { formOf } from "./forms.js";
 import { Inspector } from "./inspector.js";
 import { requestsView } from "./requests.js";
-import { branchesAt, conversationsOf, newConversation, pathTo, remove, save, tipOf } from "./store.js";
+import { branchesAt, conversationsOf, newConversation, pathTo, previousOf, remove, save, tipOf } from "./store.js";
 import { apply, isOver, keptOf, newTurn, openRequests, take } from "./turn.js";
 import { TurnView } from "./turn-view.js";
 
@@ -108,6 +108,7 @@ function viewOf(turn) {
       current.leaf = tipOf(current, other).id;
       save(current);
       drawTurns();
+      views.get(other.id).element.scrollIntoView();
     },
     onEdit: () => edit(turn),
     onRetry: () => send(turn.input, turn.parent),
@@ -142,7 +143,7 @@ function showInInspector(turn) {
 }
 
 function requestOf(turn) {
-  const previous = turn.parent === null ? undefined : current.turns[turn.parent].responseId;
+  const previous = previousOf(current, turn);
   const body = { input: turn.input, ...(previous ? { previous_response_id: previous } : {}), stream: true, background: true };
   return { body, url: `${location.origin}${settings.root}/responses`, headers: api.headers() };
 }

@@ -50,8 +50,20 @@ export function pretty(value) {
 }
 
 export async function copy(text, control) {
-  await navigator.clipboard.writeText(text);
+  if (!(await isCopied(text))) return;
   const label = control.textContent;
   control.textContent = "Copied";
   setTimeout(() => (control.textContent = label), 1200);
+}
+
+// A page that came from another machine without TLS has no clipboard of its own: the browser copies a selection.
+async function isCopied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const field = h("textarea", { class: "visually-hidden" });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
 }

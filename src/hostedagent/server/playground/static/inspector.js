@@ -14,6 +14,8 @@ export class Inspector {
   #tab = "Events";
   #filter = "";
   #drawn = 0;
+  #bytes = 0;
+  #response = null;
   #looking = null;
 
   constructor(root, settings) {
@@ -37,7 +39,7 @@ export class Inspector {
     if (log !== this.#log) return;
     if (this.#tab === "Events") this.#appendEvents();
     else if (this.#tab === "Graph") this.#looking ??= setTimeout(() => this.#drawGraph(), LOOK_MS);
-    else if (this.#tab === "Response") this.#draw();
+    else if (this.#tab === "Response" && log.response !== this.#response) this.#draw();
   }
 
   // The turn of this log has ended.
@@ -68,12 +70,17 @@ export class Inspector {
     if (!this.#log) return this.body.replaceChildren(h("p", { class: "hint" }, "Send a message, or choose “Inspect” below a turn."));
     if (this.#tab === "Events") return this.#drawEvents();
     if (this.#tab === "Trace" || this.#tab === "Model") return this.#drawTrace(this.#tab);
-    if (this.#tab === "Response") return this.body.replaceChildren(block(this.#log.response ?? "No response yet."));
+    if (this.#tab === "Response") return this.#drawResponse();
     const codes = Object.entries(asCode(this.#log));
     this.body.replaceChildren(...codes.map(([name, text]) => {
       const control = button("Copy", () => copy(text, control), { "aria-label": `Copy as ${name}` });
       return h("section", {}, h("div", { class: "row" }, h("h3", {}, name), control), h("pre", { tabindex: "0" }, h("code", {}, text)));
     }));
+  }
+
+  #drawResponse() {
+    this.#response = this.#log.response;
+    this.body.replaceChildren(block(this.#response ?? "No response yet."));
   }
 
   // The spans are those of the process: they are complete once the turn has ended.
@@ -101,12 +108,12 @@ export class Inspector {
     filter.addEventListener("input", () => {
       this.#filter = filter.value;
       this.list.replaceChildren();
-      this.#drawn = 0;
+      this.#drawn = this.#bytes = 0;
       this.#appendEvents();
     });
     this.count = h("p", { class: "hint" });
     this.list = h("ol", { class: "events" });
-    this.#drawn = 0;
+    this.#drawn = this.#bytes = 0;
     this.body.replaceChildren(filter, this.count, this.list);
     this.#appendEvents();
   }
@@ -116,12 +123,12 @@ export class Inspector {
     const wanted = this.#filter.toLowerCase();
     for (; this.#drawn < events.length; this.#drawn++) {
       const row = events[this.#drawn];
+      this.#bytes += row.size;
       if (wanted && !row.event.type.includes(wanted) && !JSON.stringify(row.event).toLowerCase().includes(wanted)) continue;
       this.list.append(eventView(row));
       if (this.list.childElementCount > SHOWN) this.list.firstElementChild.remove();
     }
-    const size = events.reduce((sum, { size: bytes }) => sum + bytes, 0);
-    this.count.textContent = `${events.length} events, ${(size / 1024).toFixed(1)} kB`;
+    this.count.textContent = `${events.length} events, ${(this.#bytes / 1024).toFixed(1)} kB`;
   }
 }
 
@@ -148,7 +155,7 @@ function asCode({ body, url, headers }) {
     Python: [
       "from openai import OpenAI\n",
       `client = OpenAI(base_url=${JSON.stringify(base)}, api_key="unused"${extra.length ? `, default_headers=${JSON.stringify(headers)}` : ""})`,
-      `for event in client.responses.create(${python(body)}):`,
+      `for event in client.responses.create(\n${python(body)}\n):`,
       "    print(event)",
     ].join("\n"),
     JavaScript: [
@@ -159,14 +166,20 @@ function asCode({ body, url, headers }) {
   };
 }
 
+const STEP = "    ";
+
 function python(body) {
-  return Object.entries(body).map(([name, value]) => `${name}=${pythonValue(value)}`).join(", ");
+  return Object.entries(body).map(([name, value]) => `${STEP}${name}=${pythonValue(value, STEP)},`).join("\n");
 }
 
-function pythonValue(value) {
+function pythonValue(value, indent) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
-  if (Array.isArray(value)) return `[${value.map(pythonValue).join(", ")}]`;
-  if (typeof value === "object") return `{${Object.entries(value).map(([name, inner]) => `${JSON.stringify(name)}: ${pythonValue(inner)}`).join(", ")}}`;
-  return JSON.stringify(value);
+  if (typeof value !== "object") return JSON.stringify(value);
+  const inner = indent + STEP;
+  const rows = Array.isArray(value)
+    ? value.map((one) => pythonValue(one, inner))
+    : Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${pythonValue(one, inner)}`);
+  const [opening, closing] = Array.isArray(value) ? "[]" : "{}";
+  return rows.length === 0 ? opening + closing : `${opening}\n${rows.map((row) => `${inner}${row},\n`).join("")}${indent}${closing}`;
 }

@@ -7,18 +7,18 @@ import { questionOf } from "./turn.js";
 const VIEWS = {
   message,
   reasoning,
-  function_call: (item, context) => (questionOf(item) ? null : call(item, item.name, item.arguments, context)),
+  function_call: (item, context) => (questionOf(item) ? asked(item, questionOf(item).request, context) : call(item, item.name, item.arguments, context)),
   custom_tool_call: (item, context) => call(item, item.name, item.input, context),
   mcp_call: (item, context) => call(item, toolName(item), item.arguments, context),
-  mcp_list_tools: (item) => card("Tools", item.server_label, h("ul", {}, item.tools.map((tool) => h("li", {}, tool.name)))),
+  mcp_list_tools: (item) => card("Tools", item.server_label, h("ul", {}, (item.tools ?? []).map((tool) => h("li", {}, tool.name)))),
   function_call_output: () => null, // Shown inside its call.
   custom_tool_call_output: () => null,
-  mcp_approval_request: () => null, // Shown as a request at the end of the turn.
-  oauth_consent_request: () => null,
+  mcp_approval_request: (item, context) => asked(item, item.arguments || "{}", context),
+  oauth_consent_request: () => null, // Shown as a request at the end of the turn.
   image_generation_call: image,
   code_interpreter_call: code,
-  web_search_call: (item) => card("Web search", searched(item), null, item.status),
-  file_search_call: (item) => card("File search", (item.queries ?? []).join(", "), results(item), item.status),
+  web_search_call: (item) => card("Web search", searched(item.action ?? {}), found(item.action?.sources), item.status),
+  file_search_call: (item) => card("File search", (item.queries ?? []).join(", "), found(item.results), item.status),
 };
 
 export function itemView(item, context) {
@@ -43,24 +43,35 @@ export function partView(part) {
     case "input_image":
       return picture(part.image_url, "Attached image");
     case "input_audio":
-      return h("audio", { controls: true, src: `data:audio/${part.input_audio.format};base64,${part.input_audio.data}` });
+      return fileView(`data:audio/${part.input_audio.format};base64,${part.input_audio.data}`, "Attached audio");
     case "input_file":
-      return h("p", { class: "file" }, `Attached: ${part.filename ?? part.file_id ?? part.file_url ?? "file"}`);
+      return fileView(part.file_data ?? part.file_url, part.filename ?? part.file_id ?? part.file_url ?? "file");
     default:
       return block(part);
   }
 }
 
 function picture(url, alt) {
-  if (url?.startsWith("data:")) return h("img", { src: url, alt, class: "picture" });
-  return h("a", { href: safeUrl(url), target: "_blank", rel: "noopener noreferrer" }, url ?? alt);
+  return url?.startsWith("data:") ? h("img", { src: url, alt, class: "picture" }) : linked(url, url ?? alt);
+}
+
+// A file that is here is shown or played, or can be saved; one that is elsewhere is a link.
+function fileView(url, name) {
+  if (!url?.startsWith("data:")) return h("p", { class: "file" }, linked(url, name));
+  if (url.startsWith("data:image/")) return picture(url, name);
+  if (url.startsWith("data:audio/")) return h("audio", { controls: true, src: url, "aria-label": name });
+  return h("p", { class: "file" }, h("a", { href: url, download: name }, name));
+}
+
+function linked(url, label) {
+  return safeUrl(url) ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, label) : h("span", {}, label);
 }
 
 function citations(annotations) {
   if (annotations.length === 0) return null;
   const entries = annotations.map((one) => {
     const label = one.title ?? one.filename ?? one.url ?? one.file_id ?? one.type;
-    return h("li", {}, one.url ? h("a", { href: safeUrl(one.url), target: "_blank", rel: "noopener noreferrer" }, label) : label);
+    return h("li", {}, fileView(one.url, label));
   });
   return h("ol", { class: "citations", "aria-label": "Sources" }, entries);
 }
@@ -85,6 +96,11 @@ function call(item, name, input, { outputs, duration, open }) {
   const state = item.error ? "failed" : output !== undefined && output !== null ? "completed" : item.status?.replace("_", " ");
   const took = duration === undefined ? null : `${Math.round(duration)} ms`;
   return folded(name, [state, took].filter(Boolean).join(" · "), body, open, "tool");
+}
+
+// Was asked of the caller, and is shown once it is answered: until then the request at the end of the turn shows it.
+function asked(item, what, { open }) {
+  return folded(item.name, item.type === "mcp_approval_request" ? "asked for approval" : "asked you", [block(what)], open, "tool asked");
 }
 
 function resultView(output) {
@@ -119,13 +135,17 @@ function code(item) {
   return folded("Code", item.status, [block(item.code ?? ""), ...outputs], true, "tool");
 }
 
-function searched(item) {
-  return item.action?.query ?? (item.action?.queries ?? []).join(", ");
+// A search has queries; a page that is opened or searched has an address.
+function searched({ query, queries, url, pattern }) {
+  return [query ?? (queries ?? []).join(", "), pattern, url].filter(Boolean).join(" · ");
 }
 
-function results(item) {
-  const found = item.results ?? [];
-  return found.length === 0 ? null : h("ul", {}, found.map((one) => h("li", {}, one.filename ?? one.file_id)));
+function found(results) {
+  if (!results?.length) return null;
+  return h("ul", { class: "found" }, results.map((one) => {
+    const name = one.title ?? one.filename ?? one.file_id ?? one.url;
+    return h("li", {}, name ? linked(one.url, name) : null, one.text ? h("p", { class: "note" }, one.text) : null);
+  }));
 }
 
 export function block(value) {
@@ -137,5 +157,6 @@ function folded(title, note, body, open, kind) {
 }
 
 function card(title, note, body, status) {
-  return h("div", { class: "card" }, h("strong", {}, title), note ? ` ${note}` : null, status ? h("span", { class: "note" }, status) : null, body);
+  const state = status?.replace("_", " ");
+  return h("div", { class: "card" }, h("div", { class: "head" }, h("strong", {}, title), note ? h("span", { class: "what" }, note) : null, state ? h("span", { class: "note" }, state) : null), body);
 }

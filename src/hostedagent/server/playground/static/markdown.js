@@ -1,5 +1,6 @@
 // The only place where text becomes HTML: Markdown by marked, sanitized by DOMPurify.
 
+import { button, copy, h } from "./dom.js";
 import { marked } from "./vendor/marked.js";
 
 const purify = globalThis.DOMPurify;
@@ -11,7 +12,12 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   }
 });
 
-marked.use({ gfm: true, breaks: true });
+marked.use({
+  gfm: true,
+  breaks: true,
+  // A box of a task list is text: a model's answer brings no controls.
+  renderer: { checkbox: ({ checked }) => `<span class="task">${checked ? "☑" : "☐"}</span> ` },
+});
 
 export function markdown(text) {
   const view = document.createElement("div");
@@ -20,5 +26,14 @@ export function markdown(text) {
     FORBID_TAGS: ["style", "form", "input", "button", "iframe"],
     FORBID_ATTR: ["style", "id", "name"],
   });
+  view.querySelectorAll("pre").forEach(addCopy);
   return view;
+}
+
+function addCopy(pre) {
+  pre.tabIndex = 0;
+  const text = pre.textContent.replace(/\n$/, "");
+  const frame = h("div", { class: "code-frame" }, button("Copy", (event) => copy(text, event.currentTarget), { "aria-label": "Copy the code" }));
+  pre.replaceWith(frame);
+  frame.prepend(pre);
 }

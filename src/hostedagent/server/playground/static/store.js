@@ -45,6 +45,11 @@ export function pathTo(conversation, leaf) {
   return path;
 }
 
+// The response that a turn continues: that of the nearest turn before it that has one, as a refused request has none.
+export function previousOf(conversation, turn) {
+  return pathTo(conversation, turn.parent).findLast(({ responseId }) => responseId !== null)?.responseId;
+}
+
 // The turns that continue the same turn as this one, itself included: the branches at its place.
 export function branchesAt(conversation, turn) {
   return Object.values(conversation.turns)

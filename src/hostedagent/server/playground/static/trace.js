@@ -39,7 +39,22 @@ export function messagesView(spans) {
   return h("div", {}, calls.map((span, n) => {
     const { "gen_ai.input.messages": sent, "gen_ai.output.messages": answered, "gen_ai.system_instructions": instructions } = span.attributes;
     const parts = [["Instructions", instructions], ["Sent", sent], ["Answered", answered]].filter(([, value]) => value !== undefined);
-    const body = parts.length === 0 ? [h("p", { class: "hint" }, "Messages are not recorded while spans are exported.")] : parts.flatMap(([title, value]) => [h("h4", {}, title), block(value)]);
+    const body = parts.length === 0 ? [h("p", { class: "hint" }, "Messages are not recorded while spans are exported.")] : parts.flatMap(([title, value]) => [h("h4", {}, title), saidView(value)]);
     return h("section", {}, h("h3", {}, `Call ${n + 1}: ${span.name}, ${span.ms.toFixed(0)} ms`), body);
   }));
+}
+
+// Messages, or parts without a role, as GenAI's semantic conventions write them; what is not like that is shown as JSON.
+function saidView(said) {
+  if (!Array.isArray(said)) return block(said);
+  const messages = said.map((one) => (one.parts ? one : { parts: [one] }));
+  return h("ul", { class: "said" }, messages.map(({ role, parts }) =>
+    h("li", {}, role ? h("strong", {}, role) : null, parts.map(spoken))));
+}
+
+function spoken(part) {
+  if (typeof part.content === "string") return h("p", { class: "plain" }, part.content);
+  const isCall = part.type === "tool_call";
+  if (!isCall && part.type !== "tool_call_response") return block(part);
+  return h("div", {}, h("p", { class: "note" }, isCall ? `calls ${part.name}` : "result"), block(isCall ? part.arguments ?? "{}" : part.response ?? part.result ?? ""));
 }

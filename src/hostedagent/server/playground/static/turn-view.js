@@ -1,6 +1,6 @@
 // One turn on the page: what the caller sent, and the items of the answer as they arrive.
 
-import { button, h } from "./dom.js";
+import { button, copy, h } from "./dom.js";
 import { itemView, partView } from "./items.js";
 import { authorOf, isOver } from "./turn.js";
 
@@ -95,11 +95,18 @@ export class TurnView {
     if (turn.status === "incomplete") lines.push(h("p", { class: "note" }, REASONS[turn.reason] ?? `Incomplete: ${turn.reason}`));
     if (isOver(turn)) {
       const used = turn.usage ? `${turn.usage.input_tokens} + ${turn.usage.output_tokens} tokens` : null;
-      lines.push(h("div", { class: "row tools" }, button("Inspect", actions.onInspect), button("Try again", actions.onRetry),
+      const text = textOf(turn);
+      lines.push(h("div", { class: "row tools" }, text ? button("Copy", (event) => copy(text, event.currentTarget), { title: "Copy the answer as Markdown" }) : null, button("Inspect", actions.onInspect), button("Try again", actions.onRetry),
         button("Continue from here", actions.onFork), h("span", { class: "note" }, [turn.model, used].filter(Boolean).join(" · "))));
     }
     this.ending.replaceChildren(...lines);
   }
+}
+
+// The answer as text, as it is copied.
+function textOf(turn) {
+  const parts = turn.output.filter((item) => item?.type === "message").flatMap((item) => item.content ?? []);
+  return parts.map((part) => part.text ?? part.refusal ?? "").filter(Boolean).join("\n\n");
 }
 
 function inputView(turn, { branches, onBranch, onEdit }) {
