@@ -108,8 +108,8 @@ def test_a_protocol_is_declared_where_it_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        ([], "--name and --model and --features, or say them"),
-        (["--name", "a1", "--model", "m"], "--features, or say it"),
+        ([], "or pass --name, --model, --features."),
+        (["--name", "a1", "--model", "m"], "or pass --features."),
     ],
 )
 def test_without_a_terminal_what_is_not_said_is_an_error(
@@ -118,7 +118,7 @@ def test_without_a_terminal_what_is_not_said_is_an_error(
     assert main(["init", str(folder), *flags]) == 2
 
     shown = capsys.readouterr().err
-    assert "add --yes" in shown
+    assert "Add --yes" in shown
     assert named in shown
     assert not folder.exists()
 

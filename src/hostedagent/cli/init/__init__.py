@@ -138,8 +138,8 @@ def choose(options: InitOptions, folder: Path) -> Choices:
     asks = not options.yes and bool(missing)
     if asks and not sys.stdin.isatty():
         raise WrongChoice(
-            f"Standard input is not a terminal, so nothing can be asked: add --yes to take the default of "
-            f"{' and '.join(missing)}, or say {'it' if len(missing) == 1 else 'them'}."
+            f"Standard input is not a terminal, so nothing can be asked. Add --yes to take the defaults, or pass "
+            f"{', '.join(missing)}."
         )
     known, providers, ways = ", ".join(FEATURES), ", ".join(PROVIDERS), ", ".join(DEPLOYMENTS)
     return Choices(
@@ -223,6 +223,7 @@ def _answer(said: str | None, question: str, default: str, parse: Callable[[str]
         except WrongChoice as error:
             print(error)
         except EOFError:
+            print()
             raise WrongChoice("The input ended before everything was answered.") from None
 
 
