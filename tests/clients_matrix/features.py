@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-from agent_framework import Agent, tool
+from agent_framework import Agent, ToolApprovalMiddleware, tool
 
 from tests.clients.upstream import (
     RATE_LIMITED,
@@ -38,6 +38,9 @@ _SUNNY: Final = Text("It is sunny in Paris.")
 _NOON: Final = Text("It is noon in Paris.")
 _HELLO: Final = Text("Hello, Ada.")
 _YOU: Final = Text("You are Ada.")
+_DELETE: Final = ToolCall("delete_file", {"path": "a.txt"})
+_DELETED: Final = Text("It is deleted.")
+_DELETING: Final = ["user: Delete a.txt.", 'call delete_file {"path": "a.txt"}', "result deleted a.txt"]
 _SYSTEM: Final = f"system: {INSTRUCTIONS}"
 _ASKED: Final = [
     _SYSTEM,
@@ -94,6 +97,8 @@ class Feature:
     """Whether the model is called at all."""
     is_workflow: bool = False
     """Whether the host serves the workflow of `desk` instead of the agent."""
+    keeps_rules: bool = False
+    """Whether the agent has a `ToolApprovalMiddleware`, which remembers what was approved for good."""
     asks_for_consent: bool = False
     """Whether the agent can be created only after its user was asked for consent, in a message."""
     played_as: str | None = None
@@ -231,15 +236,15 @@ FEATURES: Final[Mapping[str, Feature]] = {
     "approve": Feature(
         "Approval",
         "The agent asks before it runs a tool, the client agrees, and the tool runs once.",
-        (ToolCall("delete_file", {"path": "a.txt"}), Text("It is deleted.")),
+        (_DELETE, _DELETED),
         {"asked": [["delete_file", {"path": "a.txt"}]], "text": "It is deleted."},
-        [_SYSTEM, "user: Delete a.txt.", 'call delete_file {"path": "a.txt"}', "result deleted a.txt"],
+        [_SYSTEM, *_DELETING],
         check=_deleted("a.txt"),
     ),
     "reject": Feature(
         "Rejection",
         "The agent asks before it runs a tool, the client refuses, and the tool does not run.",
-        (ToolCall("delete_file", {"path": "a.txt"}), Text("I did not delete it.")),
+        (_DELETE, Text("I did not delete it.")),
         {"asked": [["delete_file", {"path": "a.txt"}]], "text": "I did not delete it."},
         [
             _SYSTEM,
@@ -249,13 +254,29 @@ FEATURES: Final[Mapping[str, Feature]] = {
         ],
         check=_deleted(),
     ),
+    "standing": Feature(
+        "Standing approval",
+        "The client approves a tool for good, with `always_approve`: the next turn calls the tool without asking.",
+        (_DELETE, _DELETED, ToolCall("delete_file", {"path": "b.txt"}), Text("So is that.")),
+        {"asked": [["delete_file", {"path": "a.txt"}]], "texts": ["It is deleted.", "So is that."]},
+        [
+            _SYSTEM,
+            *_DELETING,
+            "assistant: It is deleted.",
+            "user: Delete b.txt.",
+            'call delete_file {"path": "b.txt"}',
+            "result deleted b.txt",
+        ],
+        check=_deleted("a.txt", "b.txt"),
+        keeps_rules=True,
+    ),
     "question": Feature(
         "Question",
-        "A workflow asks a person; the client answers like a call of its own tool, by the response's id.",
-        (),
+        "A workflow asks a person; the client answers like a call of its own tool, by the response's id, and an agent "
+        "of the workflow continues with the answer.",
+        (Text("Order 7 is refunded."),),
         "Order 7 is refunded.",
-        [],
-        needs_call=False,
+        [_SYSTEM, "user: Refund order 7.", "user: The refund of order 7 was granted."],
         is_workflow=True,
     ),
     "reasoning": Feature(
@@ -317,7 +338,7 @@ def weather(city: Annotated[str, "Name of the city"]) -> str:
     return f"sunny in {city}"
 
 
-def agent(observed: Observed) -> Any:
+def agent(observed: Observed, *, keeps_rules: bool = False) -> Any:
     """The agent that every client talks to: instructions, a tool, and a tool that needs approval."""
 
     @tool(approval_mode="always_require")
@@ -331,6 +352,7 @@ def agent(observed: Observed) -> Any:
         instructions=INSTRUCTIONS,
         name="weather-agent",
         tools=[weather, delete_file],
+        middleware=[ToolApprovalMiddleware()] if keeps_rules else None,
     )
 
 

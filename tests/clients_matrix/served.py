@@ -46,9 +46,9 @@ async def serving(
 
 def _app(feature: Feature, observed: Observed, options: HostOptions) -> Any:
     if feature.is_workflow:
-        return AgentHost(workflow, options=options).app
+        return AgentHost(lambda: workflow(agent(observed)), options=options).app
     if not feature.asks_for_consent:
-        return AgentHost(agent(observed), options=options).app
+        return AgentHost(agent(observed, keeps_rules=feature.keeps_rules), options=options).app
     asked: list[str] = []
 
     def create() -> Any:

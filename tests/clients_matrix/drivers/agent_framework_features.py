@@ -55,6 +55,7 @@ class Features:
             "dumped": lambda case: self.conversation(case, TURNS, self.through_json),
             "approve": lambda case: self.deciding(case, approve=True),
             "reject": lambda case: self.deciding(case, approve=False),
+            "standing": absent("it does not send this part of an answer"),
             "question": self.question,
             "reasoning": lambda case: self.conversation(
                 case, ["How is the weather in Paris?", "Who am I?"], default_options=STATELESS

@@ -126,6 +126,7 @@ await main({
   dumped: (given) => conversation(given, TURNS, (messages) => JSON.parse(JSON.stringify(messages))),
   approve: (given) => deciding(given, true),
   reject: (given) => deciding(given, false),
+  standing: absent("its answers have no field for it"),
   question,
   reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], whole, stateless),
   image: (given) =>

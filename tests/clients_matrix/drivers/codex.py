@@ -102,6 +102,7 @@ main(
         "dumped": absent("it always saves the history in a file"),
         "approve": absent("it has no approvals of a provider's tools"),
         "reject": absent("it has no approvals of a provider's tools"),
+        "standing": absent("it has no approvals of a provider's tools"),
         "question": absent(NO_TOOLS),
         "reasoning": reasoning,
         "image": image,

@@ -66,6 +66,7 @@ class Features:
             "dumped": lambda case: self.conversation(case, TURNS, kept=self.through_json),
             "approve": lambda case: self.deciding(case, approve=True),
             "reject": lambda case: self.deciding(case, approve=False),
+            "standing": self.standing,
             "question": self.question,
             "reasoning": lambda case: self.conversation(case, ["How is the weather in Paris?", "Who am I?"], stateless),
             "image": lambda case: self.ask(
@@ -144,11 +145,18 @@ class Features:
         return {"model_kwargs": {"previous_response_id": message.response_metadata["id"]}}
 
     def deciding(self, case: Case, *, approve: bool) -> Any:
+        asked, answer = self.decide(case, approve=approve)
+        return {"asked": asked, "text": answer.text}
+
+    def standing(self, case: Case) -> Any:
+        asked, answer = self.decide(case, approve=True, always_approve="tool")
+        text = self.ask(case, "Delete b.txt.", fields=self.following(answer))
+        return {"asked": asked, "texts": [answer.text, text]}
+
+    def decide(self, case: Case, **decision: Any) -> Any:
         # LangChain has no tool for this: its documents show the request and the answer as content blocks.
         first = self.invoke(case, [{"role": "user", "content": "Delete a.txt."}])[-1]
         asked = [block for block in first.content if block["type"] == "mcp_approval_request"]
-        answers = [
-            {"type": "mcp_approval_response", "approval_request_id": block["id"], "approve": approve} for block in asked
-        ]
-        text = self.ask(case, answers, fields=self.following(first))
-        return {"asked": [[block["name"], json.loads(block["arguments"])] for block in asked], "text": text}
+        answers = [{"type": "mcp_approval_response", "approval_request_id": block["id"], **decision} for block in asked]
+        answer = self.invoke(case, [{"role": "user", "content": answers}], fields=self.following(first))[-1]
+        return [[block["name"], json.loads(block["arguments"])] for block in asked], answer

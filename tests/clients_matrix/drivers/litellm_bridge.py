@@ -107,12 +107,23 @@ def failure(case: Case) -> Any:
     return failing(lambda: ask(case, "Hi."))
 
 
-def deciding(case: Case, *, approve: bool) -> Any:
+def decide(case: Case, **decision: Any) -> Any:
     response = respond(case, "Delete a.txt.")
     asked = [item for item in response.output if item.type == "mcp_approval_request"]
-    answers = [{"type": "mcp_approval_response", "approval_request_id": item.id, "approve": approve} for item in asked]
+    answers = [{"type": "mcp_approval_response", "approval_request_id": item.id, **decision} for item in asked]
     final = respond(case, answers, previous_response_id=response.id)
-    return {"asked": [[item.name, json.loads(item.arguments)] for item in asked], "text": text_of(final)}
+    return [[item.name, json.loads(item.arguments)] for item in asked], final
+
+
+def deciding(case: Case, *, approve: bool) -> Any:
+    asked, final = decide(case, approve=approve)
+    return {"asked": asked, "text": text_of(final)}
+
+
+def standing(case: Case) -> Any:
+    asked, answer = decide(case, approve=True, always_approve="tool")
+    final = respond(case, "Delete b.txt.", previous_response_id=answer.id)
+    return {"asked": asked, "texts": [text_of(answer), text_of(final)]}
 
 
 main(
@@ -128,6 +139,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, lambda message: message.model_dump()),
         "approve": lambda case: deciding(case, approve=True),
         "reject": lambda case: deciding(case, approve=False),
+        "standing": standing,
         "question": question,
         "reasoning": lambda case: conversation(
             case,

@@ -110,6 +110,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, through_json),
         "approve": absent("it has no approvals"),
         "reject": absent("it has no approvals"),
+        "standing": absent("it has no approvals"),
         "question": question,
         "reasoning": lambda case: conversation(
             case,

@@ -4,7 +4,7 @@ import { Agent, OpenAIResponsesModel, hostedMcpTool, run, setTracingDisabled, to
 import OpenAI from "openai";
 import { z } from "zod";
 
-import { NOTES, PIXEL, QUESTION, TURNS, failing, main } from "./driver.mjs";
+import { NOTES, PIXEL, QUESTION, TURNS, absent, failing, main } from "./driver.mjs";
 
 setTracingDisabled(true);
 const WEATHER = "How is the weather in Paris?";
@@ -106,6 +106,7 @@ await main({
   dumped: (given) => conversation(given, TURNS, (history) => JSON.parse(JSON.stringify(history))),
   approve: (given) => deciding(given, true),
   reject: (given) => deciding(given, false),
+  standing: absent("its answers have no field for it"),
   question,
   reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], whole, stateless),
   image: (given) =>

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing_async, main
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, absent, failing_async, main
 from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
@@ -169,6 +169,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, is_dumped=True),
         "approve": lambda case: deciding(case, approve=True),
         "reject": lambda case: deciding(case, approve=False),
+        "standing": absent("its answers have no field for it"),
         "question": question,
         "reasoning": reasoning,
         "image": image,

@@ -52,6 +52,7 @@ class Features:
             "dumped": self.dumped,
             "approve": lambda case: self.deciding(case, approve=True),
             "reject": lambda case: self.deciding(case, approve=False),
+            "standing": self.standing,
             "question": self.question,
             "reasoning": self.reasoning,
             "image": self.image,
@@ -144,6 +145,25 @@ class Features:
         ]
         final = self.create(case, answers, previous_response_id=response.id)
         return {"asked": [[item.name, json.loads(item.arguments)] for item in asked], "text": final.output_text}
+
+    def standing(self, case: Case) -> Any:
+        asked, texts = [], []
+        response = self.create(case, "Delete a.txt.")
+        for given in (None, "Delete b.txt."):
+            requests = [item for item in response.output if item.type == "mcp_approval_request"]
+            asked += [[item.name, json.loads(item.arguments)] for item in requests]
+            answers: Any = [
+                {
+                    "type": "mcp_approval_response",
+                    "approval_request_id": item.id,
+                    "approve": True,
+                    "always_approve": "tool",
+                }
+                for item in requests
+            ]
+            response = self.create(case, given or answers, previous_response_id=response.id)
+            texts.append(response.output_text)
+        return {"asked": asked, "texts": texts}
 
     def question(self, case: Case) -> Any:
         tools: Any = [{"type": "function", "name": "Refund", "parameters": QUESTION, "strict": False}]

@@ -67,6 +67,21 @@ async function deciding(given, approve) {
   return { asked: asked.map((item) => [item.name, JSON.parse(item.arguments)]), text: final.output_text };
 }
 
+async function standing(given) {
+  const first = await create(given, "Delete a.txt.");
+  const asked = first.output.filter((item) => item.type === "mcp_approval_request");
+  const answers = asked.map(({ id }) => ({
+    type: "mcp_approval_response",
+    approval_request_id: id,
+    approve: true,
+    always_approve: "tool",
+  }));
+  const second = await create(given, answers, { previous_response_id: first.id });
+  const third = await create(given, "Delete b.txt.", { previous_response_id: second.id });
+  const texts = [second.output_text, third.output_text];
+  return { asked: asked.map((item) => [item.name, JSON.parse(item.arguments)]), texts };
+}
+
 async function question(given) {
   const tools = [{ type: "function", name: "Refund", parameters: QUESTION, strict: false }];
   const asked = await create(given, "Refund order 7.", { tools });
@@ -96,6 +111,7 @@ await main({
   dumped: (given) => conversation(given, TURNS, {}, (output) => JSON.parse(JSON.stringify(output))),
   approve: (given) => deciding(given, true),
   reject: (given) => deciding(given, false),
+  standing,
   question,
   reasoning: (given) => conversation(given, [WEATHER, "Who am I?"], stateless, whole),
   image: (given) =>

@@ -98,6 +98,7 @@ main(
         "dumped": lambda case: conversation(case, TURNS, is_dumped=True),
         "approve": absent("it ignores `mcp_approval_request` items"),
         "reject": absent("it ignores `mcp_approval_request` items"),
+        "standing": absent("it ignores `mcp_approval_request` items"),
         "question": question,
         "reasoning": reasoning,
         "image": image,

@@ -258,6 +258,8 @@ REASONING = Codec(
         "A reasoning item that has neither text nor an encrypted form is not sent.",
         "`encrypted_content` includes the provider's own id of the item, so that a caller can send reasoning back with "
         "this host's id or without an id. Only this host can use it; the provider cannot read it directly.",
+        "If an agent changes between OpenAI's Responses API, Chat Completions and Anthropic, the encrypted reasoning "
+        "of the earlier service is left out. Between models of one service it is sent, and the service may refuse it.",
         "Reasoning that a caller sends without `encrypted_content`, or with that of another service and no id, is "
         "accepted but not passed to the model.",
     ),
