@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from uvicorn.server import ServerState
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.server import edge, limits
 from hostedagent.server.edge import AllowedHosts
-from hostedagent.server.httptools import bounded
 from hostedagent.server.limits import ConnectionLimits, RateLimit
+from hostedagent.server.uvicorn import configuration
 from hostedagent.testing import ScriptedAgent, serve
 from tests.host.world import assert_refusal
 from tests.patience import PATIENCE
@@ -28,8 +27,9 @@ BODY = b'content-type: application/json\r\ncontent-length: 15\r\n\r\n{"input": "
 @asynccontextmanager
 async def listening(app: Any, given: ConnectionLimits | None = None) -> AsyncGenerator[tuple[str, int]]:
     """Serve an application on a socket, as `AgentHost.run` does."""
-    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None)
-    protocol: Any = bounded(given or ConnectionLimits())
+    config = configuration(app, given or ConnectionLimits(), None)
+    config.load()
+    protocol: Any = config.http_protocol_class
     shared = ServerState()
     loop = asyncio.get_running_loop()
     async with await loop.create_server(lambda: protocol(config, shared, {}), "127.0.0.1", 0) as server:
@@ -243,6 +243,45 @@ async def test_one_connection_too_many_is_refused_and_the_next_is_served_when_on
         await gone.wait()
         assert (await answered(address, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         held[1].close()
+
+
+async def kept(address: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that has had its answer, and waits for a next request."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+    return reader, writer
+
+
+async def brief(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers without a body and keeps the connection."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("seconds", [5.5, 60.5], ids=["openai", "nginx"])
+@virtual_time
+async def test_the_server_keeps_a_connection_longer_than_its_clients_do(seconds: float) -> None:
+    async with listening(brief) as address:
+        reader, writer = await kept(address)
+        await asyncio.sleep(seconds)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+        writer.close()
+
+
+async def test_a_connection_that_only_waits_for_a_next_request_gives_way_to_a_new_one() -> None:
+    async with listening(brief, ConnectionLimits(max_connections=2)) as address:
+        held = [await kept(address) for _ in range(2)]
+        new = await kept(address)
+        async with asyncio.timeout(PATIENCE):
+            done, waiting = await asyncio.wait(
+                [asyncio.ensure_future(reader.read()) for reader, _ in held], return_when=asyncio.FIRST_COMPLETED
+            )
+        assert (len(done), len(waiting)) == (1, 1)
+        for _, writer in (*held, new):
+            writer.close()
 
 
 def test_there_are_never_more_connections_than_descriptors() -> None:

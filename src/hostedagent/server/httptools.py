@@ -54,11 +54,26 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Handle a new connection."""
         super().connection_made(transport)
-        if self.max_connections is not None and len(self.connections) > self.max_connections:
+        if self._is_one_too_many() and not self._close_a_quiet_one():
             logger.warning("A connection was refused: there are as many as HostOptions.max_connections allows.")
             self._refuse(BUSY, "Too many connections. Try again later.", b"retry-after: 1\r\n")
         else:
             self._watch("head")
+
+    def _is_one_too_many(self) -> bool:
+        return self.max_connections is not None and len(self.connections) > self.max_connections
+
+    def _close_a_quiet_one(self) -> bool:
+        """Close a connection that is only kept for a next request, if there is one."""
+        for other in self.connections:
+            if isinstance(other, BoundedProtocol) and other.is_quiet():
+                other.timeout_keep_alive_handler()
+                return True
+        return False
+
+    def is_quiet(self) -> bool:
+        """Whether the connection is open and only kept for a next request."""
+        return self.timeout_keep_alive_task is not None and not self.transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle a closed connection."""

@@ -24,6 +24,8 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.server.limits import ConnectionLimits, rate_limited_logs
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from hostedagent.server.serve import ServedApp
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,10 @@ DRAIN_SECONDS: Final = 30
 
 HANGING_SECONDS: Final = 6.0
 """Seconds that the last responses may take after the grace period: a run has 5 to clean up."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""Seconds that a connection is kept for a next request: longer than clients (5 in `openai`) and proxies (60 in nginx)
+keep theirs. A server that closes first does so under requests that are on their way."""
 
 AGAIN_SECONDS: Final = 1.0
 """After how long another Ctrl+C means that nothing is to be waited for. What comes sooner is the same one: a terminal
@@ -69,7 +75,21 @@ def serve_with_uvicorn(
     Raises:
         RuntimeError: The application did not start.
     """
-    config = uvicorn.Config(
+    config = configuration(app, limits, max_message)
+    over = threading.Event()
+    server = _Ending(config, grace, on_listening, on_signal, over)
+    try:
+        with rate_limited_logs():
+            _run(server, listener)
+    finally:
+        over.set()
+    if not server.started:
+        raise RuntimeError("The application did not start. What went wrong was logged before this.")
+
+
+def configuration(app: ASGIApp, limits: ConnectionLimits, max_message: int | None) -> uvicorn.Config:
+    """The configuration of the server; the parameters are those of `serve_with_uvicorn`."""
+    return uvicorn.Config(
         app,
         http=_http(limits),
         backlog=ACCEPTED_AT_ONCE,
@@ -80,17 +100,9 @@ def serve_with_uvicorn(
         log_level="warning",
         access_log=False,  # The SDK's middleware logs every request.
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    over = threading.Event()
-    server = _Ending(config, grace, on_listening, on_signal, over)
-    try:
-        with rate_limited_logs():
-            _run(server, listener)
-    finally:
-        over.set()
-    if not server.started:
-        raise RuntimeError("The application did not start. What went wrong was logged before this.")
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
