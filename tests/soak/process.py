@@ -1,12 +1,13 @@
 """The server of a soak: `python -m tests.soak.process DRIVER STORE [PATH | DSN SCHEMA]` prints its address.
 
-`GET /soak` shows its state.
+`GET /soak` shows its state, and what its tasks do.
 """
 
 import asyncio
 import gc
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,8 +82,10 @@ def state() -> dict[str, int]:
     """What must be after any load what it was before it."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
+    tasks = Counter(f"task {getattr(task.get_coro(), '__qualname__', '?')}" for task in asyncio.all_tasks())
     return {
-        "tasks": len(asyncio.all_tasks()),
+        **tasks,
+        "tasks": tasks.total(),
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "resident": pages * os.sysconf("SC_PAGE_SIZE"),
     }
