@@ -27,11 +27,21 @@ WHOLE_SUITE: Final = "about 8 minutes on two cores"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stores", choices=KINDS, default="memory", help="the stores of the hosts that tests serve")
+    parser.addoption("--replicas", type=int, default=1, metavar="N", help="serve N hosts in turn, on --stores postgres")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     keep_files_in_memory()
     CHOSEN.kind = cast("StoreKind", config.getoption("--stores"))
+    CHOSEN.replicas = cast("int", config.getoption("--replicas"))
+    if CHOSEN.replicas > 1 and CHOSEN.kind != "postgres":
+        raise pytest.UsageError("--replicas needs stores that replicas share: --stores postgres")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    about_one = item.get_closest_marker("one_replica")
+    if about_one is not None and CHOSEN.replicas > 1:
+        pytest.skip(str(about_one.args[0]))
 
 
 def keep_files_in_memory() -> None:

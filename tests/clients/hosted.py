@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, cast
 
 import openai
 from agent_framework import Agent, tool
-from tests.stores import opened
+from tests.serving import served
 from upstream import Reply, Text, Upstream, anthropic_client, chat_completion_client, responses_client
 
-from hostedagent import AgentHost, HostOptions
+from hostedagent import HostOptions
 from hostedagent.options import OwnTools
-from hostedagent.testing import EventLog, InProcessClient, serve
+from hostedagent.testing import EventLog, InProcessClient
 
 Connect = Callable[[Upstream], Any]
 CLIENTS: dict[str, Connect] = {
@@ -93,11 +93,7 @@ async def hosting(
     async with Upstream() as upstream:
         host_options = host_options or HostOptions(own_tools=own_tools)
         agent: Any = Agent(client=connect(upstream), tools=[*tools], default_options=cast("Any", options))
-        async with (
-            opened() as (stores, identified),
-            serve(identified(AgentHost(agent, options=host_options, stores=stores).app)) as client,
-            client.openai() as api,
-        ):
+        async with served(agent, options=host_options) as client, client.openai() as api:
             yield Hosted(upstream, client, api)
 
 

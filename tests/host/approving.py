@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeAlias, cast
 import openai
 from agent_framework import Agent, Content, tool
 
-from hostedagent import AgentHost, HostOptions
+from hostedagent import HostOptions
 from hostedagent.stores.factory import Stores
-from hostedagent.testing import EventLog, InProcessClient, OfflineChatClient, Reply, serve
-from tests.stores import opened
+from hostedagent.testing import EventLog, InProcessClient, OfflineChatClient, Reply
+from tests.host.world import hosting
 
 Wire: TypeAlias = Mapping[str, Any]
 Delivery: TypeAlias = Literal["streamed", "plain", "in the background"]
@@ -94,10 +94,8 @@ async def asking(
 
     model = OfflineChatClient(script=[*script])
     agent = Agent(model, tools=[pay, look, *tools])
-    async with opened("memory" if stores else None) as (kept, identified):
-        host = AgentHost(agent, options=options, stores=stores or kept)
-        async with serve(identified(host.app)) as http, http.openai() as api:
-            yield Desk(http, api, model, ran)
+    async with hosting(agent, options=options, stores=stores) as http, http.openai() as api:
+        yield Desk(http, api, model, ran)
 
 
 def following(response: Wire, by: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from hostedagent.testing.client import Reply
 from tests.host.world import Writes, hosting
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.one_replica("max_turns counts the turns of one process")
+
 Delivery: TypeAlias = Literal["whole", "streamed", "background"]
 FIELDS: dict[Delivery, dict[str, Any]] = {
     "whole": {},

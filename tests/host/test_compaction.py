@@ -230,6 +230,7 @@ async def test_a_summary_that_fails_fails_the_request_and_not_the_turn() -> None
     assert [item["type"] for item in second.response["output"]] == ["message"]
 
 
+@pytest.mark.one_replica("max_turns counts the turns of one process")
 async def test_compacting_takes_the_place_of_a_turn() -> None:
     gate = Gate()
     agent = ScriptedAgent([gate, "done"])

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from agent_framework import SupportsAgentRun
 
-from hostedagent import AgentHost, HostOptions, Stores, memory_stores, sqlite_stores
+from hostedagent import HostOptions, Stores, memory_stores, sqlite_stores
 from hostedagent.agents.source import AgentFactory
 from hostedagent.host import Driver
 from hostedagent.stores.foundry.responses import FoundryResponses
 from hostedagent.stores.responses import StoredResponses
-from hostedagent.testing import EventLog, Gate, InProcessClient, Reply, serve
-from tests.stores import opened
+from hostedagent.testing import EventLog, Gate, InProcessClient, Reply
+from tests.serving import served
 
 
 @dataclass(slots=True)
@@ -48,8 +48,8 @@ def _watched(write: Callable[..., Awaitable[None]], ids: list[str]) -> Callable[
     return watched
 
 
-drivers: list[Driver] = ["agentserver"]
-"""What serves the hosts that tests build; the last one counts."""
+drivers: list[Driver] = []
+"""The drivers that tests asked for; the last one counts."""
 
 
 @pytest.fixture
@@ -64,18 +64,21 @@ def driver(request: pytest.FixtureRequest) -> Generator[Driver]:
 
 @asynccontextmanager
 async def hosting(
-    agent_or_factory: SupportsAgentRun | AgentFactory, *, options: HostOptions | None = None, **serving: Any
+    agent_or_factory: SupportsAgentRun | AgentFactory,
+    *,
+    options: HostOptions | None = None,
+    stores: Stores | None = None,
+    **client: Any,
 ) -> AsyncGenerator[InProcessClient]:
     """Serve an agent in this process, on the stores that the run was started with."""
-    async with opened() as (stores, identified):
-        host = AgentHost(agent_or_factory, options=options, stores=stores, driver=drivers[-1])
-        async with serve(identified(host.app), **serving) as client:
-            yield client
+    chosen = {"driver": drivers[-1]} if drivers else {}
+    async with served(agent_or_factory, options=options, stores=stores, client=client, **chosen) as made:
+        yield made
 
 
 def own_routes(agent: Any, **given: Any) -> AbstractAsyncContextManager[InProcessClient]:
     """Serve an agent on our own routes, without the SDK's host."""
-    return serve(AgentHost(agent, driver="starlette", **given).app)
+    return served(agent, driver="starlette", **given)
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agent_framework import Agent, Content, tool
+from opentelemetry import metrics
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -96,6 +97,8 @@ async def show(_: Request) -> JSONResponse:
 
 
 def main(driver: str, kind: str, *where: str) -> None:
+    # Without a provider OpenTelemetry keeps every meter, and Agent Framework creates some for each agent.
+    metrics.set_meter_provider(metrics.NoOpMeterProvider())
     options = HostOptions(max_turns=MAX_TURNS, max_waiting=100, shutdown_grace=0, keep_alive=1)
     host = AgentHost(factory, options=options, stores=stores(kind, *where), driver=cast("Driver", driver))
     host.app.router.routes.append(Route("/soak", show))

@@ -1,5 +1,7 @@
 """The stores of the hosts that tests serve: `pytest --stores memory|sqlite|postgres|foundry` runs one suite on each.
 
+With `--replicas N`, which needs PostgreSQL, `tests.serving` puts a proxy in front of as many hosts.
+
 Processes that tests start import modules of this package: it loads a backend when it is opened.
 """
 
@@ -13,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from hostedagent.platform import CALL_ID_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
-from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, sqlite_stores
+from hostedagent.stores.factory import Stores, foundry_stores, memory_stores, postgres_stores, sqlite_stores
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,9 +26,15 @@ KINDS: Final[tuple[StoreKind, ...]] = ("memory", "sqlite", "postgres", "foundry"
 
 @dataclass(slots=True)
 class Chosen:
-    """What the run was started with."""
+    """What the run was started with.
+
+    Args:
+        kind: The kind of the stores.
+        replicas: How many hosts answer in turn, on the same stores.
+    """
 
     kind: StoreKind = "memory"
+    replicas: int = 1
 
 
 CHOSEN: Final = Chosen()
@@ -35,23 +43,34 @@ CHOSEN: Final = Chosen()
 @asynccontextmanager
 async def opened(kind: StoreKind | None = None) -> AsyncGenerator[tuple[Stores, Callable[[Any], ASGIApp]]]:
     """Stores of a kind, and what gives an app's callers the identity that these stores need."""
+    async with opening(kind) as (connect, identified):
+        yield connect(), identified
+
+
+@asynccontextmanager
+async def opening(
+    kind: StoreKind | None = None,
+) -> AsyncGenerator[tuple[Callable[[], Stores], Callable[[Any], ASGIApp]]]:
+    """A way to open the same stores once for each process, and what identifies an app's callers to them."""
     async with AsyncExitStack() as stack:
         match kind or CHOSEN.kind:
             case "memory":
-                yield memory_stores(), lambda app: app
+                stores = memory_stores()
+                yield lambda: stores, lambda app: app
             case "sqlite":
-                folder = stack.enter_context(TemporaryDirectory(prefix="hostedagent-test-"))
-                yield sqlite_stores(Path(folder) / "state.db"), lambda app: app
+                path = Path(stack.enter_context(TemporaryDirectory(prefix="hostedagent-test-"))) / "state.db"
+                yield lambda: sqlite_stores(path), lambda app: app
             case "postgres":
-                from tests.postgres.server import postgres
+                from tests.postgres.server import postgres_dsn, schema
 
-                yield stack.enter_context(postgres()), lambda app: app
+                name = stack.enter_context(schema())
+                yield lambda: postgres_stores(postgres_dsn(), schema=name), lambda app: app
             case "foundry":
                 from hostedagent.emulator import Emulator
 
                 emulator = await stack.enter_async_context(Emulator(anonymous="refuse"))
                 emulator.trust()
-                yield foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential), Identified
+                yield lambda: foundry_stores(endpoint=emulator.endpoint, credential=emulator.credential), Identified
 
 
 class Identified:
