@@ -9,12 +9,14 @@ from typing import Any, cast
 import pytest
 from agent_framework import (
     Agent,
+    AgentContext,
     AgentResponse,
     AgentResponseUpdate,
     AgentSession,
     Content,
     ResponseStream,
     WorkflowBuilder,
+    agent_middleware,
     tool,
 )
 from agent_framework.exceptions import UserInputRequiredException
@@ -268,6 +270,33 @@ async def test_an_instance_is_never_changed() -> None:
     assert state() == before
     assert list(agent.context_providers) == providers
     assert repr(agent.default_options) == options
+
+
+@agent_middleware
+async def passes(context: AgentContext, call_next: Any) -> None:
+    """Changes nothing, but needs a session."""
+    await call_next()
+
+
+async def test_an_agent_from_a_factory_is_run_itself() -> None:
+    class Counting(Agent[Any]):
+        runs = 0
+
+        def run(self, *args: Any, **kwargs: Any) -> Any:
+            self.runs += 1
+            inner: Any = super()
+            return inner.run(*args, **kwargs)
+
+    made: list[Counting] = []
+
+    def factory() -> Counting:
+        made.append(Counting(OfflineChatClient(), middleware=[passes]))
+        return made[-1]
+
+    async with hosting(factory) as client:
+        assert (await stream(client)).status == "completed"
+
+    assert [agent.runs for agent in made] == [1]
 
 
 def workflow(*texts: str) -> Any:

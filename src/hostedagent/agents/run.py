@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +57,6 @@ async def start_run(
     accepted = _accepted(agent)
     arguments: dict[str, Any] = {"stream": True} if streams else {}
     if session is not None and _takes(accepted, "session"):
-        agent = _own_copy(agent)
         arguments["session"] = session
     tools = request.options.tools.for_run()
     if tools and _takes(accepted, "tools"):
@@ -79,16 +77,6 @@ async def start_run(
     if not hasattr(made, "__aiter__") and inspect.isawaitable(made):
         made = await made
     return _stream(made, agent)
-
-
-def _own_copy(agent: SupportsAgentRun) -> SupportsAgentRun:
-    """A shallow copy with its own list of context providers, because a run with a session may add to that list."""
-    providers = getattr(agent, "__dict__", {}).get("context_providers")
-    if not isinstance(providers, list):  # A proxy or another kind of agent, whose copy might share its state.
-        return agent
-    own = cast("Any", copy.copy(agent))
-    own.context_providers = list(cast("list[object]", providers))
-    return own
 
 
 def _stream(made: Any, agent: object) -> AsyncIterable[AgentResponseUpdate]:

@@ -7,6 +7,7 @@ async context manager, or an agent that is one and has no `close`; it is entered
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -105,6 +106,20 @@ class AgentSource:
         agent = self._fresh(_agent_of(made))
         until.push_async_callback(close, agent)
         return agent
+
+    def with_session(self, agent: SupportsAgentRun) -> SupportsAgentRun:
+        """The agent for a run with a session, which may add a context provider: of the instance, a copy of its own.
+
+        Args:
+            agent: The agent of the turn.
+        """
+        providers = getattr(agent, "__dict__", {}).get("context_providers")
+        # An agent from a factory is the turn's own; the copy of a proxy might share its state.
+        if agent is not self.instance or not isinstance(providers, list):
+            return agent
+        own = cast("Any", copy.copy(agent))
+        own.context_providers = list(cast("list[object]", providers))
+        return own
 
     async def _make(self, request: TurnRequest) -> object:
         assert self._factory is not None

@@ -249,7 +249,7 @@ class Turn:
             if feed.run is not None:
                 return feed.run.start()
             return await start_run(
-                agent,
+                agent if feed.session is None else self._services.source.with_session(agent),
                 feed.messages,
                 self._request,
                 session=feed.session,
