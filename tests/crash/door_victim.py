@@ -1,7 +1,7 @@
-"""A process whose turn comes through Invocations: `python -m tests.crash.door_victim ROOT DRIVER begin|finish`.
+"""A process whose turn comes through Invocations: `python -m tests.crash.door_victim ROOT DRIVER LIFE STORE...`.
 
 `begin` answers a background invocation, whose tool pays once and then stops for ever, so that it can be killed there.
-`finish` is the next process: it reads the invocation again, on the own routes once its turn was resumed and has ended.
+`finish` is the next process: it reads the invocation again, once its turn was resumed and has ended if it can be.
 It prints a line of JSON for everything that happens.
 """
 
@@ -17,20 +17,28 @@ from agent_framework import Agent, tool
 
 from hostedagent import AgentHost, Hooks, HostOptions, TurnRequest, current_turn
 from hostedagent.doors import Invocations
-from hostedagent.stores.factory import sqlite_stores
+from hostedagent.emulator import call_id_for
+from hostedagent.platform import CALL_ID_HEADER
 from hostedagent.testing import OfflineChatClient, serve
 from tests.host.approving import call
 from tests.patience import PATIENCE, be_patient
+from tests.soak.process import stores
 
 ROOT, DRIVER, LIFE = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+STORE = sys.argv[4:]
 PATH = "/invocations?agent_session_id=s1"
-HEADERS = {"x-agent-user-id": "ada", "x-agent-invocation-id": "inv-1"}
+NAMED = {"x-agent-invocation-id": "inv-1"}
 ended = asyncio.Event()
 
 
 def tell(**line: Any) -> None:
     """Print a line."""
     print(json.dumps(line), flush=True)
+
+
+def whose(user: str) -> dict[str, str]:
+    """The headers of a user; each call of the platform has an id of its own."""
+    return {"x-agent-user-id": user, **({CALL_ID_HEADER: call_id_for(user)} if STORE == ["foundry"] else {})}
 
 
 def note(what: str) -> str:
@@ -63,7 +71,7 @@ async def main() -> None:
     model = OfflineChatClient(script=[call("c1", "pay", to="ann"), ["Done."], ["More."]])
     host = AgentHost(
         Agent(model, tools=[pay]),
-        stores=sqlite_stores(ROOT / "state.db"),
+        stores=stores(*STORE),
         hooks=Hooks(on_outcome=on_outcome),
         options=HostOptions(resilient_background=True),
         doors=[Invocations()],
@@ -71,20 +79,20 @@ async def main() -> None:
     )
     async with asyncio.timeout(PATIENCE), serve(host.app) as client:
         if LIFE == "begin":
-            made = await client.post(PATH, json={"input": "pay ann", "background": True}, headers=HEADERS)
+            made = await client.post(PATH, json={"input": "pay ann", "background": True}, headers=whose("ada") | NAMED)
             tell(made=made.json())
             await asyncio.Event().wait()
-        if DRIVER == "starlette":
+        if STORE != ["foundry"]:
             await ended.wait()
         answer: dict[str, Any] = {"status": "in_progress"}
         while answer.get("status") == "in_progress":
-            answer = (await client.get("/invocations/inv-1", headers=HEADERS)).json()
+            answer = (await client.get("/invocations/inv-1", headers=whose("ada"))).json()
         tell(answer=answer)
-        other = await client.get("/invocations/inv-1", headers={"x-agent-user-id": "bob"})
-        again = await client.post(PATH, json={"input": "pay ann"}, headers=HEADERS)
+        other = await client.get("/invocations/inv-1", headers=whose("bob"))
+        again = await client.post(PATH, json={"input": "pay ann"}, headers=whose("ada") | NAMED)
         tell(statuses=[other.status, again.status])
         body = {"input": "more", "conversation": "s1"}
-        await client.post("/responses", json=body, headers={"x-agent-user-id": "ada"})
+        await client.post("/responses", json=body, headers=whose("ada"))
         tell(prompt=model.calls[-1].transcript)
 
 

@@ -9,16 +9,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.crash.killing import PROJECT
+from tests.soak.backends import SUBJECTS, Backend, Subject, backend
+
+SDK = {"AGENTSERVER_TASKS_BACKEND": "local"}
 
 
-async def live(root: Path, driver: str, life: str) -> dict[str, Any]:
+async def live(root: Path, driver: str, life: str, store: Backend) -> dict[str, Any]:
     """What a process said; the first one is killed in the middle of the turn's tool."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.crash.door_victim", str(root), driver, life),
+        *(sys.executable, "-m", "tests.crash.door_victim", str(root), driver, life, *store.arguments),
         stdout=asyncio.subprocess.PIPE,
         cwd=PROJECT,
-        env={**os.environ, "AGENTSERVER_STATE_ROOT": str(root / "sdk")},
+        env={**os.environ, **SDK, "AGENTSERVER_STATE_ROOT": str(root / "sdk"), **store.environment},
     )
     assert process.stdout is not None
     said: dict[str, Any] = {}
@@ -30,9 +35,13 @@ async def live(root: Path, driver: str, life: str) -> dict[str, Any]:
     return said
 
 
-async def test_a_killed_invocation_is_finished_and_its_effect_is_performed_once(tmp_path: Path) -> None:
-    begun = await live(tmp_path, "starlette", "begin")
-    done = await live(tmp_path, "starlette", "finish")
+@pytest.mark.parametrize("subject", [one for one in SUBJECTS if one.store in ("sqlite", "postgres")], ids=str)
+async def test_a_killed_invocation_is_finished_and_its_effect_is_performed_once(
+    subject: Subject, tmp_path: Path
+) -> None:
+    async with backend(subject.store, tmp_path) as store:
+        begun = await live(tmp_path, subject.driver, "begin", store)
+        done = await live(tmp_path, subject.driver, "finish", store)
 
     assert begun["made"]["status"] == "in_progress"
     assert (done["outcome"], done["door"], done["session"]) == ("Completed", "invocations", "s1")
@@ -44,11 +53,10 @@ async def test_a_killed_invocation_is_finished_and_its_effect_is_performed_once(
     assert done["prompt"][-2:] == ["assistant: Done.", "user: more"] and done["prompt"][0] == "user: pay ann"
 
 
-async def test_on_the_sdks_host_a_killed_invocation_has_failed_and_leaves_nothing_in_the_next_prompt(
-    tmp_path: Path,
-) -> None:
-    begun = await live(tmp_path, "agentserver", "begin")
-    done = await live(tmp_path, "agentserver", "finish")
+async def test_on_foundry_a_killed_invocation_has_failed_and_leaves_nothing_in_the_next_prompt(tmp_path: Path) -> None:
+    async with backend("foundry", tmp_path) as store:
+        begun = await live(tmp_path, "agentserver", "begin", store)
+        done = await live(tmp_path, "agentserver", "finish", store)
 
     assert (begun["made"]["status"], done["answer"]["status"]) == ("in_progress", "failed")
     assert done["answer"]["response_id"] == begun["made"]["response_id"]

@@ -43,7 +43,7 @@ class Engine:
         store: The response store.
         active: The responses in progress in this process.
         continuations: Opens and releases the continuations of turns.
-        recoveries: Journals background turns and resumes them.
+        recoveries: Journals the background turns of the driver and resumes them.
         limiter: Limits concurrent turns.
         when_busy: How a request with a busy conversation is treated.
         reserved_tools: Names of the agent's own tools, which the caller's tools must not have.
@@ -165,31 +165,37 @@ class Engine:
         finally:
             context.permit.abandon()
 
-    async def resume(self, request: TurnRequest, found: Mapping[str, Json]) -> tuple[TurnContext, Recovery]:
+    async def resume(
+        self, request: TurnRequest, found: Mapping[str, Json], recoveries: Recoveries
+    ) -> tuple[TurnContext, Recovery]:
         """Accept the turn of an earlier process again.
 
         Args:
             request: The original request.
             found: The stored response.
+            recoveries: Journals the turn.
 
         Raises:
             StoreError: A store is not available.
         """
-        request, continuation, recovery = await self.recoveries.resume(request, found)
+        request, continuation, recovery = await recoveries.resume(request, found)
         permit, flow = self.limiter.grant(), FlowControl(is_bounded=False)
         context = TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
         return context, recovery
 
-    async def start(self, context: TurnContext, recovery: Recovery | None = None) -> Turn:
+    async def start(
+        self, context: TurnContext, recovery: Recovery | None = None, *, recoveries: Recoveries | None = None
+    ) -> Turn:
         """Start the turn of an accepted request, whose ids are now known.
 
         Args:
             context: The accepted request.
             recovery: The progress of an earlier process.
+            recoveries: Journals the turn; by default with the turns of the driver.
         """
         request, continuation = context.request, context.continuation
         if recovery is None:
-            recovery = await self.recoveries.begin(request, continuation, context.body)
+            recovery = await (recoveries or self.recoveries).begin(request, continuation, context.body)
         services = self.services
         context.effect = services.effects.once
         stop = StopSignals(services.shutdown, continuation.lease)

@@ -19,6 +19,7 @@ from hostedagent.engine.elsewhere import Elsewhere
 from hostedagent.engine.engine import Engine
 from hostedagent.engine.following import following
 from hostedagent.engine.partial_output import output_of
+from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
@@ -68,7 +69,8 @@ class RecordedTurn:
         self._context = context
         self._turn = turn
         self._sent = sent
-        self._number = sent.last if sent is not None else self._queued_events() - 1
+        were_queued = context.queued_at is not None and context.request.stream
+        self._number = sent.last if sent is not None else (QUEUED_EVENTS if were_queued else 0) - 1
         self._stamps: dict[str, Json] = {"store": context.request.store}
         if context.request.sandbox_session_id is not None:
             self._stamps["agent_session_id"] = context.request.sandbox_session_id
@@ -105,10 +107,6 @@ class RecordedTurn:
             StoreError: The response could not be stored; nothing was sent.
         """
         return self._recorded(is_numbered=True)
-
-    def _queued_events(self) -> int:
-        """The number of events that were sent while the turn was queued."""
-        return QUEUED_EVENTS if self._context.queued_at is not None and self._context.request.stream else 0
 
     async def result(self) -> dict[str, Json]:
         """Run the turn to its end and return its response. It is stored as with `events`, which must not be read then.
@@ -193,6 +191,7 @@ class RecordedResponses:
 
     Args:
         engine: Runs the turns.
+        recoveries: Journals the background turns and resumes them.
         log: Keeps the events of background streams.
         turns: Records which process runs which background turn, if they outlive their process.
         policy: The fields that callers may set.
@@ -203,6 +202,7 @@ class RecordedResponses:
     def __init__(
         self,
         engine: Engine,
+        recoveries: Recoveries,
         log: EventLog,
         turns: BackgroundTurns | None = None,
         policy: CallerPolicy | None = None,
@@ -210,6 +210,7 @@ class RecordedResponses:
         rules: WaitingRules | None = None,
     ) -> None:
         self.engine = engine
+        self.recoveries = recoveries
         self.policy = policy or CallerPolicy()
         self.log = log
         self._runs = BackgroundRuns(log, turns)
@@ -252,7 +253,7 @@ class RecordedResponses:
 
     async def start(self, context: TurnContext) -> RecordedTurn:
         """Start the turn of an accepted request."""
-        return RecordedTurn(self, context, await self.engine.start(context))
+        return RecordedTurn(self, context, await self.engine.start(context, recoveries=self.recoveries))
 
     async def start_in_background(self, context: TurnContext) -> dict[str, Json]:
         """Start a turn that outlives its request, and return its response once that is stored.
@@ -273,7 +274,7 @@ class RecordedResponses:
         Raises:
             StoreError: A store is not available.
         """
-        context, recovery = await self.engine.resume(request, found)
+        context, recovery = await self.engine.resume(request, found, self.recoveries)
         turn = RecordedTurn(self, context, await self.engine.start(context, recovery), sent)
         await self._runs.start(turn, context)
 

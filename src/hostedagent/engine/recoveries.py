@@ -1,14 +1,14 @@
 """Starts the journals of background turns, and resumes the turns of processes that have ended.
 
-The SDK resumes a turn by itself and reads its response first; the scope of the turn is recovered at that point. On the
-package's own routes, `engine/takeover.py` resumes turns.
+The SDK resumes its turns by itself and reads their response first; the scope of the turn is recovered at that point.
+`engine/takeover.py` resumes those of the package's own routes and of doors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -45,7 +45,7 @@ class Recoveries:
         active: The responses in progress in this process.
         events: The events that earlier processes sent.
         is_on: Whether background turns are resumed.
-        keeps_requests: Whether turns are resumed from the request that is kept here, and not by the SDK from its own.
+        others: Further logs that may contain events of a response.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Recoveries:
         events: SentEvents,
         *,
         is_on: bool,
-        keeps_requests: bool = True,
+        others: Sequence[SentEvents] = (),
     ) -> None:
         self._journals = journals
         self._continuations = continuations
@@ -65,7 +65,7 @@ class Recoveries:
         self._active = active
         self._events = events
         self._is_on = is_on
-        self._keeps_requests = keeps_requests
+        self._others = others
 
     async def begin(
         self, request: TurnRequest, continuation: Continuation, body: Mapping[str, Json] | None = None
@@ -78,8 +78,6 @@ class Recoveries:
             body: The body of the request, for drivers that do not store requests themselves.
         """
         if not (self._is_on and request.store and request.background):
-            return None
-        if body is not None and not self._keeps_requests:  # Of a door on the SDK's host, which would not resume it.
             return None
         journal = Journal(
             request.scope,
@@ -114,7 +112,8 @@ class Recoveries:
     async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the events of a turn; the response is gone."""
         try:
-            await self._events.discard(caller, response_id)
+            for events in (self._events, *self._others):
+                await events.discard(caller, response_id)
         except Exception as error:  # noqa: BLE001 - the response itself is gone
             log_failure(logger, f"The events of {response_id} are left behind", error)
 

@@ -114,9 +114,9 @@ class Takeover:
         Raises:
             StoreError: A store is not available; resuming is tried again.
         """
-        engine = self._responses.engine
+        engine, recoveries = self._responses.engine, self._responses.recoveries
         kept: dict[str, Json] = decode(request) if request else {}
-        caller = await engine.recoveries.recall(Caller(platform_user=kept.get("platform_user")), response_id)
+        caller = await recoveries.recall(Caller(platform_user=kept.get("platform_user")), response_id)
         try:
             if caller is None or not kept:
                 await self._turns.end(response_id)
@@ -128,7 +128,7 @@ class Takeover:
             except StoreNotFound:
                 found = {"status": QUEUED}
             if found.get("status") == QUEUED:  # It never started; if it was queued, it still is.
-                await engine.recoveries.release(turn, journal)
+                await recoveries.release(turn, journal)
                 await self._turns.end(response_id)
                 return
             active = engine.active.open(response_id)
@@ -142,4 +142,4 @@ class Takeover:
                 await self._responses.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
             await self._turns.end(response_id)
         finally:
-            engine.recoveries.began(response_id)
+            recoveries.began(response_id)

@@ -87,8 +87,10 @@ class Wired:
     """An engine with the resources to close at its end."""
 
     engine: Engine
+    recoveries: Recoveries
     stores: Stores
     journals: Journals
+    turns: BackgroundTurns | None
     running: Running
     events: EventLog
     policy: CallerPolicy
@@ -96,9 +98,10 @@ class Wired:
     deliveries: Deliveries | None = None
 
     def recorded(self) -> RecordedResponses:
-        """The responses of a driver that lets the engine store them."""
-        turns = self.journals if isinstance(self.journals, BackgroundTurns) else None
-        return RecordedResponses(self.engine, self.events, turns, self.policy, self.stores.signals, self.rules)
+        """The responses that the engine stores: those of the package's own routes and of doors."""
+        return RecordedResponses(
+            self.engine, self.recoveries, self.events, self.turns, self.policy, self.stores.signals, self.rules
+        )
 
     async def aopen(self) -> None:
         """Open the stores. Unreachable ones are tried again by each request.
@@ -166,8 +169,8 @@ def wire(
         options: Limits, history owner and caller policy.
         stores: Stores of responses, sessions and approvals; by default Foundry when hosted, else memory.
         hooks: The application's functions.
-        sent_events: Reads the events that earlier processes sent, for a driver that keeps them itself and resumes
-            background turns itself; without it the engine does both.
+        sent_events: Reads the events that earlier processes sent, for a driver that keeps them itself and resumes its
+            background turns itself; without it the engine does both, as for the turns of doors.
         service: Distinguishes the hosts of several agents that share stores.
         limiter: A limit on concurrent turns that several hosts share.
 
@@ -180,17 +183,20 @@ def wire(
     events = chosen.events or (StoredEventLog(state, poll=0.5) if options.resilient_background else LocalEventLog())
     is_own = sent_events is None and options.resilient_background
     _check_background(options, chosen, is_own=is_own)
-    journals = BackgroundTurns(state, leases, service=service) if is_own else Journals(state)
+    is_resumed = options.resilient_background and (is_own or not chosen.needs_request)  # There is no request then.
+    turns = BackgroundTurns(state, leases, service=service) if is_resumed else None
+    journals = turns if is_own and turns is not None else Journals(state)
     running, active = Running(state, leases), ActiveTurns()
     store = ResponseStore(chosen.responses, active, running=running, state=state)
     source = AgentSource(agent_or_factory)
     start = start_type(source.sample.workflow) if source.sample is not None else None
     approvals = Approvals(state, ttl=options.retention)
     continuations = Continuations(Sessions(state, leases), approvals, store, start=start)
-    sent = sent_events or LoggedSentEvents(events)
-    is_on = options.resilient_background
-    recoveries = Recoveries(journals, continuations, store, active, sent, is_on=is_on, keeps_requests=is_own)
-    if options.resilient_background:
+    logged, is_on = LoggedSentEvents(events), options.resilient_background
+    own = recoveries = Recoveries(turns or journals, continuations, store, active, logged, is_on=is_resumed)
+    if sent_events is not None:
+        recoveries = Recoveries(journals, continuations, store, active, sent_events, is_on=is_on, others=[logged])
+    if is_on:
         store.journaled = recoveries
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
     engine = Engine(
@@ -205,7 +211,7 @@ def wire(
         known_tools=known_tools(source.instance) if source.instance is not None else None,
     )
     rules = _waiting_rules(chosen, options, service) if is_own else None
-    return Wired(engine, chosen, journals, running, events, options.caller, rules, deliveries)
+    return Wired(engine, own, chosen, journals, turns, running, events, options.caller, rules, deliveries)
 
 
 def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: str) -> tuple[Hooks, Deliveries | None]:

@@ -226,7 +226,7 @@ class AgentHost:
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)
         hooks = hooks or Hooks()
-        self._suspension = Suspension(wired, responses if driver == "starlette" else None)
+        self._suspension = Suspension(wired, responses if driver == "starlette" or doors else None)
         if options.allow_snapshots:
             _allow_snapshots(self._app, Snapshots(hooks, [self._suspension]))
         elif hooks.before_snapshot is not None or hooks.after_restore is not None:

@@ -54,6 +54,7 @@ class Stores:
         outbox: Creates the outbox of webhooks of a service; `None` to keep it in the state.
         leases: The settings of leases on conversations.
         is_durable: Whether stored data outlives the process.
+        needs_request: Whether the service answers only on behalf of a request.
         aopen: Called once, when the host starts. Stores open by themselves; this reports mistakes before a request.
         aclose: Called once, when the host stops.
         check: Raises if the stores cannot be written; `/readiness` calls it at most every few seconds.
@@ -67,6 +68,7 @@ class Stores:
     outbox: Callable[[str], Outbox] | None = None
     leases: LeaseSettings = field(default_factory=LeaseSettings)
     is_durable: bool = True
+    needs_request: bool = False
     aopen: Callable[[], Awaitable[None]] = _nothing
     aclose: Callable[[], Awaitable[None]] = _nothing
     check: Callable[[], Awaitable[None]] = _nothing
@@ -284,5 +286,6 @@ def foundry_stores(
     waiting = MemoryStore(retention=retention)
     outbox = partial(StoredOutbox, waiting, time.time)
     records = Stores.over(store, outbox=lambda service: outbox(service=service), aclose=aclose)
+    records = replace(records, needs_request=True)
     responses = FoundryResponses(connector(endpoint, used), records.responses, retry=retry)
     return replace(records, responses=responses) if agent is None else records

@@ -156,7 +156,7 @@ class SdkDriver:
                 enter_context(current)
             found: Any = context.persisted_response or await self.engine.store.get(current.caller, response_id)
             request = replace(TurnRequest.parse(body, self.options.caller), caller=current.caller)
-            return await self.engine.resume(_with_ids(request, context), found)
+            return await self.engine.resume(_with_ids(request, context), found, self.engine.recoveries)
         except StoreUnavailable as error:
             log_failure(logger, f"The turn {response_id} cannot be resumed now", error)
             self.engine.recoveries.began(response_id)
