@@ -6,6 +6,7 @@ import pytest
 
 from hostedagent.engine import takeover
 from hostedagent.testing import Gate, ScriptedAgent
+from tests.host.sockets import Socket
 from tests.replicas.test_two_hosts import Cluster, begin, ended, text
 
 
@@ -79,3 +80,29 @@ async def test_an_input_that_no_successor_takes_over_comes_back(cluster: Cluster
             last = [event async for event in told][-1]
 
     assert (last["type"], last["error"]["code"]) == ("response.steer.failed", "response_not_active")
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_socket_steers_what_runs_elsewhere(name: str, cluster: Cluster) -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["one", gate], ["two"])
+    async with cluster.host("a", agent) as a, cluster.host("b", ScriptedAgent(["not here"])) as b:
+        socket = Socket(cluster.apps[name], {}, "/responses")
+        await socket.open()
+        first = await begin(a, gate)
+        steer = {"type": "response.steer", "previous_response_id": first, "input": "more"}
+        socket.send(steer)
+        accepted = await socket.event()
+        gate.open()
+        while (await b.get(f"/responses/{accepted['successor']['id']}")).status == 404:
+            pass
+        after = await ended(b, accepted["successor"]["id"])
+        socket.send(steer)
+        late = await socket.event()
+        socket.send({**steer, "previous_response_id": "resp_none"})
+        unknown = await socket.event()
+        await socket.leave()
+
+    assert (accepted["type"], accepted["steer"]["previous_response_id"]) == ("response.steer.accepted", first)
+    assert (text(after), after["previous_response_id"], agent.calls[1].text) == (["two"], first, "more")
+    assert [late["error"]["code"], unknown["error"]["code"]] == ["response_already_completed", "response_not_found"]

@@ -52,6 +52,7 @@ class Cluster:
         self._stores = memory_stores()
         self.processes: dict[str, Process] = {}
         self.dead: set[str] = set()
+        self.apps: dict[str, Any] = {}
 
     def stores(self, name: str) -> Stores:
         process = self.processes[name] = Process(name, self)
@@ -61,6 +62,7 @@ class Cluster:
     async def host(self, name: str, agent: ScriptedAgent, **options: Any) -> AsyncGenerator[InProcessClient]:
         chosen = HostOptions(resilient_background=True, shutdown_grace=0, **options)
         host = AgentHost(agent, driver="starlette", stores=self.stores(name), options=chosen)
+        self.apps[name] = host.app
         async with serve(host.app) as client:
             yield client
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, Unavailable
+from hostedagent.failures import TurnFailed, failed
 from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.observability.propagation import caller_trace
@@ -84,6 +85,22 @@ def refusal_of(error: StoreError, response_id: str) -> RequestError:
         case _:
             log_failure(logger, "A store is not available", error)
             return Unavailable(_AWAY)
+
+
+def refusal_in(error: Exception, what: str, *, response_id: str = "") -> RequestError:
+    """The error to report for what was raised; an unexpected one is logged.
+
+    Args:
+        error: What was raised.
+        what: What failed, for the log.
+        response_id: The response that the turn continues.
+    """
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, StoreError):
+        return refusal_of(error, response_id)
+    log_failure(logger, what, error)
+    return TurnFailed(failed("server_error"))
 
 
 def check_response_id(response_id: str) -> None:

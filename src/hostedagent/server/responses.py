@@ -118,22 +118,23 @@ class ResponsesDriver:
         below = prefix.rstrip("/")
         root = f"{below}/responses"
         one = f"{root}/{{response_id}}"
+        steers = SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over)
         return [
             Route(root, self._endpoint(self._create), methods=["POST"]),
-            WebSocketRoute(root, OnDemand(self._sockets)),
+            WebSocketRoute(root, OnDemand(partial(self._sockets, steers))),
             Route(one, self._endpoint(self._retrieve), methods=["GET"]),
             Route(one, self._endpoint(self._delete), methods=["DELETE"]),
             Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
             Route(f"{one}/input_items", self._endpoint(self._input_items), methods=["GET"]),
             *conversation_routes(self.responses.engine, self.options, self.trust, below),
             *InputRoutes(self.responses.engine, self.options, self.trust).routes(below),
-            *SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over).routes(below),
+            *steers.routes(below),
         ]
 
-    def _sockets(self) -> ASGIApp:
+    def _sockets(self, steers: SteerRoutes) -> ASGIApp:
         from hostedagent.server.websocket import ResponsesSockets
 
-        return ResponsesSockets(self.responses, self.options, self.trust)
+        return ResponsesSockets(self.responses, self.options, self.trust, steers.events)
 
     def _endpoint(self, handler: Handler) -> ASGIApp:
         return Endpoint(self.trust, handler)

@@ -29,7 +29,7 @@ from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
-from hostedagent.server.exchange import Endpoint, Exchange
+from hostedagent.server.exchange import Endpoint, Exchange, check_response_id, refusal_in
 from hostedagent.server.forwarded_steers import ForwardedSteers
 from hostedagent.server.frames import Steer, parse_steer
 from hostedagent.server.steering import (
@@ -153,19 +153,49 @@ class SteerRoutes:
         else:
             await exchange.json(event)
 
+    async def events(self, caller: Caller, steer: Steer) -> AsyncGenerator[Event]:
+        """The events of an input for a response, wherever that runs: `accepted`, and if nothing takes it over, why."""
+        fields = {"previous_response_id": steer.response_id, "input": steer.input}
+        try:
+            check_response_id(steer.response_id)
+            if self._responses.engine.active.get(steer.response_id) is not None:
+                event, later = await self._take(caller, fields)
+                yield event
+                if (told := await later()) is not None:
+                    yield told
+                return
+            event, events = await self._forward(caller, steer.response_id, fields)
+        except Exception as error:  # noqa: BLE001 - the input must come back
+            refused = refusal_in(error, "An input could not be passed on", response_id=steer.response_id)
+            default: SteerError = "response_not_found" if refused.status < 409 else "successor_creation_failed"
+            yield failed(steer, next((code for code in MESSAGES if code == refused.code), default), 0)
+            return
+        async with aclosing(events):
+            yield event
+            async for told in events:
+                yield told
+
     async def _steer_elsewhere(self, exchange: Exchange, fields: Mapping[str, Json], *, streams: bool) -> None:
-        """Forward an input to the replica that runs the response."""
-        caller, response_id = exchange.caller, exchange.response_id
+        event, later = await self._forward(exchange.caller, exchange.response_id, fields)
+        async with aclosing(later):
+            if streams:
+                await self._stream(exchange, self._forwarded_frames(exchange.caller, event, later))
+            else:
+                await exchange.json(event)
+
+    async def _forward(
+        self, caller: Caller, response_id: str, fields: Mapping[str, Json]
+    ) -> tuple[Event, AsyncGenerator[Event]]:
+        """Forward an input to the replica that runs the response.
+
+        Raises:
+            RequestError: The input is refused.
+        """
         await self._responses.engine.check_owner(caller, response_id)
         answered = await self._forwarded.send(caller, response_id, fields)
         if answered is None:
             raise await self._ended(caller, response_id)
-        event, later = answered
-        async with aclosing(later):
-            if streams:
-                await self._stream(exchange, self._forwarded_frames(caller, event, later))
-            else:
-                await exchange.json(event)
+        return answered
 
     async def _forwarded_frames(
         self, caller: Caller, event: Event, later: AsyncGenerator[Event]

@@ -8,23 +8,19 @@ kept with the connection.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
-from hostedagent.errors import Conflict, Forbidden, InvalidRequest, RequestError, TooManyTurns
-from hostedagent.failures import failed
-from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
-from hostedagent.observability.logging import log_failure
+from hostedagent.errors import InvalidRequest, RequestError, TooManyTurns
+from hostedagent.identity import Caller
 from hostedagent.options import HostOptions
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.ids import new_item_id
@@ -32,13 +28,11 @@ from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import Trust, headers_of, sandbox_session
-from hostedagent.server.exchange import refusal_of
+from hostedagent.server.exchange import refusal_in
 from hostedagent.server.frames import Create, FrameError, Steer, error_event, in_lane, read_frame
+from hostedagent.server.handshake import admitted, data_of
 from hostedagent.server.steering import Accepted, SteerError, input_of, required_input, steer_refusal
 from hostedagent.server.steering import failed as failed_steer
-from hostedagent.stores.base import StoreError
-
-logger = logging.getLogger(__name__)
 
 MAX_SECONDS: Final = 3600.0
 """Seconds that a connection is served; then its turns end, and it is closed."""
@@ -47,18 +41,16 @@ MAX_WAITING: Final = 16
 """Messages that wait for the turns before them, in each lane."""
 
 MAX_LANES: Final = 16
-"""Lanes of a connection."""
 
-_LIMIT: Final = {
-    "type": "error",
-    "status": 400,
-    "error": {
-        "type": "invalid_request_error",
-        "code": "websocket_connection_limit_reached",
-        "message": "The connection was served for an hour. Open a new one, and continue there.",
-        "param": None,
-    },
-}
+
+class _ConnectionLimit(RequestError):
+    """The connection is too old."""
+
+    code = "websocket_connection_limit_reached"
+
+
+SteerElsewhere: TypeAlias = Callable[[Caller, Steer], AsyncGenerator[Event]]
+"""The events of an input for a response that does not run on the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,42 +61,22 @@ class ResponsesSockets:
         responses: Runs and stores the turns.
         options: Limits and caller policy.
         trust: Which headers are believed.
+        steers: The events of an input for a response that runs elsewhere.
     """
 
     responses: RecordedResponses
     options: HostOptions
     trust: Trust
+    steers: SteerElsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         socket = WebSocket(scope, receive, send)
-        scope = self.trust.trusted(scope)
-        headers = headers_of(scope)
-        try:
-            check_origin(scope, headers)
-            caller = self.trust.caller_of(scope, headers)
-            self.responses.engine.check_accepts()
-        except RequestError as error:
-            await socket.send_denial_response(JSONResponse(error.body(), error.status))
-            return
-        await socket.accept()
-        client_headers = {name: text for name, text in headers.items() if name.startswith("x-client-")}
-        entered = enter_context(RequestContext(caller))
-        try:
-            await Connection(self.responses, self.options, socket, caller, client_headers).serve()
-        finally:
-            leave_context(entered)
-
-
-def check_origin(scope: Scope, headers: Mapping[str, str]) -> None:
-    """Check the origin, because browsers let any page open a WebSocket to any address without a preflight request.
-
-    Raises:
-        Forbidden: The page comes from another host than the one that it calls.
-    """
-    origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
-        raise Forbidden(f"Pages of {origin!r:.200} may not open a WebSocket here.")
+        async with admitted(socket, self.trust, self.responses.engine.check_accepts) as caller:
+            if caller is None:
+                return
+            client_headers = {name: text for name, text in headers_of(scope).items() if name.startswith("x-client-")}
+            await Connection(self.responses, self.options, socket, caller, client_headers, self.steers).serve()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +131,7 @@ class Connection:
         socket: The accepted connection.
         caller: The caller.
         client_headers: The client's `x-client-*` headers of the connection request.
+        steers: The events of an input for a response that runs elsewhere.
     """
 
     def __init__(
@@ -168,12 +141,15 @@ class Connection:
         socket: WebSocket,
         caller: Caller,
         client_headers: Mapping[str, str],
+        steers: SteerElsewhere,
     ) -> None:
         self._responses = responses
         self._options = options
         self._socket = socket
         self._caller = caller
         self._client_headers = client_headers
+        self._steers = steers
+        self._steering: set[asyncio.Task[None]] = set()
         self._lanes: dict[str | None, _Lane] = {}
         self._ended: deque[str] = deque(maxlen=MAX_LANES)
         self._pending: dict[str, list[Accepted]] = {}
@@ -185,11 +161,11 @@ class Connection:
         try:
             async with asyncio.timeout(MAX_SECONDS):
                 while (message := await self._socket.receive())["type"] != "websocket.disconnect":
-                    text = message.get("text")
-                    await self._take(text.encode() if text is not None else message.get("bytes") or b"")
+                    await self._take(data_of(message))
             await self._end()
         except TimeoutError:
-            await self.send(_LIMIT)
+            ended = _ConnectionLimit("The connection was served for an hour. Open a new one, and continue there.")
+            await self.send(error_event(ended))
             await self._end()
             await self._socket.close(1000)
 
@@ -225,6 +201,11 @@ class Connection:
 
     async def _steer(self, steer: Steer) -> None:
         lane = next((one for one in self._lanes.values() if one.response_id == steer.response_id), None)
+        if lane is None and steer.request is not None and steer.response_id not in self._ended:
+            task = asyncio.create_task(self._steer_elsewhere(steer), name="hostedagent-steer")
+            self._steering.add(task)
+            task.add_done_callback(self._steering.discard)
+            return
         code = self._refusal_of(steer, lane)
         if code is not None or lane is None or lane.context is None:
             event = failed_steer(steer, code or "response_not_found", lane.number if lane is not None else 0)
@@ -235,9 +216,15 @@ class Connection:
             event = accepted.event("accepted", lane.number)
         await self.send(in_lane(event, self._name_of(lane)))
 
+    async def _steer_elsewhere(self, steer: Steer) -> None:
+        """Pass an input on to where its response runs: over HTTP, on another connection, in another replica."""
+        async with aclosing(self._steers(self._caller, steer)) as events:
+            async for event in events:
+                await self.send(event)
+
     def _refusal_of(self, steer: Steer, lane: _Lane | None) -> SteerError | None:
         if steer.request is not None and (lane is None or lane.context is None):
-            return "response_already_completed" if steer.response_id in self._ended else "response_not_found"
+            return "response_already_completed"
         context = lane.context if lane is not None else None
         return steer_refusal(steer, context.request if context is not None else None, len(lane.steers) if lane else 0)
 
@@ -283,13 +270,9 @@ class Connection:
         before = self._unstored(previous)
         try:
             response = await self._run(lane, create, before)
-        except RequestError as error:
-            await self.send(error_event(error, create.stream_id))
-        except StoreError as error:
-            await self.send(error_event(refusal_of(error, previous or ""), create.stream_id))
         except Exception as error:  # noqa: BLE001 - the connection serves further turns
-            log_failure(logger, "A turn of a WebSocket failed", error)
-            await self.send(error_event(_broken(), create.stream_id))
+            refused = refusal_in(error, "A turn of a WebSocket failed", response_id=previous or "")
+            await self.send(error_event(refused, create.stream_id))
         if response is None and create.steers:
             await self._give_back(create.steers, "successor_creation_failed", create.stream_id, lane.number)
         is_kept = response is not None and response.get("status") in COUNTED
@@ -345,6 +328,8 @@ class Connection:
     async def _end(self) -> None:
         """Stop the running turns. During shutdown they still get the grace period: their responses are stored."""
         self._gone.set()
+        for task in self._steering:
+            task.cancel()
         is_ending = self._responses.engine.services.shutdown.has_begun
         for lane in self._lanes.values():
             if lane.turn is not None and not is_ending:
@@ -360,9 +345,3 @@ def _shown(event: Event, create: Create) -> Event:
         response = {**response, "previous_response_id": create.request.previous_response_id}
         event = {**event, "response": response}
     return in_lane(event, create.stream_id)
-
-
-def _broken() -> RequestError:
-    error = Conflict(failed("server_error").message)
-    error.status, error.code, error.type = 500, "server_error", "server_error"
-    return error
