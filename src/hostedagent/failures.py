@@ -26,6 +26,7 @@ class TurnFailed(RequestError):
     """
 
     type = "server_error"
+    source = "upstream"
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)

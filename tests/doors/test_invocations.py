@@ -17,6 +17,7 @@ from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, Script
 from tests.doors.test_ag_ui import build
 from tests.host.approving import call
 from tests.host.sockets import Socket
+from tests.stores import opened
 
 ADA = {"x-agent-user-id": "ada"}
 BOB = {"x-agent-user-id": "bob"}
@@ -30,8 +31,10 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def hosting(agent: Any, driver: Any, door: Invocations | None = None) -> AsyncGenerator[InProcessClient]:
-    async with serve(AgentHost(agent, doors=[door or Invocations()], driver=driver).app) as client:
-        yield client
+    async with opened() as (stores, identified):
+        app = AgentHost(agent, doors=[door or Invocations()], driver=driver, stores=stores).app
+        async with serve(identified(app)) as client:
+            yield client
 
 
 def frames(body: bytes) -> list[tuple[str, Any]]:
@@ -148,8 +151,38 @@ async def test_an_application_has_its_own_shape(driver: str) -> None:
 async def test_the_default_shape_is_documented(driver: str) -> None:
     async with hosting(ScriptedAgent(), driver) as http:
         document = (await http.get("/invocations/docs/openapi.json", headers=ADA)).json()
+        socket = (await http.get("/invocations/docs/asyncapi.json", headers=ADA)).json()
+        other = await http.get("/invocations/docs/asyncapi.yaml", headers=ADA)
 
     assert "input" in str(document["paths"]["/invocations"]["post"]["requestBody"])
+    channel = socket["channels"]["invocations"]
+    assert channel["address"] == "/invocations_ws"
+    assert set(channel["messages"]) == {"invocation", "delta", "question", "done", "error"}
+    for operation in socket["operations"].values():
+        for reference in operation["messages"]:
+            assert reference["$ref"].rpartition("/")[2] in channel["messages"]
+    assert (other.status, other.headers["x-platform-error-source"]) == (404, "upstream")
+
+
+async def test_an_application_documents_its_own_socket_in_yaml(driver: str) -> None:
+    door = Invocations(parse=lambda fields: {"input": fields["question"]}, asyncapi="asyncapi: 3.0.0\n")
+    async with hosting(ScriptedAgent(), driver, door) as http:
+        yaml = await http.get("/invocations/docs/asyncapi.yaml", headers=ADA)
+        json_too = await http.get("/invocations/docs/asyncapi.json", headers=ADA)
+
+    assert (yaml.body, yaml.headers["content-type"]) == (b"asyncapi: 3.0.0\n", "application/yaml; charset=utf-8")
+    assert json_too.status == 404
+
+
+async def test_only_the_answer_to_an_invocation_names_its_session(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOUNDRY_AGENT_SESSION_ID", "s1")
+    async with hosting(ScriptedAgent(["Hello."]), driver) as http:
+        made = await http.post("/invocations", json={"input": "hi"}, headers=ADA)
+        path = f"/invocations/{made.headers['x-agent-invocation-id']}"
+        replies = [await http.get(path, headers=ADA), await http.post(f"{path}/cancel", headers=ADA)]
+
+    assert made.headers["x-agent-session-id"] == "s1"
+    assert [reply.headers.get("x-agent-session-id") for reply in replies] == [None, None]
 
 
 @pytest.mark.parametrize(

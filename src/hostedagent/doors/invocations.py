@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from starlette.applications import Starlette
@@ -18,18 +19,18 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Scope
 
 from hostedagent.doors.door import Door, Entry
-from hostedagent.doors.invocations_openapi import OPENAPI
-from hostedagent.doors.invocations_ws import InvocationSockets
-from hostedagent.doors.questions import answer_item, open_questions, shown_question, text_of
+from hostedagent.doors.invocations_documents import ASYNCAPI, FIELDS, OPENAPI, OPTIONS, SENT
+from hostedagent.doors.invocations_ws import error_event, serve_socket
+from hostedagent.doors.questions import answer_item, failure_of, open_questions, shown_question, text_of
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError
-from hostedagent.failures import FAILURE_MESSAGES
+from hostedagent.failures import TurnFailed
 from hostedagent.identity import Caller
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.statuses import RUNNING
-from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import is_array, is_object
 from hostedagent.server.admission import container_session
 from hostedagent.server.exchange import Exchange
@@ -43,34 +44,11 @@ ROOT: Final = "/invocations"
 
 _ID: Final = re.compile(r"[a-zA-Z0-9\-_.:]{1,256}")
 _SESSION: Final = "agent_session_id"
-_FIELDS: Final = ("conversation", "stream", "background", "metadata")
-_OPTIONS: Final = (
-    "temperature",
-    "top_p",
-    "max_output_tokens",
-    "text",
-    "tool_choice",
-    "parallel_tool_calls",
-    "reasoning",
-)
 _RENAMED: Final[Mapping[str, str]] = {
     "max_tokens": "max_output_tokens",
     "allow_multiple_tool_calls": "parallel_tool_calls",
 }
 """Agent Framework's names of options, which are accepted too."""
-_TYPES: Final[Mapping[str, str]] = {"input": "text, items, or the value that a workflow starts with", "message": "text"}
-
-
-class InvocationFailed(RequestError):
-    """The agent failed."""
-
-    type = "server_error"
-    status = 500
-    source = "upstream"
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Invocations(Door):
@@ -82,6 +60,8 @@ class Invocations(Door):
         answer: The body of a whole answer; by default `response`, its text, with `status`, `questions` and ids.
         render: The frames of a stream; by default the events `delta`, `question`, and `done` or `error`.
         openapi: The document at `/invocations/docs/openapi.json`; by default that of the default shape.
+        asyncapi: The document at `/invocations/docs/asyncapi.json`, or as a string at `asyncapi.yaml`; by default that
+            of the default shape.
         before_run: As for every door.
         transform_event: As for every door.
     """
@@ -95,6 +75,7 @@ class Invocations(Door):
         answer: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         render: Callable[[Turn], AsyncGenerator[bytes]] | None = None,
         openapi: Mapping[str, Any] | None = None,
+        asyncapi: Mapping[str, Any] | str | None = None,
         before_run: BeforeRun | None = None,
         transform_event: TransformEvent | None = None,
     ) -> None:
@@ -102,8 +83,9 @@ class Invocations(Door):
         self._parse = parse or default_body
         self._answer = answer or default_answer
         self._render = render or default_frames
-        self._is_documented = openapi is not None or parse is None
-        self._openapi = openapi or OPENAPI
+        is_default = parse is None
+        self._openapi = openapi or (OPENAPI if is_default else None)
+        self._asyncapi = asyncapi or (ASYNCAPI if is_default else None)
 
     def parse(self, fields: Mapping[str, Json], exchange: Exchange) -> Mapping[str, Any]:
         """Parse an invocation; its session is its conversation, unless it names one."""
@@ -136,29 +118,19 @@ class Invocations(Door):
     def routes(self, entry: Entry) -> Sequence[BaseRoute]:
         """The routes of the protocol."""
         root = f"{entry.prefix}{ROOT}"
-
-        async def create(exchange: Exchange) -> None:
-            await self.serve(entry, exchange)
-
-        async def retrieve(exchange: Exchange) -> None:
-            await self.retrieve(entry, exchange)
-
-        async def cancel(exchange: Exchange) -> None:
-            await self.cancel(entry, exchange)
-
         return [
-            Route(f"{root}/docs/openapi.json", entry.endpoint(self.document), methods=["GET"]),
-            Route(root, entry.endpoint(create), methods=["POST"]),
-            Route(f"{root}/{{invocation_id}}", entry.endpoint(retrieve), methods=["GET"]),
-            Route(f"{root}/{{invocation_id}}/cancel", entry.endpoint(cancel), methods=["POST"]),
-            WebSocketRoute(f"{root}_ws", InvocationSockets(self, entry).serve),
+            Route(f"{root}/docs/{{document}}", entry.endpoint(self.document), methods=["GET"]),
+            Route(root, entry.endpoint(partial(self.serve, entry)), methods=["POST"]),
+            Route(f"{root}/{{invocation_id}}", entry.endpoint(partial(self.retrieve, entry)), methods=["GET"]),
+            Route(f"{root}/{{invocation_id}}/cancel", entry.endpoint(partial(self.cancel, entry)), methods=["POST"]),
+            WebSocketRoute(f"{root}_ws", partial(serve_socket, self, entry)),
         ]
 
     def sdk_host(self) -> type:
-        """The SDK's host of the protocol, with this door's document."""
+        """The SDK's host of the protocol, with this door's documents."""
         from hostedagent.server.agentserver.invocations import invocation_host
 
-        return invocation_host(self._openapi if self._is_documented else None)
+        return invocation_host(self._openapi, self._asyncapi)
 
     def attach(self, app: Starlette, entry: Entry) -> None:
         """Serve the routes of the SDK's host, which passes requests to this door."""
@@ -171,14 +143,22 @@ class Invocations(Door):
             create=routes[root].app,
             retrieve=routes[one].app,
             cancel=routes[f"{one}/cancel"].app,
-            connect=InvocationSockets(self, entry).serve,
+            connect=partial(serve_socket, self, entry),
         )
 
     async def document(self, exchange: Exchange) -> None:
-        """Answer with the OpenAPI document."""
-        if not self._is_documented:
-            raise NotFound("No OpenAPI document is registered: Invocations(openapi=...).")
-        await exchange.json(self._openapi)
+        """Answer with a document of the protocol."""
+        name = exchange.request.path_params["document"]
+        kind = "asyncapi.yaml" if isinstance(self._asyncapi, str) else "asyncapi.json"
+        document = {"openapi.json": self._openapi, kind: self._asyncapi}.get(name)
+        if document is None:
+            error = NotFound(f"There is no document {name!r:.80}: Invocations(openapi=..., asyncapi=...).")
+            error.source = "upstream"  # The application has none.
+            raise error
+        if isinstance(document, str):
+            await exchange.text(document, "application/yaml; charset=utf-8")
+        else:
+            await exchange.json(document)
 
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer an invocation."""
@@ -198,7 +178,9 @@ class Invocations(Door):
             await entry.responses.engine.services.sessions.keys.release(exchange.caller, _key(invocation_id))
             raise
         if response["status"] != "cancelled":
-            await exchange.json(self.answer(_succeeded(response)))
+            if (failed := failure_of(response)) is not None:
+                raise TurnFailed(failed)
+            await exchange.json(self.answer(response))
 
     async def begin(self, entry: Entry, caller: Caller, invocation_id: str, session_id: str) -> str:
         """The id of the response of an invocation.
@@ -216,7 +198,8 @@ class Invocations(Door):
     async def retrieve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer with an earlier invocation, also while it runs."""
         response_id = await _response_of(entry, exchange)
-        if not _runs_here(entry, response_id):
+        active = entry.responses.engine.active.get(response_id)
+        if active is None or active.stop is None:
             response = await entry.turns.retrieve(response_id, exchange.caller)
             if response["status"] not in RUNNING:
                 await exchange.json(self.answer(response))
@@ -242,19 +225,17 @@ def default_body(fields: Mapping[str, Json]) -> Mapping[str, Any]:
     Raises:
         InvalidRequest: A field is unknown, missing or malformed.
     """
-    allowed = (*_TYPES, *_FIELDS, "options", "responses")
-    if unknown := [name for name in fields if name not in allowed]:
-        raise InvalidRequest(
-            f"{unknown[0]!r:.80} is not a field of an invocation: {', '.join(allowed)}.", param=unknown[0]
-        )
+    if unknown := [name for name in fields if name not in FIELDS]:
+        message = f"{unknown[0]!r:.80} is not a field of an invocation: {', '.join(FIELDS)}."
+        raise InvalidRequest(message, param=unknown[0])
     options = fields.get("options", {})
     if not is_object(options):
         raise InvalidRequest("options must be an object.", param="options")
     options = {_RENAMED.get(name, name): value for name, value in options.items()}
-    if refused := [name for name in options if name not in _OPTIONS]:
+    if refused := [name for name in options if name not in OPTIONS]:
         param = f"options.{refused[0]}"
-        raise InvalidRequest(f"{param:.80} is not an option of an invocation: {', '.join(_OPTIONS)}.", param=param)
-    return {**options, **{name: fields[name] for name in _FIELDS if name in fields}, "input": _input(fields)}
+        raise InvalidRequest(f"{param:.80} is not an option of an invocation: {', '.join(OPTIONS)}.", param=param)
+    return {**options, **{name: fields[name] for name in SENT if name in fields}, "input": _input(fields)}
 
 
 def _input(fields: Mapping[str, Json]) -> Json:
@@ -265,9 +246,8 @@ def _input(fields: Mapping[str, Json]) -> Json:
     given = fields.get("input", fields.get("message"))
     if given is None:
         if not answers:
-            raise InvalidRequest(
-                "input is missing: send text, items, or the value that a workflow starts with.", param="input"
-            )
+            message = "input is missing: send text, items, or the value that a workflow starts with."
+            raise InvalidRequest(message, param="input")
         return answers
     if isinstance(given, str) and not answers:
         return given
@@ -305,11 +285,10 @@ async def default_events(turn: Turn) -> AsyncGenerator[dict[str, Json]]:
             response = event.get("response", response)
             if event["type"] in ("response.output_text.delta", "response.refusal.delta"):
                 yield {"type": "delta", "text": event["delta"]}
-    if (failed := _failure(response)) is not None:
-        yield {"type": "error", "message": failed.message, "code": failed.code, "status": failed.status}
+    if (failed := failure_of(response)) is not None:
+        yield error_event(TurnFailed(failed))
         return
-    asked: list[Item] = list(open_questions(response["output"]))
-    for item in asked:
+    for item in open_questions(response["output"]):
         yield {"type": "question", **shown_question(item)}
     yield {
         "type": "done",
@@ -317,19 +296,6 @@ async def default_events(turn: Turn) -> AsyncGenerator[dict[str, Json]]:
         "session_id": turn.request.sandbox_session_id,
         "response_id": response["id"],
     }
-
-
-def _failure(response: Mapping[str, Json]) -> InvocationFailed | None:
-    if response.get("status") != "failed":
-        return None
-    error: Mapping[str, Json] = response.get("error") or {}
-    return InvocationFailed(error.get("code", "server_error"), error.get("message", FAILURE_MESSAGES["server_error"]))
-
-
-def _succeeded(response: Mapping[str, Any]) -> Mapping[str, Any]:
-    if (failed := _failure(response)) is not None:
-        raise failed
-    return response
 
 
 def _valid(value: str | None) -> str:
@@ -348,14 +314,10 @@ def _key(invocation_id: str) -> str:
 
 async def _response_of(entry: Entry, exchange: Exchange) -> str:
     invocation_id = exchange.request.path_params["invocation_id"]
+    exchange.session_id = None  # Only the answer to an invocation names its session.
     if _ID.fullmatch(invocation_id):
         exchange.add_header(ID_HEADER, invocation_id)
     use = await entry.responses.engine.services.sessions.keys.find(exchange.caller, _key(invocation_id))
     if use is None:
         raise NotFound(f"Invocation with id {invocation_id!r:.300} not found.")
     return use.response_id
-
-
-def _runs_here(entry: Entry, response_id: str) -> bool:
-    active = entry.responses.engine.active.get(response_id)
-    return active is not None and active.stop is not None

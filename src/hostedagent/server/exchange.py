@@ -147,9 +147,16 @@ class Exchange:
 
     async def json(self, value: Mapping[str, Json]) -> None:
         """Answer with JSON."""
-        body = encode(value)
-        await self._start(200, [_JSON, (b"content-length", str(len(body)).encode())])
-        await self._send({"type": "http.response.body", "body": body})
+        await self._whole(encode(value), _JSON)
+
+    async def text(self, text: str, media_type: str) -> None:
+        """Answer with text.
+
+        Args:
+            text: The text.
+            media_type: Its type, with the charset.
+        """
+        await self._whole(text.encode(), (b"content-type", media_type.encode()))
 
     async def refuse(self, error: RequestError) -> None:
         """Answer with an error, unless the response has started."""
@@ -169,6 +176,10 @@ class Exchange:
         if not self.is_started:
             await self._start(200, list(_STREAM))
         await self._send({"type": "http.response.body", "body": b""})
+
+    async def _whole(self, body: bytes, content_type: tuple[bytes, bytes]) -> None:
+        await self._start(200, [content_type, (b"content-length", str(len(body)).encode())])
+        await self._send({"type": "http.response.body", "body": body})
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.is_started = True

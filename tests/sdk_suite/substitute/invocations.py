@@ -30,9 +30,16 @@ _SDK_HOST: Final = sdk.InvocationAgentServerHost
 class InvocationAgentServerHost:
     """Takes the place of the SDK's host in its tests."""
 
-    def __new__(cls, *, openapi_spec: dict[str, Any] | None = None, **given: Any) -> Any:
+    def __new__(
+        cls,
+        *,
+        openapi_spec: dict[str, Any] | None = None,
+        asyncapi_spec_json: dict[str, Any] | None = None,
+        asyncapi_spec_yaml: str | None = None,
+        **given: Any,
+    ) -> Any:
         """Our app on the SDK's host, or this stand-in for it on the own routes."""
-        door = Invocations(openapi=openapi_spec, parse=dict)
+        door = Invocations(openapi=openapi_spec, asyncapi=asyncapi_spec_json or asyncapi_spec_yaml, parse=dict)
         if os.environ["SUBSTITUTE_DRIVER"] == "agentserver":
             with patch("azure.ai.agentserver.invocations.InvocationAgentServerHost", _SDK_HOST):
                 return AgentHost(ScriptedAgent(), doors=[door]).app

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
 
-def invocation_host(openapi: Mapping[str, Json] | None) -> type[InvocationAgentServerHost]:
-    """The SDK's host with a document.
+def invocation_host(
+    openapi: Mapping[str, Json] | None, asyncapi: Mapping[str, Json] | str | None
+) -> type[InvocationAgentServerHost]:
+    """The SDK's host with documents; a string is YAML.
 
     Raises:
         ConfigurationError: The package is not installed.
@@ -36,6 +38,12 @@ def invocation_host(openapi: Mapping[str, Json] | None) -> type[InvocationAgentS
     class Documented(InvocationAgentServerHost):
         def get_openapi_spec(self) -> dict[str, Any] | None:
             return dict(openapi) if openapi is not None else None
+
+        def get_asyncapi_spec_json(self) -> dict[str, Any] | None:
+            return None if asyncapi is None or isinstance(asyncapi, str) else dict(asyncapi)
+
+        def get_asyncapi_spec_yaml(self) -> str | None:
+            return asyncapi if isinstance(asyncapi, str) else None
 
     return Documented
 
