@@ -25,6 +25,7 @@ from hostedagent.doors import AgUi
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, ScriptedAgent, serve
 from tests.doors.front_end import FrontEnd
 from tests.host.approving import call
+from tests.stores import opened
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 SHOW = {"name": "show_map", "description": "Shows a map.", "parameters": CITY}
@@ -33,8 +34,10 @@ SHOW = {"name": "show_map", "description": "Shows a map.", "parameters": CITY}
 @asynccontextmanager
 async def hosting(agent: Any, *, door: AgUi | None = None, **given: Any) -> AsyncGenerator[InProcessClient]:
     given.setdefault("driver", "starlette")
-    async with serve(AgentHost(agent, doors=[door or AgUi()], **given).app) as client:
-        yield client
+    async with opened() as (stores, identified):
+        app = AgentHost(agent, doors=[door or AgUi()], stores=stores, **given).app
+        async with serve(identified(app)) as client:
+            yield client
 
 
 @pytest.mark.parametrize("driver", ["agentserver", "starlette"])

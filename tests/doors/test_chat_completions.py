@@ -129,6 +129,23 @@ async def test_the_request_of_a_chat_front_end_is_served() -> None:
     assert read[-1].contents[-1].type == "data" and read[-1].contents[-1].uri == pixel
 
 
+async def test_titles_and_tags_that_a_front_end_asks_for_are_in_no_conversation() -> None:
+    """What Open WebUI asks beside a chat: one message with the whole chat in it, and no conversation."""
+    agent = ScriptedAgent(["Hello."], ['{"title": "Greeting"}'], ["Again."])
+    task = "### Task:\nGenerate a concise title.\n### Chat History:\n<chat_history>\nUSER: hi\nASSISTANT: Hello.\n"
+    async with hosting(agent) as (client, api):
+        chat: Any = {"model": "m", "extra_body": {"conversation": "conv_1"}}
+        await api.chat.completions.create(messages=HI, **chat)
+        body = {"model": "m", "messages": [{"role": "user", "content": task}], "stream": False}
+        made = (await client.post("/v1/chat/completions", json={**body, "max_completion_tokens": 1000})).json()
+        await api.chat.completions.create(messages=HI, **chat)
+        kept = (await client.get("/conversations/conv_1/items")).json()["data"]
+
+    assert made["choices"][0]["message"]["content"] == '{"title": "Greeting"}'
+    assert len(agent.calls[1].messages) == 1
+    assert "title" not in str(kept) and len(kept) == 4
+
+
 async def test_options_reach_the_model() -> None:
     model = OfflineChatClient(script=[["{}"]])
     schema: Any = {"name": "answer", "schema": {"type": "object", "properties": {}}}

@@ -20,7 +20,7 @@ async def test_a_conversation_goes_on_from_every_door_to_every_other_one() -> No
         model = OfflineChatClient(script=[["One."], ["Two."], ["Three."]])
         made = host(Agent(model))
         async with serve(made.app) as http:
-            said = [await WAYS[name](made, http, name, "conv_x", "ada") for name in (first, second, first)]
+            said = [await WAYS[name](made.app, http, name, "conv_x", "ada") for name in (first, second, first)]
             items = (await http.get("/conversations/conv_x/items?order=asc", headers={"x-agent-user-id": "ada"})).json()
 
         assert [one.text for one in said] == ["One.", "Two.", "Three."], (first, second)
@@ -40,7 +40,7 @@ async def test_two_users_of_a_door_never_meet(door: str) -> None:
     made = host(Agent(model))
     async with serve(made.app) as http:
         for user in ("ada", "bob", "ada"):
-            await WAYS[door](made, http, f"{user}'s", "conv_x", user)
+            await WAYS[door](made.app, http, f"{user}'s", "conv_x", user)
 
     assert model.calls[1].transcript == ["user: bob's"]
     assert not any("ob" in line for line in model.calls[2].transcript)
@@ -51,9 +51,9 @@ async def test_a_conversation_that_is_taken_is_refused_with_409(door: str) -> No
     gate = Gate()
     made = host(ScriptedAgent([gate, "One."], ["Two."]))
     async with serve(made.app) as http:
-        first = asyncio.ensure_future(WAYS["responses"](made, http, "hi", "conv_x", "ada"))
+        first = asyncio.ensure_future(WAYS["responses"](made.app, http, "hi", "conv_x", "ada"))
         await gate.reached()
-        end = (await WAYS[door](made, http, "hi", "conv_x", "ada")).end
+        end = (await WAYS[door](made.app, http, "hi", "conv_x", "ada")).end
         gate.open()
         await first
 

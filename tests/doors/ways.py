@@ -63,7 +63,7 @@ class Way:
 
     async def __call__(
         self,
-        made: AgentHost,
+        app: Any,
         http: InProcessClient,
         text: str,
         conversation: str,
@@ -71,7 +71,7 @@ class Way:
         **headers: str,
     ) -> Said:
         """Ask. A caller that is cancelled hangs up."""
-        status, raw = await self.send(made, http, self.asks(text, conversation), conversation, who(user) | headers)
+        status, raw = await self.send(app, http, self.asks(text, conversation), conversation, who(user) | headers)
         return self.said(status, raw)
 
     def said(self, status: int, raw: str) -> Said:
@@ -89,7 +89,7 @@ class Way:
 
     async def send(
         self,
-        made: AgentHost,
+        app: Any,
         http: InProcessClient,
         body: Mapping[str, Any],
         conversation: str,
@@ -99,7 +99,7 @@ class Way:
         if not self.ends:
             reply = await http.post(self.path.format(conversation), json=body, headers=headers)
             return reply.status, reply.body.decode()
-        socket = Socket(made.app, headers, self.path)
+        socket = Socket(app, headers, self.path)
         try:
             await socket.open()
             if socket.status is not None:

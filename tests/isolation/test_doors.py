@@ -22,6 +22,7 @@ from tests.isolation.probes import Attempt, comparable
 from tests.isolation.states import STATES, State, fresh_id, nobody, settle
 from tests.isolation.test_isolation import assert_untouched, send
 from tests.isolation.world import CONVERSATION, IDENTITIES, OWNER, SECRET, Identity, Owned, World, inhabiting
+from tests.stores import CHOSEN
 
 TRIED: Final = ("in flight", "finished", "asking")
 WHO: Final = ("protocol 2.0.0", "Easy Auth, platform headers forged")
@@ -136,7 +137,7 @@ def probes_of(way: Way) -> list[Probe]:
 async def sent(world: World, way: Way, probe: Probe, target: Owned, user: str) -> tuple[int, dict[str, str], str]:
     headers = world.identity.headers(user)
     body = probe.body(target)
-    status, raw = await way.send(world.host, world.client, body, target.conversation_id, headers)
+    status, raw = await way.send(world.host.app, world.client, body, target.conversation_id, headers)
     assert SECRET not in raw, f"{probe.name}: told {raw[:300]}"
     if status == 200 and not probe.may_work:
         assert way.said(status, raw).end not in ("completed", "incomplete"), f"{probe.name} worked: {raw[:300]}"
@@ -154,7 +155,7 @@ async def test_what_is_foreign_is_as_what_does_not_exist(
     identity: Identity, state: State, door: str, tmp_path: Path
 ) -> None:
     way = WAYS[door]
-    async with inhabiting("memory", tmp_path, identity, doors=doors()) as world:
+    async with inhabiting(CHOSEN.kind, tmp_path, identity, doors=doors()) as world:
         owned = await settle(world, state, in_conversation=True)
         run = {**run_of(f"Remember the {SECRET}.", ""), **RUN}
         headers = identity.headers(OWNER)
@@ -175,10 +176,10 @@ async def test_the_owner_answers_through_each_door_what_nobody_else_can(door: st
     probe = next((one for one in probes_of(way) if one.name.startswith("an approval in its")), None)
     if probe is None:
         pytest.skip(f"{door}: {DOORS[way.door]['approvals']}")
-    async with inhabiting("memory", tmp_path, IDENTITIES[0], doors=doors()) as world:
+    async with inhabiting(CHOSEN.kind, tmp_path, IDENTITIES[0], doors=doors()) as world:
         owned = await settle(world, next(state for state in STATES if state.asks), in_conversation=True)
         headers = world.identity.headers(OWNER)
-        status, raw = await way.send(world.host, world.client, probe.body(owned), owned.conversation_id, headers)
+        status, raw = await way.send(world.host.app, world.client, probe.body(owned), owned.conversation_id, headers)
 
         assert way.said(status, raw).end == "completed" and world.payments == [SECRET]
 
@@ -187,7 +188,7 @@ async def test_the_owner_answers_through_each_door_what_nobody_else_can(door: st
 async def test_nobody_reads_repeats_or_cancels_an_invocation_of_somebody_else(
     identity: Identity, tmp_path: Path
 ) -> None:
-    async with inhabiting("memory", tmp_path, identity, doors=doors()) as world:
+    async with inhabiting(CHOSEN.kind, tmp_path, identity, doors=doors()) as world:
         named = {"x-agent-invocation-id": INVOCATION}
         body, owner = {"input": f"Remember the {SECRET}.", "conversation": CONVERSATION}, identity.headers(OWNER)
         made = await world.client.post("/invocations", json=body, headers=owner | named)

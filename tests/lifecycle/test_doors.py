@@ -8,20 +8,22 @@ out: turns in the background and killed processes end in the stores, behind ever
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
 from hostedagent import AgentHost, HostOptions
-from hostedagent.stores.factory import Stores, memory_stores
+from hostedagent.stores.factory import Stores
 from hostedagent.testing import InProcessClient, serve
 from tests.doors.table import DOORS
 from tests.doors.ways import WAYS, Said, Way, host
 from tests.lifecycle.observing import next_prompt, settled, shown
 from tests.lifecycle.subject import Gates, Subject
 from tests.lifecycle.table import TABLE, Ending
+from tests.stores import opened
 
 PLACE = "conv_1"
 
@@ -29,16 +31,17 @@ PLACE = "conv_1"
 class Turns:
     """A host with every door, and the turns of one conversation in it."""
 
-    def __init__(self, way: Way, stores: Stores, **options: Any) -> None:
+    def __init__(self, way: Way, stores: Stores, identified: Callable[[Any], ASGIApp], **options: Any) -> None:
         self.way = way
         self.gates = Gates()
         self.subject = Subject(self.gates)
         given = {"stores": stores, "hooks": self.subject.hooks, "options": HostOptions(**options)}
         self.host: AgentHost = host(self.subject, **given)
-        self.client = InProcessClient(self.host.app)
+        self.app = identified(self.host.app)
+        self.client = InProcessClient(self.app)
 
     async def say(self, word: str, **headers: str) -> Said:
-        return await self.way(self.host, self.client, word, PLACE, **headers)
+        return await self.way(self.app, self.client, word, PLACE, **headers)
 
     async def begin(self, word: str, **headers: str) -> asyncio.Task[Said]:
         """Begin a turn that stands in the middle of its answer, behind one that has ended."""
@@ -54,9 +57,14 @@ class Turns:
 
 
 @asynccontextmanager
-async def turning(way: Way, stores: Stores | None = None, **options: Any) -> AsyncGenerator[Turns]:
-    turns = Turns(way, stores or memory_stores(), **options)
-    async with serve(turns.host.app) as client:
+async def turning(way: Way, **options: Any) -> AsyncGenerator[Turns]:
+    async with opened() as (stores, identified), taking(Turns(way, stores, identified, **options)) as turns:
+        yield turns
+
+
+@asynccontextmanager
+async def taking(turns: Turns) -> AsyncGenerator[Turns]:
+    async with serve(turns.app) as client:
         turns.client = client
         yield turns
 
@@ -113,17 +121,18 @@ async def test_a_turn_that_is_cancelled(door: str) -> None:
 @pytest.mark.parametrize("door", WAYS)
 @pytest.mark.parametrize(("ending", "grace"), [("SIGTERM, short", 8), ("SIGTERM, long", 0)])
 async def test_a_turn_whose_host_ends(ending: Ending, grace: float, door: str) -> None:
-    way, stores = WAYS[door], memory_stores()
-    async with turning(way, stores, shutdown_grace=grace) as turns:
-        asking = await turns.begin("held")
-        turns.host.app.tell()  # As the server does when the signal comes.
-        refused = await way(turns.host, turns.client, "more", "conv_2")
-        if grace:
-            turns.gates.open("held")
-        said = await asking
-    async with turning(way, stores) as later:
-        later.gates = turns.gates
-        became = await later.became("held")
+    way = WAYS[door]
+    async with opened() as (stores, identified):
+        async with taking(Turns(way, stores, identified, shutdown_grace=grace)) as turns:
+            asking = await turns.begin("held")
+            turns.host.app.tell()  # As the server does when the signal comes.
+            refused = await way(turns.app, turns.client, "more", "conv_2")
+            if grace:
+                turns.gates.open("held")
+            said = await asking
+        async with taking(Turns(way, stores, identified)) as later:
+            later.gates = turns.gates
+            became = await later.became("held")
 
     assert refused.end == "503"
     assert (said.end, became) == (TABLE[ending, "stream"].wire, row(ending, way))

@@ -81,7 +81,7 @@ class Identified:
         self._user = user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
             given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
             scope = {**scope, "headers": [*headers, *self._missing(given)]}
