@@ -91,3 +91,18 @@ def test_a_route_of_the_application_is_not_in_the_document() -> None:
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_every_route_is_in_the_documentation(method: str, path: str) -> None:
     assert f"`{method} {path}`" in DOCUMENT.read_text(encoding="utf-8")
+
+
+async def test_every_body_and_answer_is_described_by_a_schema_of_the_document(driver: Driver) -> None:
+    found = await fetched(driver)
+    schemas = found["components"]["schemas"]
+    named: set[str] = set()
+    for methods in found["paths"].values():
+        for operation in methods.values():
+            described = [*operation["responses"].values(), operation.get("requestBody", {})]
+            for content in (row["content"] for row in described if "content" in row):
+                for kind, row in content.items():
+                    prefix, _, name = row["schema"].get("$ref", "").rpartition("/")
+                    assert prefix == ("#/components/schemas" if kind == "application/json" else ""), row
+                    named |= {name} - {""}
+    assert named == set(schemas)
