@@ -181,3 +181,15 @@ async def test_a_response_in_the_background_is_stored_only_when_its_mark_is() ->
     assert not creating.done()
     may_mark.set()
     await creating
+
+
+async def test_an_id_that_the_platform_chose_is_reserved_until_it_is_released(store: ResponseStore) -> None:
+    assert store.claim("caresp_9")
+    assert not store.claim("caresp_9")
+    store.release_claim("caresp_9")
+    assert store.claim("caresp_9")
+    store.release_claim("caresp_9")
+    await begin(store, "caresp_9")
+    assert not store.claim("caresp_9")
+    await store.update(ADA, done("caresp_9"))
+    assert not store.claim("caresp_9")
