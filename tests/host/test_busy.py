@@ -17,6 +17,7 @@ from hostedagent.host import Driver
 from hostedagent.options import WhenBusy
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
 from tests.host.steered import CALL, RESULT, until_steered
+from tests.host.world import begun
 
 
 @asynccontextmanager
@@ -215,20 +216,13 @@ def test_a_policy_that_is_none_is_refused() -> None:
         HostOptions(when_busy="wait")  # pyright: ignore[reportArgumentType]
 
 
-async def background(client: InProcessClient, gate: Gate, text: str) -> str:
-    """Begin a background turn whose agent waits at a gate."""
-    begun = (await client.post("/responses", json={"input": text, "background": True})).json()
-    await gate.reached()
-    return begun["id"]
-
-
 @pytest.mark.parametrize("driver", ["starlette", "agentserver"])
 @pytest.mark.parametrize("store", [True, False])
 async def test_a_response_that_has_not_ended_is_not_continued(driver: Driver, store: bool) -> None:
     gate = Gate()
     agent = ScriptedAgent(["one", gate], ["two"])
     async with hosting(agent, "reject", driver) as client:
-        following = {"input": "b", "previous_response_id": await background(client, gate, "a"), "store": store}
+        following = {"input": "b", "previous_response_id": await begun(client, gate, "a"), "store": store}
         refused = await client.post("/responses", json=following)
         gate.open()
         while (reply := await client.post("/responses", json=following)).status == 409:
@@ -244,7 +238,7 @@ async def test_a_request_waits_for_the_response_that_it_continues(waiting: list[
     gate = Gate()
     agent = ScriptedAgent(["one", gate], ["two"])
     async with hosting(agent, "queue") as client:
-        following = {"input": "b", "previous_response_id": await background(client, gate, "a")}
+        following = {"input": "b", "previous_response_id": await begun(client, gate, "a")}
         second = asyncio.create_task(client.post("/responses", json=following))
         await until_waiting(1, waiting)
         gate.open()

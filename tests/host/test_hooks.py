@@ -23,7 +23,7 @@ from hostedagent import (
 from hostedagent.agents.source import AgentFactory
 from hostedagent.outcomes import Outcome
 from hostedagent.testing import EventLog, Gate, ScriptedAgent, serve
-from tests.host.world import stream
+from tests.host.world import begun, stream
 from tests.patience import PATIENCE
 
 SECRET = "secret-4711"
@@ -225,9 +225,8 @@ async def test_a_cancelled_turn_is_told() -> None:
     gate, told = Gate(), Told()
 
     async with host(ScriptedAgent(["Sun", gate]), on_outcome=told) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await gate.reached()
-        await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, gate)
+        await client.post(f"/responses/{response_id}/cancel")
         async with asyncio.timeout(PATIENCE):
             await told.was_told.wait()
 

@@ -23,7 +23,7 @@ from agent_framework.exceptions import UserInputRequiredException
 
 from hostedagent import AgentHost, ConfigurationError, HostOptions, TurnRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
-from tests.host.world import hosting, stream, time_limit
+from tests.host.world import begun, hosting, stream, time_limit
 from tests.patience import PATIENCE
 
 
@@ -161,9 +161,8 @@ async def test_an_agent_from_a_factory_is_closed_when_the_turn_is_cancelled() ->
     agent = Closing("Sun", gate)
 
     async with hosting(lambda: agent) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await gate.reached()
-        await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, gate)
+        await client.post(f"/responses/{response_id}/cancel")
         async with asyncio.timeout(PATIENCE):
             await agent.is_closed.wait()
 
@@ -196,9 +195,8 @@ async def test_a_factory_that_is_stopped_may_clean_up() -> None:
         raise AssertionError
 
     async with hosting(factory) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await gate.reached()
-        await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, gate)
+        await client.post(f"/responses/{response_id}/cancel")
         async with asyncio.timeout(PATIENCE):
             await cleaned_up.wait()
 

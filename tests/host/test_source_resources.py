@@ -10,7 +10,7 @@ from agent_framework import Content
 
 from hostedagent import HostOptions, TurnRequest, current_turn
 from hostedagent.testing import Gate, ScriptedAgent
-from tests.host.world import hosting, stream, time_limit
+from tests.host.world import begun, hosting, stream, time_limit
 from tests.patience import PATIENCE
 
 SECRET = "secret-4711"
@@ -97,9 +97,8 @@ async def test_an_agent_is_left_when_the_turn_is_cancelled() -> None:
     agent = Entered("Sun", gate)
 
     async with hosting(lambda: agent) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await gate.reached()
-        await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, gate)
+        await client.post(f"/responses/{response_id}/cancel")
         async with asyncio.timeout(PATIENCE):
             await agent.is_left.wait()
 

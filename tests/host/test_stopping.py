@@ -11,7 +11,7 @@ from starlette.types import Message
 from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.server.agentserver.app import App
 from hostedagent.testing import Gate, ScriptedAgent, serve
-from tests.host.world import hosting, stream
+from tests.host.world import begun, hosting, stream
 from tests.patience import PATIENCE
 
 
@@ -154,10 +154,9 @@ async def test_cancelling_a_turn_in_the_background_stops_the_run() -> None:
     agent = Stoppable()
 
     async with hosting(agent) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await agent.gate.reached()
-        cancelled = await client.post(f"/responses/{started['id']}/cancel")
-        again = await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, agent.gate)
+        cancelled = await client.post(f"/responses/{response_id}/cancel")
+        again = await client.post(f"/responses/{response_id}/cancel")
 
         assert agent.cancelled.is_set()
     assert (cancelled.status, cancelled.json()["status"]) == (200, "cancelled")
@@ -168,9 +167,8 @@ async def test_a_run_that_tidies_up_gets_the_time() -> None:
     agent = Stoppable(holds_out=True)
 
     async with hosting(agent) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await agent.gate.reached()
-        await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, agent.gate)
+        await client.post(f"/responses/{response_id}/cancel")
 
         assert agent.ended.is_set()
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.metrics import Instruments
 from hostedagent.testing import Gate, ScriptedAgent
-from tests.host.world import hosting, stream
+from tests.host.world import begun, hosting, stream
 from tests.patience import PATIENCE
 from tests.stores import CHOSEN
 
@@ -129,9 +129,8 @@ async def test_a_cancelled_turn_is_no_error(exported: Exported, reader: InMemory
     gate = Gate()
 
     async with hosting(ScriptedAgent(["Sun", gate])) as client:
-        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
-        await gate.reached()
-        await client.post(f"/responses/{started['id']}/cancel")
+        response_id = await begun(client, gate)
+        await client.post(f"/responses/{response_id}/cancel")
         async with asyncio.timeout(PATIENCE):
             await exported.has_one.wait()
 

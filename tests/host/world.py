@@ -87,6 +87,13 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
     return sqlite_stores(tmp_path / "state.db") if request.param == "sqlite" else memory_stores()
 
 
+async def begun(client: InProcessClient, gate: Gate, text: str = "hi") -> str:
+    """Begin a background turn and wait until its agent is at the gate; the id of its response."""
+    response = (await client.post("/responses", json={"input": text, "background": True})).json()
+    await gate.reached()
+    return response["id"]
+
+
 async def stream(client: InProcessClient, **fields: Any) -> EventLog:
     """One streamed turn, read to its end."""
     return (await client.post("/responses", json={"input": "hi", "stream": True, **fields})).log()
