@@ -156,7 +156,7 @@ def test_of_this_repository_only_what_the_image_needs_reaches_the_builder() -> N
         "samples/foundry/agent.py",
         "samples/self_hosted/agent.py",
     ]
-    assert f"{package}host.py" in sent
+    assert f"{package}options.py" in sent
     assert [path for path in sent if "/project/" in path or "test_" in path] == []
 
 
