@@ -71,7 +71,7 @@ async def hosting(
     **client: Any,
 ) -> AsyncGenerator[InProcessClient]:
     """Serve an agent in this process, on the stores that the run was started with."""
-    chosen = {"driver": drivers[-1]} if drivers else {}
+    chosen: dict[str, Any] = {"driver": drivers[-1]} if drivers else {}
     async with served(agent_or_factory, options=options, stores=stores, client=client, **chosen) as made:
         yield made
 
