@@ -152,7 +152,15 @@ def autospecced() -> Any:
     return agent
 
 
+class TakesMessages(Custom):
+    """An agent that neither streams nor has a session."""
+
+    async def run(self, messages: Any) -> AgentResponse:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return response()
+
+
 DOUBLES: dict[str, Callable[[], Any]] = {
+    "a run of messages alone": lambda: TakesMessages(updates),
     "run bound on the instance": bound,
     "run replaced on an Agent": replaced,
     "a mock with the spec of Agent": lambda: mocked(Agent),

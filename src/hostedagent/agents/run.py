@@ -55,7 +55,7 @@ async def start_run(
         streams: Whether the agent is asked to stream.
     """
     accepted = _accepted(agent)
-    arguments: dict[str, Any] = {"stream": True} if streams else {}
+    arguments: dict[str, Any] = {"stream": True} if streams and _takes(accepted, "stream") else {}
     if session is not None and _takes(accepted, "session"):
         arguments["session"] = session
     tools = request.options.tools.for_run()
@@ -205,12 +205,17 @@ def name_left_out_files(agent: object) -> None:
     for inner in inner_agents(agent):
         name_left_out_files(inner)
         middleware, client = getattr(inner, "middleware", ()), _client(inner)
-        if can_send(client) is None or not isinstance(client, ChatMiddlewareLayer):
+        if can_send(client) is None or not _runs_middleware(client):
             continue
         if "middleware" not in _accepted(inner):  # A RawAgent runs none.
-            client.chat_middleware = _with_sendable(client.chat_middleware)
-        elif middleware is None or isinstance(middleware, list):
+            layer = cast("Any", client)
+            layer.chat_middleware = _with_sendable(layer.chat_middleware)
+        elif type(middleware) in (list, type(None)):
             cast("Any", inner).middleware = _with_sendable(middleware)
+
+
+def _runs_middleware(client: object) -> bool:
+    return isinstance(client, ChatMiddlewareLayer)
 
 
 def _with_sendable(middleware: object) -> list[Any]:
@@ -238,7 +243,7 @@ def _guarded(
     client, takes = _client(agent), "middleware" in accepted
     can = can_send(client)
     middleware: list[MiddlewareTypes] = []
-    if can is not None and takes and isinstance(client, ChatMiddlewareLayer):
+    if can is not None and takes and _runs_middleware(client):
         if session is not None or _may_return_files(agent) or may_change(client, messages):
             middleware.append(SENDABLE)
     elif can is not None:
