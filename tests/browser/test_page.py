@@ -170,6 +170,16 @@ async def test_the_inspector_shows_every_event_and_the_request_as_code(chat: Cha
         await chat.picture("inspector")
 
 
+async def test_what_was_opened_stays_open_when_the_conversation_goes_on(chat: Chat) -> None:
+    with served(f"{SAMPLES}/tools/agent.py") as url:
+        await chat.open(url)
+        await chat.ask("Please add_numbers 2 and 40.5")
+        card = chat.page.locator("details.tool")
+        await card.locator("summary").click()
+        await chat.ask("Thanks.")
+        await expect(card).to_have_attribute("open", "")
+
+
 async def test_a_conversation_goes_on_after_a_request_that_was_refused(chat: Chat) -> None:
     with served(f"{SAMPLES}/hello/agent.py") as url:
         await chat.open(url)

@@ -101,6 +101,15 @@ function drawTurns() {
   scrollToEnd(true);
 }
 
+// The turn after the last one that is shown: what stands before it stays as it is, with what its reader has opened.
+function append(turn) {
+  views.get(turn.parent).showRequests(null);
+  $("turns").append(viewOf(turn).element);
+  showInInspector(turn);
+  drawComposer();
+  scrollToEnd(true);
+}
+
 function viewOf(turn) {
   const view = new TurnView(turn, {
     branches: branchesAt(current, turn),
@@ -151,12 +160,14 @@ function requestOf(turn) {
 async function send(input, parent) {
   const conversation = current;
   const turn = newTurn(parent, input);
+  const goesOn = parent !== null && parent === conversation.leaf;
   conversation.turns[turn.id] = turn;
   conversation.leaf = turn.id;
   if (conversation.title === "New conversation") conversation.title = titleOf(input);
   await save(conversation);
   drawList();
-  drawTurns();
+  if (goesOn && views.has(parent) && branchesAt(conversation, turn).length === 1) append(turn);
+  else drawTurns();
   const log = { ...requestOf(turn), events: [], response: null, started: performance.now() };
   await follow(conversation, turn, log, (signal) => api.create(log.body, signal));
 }
