@@ -1,0 +1,102 @@
+"""The headers of a refusal, and what of a request outlives it: nothing."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from azure.ai.agentserver.core import (
+    FoundryAgentRequestContext,
+    get_request_context,
+    reset_request_context,
+    set_request_context,
+)
+from starlette.types import Message, Receive, Scope, Send
+
+from hostedagent import AgentHost
+from hostedagent.errors import Conflict, InvalidRequest, RequestError, Unavailable
+from hostedagent.identity import Caller, current_context
+from hostedagent.identity import Scope as Owner
+from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.server.admission import refusal
+from hostedagent.server.agentserver.app import App
+from hostedagent.server.agentserver.middleware import AdmissionMiddleware
+from hostedagent.server.successors import PendingInputs
+from hostedagent.testing import ScriptedAgent
+
+ADA, BOB = Caller(Owner("user:ada")), Caller(Owner("user:bob"))
+
+
+@pytest.mark.parametrize(
+    ("error", "source"),
+    [(InvalidRequest("No."), b"user"), (Conflict("No."), b"user"), (Unavailable("No."), b"platform")],
+)
+def test_a_refusal_says_whose_fault_it_is(error: RequestError, source: bytes) -> None:
+    body, pairs = refusal(error, None)
+    headers = dict(pairs)
+    assert headers[b"x-platform-error-source"] == source
+    assert headers[b"content-length"] == str(len(body)).encode()
+    assert headers.get(b"retry-after") == (None if error.retry_after is None else str(error.retry_after).encode())
+
+
+@pytest.mark.parametrize("path", ["/responses", "/responses/caresp_1", "/other"])
+@pytest.mark.parametrize("error", [None, InvalidRequest("No.")])
+async def test_the_context_of_a_request_ends_with_it(path: str, error: Exception | None) -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((get_request_context(), current_context()))
+        if error is not None and path != "/other":
+            raise error
+
+    async def never() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        pass
+
+    host = AgentHost(ScriptedAgent(["never"])).app
+    assert isinstance(host, App)
+    served = AdmissionMiddleware(app, **cast("Any", host.user_middleware[-1].kwargs))
+    scope: Scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    token = set_request_context(FoundryAgentRequestContext(user_id="outer"))
+    try:
+        await served(scope, never, send)
+        assert (get_request_context().user_id, current_context()) == ("outer", None)
+    finally:
+        reset_request_context(token)
+    assert [context.user_id for context, _ in seen] == [None]
+
+
+def continuing(response_id: str, caller: Caller = ADA) -> TurnRequest:
+    return TurnRequest(input=({"id": "new"},), previous_response_id=response_id, caller=caller)
+
+
+def ids(request: TurnRequest) -> list[Any]:
+    return [item["id"] for item in request.input]
+
+
+def test_inputs_that_wait_for_a_request_are_read_in_front_of_it_and_once() -> None:
+    pending = PendingInputs()
+    assert ids(pending.in_front_of(continuing("r1"))) == ["new"]
+    pending.taken(continuing("r1"))
+    pending.keep(ADA, "r1", ({"id": "a"}, {"id": "b"}))
+    pending.keep(ADA, "r2", ({"id": "c"},))
+
+    assert ids(pending.in_front_of(continuing("r1", BOB))) == ["new"]
+    assert ids(pending.in_front_of(TurnRequest(input=(), caller=ADA))) == []
+    for _ in range(2):  # A request that is refused has not taken them.
+        assert ids(pending.in_front_of(continuing("r1"))) == ["a", "b", "new"]
+    pending.taken(continuing("r1", BOB))
+    assert ids(pending.in_front_of(continuing("r1"))) == ["a", "b", "new"]
+    pending.taken(continuing("r1"))
+    assert ids(pending.in_front_of(continuing("r1"))) == ["new"]
+    assert ids(pending.in_front_of(continuing("r2"))) == ["c", "new"]
+
+
+def test_inputs_wait_for_a_thousand_responses_at_most() -> None:
+    pending = PendingInputs()
+    for n in range(1_001):
+        pending.keep(ADA, f"r{n}", ({"id": "a"},))
+    kept = [n for n in range(1_001) if len(pending.in_front_of(continuing(f"r{n}")).input) == 2]
+    assert kept == list(range(1, 1_001))
