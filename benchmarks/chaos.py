@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from tests.chaos.run import missing, run
+from tests.chaos.run import WAYS, missing, run
 
 
 def main() -> int:
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--lease", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=WAYS, help="what is broken (default: everything)")
     given = parser.parse_args()
     if (lacks := missing()) is not None:
         print(lacks, file=sys.stderr)

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from shutil import which
 
@@ -16,6 +16,10 @@ from tests.chaos.talk import PATIENCE, Findings, Talk
 
 MOST_BLOCKED = 2.0
 """Seconds that a conversation may be refused as busy after a replica has died."""
+
+
+WAYS = ("killed", "stopped", "drained", "cut", "restarted")
+"""What is done to a replica, or to the database."""
 
 
 @dataclass(slots=True)
@@ -51,13 +55,15 @@ class Report:
         # A replica that is stopped may be alive: its conversations are free when its lease has expired.
         most = MOST_BLOCKED + (self.lease if self.broken["stopped"] else 0)
         return [
-            f"a conversation was blocked for {seconds:.1f} s" for seconds in self.findings.blocked if seconds > most
+            f"a request was blocked by {what} for {seconds:.1f} s"
+            for seconds, what in self.findings.blocked
+            if seconds > most
         ]
 
     def lines(self) -> list[str]:
         """The rows of a table."""
         findings = self.findings
-        blocked = max(findings.blocked, default=0.0)
+        blocked = max((seconds for seconds, _ in findings.blocked), default=0.0)
         rows = {
             "broken": ", ".join(f"{name} {count}" for name, count in sorted(self.broken.items())),
             "turns": f"{sum(findings.ended.values())}: "
@@ -88,6 +94,7 @@ async def run(
     replicas: int = 3,
     lease: float = 4.0,
     seed: int = 1,
+    only: Sequence[str] = (),
 ) -> Report:
     """Talk and break until the time is over or every conversation has had its turns.
 
@@ -98,6 +105,7 @@ async def run(
         replicas: How many replicas.
         lease: How long leases stand, in seconds.
         seed: Decides what is done when.
+        only: The ways to break something, of `WAYS`; by default all.
     """
     chance, findings = random.Random(seed), Findings()
     report = Report(findings, lease=lease)
@@ -107,7 +115,7 @@ async def run(
             Talk(made.url, number, findings, random.Random(seed + number), PATIENCE + conversations)
             for number in range(conversations)
         ]
-        breaking = asyncio.create_task(_break(made, report, chance, once=seconds is None))
+        breaking = asyncio.create_task(_break(made, report, chance, only or WAYS, once=seconds is None))
 
         def goes_on() -> bool:
             return not breaking.done() and (seconds is None or time.monotonic() < began + seconds)
@@ -128,7 +136,7 @@ async def run(
     return report
 
 
-async def _break(made: Fleet, report: Report, chance: random.Random, *, once: bool) -> None:
+async def _break(made: Fleet, report: Report, chance: random.Random, only: Sequence[str], *, once: bool) -> None:
     """Break one thing after the other, each time another replica; all of them once, or until it is cancelled."""
 
     async def killed(replica: Replica) -> None:
@@ -156,7 +164,8 @@ async def _break(made: Fleet, report: Report, chance: random.Random, *, once: bo
     async def restarted(replica: Replica) -> None:
         await asyncio.to_thread(made.database.restart)
 
-    ways: list[Callable[[Replica], Awaitable[None]]] = [killed, stopped, drained, cut, restarted]
+    every: tuple[Callable[[Replica], Awaitable[None]], ...] = (killed, stopped, drained, cut, restarted)
+    ways = [way for way in every if way.__name__ in only]
     while True:
         chance.shuffle(ways)
         for way in ways:

@@ -33,7 +33,7 @@ class Findings:
     Attributes:
         ended: How many turns ended in each way.
         wrong: What must not have happened.
-        blocked: Seconds that requests for a conversation without a turn were refused as busy.
+        blocked: Seconds that requests for a conversation without a turn were refused as busy, and by what.
         retries: Why requests were sent again.
         paid: The payments that completed turns made.
         told: The turns of which clients were told, with how they ended.
@@ -41,10 +41,22 @@ class Findings:
 
     ended: Counter[str] = field(default_factory=Counter[str])
     wrong: list[str] = field(default_factory=list[str])
-    blocked: list[float] = field(default_factory=list[float])
+    blocked: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     retries: Counter[str] = field(default_factory=Counter[str])
     paid: list[str] = field(default_factory=list[str])
     told: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+
+
+BUSY: Final = {
+    "Another turn of conversation": "its conversation",
+    "is being accepted": "its key",
+    "is still being accepted": "its key",
+    "is still running": "its own turn",
+}
+"""What a request that is refused with 409 waits for, by the words of the refusal."""
+
+BLOCKED: Final = ("its conversation", "its key")
+"""What must be free at once: the client has no other turn, and the turn of its request does not run."""
 
 
 class Talk:
@@ -250,6 +262,7 @@ class Talk:
     async def _insist(self, send: Callable[[], Awaitable[T]]) -> T:
         """Send a request until it is answered."""
         busy_since: float | None = None
+        blocked_by = ""
         pause = SHORTEST_PAUSE
         while True:
             try:
@@ -259,13 +272,14 @@ class Talk:
                     raise
             else:
                 if busy_since is not None:
-                    self._findings.blocked.append(time.monotonic() - busy_since)
+                    self._findings.blocked.append((time.monotonic() - busy_since, blocked_by))
                 return answer
             self._findings.retries[why] += 1
-            if why == "409":
+            if why in BLOCKED:
                 busy_since, pause = busy_since or time.monotonic(), SHORTEST_PAUSE
+                blocked_by = why
             elif busy_since is not None:  # Something else is broken now.
-                self._findings.blocked.append(time.monotonic() - busy_since)
+                self._findings.blocked.append((time.monotonic() - busy_since, blocked_by))
                 busy_since = None
             await asyncio.sleep(pause * self._chance.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -281,7 +295,9 @@ class _Cut(Exception):
 def _reason(error: Exception) -> str | None:
     """Why a request has to be sent again; `None` where it must not be."""
     if isinstance(error, APIStatusError):
-        return str(error.status_code) if error.status_code in (409, 429, 500, 502, 503, 504) else None
+        if error.status_code == 409:
+            return next((name for words, name in BUSY.items() if words in error.message), None)
+        return str(error.status_code) if error.status_code in (429, 500, 502, 503, 504) else None
     # The client has its own copy of httpx, whose errors it lets through while a stream is read.
     is_cut = isinstance(error, APIError | _Cut) or type(error).__module__.startswith("httpx")
     return type(error).__name__ if is_cut else None
