@@ -11,9 +11,9 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from hostedagent.agents.pump import READ_AHEAD, Pump, Silent, Stopped
+from hostedagent.agents.pump import READ_AHEAD, Pump, Stopped
 from hostedagent.agents.run import check_tools, model_name, start_run, tool_roles
 from hostedagent.agents.source import is_workflow_agent
 from hostedagent.agents.whole_run import can_run_whole
@@ -27,17 +27,18 @@ from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.context import HostServices, TurnContext
+from hostedagent.engine.failures import LOST, outcome_of
 from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.partial_output import PartialOutput
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
-from hostedagent.errors import Conflict, InvalidRequest, RequestError
-from hostedagent.failures import failed, failure
+from hostedagent.errors import Conflict, InvalidRequest
+from hostedagent.failures import failed
 from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
-from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
+from hostedagent.outcomes import Cancelled, Completed, Incomplete, Outcome, StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.wire import wire_text
@@ -49,11 +50,6 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate, SupportsAgentRun
 
 logger = logging.getLogger(__name__)
-
-LOST: Final = Failed(
-    "server_error", "The turn made no progress for too long, and another turn has taken its conversation."
-)
-SILENT: Final = Failed("timeout", "The agent produced no output within the timeout.")
 
 
 class Turn:
@@ -154,7 +150,7 @@ class Turn:
                         yield event
                     outcome = self._output.ending.outcome()
                 except Exception as error:  # noqa: BLE001 - the only place where errors of a run become outcomes
-                    outcome = self._outcome_of(error)
+                    outcome = outcome_of(error, self._request.response_id)
                 finally:
                     self._stop.close()
                 closing = [*self._output.closing(outcome, pump.rest() if isinstance(outcome, Cancelled) else ())]
@@ -300,25 +296,6 @@ class Turn:
         """Whether the next turn can continue from the items: the results of a step are complete."""
         is_plain = self._feed is not None and self._feed.run is None and isinstance(self._history, ReplayHistory)
         return is_plain and batch[-1].role == "tool"
-
-    def _outcome_of(self, error: Exception) -> Outcome:
-        """The outcome of a turn that raised. Only the message of a `RequestError` reaches the caller."""
-        match error:
-            case Stopped(cause="lost"):
-                return LOST
-            case Stopped():
-                return Cancelled(error.cause)
-            case EndedEarly():
-                return error.outcome
-            case Silent():
-                response_id = self._request.response_id
-                logger.error("The run of %s produced nothing within HostOptions.run_timeout.", response_id)
-                return SILENT
-            case RequestError():
-                return Failed("invalid_prompt", error.message, error.param)
-            case _:
-                log_failure(logger, f"The run of {self._request.response_id} failed", error)
-                return failure(error)
 
     async def _settle(self, feed: Feed | None, outcome: Outcome) -> Event | None:
         """Save the outcome and release the conversation, before the outcome is reported.
