@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import EventLog, LoggedEvent
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreError
 from hostedagent.stores.event_log import LocalEventLog
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class BackgroundRuns:
     Args:
         log: Keeps the events of streams.
         turns: Records which process runs which turn, if turns outlive their process.
+
+    Attributes:
+        on_left: Called with the response of a turn that has not ended and does not run any more.
     """
 
     def __init__(self, log: EventLog, turns: BackgroundTurns | None) -> None:
@@ -41,6 +45,7 @@ class BackgroundRuns:
         self._turns = turns
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
+        self.on_left: Callable[[str], None] | None = None
 
     async def start(self, turn: RecordedTurn, context: TurnContext) -> dict[str, Json]:
         """Run a turn, and return its response once it is stored and its first event can be read.
@@ -70,9 +75,7 @@ class BackgroundRuns:
     async def _run(self, turn: RecordedTurn, context: TurnContext, begun: asyncio.Future[dict[str, Json]]) -> None:
         request = context.request
         enter_context(context)
-        writer = self._writer(turn, request)
-        if turn.recovery is not None:
-            turn.recovery.tell = writer.flush
+        writer, is_refused = self._writer(turn, request), False
         try:
             async with aclosing(turn.events()) as events:
                 async for event in events:
@@ -83,7 +86,7 @@ class BackgroundRuns:
         except Exception as error:  # noqa: BLE001 - no caller awaits this task
             if not begun.done():
                 begun.set_exception(error)
-                writer.is_closed = True  # It may be queued and start later.
+                is_refused = writer.is_closed = True  # It may be queued and start later.
             else:
                 log_failure(logger, f"The background turn {request.response_id} failed", error)
         finally:
@@ -93,30 +96,54 @@ class BackgroundRuns:
                 else:
                     begun.set_exception(RuntimeError(failed("server_error").message))
             try:
-                await self._end(turn, request, writer)
+                await self._end(turn, request, writer, is_refused=is_refused)
             except Exception as error:  # noqa: BLE001 - the turn itself has ended
                 log_failure(logger, f"Ending the background turn {request.response_id} failed", error)
 
     def _writer(self, turn: RecordedTurn, request: TurnRequest) -> EventWriter:
-        return EventWriter(
+        recovery = turn.recovery
+        writer = EventWriter(
             self._log,
             request.caller,
             request.response_id,
             is_batched=not isinstance(self._log, LocalEventLog),
-            confirm=self._turns.confirm if self._turns is not None and turn.recovery is not None else None,
+            confirm=self._turns.confirm if self._turns is not None and recovery is not None else None,
+            lost=turn.lose if self.on_left is not None and recovery is not None else None,
         )
+        if recovery is not None:
+            recovery.tell, recovery.may_be_left = writer.flush, self.on_left is not None
+        return writer
 
-    async def _end(self, turn: RecordedTurn, request: TurnRequest, writer: EventWriter) -> None:
-        """Close the log of a turn that has ended, and delete the data for resuming it."""
+    async def _end(self, turn: RecordedTurn, request: TurnRequest, writer: EventWriter, *, is_refused: bool) -> None:
+        """Close the log of a turn that has ended, and delete the data for resuming it.
+
+        Args:
+            turn: The turn.
+            request: Its request.
+            writer: The writer of its log.
+            is_refused: Whether it never began here.
+        """
         if request.stream:
             await writer.close()
-        if turn.is_suspended:
-            return
-        if request.stream and not writer.is_closed:
-            await self._log.finish(request.caller, request.response_id)
-            self._forget_later(request)
-        if self._turns is not None and turn.recovery is not None:
+        is_left = turn.is_resumed if is_refused else turn.is_suspended
+        if request.stream and not is_refused and not is_left:
+            is_left = not await self._finished(request, writer)
+        if is_left and self.on_left is not None:
+            self.on_left(request.response_id)
+        elif self._turns is not None and turn.recovery is not None:
             await self._turns.end(request.response_id)
+
+    async def _finished(self, request: TurnRequest, writer: EventWriter) -> bool:
+        """Mark the log complete; `False` if events are missing from it, which whoever resumes the turn writes."""
+        if writer.is_closed:
+            return False
+        try:
+            await self._log.finish(request.caller, request.response_id)
+        except StoreError as error:
+            log_failure(logger, f"The stream of {request.response_id} could not be ended", error)
+            return False
+        self._forget_later(request)
+        return True
 
     def _forget_later(self, request: TurnRequest) -> None:
         def due() -> None:

@@ -99,6 +99,9 @@ class TurnCommit:
 
         Every step is attempted, even if an earlier one fails.
 
+        Raises:
+            StoreUnavailable: The final response could not be stored.
+
         Args:
             request: The request of the turn.
             response: The final response; `None` if the driver stores it.
@@ -117,8 +120,6 @@ class TurnCommit:
             steps.append(sessions.release(lease, excluded=own))
         if request.store:
             steps.append(sessions.save(request.caller, request.response_id, snapshot))
-        if response is not None:
-            steps.append(self.store.commit(response))
         if not has_run:
             steps.append(self.approvals.restore(request.caller, self.continuation.answers))
         for step in steps:
@@ -126,8 +127,11 @@ class TurnCommit:
                 await step
             except Exception as error:  # noqa: BLE001 - the caller receives the turn's own failure
                 log_failure(logger, f"Rolling back the failed turn {request.response_id} did not work", error)
+        if response is not None:
+            await self.store.commit(response)
 
     async def suspend(self) -> None:
-        """Stop renewing the lease without releasing it: the turn continues in another process."""
+        """Let go of the lease without releasing it: the turn continues in another process, or later in this one."""
         if self.continuation.lease is not None:
             await self.sessions.detach(self.continuation.lease)
+            self.sessions.let_go(self.continuation.lease)

@@ -15,7 +15,7 @@ from typing import Final
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import EventLog, LoggedEvent, StoreError
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreConflict, StoreError
 
 BATCH_SECONDS: Final = 0.05
 BATCH_EVENTS: Final = 32
@@ -39,6 +39,7 @@ class EventWriter:
         response_id: The response.
         is_batched: Whether writing is expensive enough to collect events first.
         confirm: Called before each batch; raises `Conflict` if another process now writes the log.
+        lost: Called when writing has ended before the turn.
 
     Attributes:
         is_closed: Whether writing has ended: another process has the turn, or the log was unavailable too long.
@@ -52,12 +53,14 @@ class EventWriter:
         *,
         is_batched: bool,
         confirm: Callable[[], Awaitable[None]] | None = None,
+        lost: Callable[[], None] | None = None,
     ) -> None:
         self._log = log
         self._caller = caller
         self._response_id = response_id
         self._pause = BATCH_SECONDS if is_batched else 0.0
         self._confirm = confirm
+        self._lost = lost
         self._waiting: list[LoggedEvent] = []
         self._full, self._written = asyncio.Event(), asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -117,7 +120,7 @@ class EventWriter:
                 if self._confirm is not None:
                     await self._confirm()
                 await self._log.append(self._caller, self._response_id, batch)
-            except Conflict:
+            except (Conflict, StoreConflict):
                 self.is_closed = True
             except StoreError as error:
                 tries += 1
@@ -129,3 +132,5 @@ class EventWriter:
             else:
                 del self._waiting[: len(batch)]
         self._written.set()
+        if self.is_closed and self._lost is not None:
+            self._lost()

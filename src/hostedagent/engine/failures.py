@@ -11,6 +11,7 @@ from hostedagent.errors import RequestError
 from hostedagent.failures import failure
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Cancelled, Failed, Outcome
+from hostedagent.stores.base import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,16 @@ LOST: Final = Failed(
 SILENT: Final = Failed("timeout", "The agent produced no output within the timeout.")
 
 
-def outcome_of(error: Exception, response_id: str) -> Outcome:
-    """The outcome of a turn whose run raised an error."""
+def outcome_of(error: Exception, response_id: str, *, may_be_left: bool) -> Outcome:
+    """The outcome of a turn whose run raised an error.
+
+    Args:
+        error: The error.
+        response_id: The response of the turn.
+        may_be_left: Whether a turn that lost its store or its conversation is left, to be resumed.
+    """
     match error:
-        case Stopped(cause="lost"):
+        case Stopped(cause="lost") if not may_be_left:
             return LOST
         case Stopped():
             return Cancelled(error.cause)
@@ -32,6 +39,9 @@ def outcome_of(error: Exception, response_id: str) -> Outcome:
         case Silent():
             logger.error("The run of %s produced nothing within HostOptions.run_timeout.", response_id)
             return SILENT
+        case StoreUnavailable() if may_be_left:
+            log_failure(logger, f"The run of {response_id} is resumed later", error)
+            return Cancelled("lost")
         case RequestError():
             return Failed("invalid_prompt", error.message, error.param)
         case _:

@@ -71,6 +71,7 @@ class RecordedTurn:
         self._sent = sent
         were_queued = context.queued_at is not None and context.request.stream
         self._number = sent.last if sent is not None else (QUEUED_EVENTS if were_queued else 0) - 1
+        self._is_left = False
         self._stamps: dict[str, Json] = {"store": context.request.store}
         if context.request.sandbox_session_id is not None:
             self._stamps["agent_session_id"] = context.request.sandbox_session_id
@@ -90,8 +91,12 @@ class RecordedTurn:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether the turn was left for another process."""
-        return self._turn.is_suspended
+        """Whether the turn was left, for another process or to be resumed later."""
+        return self._turn.is_suspended or self._is_left
+
+    def lose(self) -> None:
+        """Stop the turn: another process writes its events, or they cannot be written."""
+        self._turn.stop("lost")
 
     @property
     def recovery(self) -> Recovery | None:
@@ -138,10 +143,11 @@ class RecordedTurn:
                     self.response = event.get("response") or self.response
                     if is_numbered and not self._was_sent(event):
                         yield self._numbered(event)
-            if self.response.get("status") in RUNNING and not self._turn.is_suspended:
-                self.response = self._cancelled()
+            if self.response.get("status") in RUNNING and not self.is_suspended:
+                self.response, is_stored = self._cancelled(), False
+                await self._settle()
                 event = {"type": "response.failed", "response": self.response}
-                if is_numbered and not self._was_sent(event):
+                if is_numbered and not self.is_suspended and not self._was_sent(event):
                     yield self._numbered(event)
         finally:
             if is_stored:
@@ -174,16 +180,19 @@ class RecordedTurn:
 
     async def _settle(self) -> None:
         """Store the outcome, unless the turn itself has stored it, and release the response."""
-        request = self._context.request
-        if not request.store or self._turn.is_suspended:
+        request, store = self._context.request, self._responses.engine.store
+        if not request.store:
+            return
+        if self.is_suspended:
+            await store.leave(request.response_id)
             return
         response = self.response if self.response.get("status") not in RUNNING else self._cancelled()
-        store = self._responses.engine.store
         try:
             if not store.settle_committed(response):
                 await asyncio.shield(store.update(request.caller, response))
         except StoreError as error:
             log_failure(logger, f"Storing the end of {request.response_id} failed", error)
+            self._is_left = self.recovery is not None and self.recovery.may_be_left
 
 
 class RecordedResponses:
@@ -222,6 +231,7 @@ class RecordedResponses:
         on_queued = self.waiting.wake if self.waiting is not None else None
         self.elsewhere = self._elsewhere = Elsewhere(signals, engine.active, on_queued) if signals is not None else None
         self._takeover = Takeover(self, turns) if turns is not None else None
+        self._runs.on_left = self._takeover.again if self._takeover is not None else None
 
     async def open(self) -> None:
         """Start listening to other processes, and take over the background turns of those that have ended."""
@@ -367,7 +377,8 @@ class RecordedResponses:
                 if active is not None and active.stop is not None:
                     active.stop.stop("client")
                     await active.ended.wait()
-                elif self._elsewhere is not None:
+                if self._elsewhere is not None and not await self._has_ended(caller, response_id):
+                    # Elsewhere, or left here and about to be resumed.
                     await self._elsewhere.cancel(caller, response_id, partial(self._has_ended, caller, response_id))
         return await self.retrieve(caller, response_id)
 

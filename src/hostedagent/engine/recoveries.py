@@ -169,8 +169,7 @@ class Recoveries:
             place = await self._continuations.sessions.tokens.load(caller, request.response_id)
             items, made, told = divided_items(items, journal, place)
         recovery = self._recovery(request, journal)
-        recovery.response = {**found, "id": request.response_id, "output": items}
-        recovery.sent = sent
+        recovery.resume({**found, "id": request.response_id, "output": items}, sent)
         answers = journal.answers if journal is not None else ()
         continuation = await self._continuations.reopen(
             request, caller, lease=journal.lease if journal is not None else None, answers=answers, made=made

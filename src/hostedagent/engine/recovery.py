@@ -27,7 +27,7 @@ from hostedagent.protocol.statuses import ENDED
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Event, Json, MutableItem
 from hostedagent.protocol.values import rows_of
-from hostedagent.stores.base import StoreConflict
+from hostedagent.stores.base import StoreConflict, StoreUnavailable
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.sessions import Sessions, Snapshot
@@ -61,8 +61,10 @@ class Recovery:
         journal: The journal of the turn; `None` if it is lost.
         response: The response from the earlier process; `None` for a new turn.
         sent: The events that were sent.
+        unsent: The events of items that an earlier process stored with the end of its run, and did not send.
         tell: Waits until clients can read all events so far: the store must not be ahead of them.
         is_lost: Whether another replica has the turn, so that nothing of it may be stored here.
+        may_be_left: Whether a turn that cannot go on is resumed while this process runs, so that it need not fail.
     """
 
     journals: Journals
@@ -74,8 +76,10 @@ class Recovery:
     journal: Journal | None
     response: MutableItem | None = None
     sent: Sent = field(default_factory=Sent)
+    unsent: list[Event] = field(default_factory=list[Event])
     tell: Callable[[], Awaitable[None]] | None = None
     is_lost: bool = False
+    may_be_left: bool = False
     _checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
 
     @property
@@ -113,6 +117,16 @@ class Recovery:
                 return Cancelled("client")
             case _:
                 return Failed("server_error", response["error"]["message"])
+
+    def resume(self, response: MutableItem, sent: Sent) -> None:
+        """Continue from the response and the events of an earlier process."""
+        self.response, self.sent = response, sent
+        if self.ended is None or sent.has_ended or not (sent.name or sent.last >= 0):
+            return
+        items = enumerate(rows_of(self.ended.response["output"]))
+        for index, item in ((index, item) for index, item in items if index not in sent.items):
+            for edge in ("added", "done"):
+                self.unsent.append({"type": f"response.output_item.{edge}", "output_index": index, "item": item})
 
     def repeats(self, outcome: Outcome) -> Ended | None:
         """The earlier outcome of the run, if the turn ends with it."""
@@ -190,6 +204,7 @@ class Recovery:
 
         Raises:
             Conflict: Another replica has the turn.
+            StoreUnavailable: It could not be recorded, and the turn may be left.
         """
         if self.journal is None:
             return
@@ -200,7 +215,10 @@ class Recovery:
         except StoreConflict:
             self.is_lost = True
             raise Conflict("Another process has taken this turn.") from None
-        except Exception as error:  # noqa: BLE001 - the turn itself does not need it
+        except Exception as error:
+            if self.may_be_left and isinstance(error, StoreUnavailable):
+                raise
+            # The turn itself does not need it.
             log_failure(logger, f"Writing down how {self.response_id} ended failed", error)
 
     async def _told(self) -> None:

@@ -209,6 +209,15 @@ class ResponseStore:
         self.active.close(response_id)
         return True
 
+    async def leave(self, response_id: str) -> None:
+        """Forget a response whose turn is resumed, by another process or later: its outcome is not stored now."""
+        turn = self.active.get(response_id)
+        if turn is not None and turn.created is not None:
+            turn.created = None
+            self.active.close(response_id)
+        if self._running is not None:
+            await self._running.leave(response_id)
+
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The stored response; it is failed if its process ended before the turn."""
         response = await self._repository.get(caller, response_id)

@@ -1,6 +1,7 @@
 """Takes over the background turns of replicas that have ended, at startup and while this replica runs.
 
-A replica that was itself declared dead stops its turns without storing anything, and joins again.
+A replica that was itself declared dead stops its turns without storing anything, and joins again. Turns of this replica
+that could not go on, because its store was away, are resumed in the same way.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreError, StoreNotFound
 from hostedagent.stores.journals import Journal
 from hostedagent.stores.poller import Poller
+from hostedagent.stores.recent import Recent
 from hostedagent.stores.running import DIED
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS: Final = 0.5
 """Seconds between checks of the other replicas."""
+
+MOST_TRIES: Final = 20
+"""How often a turn is resumed in one process because its store failed, before the turn has failed."""
+
+_REMEMBERED: Final = 1_000
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +53,7 @@ class Takeover:
         self._responses = responses
         self._turns = turns
         self._pending: dict[str, None] = {}
+        self._tries: Recent[str, int] = Recent(_REMEMBERED)
         self._poller = Poller(self._look, seconds=WATCH_SECONDS, wanted="background turns of processes that have ended")
         self._leaving: asyncio.Task[None] | None = None
 
@@ -74,15 +82,21 @@ class Takeover:
         except StoreError as error:
             log_failure(logger, "Leaving turns to other processes failed; they find that this one has ended", error)
 
+    def again(self, response_id: str) -> None:
+        """Resume a turn that does not run any more and has not ended, unless another replica has it."""
+        self._pending[response_id] = None
+
     async def _look(self) -> None:
         """Join or check the replicas, and take over the turns of those that have ended."""
         try:
             if self._turns.has_joined:
                 await self._turns.check()
-            else:
+            elif self._leaving is None:
                 await self._turns.join()
             await self._take_all()
         except Conflict:
+            if self._leaving is not None:
+                return
             logger.warning("This process was cut off, and another one found it dead and has its background turns.")
             self._stop_all()
 
@@ -101,11 +115,11 @@ class Takeover:
         if not found:
             return
         random.shuffle(found)  # Several replicas find the same turns and share them.
-        for response_id in found:
+        for response_id in dict.fromkeys(found):
             if (taken := await self._turns.take(response_id)) is not None:
                 self._pending[response_id] = None
                 await self._resume(response_id, *taken)
-                del self._pending[response_id]
+            self._pending.pop(response_id, None)
         await self._turns.clear()
 
     async def _resume(self, response_id: str, journal: Journal, request: bytes) -> None:
@@ -121,6 +135,9 @@ class Takeover:
             if caller is None or not kept:
                 await self._turns.end(response_id)
                 return
+            tries = self._tries[response_id] = self._tries.get(response_id, 0) + 1
+            if tries > MOST_TRIES:
+                raise RuntimeError(f"The store failed {MOST_TRIES} times while the turn ran.")
             enter_context(RequestContext(caller))
             turn = restore(kept, caller, response_id, self._responses.policy)
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from hostedagent.engine.failures import LOST, outcome_of
 from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.partial_output import PartialOutput
+from hostedagent.engine.questions import Questions
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, InvalidRequest
@@ -38,11 +39,11 @@ from hostedagent.failures import failed
 from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
-from hostedagent.outcomes import Cancelled, Completed, Incomplete, Outcome, StopCause
+from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.wire import wire_text
-from hostedagent.stores.base import StoreError
+from hostedagent.stores.base import StoreError, StoreUnavailable
 from hostedagent.stores.journals import Ended
 from hostedagent.stores.sessions import Snapshot
 
@@ -105,6 +106,7 @@ class Turn:
         self._span = TurnSpan()
         self._outcome: Outcome | None = None
         self.is_suspended = False
+        self._questions = Questions(recovery)
         self._partial = PartialOutput(self._output.response)
         self._events = self._drive()
 
@@ -112,6 +114,12 @@ class Turn:
     def response(self) -> Mapping[str, Json]:
         """The response, which grows with each finished item."""
         return self._output.response
+
+    @property
+    def _may_be_left(self) -> bool:
+        """Whether the turn is resumed if it cannot go on here; not if another one has its conversation."""
+        recovery = self._recovery
+        return recovery is not None and recovery.may_be_left and not self._continuation.is_lost
 
     @property
     def _request(self) -> TurnRequest:
@@ -140,6 +148,8 @@ class Turn:
         self._begin()
         try:
             yield self._output.builder.created()
+            for event in self._questions.unsent:
+                yield event
             in_progress = self._output.builder.in_progress()
             if self._recovery is None or not await self._recovery.announce(in_progress):
                 yield in_progress
@@ -150,27 +160,31 @@ class Turn:
                         yield event
                     outcome = self._output.ending.outcome()
                 except Exception as error:  # noqa: BLE001 - the only place where errors of a run become outcomes
-                    outcome = outcome_of(error, self._request.response_id)
+                    outcome = outcome_of(error, self._request.response_id, may_be_left=self._may_be_left)
                 finally:
                     self._stop.close()
                 closing = [*self._output.closing(outcome, pump.rest() if isinstance(outcome, Cancelled) else ())]
-                if not isinstance(outcome, Cancelled):
+                if not isinstance(outcome, Cancelled) and not self._questions.are_held:
                     for event in closing:
                         yield event
                     closing.clear()
             terminal = await self._settle(self._feed, outcome)
-            for event in closing:  # The driver may abandon a stopped turn at any event, so its outcome is saved first.
+            for event in self._last(closing):
                 yield event
             if terminal is not None:
                 yield terminal
         finally:
             if self._outcome is None:  # Closed or cancelled early: the conversation must be released.
-                await self._settle(None, Cancelled("shutdown" if self._services.shutdown.has_begun else "client"))
+                await self._settle(None, Cancelled(self._cause_of_abandonment()))
             try:
                 await self._finish()
             finally:
                 self._context.permit.release()
                 self._active.leave(self._request.response_id)
+
+    def _cause_of_abandonment(self) -> StopCause:
+        is_resumed = self._recovery is not None and self._recovery.response is not None and self._may_be_left
+        return "shutdown" if self._services.shutdown.has_begun else "lost" if is_resumed else "client"
 
     def _begin(self) -> None:
         request, continuation = self._request, self._continuation
@@ -190,10 +204,11 @@ class Turn:
         self._describe(self._services.source.instance)
 
     async def _open(self, resources: AsyncExitStack) -> tuple[SupportsAgentRun, Feed]:
-        if self._continuation.is_lost:
+        ended = self._recovery.outcome() if self._recovery is not None and self._recovery.ended is not None else None
+        if self._continuation.is_lost and not isinstance(ended, Failed | Cancelled):
             raise Stopped("lost")
-        if self._recovery is not None and self._recovery.ended is not None:
-            raise EndedEarly(self._recovery.outcome())
+        if ended is not None:
+            raise EndedEarly(ended)
         if (hook := self._services.hooks.before_run) is not None:
             self._context.turn = await prepare(hook, self._request)
             self._output.describe(self._request.options.echo, None)
@@ -275,22 +290,32 @@ class Turn:
     async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
         while (batch := await pump.batch(self._services.run_timeout)) is not None:
             for emission in self._output.emissions(batch):
-                if isinstance(emission, dict):
+                if not isinstance(emission, dict):
+                    await self._output.perform(emission)
+                    self._questions.see(emission, self._feed.run if self._feed is not None else None)
+                elif not self._questions.hold(emission):
                     yield emission
                     await self._context.flow.give()
-                else:
-                    await self._output.perform(emission)
             if self._context.is_steered and self._can_be_steered(batch):
                 raise EndedEarly(Incomplete("steered"))
             if len(batch) > 1:  # The agent never awaits, and other turns may be waiting for their first token.
                 await asyncio.sleep(0)
             if pump.is_held:
-                if self._feed is not None and isinstance(self._feed.run, CheckpointedRun):
-                    for event in self._output.closing(Completed()):  # Output before a checkpoint is not sent again.
-                        yield event
+                for event in self._due():
+                    yield event
                 await pump.let_go()
         if self._feed is not None:
             self._output.items.deferred_calls = self._output.approvals.defer(self._feed.deferred_questions())
+
+    def _last(self, closing: Sequence[Event]) -> Iterator[Event]:
+        """The events that waited for the outcome to be saved: the driver may abandon a stopped turn at any event."""
+        if not (self.is_suspended and self._questions.are_held):  # Otherwise whoever resumes the turn asks.
+            yield from (*self._questions.release(), *closing)
+
+    def _due(self) -> list[Event]:
+        """What is sent before a point from which the turn can be resumed: it is not sent again."""
+        is_kept = self._feed is not None and isinstance(self._feed.run, CheckpointedRun)
+        return [*self._questions.release(), *(self._output.closing(Completed()) if is_kept else ())]
 
     def _can_be_steered(self, batch: Sequence[AgentResponseUpdate]) -> bool:
         """Whether the next turn can continue from the items: the results of a step are complete."""
@@ -304,10 +329,7 @@ class Turn:
         """
         self._outcome = outcome
         if self._recovery is not None and await self._is_left(self._recovery, outcome):
-            self.is_suspended = True  # Everything is kept, including the lease, for the next process.
-            await self._commit.suspend()
-            self._end_span()
-            return None
+            return await self._leave()
         ended = self._recovery.repeats(outcome) if self._recovery is not None else None
         terminal = ended.event() if ended is not None else self._output.terminal(outcome)
         try:
@@ -315,14 +337,21 @@ class Turn:
                 await asyncio.shield(self._save(feed, outcome, terminal, ended))
         except Exception as error:  # noqa: BLE001 - becomes the outcome
             log_failure(logger, f"Saving the turn {self._request.response_id} failed", error)
+            if self._may_be_left and isinstance(error, StoreUnavailable | Conflict):
+                return await self._leave()
             if isinstance(outcome, Completed | Incomplete):
                 return await self._settle(None, LOST if isinstance(error, Conflict) else failed("server_error"))
         self._end_span()
         return terminal
 
+    async def _leave(self) -> None:
+        self.is_suspended = True  # Everything is kept, including the lease, for whoever resumes the turn.
+        await self._commit.suspend()
+        self._end_span()
+
     async def _is_left(self, recovery: Recovery, outcome: Outcome) -> bool:
-        """Whether another process continues the turn, so that nothing of it is stored here."""
-        if outcome == Cancelled("shutdown"):
+        """Whether the turn is resumed, by another process or later, so that nothing of it is stored now."""
+        if outcome in (Cancelled("shutdown"), Cancelled("lost")):
             return True
         try:
             return await recovery.is_elsewhere()
@@ -344,6 +373,10 @@ class Turn:
             await self._commit.commit(self._request, terminal["response"], self._commit.unchanged(), None)
         else:
             response = terminal["response"] if terminal is not None else None
+            if ended is None and self._recovery is not None and self._recovery.may_be_left:
+                # Any process repeats it from here, whatever of it has been stored.
+                cancelled: Mapping[str, Json] = {**self._output.response, "status": "cancelled", "output": []}
+                await self._recovery.run_ended(response or cancelled, Snapshot())
             items = self._output.response["output"]
             await self._commit.roll_back(self._request, response, items=items, has_run=self._feed is not None)
 

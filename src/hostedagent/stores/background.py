@@ -2,13 +2,13 @@
 
 A replica is one host in one process. It keeps a list of its turns, which only it changes, and journals each turn under
 its own name. A turn is taken over by compare-and-set on its journal, so exactly one replica gets it; the former owner
-notices with its next write, and stores nothing afterwards.
+notices with its next write, and stores nothing afterwards. If the answer to a write of its own is lost, a replica reads
+the record again: it is still its own as long as it names it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -75,6 +75,7 @@ class BackgroundTurns(Journals):
         self._etag: Etag = ABSENT
         self._held: dict[str, Etag] = {}
         self._parts: dict[str, int] = {}
+        self._ended: dict[str, list[Write]] = {}
         self._listing = asyncio.Lock()
         self._listings: set[asyncio.Task[list[Etag]]] = set()
         self._confirmed_at = 0.0
@@ -89,6 +90,7 @@ class BackgroundTurns(Journals):
         self._process = await self._settings.liveness.name()
         self._name, self._etag = f"{self._process}:{secrets.token_hex(8)}", ABSENT
         self._held.clear()
+        self._ended.clear()
         await self._list()
 
         def joined(value: Value | None) -> Value:
@@ -130,7 +132,10 @@ class BackgroundTurns(Journals):
         if found is None:
             return None
         journal = Journal.load(found.value)
-        if response_id not in self._held:
+        if response_id in self._held:
+            if not await self.holds(_ALL, response_id):
+                return None
+        else:
             if await self._is_alive(journal.owner):
                 return None
             try:
@@ -144,12 +149,13 @@ class BackgroundTurns(Journals):
         return journal, b"".join(part.value for part in parts if part is not None)
 
     async def end(self, response_id: str) -> None:
-        """Delete the records of a turn, once its outcome was reported."""
+        """Delete the records of a turn, once its outcome was reported. If that fails, `check` repeats it."""
         if response_id not in self._held:
             return
         del self._held[response_id]
         parts = [Key(REQUEST, f"{response_id}:{n}") for n in range(self._parts.pop(response_id, 0))]
-        await self._list(*(Write(key, None) for key in (Key(JOURNAL, response_id), *parts)))
+        self._ended[response_id] = [Write(key, None) for key in (Key(JOURNAL, response_id), *parts)]
+        await self._list()
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Store the progress of the turn.
@@ -160,8 +166,14 @@ class BackgroundTurns(Journals):
         if (etag := self._held.get(response_id)) is None:
             raise StoreConflict(f"The turn of {response_id} is not held here.")
         journal = replace(journal, owner=self._name, request_parts=self._parts[response_id])
-        row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump()), etag)
-        (self._held[response_id],) = await self._store.write(_ALL, [row])
+        key, value = Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump())
+        try:
+            (written,) = await self._store.write(_ALL, [Write(key, value, etag)])
+        except StoreConflict:
+            if not await self.holds(caller, response_id):
+                raise
+            (written,) = await self._store.write(_ALL, [Write(key, value, self._held[response_id])])
+        self._held[response_id] = written
 
     async def holds(self, caller: Caller, response_id: str) -> bool:
         """Whether the turn still belongs to this replica.
@@ -169,9 +181,14 @@ class BackgroundTurns(Journals):
         Raises:
             StoreError: The store is not available.
         """
-        etag = self._held.get(response_id)
-        (record,) = await self._store.read(_ALL, [Key(JOURNAL, response_id)])
-        return record is not None and record.etag == etag
+        found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
+        if response_id not in self._held:
+            return False
+        if found is None or Journal.load(found.value).owner != self._name:
+            del self._held[response_id]
+            return False
+        self._held[response_id] = found.etag
+        return True
 
     def forget_later(self, caller: Caller, response_id: str) -> None:
         """Does nothing: `end` deletes the journal once the outcome was reported."""
@@ -197,12 +214,11 @@ class BackgroundTurns(Journals):
         """
         began = time.monotonic()
         async with self._listing:
-            (record,) = await self._store.read(_ALL, [Key(TURNS, self._name)])
-            if record is None or record.etag != self._etag or await self._settings.liveness.name() != self._process:
+            replica = await self._reread()
+            if replica is None or await self._settings.liveness.name() != self._process:
                 self.has_joined = False
                 raise Conflict(_FENCED)
-        replica = _Replica.load(json.loads(record.value))
-        if self._settings.is_due(replica.expires_at):
+        if self._ended or self._settings.is_due(replica.expires_at):
             await self._list()
         self._confirmed_at = began
 
@@ -263,10 +279,32 @@ class BackgroundTurns(Journals):
 
     async def _listed(self, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
         async with self._listing:
-            replica = _Replica(tuple(self._held), self._settings.expiry(), has_ended)
-            own = Write(Key(TURNS, self._name), dump_value(TURNS, replica.dump()), self._etag)
-            self._etag, *etags = await self._store.write(_ALL, [own, *rows])
-            return etags
+            replica, ended = _Replica(tuple(self._held), self._settings.expiry(), has_ended), dict(self._ended)
+            erased = [row for written in ended.values() for row in written]
+            value = dump_value(TURNS, replica.dump())
+            try:
+                etags = await self._store.write(_ALL, [Write(self._own_key, value, self._etag), *rows, *erased])
+            except StoreConflict:
+                if await self._reread() is None:
+                    raise
+                etags = await self._store.write(_ALL, [Write(self._own_key, value, self._etag), *rows, *erased])
+            self._etag = etags[0]
+            for response_id in ended:
+                self._ended.pop(response_id, None)
+            return list(etags[1 : len(rows) + 1])
+
+    async def _reread(self) -> _Replica | None:
+        """The own record as it is stored, which the next write replaces; `None` if this replica was declared dead."""
+        found = await read_value(self._store, _ALL, self._own_key)
+        replica = _Replica.load(found.value) if found is not None else None
+        if found is None or replica is None or replica.has_ended:
+            return None
+        self._etag = found.etag
+        return replica
+
+    @property
+    def _own_key(self) -> Key:
+        return Key(TURNS, self._name)
 
     async def _put_names(self, names: Sequence[str], expect: Etag) -> bool:
         try:

@@ -91,6 +91,11 @@ class Running:
         except Exception as error:  # noqa: BLE001 - it goes by itself
             log_failure(logger, f"The mark of {response_id} is left behind", error)
 
+    async def leave(self, response_id: str) -> None:
+        """Keep the mark as it is: whoever resumes the turn renews or removes it."""
+        await self._stop_renewing(response_id)
+        self.forget(response_id)
+
     def forget(self, response_id: str) -> None:
         """The mark is gone."""
         self._marks.pop(response_id, None)
