@@ -7,24 +7,30 @@ answer is lost.
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import pytest
 from agent_framework import Content
 
 from hostedagent.engine import event_writer, takeover
-from hostedagent.identity import Caller
-from hostedagent.stores.base import Etag, Key, Record, StoreUnavailable, Write
+from hostedagent.engine.event_writer import EventWriter
+from hostedagent.identity import Caller, Scope
+from hostedagent.protocol.json import encode
+from hostedagent.stores.base import Etag, Key, LoggedEvent, Record, StoreConflict, StoreUnavailable, Write, extend
+from hostedagent.stores.base import EventLog as EventLogStore
 from hostedagent.stores.event_log import LocalEventLog
-from hostedagent.stores.factory import Stores
+from hostedagent.stores.factory import Stores, postgres_stores
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.testing import EventLog, InProcessClient, ScriptedAgent
+from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
+from tests.postgres.server import postgres_dsn, schema
 from tests.replicas.test_two_hosts import Cluster, Process, text
 from tests.stores.records import value_of
 
 Loses = Literal["the call", "its answer"]
 
+ADA = Caller(Scope("ada"))
 OF_REPLICAS = ("replicas", "turns")
 MOST_CALLS = 60
 """More than a turn makes: one whose calls never end is a mistake."""
@@ -104,12 +110,12 @@ class OnFailing(Cluster):
 
     def __init__(self, store: Failing) -> None:
         super().__init__()
-        self._failing, self._events = store, LocalEventLog()
+        self._failing, self.events = store, LocalEventLog()
 
     def stores(self, name: str) -> Stores:
         process = self.processes[name] = Process(name, self)
         leases = LeaseSettings(liveness=process)
-        return Stores.over(self._failing, signals=process, events=self._events, leases=leases)
+        return Stores.over(self._failing, signals=process, events=self.events, leases=leases)
 
 
 @pytest.fixture(autouse=True)
@@ -227,3 +233,51 @@ async def test_the_turn_of_a_process_that_dies_while_it_asks_asks_once(kind: str
             await check_asked_once(b, response, await stream_of(b, response_id))
             store.goes_on.set()
             await a.idle()
+
+
+async def test_a_batch_of_a_process_that_has_lost_the_turn_is_part_of_its_stream_or_is_not() -> None:
+    """It arrives late, between two events of the process that has the turn."""
+    gate, cluster = Gate(), OnFailing(Failing())
+    agent = ScriptedAgent(["Hel", gate, "lo."], ["Hel", "lo."])
+    async with cluster.host("a", agent) as client:
+        body = {"input": "hi", "background": True, "stream": True}
+        async with client.stream("POST", "/responses", json=body) as events:
+            created = await events.until("response.created")
+            delta = await events.until("response.output_text.delta")
+            await gate.reached()
+        response_id, number = created["response"]["id"], delta["sequence_number"] + 1
+        late = encode({**delta, "delta": "late", "sequence_number": number})
+        await cluster.events.append(Caller(), response_id, [LoggedEvent(number, late)])
+        gate.open()
+        response = await ended(client, response_id)
+        log = await stream_of(client, response_id)
+
+    sent = [event["item"]["content"][0]["text"] for event in log.events if event["type"] == "response.output_item.done"]
+    assert sent == [item["content"][0]["text"] for item in response["output"]] == ["Hellate", "Hello."]
+    assert text(response)[-1] == "Hello." and log.events[-1]["response"]["output"] == response["output"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "postgres"])
+async def test_a_writer_that_lost_the_log_adds_nothing_and_stops(kind: str) -> None:
+    def some(first: int, last: int, data: bytes) -> list[LoggedEvent]:
+        return [LoggedEvent(number, data) for number in range(first, last + 1)]
+
+    async with AsyncExitStack() as stack:
+        log: EventLogStore = LocalEventLog()
+        if kind == "postgres":
+            stores = postgres_stores(postgres_dsn(), schema=stack.enter_context(schema()))
+            stack.push_async_callback(stores.aclose)
+            assert stores.events is not None
+            log = stores.events
+        lost = list[str]()
+        loser = EventWriter(log, ADA, "r", is_batched=False, lost=lambda: lost.append("loser"))
+        await loser.add(LoggedEvent(0, b"a"))
+        await extend(log, ADA, "r", some(1, 2, b"winner"))
+        await extend(log, ADA, "r", some(1, 3, b"winner"))  # Again, because an answer was lost.
+        await loser.add(LoggedEvent(1, b"loser"))
+        with pytest.raises(StoreConflict):
+            await extend(log, ADA, "r", some(2, 5, b"loser"))
+        await loser.add(LoggedEvent(4, b"loser"))
+
+        assert await log.read(ADA, "r") == [LoggedEvent(0, b"a"), *some(1, 3, b"winner")]
+        assert lost == ["loser"]

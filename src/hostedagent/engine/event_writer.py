@@ -15,7 +15,7 @@ from typing import Final
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import EventLog, LoggedEvent, StoreConflict, StoreError
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreConflict, StoreError, extend
 
 BATCH_SECONDS: Final = 0.05
 BATCH_EVENTS: Final = 32
@@ -119,7 +119,7 @@ class EventWriter:
             try:
                 if self._confirm is not None:
                     await self._confirm()
-                await self._log.append(self._caller, self._response_id, batch)
+                await extend(self._log, self._caller, self._response_id, batch)
             except (Conflict, StoreConflict):
                 self.is_closed = True
             except StoreError as error:

@@ -10,7 +10,7 @@ from hostedagent.protocol.json import decode
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.stream.interrupted import closing_events
 from hostedagent.protocol.types import Event, Item
-from hostedagent.stores.base import EventLog, LoggedEvent, StoreNotFound
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreNotFound, extend
 
 TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 """The events that nothing follows."""
@@ -37,7 +37,11 @@ class SentEvents(Protocol):
     """The logs of background streams. Their driver numbers and keeps the events."""
 
     async def repair(self, caller: Caller, response_id: str) -> Sent:
-        """Close the items that an earlier process left open in a log, and return the content of the log."""
+        """Close the items that an earlier process left open in a log, and return the content of the log.
+
+        Raises:
+            StoreError: The log is not available, or the earlier process still writes it.
+        """
         ...
 
     async def announce(self, sent: Sent, event: Event) -> None:
@@ -70,7 +74,7 @@ class LoggedSentEvents:
         if not sent.has_ended:
             closing = [{**event, "sequence_number": sent.last + n} for n, event in enumerate(closing_events(events), 1)]
             rows = [LoggedEvent(event["sequence_number"], event_data(event)) for event in closing]
-            await self._log.append(caller, response_id, rows)
+            await extend(self._log, caller, response_id, rows)
             events += closing
             sent.last += len(closing)
         for event in events:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from hostedagent.errors import HostError
 from hostedagent.identity import Caller
@@ -176,6 +176,30 @@ class EventLog(Protocol):
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Erase the log and end its subscribers; does nothing if there is none."""
         ...
+
+
+@runtime_checkable
+class ExclusiveEventLog(Protocol):
+    """What an `EventLog` adds that several processes write: one that has lost a turn may not know it yet."""
+
+    async def extend(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Like `EventLog.append`, but adds nothing if another event has one of the numbers.
+
+        Raises:
+            StoreConflict: Another process writes the log.
+        """
+        ...
+
+
+async def extend(log: EventLog, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+    """Add events to a log that another process may write too, as far as the log can tell.
+
+    Raises:
+        StoreConflict: Another process writes it.
+        StoreUnavailable: The log is not available.
+    """
+    add = log.extend if isinstance(log, ExclusiveEventLog) else log.append
+    await add(caller, response_id, events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from hostedagent.identity import Caller
-from hostedagent.stores.base import LoggedEvent, StoreNotFound
+from hostedagent.stores.base import LoggedEvent, StoreConflict, StoreNotFound
 
 
 @dataclass(slots=True)
@@ -40,6 +40,14 @@ class LocalEventLog:
         last = log.events[-1].number if log.events else -1
         log.events.extend(event for event in events if event.number > last)
         log.wake()
+
+    async def extend(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Like `append`, but adds nothing if another event has one of the numbers."""
+        log = self._logs.get(_key(caller, response_id), _Log())
+        there = {event.number: event for event in log.after(events[0].number - 1)} if events else {}
+        if any(there.get(event.number, event) != event for event in events):
+            raise StoreConflict("Another process writes the events of this response.")
+        await self.append(caller, response_id, events)
 
     async def read(self, caller: Caller, response_id: str, *, after: int = -1) -> list[LoggedEvent]:
         """The events with a higher number than `after`, in order."""

@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Any, Final, TypeAlias
 
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, DivisionByZero, SerializationFailure
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -106,7 +106,7 @@ class Database:
 
         Raises:
             StoreUnavailable: It failed, or took too long.
-            psycopg.Error: The called function raised an SQLSTATE of this package.
+            psycopg.Error: The statement failed with one of the SQLSTATEs by which it tells something.
         """
         statement = self.statement(text)
         try:
@@ -120,7 +120,7 @@ class Database:
         except (TimeoutError, PoolTimeout) as error:
             raise unavailable(error) from None
         except Error as error:
-            if (error.sqlstate or "").startswith("HA"):
+            if (error.sqlstate or "").startswith(_TOLD):
                 raise
             raise unavailable(error) from None
 
@@ -217,6 +217,9 @@ class Database:
             except Exception as error:  # noqa: BLE001 - tried again in a minute
                 log_failure(logger, "Erasing expired records failed", error)
 
+
+_TOLD: Final = ("HA", DivisionByZero.sqlstate)
+"""SQLSTATEs that functions of this package raise, or that a statement causes to undo itself."""
 
 _UNDONE: Final = (DeadlockDetected, SerializationFailure)
 """Failures after which a statement has certainly not happened."""

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
 
+from psycopg.errors import DivisionByZero
+
 from hostedagent.identity import Caller
-from hostedagent.stores.base import LoggedEvent, StoreNotFound, StoreUnavailable
+from hostedagent.stores.base import LoggedEvent, StoreConflict, StoreNotFound, StoreUnavailable
 from hostedagent.stores.postgres.database import Database
 from hostedagent.stores.postgres.listener import Listener
 
@@ -36,8 +38,15 @@ WITH log AS (
 added AS (
     INSERT INTO {schema}.events (key, number, data)
     SELECT %(key)s, e.number, e.data FROM unnest(%(numbers)s::bigint[], %(data)s::bytea[]) AS e (number, data)
-    ON CONFLICT DO NOTHING)
+    ON CONFLICT DO NOTHING RETURNING number)
 SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(payload)s)
+"""
+_EXTEND: Final = f"""{_APPEND.rstrip()},
+    -- If another event has one of the numbers, this fails the statement, which then adds nothing.
+    1 / (CASE WHEN cardinality(%(numbers)s::bigint[]) = (SELECT count(*) FROM added) + (
+        SELECT count(*) FROM {{schema}}.events
+        JOIN unnest(%(numbers)s::bigint[], %(data)s::bytea[]) AS own (number, data) USING (number, data)
+        WHERE events.key = %(key)s) THEN 1 ELSE 0 END)
 """
 _READ: Final = """
 SELECT l.is_finished, e.number, e.data FROM {schema}.event_logs l
@@ -74,14 +83,14 @@ class PostgresEventLog:
 
     async def append(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
         """Add events and wake the subscribers, in one statement; the first call creates the log."""
-        await self._change(
-            _APPEND,
-            caller,
-            response_id,
-            numbers=[event.number for event in events],
-            data=[event.data for event in events],
-            seconds=RUNNING_SECONDS,
-        )
+        await self._add(_APPEND, caller, response_id, events)
+
+    async def extend(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Like `append`, but adds nothing if another event has one of the numbers; raises `StoreConflict`."""
+        try:
+            await self._add(_EXTEND, caller, response_id, events)
+        except DivisionByZero:
+            raise StoreConflict("Another process writes the events of this response.") from None
 
     async def read(self, caller: Caller, response_id: str, *, after: int = -1) -> list[LoggedEvent]:
         """The events with a higher number than `after`, in order; raises `StoreNotFound`."""
@@ -118,6 +127,16 @@ class PostgresEventLog:
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Erase the log and end its subscribers; does nothing if there is none."""
         await self._change(_DELETE, caller, response_id)
+
+    async def _add(self, statement: str, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        await self._change(
+            statement,
+            caller,
+            response_id,
+            numbers=[event.number for event in events],
+            data=[event.data for event in events],
+            seconds=RUNNING_SECONDS,
+        )
 
     async def _change(self, statement: str, caller: Caller, response_id: str, **more: object) -> None:
         key = _key(caller, response_id)
