@@ -17,6 +17,7 @@ from hostedagent.engine import event_writer, takeover
 from hostedagent.engine.event_writer import EventWriter
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.json import encode
+from hostedagent.stores import retries
 from hostedagent.stores.base import Etag, Key, LoggedEvent, Record, StoreConflict, StoreUnavailable, Write, extend
 from hostedagent.stores.base import EventLog as EventLogStore
 from hostedagent.stores.event_log import LocalEventLog
@@ -24,6 +25,7 @@ from hostedagent.stores.factory import Stores, postgres_stores
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
+from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn, schema
 from tests.replicas.test_two_hosts import Cluster, Process, text
 from tests.stores.records import value_of
@@ -81,6 +83,19 @@ class Failing(MemoryStore):
         self._fails(keys, "its answer")
 
 
+class Away(Failing):
+    """A store that is away for three calls, so that what a request left is not tidied up at once."""
+
+    has_response = False
+
+    def _fails(self, keys: Sequence[Key], when: Loses) -> None:
+        self.has_response |= any(key.kind == "response" for key in keys)
+        is_later = self.at < self.calls < self.at + 3
+        if self.at and not all(key.kind in OF_REPLICAS for key in keys):
+            if (self.calls == self.at and self.loses == when) or is_later:
+                raise StoreUnavailable("It is away.")
+
+
 class Dying(Failing):
     """A store in which a process dies at the end of a run: when its journal says so, or when the turn is saved.
 
@@ -122,6 +137,7 @@ class OnFailing(Cluster):
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.001)
     monkeypatch.setattr(event_writer, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.0)
 
 
 async def ended(client: InProcessClient, response_id: str) -> dict[str, Any]:
@@ -281,3 +297,27 @@ async def test_a_writer_that_lost_the_log_adds_nothing_and_stops(kind: str) -> N
 
         assert await log.read(ADA, "r") == [LoggedEvent(0, b"a"), *some(1, 3, b"winner")]
         assert lost == ["loser"]
+
+
+@pytest.mark.parametrize("loses", ["the call", "its answer"])
+async def test_a_request_that_failed_keeps_neither_its_key_nor_its_conversation(loses: Loses) -> None:
+    """The client asks another process, to which the first one lives, when the store has come back."""
+    failed = 0
+    for at in range(1, MOST_CALLS):
+        store = Away()
+        cluster = OnFailing(store)
+        async with (
+            cluster.host("a", ScriptedAgent(["One."])) as a,
+            cluster.host("b", ScriptedAgent(["Two."])) as b,
+        ):
+            body, key = {"input": "hi", "conversation": "conv_1"}, {"idempotency-key": "k1"}
+            store.calls, store.at, store.loses = 0, at, loses
+            first = await a.post("/responses", json=body, headers=key)
+            if first.status != 503 or store.has_response:
+                break
+            failed, store.at = failed + 1, 0
+            async with asyncio.timeout(PATIENCE):
+                while (again := await b.post("/responses", json=body, headers=key)).status == 409:
+                    pass
+        assert again.status == 200, (at, again.text)
+    assert failed

@@ -122,6 +122,7 @@ class Wired:
             await self.deliveries.aclose()
         self.journals.close()
         self.running.close()
+        self.engine.services.sessions.retries.close()
         telemetry.RECEIVERS.restore()
         await self.engine.services.source.aclose()
         await self.stores.aclose()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.errors import Busy, InvalidRequest, KeyReused
 from hostedagent.identity import Caller
-from hostedagent.stores.idempotency import IdempotencyKeys
+from hostedagent.stores.idempotency import ACCEPTING_SECONDS, IdempotencyKeys
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 HEADER: Final = "idempotency-key"
 
 _LONGEST: Final = 256
-_ACCEPTING_SECONDS: Final = 60.0
-"""Seconds that a request may take from its key to its response; later, its process is considered dead."""
 
 
 class HashedBody:
@@ -76,7 +74,7 @@ async def earlier_response(
         raise KeyReused("This Idempotency-Key was sent with another body. Use a new key for a new request.")
     if await exists(use.response_id):
         return use.response_id
-    if time.time() - use.used_at < _ACCEPTING_SECONDS and not await keys.has_ended(use):
+    if time.time() - use.used_at < ACCEPTING_SECONDS and not await keys.has_ended(use):
         raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
     if await exists(use.response_id):  # The last action of its process.
         return use.response_id

@@ -166,9 +166,8 @@ class ResponsesDriver:
             return
         try:
             await self._accept(exchange, body, request, response_id, is_kept=True)
-        except BaseException:
-            if not await store.owns(caller, response_id):  # Refused: the caller may correct the request, or retry.
-                await keys.release(caller, key)
+        except BaseException:  # If it was refused, the caller may correct the request, or retry.
+            await keys.settle(caller, key, response_id, partial(store.owns, caller))
             raise
 
     async def _accept(

@@ -23,6 +23,7 @@ from hostedagent.stores.batch import Part, write_batch
 from hostedagent.stores.heads import Head, PendingRelease, joined
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.recent import Recent
+from hostedagent.stores.retries import Retries
 from hostedagent.stores.values import dump_value, read_value, write_value
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Leases:
         self._held: dict[str, Lease] = {}
         self._over: Recent[str, None] = Recent(_CACHED)
         self._pending: Recent[str, PendingRelease] = Recent(_CACHED)
+        self.retries = Retries()
 
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The current record of the conversation, for a turn that changes nothing."""
@@ -151,6 +153,7 @@ class Leases:
                 is_fresh = True
             except BaseException:
                 self._end(owner)  # It may have been written, and then must not block a retry.
+                self._free_later(caller, conversation_id, owner)
                 raise
             else:
                 break
@@ -250,6 +253,7 @@ class Leases:
                 await self._exclude(lease, excluded)
             else:
                 self._pending[lease.place] = PendingRelease(lease.head, lease.response_id, tuple(excluded))
+                self._free_later(lease.caller, lease.conversation_id, lease.owner)
             raise
         finally:
             self.let_go(lease)
@@ -321,6 +325,16 @@ class Leases:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ENDING_SECONDS):
                     await lease.until_over()
+
+    def _free_later(self, caller: Caller, conversation_id: str, owner: str) -> None:
+        """Let the lease expire for other processes as soon as the store answers: this one lives and is its owner."""
+
+        async def free() -> None:
+            head, etag = await self._read(caller, conversation_id)
+            if head.owner == owner:  # It stays the owner, so that the next turn settles what was left.
+                await self._put(caller, conversation_id, replace(head, expires_at=0.0), etag)
+
+        self.retries.start(free, seconds=self._settings.seconds)
 
     def _end(self, owner: str) -> None:
         """Remember that a turn of this process has ended, even if the record still names it."""

@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Any, Final, TypeAlias
 
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
-from psycopg.errors import DeadlockDetected, DivisionByZero, SerializationFailure
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -218,8 +218,8 @@ class Database:
                 log_failure(logger, "Erasing expired records failed", error)
 
 
-_TOLD: Final = ("HA", DivisionByZero.sqlstate)
-"""SQLSTATEs that functions of this package raise, or that a statement causes to undo itself."""
+_TOLD: Final = ("HA", "22012")
+"""SQLSTATEs that functions of this package raise, and that of a division by zero, by which a statement undoes itself."""
 
 _UNDONE: Final = (DeadlockDetected, SerializationFailure)
 """Failures after which a statement has certainly not happened."""
