@@ -219,7 +219,7 @@ class Database:
 
 
 _TOLD: Final = ("HA", "22012")
-"""SQLSTATEs that functions of this package raise, and that of a division by zero, by which a statement undoes itself."""
+"""SQLSTATEs that functions of this package raise, and that of a division by zero, which undoes a statement."""
 
 _UNDONE: Final = (DeadlockDetected, SerializationFailure)
 """Failures after which a statement has certainly not happened."""
