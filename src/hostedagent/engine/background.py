@@ -21,7 +21,7 @@ from hostedagent.stores.base import EventLog, LoggedEvent, StoreError
 from hostedagent.stores.event_log import LocalEventLog
 
 if TYPE_CHECKING:
-    from hostedagent.engine.recorded import RecordedTurn
+    from hostedagent.engine.recorded_turn import RecordedTurn
 
 REPLAY_SECONDS: Final = 600.0
 """Seconds that the events of an ended background stream can be replayed."""

@@ -16,7 +16,8 @@ from hostedagent.conversation.transcript import history_ids, read_items
 from hostedagent.engine.concurrency import never
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.hooks import BeforeRun, prepare
-from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
+from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.errors import Unauthenticated
 from hostedagent.identity import Caller, IsolationKeys, enter_context, leave_context, scope_of
 from hostedagent.options import HostOptions

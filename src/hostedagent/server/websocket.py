@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from hostedagent.engine.context import TurnContext
-from hostedagent.engine.recorded import RecordedResponses, RecordedTurn
+from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.errors import InvalidRequest, RequestError, TooManyTurns
 from hostedagent.identity import Caller
 from hostedagent.options import HostOptions
