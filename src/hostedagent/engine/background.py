@@ -134,7 +134,7 @@ class BackgroundRuns:
             await self._turns.end(request.response_id)
 
     async def _finished(self, request: TurnRequest, writer: EventWriter) -> bool:
-        """Mark the log complete; `False` if events are missing from it, which whoever resumes the turn writes."""
+        """Mark the log complete; `False` if events are missing from it, which the resumed turn writes."""
         if writer.is_closed:
             return False
         try:

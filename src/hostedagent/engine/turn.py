@@ -309,7 +309,7 @@ class Turn:
 
     def _last(self, closing: Sequence[Event]) -> Iterator[Event]:
         """The events that waited for the outcome to be saved: the driver may abandon a stopped turn at any event."""
-        if not (self.is_suspended and self._questions.are_held):  # Otherwise whoever resumes the turn asks.
+        if not (self.is_suspended and self._questions.are_held):  # Otherwise the resumed turn asks.
             yield from (*self._questions.release(), *closing)
 
     def _due(self) -> list[Event]:
@@ -345,7 +345,7 @@ class Turn:
         return terminal
 
     async def _leave(self) -> None:
-        self.is_suspended = True  # Everything is kept, including the lease, for whoever resumes the turn.
+        self.is_suspended = True  # Everything is kept for the resumed turn, including the lease.
         await self._commit.suspend()
         self._end_span()
 

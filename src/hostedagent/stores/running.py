@@ -92,7 +92,7 @@ class Running:
             log_failure(logger, f"The mark of {response_id} is left behind", error)
 
     async def leave(self, response_id: str) -> None:
-        """Keep the mark as it is: whoever resumes the turn renews or removes it."""
+        """Keep the mark as it is: the process that resumes the turn renews or removes it."""
         await self._stop_renewing(response_id)
         self.forget(response_id)
 
