@@ -34,7 +34,7 @@ WATCH_SECONDS: Final = 0.5
 """Seconds between checks of the other replicas."""
 
 MOST_TRIES: Final = 20
-"""How often a turn is resumed in one process because its store failed, before the turn has failed."""
+"""Number of times that a turn is resumed in one process because its store failed, before it fails."""
 
 _REMEMBERED: Final = 1_000
 

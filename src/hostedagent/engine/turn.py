@@ -313,7 +313,7 @@ class Turn:
             yield from (*self._questions.release(), *closing)
 
     def _due(self) -> list[Event]:
-        """What is sent before a point from which the turn can be resumed: it is not sent again."""
+        """The events to send before a point from which the turn can be resumed: they are not sent again."""
         is_kept = self._feed is not None and isinstance(self._feed.run, CheckpointedRun)
         return [*self._questions.release(), *(self._output.closing(Completed()) if is_kept else ())]
 

@@ -180,7 +180,7 @@ class EventLog(Protocol):
 
 @runtime_checkable
 class ExclusiveEventLog(Protocol):
-    """What an `EventLog` adds that several processes write: one that has lost a turn may not know it yet."""
+    """An extension of `EventLog` for logs that several processes write."""
 
     async def extend(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
         """Like `EventLog.append`, but adds nothing if another event has one of the numbers.
