@@ -16,7 +16,7 @@ from typing import Final
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.ids import batch_of
 from hostedagent.protocol.json import is_whole
-from hostedagent.protocol.stream.interrupted import is_cut_off
+from hostedagent.protocol.stream import interrupted
 from hostedagent.protocol.types import Item, Json, MutableItem
 from hostedagent.protocol.values import fields_of, is_mapping, joined_texts, rows_of
 
@@ -144,7 +144,9 @@ class OwnCalls:
         kept = memory.get("call_id") or item.get("id")
         call_id = kept if isinstance(kept, str) and kept else _call_id(item, number)
         names = ((call_id,), (str(item.get("name")), str(item.get("arguments"))))
-        is_gone = is_cut_off(item)  # Interrupted output is in no prompt, so the same call made again is a new one.
+        is_gone = interrupted.is_cut_off(
+            item
+        )  # Interrupted output is in no prompt, so the same call made again is a new one.
         earlier = None if is_gone else next((self._open[name] for name in names if name in self._open), None)
         rows = as_function_items(item, earlier or call_id)
         call = {**rows[0], **_origin(item)}
