@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 from agent_framework import Agent, tool
@@ -71,18 +71,22 @@ def asked(said: Said) -> str:
 
 
 def _questions(value: Any) -> Iterator[str]:
-    if isinstance(value, list):
-        for row in value:
-            yield from _questions(row)
-    elif isinstance(value, dict):
-        if value.get("type") == "mcp_approval_request" or value.get("kind") in ("approval", "call"):
-            yield value["id"]
-        elif value.get("type") == "function_call":
-            yield value["call_id"]
-        for row in value.get("interrupts") or ():
-            yield row["id"]
-        for row in value.values():
-            yield from _questions(row)
+    match value:
+        case list():
+            for row in cast("list[Any]", value):
+                yield from _questions(row)
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            if fields.get("type") == "mcp_approval_request" or fields.get("kind") in ("approval", "call"):
+                yield fields["id"]
+            elif fields.get("type") == "function_call":
+                yield fields["call_id"]
+            for row in fields.get("interrupts") or ():
+                yield row["id"]
+            for row in fields.values():
+                yield from _questions(row)
+        case _:
+            pass
 
 
 def doors_of(driver: str) -> list[str]:

@@ -60,6 +60,7 @@ _KINDS: Final[Mapping[SteerError, type[RequestError]]] = {
     "response_already_completed": Conflict,
     "response_not_active": Conflict,
 }
+_CODES: Final[Mapping[str, SteerError]] = {code: code for code in MESSAGES}
 _UNREACHED: Final = "The response does not run yet, or its process does not answer: send the input when it has ended."
 
 
@@ -168,7 +169,7 @@ class SteerRoutes:
         except Exception as error:  # noqa: BLE001 - the input must come back
             refused = refusal_in(error, "An input could not be passed on", response_id=steer.response_id)
             default: SteerError = "response_not_found" if refused.status < 409 else "successor_creation_failed"
-            yield failed(steer, next((code for code in MESSAGES if code == refused.code), default), 0)
+            yield failed(steer, _CODES.get(refused.code, default), 0)
             return
         async with aclosing(events):
             yield event
