@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ from hostedagent import (
     memory_stores,
 )
 from hostedagent.embed import Caller, RequestError, Turns
+from hostedagent.stores.batch import Part
+from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.testing import EventLog, Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.host.approving import answer, call, questions
 from tests.virtual_time import virtual_time
@@ -32,6 +36,16 @@ ADA, GRACE = "ada", "grace"
 async def ask(turns: Turns, body: Mapping[str, Any] | str, caller: Caller | str = ADA) -> dict[str, Any]:
     async with turns.begin({"input": body} if isinstance(body, str) else body, caller) as turn:
         return await turn.response()
+
+
+class Full(StoredResponses):
+    """A repository of an application's own, whose disk is full once a response is begun."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+
+    async def update(self, caller: Caller, response: Mapping[str, Any], with_parts: Sequence[Part] = ()) -> None:
+        raise OSError("No space left on device")
 
 
 def without_ids(response: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,6 +228,14 @@ async def test_a_background_turn_is_read_replayed_cancelled_and_deleted() -> Non
     assert items["data"][0]["content"][0]["text"] == "hi"
     assert gone.value.status == 404
     assert followed[-1] == "response.completed"
+
+
+async def test_a_turn_whose_end_cannot_be_stored_still_ends_its_stream() -> None:
+    async with Turns(ScriptedAgent(["Hello."]), stores=replace(memory_stores(), responses=Full())) as turns:
+        async with turns.begin({"input": "hi", "stream": True}, ADA) as turn:
+            events = [event async for event in turn.events()]
+
+    assert events[-1]["type"] == "response.failed"
 
 
 @virtual_time

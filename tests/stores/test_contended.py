@@ -98,6 +98,18 @@ async def test_after_the_last_attempt_the_store_is_unavailable(case: Case) -> No
     assert store.attempts == case.attempts
 
 
+async def test_a_conversation_that_could_not_be_listed_is_listed_by_the_next_attempt() -> None:
+    store = ContendedList(8)
+    conversations = Conversations(store)
+    with pytest.raises(StoreUnavailable):
+        await conversations.begin(ADA, "conv_1")
+
+    assert await conversations.describe(ADA, ["conv_1"]) == [None]
+    await conversations.begin(ADA, "conv_1", {"a": "b"})
+    assert await conversations.listed(ADA) == ["conv_1"]
+    assert [found.metadata for found in await conversations.describe(ADA, ["conv_1"]) if found] == [{"a": "b"}]
+
+
 async def test_each_part_of_a_batch_learns_its_own_versions() -> None:
     told: list[list[str]] = []
 

@@ -22,7 +22,7 @@ from hostedagent.protocol.envelope import public_event, public_response
 from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
-from hostedagent.stores.base import StoreConflict, StoreError
+from hostedagent.stores.base import StoreConflict
 
 if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedResponses
@@ -171,6 +171,6 @@ class RecordedTurn:
         try:
             if not store.settle_committed(response):
                 await asyncio.shield(store.update(request.caller, response))
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - the turn itself has ended, and its client must learn how
             log_failure(logger, f"Storing the end of {request.response_id} failed", error)
             self._is_left = self.recovery is not None and self.recovery.may_be_left

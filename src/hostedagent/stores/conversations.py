@@ -62,9 +62,9 @@ class Conversations:
             StoreUnavailable: It could not be stored.
         """
         value = {"created_at": int(time.time()), "metadata": dict(metadata or {})}
+        await self._add(caller, conversation_id)  # First: one with a description would never be added again.
         with suppress(StoreConflict):
             await write_value(self._store, caller, Key(DESCRIPTION, conversation_id), value, expect=ABSENT)
-            await self._add(caller, conversation_id)
 
     async def describe(self, caller: Caller, conversation_ids: Sequence[str]) -> list[Description | None]:
         """The conversations by id, `None` for each that has no description."""
@@ -78,10 +78,9 @@ class Conversations:
         """Replace the metadata; describes and lists a conversation that has no description."""
         value = {"created_at": description.created_at, "metadata": dict(description.metadata)}
         key = Key(DESCRIPTION, description.conversation_id)
-        is_new = await read_value(self._store, caller, key) is None
-        await write_value(self._store, caller, key, value)
-        if is_new:
+        if await read_value(self._store, caller, key) is None:
             await self._add(caller, description.conversation_id)
+        await write_value(self._store, caller, key, value)
 
     async def delete(self, caller: Caller, conversation_id: str) -> None:
         """Erase the description, and remove the conversation from the list."""
