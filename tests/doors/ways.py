@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 from hostedagent import AgentHost
 from hostedagent.doors import AgUi, Invocations
+from hostedagent.outcomes import ErrorCode
 from hostedagent.testing import InProcessClient
 from tests.doors.front_end import EVENTS
 from tests.host.sockets import TERMINAL, Socket
@@ -135,7 +136,7 @@ def _invocation(rows: list[Any]) -> Said:
 def _invocation_events(rows: list[Any]) -> Said:
     words, last = "".join(row["text"] for row in rows if "text" in row), rows[-1]
     if "message" in last:
-        return Said("failed" if last["status"] == 500 else str(last["status"]), words)
+        return Said("failed" if last["code"] in get_args(ErrorCode) else str(last["status"]), words)
     return Said(last["status"], words)
 
 

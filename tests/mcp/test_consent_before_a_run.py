@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agent_framework import Agent, Content, SupportsAgentRun, WorkflowBuilder, tool
+from agent_framework import Agent, Content, SupportsAgentRun, tool
 from agent_framework.exceptions import UserInputRequiredException
 from mcp.shared.exceptions import MCPError
 
@@ -15,7 +15,7 @@ from hostedagent import AgentHost, HostOptions, memory_stores
 from hostedagent.host import Driver
 from hostedagent.options import Consent
 from hostedagent.testing import InProcessClient, OfflineChatClient, ScriptedAgent, serve
-from tests.clients_matrix.desk import Desk
+from tests.clients_matrix.desk import workflow
 from tests.mcp.turns import ORIGINS, call, text
 
 LINK = "https://login.example/consent?code=s3cret"
@@ -105,7 +105,7 @@ async def test_an_approval_that_came_with_the_turn_can_be_given_again(driver: Dr
 
 @drivers
 async def test_a_workflow_that_waits_is_answered_after_consent(driver: Driver) -> None:
-    door = Door(lambda: WorkflowBuilder(start_executor=Desk(id="desk"), name="desk").build())
+    door = Door(lambda: workflow(ScriptedAgent(["Order 7 is refunded."])))
     door.is_open = True
     async with serving(door, driver) as client:
         first = (await client.post("/responses", json={"input": "refund 7"})).json()
