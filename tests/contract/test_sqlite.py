@@ -188,7 +188,7 @@ async def test_the_database_of_a_later_version_is_refused(path: Path) -> None:
 async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
     blocked = tmp_path / "file"
     overwrite(blocked, b"")
-    with pytest.raises(ConfigurationError, match="cannot be locked"):
+    with pytest.raises(ConfigurationError, match=r"cannot be locked: .* must be able to write"):
         SqliteStore(blocked / name)
 
 
@@ -375,5 +375,5 @@ def test_a_volume_without_locks_is_a_mistake_of_the_configuration(
 
     monkeypatch.setattr("hostedagent.stores.sqlite_file.FileLock.acquire", acquire)
 
-    with pytest.raises(ConfigurationError, match="cannot be locked"):
+    with pytest.raises(ConfigurationError, match=r"cannot be locked: .* must be able to write"):
         SqliteStore(path)

@@ -30,6 +30,8 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
+_WRITABLE: Final = "This process must be able to write to the file and to its folder, and the volume needs file locks."
+
 
 def code_of(error: sqlite3.Error) -> int | None:
     """The primary result code of SQLite; errors of the Python module itself have none."""
@@ -49,7 +51,7 @@ def lock_file(path: Path) -> FileLock:
             "that several processes can share."
         ) from None
     except (OSError, NotImplementedError) as error:
-        raise ConfigurationError(f"The database {path} cannot be locked: {error}") from None
+        raise ConfigurationError(f"The database {path} cannot be locked: {error}. {_WRITABLE}") from None
     return lock
 
 
@@ -63,7 +65,7 @@ def connect(path: Path, *, checks: bool = True) -> sqlite3.Connection:
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(f"The database {path} cannot be opened: {error}") from None
+        raise ConfigurationError(f"The database {path} cannot be opened: {error}. {_WRITABLE}") from None
     try:
         _prepare(connection, path)
         if checks:
@@ -71,7 +73,7 @@ def connect(path: Path, *, checks: bool = True) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         connection.close()
         if code_of(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise ConfigurationError(f"The database {path} cannot be opened: {error}") from None
+            raise ConfigurationError(f"The database {path} cannot be opened: {error}. {_WRITABLE}") from None
         raise _damaged(path, str(error)) from None
     except BaseException:
         connection.close()
