@@ -1,4 +1,7 @@
+from collections.abc import Generator
+
 import pytest
+from azure.ai.agentserver.core.tasks import set_resilient_tasks_enabled
 
 from tests.host.specification import specification
 from tests.host.world import driver, stores, writes
@@ -22,3 +25,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.function.__module__.rpartition(".")[2] in ON_BOTH_DRIVERS:
         metafunc.fixturenames.append("driver")
         metafunc.parametrize("driver", ["agentserver", "starlette"], indirect=True)
+
+
+@pytest.fixture
+def resilient_tasks() -> Generator[None]:
+    """Ends `resilient_background`, which the SDK switches on for the whole process, with the test."""
+    yield
+    set_resilient_tasks_enabled(False)

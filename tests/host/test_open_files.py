@@ -1,11 +1,9 @@
 """Ended background streams that the SDK keeps on disk hold a bounded number of open files."""
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.ai.agentserver.core.tasks import set_resilient_tasks_enabled
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.server.agentserver import ownership
@@ -14,12 +12,7 @@ from hostedagent.testing import ScriptedAgent, serve
 
 TURNS = 12
 
-
-@pytest.fixture(autouse=True)
-def tasks() -> Generator[None]:
-    """The SDK keeps the switch of `resilient_background` for the process: later tests would meet it."""
-    yield
-    set_resilient_tasks_enabled(False)
+pytestmark = pytest.mark.usefixtures("resilient_tasks")
 
 
 def open_streams(folder: Path) -> int:

@@ -29,6 +29,7 @@ from hostedagent.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
+    PayloadTooLarge,
     RequestError,
     Unavailable,
 )
@@ -59,7 +60,7 @@ from hostedagent.server.admission import (
 )
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
-from hostedagent.server.agentserver.schema import whole, without_input
+from hostedagent.server.agentserver.schema import MAX_RESUMABLE, escaped_size, whole, without_input
 from hostedagent.stores.base import StoreError, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ logger = logging.getLogger(__name__)
 _REFUSED: Final = 400
 _ERROR: Final = 500
 _AWAY: Final = "The host's storage is not available. Try again later."
+_NOT_RESUMABLE: Final = (
+    f"A background request of more than {MAX_RESUMABLE} bytes cannot be kept to be resumed; characters beyond ASCII "
+    "count as 6 bytes. Send it with background=false."
+)
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that let any client set the environment of the process."""
 
@@ -221,7 +226,10 @@ class AdmissionMiddleware:
     async def _for_sdk(self, body: RequestBody, context: TurnContext) -> bytes:
         request = context.request
         if request.background and self._options.resilient_background:  # Resumed from the SDK's copy of the request.
-            return await off_loop(len(request.input), whole, body, request)
+            sent = await off_loop(len(request.input), whole, body, request)
+            if escaped_size(sent) > MAX_RESUMABLE:
+                raise PayloadTooLarge(_NOT_RESUMABLE)
+            return sent
         sent, context.kept_input = without_input(body)
         return sent
 

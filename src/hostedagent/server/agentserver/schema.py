@@ -20,6 +20,9 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of, is_array, rows_of
 
+MAX_RESUMABLE: Final = 10 * 1024 * 1024 - 16 * 1024
+"""Bytes of a request that the SDK can keep for a turn that it resumes: its limit, less what it stores beside it."""
+
 _NOT_INPUT: Final = frozenset({*OUTPUT_ONLY, "oauth_consent_request"})
 """Item types that the protocol sends and the SDK does not take back."""
 
@@ -43,6 +46,14 @@ def whole(body: RequestBody, request: TurnRequest) -> bytes:
     if body.raw is not None and is_same and has_all_tools and len(fields) == len(body.fields):
         return body.raw
     return encode(fields if is_same else {**fields, "input": rewritten})
+
+
+def escaped_size(data: bytes) -> int:
+    r"""The bytes of a JSON text in UTF-8 whose characters beyond ASCII are `\u` escapes, as the SDK stores it."""
+    text = data.decode()
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+    surrogate_pairs = len(text.encode("utf-16-le")) // 2 - len(text)
+    return len(text) + 5 * beyond_ascii + 6 * surrogate_pairs
 
 
 def without_input(body: RequestBody) -> tuple[bytes, Sequence[Item] | None]:
