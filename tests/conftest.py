@@ -39,9 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    about_one = item.get_closest_marker("one_replica")
-    if about_one is not None and CHOSEN.replicas > 1:
-        pytest.skip(str(about_one.args[0]))
+    skipped = {"one_replica": CHOSEN.replicas > 1, "not_on_foundry": CHOSEN.kind == "foundry"}
+    for name in (name for name, is_chosen in skipped.items() if is_chosen):
+        if (marker := item.get_closest_marker(name)) is not None:
+            pytest.skip(str(marker.args[0]))
 
 
 def keep_files_in_memory() -> None:

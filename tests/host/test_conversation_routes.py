@@ -11,6 +11,8 @@ from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, Script
 from tests.host.approving import answer, call
 from tests.host.world import own_routes
 
+on_host = pytest.mark.not_on_foundry("Foundry serves the conversations that it keeps itself")
+
 
 def said(text: str) -> Any:
     return {"type": "message", "role": "user", "content": text}
@@ -168,6 +170,7 @@ async def test_many_conversations_are_listed(stores: Any) -> None:
     assert [row["id"] for row in last["data"]] == ids[-1:-101:-1]
 
 
+@on_host
 async def test_a_conversation_in_which_a_turn_runs_is_not_changed() -> None:
     gate = Gate()
     agent = ScriptedAgent([gate, "Hello."])
@@ -237,6 +240,7 @@ async def test_conversations_of_others_do_not_exist(stores: Any) -> None:
     assert (read_by(agent), read_by(agent, 1)) == (["hi"], ["I am Ada.", "hi"])
 
 
+@on_host
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
@@ -257,6 +261,7 @@ async def test_a_bad_request_names_its_field(path: str, body: Any, param: str) -
     assert (reply.status, reply.json()["error"]["param"]) == (400, param)
 
 
+@on_host
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "order=up", "after=msg_unknown"])
 async def test_a_page_that_there_is_not_is_refused(query: str) -> None:
     async with own_routes(ScriptedAgent(["x"])) as client:
@@ -266,6 +271,7 @@ async def test_a_page_that_there_is_not_is_refused(query: str) -> None:
     assert (reply.status, reply.json()["error"]["param"]) == (400, query.partition("=")[0])
 
 
+@on_host
 async def test_items_are_not_changed_where_the_host_does_not_keep_them() -> None:
     async with own_routes(ScriptedAgent(["x"]), options=HostOptions(history="session")) as client:
         reply = await client.post("/conversations", json={"items": [SAID]})

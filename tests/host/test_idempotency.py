@@ -74,6 +74,7 @@ async def test_another_body_under_a_key_is_refused() -> None:
     assert (reply.status, reply.json()["error"]["code"]) == (422, "idempotency_key_reused")
 
 
+@pytest.mark.not_on_foundry("the service answers only on behalf of the platform's users")
 async def test_a_key_is_its_callers_own() -> None:
     agent = ScriptedAgent(["one"], ["two"])
     async with own_routes(agent, resolve_scope=HeaderScopeResolver(header="x-user")) as client:
