@@ -62,9 +62,10 @@ def limitations() -> str:
             for codec in CODECS
             if codec.limits
         ),
-        "## Routes that the SDK's host does not have",
+        "## The SDK's host",
         "[Routes](routes.md) lists the driver of each route: conversations, WebSocket mode and "
-        '`Idempotency-Key` need `AgentHost(driver="starlette")`.',
+        '`Idempotency-Key` need `AgentHost(driver="starlette")`. On Python 3.13, the SDK\'s host ends the stream of a '
+        "background turn that is cancelled without a terminal event; GET returns the cancelled response.",
         "## Differences from the SDK's own tests",
         "The source distributions of `azure-ai-agentserver-responses` and `azure-ai-agentserver-invocations` contain "
         "tests. `uv run python -m tests.sdk_suite` runs them against hostedagent instead of the SDK's host, on both "

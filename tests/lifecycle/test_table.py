@@ -1,6 +1,7 @@
 """The endings that leave the process alive: each cell of the table, in this process."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -77,6 +78,11 @@ class Cell:
         return reply
 
 
+SDK_CUTS = sys.version_info >= (3, 13)
+"""Whether the SDK's host ends the stream of a cancelled background turn before its terminal event: on this version of
+Python it does so by itself, with any handler."""
+
+
 @asynccontextmanager
 async def serving() -> AsyncGenerator[tuple[InProcessClient, Subject, Gates]]:
     gates = Gates()
@@ -111,4 +117,7 @@ async def test_a_turn_ends_as_the_table_says(ending: Ending, mode: Mode, serves:
         response = await settled(client, await gates.response(word))
         seen = End(wire, shown(response, word), await next_prompt(client, subject, word, place, serves))
 
-    assert seen == TABLE[ending, mode]
+    expected = TABLE[ending, mode]
+    if SDK_CUTS and (ending, mode) == ("cancelled", "background+stream"):
+        expected = expected._replace(wire="cut off")
+    assert seen == expected
