@@ -64,8 +64,8 @@ def limitations() -> str:
         ),
         "## The SDK's host",
         "[Routes](routes.md) lists the driver of each route: conversations, WebSocket mode and "
-        '`Idempotency-Key` need `AgentHost(driver="starlette")`. On Python 3.13, the SDK\'s host ends the stream of a '
-        "background turn that is cancelled without a terminal event; GET returns the cancelled response.",
+        '`Idempotency-Key` need `AgentHost(driver="starlette")`. From Python 3.12 on, the SDK\'s host ends the stream '
+        "of a background turn that is cancelled without a terminal event; GET returns the cancelled response.",
         "## Differences from the SDK's own tests",
         "The source distributions of `azure-ai-agentserver-responses` and `azure-ai-agentserver-invocations` contain "
         "tests. `uv run python -m tests.sdk_suite` runs them against hostedagent instead of the SDK's host, on both "

@@ -78,8 +78,8 @@ class Cell:
         return reply
 
 
-SDK_CUTS = sys.version_info >= (3, 13)
-"""Whether the SDK's host ends the stream of a cancelled background turn before its terminal event: on this version of
+SDK_CUTS = sys.version_info >= (3, 12)
+"""Whether the SDK's host ends the stream of a cancelled background turn before its terminal event: on these versions of
 Python it does so by itself, with any handler."""
 
 
