@@ -9,6 +9,7 @@ from typing import Final
 
 from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.engine.active import ActiveTurn, ActiveTurns
+from hostedagent.engine.concurrency import never
 from hostedagent.errors import Busy, InvalidRequest, TooManyTurns
 from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
@@ -102,7 +103,7 @@ class BusyConversations:
         conversation = request.conversation_id
         holder = self._continuations.sessions.holder(caller, conversation) if conversation is not None else None
         if holder is None:
-            return asyncio.Event().wait()
+            return never()
         if (turn := self._active.holding(holder)) is not None:
             self._disturb(turn)
         return holder.until_over()

@@ -27,12 +27,12 @@ from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.context import HostServices, TurnContext
-from hostedagent.engine.failures import LOST, outcome_of
 from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.partial_output import PartialOutput
 from hostedagent.engine.questions import Questions
 from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
+from hostedagent.engine.run_errors import LOST, outcome_of
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, InvalidRequest
 from hostedagent.failures import failed

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from starlette.routing import Route
 
+from hostedagent.engine.concurrency import never
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, TooManyTurns
@@ -281,7 +282,7 @@ class SteerRoutes:
         given = input_of(waiting.steers)
         changed: dict[str, Json] = {"previous_response_id": response_id, "background": True, "stream": True}
         request = replace(before, **changed, input=given, history=None, generates=True, reader=ItemReader())
-        context = await engine.accept(request, asyncio.Event().wait)
+        context = await engine.accept(request, never)
         try:
             context.turn = replace(
                 self._responses.identify(context.request, response_id=waiting.successor_id),

@@ -73,7 +73,7 @@ _ERROR: Final = 500
 _AWAY: Final = "The host's storage is not available. Try again later."
 _NOT_RESUMABLE: Final = (
     f"A background request of more than {MAX_RESUMABLE} bytes cannot be kept to be resumed; characters beyond ASCII "
-    "count as 6 bytes. Send it with background=false."
+    "count as their escapes, 6 bytes or 12. Send it with background=false."
 )
 _SNAPSHOT_ROUTES: Final = ("/_agent/", "/_before_snapshot", "/_after_restore")
 """Routes of newer SDKs that let any client set the environment of the process."""
