@@ -6,6 +6,7 @@ from agent_framework import AgentResponseUpdate, Content
 
 from hostedagent.conversation.approvals import ApprovalTracker
 from hostedagent.engine.output import TurnOutput
+from hostedagent.options import HostOptions
 from hostedagent.outcomes import Cancelled
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.stream.response import ResponseBuilder
@@ -18,9 +19,7 @@ RESPONSE_ID = "caresp_" + "1" * 50
 def output() -> TurnOutput:
     request = TurnRequest(input=(), response_id=RESPONSE_ID)
     tracker = ApprovalTracker(Approvals(MemoryStore()), request, {})
-    return TurnOutput(
-        ResponseBuilder(RESPONSE_ID), tracker, own_tools="mcp_call", consent_origins=None, is_watched=True
-    )
+    return TurnOutput(ResponseBuilder(RESPONSE_ID), tracker, HostOptions(consent_origins=None), is_watched=True)
 
 
 def said(text: str) -> AgentResponseUpdate:

@@ -44,7 +44,6 @@ class Entry:
     Args:
         turns: Starts, reads and cancels turns, for a door that does not take the caller from the headers.
         responses: The engine's responses, for operations that `turns` does not offer.
-        options: The host's options.
         trust: Which headers are trusted.
         prefix: The path below which the host's routes are served.
         input_name: The protocol's name of the input.
@@ -52,10 +51,14 @@ class Entry:
 
     turns: TurnRunner
     responses: RecordedResponses
-    options: HostOptions
     trust: Trust
     prefix: str = ""
     input_name: str = "input"
+
+    @property
+    def options(self) -> HostOptions:
+        """The host's options."""
+        return self.responses.engine.options
 
     def endpoint(self, handler: Handler) -> ASGIApp:
         """The application of a route, which resolves the caller and reports errors.
@@ -257,20 +260,11 @@ def validated(kind: type[Fields], fields: Mapping[str, Json]) -> Fields:
         raise InvalidRequest(f"{param}: {first['msg']}", param=param) from None
 
 
-def entry_of(
-    door: Door, responses: RecordedResponses, options: HostOptions, trust: Trust, *, prefix: str = ""
-) -> Entry:
+def entry_of(door: Door, responses: RecordedResponses, trust: Trust, *, prefix: str = "") -> Entry:
     """The parts of a host that a door uses."""
     hooks = DoorHooks(name=door.name, before_run=door.before_run, transform_event=door.transform_event)
-    turns = TurnRunner(responses, options, hooks)
-    return Entry(
-        turns=turns,
-        responses=responses,
-        options=options,
-        trust=trust,
-        prefix=prefix,
-        input_name=door.input_name,
-    )
+    turns = TurnRunner(responses, hooks)
+    return Entry(turns=turns, responses=responses, trust=trust, prefix=prefix, input_name=door.input_name)
 
 
 def check_doors(name: str, doors: object) -> None:

@@ -67,7 +67,7 @@ class Turns(TurnRunner):
         check_arguments("Turns", options=options, stores=stores, hooks=hooks)
         options = options or HostOptions()
         self._wired = wire(agent_or_factory, options=options, stores=stores, hooks=hooks)
-        super().__init__(self._wired.recorded(), options)
+        super().__init__(self._wired.responses)
         check_doors("Turns", doors)
         self._doors = doors
         self._opened = AsyncExitStack()
@@ -83,7 +83,7 @@ class Turns(TurnRunner):
         from hostedagent.doors.chat_completions.door import ChatCompletions
 
         trust = Trust.of(self._options, resolve_scope, is_hosted=is_hosted())
-        routes = ResponsesDriver(self._responses, self._options, trust).routes()
+        routes = ResponsesDriver(self._responses, trust).routes()
         for door in (*self._doors, ChatCompletions()):  # The last one: the application may have one with hooks.
             routes.extend(door.routes(self._entry(door, trust)))
         return Starlette(
@@ -122,4 +122,4 @@ class Turns(TurnRunner):
         await self._wired.aclose()
 
     def _entry(self, door: Door, trust: Trust) -> Entry:
-        return entry_of(door, self._responses, self._options, trust)
+        return entry_of(door, self._responses, trust)

@@ -32,13 +32,8 @@ from hostedagent.stores.base import StoreError
 _OBJECT: Final = "response.compaction"
 
 
-async def compact_conversation(engine: Engine, request: TurnRequest, *, trusts_roles: bool) -> dict[str, Json]:
+async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str, Json]:
     """The compacted conversation: the user's messages, a compaction item, and the items that need an answer.
-
-    Args:
-        engine: The engine of the agent.
-        request: The conversation, as the request of a turn.
-        trusts_roles: Whether system and developer messages of callers keep their role.
 
     Raises:
         RequestError: The request is refused, or the model returned no summary.
@@ -49,8 +44,8 @@ async def compact_conversation(engine: Engine, request: TurnRequest, *, trusts_r
     if not done:
         raise InvalidRequest("There is nothing to compact: send items, or previous_response_id.", param="input")
     try:
-        async with asyncio.timeout(engine.services.run_timeout):
-            sealed, usage = await _sealed(engine, request, done, trusts_roles=trusts_roles)
+        async with asyncio.timeout(engine.options.run_timeout):
+            sealed, usage = await _sealed(engine, request, done)
     except (RequestError, StoreError):
         raise
     except TimeoutError:
@@ -79,9 +74,7 @@ async def _conversation(engine: Engine, request: TurnRequest) -> Sequence[Item]:
     return [*history, *request.input]
 
 
-async def _sealed(
-    engine: Engine, request: TurnRequest, items: Sequence[Item], *, trusts_roles: bool
-) -> tuple[str, Json]:
+async def _sealed(engine: Engine, request: TurnRequest, items: Sequence[Item]) -> tuple[str, Json]:
     """The compacted items, sealed, and the tokens that compacting used."""
     enter_context(RequestContext(request.caller, request))
     messages = await off_loop(
@@ -89,13 +82,13 @@ async def _sealed(
         to_messages,
         items,
         (),
-        trusts_roles=trusts_roles,
+        trusts_roles=engine.options.caller.trusts_roles,
         instructions=request.options.instructions,
         reader=request.reader,
     )
     async with AsyncExitStack() as opened:
         agent = await engine.services.source.open(request, opened)
-        found = await compact(agent, messages, (), engine.services.compaction)
+        found = await compact(agent, messages, (), engine.options.compaction)
     count = UsageCount(NONE_USED)
     if found.usage is not None:
         count.add(found.usage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hostedagent.agents.source import AgentSource
@@ -14,16 +14,15 @@ from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.hooks import Hooks
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.identity import RequestContext
-from hostedagent.options import Consent, OwnTools
+from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.effects import Effects
 from hostedagent.stores.sessions import Sessions
 
 if TYPE_CHECKING:
-    from agent_framework import CompactionStrategy
+    from hostedagent.engine.responses import ResponseStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +37,7 @@ class HostServices:
         sessions: Snapshots, leases and checkpoints.
         approvals: The approval requests of turns.
         effects: The side effects that run once per turn.
-        run_timeout: Seconds without output after which a run fails; `None` for no limit.
-        consent_origins: The origins that a consent link may have; `None` for any.
-        consent: How a consent link is sent.
-        compaction: The strategy that compacts conversations.
-        own_tools: How calls of the agent's own tools are shown.
+        options: The options of the host.
         streams_always: Whether the agent streams even if no client reads a stream.
         hooks: The application's functions.
         shutdown: The shutdown of the process.
@@ -51,17 +46,13 @@ class HostServices:
     source: AgentSource
     history: HistoryPolicy
     workflows: Callable[[], HistoryPolicy]
-    responses: ResponseRepository
+    responses: ResponseStore
     sessions: Sessions
     approvals: Approvals
     effects: Effects
-    run_timeout: float | None = None
-    consent_origins: frozenset[str] | None = None
-    consent: Consent = "item"
-    own_tools: OwnTools = "mcp_call"
-    compaction: CompactionStrategy | None = None
-    streams_always: bool = False
-    hooks: Hooks = field(default_factory=Hooks)
+    options: HostOptions
+    streams_always: bool
+    hooks: Hooks
     shutdown: GracefulShutdown
 
 

@@ -34,7 +34,7 @@ class Elsewhere:
     """
 
     def __init__(self, signals: Signals, active: ActiveTurns, on_queued: Callable[[], None] | None = None) -> None:
-        self.signals = self._signals = signals
+        self.signals = signals
         self._on_queued = on_queued
         self.on_steer: Callable[[Caller, str], None] | None = None
         self._active = active
@@ -62,7 +62,7 @@ class Elsewhere:
             StoreError: The signal could not be sent, or the store is not available.
         """
         while True:
-            await self._signals.publish(Signal("cancel", caller.scope.key(), response_id))
+            await self.signals.publish(Signal("cancel", caller.scope.key(), response_id))
             for _ in range(LOOKS):
                 if await has_ended():
                     return
@@ -71,7 +71,7 @@ class Elsewhere:
     async def _listen(self) -> None:
         while True:
             try:
-                async for signal in self._signals.receive():
+                async for signal in self.signals.receive():
                     self._take(signal)
             except StoreError as error:
                 log_failure(logger, "Signals of other processes cannot be received now", error)

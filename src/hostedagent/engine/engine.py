@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.references import resolve_named
@@ -22,11 +23,9 @@ from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.flow_control import FlowControl
 from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
-from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import Busy, InvalidRequest, NotFound, Unavailable, UnsupportedOption
 from hostedagent.identity import Caller
-from hostedagent.options import WhenBusy
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Item, Json
@@ -40,39 +39,31 @@ class Engine:
 
     Args:
         services: The services that all turns share.
-        store: The response store.
         active: The responses in progress in this process.
         continuations: Opens and releases the continuations of turns.
         recoveries: Journals the background turns of the driver and resumes them.
         limiter: Limits concurrent turns.
-        when_busy: How a request with a busy conversation is treated.
-        reserved_tools: Names of the agent's own tools, which the caller's tools must not have.
-        known_tools: The names of all tools of the agent; `None` if they are known only during a run.
     """
 
     def __init__(
         self,
         services: HostServices,
-        *,
-        store: ResponseStore,
         active: ActiveTurns,
         continuations: Continuations,
         recoveries: Recoveries,
         limiter: ConcurrencyLimiter,
-        when_busy: WhenBusy = "reject",
-        reserved_tools: frozenset[str] = frozenset(),
-        known_tools: frozenset[str] | None = None,
     ) -> None:
         self.services = services
-        self.store = store
+        self.options = services.options
+        self.store = services.responses
         self.active = active
         self.recoveries = recoveries
         self._continuations = continuations
         self.limiter = limiter
-        self._when_busy: WhenBusy = when_busy
-        self._busy = BusyConversations(when_busy, continuations, active, self.check_accepts)
-        self._reserved_tools = reserved_tools
-        self._known_tools = known_tools
+        self._busy = BusyConversations(self.options.when_busy, continuations, active, self.check_accepts)
+        agent = services.source.instance
+        self._reserved_tools = tool_names(agent)  # The caller's tools must not have these names.
+        self._known_tools = known_tools(agent) if agent is not None else None  # Otherwise known only during a run.
 
     def check_accepts(self) -> None:
         """Refuse new turns during shutdown.
@@ -141,7 +132,7 @@ class Engine:
         try:
             continuation = await self._continuations.open(request, request.caller)
         except Busy:
-            if self._when_busy == "reject":
+            if self.options.when_busy == "reject":
                 raise
             return
         await self._continuations.abandon(continuation, request.caller)

@@ -12,13 +12,8 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import to_messages
 
 
-async def count_input_tokens(engine: Engine, request: TurnRequest, *, trusts_roles: bool) -> int:
+async def count_input_tokens(engine: Engine, request: TurnRequest) -> int:
     """Count the tokens that the model would get: instructions, tools, the conversation and the input.
-
-    Args:
-        engine: The engine of the agent.
-        request: The request, whose input may be empty.
-        trusts_roles: Whether system and developer messages of callers keep their role.
 
     Raises:
         NotFound: `previous_response_id` does not exist, or belongs to another scope.
@@ -32,7 +27,7 @@ async def count_input_tokens(engine: Engine, request: TurnRequest, *, trusts_rol
     messages = to_messages(
         history,
         request.input,
-        trusts_roles=trusts_roles,
+        trusts_roles=engine.options.caller.trusts_roles,
         instructions=request.options.instructions,
         reader=request.reader,
     )

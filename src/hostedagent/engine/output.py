@@ -11,7 +11,7 @@ from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.approvals import ApprovalTracker
 from hostedagent.conversation.history.base import Compaction
 from hostedagent.observability.logging import log_failure
-from hostedagent.options import Consent, OwnTools
+from hostedagent.options import HostOptions
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.protocol.content.compaction import ITEM
@@ -42,9 +42,7 @@ class TurnOutput:
     Args:
         builder: Builds the response.
         approvals: The approval requests of the turn.
-        own_tools: How calls of the agent's own tools are shown.
-        consent_origins: The origins that a consent link may have; `None` for any.
-        consent: How a consent link is sent.
+        options: The options of the host.
         is_watched: Whether the client reads events; otherwise finished items suffice.
         usage: The usage of the turn in an earlier process.
     """
@@ -53,17 +51,20 @@ class TurnOutput:
         self,
         builder: ResponseBuilder,
         approvals: ApprovalTracker,
+        options: HostOptions,
         *,
-        own_tools: OwnTools,
-        consent_origins: frozenset[str] | None,
-        consent: Consent = "item",
         is_watched: bool,
         usage: Json = None,
     ) -> None:
         self.builder = builder
         builder.is_watched = is_watched
         self.approvals = approvals
-        self.items = Output(builder, own_tools=own_tools, consent_origins=consent_origins, consent=consent)
+        self.items = Output(
+            builder,
+            own_tools=options.own_tools,
+            consent_origins=options.consent_origins,
+            consent=options.consent,
+        )
         self.ending = Ending()
         self.usage = UsageCount(usage)
         self.compaction: Compaction | None = None

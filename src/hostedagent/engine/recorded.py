@@ -20,7 +20,6 @@ from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
-from hostedagent.options import CallerPolicy
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import decode
@@ -46,7 +45,6 @@ class RecordedResponses:
         recoveries: Journals the background turns and resumes them.
         log: Keeps the events of background streams.
         turns: Records which process runs which background turn, if they outlive their process.
-        policy: The fields that callers may set.
         signals: Messages between the processes that share the stores.
         rules: The queue for background turns beyond those that may run, if there is one.
     """
@@ -56,14 +54,12 @@ class RecordedResponses:
         engine: Engine,
         recoveries: Recoveries,
         log: EventLog,
-        turns: BackgroundTurns | None = None,
-        policy: CallerPolicy | None = None,
-        signals: Signals | None = None,
-        rules: WaitingRules | None = None,
+        turns: BackgroundTurns | None,
+        signals: Signals,
+        rules: WaitingRules | None,
     ) -> None:
         self.engine = engine
         self.recoveries = recoveries
-        self.policy = policy or CallerPolicy()
         self.log = log
         self._runs = BackgroundRuns(log, turns)
         self.waiting: WaitingTurns | None = None
@@ -71,15 +67,13 @@ class RecordedResponses:
             from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
 
             self.waiting = WaitingTurns(self, rules)
-        on_queued = self.waiting.wake if self.waiting is not None else None
-        self.elsewhere = self._elsewhere = Elsewhere(signals, engine.active, on_queued) if signals is not None else None
+        self.elsewhere = Elsewhere(signals, engine.active, self.waiting.wake if self.waiting is not None else None)
         self._takeover = Takeover(self, turns) if turns is not None else None
         self._runs.on_left = self._takeover.again if self._takeover is not None else None
 
     async def open(self) -> None:
         """Start listening to other processes, and take over the background turns of those that have ended."""
-        if self._elsewhere is not None:
-            self._elsewhere.open()
+        self.elsewhere.open()
         if self._takeover is not None:
             await self._takeover.open()
         if self.waiting is not None:
@@ -220,9 +214,8 @@ class RecordedResponses:
                 if active is not None and active.stop is not None:
                     active.stop.stop("client")
                     await active.ended.wait()
-                if self._elsewhere is not None and not await self._has_ended(caller, response_id):
-                    # Elsewhere, or left here and about to be resumed.
-                    await self._elsewhere.cancel(caller, response_id, partial(self._has_ended, caller, response_id))
+                if not await self._has_ended(caller, response_id):  # Elsewhere, or left here and about to be resumed.
+                    await self.elsewhere.cancel(caller, response_id, partial(self._has_ended, caller, response_id))
         return await self.retrieve(caller, response_id)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
@@ -246,8 +239,7 @@ class RecordedResponses:
         """Wait for the background turns, which the shutdown of the process stops in time."""
         if self.waiting is not None:
             await self.waiting.aclose()
-        if self._elsewhere is not None:
-            await self._elsewhere.aclose()
+        await self.elsewhere.aclose()
         await self._runs.aclose()
         if self._takeover is not None:
             await self._takeover.aclose()

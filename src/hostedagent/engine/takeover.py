@@ -139,7 +139,7 @@ class Takeover:
             if tries > MOST_TRIES:
                 raise RuntimeError(f"The store failed {MOST_TRIES} times while the turn ran.")
             enter_context(RequestContext(caller))
-            turn = restore(kept, caller, response_id, self._responses.policy)
+            turn = restore(kept, caller, response_id, engine.options.caller)
             try:
                 found = await engine.store.get(caller, response_id)
             except StoreNotFound:

@@ -95,9 +95,7 @@ class Turn:
                 context.continuation.snapshot.open,
                 [row.approval.request.request_id for row in context.continuation.answers],
             ),
-            own_tools=services.own_tools,
-            consent_origins=services.consent_origins,
-            consent=services.consent,
+            services.options,
             is_watched=request.stream or request.background,
             usage=recovery.usage if recovery is not None else None,
         )
@@ -288,7 +286,7 @@ class Turn:
         return _nothing()
 
     async def _run(self, pump: Pump[AgentResponseUpdate]) -> AsyncGenerator[Event]:
-        while (batch := await pump.batch(self._services.run_timeout)) is not None:
+        while (batch := await pump.batch(self._services.options.run_timeout)) is not None:
             for emission in self._output.emissions(batch):
                 if not isinstance(emission, dict):
                     await self._output.perform(emission)

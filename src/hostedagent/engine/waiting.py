@@ -217,7 +217,7 @@ class WaitingTurns:
         if not await self._waits(caller, response_id):
             return True
         try:
-            request = restore(kept, caller, response_id, self._responses.policy)
+            request = restore(kept, caller, response_id, engine.options.caller)
             context = await engine.accept(request, never, permit)
         except (Busy, TooManyTurns, Unavailable):
             raise

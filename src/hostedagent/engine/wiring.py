@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
-from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.agents.source import AgentFactory, AgentSource
 from hostedagent.agents.workflow_start import start_type
 from hostedagent.conversation.continuation import Continuations
@@ -27,10 +26,10 @@ from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
-from hostedagent.options import CallerPolicy, HistoryOwner, HostOptions
+from hostedagent.options import HistoryOwner, HostOptions
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import EventLog, StoreUnavailable
+from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.effects import Effects
 from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
@@ -87,21 +86,13 @@ class Wired:
     """An engine with the resources to close at its end."""
 
     engine: Engine
-    recoveries: Recoveries
+    responses: RecordedResponses
+    """The responses that the engine stores: those of the package's own routes and of doors."""
+
     stores: Stores
     journals: Journals
-    turns: BackgroundTurns | None
     running: Running
-    events: EventLog
-    policy: CallerPolicy
-    rules: WaitingRules | None
-    deliveries: Deliveries | None = None
-
-    def recorded(self) -> RecordedResponses:
-        """The responses that the engine stores: those of the package's own routes and of doors."""
-        return RecordedResponses(
-            self.engine, self.recoveries, self.events, self.turns, self.policy, self.stores.signals, self.rules
-        )
+    deliveries: Deliveries | None
 
     async def aopen(self) -> None:
         """Open the stores. Unreachable ones are tried again by each request.
@@ -200,19 +191,12 @@ def wire(
     if is_on:
         store.journaled = recoveries
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
-    engine = Engine(
-        _services(source, continuations, store, options, hooks, Effects(state)),
-        store=store,
-        active=active,
-        continuations=continuations,
-        recoveries=recoveries,
-        limiter=ConcurrencyLimiter(options.max_turns, options.max_waiting) if limiter is None else limiter,
-        when_busy=options.when_busy,
-        reserved_tools=tool_names(source.instance),
-        known_tools=known_tools(source.instance) if source.instance is not None else None,
-    )
+    services = _services(source, continuations, store, options, hooks, Effects(state))
+    limiter = limiter or ConcurrencyLimiter(options.max_turns, options.max_waiting)
+    engine = Engine(services, active, continuations, recoveries, limiter)
     rules = _waiting_rules(chosen, options, service) if is_own else None
-    return Wired(engine, own, chosen, journals, turns, running, events, options.caller, rules, deliveries)
+    responses = RecordedResponses(engine, own, events, turns, chosen.signals, rules)
+    return Wired(engine, responses, chosen, journals, running, deliveries)
 
 
 def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: str) -> tuple[Hooks, Deliveries | None]:
@@ -281,11 +265,7 @@ def _services(
         sessions=sessions,
         approvals=continuations.approvals,
         effects=effects,
-        run_timeout=options.run_timeout,
-        consent_origins=options.consent_origins,
-        consent=options.consent,
-        own_tools=options.own_tools,
-        compaction=options.compaction,
+        options=options,
         streams_always=_streams_always(options, hooks),
         hooks=hooks,
         shutdown=GracefulShutdown(options.shutdown_grace),

@@ -62,26 +62,25 @@ def captured_runs() -> Generator[list[AgentHost]]:
         _captures.pop()
 
 
-def _sdk_app(wired: Wired, options: HostOptions, trust: Trust, prefix: str, doors: Sequence[Door]) -> App:
+def _sdk_app(wired: Wired, trust: Trust, prefix: str, doors: Sequence[Door]) -> App:
     from hostedagent.server.agentserver.app import SdkDriver
     from hostedagent.server.agentserver.middleware import AdmissionMiddleware
     from hostedagent.server.agentserver.ownership import EventBuffers
 
+    engine, options = wired.engine, wired.engine.options
     if options.when_busy in ("interrupt", "steer"):
         raise ConfigurationError(f"when_busy={options.when_busy!r} needs AgentHost(driver='starlette').")
-    engine, buffers = wired.engine, EventBuffers(are_on_disk=options.resilient_background)
+    buffers = EventBuffers(are_on_disk=options.resilient_background)
     hosts = [host for door in doors if (host := door.sdk_host()) is not None]
-    app = SdkDriver(engine, options, buffers).app(prefix, wired.aclose, hosts)
+    app = SdkDriver(engine, buffers).app(prefix, wired.aclose, hosts)
     # Innermost, so that the SDK's layers add the request id, the server header and a log line to refusals too.
-    admission = Middleware(
-        AdmissionMiddleware, engine=engine, options=options, buffers=buffers, trust=trust, prefix=prefix.rstrip("/")
-    )
+    admission = Middleware(AdmissionMiddleware, engine=engine, buffers=buffers, trust=trust, prefix=prefix.rstrip("/"))
     app.user_middleware.append(admission)
-    app.router.routes[:0] = InputRoutes(engine, options, trust).routes(prefix.rstrip("/"))
+    app.router.routes[:0] = InputRoutes(engine, trust).routes(prefix.rstrip("/"))
     return app
 
 
-def _chat_completions(responses: RecordedResponses, options: HostOptions, trust: Trust, prefix: str) -> Route:
+def _chat_completions(responses: RecordedResponses, trust: Trust, prefix: str) -> Route:
     """The door that every host on our own routes has, unless one of the application's has its path."""
 
     def build() -> ASGIApp:
@@ -89,7 +88,7 @@ def _chat_completions(responses: RecordedResponses, options: HostOptions, trust:
         from hostedagent.doors.door import entry_of
 
         door = ChatCompletions()
-        return Router(door.routes(entry_of(door, responses, options, trust, prefix=prefix)))
+        return Router(door.routes(entry_of(door, responses, trust, prefix=prefix)))
 
     return Route(f"{prefix}/chat/completions", OnDemand(build), methods=["POST"])
 
@@ -204,24 +203,24 @@ class AgentHost:
         self._engine = wired.engine
         self._stores = wired.stores
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
-        responses = wired.recorded()
+        responses = wired.responses
         self._app = (
-            _sdk_app(wired, options, trust, prefix, doors)
+            _sdk_app(wired, trust, prefix, doors)
             if driver == "agentserver"
-            else ResponsesDriver(responses, options, trust).app(prefix, wired.aclose)
+            else ResponsesDriver(responses, trust).app(prefix, wired.aclose)
         )
         if doors:
             from hostedagent.doors.door import add_doors, entry_of
 
             add_doors(
                 self._app,
-                [(door, entry_of(door, responses, options, trust, prefix=self._prefix)) for door in doors],
+                [(door, entry_of(door, responses, trust, prefix=self._prefix)) for door in doors],
                 responses=responses if driver == "agentserver" else None,
             )
         models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
         fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
         if driver == "starlette":
-            fallbacks.append(_chat_completions(responses, options, trust, self._prefix))
+            fallbacks.append(_chat_completions(responses, trust, self._prefix))
         add_fallbacks(self._app, [*fallbacks, _openapi(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)

@@ -32,7 +32,7 @@ _PARTS: Final[Mapping[str, str]] = {"assistant": "output_text"}
 _DEFAULT_PART: Final = "input_text"
 
 
-def conversation_routes(engine: Engine, options: HostOptions, trust: Trust, prefix: str) -> Sequence[Route]:
+def conversation_routes(engine: Engine, trust: Trust, prefix: str) -> Sequence[Route]:
     """The routes below a path; none where Foundry keeps the responses, since it serves their conversations itself."""
     responses = engine.store.repository
     if not isinstance(responses, StoredResponses):
@@ -44,7 +44,7 @@ def conversation_routes(engine: Engine, options: HostOptions, trust: Trust, pref
             await engine.store.delete(caller, response_id)
 
     managed = ManagedConversations(engine.services.sessions, responses, forget)
-    return ConversationRoutes(managed, options, trust).routes(prefix)
+    return ConversationRoutes(managed, engine.options, trust).routes(prefix)
 
 
 @dataclass(frozen=True, slots=True)

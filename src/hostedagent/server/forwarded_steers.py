@@ -48,9 +48,7 @@ class ForwardedSteers:
         self._take = take
         self._taken: Recent[str, None] = Recent(_REMEMBERED)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._elsewhere = responses.elsewhere
-        if self._elsewhere is not None:
-            self._elsewhere.on_steer = self._signalled
+        responses.elsewhere.on_steer = self._signalled
 
     @property
     def _log(self) -> EventLog:
@@ -68,7 +66,7 @@ class ForwardedSteers:
             RequestError: The input is refused.
             StoreError: A store is not available.
         """
-        if self._elsewhere is None or not await self._runs(caller, response_id):
+        if not await self._runs(caller, response_id):
             return None
         letter = new_item_id("steer", response_id)
         await self._log.append(caller, letter, [LoggedEvent(0, encode(fields))])
@@ -79,7 +77,7 @@ class ForwardedSteers:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     while not answering.done() and await self._runs(caller, response_id):
                         signal = Signal("steer", caller.scope.key(), response_id, letter)
-                        await self._elsewhere.signals.publish(signal)
+                        await self._responses.elsewhere.signals.publish(signal)
                         await asyncio.wait({answering}, timeout=AGAIN_SECONDS)
         finally:
             answering.cancel()

@@ -17,7 +17,6 @@ from hostedagent.conversation.references import resolve_references
 from hostedagent.engine.compaction import compact_conversation
 from hostedagent.engine.engine import Engine
 from hostedagent.engine.input_tokens import count_input_tokens
-from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
@@ -33,12 +32,10 @@ class InputRoutes:
 
     Args:
         engine: The engine of the agent.
-        options: Limits and caller policy.
         trust: Which headers are believed.
     """
 
     engine: Engine
-    options: HostOptions
     trust: Trust
 
     def routes(self, prefix: str) -> Sequence[Route]:
@@ -50,7 +47,7 @@ class InputRoutes:
 
     async def _count(self, exchange: Exchange) -> None:
         request = await resolve_references(await self._read(exchange), self.engine.store, exchange.caller)
-        count = await count_input_tokens(self.engine, request, trusts_roles=self.options.caller.trusts_roles)
+        count = await count_input_tokens(self.engine, request)
         await exchange.json({"object": "response.input_tokens", "input_tokens": count})
 
     async def _compact(self, exchange: Exchange) -> None:
@@ -59,8 +56,7 @@ class InputRoutes:
         engine.check_compacts("input")
         request = await self._read(exchange)
         permit = await engine.limiter.acquire(exchange.receive)
-        trusts_roles = self.options.caller.trusts_roles
-        work = asyncio.ensure_future(compact_conversation(engine, request, trusts_roles=trusts_roles))
+        work = asyncio.ensure_future(compact_conversation(engine, request))
 
         def leave() -> None:
             work.cancel()
@@ -81,7 +77,7 @@ class InputRoutes:
             RequestError: A value is invalid or not allowed.
         """
         refuse_media(exchange.headers)
-        fields = await read_fields(exchange.receive, self.options)
+        fields = await read_fields(exchange.receive, self.engine.options)
         has_input = fields.get("input") not in (None, "", [])
-        request = TurnRequest.parse(fields if has_input else {**fields, "input": _NOTHING}, self.options.caller)
+        request = TurnRequest.parse(fields if has_input else {**fields, "input": _NOTHING}, self.engine.options.caller)
         return replace(request, caller=exchange.caller, input=request.input if has_input else ())

@@ -27,7 +27,6 @@ from hostedagent.engine.following import end_of_dead
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import Busy, InvalidRequest, Unavailable
 from hostedagent.identity import Caller, enter_context
-from hostedagent.options import HostOptions
 from hostedagent.platform import RESPONSE_ID_HEADER
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.body import RequestBody
@@ -71,13 +70,11 @@ class ResponsesDriver:
 
     Args:
         responses: Creates, replays and cancels responses.
-        options: Limits and caller policy.
         trust: Which headers are believed.
         pending: Inputs that wait for the next request of a chain.
     """
 
     responses: RecordedResponses
-    options: HostOptions
     trust: Trust
     pending: PendingInputs = field(default_factory=PendingInputs)
 
@@ -118,7 +115,7 @@ class ResponsesDriver:
         below = prefix.rstrip("/")
         root = f"{below}/responses"
         one = f"{root}/{{response_id}}"
-        steers = SteerRoutes(self.responses, self.options, self.trust, self.pending, self._stream_until_over)
+        steers = SteerRoutes(self.responses, self.trust, self.pending, self._stream_until_over)
         return [
             Route(root, self._endpoint(self._create), methods=["POST"]),
             WebSocketRoute(root, OnDemand(partial(self._sockets, steers))),
@@ -126,15 +123,15 @@ class ResponsesDriver:
             Route(one, self._endpoint(self._delete), methods=["DELETE"]),
             Route(f"{one}/cancel", self._endpoint(self._cancel), methods=["POST"]),
             Route(f"{one}/input_items", self._endpoint(self._input_items), methods=["GET"]),
-            *conversation_routes(self.responses.engine, self.options, self.trust, below),
-            *InputRoutes(self.responses.engine, self.options, self.trust).routes(below),
+            *conversation_routes(self.responses.engine, self.trust, below),
+            *InputRoutes(self.responses.engine, self.trust).routes(below),
             *steers.routes(below),
         ]
 
     def _sockets(self, steers: SteerRoutes) -> ASGIApp:
         from hostedagent.server.websocket import ResponsesSockets
 
-        return ResponsesSockets(self.responses, self.options, self.trust, steers.events)
+        return ResponsesSockets(self.responses, self.trust, steers.events)
 
     def _endpoint(self, handler: Handler) -> ASGIApp:
         return Endpoint(self.trust, handler)
@@ -144,7 +141,7 @@ class ResponsesDriver:
         refuse_media(exchange.headers)
         key = key_of(exchange.headers)
         hashed = HashedBody(exchange.receive) if key is not None else None
-        body, request = await read_request(hashed or exchange.receive, self.options, exchange.caller)
+        body, request = await read_request(hashed or exchange.receive, self.responses.engine.options, exchange.caller)
         response_id = exchange.headers.get(RESPONSE_ID_HEADER, "").strip() if self.trust.response_id else ""
         if key is None or hashed is None:
             await self._accept(exchange, body, request, response_id)
@@ -254,7 +251,7 @@ class ResponsesDriver:
         turn = await self.responses.start(context)
         with exchange.watched(turn.disconnect):
             if request.stream:
-                await send_frames(exchange, framed(turn.events(), context), self.options.keep_alive)
+                await send_frames(exchange, framed(turn.events(), context), self.responses.engine.options.keep_alive)
             elif (response := await turn.result())["status"] != "cancelled":
                 await exchange.json(response)
 
@@ -273,7 +270,7 @@ class ResponsesDriver:
     async def _stream_until_over(self, exchange: Exchange, frames: AsyncGenerator[bytes]) -> None:
         """Send the frames of a turn that outlives this connection, until the client disconnects or the process ends."""
         over = self.responses.engine.services.shutdown.over
-        await until_over(exchange, send_frames(exchange, frames, self.options.keep_alive), over)
+        await until_over(exchange, send_frames(exchange, frames, self.responses.engine.options.keep_alive), over)
         if over.is_set() and not exchange.is_started:
             raise Unavailable(STOPPING)
 

@@ -22,7 +22,6 @@ from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, TooManyTurns
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
-from hostedagent.options import HostOptions
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
@@ -111,17 +110,14 @@ class SteerRoutes:
 
     Args:
         responses: Runs and stores the turns.
-        options: Limits and caller policy.
         trust: Which headers are believed.
         pending: Keeps the inputs of responses that wait for the client.
         stream: Sends a stream.
     """
 
-    def __init__(
-        self, responses: RecordedResponses, options: HostOptions, trust: Trust, pending: PendingInputs, stream: Stream
-    ) -> None:
+    def __init__(self, responses: RecordedResponses, trust: Trust, pending: PendingInputs, stream: Stream) -> None:
         self._responses = responses
-        self._options = options
+        self._options = responses.engine.options
         self._trust = trust
         self._pending = pending
         self._stream = stream

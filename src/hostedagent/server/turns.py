@@ -20,7 +20,6 @@ from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.errors import Unauthenticated
 from hostedagent.identity import Caller, IsolationKeys, enter_context, leave_context, scope_of
-from hostedagent.options import HostOptions
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
@@ -182,13 +181,12 @@ class TurnRunner:
 
     Args:
         responses: Runs and stores the turns.
-        options: Limits and caller policy.
         door: The door of the turns, with its hooks.
     """
 
-    def __init__(self, responses: RecordedResponses, options: HostOptions, door: DoorHooks | None = None) -> None:
+    def __init__(self, responses: RecordedResponses, door: DoorHooks | None = None) -> None:
         self._responses = responses
-        self._options = options
+        self._options = responses.engine.options
         self._door = door or DoorHooks(name="embed")
 
     def check_accepts(self) -> None:

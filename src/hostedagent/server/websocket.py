@@ -22,7 +22,6 @@ from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.errors import InvalidRequest, RequestError, TooManyTurns
 from hostedagent.identity import Caller
-from hostedagent.options import HostOptions
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.sse import event_data
@@ -60,13 +59,11 @@ class ResponsesSockets:
 
     Args:
         responses: Runs and stores the turns.
-        options: Limits and caller policy.
         trust: Which headers are believed.
         steers: The events of an input for a response that runs elsewhere.
     """
 
     responses: RecordedResponses
-    options: HostOptions
     trust: Trust
     steers: SteerElsewhere
 
@@ -77,7 +74,7 @@ class ResponsesSockets:
             if caller is None:
                 return
             client_headers = {name: text for name, text in headers_of(scope).items() if name.startswith("x-client-")}
-            await Connection(self.responses, self.options, socket, caller, client_headers, self.steers).serve()
+            await Connection(self.responses, socket, caller, client_headers, self.steers).serve()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +125,6 @@ class Connection:
 
     Args:
         responses: Runs and stores the turns.
-        options: Limits and caller policy.
         socket: The accepted connection.
         caller: The caller.
         client_headers: The client's `x-client-*` headers of the connection request.
@@ -138,14 +134,12 @@ class Connection:
     def __init__(
         self,
         responses: RecordedResponses,
-        options: HostOptions,
         socket: WebSocket,
         caller: Caller,
         client_headers: Mapping[str, str],
         steers: SteerElsewhere,
     ) -> None:
         self._responses = responses
-        self._options = options
         self._socket = socket
         self._caller = caller
         self._client_headers = client_headers
@@ -172,7 +166,7 @@ class Connection:
 
     async def _take(self, data: bytes) -> None:
         try:
-            match await read_frame(data, self._options):
+            match await read_frame(data, self._responses.engine.options):
                 case Create() as create:
                     self._enqueue(create)
                 case Steer() as steer:
@@ -289,8 +283,8 @@ class Connection:
         own = request.input
         if before is not None:
             request = replace(request, input=(*before.items, *own), previous_response_id=before.previous)
-        if len(request.input) > self._options.max_items:
-            raise InvalidRequest(f"The chain has more than {self._options.max_items:,} items.", param="input")
+        if len(request.input) > engine.options.max_items:
+            raise InvalidRequest(f"The chain has more than {engine.options.max_items:,} items.", param="input")
         context = await engine.accept(request, self._gone.wait)
         try:
             named = self._responses.identify(context.request, session_id=sandbox_session(create.fields))

@@ -31,7 +31,6 @@ from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.engine.turn import Turn
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context
 from hostedagent.observability.logging import log_failure
-from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.agentserver.abandonment import Abandonment
@@ -73,12 +72,10 @@ class SdkDriver:
 
     Args:
         engine: Runs the turns.
-        options: The host's options.
         buffers: The SDK's buffers of events.
     """
 
     engine: Engine
-    options: HostOptions
     buffers: EventBuffers
 
     def app(self, prefix: str, aclose: Callable[[], Awaitable[None]], hosts: Sequence[type] = ()) -> App:
@@ -89,9 +86,9 @@ class SdkDriver:
             aclose: Called when the app has stopped.
             hosts: The SDK's hosts of further protocols.
         """
-        shutdown, keep_alive = self.engine.services.shutdown, int(self.options.keep_alive) or None
+        shutdown, keep_alive = self.engine.services.shutdown, int(self.engine.options.keep_alive) or None
         options = ResponsesServerOptions(
-            sse_keep_alive_interval_seconds=keep_alive, resilient_background=self.options.resilient_background
+            sse_keep_alive_interval_seconds=keep_alive, resilient_background=self.engine.options.resilient_background
         )
         app = app_type(hosts)(
             prefix=prefix,
@@ -143,7 +140,7 @@ class SdkDriver:
         known = (
             Caller(platform_user=platform.user_id_key, call_id=platform.call_id) if platform is not None else Caller()
         )
-        if not self.options.resilient_background:
+        if not self.engine.options.resilient_background:
             return known
         return await self.engine.recoveries.recall(known, response_id)
 
@@ -155,7 +152,7 @@ class SdkDriver:
                 current = RequestContext(await self.recall(response_id, context.platform_context) or Caller())
                 enter_context(current)
             found: Any = context.persisted_response or await self.engine.store.get(current.caller, response_id)
-            request = replace(TurnRequest.parse(body, self.options.caller), caller=current.caller)
+            request = replace(TurnRequest.parse(body, self.engine.options.caller), caller=current.caller)
             return await self.engine.resume(_with_ids(request, context), found, self.engine.recoveries)
         except StoreUnavailable as error:
             log_failure(logger, f"The turn {response_id} cannot be resumed now", error)

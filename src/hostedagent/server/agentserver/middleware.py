@@ -42,7 +42,6 @@ from hostedagent.identity import (
 )
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
-from hostedagent.options import HostOptions
 from hostedagent.platform import (
     CALL_ID_HEADER,
     RESPONSE_ID_HEADER,
@@ -87,7 +86,6 @@ class AdmissionMiddleware:
     Args:
         app: The SDK's app.
         engine: Accepts requests.
-        options: Limits and caller policy.
         buffers: The SDK's buffers of events.
         trust: Which headers are trusted.
         prefix: The path below which the Responses routes are.
@@ -98,14 +96,13 @@ class AdmissionMiddleware:
         app: ASGIApp,
         *,
         engine: Engine,
-        options: HostOptions,
         buffers: EventBuffers,
         trust: Trust,
         prefix: str = "",
     ) -> None:
         self._app = app
         self._engine = engine
-        self._options = options
+        self._options = engine.options
         self._buffers = buffers
         self._trust = trust
         self._root = f"{prefix}/responses"
