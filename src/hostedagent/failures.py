@@ -19,11 +19,7 @@ from hostedagent.outcomes import ErrorCode, Failed
 
 
 class TurnFailed(RequestError):
-    """The agent failed, and the protocol in use has no response object to report it.
-
-    Args:
-        failed: The outcome of the turn.
-    """
+    """The agent failed, and the protocol in use has no response object to report it."""
 
     type = "server_error"
     source = "upstream"

@@ -47,14 +47,11 @@ class BackgroundRun:
     """The run of one turn.
 
     Args:
-        attempt: Starts the agent.
         tokens: Stores the token; `None` for a turn that stores nothing.
-        caller: The owner of the response.
         response_id: The response that the service works for.
         session: Holds the service's conversation id.
         token: The token that an earlier process of this turn stored.
         told: The items that the earlier process sent.
-        calls: Watches the model calls of all attempts.
     """
 
     def __init__(

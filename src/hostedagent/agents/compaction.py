@@ -32,9 +32,7 @@ class Compacted:
     """A compacted transcript.
 
     Args:
-        messages: The remaining messages.
         has_changed: Whether the strategy removed anything.
-        usage: The tokens that the summary used.
     """
 
     messages: list[Message]
@@ -83,11 +81,7 @@ def _strategy_for(summarizer: _Summarizer, kept: int) -> CompactionStrategy:
 
 
 class _Summarizer:
-    """Wraps an agent's chat client for one summary: the service does not store the call, and its tokens are counted.
-
-    Args:
-        agent: The agent.
-    """
+    """Wraps an agent's chat client for one summary: the service does not store the call, and its tokens are counted."""
 
     def __init__(self, agent: object) -> None:
         self._client: Any = getattr(agent, "client", None)

@@ -143,11 +143,7 @@ def _package(kind: type[object]) -> str | None:
 
 
 class Guard(FunctionMiddleware):
-    """Middleware that refuses the tool calls of a truncated answer, and calls with truncated arguments.
-
-    Args:
-        calls: The model calls of the run.
-    """
+    """Middleware that refuses the tool calls of a truncated answer, and calls with truncated arguments."""
 
     def __init__(self, calls: ModelCalls) -> None:
         self._calls = calls

@@ -45,11 +45,7 @@ class ServedWorkflow:
 
 
 class FunctionalAgentRuns:
-    """The functional workflow inside a `FunctionalWorkflowAgent`, run through the agent because it is not public.
-
-    Args:
-        agent: The agent.
-    """
+    """The functional workflow inside a `FunctionalWorkflowAgent`, run through the agent because it is not public."""
 
     def __init__(self, agent: FunctionalWorkflowAgent) -> None:
         self._agent = agent

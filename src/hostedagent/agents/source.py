@@ -108,11 +108,7 @@ class AgentSource:
         return agent
 
     def with_session(self, agent: SupportsAgentRun) -> SupportsAgentRun:
-        """The agent for a run with a session, which may add a context provider: of the instance, a copy of its own.
-
-        Args:
-            agent: The agent of the turn.
-        """
+        """The agent for a run with a session, which may add a context provider: of the instance, a copy of its own."""
         providers = getattr(agent, "__dict__", {}).get("context_providers")
         # An agent from a factory is the turn's own; the copy of a proxy might share its state.
         if agent is not self.instance or not isinstance(providers, list):

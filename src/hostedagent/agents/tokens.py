@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 async def count_tokens(agent: object, messages: Sequence[Message], options: RunOptions) -> int:
-    """Count the tokens that the model would get: messages, instructions and tools of the agent and the caller.
-
-    Args:
-        agent: The agent that would run.
-        messages: The transcript.
-        options: The run options of the request.
-    """
+    """Count the tokens that the model would get: messages, instructions and tools of the agent and the caller."""
     tokenizer, counted = tokenizer_of(agent), copies(messages)
     await apply_compaction(counted, strategy=_keep_all, tokenizer=tokenizer)
     texts = [default_option(agent, "instructions"), options.chat.get("instructions")]

@@ -60,7 +60,6 @@ class WholeRun(ChatMiddleware):
     """Collects the model calls of one run without streaming and turns them into updates.
 
     Args:
-        agent: The agent that runs.
         calls: Decides which tool calls may run.
     """
 

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 def _seconds(text: str) -> float:
-    """Parse a duration.
-
-    Raises:
-        click.BadParameter: It is not a number of seconds.
-    """
+    """Parse a duration."""
     try:
         seconds = float(text)
     except ValueError:

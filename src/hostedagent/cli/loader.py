@@ -56,12 +56,7 @@ class TargetError(Exception):
 
 
 class UserCodeError(Exception):
-    """The user's module raised while it was imported.
-
-    Args:
-        target: The module or file.
-        error: The exception.
-    """
+    """The user's module raised while it was imported."""
 
     def __init__(self, target: str, error: Exception) -> None:
         super().__init__(target)
@@ -84,11 +79,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Parse `MODULE_OR_FILE[:NAME]`.
-
-        Raises:
-            TargetError: It is neither a file's path nor a dotted module's name.
-        """
+        """Parse `MODULE_OR_FILE[:NAME]`."""
         place, colon, name = text.rpartition(":")
         if not colon or not _MODULE_NAME.fullmatch(name):  # The colon may be a drive's: C:\agent.py
             place, name = text, ""
@@ -129,12 +120,7 @@ def load(target: Target) -> object:
 
 
 def load_module(target: Target) -> ModuleType:
-    """Import the target's module, with the current directory and the file's folder importable.
-
-    Raises:
-        TargetError: No such file or module.
-        UserCodeError: The module raised.
-    """
+    """Import the target's module, with the current directory and the file's folder importable."""
     _make_importable(Path.cwd())
     return _load_file(target.place) if target.is_file else _load_dotted(target.place)
 
@@ -150,11 +136,7 @@ def candidates(module: ModuleType) -> Iterator[Candidate]:
 
 
 def choose(module: ModuleType, place: str) -> Candidate:
-    """Select the candidate to serve.
-
-    Raises:
-        TargetError: There is none, or more than one.
-    """
+    """Select the candidate to serve."""
     found = list(candidates(module))
     kinds = {row.kind for row in found}
     if "host" in kinds:

@@ -37,11 +37,7 @@ def command(dsn: str | None, schema: str, entra: bool) -> int:
 
 
 async def _migrate(dsn: str, schema: str, *, entra: bool) -> list[str]:
-    """Apply what is missing.
-
-    Raises:
-        HostError: The database cannot be used.
-    """
+    """Apply what is missing."""
     from hostedagent.stores.factory import migrate_postgres
 
     if not entra:

@@ -16,12 +16,7 @@ _MOST: Final = 65535
 
 
 class PortError(Exception):
-    """The port is invalid or cannot be bound; the message is one line for the user.
-
-    Args:
-        message: The line.
-        code: The exit code.
-    """
+    """The port is invalid or cannot be bound; the message is one line for the user."""
 
     def __init__(self, message: str, *, code: int = 1) -> None:
         super().__init__(message)
@@ -29,11 +24,7 @@ class PortError(Exception):
 
 
 def port_number(text: str) -> int:
-    """Parse the value of an option `--port`; 0 is any free port.
-
-    Raises:
-        click.BadParameter: The value is not a port.
-    """
+    """Parse the value of an option `--port`; 0 is any free port."""
     if not is_port(text, least=0):
         raise click.BadParameter(f"{text!r} is not a port: it must be 0 to {_MOST}.")
     return int(text)
@@ -57,11 +48,7 @@ def wanted_port(option: int | None) -> int:
 
 
 def free_port(host: str, port: int) -> int:
-    """Check that an address can be bound before anything slow is loaded; port 0 becomes a free one.
-
-    Raises:
-        PortError: The address cannot be bound.
-    """
+    """Check that an address can be bound before anything slow is loaded; port 0 becomes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

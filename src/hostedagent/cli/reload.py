@@ -13,15 +13,7 @@ from hostedagent.cli.startup import StartError
 
 
 def run_again(arguments: list[str], target: Target) -> int:
-    """Serve, and restart after each change, until Ctrl+C or SIGTERM.
-
-    Args:
-        arguments: The command line of one server.
-        target: The target to serve.
-
-    Raises:
-        StartError: watchfiles is not installed.
-    """
+    """Serve, and restart after each change, until Ctrl+C or SIGTERM."""
     try:
         from watchfiles import PythonFilter, run_process
     except ImportError as error:

@@ -26,12 +26,7 @@ _MOST: Final = 1 << 20
 
 
 class RequestLines:
-    """ASGI middleware that prints method, path, status, time, model and tokens of each request.
-
-    Args:
-        app: The application.
-        show: Prints a line.
-    """
+    """ASGI middleware that prints method, path, status, time, model and tokens of each request."""
 
     def __init__(self, app: ASGIApp, show: Callable[[str], None]) -> None:
         self._app = app

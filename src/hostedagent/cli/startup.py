@@ -23,13 +23,7 @@ _METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
 
 
 class StartError(Exception):
-    """The server cannot start.
-
-    Args:
-        step: The failed step.
-        message: Why, for the log.
-        code: The exit code.
-    """
+    """The server cannot start."""
 
     def __init__(self, step: Step, message: str, *, code: int = 1) -> None:
         super().__init__(message)

@@ -38,7 +38,6 @@ class Worker:
     """This process, as a worker.
 
     Args:
-        listener: The socket that all workers listen on.
         control: The connection to the first process.
     """
 
@@ -177,9 +176,6 @@ def check_workers(count: int, store: str | None, *, reload: bool) -> None:
         count: The number of workers.
         store: The kind of stores that the command line names.
         reload: Whether the server is to restart when files change.
-
-    Raises:
-        StartError: They cannot.
     """
     fail = partial(StartError, "environment", code=2)
     if count < 1:

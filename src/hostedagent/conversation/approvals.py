@@ -22,10 +22,7 @@ class ApprovalTracker:
     """Tracks the open approval requests of one turn.
 
     Args:
-        approvals: The store of approval requests.
-        request: The request of the turn.
         open_before: The approval requests that were open when the turn started.
-        answered: The request ids that the turn answers.
     """
 
     def __init__(

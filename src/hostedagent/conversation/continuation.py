@@ -41,8 +41,6 @@ class Continuation:
         excluded: Items that must not be in this turn's prompt.
         history_ids: The items before the turn, without the excluded ones.
         input: The input items, with references replaced by the stored items.
-        lease: The lease on the conversation.
-        answers: The approvals that the input answers, marked as answered.
         responses: The answers to a workflow's requests, by request id.
         response_id: The response of the turn, once it has started.
         has_begun: Whether the turn has started and releases the lease itself.
@@ -204,11 +202,7 @@ class Continuations:
             raise
 
     async def _left_by(self, caller: Caller, response_id: str) -> Snapshot:
-        """The snapshot of the response to continue.
-
-        Raises:
-            Busy: The response has not ended.
-        """
+        """The snapshot of the response to continue."""
         status = await self.store.status(caller, response_id)
         if status in RUNNING:
             raise Busy(

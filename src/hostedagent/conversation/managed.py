@@ -33,8 +33,6 @@ class ManagedConversations:
     """The conversations of callers.
 
     Args:
-        sessions: Leases, heads and descriptions.
-        responses: The store of the items.
         forget: Deletes the state of a response besides its items.
     """
 

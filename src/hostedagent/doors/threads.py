@@ -28,8 +28,6 @@ class Thread:
 
     Args:
         messages: The ids that each message shows: its own, and those of its calls.
-        read: Reads the items of the messages.
-        kept: The items of the conversation.
 
     Attributes:
         new: The items that the conversation does not have.

@@ -40,11 +40,7 @@ class Certificate:
 
 
 def issue(directory: Path) -> Certificate:
-    """Issue a certificate for loopback and write the files into a directory that only this user can read.
-
-    Raises:
-        ConfigurationError: trustme is not installed.
-    """
+    """Issue a certificate for loopback and write the files into a directory that only this user can read."""
     authority = _authority()
     leaf = authority.issue_cert(*_NAMES, not_after=datetime.now(UTC) + VALID_FOR)
     ca_file, bundle_file, chain_file = directory / "ca.pem", directory / "bundle.pem", directory / "server.pem"

@@ -27,7 +27,6 @@ class Resuming:
     Args:
         begun: Set when the turn runs again, or will not be resumed.
         journal: Its journal; `None` if that is lost.
-        sent: The events that clients have received.
     """
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,8 +42,6 @@ class ActiveTurn:
         caller: The owner, who made the first write.
         is_claimed: Whether the platform chose its id, which is reserved for it.
         context: The turn, while it runs.
-        output: The output of the turn so far.
-        stop: Stops the turn.
         recovery: The progress of the turn, if it outlives its process.
         refuse: Ends the turn when the first write of its response fails.
         created: The response as it was first stored; `None` before that and after its last write.

@@ -33,7 +33,6 @@ class BackgroundRuns:
     """The background turns of this process.
 
     Args:
-        log: Keeps the events of streams.
         turns: Records which process runs which turn, if turns outlive their process.
 
     Attributes:

@@ -32,9 +32,6 @@ class BusyConversations:
     Concurrency: requests of a conversation are served in the order in which this process received them.
 
     Args:
-        when_busy: How a request with a busy conversation is treated.
-        continuations: Opens the continuations of turns.
-        active: The turns that run here.
         check: Refuses requests while the process is shutting down.
     """
 

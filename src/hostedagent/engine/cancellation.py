@@ -20,7 +20,6 @@ class StopSignals:
     Concurrency: used on the turn's event loop. Always call `close` at the end.
 
     Args:
-        shutdown: The shutdown of the process.
         lease: The turn's lease on its conversation, which another turn may take over.
     """
 

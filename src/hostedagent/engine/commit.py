@@ -21,14 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TurnCommit:
-    """Saves how one turn ended.
-
-    Args:
-        sessions: Snapshots and leases.
-        approvals: The approval requests that the turn answers.
-        store: The response store.
-        continuation: The continuation of the turn.
-    """
+    """Saves how one turn ended."""
 
     sessions: Sessions
     approvals: Approvals

@@ -30,17 +30,9 @@ class HostServices:
     """The services that all turns of a host share.
 
     Args:
-        source: Provides the agent of a turn.
-        history: The history policy of plain agents.
         workflows: Provides the history policy of workflows, which most hosts never need.
-        responses: Reads responses and their items.
-        sessions: Snapshots, leases and checkpoints.
-        approvals: The approval requests of turns.
         effects: The side effects that run once per turn.
-        options: The options of the host.
         streams_always: Whether the agent streams even if no client reads a stream.
-        hooks: The application's functions.
-        shutdown: The shutdown of the process.
     """
 
     source: AgentSource
@@ -62,9 +54,7 @@ class TurnContext(RequestContext):
 
     Args:
         turn: The request; ids are added when the turn starts, and `before_run` may change it.
-        continuation: The continuation of the turn.
         permit: Its slot among the concurrent turns.
-        flow: Couples the turn to the speed of its reader.
         kept_input: The input items to store, if they were not passed to the SDK.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
         is_kept: Whether a foreground turn continues without its client, which will ask for it again.

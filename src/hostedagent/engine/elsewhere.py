@@ -25,8 +25,6 @@ class Elsewhere:
     """Stops turns of other processes, and turns of this process on their request.
 
     Args:
-        signals: Messages between the processes.
-        active: The turns of this process.
         on_queued: Called when a turn waits for a process with a free slot.
 
     Attributes:

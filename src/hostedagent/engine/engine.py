@@ -38,11 +38,7 @@ class Engine:
     """Runs the turns of a host.
 
     Args:
-        services: The services that all turns share.
-        active: The responses in progress in this process.
-        continuations: Opens and releases the continuations of turns.
         recoveries: Journals the background turns of the driver and resumes them.
-        limiter: Limits concurrent turns.
     """
 
     def __init__(
@@ -159,16 +155,7 @@ class Engine:
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json], recoveries: Recoveries
     ) -> tuple[TurnContext, Recovery]:
-        """Accept the turn of an earlier process again.
-
-        Args:
-            request: The original request.
-            found: The stored response.
-            recoveries: Journals the turn.
-
-        Raises:
-            StoreError: A store is not available.
-        """
+        """Accept the turn of an earlier process again."""
         request, continuation, recovery = await recoveries.resume(request, found)
         permit, flow = self.limiter.grant(), FlowControl(is_bounded=False)
         context = TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)

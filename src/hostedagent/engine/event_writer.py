@@ -34,9 +34,6 @@ class EventWriter:
     """The writer of one log.
 
     Args:
-        log: The event log.
-        caller: The owner of the response.
-        response_id: The response.
         is_batched: Whether writing is expensive enough to collect events first.
         confirm: Called before each batch; raises `Conflict` if another process now writes the log.
         lost: Called when writing has ended before the turn.

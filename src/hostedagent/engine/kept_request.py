@@ -13,13 +13,7 @@ from hostedagent.protocol.types import Json
 
 
 def keep(request: TurnRequest, body: Mapping[str, Json], **more: Json) -> bytes:
-    """The data from which another process can parse the request.
-
-    Args:
-        request: The request.
-        body: Its body.
-        **more: Further values to keep with it.
-    """
+    """The data from which another process can parse the request."""
     return encode(
         {
             "body": body,

@@ -40,11 +40,7 @@ class TurnOutput:
     """The events and the response of one turn.
 
     Args:
-        builder: Builds the response.
-        approvals: The approval requests of the turn.
-        options: The options of the host.
         is_watched: Whether the client reads events; otherwise finished items suffice.
-        usage: The usage of the turn in an earlier process.
     """
 
     def __init__(

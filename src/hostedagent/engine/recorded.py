@@ -41,11 +41,7 @@ class RecordedResponses:
     """Creates, replays and cancels responses that the engine stores itself.
 
     Args:
-        engine: Runs the turns.
-        recoveries: Journals the background turns and resumes them.
-        log: Keeps the events of background streams.
         turns: Records which process runs which background turn, if they outlive their process.
-        signals: Messages between the processes that share the stores.
         rules: The queue for background turns beyond those that may run, if there is one.
     """
 
@@ -103,39 +99,17 @@ class RecordedResponses:
         return RecordedTurn(self, context, await self.engine.start(context, recoveries=self.recoveries))
 
     async def start_in_background(self, context: TurnContext) -> dict[str, Json]:
-        """Start a turn that outlives its request, and return its response once that is stored.
-
-        Raises:
-            StoreError: It could not be stored.
-        """
+        """Start a turn that outlives its request, and return its response once that is stored."""
         return await self._runs.start(await self.start(context), context)
 
     async def resume(self, request: TurnRequest, found: Mapping[str, Json], sent: Sent) -> None:
-        """Resume a background turn of another process.
-
-        Args:
-            request: The original request.
-            found: The stored response.
-            sent: The events that were sent.
-
-        Raises:
-            StoreError: A store is not available.
-        """
+        """Resume a background turn of another process."""
         context, recovery = await self.engine.resume(request, found, self.recoveries)
         turn = RecordedTurn(self, context, await self.engine.start(context, recovery), sent)
         await self._runs.start(turn, context)
 
     async def end(self, caller: Caller, response_id: str, fields: Mapping[str, Json]) -> None:
-        """End a background response that no process runs, and inform its readers.
-
-        Args:
-            caller: The owner of the response.
-            response_id: The response.
-            fields: The final fields of the response.
-
-        Raises:
-            StoreError: A store is not available.
-        """
+        """End a background response that no process runs, and inform its readers."""
         found = await self.engine.store.get(caller, response_id)
         response = {**found, **fields}
         await self.engine.store.update(caller, response)

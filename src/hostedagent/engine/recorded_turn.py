@@ -37,9 +37,6 @@ class RecordedTurn:
     """One turn with its stored response.
 
     Args:
-        responses: Stores the response.
-        context: The accepted request.
-        turn: The turn.
         sent: The events that an earlier process sent; `None` for a new turn.
     """
 

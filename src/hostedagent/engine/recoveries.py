@@ -39,11 +39,6 @@ class Recoveries:
     """Creates the recoveries of turns, and resumes turns.
 
     Args:
-        journals: The progress of turns.
-        continuations: Reopens the continuation of a turn.
-        store: The response store.
-        active: The responses in progress in this process.
-        events: The events that earlier processes sent.
         is_on: Whether background turns are resumed.
         others: Further logs that may contain events of a response.
     """
@@ -151,10 +146,6 @@ class Recoveries:
         self, request: TurnRequest, found: Mapping[str, Json]
     ) -> tuple[TurnRequest, Continuation, Recovery]:
         """Resume a turn of an earlier process.
-
-        Args:
-            request: The request of the turn.
-            found: The stored response.
 
         Raises:
             Exception: The continuation cannot be read.

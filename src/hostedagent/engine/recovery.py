@@ -52,15 +52,8 @@ class Recovery:
     """The recorded progress of one turn.
 
     Args:
-        journals: The store of journals.
-        store: The response store.
-        sessions: The store of checkpoints.
-        events: The events that earlier processes sent.
-        caller: The owner of the turn.
-        response_id: The response of the turn.
         journal: The journal of the turn; `None` if it is lost.
         response: The response from the earlier process; `None` for a new turn.
-        sent: The events that were sent.
         unsent: The events of items that an earlier process stored with the end of its run, and did not send.
         tell: Waits until clients can read all events so far: the store must not be ahead of them.
         is_lost: Whether another replica has the turn, so that nothing of it may be stored here.

@@ -34,10 +34,7 @@ class ResponseStore:
     """A `ResponseRepository` that knows which responses are running.
 
     Args:
-        repository: The repository of the stores.
-        active: The responses in progress in this process.
         running: The marks of running background turns; without it, one whose process died stays in progress.
-        state: The store of all other records.
 
     Attributes:
         journaled: The turns that are resumed after a crash; `None` if none are.
@@ -99,11 +96,7 @@ class ResponseStore:
         turn.committed = self._ended[response["id"]] = str(response["status"])
 
     async def checkpoint(self, response: Mapping[str, Json]) -> None:
-        """Store the progress of a response.
-
-        Raises:
-            StoreError: It could not be stored.
-        """
+        """Store the progress of a response."""
         turn = self.active.get(response["id"])
         if turn is not None and turn.is_uncommitted:
             await self._repository.update(turn.caller, _whole(turn, response))

@@ -54,11 +54,7 @@ class SentEvents(Protocol):
 
 
 class LoggedSentEvents:
-    """The `SentEvents` of the drivers that keep events in an `EventLog`.
-
-    Args:
-        log: The event log.
-    """
+    """The `SentEvents` of the drivers that keep events in an `EventLog`."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log

@@ -34,7 +34,6 @@ class Suspension:
     """Suspends one host: nothing of it holds a connection until it is resumed.
 
     Args:
-        wired: The host's parts.
         responses: The engine's responses, which listen to other processes, if the driver opens them.
 
     Attributes:
@@ -85,12 +84,7 @@ class Suspension:
 
 
 class Snapshots:
-    """Prepares a process for its capture, and continues in a restored copy of it.
-
-    Args:
-        hooks: The application's functions.
-        hosts: The hosts of the process.
-    """
+    """Prepares a process for its capture, and continues in a restored copy of it."""
 
     def __init__(self, hooks: Hooks, hosts: Sequence[Suspension]) -> None:
         self._hooks = hooks

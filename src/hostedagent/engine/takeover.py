@@ -42,12 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Takeover:
-    """Resumes the turns of other replicas.
-
-    Args:
-        responses: Runs them.
-        turns: Records which process runs which turn.
-    """
+    """Resumes the turns of other replicas."""
 
     def __init__(self, responses: RecordedResponses, turns: BackgroundTurns) -> None:
         self._responses = responses

@@ -59,10 +59,6 @@ class Turn:
     Cancellation: when `events` is closed or cancelled, the run is stopped before that completes.
 
     Args:
-        services: The services that all turns share.
-        context: The accepted request.
-        stop: Stops the turn.
-        commit: Saves the outcome of the turn.
         active: The registry that contains the turn while its events are read.
         recovery: Journals the turn, or continues it from an earlier process; `None` for one that ends with its process.
 

@@ -52,11 +52,7 @@ class WaitingRules:
     """The queue of a host and its limits.
 
     Args:
-        queue: The queue.
-        signals: Informs other processes of queued turns.
-        liveness: Detects processes that have ended.
         service: Distinguishes the hosts of several agents that share stores.
-        limits: The limits of the queue.
     """
 
     queue: TurnQueue
@@ -67,12 +63,7 @@ class WaitingRules:
 
 
 class WaitingTurns:
-    """The queued background turns.
-
-    Args:
-        responses: Stores and runs them.
-        rules: The queue and its limits.
-    """
+    """The queued background turns."""
 
     def __init__(self, responses: RecordedResponses, rules: WaitingRules) -> None:
         self._responses = responses
@@ -99,10 +90,6 @@ class WaitingTurns:
 
     async def add(self, request: TurnRequest, body: Mapping[str, Json]) -> None:
         """Queue an accepted request; its response exists when this returns.
-
-        Args:
-            request: The request, with the id of its response.
-            body: Its body.
 
         Raises:
             TooManyTurns: The maximum of turns is already queued, in total or for this user.
@@ -148,11 +135,7 @@ class WaitingTurns:
         await self._responses.engine.store.repository.create(caller, response, items, [])
 
     async def cancel(self, caller: Caller, response_id: str) -> bool:
-        """Cancel a queued turn; `False` if it has started.
-
-        Raises:
-            StoreError: A store is not available.
-        """
+        """Cancel a queued turn; `False` if it has started."""
         if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
             return False
         fields: dict[str, Json] = {"status": "cancelled", "output": [], "error": None, "completed_at": None}
@@ -202,12 +185,7 @@ class WaitingTurns:
                 await self._queue.release(turn.response_id, delay=AGAIN_SECONDS)
 
     async def _run(self, turn: QueuedTurn, permit: Permit) -> bool:
-        """Start a turn; returns whether it has left the queue.
-
-        Raises:
-            RequestError: It cannot start now.
-            StoreError: A store is not available.
-        """
+        """Start a turn; returns whether it has left the queue."""
         engine, response_id = self._responses.engine, turn.response_id
         kept: dict[str, Json] = decode(turn.request) if turn.request else {}
         if not kept:

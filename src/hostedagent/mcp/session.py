@@ -71,9 +71,6 @@ class ServerInTurn:
     Concurrency: used from any task of the turn; there is at most one connection.
 
     Args:
-        label: Name of the server.
-        server: Its URL or command, or an in-process server.
-        headers: The headers of the turn.
         patience: Seconds to connect and to list the tools.
         timeout: Seconds for a call.
     """

@@ -52,8 +52,6 @@ class ApprovalRequest:
 
     Args:
         request_id: Agent Framework's id of the request.
-        call_id: The id of the call.
-        name: The name of the tool.
         arguments: Its arguments, as JSON.
         hosted: Whether the model's provider runs the tool.
         server: The provider's server that runs it.

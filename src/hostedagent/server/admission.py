@@ -46,7 +46,6 @@ class Trust:
     """Which headers of a request are trusted.
 
     Args:
-        resolve_scope: Resolves the caller.
         response_id: Whether the header with the id of the new response comes from the platform.
         platform_headers: Whether the platform's identity headers come from the platform. Outside the platform, with
             another resolver, any client could send them.
@@ -140,11 +139,7 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
 
 
 async def read_object(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
-    """As `read_fields`, for a protocol in which null and the empty string are values.
-
-    Raises:
-        RequestError: As for `read_fields`.
-    """
+    """As `read_fields`, for a protocol in which null and the empty string are values."""
     data = await _read(receive, options)
     if not data.strip():
         return {}

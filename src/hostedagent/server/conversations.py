@@ -52,9 +52,7 @@ class ConversationRoutes:
     """Serves the Conversations API.
 
     Args:
-        conversations: The conversations.
         options: Limits, and the owner of conversations.
-        trust: Which headers are trusted.
     """
 
     conversations: ManagedConversations

@@ -107,13 +107,7 @@ _ALIAS: Final = re.compile(
 
 
 class EdgeMiddleware:
-    """Checks heads, and serves aliases: `/v1/responses` as `/responses`, and `/responses/` too.
-
-    Args:
-        app: The application.
-        allowed_hosts: The served host names.
-        prefix: The path below which the Responses routes are.
-    """
+    """Checks heads, and serves aliases: `/v1/responses` as `/responses`, and `/responses/` too."""
 
     def __init__(self, app: ASGIApp, *, allowed_hosts: AllowedHosts, prefix: str) -> None:
         self._app = app

@@ -36,12 +36,7 @@ Take: TypeAlias = Callable[[Caller, Mapping[str, Json]], Awaitable[tuple[Event, 
 
 
 class ForwardedSteers:
-    """Sends inputs to other replicas, and receives theirs.
-
-    Args:
-        responses: Runs the turns, and receives the signals.
-        take: Accepts an input for a response that runs here.
-    """
+    """Sends inputs to other replicas, and receives theirs."""
 
     def __init__(self, responses: RecordedResponses, take: Take) -> None:
         self._responses = responses

@@ -29,8 +29,6 @@ class Create:
     """A `response.create`.
 
     Args:
-        request: The request of the turn.
-        fields: The fields of the message.
         stream_id: The lane that the client chose.
         steers: Steering inputs of the previous response that the turn takes over.
     """
@@ -46,10 +44,7 @@ class Steer:
     """A `response.steer`.
 
     Args:
-        response_id: The response to steer.
-        input: The input as it was sent.
         request: The input, parsed; `None` where it is not valid.
-        error: Why it is invalid.
     """
 
     response_id: str
@@ -72,12 +67,7 @@ async def read_frame(data: bytes, options: HostOptions) -> Create | Steer:
 
 
 class FrameError(Exception):
-    """A refused message.
-
-    Args:
-        error: The reason.
-        stream_id: The lane that the message names.
-    """
+    """A refused message."""
 
     def __init__(self, error: RequestError, stream_id: str | None = None) -> None:
         super().__init__(error.message)

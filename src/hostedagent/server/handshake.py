@@ -21,11 +21,6 @@ _POLICY_VIOLATION: Final = 1008
 async def admitted(socket: WebSocket, trust: Trust, check_accepts: Callable[[], None]) -> AsyncGenerator[Caller | None]:
     """Accept a connection, unless that was done already, or refuse it.
 
-    Args:
-        socket: The connection.
-        trust: Which headers are trusted.
-        check_accepts: Refuses new turns during shutdown.
-
     Yields:
         The caller; `None` if it is refused.
     """
@@ -58,11 +53,7 @@ def data_of(message: Message) -> bytes:
 
 
 def _check_origin(headers: Mapping[str, str]) -> None:
-    """Check the origin, because browsers let any page open a WebSocket to any address without a preflight request.
-
-    Raises:
-        Forbidden: The page comes from another host than the one that it calls.
-    """
+    """Check the origin, because browsers let any page open a WebSocket to any address without a preflight request."""
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
         raise Forbidden(f"Pages of {origin!r:.200} may not open a WebSocket here.")

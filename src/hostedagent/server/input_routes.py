@@ -28,12 +28,7 @@ _NOTHING: Final[Json] = "-"
 
 @dataclass(frozen=True, slots=True)
 class InputRoutes:
-    """Counts and compacts input.
-
-    Args:
-        engine: The engine of the agent.
-        trust: Which headers are believed.
-    """
+    """Counts and compacts input."""
 
     engine: Engine
     trust: Trust
@@ -71,11 +66,7 @@ class InputRoutes:
             permit.abandon()
 
     async def _read(self, exchange: Exchange) -> TurnRequest:
-        """The body, which is that of a create request with optional input.
-
-        Raises:
-            RequestError: A value is invalid or not allowed.
-        """
+        """The body, which is that of a create request with optional input."""
         refuse_media(exchange.headers)
         fields = await read_fields(exchange.receive, self.engine.options)
         has_input = fields.get("input") not in (None, "", [])

@@ -34,12 +34,7 @@ def model_id(agent: object, *, allow_model: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelRoutes:
-    """Lists and describes the one model.
-
-    Args:
-        model: Its id.
-        trust: Which headers are believed.
-    """
+    """Lists and describes the one model."""
 
     model: str
     trust: Trust
@@ -70,11 +65,7 @@ class ModelRoutes:
 
 @dataclass(frozen=True, slots=True)
 class GroupModels:
-    """Lists the agents of a group, under their names.
-
-    Args:
-        names: Their names.
-    """
+    """Lists the agents of a group, under their names."""
 
     names: Sequence[str]
 

@@ -30,11 +30,9 @@ class Operation:
     """The description of a route.
 
     Args:
-        summary: One line about it.
         body: The schema of the request body; `None` if there is none.
         answer: The schema of the response; `None` for plain text.
         streams: Whether the response can be a stream of events.
-        query: The names of its query parameters.
     """
 
     summary: str

@@ -96,7 +96,6 @@ class ReadinessMiddleware:
     """Answers `/readiness` with 503 if the process is not ready; otherwise the application answers it.
 
     Args:
-        app: The application.
         readiness: Whether the process is.
     """
 

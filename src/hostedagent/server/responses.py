@@ -69,8 +69,6 @@ class ResponsesDriver:
     """The own routes of the Responses protocol.
 
     Args:
-        responses: Creates, replays and cancels responses.
-        trust: Which headers are believed.
         pending: Inputs that wait for the next request of a chain.
     """
 
@@ -79,12 +77,7 @@ class ResponsesDriver:
     pending: PendingInputs = field(default_factory=PendingInputs)
 
     def app(self, prefix: str, aclose: Callable[[], Awaitable[None]]) -> ResponsesApp:
-        """The app.
-
-        Args:
-            prefix: The path below which the routes are served.
-            aclose: Called when the app has stopped.
-        """
+        """The app."""
         shutdown = self.responses.engine.services.shutdown
 
         @asynccontextmanager
@@ -107,11 +100,7 @@ class ResponsesDriver:
         return app
 
     def routes(self, prefix: str = "") -> list[BaseRoute]:
-        """The routes of the protocol.
-
-        Args:
-            prefix: The path below which they are served.
-        """
+        """The routes of the protocol."""
         below = prefix.rstrip("/")
         root = f"{below}/responses"
         one = f"{root}/{{response_id}}"

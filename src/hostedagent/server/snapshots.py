@@ -32,11 +32,7 @@ _MAX_BODY: Final = 1024 * 1024
 
 
 class SnapshotRoutes:
-    """The routes of one process.
-
-    Args:
-        snapshots: Suspends and resumes its hosts.
-    """
+    """The routes of one process."""
 
     def __init__(self, snapshots: Snapshots) -> None:
         self._snapshots = snapshots

@@ -49,12 +49,7 @@ _ANSWERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An accepted input.
-
-    Args:
-        id: Its id.
-        steer: The client's message.
-    """
+    """An accepted input."""
 
     id: str
     steer: Steer

@@ -96,7 +96,6 @@ class _Waiting:
         context: The accepted request of the response.
         successor_id: The id of the response that is to take them over.
         over: Their result: events for the client, or `None` once the successor exists.
-        steers: The inputs.
     """
 
     context: TurnContext
@@ -109,10 +108,7 @@ class SteerRoutes:
     """Serves the route.
 
     Args:
-        responses: Runs and stores the turns.
-        trust: Which headers are believed.
         pending: Keeps the inputs of responses that wait for the client.
-        stream: Sends a stream.
     """
 
     def __init__(self, responses: RecordedResponses, trust: Trust, pending: PendingInputs, stream: Stream) -> None:
@@ -184,11 +180,7 @@ class SteerRoutes:
     async def _forward(
         self, caller: Caller, response_id: str, fields: Mapping[str, Json]
     ) -> tuple[Event, AsyncGenerator[Event]]:
-        """Forward an input to the replica that runs the response.
-
-        Raises:
-            RequestError: The input is refused.
-        """
+        """Forward an input to the replica that runs the response."""
         await self._responses.engine.check_owner(caller, response_id)
         answered = await self._forwarded.send(caller, response_id, fields)
         if answered is None:
@@ -218,11 +210,7 @@ class SteerRoutes:
         return accepted.event("accepted", 0, successor={"id": waiting.successor_id}), later
 
     async def _accept(self, caller: Caller, steer: Steer) -> tuple[_Waiting, Accepted]:
-        """Queue an input.
-
-        Raises:
-            RequestError: It is refused.
-        """
+        """Queue an input."""
         engine, response_id = self._responses.engine, steer.response_id
         await engine.check_owner(caller, response_id)
         active = engine.active.get(response_id)

@@ -58,8 +58,6 @@ class ResponsesSockets:
     """Serves WebSocket connections.
 
     Args:
-        responses: Runs and stores the turns.
-        trust: Which headers are believed.
         steers: The events of an input for a response that runs elsewhere.
     """
 
@@ -82,7 +80,6 @@ class _Unstored:
     """The state of a turn that is not stored.
 
     Args:
-        response_id: Its response.
         previous: The stored response that it continued.
         items: The input and output since then.
     """
@@ -97,12 +94,8 @@ class _Lane:
     """The turns of one lane.
 
     Args:
-        waiting: The waiting messages.
         work: The task that serves them; it ends when there are none.
-        turn: The running turn.
         unstored: The state of the last turn, if it was not stored.
-        context: The accepted request of the running turn.
-        steers: The steering inputs that wait for its end.
         number: The number of the last event.
     """
 
@@ -124,9 +117,6 @@ class Connection:
     """One connection.
 
     Args:
-        responses: Runs and stores the turns.
-        socket: The accepted connection.
-        caller: The caller.
         client_headers: The client's `x-client-*` headers of the connection request.
         steers: The events of an input for a response that runs elsewhere.
     """

@@ -32,9 +32,7 @@ class Approval:
 
     Args:
         item_id: The `mcp_approval_request` on the wire.
-        request: The call to be approved.
         response_id: The response that asked.
-        conversation_id: The conversation of the response.
         expires_at: Seconds since the epoch.
         is_marked: Whether it was recorded with its mark; version 0.1 created the mark with the answer.
     """
@@ -72,9 +70,7 @@ class ApprovalDecision:
     """A caller's answer to an approval request.
 
     Args:
-        approval: The approval request.
         approved: Whether the call may run.
-        reason: The caller's reason.
         param: The path of the answer in the request body, for error messages.
         standing_rule: The scope of a standing approval, `"tool"` or `"tool_with_arguments"`.
     """

@@ -37,7 +37,6 @@ class _Replica:
     """The record of a replica.
 
     Args:
-        turns: The responses of its background turns.
         expires_at: Until when it counts as alive without a renewal, in seconds since the epoch.
         has_ended: Whether it shut down properly and left its turns to others.
     """
@@ -58,7 +57,6 @@ class BackgroundTurns(Journals):
     """The journals of background turns with their owners.
 
     Args:
-        store: The store.
         settings: How long a replica counts as alive, and which processes have ended.
         service: Distinguishes the hosts of several agents that share a store: only equal ones share turns.
 
@@ -82,11 +80,7 @@ class BackgroundTurns(Journals):
         self.has_joined = False
 
     async def join(self) -> None:
-        """Join as a replica. One that was declared dead joins again under another name.
-
-        Raises:
-            StoreError: The store is not available.
-        """
+        """Join as a replica. One that was declared dead joins again under another name."""
         self._process = await self._settings.liveness.name()
         self._name, self._etag = f"{self._process}:{secrets.token_hex(8)}", ABSENT
         self._held.clear()
@@ -123,11 +117,7 @@ class BackgroundTurns(Journals):
             raise StoreUnavailable(_FENCED) from None
 
     async def take(self, response_id: str) -> tuple[Journal, bytes] | None:
-        """Take over a turn of a replica that has ended; `None` if there is none.
-
-        Raises:
-            StoreError: The store is not available.
-        """
+        """Take over a turn of a replica that has ended; `None` if there is none."""
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
         if found is None:
             return None
@@ -176,11 +166,7 @@ class BackgroundTurns(Journals):
         self._held[response_id] = written
 
     async def holds(self, caller: Caller, response_id: str) -> bool:
-        """Whether the turn still belongs to this replica.
-
-        Raises:
-            StoreError: The store is not available.
-        """
+        """Whether the turn still belongs to this replica."""
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
         if response_id not in self._held:
             return False
@@ -223,11 +209,7 @@ class BackgroundTurns(Journals):
         self._confirmed_at = began
 
     async def orphans(self) -> list[str]:
-        """The turns of ended replicas, which this one may take over. Those replicas can no longer write.
-
-        Raises:
-            StoreError: The store is not available.
-        """
+        """The turns of ended replicas, which this one may take over. Those replicas can no longer write."""
         found = await read_value(self._store, _ALL, self._every)
         others = [name for name in cast("list[str]", found.value["names"]) if name != self._name] if found else []
         turns: list[str] = []
@@ -237,11 +219,7 @@ class BackgroundTurns(Journals):
         return turns
 
     async def clear(self) -> None:
-        """Remove ended replicas whose turns were taken over from the list.
-
-        Raises:
-            StoreError: The store is not available.
-        """
+        """Remove ended replicas whose turns were taken over from the list."""
         found = await read_value(self._store, _ALL, self._every)
         if found is None:
             return

@@ -35,7 +35,6 @@ class OpenRequest:
 
     Args:
         request_id: The workflow's id of the request.
-        name: The name that the caller sees.
         kind: Whether it is a request of an executor, or an agent's client-side tool call or approval request.
         answer: A reference to the type of the answer; `None` if it cannot be referenced.
         asked: A reference to the type of the request, needed to decode the checkpoint.
@@ -73,7 +72,6 @@ class WorkflowState:
     """The state of a workflow at the end of a response.
 
     Args:
-        checkpoint: The location of its checkpoint.
         requests: Its pending requests, by the call id or approval request id on the wire.
         earlier: Earlier responses whose checkpoints are kept, oldest first.
     """

@@ -30,9 +30,7 @@ class Description:
     """A conversation as its caller sees it.
 
     Args:
-        conversation_id: Its id.
         created_at: When it was created, in seconds since the epoch.
-        metadata: The caller's metadata.
     """
 
     conversation_id: str

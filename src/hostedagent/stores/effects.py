@@ -27,11 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Effects:
-    """The effects of the turns of one host.
-
-    Args:
-        store: The store of the records.
-    """
+    """The effects of the turns of one host."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

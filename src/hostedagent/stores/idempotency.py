@@ -28,7 +28,6 @@ class KeyUse:
 
     Args:
         digest: The hash of its body.
-        response_id: The id of its response.
         used_at: When it was received, in seconds since the epoch.
         process: The process that received it.
     """
@@ -43,8 +42,6 @@ class IdempotencyKeys:
     """The keys of each scope.
 
     Args:
-        store: The store of the keys.
-        liveness: Detects processes that have ended.
         retries: Frees keys that could not be freed at once.
     """
 
@@ -58,11 +55,7 @@ class IdempotencyKeys:
         return await self._liveness.is_dead(use.process)
 
     async def use(self, caller: Caller, key: str, digest: str, response_id: str) -> KeyUse:
-        """Use a key for a request, unless it is already used; returns the use that counts.
-
-        Raises:
-            StoreUnavailable: The store is not available.
-        """
+        """Use a key for a request, unless it is already used; returns the use that counts."""
         use = KeyUse(digest, response_id, time.time(), await self._liveness.name())
         try:
             await self._write(caller, key, use, ABSENT)
@@ -74,11 +67,7 @@ class IdempotencyKeys:
         return use
 
     async def find(self, caller: Caller, key: str) -> KeyUse | None:
-        """The request of a key; `None` if the key is unused.
-
-        Raises:
-            StoreUnavailable: The store is not available.
-        """
+        """The request of a key; `None` if the key is unused."""
         found = await read_value(self._store, caller, Key(IDEMPOTENCY, key))
         return KeyUse(**found.value) if found is not None else None
 

@@ -36,12 +36,7 @@ JOURNALS: Final = Scope("recovery")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The outcome of a run, until it is saved everywhere.
-
-    Args:
-        response: The response of the terminal event.
-        snapshot: The snapshot of the response.
-    """
+    """The outcome of a run, until it is saved everywhere."""
 
     response: Mapping[str, Json]
     snapshot: Snapshot
@@ -57,14 +52,11 @@ class Journal:
     """The recorded progress of a turn.
 
     Args:
-        scope: The owner of the turn.
-        isolation: The identity keys that the platform sent.
         is_streamed: Whether its events can be replayed.
         lease: The holder of its conversation: the turn itself, in the process that started it.
         answers: The approvals that its input answers, already marked as answered.
         checkpoint: The workflow's last checkpoint in this turn.
         said: The ids of the output items at that checkpoint.
-        ended: The outcome of the run.
         is_over: Whether the turn has ended and only the SDK may not know it.
         owner: The replica that runs the turn, if replicas take over turns.
         request_parts: The number of records that contain the request.

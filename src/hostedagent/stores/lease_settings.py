@@ -31,8 +31,6 @@ class LeaseSettings:
         seconds: Seconds that a lease is valid without a renewal.
         renew_every: Seconds between renewals.
         clock: Seconds since the epoch; processes that share the state must agree on it roughly.
-        sleep: Waits between renewals.
-        liveness: Knows which processes have ended.
     """
 
     seconds: float = 60.0

@@ -53,11 +53,8 @@ class Lease:
     """A turn's hold on a conversation.
 
     Args:
-        caller: The owner of the conversation.
-        conversation_id: Which.
         head: The record as it stands.
         etag: The etag that the next write must expect.
-        owner: The holder.
         was_abandoned: The holder before never released it.
         state: The current state; `enter` changes it.
         attempts: Writes whose result is unknown.
@@ -165,11 +162,6 @@ class Leases:
 
     async def take_over(self, caller: Caller, conversation_id: str, owner: str) -> Lease | None:
         """Take over the lease that the same turn held in an earlier process.
-
-        Args:
-            caller: The owner of the conversation.
-            conversation_id: The conversation.
-            owner: The holder in the earlier process.
 
         Returns:
             The lease; `None` if another turn has had the conversation since.

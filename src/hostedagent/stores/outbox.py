@@ -34,12 +34,9 @@ class Delivery:
     """The delivery of the outcome of one turn.
 
     Args:
-        response_id: Its response.
-        caller: The owner of the turn.
         owner: The process that runs the turn; `""` if processes have no names.
         event: The type of the terminal event, such as `response.completed`; `""` until the turn has ended.
         ended_at: When the turn ended, in seconds since the epoch.
-        attempts: The number of attempts, including the current one.
     """
 
     response_id: str
@@ -119,7 +116,6 @@ class StoredOutbox:
     """An `Outbox` over a `Store`, in a few records that hold all entries.
 
     Args:
-        store: The store of the entries.
         clock: Seconds since the epoch.
         service: Distinguishes the hosts of several agents that share a store.
     """

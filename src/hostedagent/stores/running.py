@@ -41,7 +41,6 @@ class Running:
     """The marks of the responses that run in the background.
 
     Args:
-        store: The store of the marks.
         settings: How long a mark is valid, and which processes have ended.
     """
 
@@ -185,7 +184,6 @@ class _Mark:
     """A mark of this process.
 
     Args:
-        caller: The owner of the response.
         etag: The etag that the next write must expect; `None` before the first.
         expires_at: When it does, in seconds since the epoch.
         state: Whether it is lost, because somebody has given the response up.

@@ -38,11 +38,7 @@ def is_sealed(text: object) -> bool:
 
 
 class Seals:
-    """Seals and opens texts of callers.
-
-    Args:
-        store: The store of the keys.
-    """
+    """Seals and opens texts of callers."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

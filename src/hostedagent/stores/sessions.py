@@ -36,7 +36,6 @@ class Snapshot:
         approvals: The ids of the approval requests of the response.
         open: Approval requests whose calls have not run, by their ids on the wire; kept until the calls have run.
         excluded: Items of the response that must be in no prompt, because its turn failed.
-        workflow: The workflow's checkpoint and pending requests.
         is_early: Whether it was saved before the response, and counts only if that has been completed since.
     """
 
@@ -101,12 +100,7 @@ def saving(response_id: str, snapshot: Snapshot) -> Rows:
 
 
 class Sessions(Leases):
-    """The snapshots of responses, and the leases of conversations.
-
-    Args:
-        store: The store of the records.
-        leases: The settings of leases.
-    """
+    """The snapshots of responses, and the leases of conversations."""
 
     def __init__(self, store: Store, leases: LeaseSettings | None = None) -> None:
         super().__init__(store, leases or LeaseSettings())

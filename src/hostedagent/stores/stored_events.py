@@ -82,7 +82,6 @@ class StoredEventLog:
     """An `EventLog` over a `Store`.
 
     Args:
-        store: The store of the events.
         poll: Seconds between reads of a subscriber for events of other processes; `None` if only this one writes.
     """
 

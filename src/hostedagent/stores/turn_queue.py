@@ -26,8 +26,6 @@ class QueuedTurn(NamedTuple):
     """A queued turn.
 
     Args:
-        response_id: Its response.
-        request: The serialized request.
         seconds: Seconds that it has waited.
     """
 
@@ -125,7 +123,6 @@ class StoredTurnQueue:
     """A `TurnQueue` over a `Store`: one record with the order, and one for each request.
 
     Args:
-        store: The store of the turns.
         clock: Seconds since the epoch.
         service: Distinguishes the hosts of several agents that share a store.
     """

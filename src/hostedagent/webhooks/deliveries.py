@@ -52,10 +52,6 @@ class Deliveries:
     """The webhook of one host.
 
     Args:
-        webhook: The webhook.
-        outbox: The outbox of messages.
-        responses: Reads the outcomes of turns whose process died.
-        liveness: Detects processes that have ended.
         clock: The clock of the stores, in seconds since the epoch.
     """
 

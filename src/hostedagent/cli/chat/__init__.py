@@ -90,11 +90,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Chat:
-    """Reads messages and commands, and records the turns for branching.
-
-    Args:
-        conversation: Sends the messages.
-    """
+    """Reads messages and commands, and records the turns for branching."""
 
     conversation: Conversation
     turns: list[Turn] = field(default_factory=list[Turn])

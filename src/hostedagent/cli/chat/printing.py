@@ -57,11 +57,7 @@ class ChatPrinter(Printer):
 
 
 class MarkdownStream:
-    """Renders streamed Markdown: finished blocks stay, and the last block is redrawn with each delta.
-
-    Args:
-        console: The console.
-    """
+    """Renders streamed Markdown: finished blocks stay, and the last block is redrawn with each delta."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

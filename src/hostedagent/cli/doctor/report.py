@@ -20,11 +20,8 @@ class Report:
     """The results of all checks.
 
     Args:
-        folder: The project.
         findings: Check to its findings, in order.
         unchecked: Check to the reason why it was skipped.
-        packages: The table of packages.
-        variables: The table of the environment.
     """
 
     folder: str

@@ -14,9 +14,6 @@ class Finding:
     """A problem that was found.
 
     Args:
-        code: The code of the rule.
-        level: Its severity.
-        message: The problem, its place and the value.
         fix: The command that repairs it, or the text to write and its place.
     """
 
@@ -32,7 +29,6 @@ class Rule:
 
     Args:
         code: Its name for `--json`: that of the check and its own.
-        level: Its severity.
         says: The message; `{names}` are filled in.
         fix: The fix, with the same names.
     """

@@ -128,11 +128,7 @@ def create(options: InitOptions) -> int:
 
 
 def choose(options: InitOptions, folder: Path) -> Choices:
-    """The user's choices: from flags, defaults, or prompts.
-
-    Raises:
-        WrongChoice: It cannot be, or there is nobody to ask.
-    """
+    """The user's choices: from flags, defaults, or prompts."""
     said = {"name": options.name, "model": options.model, "features": options.features}
     missing = [f"--{key}" for key, value in said.items() if value is None]
     asks = not options.yes and bool(missing)
@@ -163,11 +159,7 @@ def name_from(folder: Path) -> str:
 
 
 def parse_name(text: str) -> str:
-    """A name that azd, Foundry and Python packages all take.
-
-    Raises:
-        WrongChoice: It is none.
-    """
+    """A name that azd, Foundry and Python packages all take."""
     if not _NAME.fullmatch(text):
         raise WrongChoice(
             f"{text!r} cannot be the agent's name: 2 to 63 lower-case letters, digits and hyphens, none at an end."
@@ -176,11 +168,7 @@ def parse_name(text: str) -> str:
 
 
 def parse_model(text: str) -> str:
-    """A model's name.
-
-    Raises:
-        WrongChoice: It is none.
-    """
+    """A model's name."""
     if not _MODEL.fullmatch(text):
         raise WrongChoice(
             f"{text!r} cannot be a model's name: letters, digits, dots, hyphens and underscores, up to 64."
@@ -201,11 +189,7 @@ def one_of(what: str, known: Mapping[T, str]) -> Callable[[str], T]:
 
 
 def parse_features(text: str) -> frozenset[Feature]:
-    """A list of features; `approvals` brings `tools` along.
-
-    Raises:
-        WrongChoice: One does not exist.
-    """
+    """A list of features; `approvals` brings `tools` along."""
     names = [name.strip() for name in text.split(",") if name.strip() and text.strip() != "none"]
     if unknown := [name for name in names if name not in FEATURES]:
         raise WrongChoice(f"There is no feature {unknown[0]!r}. Choose from: {', '.join(FEATURES)}, none.")

@@ -18,11 +18,7 @@ class NoLock(Exception):
 
 
 def make_lock(folder: Path) -> str:
-    """Make the lock of the project in a folder; returns the line that reports it.
-
-    Raises:
-        NoLock: uv could not make it.
-    """
+    """Make the lock of the project in a folder; returns the line that reports it."""
     try:
         run_uv(folder, *LOCK_COMMAND[1:])
     except UvFailed as error:

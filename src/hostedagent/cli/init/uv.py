@@ -19,11 +19,7 @@ class UvFailed(Exception):
 
 
 def run_uv(folder: Path, *arguments: str) -> None:
-    """Run uv in a folder.
-
-    Raises:
-        UvFailed: It did not work.
-    """
+    """Run uv in a folder."""
     # Set by uv for what it runs itself, as `uv run` and `uvx` do.
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:

@@ -23,14 +23,7 @@ class InvokeOptions:
 
     Args:
         text: The message; `None` or `-` for standard input.
-        url: The agent's address.
-        agent: The name of a deployed agent.
-        project: Its Foundry project.
-        files: Paths of files to attach.
-        headers: Headers to add.
-        conversation: The id of a conversation.
         continues: Whether to continue after the last `invoke` of the same address.
-        shown: How the answer is printed.
         verdict: The answer to every approval; `None` to ask.
         wait: Seconds to wait for a local server that does not listen yet.
     """

@@ -47,9 +47,6 @@ class Conversation:
     HTTP requests run on an event loop of its own and prompts between them, so that Ctrl+C at a prompt acts at once.
 
     Args:
-        endpoint: The agent's address.
-        printer: Prints the events.
-        asker: Answers the agent's requests.
         conversation_id: The conversation; without it, turns are a chain of responses.
         headers: Headers to add to each request.
         wait: Seconds to wait for a server that does not listen yet.
@@ -103,11 +100,7 @@ class Conversation:
         self._conversation_id = last.get("conversation_id")
 
     def say(self, items: Sequence[Item]) -> Mapping[str, Any]:
-        """Send items, then the answers to the agent's requests, and return the last response.
-
-        Raises:
-            InvokeError: The agent could not be reached, or refused.
-        """
+        """Send items, then the answers to the agent's requests, and return the last response."""
         self.exit_code = 0
         response = self._run(items)
         while True:

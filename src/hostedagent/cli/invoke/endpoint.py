@@ -39,11 +39,7 @@ class Endpoint:
 
 
 def find(url: str | None, agent: str | None, project: str | None) -> Endpoint:
-    """The endpoint that the options name.
-
-    Raises:
-        InvokeError: They contradict each other, or the project is unknown.
-    """
+    """The endpoint that the options name."""
     if agent is None:
         if project is not None:
             raise InvokeError("--project needs --agent, the name of the deployed agent.", code=2)

@@ -12,11 +12,7 @@ from hostedagent.protocol.types import Item
 
 
 def message(text: str, files: Sequence[str]) -> list[Item]:
-    """One user message.
-
-    Raises:
-        InvokeError: There is neither text nor file, or a file cannot be read.
-    """
+    """One user message."""
     if not text.strip() and not files:
         raise InvokeError('There is nothing to say: hostedagent invoke "text".', code=2)
     texts = [{"type": "input_text", "text": text}] if text.strip() else []

@@ -15,11 +15,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def header(text: str) -> Header:
-    """Parse the value of an option `--header`.
-
-    Raises:
-        click.BadParameter: It is not a header.
-    """
+    """Parse the value of an option `--header`."""
     name, colon, value = text.partition(":")
     if not colon or not _NAME.fullmatch(name):
         raise click.BadParameter(f'{text!r} is not a header: write "name: value".')

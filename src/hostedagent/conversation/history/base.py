@@ -28,7 +28,6 @@ class Compaction:
 
     Args:
         sealed: The `encrypted_content` of the item that replaces everything before the run.
-        usage: The tokens that compacting used.
     """
 
     sealed: str
@@ -40,11 +39,8 @@ class Feed:
     """The input of a run.
 
     Args:
-        messages: The messages that are passed to the run.
-        session: The session that is passed to the run.
         run: Runs the agent, if not its own `run` method.
         history_source: The key of the session's state that contains a copy of the host's transcript.
-        agent: The agent.
         compaction: The result of compacting the conversation, if it was compacted.
     """
 

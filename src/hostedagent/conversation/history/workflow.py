@@ -51,8 +51,6 @@ class WorkflowHistory:
 
     Args:
         caller: The fields that requests may set.
-        sessions: The store of snapshots and checkpoints.
-        owner: The history option of the host.
         shows_intermediate: Whether intermediate outputs are sent.
     """
 

@@ -31,7 +31,6 @@ class RunEvents:
     """The events of one run.
 
     Args:
-        run: The run.
         state: State that the front end shares with the agent, which may change it.
         messages: The messages of the front end before a run that it reads again.
     """

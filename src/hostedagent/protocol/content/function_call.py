@@ -105,7 +105,6 @@ class OpenCall(BaseItem):
         part: As for every item.
         output: As for every item.
         may_wait: Whether the call is held back while it may become an approval request.
-        batch: The parallel calls of the same model answer.
     """
 
     outlasts = frozenset({"function_call"})

@@ -24,7 +24,6 @@ class RequestBody:
     """A parsed body.
 
     Args:
-        fields: The normalized fields.
         raw: The bytes that say exactly the same, when the caller's do.
     """
 

@@ -35,7 +35,6 @@ class RunOptions:
         chat: Agent Framework chat options, by their names in `ChatOptions` and its extensions.
         instructions: Instructions that are passed on as the caller's words, in front of the conversation. They are
             not stored: each turn brings its own.
-        tools: The caller's tools.
         echo: The response fields that repeat the request.
     """
 

@@ -27,7 +27,6 @@ class CallerTools:
         functions: Declaration-only tools by the field of the request that declares each: the model may call them, the
             caller runs them.
         server: Server-side tools that the policy allows, as the caller wrote them.
-        echo: How the response repeats them.
         choice: Which tools the model may or must call; `None` when the request leaves it open.
         chosen: The function names in `choice`, by the field of the request that names each.
     """

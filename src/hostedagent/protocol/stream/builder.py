@@ -71,7 +71,6 @@ class Projection:
     """The open items of one response.
 
     Args:
-        output: Starts items.
         codecs: Content type to codec; the product's table unless a host adds rows.
     """
 

@@ -23,7 +23,6 @@ class ResponseBuilder:
     """Builds one response.
 
     Args:
-        response_id: The id of the response.
         fields: The fields that the response repeats from its request.
 
     Attributes:

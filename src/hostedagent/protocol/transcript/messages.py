@@ -22,12 +22,7 @@ from hostedagent.protocol.values import fields_of
 
 
 class Transcript(NamedTuple):
-    """A conversation in two parts.
-
-    Args:
-        history: The messages of earlier turns.
-        input: The messages that this turn adds.
-    """
+    """A conversation in two parts."""
 
     history: list[Message]
     input: list[Message]

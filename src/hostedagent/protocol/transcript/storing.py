@@ -46,12 +46,7 @@ def stored_input(items: Sequence[Item], response_id: str) -> list[Item]:
 
 
 def with_own_id(item: Item, owner: str) -> Item:
-    """An item as it is stored.
-
-    Args:
-        item: An item of a caller.
-        owner: The response or the conversation that it belongs to.
-    """
+    """An item as it is stored."""
     prefix, given = _PREFIXES.get(str(item.get("type")), "item"), item.get("id")
     stored = {**item, "id": new_item_id(prefix, owner, batch_of(given))}
     memory = _memory(item) if isinstance(given, str) and given else None

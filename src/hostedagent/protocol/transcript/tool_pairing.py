@@ -51,7 +51,6 @@ class Paired(NamedTuple):
 
     Args:
         entries: The items, without repeated calls.
-        results: The results of the calls.
     """
 
     entries: Sequence[Entry]
@@ -187,7 +186,6 @@ class Fold:
     """Folds entries into messages, each with an id: Agent Framework drops equal messages without ids as duplicates.
 
     Args:
-        results: The results of the calls.
         is_whole: Whether the transcript contains all calls; otherwise results need no call.
         new_calls: The ids of the calls that the input answers.
         resumes: The names of the caller's tools, if Agent Framework runs the agent's own calls that were made in

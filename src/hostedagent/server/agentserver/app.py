@@ -68,24 +68,13 @@ def app_type(hosts: Sequence[type]) -> type[App]:
 
 @dataclass(frozen=True, slots=True)
 class SdkDriver:
-    """Runs turns for the SDK's host.
-
-    Args:
-        engine: Runs the turns.
-        buffers: The SDK's buffers of events.
-    """
+    """Runs turns for the SDK's host."""
 
     engine: Engine
     buffers: EventBuffers
 
     def app(self, prefix: str, aclose: Callable[[], Awaitable[None]], hosts: Sequence[type] = ()) -> App:
-        """The SDK's app with this driver behind it.
-
-        Args:
-            prefix: The path below which the routes are served.
-            aclose: Called when the app has stopped.
-            hosts: The SDK's hosts of further protocols.
-        """
+        """The SDK's app with this driver behind it."""
         shutdown, keep_alive = self.engine.services.shutdown, int(self.engine.options.keep_alive) or None
         options = ResponsesServerOptions(
             sse_keep_alive_interval_seconds=keep_alive, resilient_background=self.engine.options.resilient_background

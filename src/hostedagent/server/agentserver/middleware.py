@@ -82,13 +82,6 @@ class AdmissionMiddleware:
     """Accepts or refuses requests on the host's own routes, and completes their responses.
 
     Other routes of the application only get the platform's identity.
-
-    Args:
-        app: The SDK's app.
-        engine: Accepts requests.
-        buffers: The SDK's buffers of events.
-        trust: Which headers are trusted.
-        prefix: The path below which the Responses routes are.
     """
 
     def __init__(

@@ -31,7 +31,6 @@ class Provider:
     """A `ResponseProviderProtocol` for the SDK.
 
     Args:
-        store: The host's response store.
         recall: Finds the owner of a response that the SDK resumes without a request.
     """
 

@@ -68,7 +68,6 @@ class FoundryResponses:
     Args:
         connect: Creates the SDK's provider: at the first call, and at the first one after it was closed.
         records: Keeps the responses of callers that the service cannot separate.
-        retry: Timeout and retry settings.
     """
 
     def __init__(

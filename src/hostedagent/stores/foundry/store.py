@@ -60,13 +60,10 @@ class FoundryStore:
     """A `Store` in Foundry.
 
     Args:
-        endpoint: The project's endpoint.
         credential: Closed by its owner.
         retention: Seconds that a record lives after its last write; `math.inf` for ever. The service knows no lifetime
             of a single record, so `Write.ttl` is ignored.
-        retry: Timeout and retry settings.
         ca_file: A PEM file of the authority that signed the endpoint's certificate, in place of the public ones.
-        name: The name of the state store in the project.
 
     Call `aclose()`, or use it in `async with`.
     """

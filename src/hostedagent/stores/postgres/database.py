@@ -58,11 +58,7 @@ DELETE FROM {schema}.events USING ended WHERE events.key = ended.key
 
 
 class Database:
-    """The database of one host.
-
-    Args:
-        settings: The connection settings.
-    """
+    """The database of one host."""
 
     def __init__(self, settings: PostgresSettings) -> None:
         self.settings = settings

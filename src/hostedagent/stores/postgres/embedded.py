@@ -21,7 +21,6 @@ class EmbeddedServer:
     """A running server.
 
     Args:
-        dsn: Its database.
         stop: Stops it, unless another process uses it; called at exit at the latest.
     """
 

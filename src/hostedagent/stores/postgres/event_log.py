@@ -70,12 +70,7 @@ SELECT pg_notify(%(channel)s, %(payload)s)
 
 
 class PostgresEventLog:
-    """An `EventLog` in PostgreSQL.
-
-    Args:
-        database: The database.
-        listener: Tells when a log has grown.
-    """
+    """An `EventLog` in PostgreSQL."""
 
     def __init__(self, database: Database, listener: Listener) -> None:
         self._database = database

@@ -45,7 +45,6 @@ class Listener:
     """The direct connection.
 
     Args:
-        database: The database.
         deliver: Receives each notification that is not about events.
     """
 

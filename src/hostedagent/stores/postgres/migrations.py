@@ -23,7 +23,6 @@ class Migration:
 
     Args:
         version: Its number; consecutive from 1.
-        purpose: Its purpose.
         statements: SQL in which `{schema}` is the schema.
     """
 

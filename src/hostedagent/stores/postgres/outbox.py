@@ -46,7 +46,6 @@ class PostgresOutbox:
     """An `Outbox` in PostgreSQL.
 
     Args:
-        database: The database.
         service: Distinguishes the hosts of several agents that share a schema.
     """
 

@@ -50,11 +50,9 @@ class PostgresSettings:
 
     Args:
         dsn: The database for the pool.
-        schema: The schema of the tables.
         direct_dsn: The database itself, if `dsn` names a pooler.
         credential: Provides tokens that are used as the password.
         timeout: Seconds that one statement may take, including the wait for a connection.
-        pool_size: Connections in the pool.
         retention: Seconds that a record lives after its last write.
         migrates: Whether migrations are applied at startup.
     """
@@ -69,11 +67,7 @@ class PostgresSettings:
     migrates: bool = True
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a connection.
-
-        Raises:
-            ConfigurationError: A value is invalid.
-        """
+        """Check what can be checked without a connection."""
         for name, dsn in (("dsn", self.dsn), ("direct_dsn", self.direct_dsn)):
             if dsn is not None:
                 _parsed(name, dsn)

@@ -38,11 +38,7 @@ _REMEMBERED: Final = 1_000
 
 
 class PostgresSignals:
-    """`Signals` over `NOTIFY`, and `Liveness` by session locks.
-
-    Args:
-        database: The database.
-    """
+    """`Signals` over `NOTIFY`, and `Liveness` by session locks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -53,19 +49,11 @@ class PostgresSignals:
         self._dead: Recent[str, None] = Recent(_REMEMBERED)
 
     async def name(self) -> str:
-        """The name of this process; a new one after the process was declared dead while it was cut off.
-
-        Raises:
-            StoreUnavailable: The database cannot be reached.
-        """
+        """The name of this process; a new one after the process was declared dead while it was cut off."""
         return await self.listener.name()
 
     async def is_dead(self, name: str) -> bool:
-        """Whether the process of that name has certainly ended, or was cut off and cannot use this name again.
-
-        Raises:
-            StoreUnavailable: The database cannot be reached.
-        """
+        """Whether the process of that name has certainly ended, or was cut off and cannot use this name again."""
         if not name:
             return False
         if name in self._dead:

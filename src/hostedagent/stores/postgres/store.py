@@ -21,11 +21,7 @@ _MAX_TTL: Final = 100 * 365 * 86400.0
 
 
 class PostgresStore:
-    """A `Store` in PostgreSQL.
-
-    Args:
-        database: The database.
-    """
+    """A `Store` in PostgreSQL."""
 
     is_transactional = True
 

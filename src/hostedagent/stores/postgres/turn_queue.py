@@ -41,7 +41,6 @@ class PostgresTurnQueue:
     """A `TurnQueue` in PostgreSQL.
 
     Args:
-        database: The database.
         service: Distinguishes the hosts of several agents that share a schema.
     """
 
