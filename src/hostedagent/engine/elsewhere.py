@@ -24,16 +24,14 @@ logger = logging.getLogger(__name__)
 class Elsewhere:
     """Stops turns of other processes, and turns of this process on their request.
 
-    Args:
-        on_queued: Called when a turn waits for a process with a free slot.
-
     Attributes:
+        on_queued: Called when a turn waits for a process with a free slot.
         on_steer: Called with the caller of a turn that runs here, and where the new input for it is.
     """
 
-    def __init__(self, signals: Signals, active: ActiveTurns, on_queued: Callable[[], None] | None = None) -> None:
+    def __init__(self, signals: Signals, active: ActiveTurns) -> None:
         self.signals = signals
-        self._on_queued = on_queued
+        self.on_queued: Callable[[], None] | None = None
         self.on_steer: Callable[[Caller, str], None] | None = None
         self._active = active
         self._listening: asyncio.Task[None] | None = None
@@ -76,8 +74,8 @@ class Elsewhere:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self, signal: Signal) -> None:
-        if signal.kind == "queued" and self._on_queued is not None:
-            self._on_queued()
+        if signal.kind == "queued" and self.on_queued is not None:
+            self.on_queued()
         turn = self._active.get(signal.subject)
         if turn is None or turn.stop is None or turn.caller.scope.key() != signal.scope:
             return

@@ -6,12 +6,15 @@ protocol into these calls, and the events of a `Turn` back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from hostedagent.agents.run import known_tools, tool_names
-from hostedagent.conversation.continuation import Continuations
+from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.references import resolve_named
 from hostedagent.engine.active import ActiveTurns
@@ -20,16 +23,26 @@ from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
+from hostedagent.engine.elsewhere import Elsewhere
 from hostedagent.engine.flow_control import FlowControl
-from hostedagent.engine.recoveries import Recoveries
+from hostedagent.engine.following import following, last_event
+from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import Busy, InvalidRequest, NotFound, Unavailable, UnsupportedOption
 from hostedagent.identity import Caller
+from hostedagent.protocol.envelope import public_response
+from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.statuses import RUNNING
+from hostedagent.protocol.statuses import QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
-from hostedagent.stores.base import FIRST_PAGE, Page
+from hostedagent.stores.base import FIRST_PAGE, EventLog, LoggedEvent, Page, Signals, StoreNotFound
+
+if TYPE_CHECKING:
+    from hostedagent.engine.waiting import WaitingTurns
+
+CANCEL_SECONDS: Final = 10.0
+"""Seconds that a cancel waits for the turn to end."""
 
 STOPPING: Final = "The server is being stopped. Send the request again."
 
@@ -38,7 +51,8 @@ class Engine:
     """Runs the turns of a host.
 
     Args:
-        recoveries: Journals the background turns of the driver and resumes them.
+        log: Keeps the events of background streams.
+        signals: Messages between the processes that share the stores.
     """
 
     def __init__(
@@ -46,14 +60,17 @@ class Engine:
         services: HostServices,
         active: ActiveTurns,
         continuations: Continuations,
-        recoveries: Recoveries,
         limiter: ConcurrencyLimiter,
+        log: EventLog,
+        signals: Signals,
     ) -> None:
         self.services = services
         self.options = services.options
         self.store = services.responses
         self.active = active
-        self.recoveries = recoveries
+        self.log = log
+        self.elsewhere = Elsewhere(signals, active)
+        self.waiting: WaitingTurns | None = None
         self._continuations = continuations
         self.limiter = limiter
         self._busy = BusyConversations(self.options.when_busy, continuations, active, self.check_accepts)
@@ -152,29 +169,19 @@ class Engine:
         finally:
             context.permit.abandon()
 
-    async def resume(
-        self, request: TurnRequest, found: Mapping[str, Json], recoveries: Recoveries
-    ) -> tuple[TurnContext, Recovery]:
+    def reopen(self, request: TurnRequest, continuation: Continuation) -> TurnContext:
         """Accept the turn of an earlier process again."""
-        request, continuation, recovery = await recoveries.resume(request, found)
         permit, flow = self.limiter.grant(), FlowControl(is_bounded=False)
-        context = TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
-        return context, recovery
+        return TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
 
-    async def start(
-        self, context: TurnContext, recovery: Recovery | None = None, *, recoveries: Recoveries | None = None
-    ) -> Turn:
+    def start(self, context: TurnContext, recovery: Recovery | None) -> Turn:
         """Start the turn of an accepted request, whose ids are now known.
 
         Args:
             context: The accepted request.
-            recovery: The progress of an earlier process.
-            recoveries: Journals the turn; by default with the turns of the driver.
+            recovery: Journals the turn, or continues it; `None` for one that ends with its process.
         """
-        request, continuation = context.request, context.continuation
-        if recovery is None:
-            recovery = await (recoveries or self.recoveries).begin(request, continuation, context.body)
-        services = self.services
+        services, continuation = self.services, context.continuation
         context.effect = services.effects.once
         stop = StopSignals(services.shutdown, continuation.lease)
         commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
@@ -190,7 +197,7 @@ class Engine:
             raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
 
     async def retrieve(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """A response; while it runs, with the output so far.
+        """A response; while it runs, with its output so far, in whichever process that is.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
@@ -198,13 +205,89 @@ class Engine:
         await self.check_owner(caller, response_id)
         response = await self.store.get(caller, response_id)
         if response.get("status") == "in_progress":
-            response["output"] = self.output_so_far(response_id, response.get("output") or [])
-        return response
+            stored: list[Item] = response.get("output") or []
+            if self.active.get(response_id) is not None:
+                response["output"] = self.output_so_far(response_id, stored)
+            else:
+                response["output"] = await self._output_elsewhere(caller, response_id, stored)
+        return public_response(response)
 
     def output_so_far(self, response_id: str, stored: list[Item]) -> list[Item]:
         """The output of a running response: from its turn in this process, or as stored."""
         output = self.active.output_of(response_id)
         return output if len(output) >= len(stored) else stored
+
+    async def _output_elsewhere(self, caller: Caller, response_id: str, stored: list[Item]) -> list[Item]:
+        """The output so far of a turn in another process, from its events or as stored."""
+        try:
+            events = [decode(row.data) for row in await self.log.read(caller, response_id)]
+        except StoreNotFound:  # It has no events without `stream`.
+            return stored
+        output = output_of(events)
+        return output if len(output) >= len(stored) else stored
+
+    async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
+        """The events of a background stream after a number: the existing ones, then the new ones.
+
+        Raises:
+            NotFound: The response does not exist, or belongs to another scope.
+            InvalidRequest: It was not created as a background stream, or its events have expired.
+        """
+        response = await self.retrieve(caller, response_id)
+        try:
+            await self.log.read(caller, response_id)
+        except StoreNotFound:
+            wanted = "stream=true" if response.get("background") else "background=true"
+            says = f"This response cannot be streamed because it was not created with {wanted}."
+            raise InvalidRequest(says, param="stream") from None
+        batches = self.log.subscribe(caller, response_id, after=after)
+        return following(batches, self.store, caller, response_id, after=after)
+
+    async def end(self, caller: Caller, response_id: str, fields: Mapping[str, Json]) -> None:
+        """End a background response that no process runs, and inform its readers."""
+        found = await self.store.get(caller, response_id)
+        response = {**found, **fields}
+        await self.store.update(caller, response)
+        try:
+            events = await self.log.read(caller, response_id)
+        except StoreNotFound:
+            return
+        number = events[-1].number + 1 if events else 0
+        await self.log.append(caller, response_id, [last_event(response, number)])
+        await self.log.finish(caller, response_id)
+
+    async def _has_ended(self, caller: Caller, response_id: str) -> bool:
+        return (await self.store.get(caller, response_id)).get("status") not in RUNNING
+
+    async def cancel(self, caller: Caller, response_id: str) -> dict[str, Json]:
+        """Cancel a background turn, and return its response once the turn has ended.
+
+        Raises:
+            NotFound: It does not exist, belongs to another scope, or runs in the foreground.
+            InvalidRequest: It ran in the foreground, or has ended.
+        """
+        response = await self.retrieve(caller, response_id)
+        if not response.get("background"):
+            if response.get("status") in RUNNING:  # Its client disconnects instead. As on the SDK's host.
+                raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
+            raise InvalidRequest("Cannot cancel a synchronous response.", param="response_id")
+        status = response.get("status")
+        if status == "cancelled":
+            return response
+        if status not in RUNNING:
+            kind = f"a {status} response" if status != "incomplete" else "a response in terminal state"
+            raise InvalidRequest(f"Cannot cancel {kind}.", param="response_id")
+        if status == QUEUED and self.waiting is not None and await self.waiting.cancel(caller, response_id):
+            return await self.retrieve(caller, response_id)
+        active = self.active.get(response_id)
+        with suppress(TimeoutError):  # Then it is still in progress, and says so.
+            async with asyncio.timeout(CANCEL_SECONDS):
+                if active is not None and active.stop is not None:
+                    active.stop.stop("client")
+                    await active.ended.wait()
+                if not await self._has_ended(caller, response_id):  # Elsewhere, or left here and about to be resumed.
+                    await self.elsewhere.cancel(caller, response_id, partial(self._has_ended, caller, response_id))
+        return await self.retrieve(caller, response_id)
 
     async def forget(self, caller: Caller, response_id: str) -> None:
         """Delete the snapshot, the checkpoint and the open approvals of a response.
@@ -226,14 +309,18 @@ class Engine:
             raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
 
     async def delete(self, caller: Caller, response_id: str) -> None:
-        """Delete a response with its snapshot, checkpoint and open approvals.
+        """Delete a response with its events, snapshot, checkpoint and open approvals.
 
         Raises:
             NotFound: It does not exist, or belongs to another scope.
+            InvalidRequest: It is still running.
         """
-        await self.check_owner(caller, response_id)
+        response = await self.retrieve(caller, response_id)
+        if response.get("status") in RUNNING:
+            raise InvalidRequest("Cannot delete an in-flight response.", param="response_id")
         await self.forget(caller, response_id)
         await self.store.delete(caller, response_id)
+        await self.log.delete(caller, response_id)
 
     async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items of a response, including the history before it.

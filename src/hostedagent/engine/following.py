@@ -6,7 +6,7 @@ The log of a dead process stays unfinished, unless another process resumes its t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Final
 
 from hostedagent.engine.responses import ResponseStore
@@ -14,6 +14,7 @@ from hostedagent.failures import error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.types import Json
 from hostedagent.stores.base import LoggedEvent, StoreError
 from hostedagent.stores.running import DIED
 
@@ -67,5 +68,10 @@ async def end_of_dead(store: ResponseStore, caller: Caller, response_id: str, nu
         return None
     if response.get("error") != error_object(DIED):
         return None
+    return last_event(response, number)
+
+
+def last_event(response: Mapping[str, Json], number: int) -> LoggedEvent:
+    """The terminal event of a turn that ended without one."""
     event = {"type": "response.failed", "response": public_response(response), "sequence_number": number}
     return LoggedEvent(number, event_data(event))

@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hostedagent.engine.context import TurnContext
+from hostedagent.engine.engine import Engine
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.turn import Turn
@@ -23,9 +24,6 @@ from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import StoreConflict
-
-if TYPE_CHECKING:
-    from hostedagent.engine.recorded import RecordedResponses
 
 QUEUED_EVENTS: Final = 2
 """Number of events of a queued stream before its turn starts."""
@@ -40,10 +38,8 @@ class RecordedTurn:
         sent: The events that an earlier process sent; `None` for a new turn.
     """
 
-    def __init__(
-        self, responses: RecordedResponses, context: TurnContext, turn: Turn, sent: Sent | None = None
-    ) -> None:
-        self._responses = responses
+    def __init__(self, engine: Engine, context: TurnContext, turn: Turn, sent: Sent | None = None) -> None:
+        self._engine = engine
         self._context = context
         self._turn = turn
         self._sent = sent
@@ -147,9 +143,9 @@ class RecordedTurn:
             history = list(self._context.continuation.history_ids)
             lease = self._context.continuation.lease
             if lease is not None and lease.head.response_id is None:
-                conversations = self._responses.engine.services.sessions.conversations
+                conversations = self._engine.services.sessions.conversations
                 await conversations.begin(request.caller, lease.conversation_id)
-            store = self._responses.engine.store
+            store = self._engine.store
             try:
                 await store.create(request.caller, {**response, **self._stamps}, items, history)
             except StoreConflict:
@@ -158,7 +154,7 @@ class RecordedTurn:
 
     async def _settle(self) -> None:
         """Store the outcome, unless the turn itself has stored it, and release the response."""
-        request, store = self._context.request, self._responses.engine.store
+        request, store = self._context.request, self._engine.store
         if not request.store:
             return
         if self.is_suspended:

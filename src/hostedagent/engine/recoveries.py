@@ -17,6 +17,7 @@ from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import stored_by
 from hostedagent.engine.active import ActiveTurns, Resuming
+from hostedagent.engine.context import TurnContext
 from hostedagent.engine.kept_request import keep
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
@@ -62,16 +63,9 @@ class Recoveries:
         self._is_on = is_on
         self._others = others
 
-    async def begin(
-        self, request: TurnRequest, continuation: Continuation, body: Mapping[str, Json] | None = None
-    ) -> Recovery | None:
-        """Record the start of a turn before its first event is sent. Foreground turns end with their process.
-
-        Args:
-            request: The request of the turn.
-            continuation: Its continuation.
-            body: The body of the request, for drivers that do not store requests themselves.
-        """
+    async def begin(self, context: TurnContext) -> Recovery | None:
+        """Record the start of a turn before its first event is sent. Foreground turns end with their process."""
+        request, continuation, body = context.request, context.continuation, context.body
         if not (self._is_on and request.store and request.background):
             return None
         journal = Journal(

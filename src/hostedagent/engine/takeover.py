@@ -71,7 +71,7 @@ class Takeover:
             self._leaving = asyncio.create_task(self._leave(), name="hostedagent-leave")
 
     async def _leave(self) -> None:
-        await self._responses.suspended()
+        await self._responses.ended()
         try:
             await self._turns.leave()
         except StoreError as error:
@@ -151,7 +151,7 @@ class Takeover:
         except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not block the others
             log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
             if caller is not None:
-                await self._responses.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
+                await engine.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
             await self._turns.end(response_id)
         finally:
             recoveries.began(response_id)

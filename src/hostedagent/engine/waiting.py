@@ -129,7 +129,7 @@ class WaitingTurns:
         items = await off_loop(len(request.input), stored_input, request.input, response_id)
         response = {**events[-1]["response"], **stamps}
         if request.stream:  # The events first: any process may start the turn once its response exists.
-            await self._responses.log.append(
+            await self._responses.engine.log.append(
                 caller, response_id, [_logged(number, event, stamps) for number, event in enumerate(events)]
             )
         await self._responses.engine.store.repository.create(caller, response, items, [])
@@ -139,7 +139,7 @@ class WaitingTurns:
         if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
             return False
         fields: dict[str, Json] = {"status": "cancelled", "output": [], "error": None, "completed_at": None}
-        await self._responses.end(caller, response_id, fields)
+        await self._responses.engine.end(caller, response_id, fields)
         await self._queue.drop(response_id)
         return True
 
@@ -213,7 +213,7 @@ class WaitingTurns:
 
     async def _fail(self, turn: QueuedTurn, failure: Failed) -> None:
         fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
-        await self._responses.end(caller_of(decode(turn.request)), turn.response_id, fields)
+        await self._responses.engine.end(caller_of(decode(turn.request)), turn.response_id, fields)
 
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:

@@ -86,6 +86,9 @@ class Wired:
     """An engine with the resources to close at its end."""
 
     engine: Engine
+    recoveries: Recoveries
+    """Journals and resumes the background turns of the driver."""
+
     responses: RecordedResponses
     """The responses that the engine stores: those of the package's own routes and of doors."""
 
@@ -193,10 +196,10 @@ def wire(
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
     services = _services(source, continuations, store, options, hooks, Effects(state))
     limiter = limiter or ConcurrencyLimiter(options.max_turns, options.max_waiting)
-    engine = Engine(services, active, continuations, recoveries, limiter)
+    engine = Engine(services, active, continuations, limiter, events, chosen.signals)
     rules = _waiting_rules(chosen, options, service) if is_own else None
-    responses = RecordedResponses(engine, own, events, turns, chosen.signals, rules)
-    return Wired(engine, responses, chosen, journals, running, deliveries)
+    responses = RecordedResponses(engine, own, turns, rules)
+    return Wired(engine, recoveries, responses, chosen, journals, running, deliveries)
 
 
 def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: str) -> tuple[Hooks, Deliveries | None]:

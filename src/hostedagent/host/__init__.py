@@ -72,7 +72,7 @@ def _sdk_app(wired: Wired, trust: Trust, prefix: str, doors: Sequence[Door]) -> 
         raise ConfigurationError(f"when_busy={options.when_busy!r} needs AgentHost(driver='starlette').")
     buffers = EventBuffers(are_on_disk=options.resilient_background)
     hosts = [host for door in doors if (host := door.sdk_host()) is not None]
-    app = SdkDriver(engine, buffers).app(prefix, wired.aclose, hosts)
+    app = SdkDriver(engine, wired.recoveries, buffers).app(prefix, wired.aclose, hosts)
     # Innermost, so that the SDK's layers add the request id, the server header and a log line to refusals too.
     admission = Middleware(AdmissionMiddleware, engine=engine, buffers=buffers, trust=trust, prefix=prefix.rstrip("/"))
     app.user_middleware.append(admission)

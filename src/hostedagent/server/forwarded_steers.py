@@ -43,11 +43,11 @@ class ForwardedSteers:
         self._take = take
         self._taken: Recent[str, None] = Recent(_REMEMBERED)
         self._tasks: set[asyncio.Task[None]] = set()
-        responses.elsewhere.on_steer = self._signalled
+        responses.engine.elsewhere.on_steer = self._signalled
 
     @property
     def _log(self) -> EventLog:
-        return self._responses.log
+        return self._responses.engine.log
 
     async def send(
         self, caller: Caller, response_id: str, fields: Mapping[str, Json]
@@ -72,7 +72,7 @@ class ForwardedSteers:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     while not answering.done() and await self._runs(caller, response_id):
                         signal = Signal("steer", caller.scope.key(), response_id, letter)
-                        await self._responses.elsewhere.signals.publish(signal)
+                        await self._responses.engine.elsewhere.signals.publish(signal)
                         await asyncio.wait({answering}, timeout=AGAIN_SECONDS)
         finally:
             answering.cancel()

@@ -145,7 +145,7 @@ class ResponsesDriver:
             raise InvalidRequest("Idempotency-Key needs store=true: nothing is kept otherwise.", param="store")
         caller, store = request.caller, self.responses.engine.store
         keys = self.responses.engine.services.sessions.keys
-        response_id = response_id or self.responses.identify(request).response_id
+        response_id = response_id or request.named().response_id
         earlier = await earlier_response(keys, caller, key, digest, response_id, partial(store.owns, caller))
         if earlier is not None:
             await self._follow(exchange, replace(request, response_id=earlier))
@@ -163,8 +163,8 @@ class ResponsesDriver:
         if response_id and not engine.store.claim(response_id):
             raise conflict(response_id)
         try:
-            if responses.waiting is not None and responses.waiting.must_wait(request):
-                await self._enqueue(exchange, body, request, response_id, responses.waiting)
+            if engine.waiting is not None and engine.waiting.must_wait(request):
+                await self._enqueue(exchange, body, request, response_id, engine.waiting)
                 return
             context = await engine.accept(self.pending.in_front_of(request), exchange.receive)
             self.pending.taken(request)
@@ -199,7 +199,7 @@ class ResponsesDriver:
         session_id = sandbox_session(body.fields)
         headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
         exchange.session_id = session_id
-        return self.responses.identify(request, response_id=response_id, session_id=session_id, client_headers=headers)
+        return request.named(response_id, session_id, headers)
 
     async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
         """Answer with the events of an independent turn, from its start."""
@@ -208,12 +208,12 @@ class ResponsesDriver:
             await self._stream_until_over(exchange, await self._replayed_again(request))
             return
         engine = self.responses.engine
-        if not request.background:
-            if (active := engine.active.get(response_id)) is not None:
-                await active.ended.wait()
-            if (await engine.retrieve(caller, response_id)).get("status") == "in_progress":
-                raise Busy("The request with this Idempotency-Key is still running. Send it again in a moment.")
-        await exchange.json(await self.responses.retrieve(caller, response_id))
+        if not request.background and (active := engine.active.get(response_id)) is not None:
+            await active.ended.wait()
+        response = await engine.retrieve(caller, response_id)
+        if not request.background and response.get("status") == "in_progress":
+            raise Busy("The request with this Idempotency-Key is still running. Send it again in a moment.")
+        await exchange.json(response)
 
     async def _replayed_again(self, request: TurnRequest) -> AsyncGenerator[bytes]:
         """The frames of a stream from its beginning, for a client that asks for it again."""
@@ -245,12 +245,12 @@ class ResponsesDriver:
                 await exchange.json(response)
 
     async def _replayed(self, request: TurnRequest, after: int) -> AsyncGenerator[bytes]:
-        return replayed_frames(await self.responses.replay(request.caller, request.response_id, after=after))
+        return replayed_frames(await self.responses.engine.replay(request.caller, request.response_id, after=after))
 
     async def _retrieve(self, exchange: Exchange) -> None:
         query, response_id = exchange.request.query_params, exchange.response_id
         if query.get("stream", "").lower() != "true":
-            await exchange.json(await self.responses.retrieve(exchange.caller, response_id))
+            await exchange.json(await self.responses.engine.retrieve(exchange.caller, response_id))
             return
         after = number(query, "starting_after", -1, low=-1)
         request = TurnRequest(input=(), response_id=response_id, caller=exchange.caller)
@@ -264,11 +264,11 @@ class ResponsesDriver:
             raise Unavailable(STOPPING)
 
     async def _delete(self, exchange: Exchange) -> None:
-        await self.responses.delete(exchange.caller, exchange.response_id)
+        await self.responses.engine.delete(exchange.caller, exchange.response_id)
         await exchange.json({"id": exchange.response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, exchange: Exchange) -> None:
-        await exchange.json(await self.responses.cancel(exchange.caller, exchange.response_id))
+        await exchange.json(await self.responses.engine.cancel(exchange.caller, exchange.response_id))
 
     async def _input_items(self, exchange: Exchange) -> None:
         page = page_asked(exchange.request.query_params)

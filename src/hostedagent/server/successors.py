@@ -269,7 +269,7 @@ class SteerRoutes:
         context = await engine.accept(request, never)
         try:
             context.turn = replace(
-                self._responses.identify(context.request, response_id=waiting.successor_id),
+                context.request.named(waiting.successor_id),
                 sandbox_session_id=before.sandbox_session_id,
             )
             context.body = {**(waiting.context.body or {}), **changed, "input": list(given)}
@@ -291,7 +291,7 @@ class SteerRoutes:
 
     async def _successor_frames(self, caller: Caller, response_id: str) -> AsyncGenerator[bytes]:
         try:
-            batches = await self._responses.replay(caller, response_id)
+            batches = await self._responses.engine.replay(caller, response_id)
         except (RequestError, StoreError):  # It was deleted at once.
             return
         async for batch in batches:

@@ -123,7 +123,7 @@ class Turn:
             return
         with _request_errors(self.response_id):
             await self._responses.start_in_background(self._context)
-            batches = await self._responses.replay(self.request.caller, self.response_id)
+            batches = await self._responses.engine.replay(self.request.caller, self.response_id)
         async for batch in batches:
             for event in batch:
                 for one in self._transformed(decode(event.data)):
@@ -135,7 +135,7 @@ class Turn:
         if self.request.background:
             with _request_errors(self.response_id):
                 await self._responses.start_in_background(self._context)
-                frames = replayed_frames(await self._responses.replay(self.request.caller, self.response_id))
+                frames = replayed_frames(await self._responses.engine.replay(self.request.caller, self.response_id))
         else:
             frames = framed(self._events(), self._context)
         async with aclosing(with_comments(frames, self._keep_alive)) as sent:
@@ -236,7 +236,7 @@ class TurnRunner:
             )  # The application cancels the task of a caller that leaves.
         try:
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
-            context.turn = self._responses.identify(context.request, response_id=response_id, session_id=session_id)
+            context.turn = context.request.named(response_id, session_id)
             context.body = fields or None
             yield Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
         finally:
@@ -282,7 +282,7 @@ class TurnRunner:
             RequestError: It does not exist, or belongs to another caller.
         """
         with _request_errors(response_id, checks=True):
-            return await self._responses.retrieve(caller_of(caller), response_id)
+            return await self._responses.engine.retrieve(caller_of(caller), response_id)
 
     async def replay(self, response_id: str, caller: Caller | str, *, after: int = -1) -> AsyncGenerator[Event]:
         """The events of a background stream with a higher `sequence_number`: the existing ones, then the new ones.
@@ -292,7 +292,7 @@ class TurnRunner:
                 at once, before anything is iterated.
         """
         with _request_errors(response_id, checks=True):
-            batches = await self._responses.replay(caller_of(caller), response_id, after=after)
+            batches = await self._responses.engine.replay(caller_of(caller), response_id, after=after)
 
         async def events() -> AsyncGenerator[Event]:
             async for batch in batches:
@@ -308,7 +308,7 @@ class TurnRunner:
             RequestError: It does not exist, belongs to another caller, ran in the foreground, or has ended.
         """
         with _request_errors(response_id, checks=True):
-            return await self._responses.cancel(caller_of(caller), response_id)
+            return await self._responses.engine.cancel(caller_of(caller), response_id)
 
     async def delete(self, response_id: str, caller: Caller | str) -> None:
         """Delete a response and everything that belongs to it.
@@ -317,7 +317,7 @@ class TurnRunner:
             RequestError: It does not exist, belongs to another caller, or is still running.
         """
         with _request_errors(response_id, checks=True):
-            await self._responses.delete(caller_of(caller), response_id)
+            await self._responses.engine.delete(caller_of(caller), response_id)
 
     async def input_items(
         self,

@@ -277,7 +277,7 @@ class Connection:
             raise InvalidRequest(f"The chain has more than {engine.options.max_items:,} items.", param="input")
         context = await engine.accept(request, self._gone.wait)
         try:
-            named = self._responses.identify(context.request, session_id=sandbox_session(create.fields))
+            named = context.request.named(sandbox_session_id=sandbox_session(create.fields))
             context.turn = replace(named, client_headers=self._client_headers, door="websocket")
             lane.context = context
             lane.turn = turn = await self._responses.start(context)

@@ -18,6 +18,7 @@ from hostedagent.identity import (
 )
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.content.parts import is_part_type
+from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.context_management import parse_compaction
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.options import RunOptions, parse_options
@@ -130,16 +131,21 @@ class TurnRequest:
         return self.caller.scope
 
     def named(
-        self, response_id: str, sandbox_session_id: str | None, client_headers: Mapping[str, str] | None = None
+        self,
+        response_id: str = "",
+        sandbox_session_id: str | None = None,
+        client_headers: Mapping[str, str] | None = None,
     ) -> TurnRequest:
         """The request with what the door knows of it. As `dataclasses.replace`, for a third of its cost.
 
         Args:
-            response_id: The id of the response being made.
+            response_id: The id of the response, if the platform or the door chose it; otherwise a new one.
             sandbox_session_id: The platform's sandbox session.
             client_headers: The request's `x-client-*` headers, if they are known.
         """
         known = dict(zip(_NAMES, _VALUES(self), strict=True))
+        if not response_id:
+            response_id = new_item_id("caresp", self.previous_response_id or self.conversation_id or "")
         known["response_id"], known["sandbox_session_id"] = response_id, sandbox_session_id
         if client_headers:
             known["client_headers"] = client_headers

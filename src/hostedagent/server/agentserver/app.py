@@ -26,6 +26,7 @@ from azure.ai.agentserver.responses import (
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
+from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.engine.turn import Turn
@@ -71,6 +72,7 @@ class SdkDriver:
     """Runs turns for the SDK's host."""
 
     engine: Engine
+    recoveries: Recoveries
     buffers: EventBuffers
 
     def app(self, prefix: str, aclose: Callable[[], Awaitable[None]], hosts: Sequence[type] = ()) -> App:
@@ -99,13 +101,13 @@ class SdkDriver:
     ) -> AsyncGenerator[Event]:
         """The SDK's response handler: the events of one turn."""
         turn = current_context()
-        recovery = None
         if isinstance(turn, TurnContext):
             turn.turn = _with_ids(turn.request, context)
+            recovery = await self.recoveries.begin(turn)
         else:
             turn, recovery = await self._resume(dict(request), context)
         accepted = turn.request
-        handle = await self.engine.start(turn, recovery)
+        handle = self.engine.start(turn, recovery)
         abandonment = Abandonment(stores=accepted.store)
         forwarding = self._forward(handle, context, cancellation_signal, accepted, abandonment)
         stopping = asyncio.create_task(forwarding, name="hostedagent-stop")
@@ -131,7 +133,7 @@ class SdkDriver:
         )
         if not self.engine.options.resilient_background:
             return known
-        return await self.engine.recoveries.recall(known, response_id)
+        return await self.recoveries.recall(known, response_id)
 
     async def _resume(self, body: Mapping[str, Json], context: ResponseContext) -> tuple[TurnContext, Recovery]:
         response_id = context.response_id
@@ -142,10 +144,11 @@ class SdkDriver:
                 enter_context(current)
             found: Any = context.persisted_response or await self.engine.store.get(current.caller, response_id)
             request = replace(TurnRequest.parse(body, self.engine.options.caller), caller=current.caller)
-            return await self.engine.resume(_with_ids(request, context), found, self.engine.recoveries)
+            request, continuation, recovery = await self.recoveries.resume(_with_ids(request, context), found)
+            return self.engine.reopen(request, continuation), recovery
         except StoreUnavailable as error:
             log_failure(logger, f"The turn {response_id} cannot be resumed now", error)
-            self.engine.recoveries.began(response_id)
+            self.recoveries.began(response_id)
             await context.exit_for_recovery()
 
     async def _forward(
