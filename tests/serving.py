@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hostedagent import AgentHost, Stores
 from hostedagent.testing import InProcessClient, serve
-from hostedagent.testing.lifespan import Lifespan
+from hostedagent.testing.client import Lifespan
 from tests.patience import PATIENCE
 from tests.stores import CHOSEN, StoreKind, opening
 

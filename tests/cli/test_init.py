@@ -12,7 +12,7 @@ import pytest
 
 from hostedagent.cli import main
 from hostedagent.cli.init import name_from
-from hostedagent.cli.init.origin import Origin, origin_of
+from hostedagent.cli.init.uv import Origin, origin_of
 from hostedagent.templates import LOCK, Choices, render
 
 RELOCK = (
@@ -40,7 +40,7 @@ def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
     monkeypatch.setenv("UV", str(script))
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     # As if it came from an index, however these tests have it.
-    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: None)
+    monkeypatch.setattr("hostedagent.cli.init.uv.installed_from", lambda: None)
     yield set_to
 
 
@@ -302,7 +302,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "somewhere" / "hostedagent-9.9-py3-none-any.whl"
     path.parent.mkdir()
     path.write_text("a wheel")
-    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: Origin(path))
+    monkeypatch.setattr("hostedagent.cli.init.uv.installed_from", lambda: Origin(path))
     return path
 
 
@@ -311,7 +311,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The checkout from which hostedagent was installed."""
     path = tmp_path / "check out"
     path.mkdir()
-    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: Origin(path))
+    monkeypatch.setattr("hostedagent.cli.init.uv.installed_from", lambda: Origin(path))
     return path
 
 

@@ -17,9 +17,8 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from hostedagent.cli import main
 from hostedagent.cli.invoke.answers import Asker
-from hostedagent.cli.invoke.conversation import Conversation
+from hostedagent.cli.invoke.conversation import Conversation, message
 from hostedagent.cli.invoke.endpoint import Endpoint, find
-from hostedagent.cli.invoke.files import message
 from hostedagent.cli.invoke.header import header, joined
 from hostedagent.cli.invoke.printing import Printer
 from tests.samples.server import served

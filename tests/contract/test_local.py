@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hostedagent.stores.base import EventLog, Signals
-from hostedagent.stores.event_log import LocalEventLog
-from hostedagent.stores.local import LocalSignals
+from hostedagent.stores.local import LocalEventLog, LocalSignals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.stored_events import StoredEventLog
 from hostedagent.testing.event_log_contract import EventLogContract

@@ -21,8 +21,8 @@ from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outco
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.base import Key, StoreConflict, StoreUnavailable, Write
 from hostedagent.stores.checkpoints import PART, Checkpoint, WorkflowState
-from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.journals import FORGET_SECONDS, JOURNAL, Ended, Journal, Journals
+from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.sessions import Sessions, Snapshot

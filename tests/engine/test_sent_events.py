@@ -11,7 +11,7 @@ from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.sse import event_data
 from hostedagent.stores.base import LoggedEvent, StoreNotFound
-from hostedagent.stores.event_log import LocalEventLog
+from hostedagent.stores.local import LocalEventLog
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 R = "caresp_1"

@@ -20,7 +20,7 @@ from hostedagent.protocol.content.annotations import wire_annotations
 from hostedagent.protocol.content.calls import raw_value
 from hostedagent.protocol.content.provider_items import provider_item
 from hostedagent.protocol.json import encode
-from hostedagent.protocol.stream.upstream_gaps import left_out
+from hostedagent.protocol.stream.builder import left_out
 from hostedagent.protocol.types import CountUsage
 
 SECRET = "secret-4711"

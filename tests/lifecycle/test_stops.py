@@ -10,7 +10,7 @@ from agent_framework import Agent, Content, WorkflowBuilder, tool
 from hostedagent import AgentHost, ConfigurationError, HostOptions
 from hostedagent.stores.factory import sqlite_stores
 from hostedagent.testing import Gate, InProcessClient, OfflineChatClient, serve
-from hostedagent.testing.lifespan import Lifespan
+from hostedagent.testing.client import Lifespan
 from tests.lifecycle.observing import settled
 from tests.patience import PATIENCE
 from tests.stores import opened

@@ -13,7 +13,7 @@ from hostedagent.engine import takeover, waiting
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Caller
 from hostedagent.stores.base import LoggedEvent, StoreUnavailable
-from hostedagent.stores.event_log import LocalEventLog
+from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.turn_queue import QueueState, StoredTurnQueue
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.replicas.test_two_hosts import BACKGROUND, Cluster, begin, ended, text

@@ -17,12 +17,12 @@ from hostedagent.engine import event_writer, takeover
 from hostedagent.engine.event_writer import EventWriter
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.json import encode
-from hostedagent.stores import retries
+from hostedagent.stores import retry
 from hostedagent.stores.base import Etag, Key, LoggedEvent, Record, StoreConflict, StoreUnavailable, Write, extend
 from hostedagent.stores.base import EventLog as EventLogStore
-from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, postgres_stores
 from hostedagent.stores.lease_settings import LeaseSettings
+from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
@@ -137,7 +137,7 @@ class OnFailing(Cluster):
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.001)
     monkeypatch.setattr(event_writer, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
 
 
 async def ended(client: InProcessClient, response_id: str) -> dict[str, Any]:

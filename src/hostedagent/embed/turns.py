@@ -20,9 +20,8 @@ from hostedagent.identity import ScopeResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
-from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
+from hostedagent.server.edge import AllowedHosts, EdgeMiddleware, ExitMiddleware
 from hostedagent.server.errors import STATUSES, unknown_route
-from hostedagent.server.exits import ExitMiddleware
 from hostedagent.server.responses import ResponsesDriver
 from hostedagent.server.turns import TurnRunner
 from hostedagent.stores.factory import Stores

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import aiohttp.connector
+
 from hostedagent.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,3 +66,16 @@ def _authority() -> trustme.CA:
 def _default_roots() -> bytes:
     cafile = ssl.get_default_verify_paths().cafile
     return b"\n" + Path(cafile).read_bytes() if cafile else b""
+
+
+def trust_in_process(ca_file: Path) -> None:
+    """Let aiohttp sessions of this process accept certificates of an authority, until the process ends.
+
+    aiohttp creates one client context for the process on import; setting `SSL_CERT_FILE` later has no effect, and the
+    SDK's storage classes take no transport, so the authority is added to that context.
+    """
+    # Found by its type, because its name is private.
+    contexts = [value for value in vars(aiohttp.connector).values() if isinstance(value, ssl.SSLContext)]
+    for context in contexts:
+        if context.verify_mode is ssl.CERT_REQUIRED:
+            context.load_verify_locations(ca_file)

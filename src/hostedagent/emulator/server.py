@@ -17,14 +17,13 @@ from hostedagent.platform import ENDPOINT_VARIABLE, HOSTING_VARIABLE
 
 from .app import IDENTITY_PATH, PROJECT_PATH, Anonymous, Api
 from .callers import user_of
-from .certificate import Certificate, issue
+from .certificate import Certificate, issue, trust_in_process
 from .credential import EmulatorCredential
 from .faults import Faults
 from .request_log import RequestLog
 from .responses import ResponseStorage
 from .routes import Storage
 from .state import StateStorage
-from .trust import trust_in_process
 
 LOOPBACK = "127.0.0.1"
 _FAREWELL_SECONDS = 0.05

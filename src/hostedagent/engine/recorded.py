@@ -26,7 +26,7 @@ from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import LoggedEvent, StoreError
-from hostedagent.stores.event_log import LocalEventLog
+from hostedagent.stores.local import LocalEventLog
 
 if TYPE_CHECKING:
     from hostedagent.engine.waiting import WaitingRules

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
+from hostedagent.agents.deduplication import can_be_left_out
 from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import stored_by
@@ -21,14 +22,16 @@ from hostedagent.engine.context import TurnContext
 from hostedagent.engine.kept_request import keep
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.engine.resumed_items import divided_items, joined_items
 from hostedagent.engine.sent_events import SentEvents
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.content.own_calls import OwnCalls, function_items
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, ENDED
-from hostedagent.protocol.types import Json
+from hostedagent.protocol.stream.interrupted import cut_off
+from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.journals import Journal, Journals
+from hostedagent.stores.tokens import Place
 
 BEGIN_SECONDS: Final = 10.0
 """Seconds that a request for a response waits until its turn is resumed."""
@@ -175,3 +178,36 @@ class Recoveries:
         return Recovery(
             self._journals, self._store, sessions, self._events, request.caller, request.response_id, journal
         )
+
+
+def joined_items(sent: Mapping[int, Item], stored: Iterable[Item]) -> list[Item]:
+    """The items that were sent, in their stored form if there is one."""
+    by_id = {item["id"]: item for item in stored}
+    if len(sent) < len(by_id):  # The log was on a lost disk, or has expired.
+        return list(by_id.values())
+    return [by_id.get(sent[index]["id"], sent[index]) for index in sorted(sent)]
+
+
+def divided_items(
+    items: Sequence[Item], journal: Journal | None, place: Place | None
+) -> tuple[list[Item], tuple[Item, ...], tuple[Item, ...]]:
+    """The items with those marked that count for nothing, those that the agent must know of, and those that count.
+
+    What a model's service says again, once it is found by its token, is the same: what was finished of it counts.
+    """
+    if journal is not None and journal.ended is not None:
+        return list(cast("Sequence[Item]", journal.ended.response["output"])), (), ()
+    if journal is not None and journal.checkpoint is not None:
+        return [item if item["id"] in journal.said else cut_off(item) for item in items], (), ()
+    comes_again = place is not None and not place.is_answered(function_items(items))
+    calls = place.calls if place is not None and comes_again else ()
+    results = (
+        number + 1
+        for number, item in OwnCalls().items(items)
+        if str(item.get("type")).endswith("_call_output") and item.get("call_id") not in calls
+    )
+    last = max(results, default=0)
+    made, rest = items[:last], items[last:]
+    told = [item for item in rest if comes_again and can_be_left_out(item)]
+    marked = [*made, *(item if item in told else cut_off(item) for item in rest)]
+    return marked, tuple(function_items(made)), tuple(function_items(told))

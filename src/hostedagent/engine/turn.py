@@ -30,8 +30,7 @@ from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.hooks import prepare, tell, transformed
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.partial_output import PartialOutput
-from hostedagent.engine.questions import Questions
-from hostedagent.engine.recovery import CheckpointedRun, Recovery, open_response
+from hostedagent.engine.recovery import CheckpointedRun, Questions, Recovery, open_response
 from hostedagent.engine.run_errors import LOST, outcome_of
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.errors import Conflict, InvalidRequest

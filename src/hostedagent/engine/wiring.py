@@ -31,10 +31,10 @@ from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.effects import Effects
-from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
+from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions

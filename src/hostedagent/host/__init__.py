@@ -22,13 +22,10 @@ from hostedagent.identity import ScopeResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
-from hostedagent.server.cors import add_cors
-from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
-from hostedagent.server.exits import ExitMiddleware
-from hostedagent.server.fallback import add_fallbacks, landing
+from hostedagent.server.edge import AllowedHosts, EdgeMiddleware, ExitMiddleware, add_cors
+from hostedagent.server.fallback import OnDemand, add_fallbacks, landing
 from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.models import ModelRoutes, model_id
-from hostedagent.server.on_demand import OnDemand
 from hostedagent.server.readiness import Readiness, ReadinessMiddleware
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve

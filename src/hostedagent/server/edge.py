@@ -1,4 +1,4 @@
-"""Checks the head of a request: the `Host` and `Origin` that a server on this machine serves, and ambiguity.
+"""The outermost layers: the `Host` and `Origin` that a server on this machine serves, CORS, and exits of requests.
 
 A page of any site can make a browser send requests to a server on the developer's machine, and by DNS rebinding even
 under a name of its own. A server on a loopback address therefore serves only requests that were addressed to a loopback
@@ -13,13 +13,16 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 
+from hostedagent.agents.exits import contain_exits, exits_as_errors
 from hostedagent.errors import Forbidden, InvalidRequest, RequestError
-from hostedagent.platform import RESPONSE_ID_HEADER
+from hostedagent.platform import RESPONSE_ID_HEADER, SESSION_ID_HEADER
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PROBE: Final = "/readiness"
@@ -156,3 +159,43 @@ def _check_response_id(headers: Iterable[tuple[bytes, bytes]]) -> None:
     for key, value in headers:
         if key.lower() == name and (len(value) > _MAX_ID or any(byte not in _PRINTABLE for byte in value.strip())):
             raise InvalidRequest(f"{RESPONSE_ID_HEADER} has at most {_MAX_ID} printable ASCII characters, no spaces.")
+
+
+ANY: Final = "*"
+
+_EXPOSED: Final = ("x-request-id", SESSION_ID_HEADER, "x-platform-server", "x-platform-error-source", "retry-after")
+"""Headers of an answer that a page may read beside the usual ones."""
+
+_METHODS: Final = ("GET", "POST", "DELETE")
+
+
+def add_cors(app: Starlette, origins: Collection[str]) -> None:
+    """Answer preflights and let pages of some origins read responses; does nothing without origins.
+
+    A page may send cookies only if its origin is named: with `*`, any page could use those of its visitor.
+    """
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(origins),
+            allow_methods=_METHODS,
+            allow_headers=["*"],
+            allow_credentials=ANY not in origins,
+            expose_headers=_EXPOSED,
+        )
+
+
+class ExitMiddleware:
+    """Contains exits raised in requests, and in turns that the lifespan resumes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, connection or lifespan."""
+        contain_exits()
+        if scope["type"] == "lifespan":  # An application that exits during startup fails to start.
+            await self._app(scope, receive, send)
+            return
+        with exits_as_errors():
+            await self._app(scope, receive, send)

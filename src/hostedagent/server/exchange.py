@@ -6,9 +6,11 @@ import asyncio
 import importlib.metadata
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, TypeAlias
 
+from opentelemetry import context, trace
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +18,6 @@ from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError,
 from hostedagent.failures import TurnFailed, failed
 from hostedagent.identity import Caller, RequestContext, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
-from hostedagent.observability.propagation import caller_trace
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, container_session, headers_of, refusal
@@ -226,3 +227,25 @@ _SERVER: Final = f"hostedagent/{importlib.metadata.version('hostedagent')}".enco
 def conflict(response_id: str) -> RequestError:
     """The error for a response id that is in use."""
     return Conflict(f"There is a response with the id {response_id!r}.")
+
+
+_NOTHING: Final = nullcontext()
+
+
+def caller_trace(headers: Mapping[str, str]) -> AbstractContextManager[None]:
+    """Make the caller's span and baggage current for a block, unless an instrumented application has done so."""
+    has_trace = "traceparent" in headers or "baggage" in headers
+    if not has_trace or trace.get_current_span().get_span_context().is_valid:
+        return _NOTHING
+    return _extracted(headers)
+
+
+@contextmanager
+def _extracted(headers: Mapping[str, str]) -> Generator[None]:
+    from opentelemetry import propagate  # It looks for propagators when it is imported.
+
+    token = context.attach(propagate.extract(headers))
+    try:
+        yield
+    finally:
+        context.detach(token)

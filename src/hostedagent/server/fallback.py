@@ -1,17 +1,36 @@
-"""Fallback routes, served unless the application has a route of its own."""
+"""Fallback routes, served unless the application has its own, and routes that are built on their first request."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
+
+
+class OnDemand:
+    """An application that is built when it is needed.
+
+    Args:
+        build: Builds it; called once.
+    """
+
+    def __init__(self, build: Callable[[], ASGIApp]) -> None:
+        self._build = build
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if self._app is None:
+            self._app = self._build()
+        await self._app(scope, receive, send)
 
 
 def add_fallbacks(app: Starlette, routes: Sequence[BaseRoute]) -> None:

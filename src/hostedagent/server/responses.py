@@ -39,9 +39,9 @@ from hostedagent.server.agentserver.telemetry import configure
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.exchange import Endpoint, Exchange, Handler, conflict
+from hostedagent.server.fallback import OnDemand
 from hostedagent.server.idempotency import HashedBody, earlier_response, key_of
 from hostedagent.server.input_routes import InputRoutes
-from hostedagent.server.on_demand import OnDemand
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
 from hostedagent.server.successors import PendingInputs, SteerRoutes

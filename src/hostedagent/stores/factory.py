@@ -13,9 +13,8 @@ from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Caller
 from hostedagent.platform import ENDPOINT_VARIABLE, is_hosted
 from hostedagent.stores.base import DEFAULT_TTL, EventLog, Key, ResponseRepository, Signals, Store, Write
-from hostedagent.stores.event_log import LocalEventLog
 from hostedagent.stores.lease_settings import LeaseSettings
-from hostedagent.stores.local import LocalSignals
+from hostedagent.stores.local import LocalEventLog, LocalSignals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy

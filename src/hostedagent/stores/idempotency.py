@@ -10,7 +10,7 @@ from typing import Final
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, Etag, Key, Liveness, Store, StoreConflict, StoreUnavailable, Write
-from hostedagent.stores.retries import Retries
+from hostedagent.stores.retry import Retries
 from hostedagent.stores.values import dump_value, read_value
 
 IDEMPOTENCY: Final = "idempotency"

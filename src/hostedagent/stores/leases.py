@@ -23,7 +23,7 @@ from hostedagent.stores.batch import Part, write_batch
 from hostedagent.stores.heads import Head, PendingRelease, joined
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.recent import Recent
-from hostedagent.stores.retries import Retries
+from hostedagent.stores.retry import Retries
 from hostedagent.stores.values import dump_value, read_value, write_value
 
 logger = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ class Bench:
         )
         _write(tools / "azd", "#!/bin/sh\n").chmod(0o755)
         # As if it came from an index, however these tests have it.
-        monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: None)
+        monkeypatch.setattr("hostedagent.cli.init.uv.installed_from", lambda: None)
         _write(home / ".azd" / "auth.json", json.dumps({"auth": {"account": {"currentUser": {"homeAccountID": "1"}}}}))
         return cls(project, {"HOME": str(home), "PATH": str(tools)}, monkeypatch)
 

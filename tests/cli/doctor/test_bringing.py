@@ -111,7 +111,7 @@ def test_what_is_there_is_not_brought_again(bench: Bench) -> None:
 
 
 def test_a_lock_is_brought_only_with_what_it_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostedagent.cli.init.origin.installed_from", lambda: None)
+    monkeypatch.setattr("hostedagent.cli.init.uv.installed_from", lambda: None)
     assert image(tmp_path) == ["Dockerfile", ".dockerignore", "pyproject.toml", "requirements.lock"]
 
     (tmp_path / "pyproject.toml").touch()

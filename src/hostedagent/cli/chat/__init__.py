@@ -108,8 +108,8 @@ class Chat:
                     self._say(line)
 
     def _say(self, text: str) -> None:
+        from hostedagent.cli.invoke.conversation import message
         from hostedagent.cli.invoke.endpoint import InvokeError
-        from hostedagent.cli.invoke.files import message
 
         previous = self.conversation.previous
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
-from hostedagent.cli.doctor.instructions import BINDS_LOOPBACK
+from hostedagent.cli.doctor.dockerfile import BINDS_LOOPBACK
 from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.doctor.versions import versions

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hostedagent.cli.init import name_from
-from hostedagent.cli.init.origin import WHEELS
+from hostedagent.cli.init.uv import WHEELS
 from hostedagent.templates import LOCK
 
 DESCRIPTION: Final = ("azure.yaml", "infra")
@@ -19,7 +19,7 @@ _MADE: Final = 'at=$(mktemp -d) && hostedagent init "$at" --yes --name {name} &&
 
 def image(folder: Path) -> list[str]:
     """The files for an image as `init` creates them; empty if there is a Dockerfile."""
-    from hostedagent.cli.init.origin import installed_from
+    from hostedagent.cli.init.uv import installed_from
 
     if (folder / "Dockerfile").is_file():
         return []

@@ -2,19 +2,88 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import metadata
+from pathlib import PurePosixPath
 from typing import Final
 
 from packaging.specifiers import SpecifierSet
 
-from hostedagent.cli.doctor.copies import copies
-from hostedagent.cli.doctor.instructions import BINDS_LOOPBACK, Instruction, last_stage, mistake, parse
-from hostedagent.cli.doctor.project import Project
+from hostedagent.cli.doctor.project import Project, sequence, started
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.templates import LOCK
 
+BINDS_LOOPBACK: Final = re.compile(r"--host[\s\"',=]+(127\.[\d.]+|localhost|::1)")
+"""A command that serves this machine only."""
+
+_CONTINUED: Final = re.compile(r"\\[ \t]*$")
 _HEREDOC: Final = re.compile(r"<<-?[\"']?[A-Za-z_]\w*")
+_KEYWORDS: Final = frozenset(
+    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME"
+    " WORKDIR".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """An instruction with its continued lines joined; `line` is its first."""
+
+    line: int
+    keyword: str
+    rest: str
+    is_cut: bool = False
+
+
+def parse(text: str) -> list[Instruction]:
+    """Read the instructions; comments, also inside of continued lines, are left out."""
+    found: list[Instruction] = []
+    first, gathered = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        first = first or number
+        gathered += _CONTINUED.sub(" ", line)
+        if not _CONTINUED.search(line):
+            found.append(_instruction(first, gathered))
+            first, gathered = 0, ""
+    if gathered:
+        found.append(_instruction(first, gathered, is_cut=True))
+    return found
+
+
+def last_stage(instructions: list[Instruction]) -> list[Instruction]:
+    """The instructions of the image that is built."""
+    starts = [n for n, row in enumerate(instructions) if row.keyword == "FROM"]
+    return instructions[starts[-1] :] if starts else instructions
+
+
+def mistake(instructions: list[Instruction]) -> tuple[int, str] | None:
+    """The line of a syntax error in a Dockerfile and its description; `None` if there is none."""
+    first = next((row for row in instructions if row.keyword != "ARG"), None)
+    if first is None:
+        return 1, "it has no instruction FROM"
+    if first.keyword in _KEYWORDS and first.keyword != "FROM":
+        return first.line, f"{first.keyword} comes before FROM"
+    has_heredoc = any(_HEREDOC.search(row.rest) for row in instructions)  # Its lines are no instructions.
+    for row in instructions:
+        if row.keyword not in _KEYWORDS and not has_heredoc:
+            return row.line, f"{row.keyword:.40} is not an instruction"
+        if row.is_cut:
+            return row.line, f"{row.keyword} is continued, and the file ends"
+        if not row.rest and not has_heredoc:
+            return row.line, f"{row.keyword} has no argument"
+    return None
+
+
+def _instruction(line: int, text: str, *, is_cut: bool = False) -> Instruction:
+    keyword, _, rest = text.strip().partition(" ")
+    return Instruction(line, keyword.upper(), rest.strip(), is_cut)
+
+
 _ROOT: Final = frozenset({"", "0", "root"})
 _IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)(?=[.\s-]|$)")
 _BUILDKIT: Final[dict[str, re.Pattern[str]]] = {
@@ -158,3 +227,64 @@ def _env_file(project: Project, instructions: list[Instruction]) -> Iterator[Fin
     for row in instructions:
         if row.keyword in ("COPY", "ADD") and re.match(r"(?:--chown=\S+\s+)?\.\s", row.rest):
             yield ENV_FILE.found(line=row.line)
+
+
+ABSENT: Final = Rule(
+    "docker.absent",
+    "error",
+    "Dockerfile:{line}: {keyword} takes {name}, which the folder does not have.",
+    "In the Dockerfile write line {line} without {name}, or create {name}.",
+)
+NOT_COPIED: Final = Rule(
+    "docker.start",
+    "error",
+    "Dockerfile:{line}: the image starts {name}, and no COPY brings it.",
+    "In the Dockerfile write before line {line}: COPY {name} ./",
+)
+
+
+def copies(project: Project, instructions: list[Instruction]) -> Iterator[Finding]:
+    """Check for files that are missing in the folder or in the image."""
+    brought: list[str] = []
+    for row in instructions:
+        names = _sources(row)
+        brought += names
+        for name in names:
+            # A missing lock is reported by another check.
+            if name != LOCK and not _is_there(project, name):
+                yield ABSENT.found(line=row.line, keyword=row.keyword, name=name)
+    for row in last_stage(instructions):
+        if row.keyword in ("CMD", "ENTRYPOINT"):
+            for name in started(row.rest.replace('"', " ").replace(",", " ")):
+                if not name.startswith("/") and not any(_brings(source, name) for source in brought):
+                    yield NOT_COPIED.found(line=row.line, name=name)
+
+
+def _sources(row: Instruction) -> list[str]:
+    """The files of the folder that an instruction copies; empty if that is unknown before the build."""
+    if row.keyword not in ("COPY", "ADD") or "<<" in row.rest or "$" in row.rest:
+        return []
+    try:
+        words = shlex.split(row.rest)
+    except ValueError:
+        return []
+    if any(word.startswith("--from") for word in words):
+        return []
+    rest = row.rest[row.rest.find("[") :] if "[" in row.rest else ""
+    if rest.startswith('["'):
+        try:
+            words = [str(word) for word in sequence(json.loads(rest))]
+        except ValueError:
+            return []
+    names = [word for word in words if not word.startswith("--")][:-1]
+    return [name.removeprefix("./") or "." for name in names if "://" not in name]
+
+
+def _is_there(project: Project, name: str) -> bool:
+    pattern = name.strip("/")
+    return pattern in ("", ".") or any(project.folder.glob(pattern))
+
+
+def _brings(source: str, name: str) -> bool:
+    path = PurePosixPath(name)
+    return source in (".", "*") or path.match(source) or PurePosixPath(source) in path.parents

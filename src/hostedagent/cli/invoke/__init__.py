@@ -87,9 +87,8 @@ def command(shown: str | None, approve: bool, always_approve: bool, reject: bool
 def ask(options: InvokeOptions) -> int:
     """Send the message, answer the agent's requests, print, and return the exit code."""
     from hostedagent.cli.invoke.answers import Asker
-    from hostedagent.cli.invoke.conversation import Conversation
+    from hostedagent.cli.invoke.conversation import Conversation, message
     from hostedagent.cli.invoke.endpoint import InvokeError, find
-    from hostedagent.cli.invoke.files import message
     from hostedagent.cli.invoke.printing import PRINTERS
 
     try:

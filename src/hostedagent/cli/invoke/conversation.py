@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import mimetypes
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -248,3 +250,23 @@ def _read_last() -> dict[str, dict[str, Any]]:
 
 def _tell(line: str) -> None:
     print(f"hostedagent: {line}", file=sys.stderr)
+
+
+def message(text: str, files: Sequence[str]) -> list[Item]:
+    """One user message."""
+    if not text.strip() and not files:
+        raise InvokeError('There is nothing to say: hostedagent invoke "text".', code=2)
+    texts = [{"type": "input_text", "text": text}] if text.strip() else []
+    return [{"type": "message", "role": "user", "content": [*texts, *(_part(Path(name)) for name in files)]}]
+
+
+def _part(path: Path) -> Item:
+    try:
+        data = base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        raise InvokeError(f"{path} cannot be read: {error.strerror}.", code=2) from error
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    url = f"data:{kind};base64,{data}"
+    if kind.startswith("image/"):
+        return {"type": "input_image", "image_url": url, "detail": "auto"}
+    return {"type": "input_file", "filename": path.name, "file_data": url}

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from agent_framework import Content
+
+from hostedagent.errors import foreign_attribute
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content import BY_CONTENT, COMPLETED, INCOMPLETE, Codec, End, OpenItem, Output, Part
-from hostedagent.protocol.stream.upstream_gaps import left_out
 from hostedagent.protocol.types import Emission
 
 if TYPE_CHECKING:
@@ -225,3 +227,31 @@ def _continues(earlier: Content, later: Content) -> bool:
 
 def _same(earlier: Content, later: Content) -> bool:
     return earlier.type == later.type and earlier.to_dict() == later.to_dict()
+
+
+# OpenAI's client reads a code interpreter call when it starts, without outputs, and not when it is done.
+# Can go when it reads `response.output_item.done` of such a call (no issue of it is known upstream).
+def left_out(update: AgentResponseUpdate) -> Sequence[Content]:
+    """The contents that an empty update should have had."""
+    raw = update.raw_representation
+    event = foreign_attribute(raw, "raw_representation") or raw
+    if not _is(foreign_attribute(event, "type"), "response.output_item.done"):
+        return ()
+    item = cast("Any", foreign_attribute(event, "item"))
+    if not _is(foreign_attribute(item, "type"), "code_interpreter_call") or not foreign_attribute(item, "outputs"):
+        return ()
+    try:
+        outputs = [
+            Content.from_text(row.logs) if row.type == "logs" else Content.from_uri(row.url, media_type="image/*")
+            for row in item.outputs
+        ]
+        result = Content.from_code_interpreter_tool_result(
+            call_id=item.id, outputs=outputs, status=item.status, raw_representation=item
+        )
+    except Exception:  # noqa: BLE001 - not such a call, whatever its type
+        return ()
+    return (result,)
+
+
+def _is(value: object, text: str) -> bool:
+    return isinstance(value, str) and value == text
