@@ -14,7 +14,7 @@ from tests.patience import PATIENCE
 from tests.stores import CHOSEN, StoreKind, opening
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 @asynccontextmanager
@@ -69,7 +69,14 @@ class Proxy:
                 for other in self._others:
                     stack.push_async_callback(other.shutdown)
                     await other.startup()
-                await self._apps[0](scope, receive, send)
+
+                async def ended(message: Message) -> None:
+                    # Whoever stops the proxy ends its task when told, and with it the others that are not ready.
+                    if message["type"].startswith("lifespan.shutdown"):
+                        await stack.aclose()
+                    await send(message)
+
+                await self._apps[0](scope, receive, ended)
             return
         number = next(self._turns) % len(self._apps)
         if number:
