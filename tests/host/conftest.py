@@ -23,7 +23,6 @@ ON_BOTH_DRIVERS = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of some modules once for each driver."""
     if metafunc.function.__module__.rpartition(".")[2] in ON_BOTH_DRIVERS:
-        metafunc.fixturenames.append("driver")
         metafunc.parametrize("driver", ["agentserver", "starlette"], indirect=True)
 
 

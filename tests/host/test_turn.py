@@ -11,11 +11,15 @@ from inline_snapshot import snapshot
 from hostedagent import HostOptions
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
-from tests.host.world import hosting, stream
+from tests.host.world import drivers, hosting, stream
 
 SECRET = "secret-4711"
 USAGE = Content.from_usage({"input_token_count": 7, "output_token_count": 3, "total_token_count": 10})
 LENGTH = AgentResponseUpdate(contents=[], finish_reason="length")
+
+
+def test_a_case_is_served_by_the_driver_that_it_names(request: pytest.FixtureRequest) -> None:
+    assert drivers == [request.node.callspec.params["driver"]]
 
 
 async def test_a_plain_turn() -> None:

@@ -52,12 +52,16 @@ drivers: list[Driver] = []
 """The drivers that tests asked for; the last one counts."""
 
 
-@pytest.fixture
-def driver(request: pytest.FixtureRequest) -> Generator[Driver]:
-    """Serve the hosts of the test by this driver."""
-    drivers.append(request.param)
+@pytest.fixture(autouse=True)
+def driver(request: pytest.FixtureRequest) -> Generator[Driver | None]:
+    """Serve the hosts of the test by this driver; autouse, as pytest drops what a case only names as a parameter."""
+    chosen: Driver | None = getattr(request, "param", None)
+    if chosen is None:
+        yield None
+        return
+    drivers.append(chosen)
     try:
-        yield request.param
+        yield chosen
     finally:
         drivers.pop()
 
