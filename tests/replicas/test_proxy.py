@@ -12,7 +12,7 @@ from tests.serving import Proxy
 
 def replica(stopped: list[int], number: int) -> Starlette:
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         yield
         for _ in range(100):
             await asyncio.sleep(0)
