@@ -68,7 +68,7 @@ class Replica:
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "tests.chaos.replica", self.relay.dsn, self.address, str(self.port)]
+        command = [sys.executable, "-m", "tests.chaos.replica", self.relay.address(), self.address, str(self.port)]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command, str(self.lease), str(self.effects), cwd=PROJECT, stdout=asyncio.subprocess.PIPE, stderr=log

@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from openai import APIError, APIStatusError, AsyncOpenAI
 
@@ -33,7 +33,8 @@ class Findings:
     Attributes:
         ended: How many turns ended in each way.
         wrong: What must not have happened.
-        blocked: Seconds that requests for a conversation without a turn were refused as busy, and by what.
+        blocked: Seconds for which requests were refused as busy by nothing that runs, until the first that was not,
+            and by what.
         retries: Why requests were sent again.
         paid: The payments that completed turns made.
         told: The turns of which clients were told, with how they ended.
@@ -79,6 +80,7 @@ class Talk:
         self._chance = chance
         self._patience = patience
         self._heard: list[str] = []
+        self._refusals: Counter[str] = Counter()
         self._client = AsyncOpenAI(
             base_url=url,
             api_key="unused",
@@ -95,11 +97,13 @@ class Talk:
                 return
             kind = self._chance.choice(kinds)
             token = f"{self.user}-{number}-{kind.__name__[1:]}"
+            self._refusals.clear()
             try:
                 async with asyncio.timeout(self._patience):
                     await kind(token)
             except TimeoutError:
-                self._wrong(f"{token} was not answered within {self._patience:g} s")
+                refused = ", ".join(f"{why} {count}" for why, count in self._refusals.most_common())
+                self._wrong(f"{token} was not answered within {self._patience:g} s; refused: {refused or 'never'}")
 
     async def check_again(self) -> None:
         """See that every turn is still what its client was told, and close the client."""
@@ -148,7 +152,7 @@ class Talk:
         response = await self._follow(token, "transfer")
         questions = [item for item in response["output"] if item["type"] == "mcp_approval_request"]
         if response["status"] != "completed" or len(questions) != 1:
-            self._wrong(f"{token} asked {len(questions)} questions and is {response['status']}")
+            self._wrong(f"{token} asked {len(questions)} questions and is {_end(response)}")
             return
         self._heard.append(token)
         said = {"type": "mcp_approval_response", "approval_request_id": questions[0]["id"], "approve": True}
@@ -159,7 +163,7 @@ class Talk:
             self._findings.paid.append(token)
             self._compare(token, response, self._heard)
         else:
-            self._wrong(f"the answer to the question of {token} is {response['status']}")
+            self._wrong(f"the answer to the question of {token} is {_end(response)}")
 
     async def _cancelled(self, token: str) -> None:
         response = await self._create(f"say {token}", background=True)
@@ -229,7 +233,8 @@ class Talk:
             gap = next(n for n, number in enumerate(numbers) if n != number)
             self._wrong(f"the stream of {token} has a gap: {numbers[max(0, gap - 3) : gap + 3]}")
         if sum(event["type"] in TERMINAL for event in events) != 1:
-            self._wrong(f"the stream of {token} has several ends")
+            ends = [event["sequence_number"] for event in events if event["type"] in TERMINAL]
+            self._wrong(f"the stream of {token} has several ends: {ends}, {_end(events[-1]['response'])}")
 
     def _take(self, token: str, response: dict[str, Any]) -> None:
         """What a turn ended with."""
@@ -240,7 +245,7 @@ class Talk:
         elif response["status"] not in ENDED:
             self._wrong(f"{token} ended as {response['status']}")
         elif response["status"] == "failed" and response.get("background"):
-            self._wrong(f"{token} failed in the background: {response['error']}")
+            self._wrong(f"{token} failed in the background: {_end(response)}")
 
     def _tell(self, response: dict[str, Any]) -> None:
         self._findings.ended[response["status"] + (" in background" if response.get("background") else "")] += 1
@@ -265,27 +270,32 @@ class Talk:
         blocked_by = ""
         pause = SHORTEST_PAUSE
         while True:
+            sent_at, answer, why = time.monotonic(), None, None
             try:
                 answer = await send()
             except Exception as error:
                 if (why := _reason(error)) is None:
                     raise
-            else:
-                if busy_since is not None:
-                    self._findings.blocked.append((time.monotonic() - busy_since, blocked_by))
-                return answer
+            if busy_since is not None and why not in BLOCKED:  # Free when it was sent, however long its turn took.
+                self._findings.blocked.append((sent_at - busy_since, blocked_by))
+                busy_since = None
+            if why is None:
+                return cast("T", answer)
             self._findings.retries[why] += 1
+            self._refusals[why] += 1
             if why in BLOCKED:
                 busy_since, pause = busy_since or time.monotonic(), SHORTEST_PAUSE
                 blocked_by = why
-            elif busy_since is not None:  # Something else is broken now.
-                self._findings.blocked.append((time.monotonic() - busy_since, blocked_by))
-                busy_since = None
             await asyncio.sleep(pause * self._chance.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _wrong(self, what: str) -> None:
         self._findings.wrong.append(what)
+
+
+def _end(response: dict[str, Any]) -> str:
+    """How a response ended."""
+    return f"{response['id']} {response['status']} {response.get('error') or ''}"
 
 
 class _Cut(Exception):

@@ -32,9 +32,11 @@ class Relay:
     @property
     def dsn(self) -> str:
         """The database through the relay."""
-        return make_conninfo(
-            self._dsn, host="127.0.0.1", port=self.port, sslmode="disable", connect_timeout=int(PATIENCE)
-        )
+        return self.address(connect_timeout=int(PATIENCE))
+
+    def address(self, **more: int) -> str:
+        """The same, with other parameters."""
+        return make_conninfo(self._dsn, host="127.0.0.1", port=self.port, sslmode="disable", **more)
 
     def cut(self) -> None:
         """End all connections and refuse others."""
