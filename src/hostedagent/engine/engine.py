@@ -25,9 +25,10 @@ from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.elsewhere import Elsewhere
 from hostedagent.engine.flow_control import FlowControl
-from hostedagent.engine.following import following, last_event
+from hostedagent.engine.following import following
 from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
+from hostedagent.engine.sent_events import end_stream
 from hostedagent.engine.turn import Turn
 from hostedagent.errors import Busy, InvalidRequest, NotFound, Unavailable, UnsupportedOption
 from hostedagent.identity import Caller
@@ -36,7 +37,7 @@ from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
-from hostedagent.stores.base import FIRST_PAGE, EventLog, LoggedEvent, Page, Signals, StoreNotFound
+from hostedagent.stores.base import FIRST_PAGE, EventLog, LoggedEvent, Page, Signals, StoreConflict, StoreNotFound
 
 if TYPE_CHECKING:
     from hostedagent.engine.waiting import WaitingTurns
@@ -240,21 +241,18 @@ class Engine:
             wanted = "stream=true" if response.get("background") else "background=true"
             says = f"This response cannot be streamed because it was not created with {wanted}."
             raise InvalidRequest(says, param="stream") from None
-        batches = self.log.subscribe(caller, response_id, after=after)
-        return following(batches, self.store, caller, response_id, after=after)
+        return following(self.log, self.store, caller, response_id, after=after)
 
     async def end(self, caller: Caller, response_id: str, fields: Mapping[str, Json]) -> None:
         """End a background response that no process runs, and inform its readers."""
         found = await self.store.get(caller, response_id)
         response = {**found, **fields}
-        await self.store.update(caller, response)
         try:
-            events = await self.log.read(caller, response_id)
-        except StoreNotFound:
-            return
-        number = events[-1].number + 1 if events else 0
-        await self.log.append(caller, response_id, [last_event(response, number)])
-        await self.log.finish(caller, response_id)
+            await self.store.update(caller, response)
+        except StoreConflict:  # It has ended in another way.
+            response = await self.store.get(caller, response_id)
+        with suppress(StoreNotFound):
+            await end_stream(self.log, caller, response_id, public_response(response))
 
     async def _has_ended(self, caller: Caller, response_id: str) -> bool:
         return (await self.store.get(caller, response_id)).get("status") not in RUNNING

@@ -1,21 +1,24 @@
 """Follows the events of a turn that may run in another process, and ends when that process has died.
 
-The log of a dead process stays unfinished, unless another process resumes its turn.
+The log of a dead process stays unfinished, unless another process resumes its turn: a follower then writes its end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 from hostedagent.engine.responses import ResponseStore
+from hostedagent.engine.sent_events import end_stream
 from hostedagent.failures import error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import LoggedEvent, StoreError
+from hostedagent.stores.base import EventLog, LoggedEvent, StoreError
 from hostedagent.stores.running import DIED
 
 LOOK_SECONDS: Final = 3.0
@@ -26,30 +29,29 @@ CANCEL_SECONDS: Final = 0.2
 
 
 async def following(
-    batches: AsyncIterator[list[LoggedEvent]], store: ResponseStore, caller: Caller, response_id: str, *, after: int
+    log: EventLog, store: ResponseStore, caller: Caller, response_id: str, *, after: int
 ) -> AsyncGenerator[list[LoggedEvent]]:
-    """Yield the batches of a log, followed by a terminal event if the process of the turn has died.
+    """Yield the batches of a log, whose end is added if the response has ended and nobody else adds it.
 
     Args:
-        batches: The events of the log.
-        store: Detects that the process has died.
+        log: The event log.
+        store: Detects that the process of the turn has died.
         caller: The owner of the response.
         response_id: The response.
         after: The number of the event before the first batch.
     """
+    batches: AsyncIterator[list[LoggedEvent]] = log.subscribe(caller, response_id, after=after)
     arriving = asyncio.ensure_future(anext(batches, None))
     try:
         while True:
-            is_here = store.active.get(response_id) is not None
-            await asyncio.wait((arriving,), timeout=None if is_here else LOOK_SECONDS)
+            await asyncio.wait((arriving,), timeout=LOOK_SECONDS)
             if not arriving.done():
-                if (event := await end_of_dead(store, caller, response_id, after + 1)) is not None:
-                    yield [event]
-                    return
+                if store.active.get(response_id) is None:
+                    with suppress(StoreError):  # Which the log itself reports. In a conflict, another process ends it.
+                        await _end(log, store, caller, response_id)
                 continue
             if (batch := arriving.result()) is None:
                 return
-            after = batch[-1].number if batch else after
             yield batch
             arriving = asyncio.ensure_future(anext(batches, None))
     finally:
@@ -60,18 +62,20 @@ async def following(
             await batches.aclose()
 
 
-async def end_of_dead(store: ResponseStore, caller: Caller, response_id: str, number: int) -> LoggedEvent | None:
-    """The terminal event of a turn whose process has died and that is not resumed; `None` for any other turn."""
+async def _end(log: EventLog, store: ResponseStore, caller: Caller, response_id: str) -> None:
+    """End the stream of a response that has ended, unless a process will resume its turn and end it."""
+    response = await store.get(caller, response_id)
+    if response.get("status") not in RUNNING and not await store.is_resumed(caller, response_id):
+        await end_stream(log, caller, response_id, public_response(response))
+
+
+async def end_of_dead(store: ResponseStore, caller: Caller, response_id: str) -> LoggedEvent | None:
+    """The only event of a turn whose process died before it sent one; `None` for any other turn."""
     try:
-        response = await store.get(caller, response_id)
-    except StoreError:  # It was deleted, or the store is unavailable, which the log itself reports.
+        response: Mapping[str, Json] = await store.get(caller, response_id)
+    except StoreError:  # It was deleted, or the store is unavailable.
         return None
     if response.get("error") != error_object(DIED):
         return None
-    return last_event(response, number)
-
-
-def last_event(response: Mapping[str, Json], number: int) -> LoggedEvent:
-    """The terminal event of a turn that ended without one."""
-    event = {"type": "response.failed", "response": public_response(response), "sequence_number": number}
-    return LoggedEvent(number, event_data(event))
+    event = {"type": "response.failed", "response": public_response(response), "sequence_number": 0}
+    return LoggedEvent(0, event_data(event))

@@ -43,6 +43,9 @@ class RecordedResponses:
     Args:
         turns: Records which process runs which background turn, if they outlive their process.
         rules: The queue for background turns beyond those that may run, if there is one.
+
+    Attributes:
+        running: The responses of the background turns that run.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RecordedResponses:
         self.engine = engine
         self.recoveries = recoveries
         self._turns = turns
+        self.running: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         if rules is not None:
@@ -116,6 +120,7 @@ class RecordedResponses:
     async def _run(self, turn: RecordedTurn, context: TurnContext, begun: asyncio.Future[dict[str, Json]]) -> None:
         request = context.request
         enter_context(context)
+        self.running.add(request.response_id)
         writer, is_refused = self._writer(turn, request), False
         try:
             async with aclosing(turn.events()) as events:
@@ -140,6 +145,8 @@ class RecordedResponses:
                 await self._end(turn, request, writer, is_refused=is_refused)
             except Exception as error:  # noqa: BLE001 - the turn itself has ended
                 log_failure(logger, f"Ending the background turn {request.response_id} failed", error)
+            finally:
+                self.running.discard(request.response_id)
 
     def _writer(self, turn: RecordedTurn, request: TurnRequest) -> EventWriter:
         recovery = turn.recovery

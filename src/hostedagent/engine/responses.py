@@ -230,12 +230,16 @@ class ResponseStore:
         response = await self._repository.get(caller, response_id)
         if response.get("status") not in RUNNING:
             return response
-        if is_background and self.journaled is not None and await self.journaled.goes_on(caller, response_id):
+        if is_background and await self.is_resumed(caller, response_id):
             return response
         failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
         if is_background and not await self._running.give_up(caller, response_id, conversation_of(response)):
             return response
         return await self._give_up(caller, failed) if is_background or process else failed
+
+    async def is_resumed(self, caller: Caller, response_id: str) -> bool:
+        """Whether a turn will still end, or send its end, although no process may be running it."""
+        return self.journaled is not None and await self.journaled.goes_on(caller, response_id)
 
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
         """Store a response as failed before a reader sees it, because a suspended process may still continue it."""

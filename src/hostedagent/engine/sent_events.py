@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from hostedagent.identity import Caller
+from hostedagent.protocol.envelope import public_event
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.stream.interrupted import closing_events
-from hostedagent.protocol.types import Event, Item
+from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.protocol.values import rows_of
 from hostedagent.stores.base import EventLog, LoggedEvent, StoreNotFound, extend
 
 TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
@@ -62,20 +66,14 @@ class LoggedSentEvents:
     async def repair(self, caller: Caller, response_id: str) -> Sent:
         """Close the open items of a log, and return its content."""
         try:
-            events: list[Event] = [decode(row.data) for row in await self._log.read(caller, response_id)]
+            events = await _read(self._log, caller, response_id)
         except StoreNotFound:
             return Sent()
-        sent = Sent(has_ended=any(event["type"] in TERMINAL for event in events))
-        sent.last = events[-1]["sequence_number"] if events else -1
+        sent = Sent(has_ended=_has_ended(events))
         if not sent.has_ended:
-            closing = [{**event, "sequence_number": sent.last + n} for n, event in enumerate(closing_events(events), 1)]
-            rows = [LoggedEvent(event["sequence_number"], event_data(event)) for event in closing]
-            await extend(self._log, caller, response_id, rows)
-            events += closing
-            sent.last += len(closing)
-        for event in events:
-            if event["type"] == "response.output_item.done":
-                sent.items[event["output_index"]] = event["item"]
+            await _add(self._log, caller, response_id, events, closing_events([*events]))
+        sent.last = events[-1]["sequence_number"] if events else -1
+        sent.items = _finished(events)
         return sent
 
     async def announce(self, sent: Sent, event: Event) -> None:
@@ -84,3 +82,55 @@ class LoggedSentEvents:
     async def discard(self, caller: Caller, response_id: str) -> None:
         """Delete the log of a response."""
         await self._log.delete(caller, response_id)
+
+
+async def end_stream(log: EventLog, caller: Caller, response_id: str, response: Mapping[str, Json]) -> None:
+    """Add what the stream of a response lacks to its end, unless it has ended, and mark its log complete.
+
+    Args:
+        log: The event log.
+        caller: The owner of the response.
+        response_id: The response.
+        response: The response as it has ended.
+
+    Raises:
+        StoreNotFound: It has no events.
+        StoreConflict: Another process adds events at the same time.
+        StoreUnavailable: The log is not available.
+    """
+    events = await _read(log, caller, response_id)
+    if not _has_ended(events):
+        lacking = [*closing_events(events)]
+        sent, items = _finished([*events, *lacking]), enumerate(rows_of(response.get("output")))
+        lacking += [
+            {"type": f"response.output_item.{edge}", "output_index": index, "item": item}
+            for index, item in items
+            if index not in sent
+            for edge in ("added", "done")
+        ]
+        status = response["status"] if response["status"] in COUNTED else "failed"
+        lacking.append({"type": f"response.{status}", "response": response})
+        await _add(log, caller, response_id, events, map(public_event, lacking))
+    await log.finish(caller, response_id)
+
+
+async def _read(log: EventLog, caller: Caller, response_id: str) -> list[Event]:
+    return [decode(row.data) for row in await log.read(caller, response_id)]
+
+
+async def _add(log: EventLog, caller: Caller, response_id: str, events: list[Event], more: Iterable[Event]) -> None:
+    """Add further events to a log and to the list of those that it has."""
+    first = events[-1]["sequence_number"] + 1 if events else 0
+    numbered = [{**event, "sequence_number": number} for number, event in enumerate(more, first)]
+    rows = [LoggedEvent(event["sequence_number"], event_data(event)) for event in numbered]
+    await extend(log, caller, response_id, rows)
+    events += numbered
+
+
+def _has_ended(events: Iterable[Event]) -> bool:
+    return any(event["type"] in TERMINAL for event in events)
+
+
+def _finished(events: Iterable[Event]) -> dict[int, Item]:
+    """The finished items, by output index."""
+    return {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}

@@ -106,7 +106,9 @@ class Takeover:
     async def _take_all(self) -> None:
         if self._responses.engine.services.shutdown.has_begun:
             return
-        found = [*self._pending, *await self._turns.orphans()]
+        # A dead replica lists its turns until all of them are taken: those that were taken here may run.
+        orphans = [turn for turn in await self._turns.orphans() if turn not in self._responses.running]
+        found = [*self._pending, *orphans]
         if not found:
             return
         random.shuffle(found)  # Several replicas find the same turns and share them.

@@ -221,7 +221,7 @@ class ResponsesDriver:
         try:
             return await self._replayed(request, -1)
         except InvalidRequest:  # There are no events.
-            if (event := await end_of_dead(store, caller, response_id, 0)) is not None:
+            if (event := await end_of_dead(store, caller, response_id)) is not None:
                 return replayed_frames(_once([event]))
             if (await store.get(caller, response_id)).get("status") in RUNNING:
                 raise Busy("The request with this Idempotency-Key is still being accepted. Send it again.") from None
