@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from hostedagent.stores.base import EventLog, Signals
+from hostedagent.stores.base import EventLog, ExclusiveEventLog, Signals
 from hostedagent.stores.local import LocalEventLog, LocalSignals
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.stored_events import StoredEventLog
 from hostedagent.testing.event_log_contract import EventLogContract
 from hostedagent.testing.signals_contract import SignalsContract
+
+
+def test_every_log_of_the_package_refuses_the_events_of_another_writer() -> None:
+    postgres = pytest.importorskip("hostedagent.stores.postgres.event_log")
+    assert all(
+        issubclass(kind, ExclusiveEventLog) for kind in (LocalEventLog, StoredEventLog, postgres.PostgresEventLog)
+    )
 
 
 class TestLocalEventLog(EventLogContract):

@@ -24,6 +24,7 @@ from hostedagent.stores.factory import Stores, postgres_stores
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.stored_events import StoredEventLog
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.postgres.server import postgres_dsn, schema
@@ -273,13 +274,13 @@ async def test_a_batch_of_a_process_that_has_lost_the_turn_is_part_of_its_stream
     assert text(response)[-1] == "Hello." and log.events[-1]["response"]["output"] == response["output"]
 
 
-@pytest.mark.parametrize("kind", ["memory", "postgres"])
+@pytest.mark.parametrize("kind", ["memory", "a store", "postgres"])
 async def test_a_writer_that_lost_the_log_adds_nothing_and_stops(kind: str) -> None:
     def some(first: int, last: int, data: bytes) -> list[LoggedEvent]:
         return [LoggedEvent(number, data) for number in range(first, last + 1)]
 
     async with AsyncExitStack() as stack:
-        log: EventLogStore = LocalEventLog()
+        log: EventLogStore = LocalEventLog() if kind == "memory" else StoredEventLog(MemoryStore())
         if kind == "postgres":
             stores = postgres_stores(postgres_dsn(), schema=stack.enter_context(schema()))
             stack.push_async_callback(stores.aclose)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -94,6 +95,10 @@ class StoredEventLog:
         """Add events and wake the subscribers; the first call creates the log."""
         await self._write(caller, response_id, events)
 
+    async def extend(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Like `append`, but adds nothing if another event has one of the numbers; raises `StoreConflict`."""
+        await self._write(caller, response_id, events, is_exclusive=True)
+
     async def read(self, caller: Caller, response_id: str, *, after: int = -1) -> list[LoggedEvent]:
         """The events with a higher number than `after`, in order."""
         reading = _Reading()
@@ -139,7 +144,9 @@ class StoredEventLog:
         if (log := self._open.pop(_name(caller, response_id), None)) is not None:
             log.wake()
 
-    async def _write(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+    async def _write(
+        self, caller: Caller, response_id: str, events: Sequence[LoggedEvent], *, is_exclusive: bool = False
+    ) -> None:
         log = self._log(caller, response_id)
         async with log.writing:
             if log.written is None:
@@ -148,6 +155,8 @@ class StoredEventLog:
             while True:
                 at = log.written
                 new = [event for event in events if event.number > at.last or event == _FINISHED]
+                if is_exclusive and (len(new) < len(events) or (new and at.is_finished)):
+                    await self._check_own(caller, response_id, events)
                 if at.is_finished or (not new and at.part):
                     break
                 data = b"".join(map(_frame, new))
@@ -169,6 +178,14 @@ class StoredEventLog:
                     at.feed(part)
                 break
         log.wake()
+
+    async def _check_own(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Check that a log has no other events with these numbers, and none after its end."""
+        reading = _Reading()
+        there = {event.number: event for event in await self._read(caller, response_id, reading)}
+        last = math.inf if reading.is_finished else reading.last
+        if any(there.get(event.number) != event for event in events if event.number <= last):
+            raise StoreConflict("Another process writes the events of this response.")
 
     async def _read(self, caller: Caller, response_id: str, reading: _Reading) -> list[LoggedEvent]:
         """The events from a position to the end, and the position there."""

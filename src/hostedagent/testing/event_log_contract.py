@@ -15,7 +15,7 @@ from typing import Final, cast
 import pytest
 
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores.base import EventLog, LoggedEvent, StoreNotFound
+from hostedagent.stores.base import EventLog, ExclusiveEventLog, LoggedEvent, StoreConflict, StoreNotFound
 
 ADA: Final = Caller(Scope("user:ada"))
 BOB: Final = Caller(Scope("user:bob"))
@@ -276,3 +276,38 @@ class EventLogContract:
         await other.delete(ADA, R)
         with pytest.raises(StoreNotFound):
             await log.read(ADA, R)
+
+    # --- other writers
+
+    @pytest.fixture
+    def exclusive(self, log: EventLog) -> ExclusiveEventLog:
+        """The log, if it refuses the events of another writer."""
+        if not isinstance(log, ExclusiveEventLog):
+            pytest.skip("the log does not refuse the events of another writer: it has no `extend`")
+        return log
+
+    @pytest.fixture
+    def winner(self, log: EventLog, other: EventLog | None) -> EventLog:
+        """The writer that is first."""
+        return other if other is not None else log
+
+    async def test_a_log_is_extended_and_repeated_events_are_skipped(
+        self, log: EventLog, exclusive: ExclusiveEventLog
+    ) -> None:
+        await exclusive.extend(ADA, R, events(range(2)))
+        await exclusive.extend(ADA, R, events(range(2, 4)))
+        await exclusive.extend(ADA, R, events(range(1, 6)))  # Again, because an answer was lost.
+        assert await log.read(ADA, R) == events(range(6))
+
+    async def test_a_writer_whose_number_another_has_used_adds_nothing(
+        self, log: EventLog, exclusive: ExclusiveEventLog, winner: EventLog
+    ) -> None:
+        await exclusive.extend(ADA, R, events([0]))
+        await winner.append(ADA, R, events([1, 2], "winner"))
+        for numbers in ([1], [1, 2, 3], [2, 3]):
+            with pytest.raises(StoreConflict):
+                await exclusive.extend(ADA, R, events(numbers, "loser"))
+        assert await log.read(ADA, R) == [*events([0]), *events([1, 2], "winner")]
+        await winner.append(ADA, R, events([3], "winner"))
+        await winner.finish(ADA, R)
+        assert await Follower(log, after=1).ended() == events([2, 3], "winner")
