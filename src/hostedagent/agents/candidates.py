@@ -109,11 +109,7 @@ def _check_yields(factory: Callable[..., Any]) -> None:
 
 
 def takes_request(factory: Callable[..., object]) -> bool:
-    """Whether a factory takes the turn's request.
-
-    Raises:
-        ConfigurationError: It takes something else.
-    """
+    """Whether a factory takes the turn's request; raises `ConfigurationError` when it takes something else."""
     required = _required(factory)
     if len(required) > 1 or any(row.kind is Parameter.KEYWORD_ONLY for row in required):
         names = ", ".join(row.name for row in required)

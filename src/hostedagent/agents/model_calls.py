@@ -149,11 +149,7 @@ class Guard(FunctionMiddleware):
         self._calls = calls
 
     async def process(self, context: FunctionInvocationContext, call_next: Callable[[], Awaitable[None]]) -> None:
-        """Run the call, if it may run.
-
-        Raises:
-            MiddlewareFailure: The answer that makes the call has no end.
-        """
+        """Run the call, if it may run; raises `MiddlewareFailure` when the answer that makes the call has no end."""
         match self._calls.refusal_of(str(context.metadata.get("call_id"))):
             case "cut":
                 raise MiddlewareFailure("The answer of the model's service ended before it was complete.")

@@ -62,11 +62,7 @@ class ManagedConversations:
         return Description(conversation_id, int(time.time()))
 
     async def update(self, caller: Caller, conversation_id: str, metadata: Mapping[str, str]) -> Description:
-        """Replace the metadata.
-
-        Raises:
-            NotFound: The conversation does not exist.
-        """
+        """Replace the metadata; raises `NotFound` when the conversation does not exist."""
         described = replace(await self.describe(caller, conversation_id), metadata=metadata)
         await self.sessions.conversations.update(caller, described)
         return described
@@ -104,11 +100,7 @@ class ManagedConversations:
         return await self._ids(caller, conversation_id, await self.sessions.head(caller, conversation_id))
 
     async def item(self, caller: Caller, conversation_id: str, item_id: str) -> Item:
-        """An item of a conversation.
-
-        Raises:
-            NotFound: It is not one of that conversation.
-        """
+        """An item of a conversation; raises `NotFound` when it is not one of that conversation."""
         ids = await self.item_ids(caller, conversation_id)
         found = await read_items(self.responses, caller, [item_id] if item_id in ids else [])
         if not found:

@@ -80,11 +80,7 @@ class Engine:
         self._known_tools = known_tools(agent) if agent is not None else None  # Otherwise known only during a run.
 
     def check_accepts(self) -> None:
-        """Refuse new turns during shutdown.
-
-        Raises:
-            Unavailable: The process is shutting down.
-        """
+        """Refuse new turns during shutdown; raises `Unavailable` when the process is shutting down."""
         if self.services.shutdown.has_begun:
             raise Unavailable(STOPPING)
 

@@ -36,11 +36,7 @@ def caller_of(kept: Mapping[str, Json]) -> Caller:
 
 
 def restore(kept: Mapping[str, Json], caller: Caller, response_id: str, policy: CallerPolicy) -> TurnRequest:
-    """Parse a kept request.
-
-    Raises:
-        InvalidRequest: The policy of this process does not allow it.
-    """
+    """Parse a kept request; raises `InvalidRequest` when the policy of this process does not allow it."""
     return replace(
         TurnRequest.parse(kept["body"], policy),
         caller=caller,

@@ -142,11 +142,7 @@ class Recoveries:
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json]
     ) -> tuple[TurnRequest, Continuation, Recovery]:
-        """Resume a turn of an earlier process.
-
-        Raises:
-            Exception: The continuation cannot be read.
-        """
+        """Resume a turn of an earlier process; raises `Exception` when the continuation cannot be read."""
         caller = request.caller
         turn = self._active.open(request.response_id)
         resuming = turn.resuming or Resuming()

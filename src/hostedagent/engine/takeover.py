@@ -120,11 +120,7 @@ class Takeover:
         await self._turns.clear()
 
     async def _resume(self, response_id: str, journal: Journal, request: bytes) -> None:
-        """Resume one turn.
-
-        Raises:
-            StoreError: A store is not available; resuming is tried again.
-        """
+        """Resume one turn; raises `StoreError` when a store is not available; resuming is tried again."""
         engine, recoveries = self._responses.engine, self._responses.recoveries
         kept: dict[str, Json] = decode(request) if request else {}
         caller = await recoveries.recall(Caller(platform_user=kept.get("platform_user")), response_id)

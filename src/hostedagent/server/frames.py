@@ -54,11 +54,7 @@ class Steer:
 
 
 async def read_frame(data: bytes, options: HostOptions) -> Create | Steer:
-    """Parse a message.
-
-    Raises:
-        FrameError: It is invalid; has the lane if the message names one.
-    """
+    """Parse a message; raises `FrameError` when it is invalid; has the lane if the message names one."""
     if len(data) > options.max_body_bytes:
         raise FrameError(too_large(options))
     if len(data) <= PARSED_AT_ONCE:

@@ -202,11 +202,7 @@ class _Parser:
         return getattr(self._parser, name)
 
     def feed_data(self, data: bytes) -> None:
-        """Parse.
-
-        Raises:
-            HttpParserError: It is not HTTP, or asks for a tunnel.
-        """
+        """Parse; raises `HttpParserError` when it is not HTTP, or asks for a tunnel."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:

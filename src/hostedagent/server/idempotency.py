@@ -42,11 +42,7 @@ class HashedBody:
 
 
 def key_of(headers: Mapping[str, str]) -> str | None:
-    """The key of a request; `None` if there is none.
-
-    Raises:
-        InvalidRequest: It is empty or too long.
-    """
+    """The key of a request; `None` if there is none. Raises `InvalidRequest` when it is empty or too long."""
     key = headers.get(HEADER)
     if key is not None and not 0 < len(key) <= _LONGEST:
         raise InvalidRequest(f"Idempotency-Key has 1 to {_LONGEST} characters.")

@@ -16,11 +16,7 @@ T = TypeVar("T")
 
 
 def page_asked(query: Mapping[str, str]) -> Page:
-    """Parse the page parameters of a query.
-
-    Raises:
-        InvalidRequest: A value is malformed; `param` names it.
-    """
+    """Parse the page parameters of a query; raises `InvalidRequest` when a value is malformed; `param` names it."""
     limit = number(query, "limit", _DEFAULT_ROWS, low=1, high=MOST_ROWS)
     order = query.get("order", "desc").lower()
     if order not in ("asc", "desc"):

@@ -150,11 +150,7 @@ class Approvals:
         return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
     async def consume(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
-        """Mark the requests as answered, all or none.
-
-        Raises:
-            Conflict: One was answered before.
-        """
+        """Mark the requests as answered, all or none; raises `Conflict` when one was answered before."""
         done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
         for answer, mark in zip(answers, marks, strict=True):

@@ -148,11 +148,7 @@ class BackgroundTurns(Journals):
         await self._list()
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
-        """Store the progress of the turn.
-
-        Raises:
-            StoreConflict: Another replica has taken it.
-        """
+        """Store the progress of the turn; raises `StoreConflict` when another replica has taken it."""
         if (etag := self._held.get(response_id)) is None:
             raise StoreConflict(f"The turn of {response_id} is not held here.")
         journal = replace(journal, owner=self._name, request_parts=self._parts[response_id])

@@ -140,11 +140,7 @@ class Running:
         self._renewals.clear()
 
     async def check(self, response_id: str, mark: _Mark) -> None:
-        """See how the mark is stored now.
-
-        Raises:
-            Conflict: Somebody has given up the response.
-        """
+        """See how the mark is stored now; raises `Conflict` when somebody has given up the response."""
         head, mark.etag = await self._read(mark.caller, Key(RUNNING, response_id))
         if head.owner is not None and head.owner.startswith(FENCE):
             mark.state = "lost"

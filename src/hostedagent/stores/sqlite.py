@@ -70,11 +70,7 @@ class SqliteStore:
         self._open()
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
-        """The records in the order of the keys.
-
-        Raises:
-            StoreUnavailable: The file cannot be read.
-        """
+        """The records in the order of the keys; raises `StoreUnavailable` when the file cannot be read."""
         places = [bytes.fromhex(caller.scope.key(*key)) for key in keys]
         return await _finished(self._open().read(places, self._clock()))
 

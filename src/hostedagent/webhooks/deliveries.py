@@ -99,11 +99,7 @@ class Deliveries:
             log_failure(logger, f"Noting the webhook of {request.response_id} failed", error)
 
     async def end(self, request: TurnRequest, outcome: Outcome) -> None:
-        """Record the outcome of a turn.
-
-        Raises:
-            StoreError: The outbox is not available.
-        """
+        """Record the outcome of a turn; raises `StoreError` when the outbox is not available."""
         await self._outbox.end(replace(await self._delivery(request), event=event_of(outcome)))
         self._poller.wake()
 

@@ -10,11 +10,7 @@ from hostedagent.protocol.values import is_mapping, is_rows
 
 
 def required_text(item: Item, name: str, *, may_be_empty: bool = False) -> str:
-    """A string field.
-
-    Raises:
-        InvalidRequest: It is missing, not a string, or empty although it must not be.
-    """
+    """A string field; raises `InvalidRequest` when it is missing, not a string, or empty although it must not be."""
     value = item.get(name)
     if not isinstance(value, str) or not (value or may_be_empty):
         kind = "a string" if may_be_empty else "a non-empty string"
@@ -23,11 +19,7 @@ def required_text(item: Item, name: str, *, may_be_empty: bool = False) -> str:
 
 
 def required_object(item: Item, name: str) -> Mapping[str, Json]:
-    """A field that is an object.
-
-    Raises:
-        InvalidRequest: It is missing or not an object.
-    """
+    """A field that is an object; raises `InvalidRequest` when it is missing or not an object."""
     return as_object(item.get(name), name)
 
 
@@ -44,11 +36,7 @@ def required_texts(item: Mapping[str, Json], name: str, param: str) -> list[str]
 
 
 def optional_number(item: Mapping[str, Json], name: str, param: str) -> int | None:
-    """An optional integer.
-
-    Raises:
-        InvalidRequest: It is of another type.
-    """
+    """An optional integer; raises `InvalidRequest` when it is of another type."""
     value = item.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise InvalidRequest(f"{param} must be a whole number.", param=param)
@@ -56,22 +44,14 @@ def optional_number(item: Mapping[str, Json], name: str, param: str) -> int | No
 
 
 def as_object(value: object, param: str) -> Mapping[str, Json]:
-    """`value`, if it is an object.
-
-    Raises:
-        InvalidRequest: It is not; the message names `param`.
-    """
+    """`value`, if it is an object; raises `InvalidRequest` when it is not; the message names `param`."""
     if not is_mapping(value):
         raise InvalidRequest(f"{param} must be an object.", param=param)
     return value
 
 
 def as_array(value: object, param: str) -> Sequence[Json]:
-    """`value`, if it is an array.
-
-    Raises:
-        InvalidRequest: It is not; the message names `param`.
-    """
+    """`value`, if it is an array; raises `InvalidRequest` when it is not; the message names `param`."""
     if not is_rows(value):
         raise InvalidRequest(f"{param} must be an array.", param=param)
     return value

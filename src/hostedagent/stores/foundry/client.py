@@ -161,11 +161,7 @@ class FoundryClient:
             raise StoreUnavailable("The state store could not be created.") from None
 
     async def delete(self, key: str, expect: Etag | None, call_id: str | None) -> None:
-        """Delete an item; does nothing if there is none.
-
-        Raises:
-            Refused: `expect` does not stand.
-        """
+        """Delete an item; does nothing if there is none. Raises `Refused` when `expect` does not stand."""
         try:
             await self._try(lambda: self._store.delete_item(key, if_match=expect, call_id=call_id))
         except _Missing:

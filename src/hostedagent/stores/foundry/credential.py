@@ -28,11 +28,7 @@ class OwnCredential:
         enable_cae: bool = False,
         **options: Any,
     ) -> AccessToken:
-        """A token for these scopes.
-
-        Raises:
-            ClientAuthenticationError: There is none.
-        """
+        """A token for these scopes; raises `ClientAuthenticationError` when there is none."""
         if self._opened is None:
             self._opened = DefaultAzureCredential()
         return await self._opened.get_token(

@@ -66,11 +66,7 @@ class PostgresSignals:
         return is_dead
 
     async def publish(self, signal: Signal) -> None:
-        """Send a signal to every listener of every process.
-
-        Raises:
-            StoreUnavailable: It could not be sent.
-        """
+        """Send a signal to every listener of every process; raises `StoreUnavailable` when it could not be sent."""
         content = json.dumps(astuple(signal))
         if not signal.value and len(content) < _MAX_PAYLOAD:
             await self._database.rows(_NOTIFY, (self.listener.channel, _WHOLE + content))

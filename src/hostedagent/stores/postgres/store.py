@@ -29,11 +29,7 @@ class PostgresStore:
         self._database = database
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
-        """The records in the order of the keys.
-
-        Raises:
-            StoreUnavailable: The database cannot be read.
-        """
+        """The records in the order of the keys; raises `StoreUnavailable` when the database cannot be read."""
         if not keys:
             return []
         places = [bytes.fromhex(caller.scope.key(*key)) for key in keys]
