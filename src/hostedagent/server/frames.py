@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.errors import InvalidRequest, NotFound, RequestError
 from hostedagent.options import HostOptions
+from hostedagent.protocol.checks import flag, optional
 from hostedagent.protocol.request.body import parse_body
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
@@ -92,9 +93,7 @@ def _request(fields: Mapping[str, Json], options: HostOptions) -> TurnRequest:
         raise InvalidRequest("background is a field of POST /responses: leave it out here.", param="background")
     if fields.get("stream") is False:
         raise InvalidRequest("Events are always sent here: leave stream out.", param="stream")
-    generates = fields.get("generate")
-    if generates is not None and not isinstance(generates, bool):
-        raise InvalidRequest("generate must be true or false.", param="generate")
+    generates = optional(flag, fields.get("generate"), "generate")
     request = TurnRequest.parse(fields, options.caller)
     return replace(request, stream=True, generates=generates is not False)
 

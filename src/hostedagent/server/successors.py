@@ -22,6 +22,7 @@ from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, TooManyTurns
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
+from hostedagent.protocol.checks import flag, optional
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
@@ -130,9 +131,7 @@ class SteerRoutes:
         self._responses.engine.check_accepts()
         refuse_media(exchange.headers)
         fields = dict(await read_fields(exchange.receive, self._options))
-        streams = fields.pop("stream", None)
-        if streams is not None and not isinstance(streams, bool):
-            raise InvalidRequest("stream must be true or false.", param="stream")
+        streams = optional(flag, fields.pop("stream", None), "stream")
         response_id = exchange.response_id
         if fields.setdefault("previous_response_id", response_id) != response_id:
             raise InvalidRequest("previous_response_id is the response of the path.", param="previous_response_id")

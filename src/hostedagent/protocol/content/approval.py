@@ -14,9 +14,9 @@ from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.failures import failed
+from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.calls import read_text
 from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall, whole
-from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import ApprovalRequest, Emission, EndTurn, Item, Json, MutableItem, SaveApproval

@@ -15,6 +15,7 @@ from agent_framework import Content
 from hostedagent.errors import InvalidRequest, foreign_attribute
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output, OutputItem, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.values import is_rows
 
 CallStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -140,9 +141,9 @@ def read_text(item: Item, name: str) -> str | None:
 def read_list(item: Item, name: str) -> Sequence[Json] | None:
     """An optional array field of an item."""
     value = item.get(name)
-    if value is not None and not isinstance(value, (list, tuple)):
+    if value is not None and not is_rows(value):
         raise InvalidRequest(f"{item.get('type')}.{name} must be an array.", param=name)
-    return cast("Sequence[Json] | None", value)
+    return value
 
 
 def read_status(item: Item) -> str | None:

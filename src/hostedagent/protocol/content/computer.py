@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from agent_framework import Content, get_namespaced_value, with_namespaced_value
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.checks import array, mapping, required_text
 from hostedagent.protocol.content.calls import read_text
 from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
-from hostedagent.protocol.content.fields import as_array, as_object, required_object, required_text
 from hostedagent.protocol.content.parts import read_image
 from hostedagent.protocol.content.provider_items import call_status, provider_id, whole_from_provider
 from hostedagent.protocol.types import Item, Json, MutableItem
@@ -32,7 +32,7 @@ def _read_call(item: Item) -> Content:
     call_id = required_text(item, "call_id")
     is_single = item.get("actions") is None and item.get("action") is not None
     rows: Json = [item["action"]] if is_single else item.get("actions")
-    actions = [dict(as_object(row, f"actions[{n}]")) for n, row in enumerate(as_array(rows, "actions"))]
+    actions = [dict(mapping(row, f"actions[{n}]")) for n, row in enumerate(array(rows, "actions"))]
     if not actions:
         raise InvalidRequest("computer_call needs actions, at least one.", param="actions")
     return Content(
@@ -50,7 +50,7 @@ def _read_call(item: Item) -> Content:
 
 
 def _read_output(item: Item) -> Content:
-    screenshot = required_object(item, "output")
+    screenshot = mapping(item.get("output"), "output")
     if screenshot.get("type") != "computer_screenshot":
         raise InvalidRequest("computer_call_output.output must be a computer_screenshot.", param="output.type")
     image = read_image(screenshot, "output")
@@ -71,8 +71,8 @@ def _read_checks(item: Item, name: str) -> Json:
     if item.get(name) is None:
         return None
     checks: list[dict[str, Json]] = []
-    for n, row in enumerate(as_array(item[name], name)):
-        check = as_object(row, f"{name}[{n}]")
+    for n, row in enumerate(array(item[name], name)):
+        check = mapping(row, f"{name}[{n}]")
         if not isinstance(check.get("id"), str) or not check["id"]:
             raise InvalidRequest(f"{name}[{n}] needs id, a non-empty string.", param=f"{name}[{n}].id")
         checks.append(_check(check))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from agent_framework import Content, get_namespaced_value
 
+from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
-from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.function_call import FIELD, call_key
 from hostedagent.protocol.content.own_tools import open_call, open_tool_result
 from hostedagent.protocol.content.parts import read_parts

@@ -15,9 +15,9 @@ from agent_framework import Content
 
 from hostedagent.failures import failed
 from hostedagent.outcomes import Completed, Incomplete
+from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.calls import raw_text
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part
-from hostedagent.protocol.content.fields import required_text
 from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission, EndTurn, Item, MutableItem
 

@@ -16,6 +16,7 @@ from agent_framework import Content, detect_media_type_from_base64, with_namespa
 from agent_framework.exceptions import ContentError
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.checks import optional, text
 from hostedagent.protocol.content.annotations import read_annotations
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of, is_mapping
@@ -103,7 +104,7 @@ def read_image(wire: WirePart, param: str) -> Content:
 
 def read_file(wire: WirePart, param: str) -> Content:
     """Read an `input_file`: data (raw base64 or a data URL), a URL, or the id of an uploaded file."""
-    name = _optional_text(wire, "filename", param)
+    name = optional(text, wire.get("filename"), f"{param}.filename")
     data, url, file_id = wire.get("file_data"), wire.get("file_url"), wire.get("file_id")
     properties = {"openai": {"content_type": "input_file"}}
     if isinstance(data, str) and data:
@@ -152,20 +153,20 @@ def _from_data(
 
 
 def _read_text(wire: WirePart, param: str) -> Content:
-    return Content.from_text(_text(wire, "text", param))
+    return Content.from_text(text(wire.get("text"), f"{param}.text"))
 
 
 def _read_output_text(wire: WirePart, param: str) -> Content:
     logprobs = wire.get("logprobs")
     return Content.from_text(
-        _text(wire, "text", param),
+        text(wire.get("text"), f"{param}.text"),
         annotations=read_annotations(wire.get("annotations")),
         additional_properties={"openai": {"logprobs": logprobs}} if logprobs else None,
     )
 
 
 def _read_refusal(wire: WirePart, param: str) -> Content:
-    return Content.from_text(_text(wire, "refusal", param), additional_properties=dict(REFUSAL))
+    return Content.from_text(text(wire.get("refusal"), f"{param}.refusal"), additional_properties=dict(REFUSAL))
 
 
 def _read_audio(wire: WirePart, param: str) -> Content:
@@ -174,24 +175,13 @@ def _read_audio(wire: WirePart, param: str) -> Content:
         raise InvalidRequest(
             f"{param}.input_audio must be an object with data and format.", param=f"{param}.input_audio"
         )
-    data = _text(audio, "data", f"{param}.input_audio")
+    data = text(audio.get("data"), f"{param}.input_audio.data")
     media_type = f"audio/{audio.get('format', 'wav')}"
     return _from_data(data, media_type, param=f"{param}.input_audio", name=None, properties=None)
 
 
 def _read_video(wire: WirePart, param: str) -> Content:
-    return _from_url(_text(wire, "video_url", param), "video/*", param=f"{param}.video_url")
-
-
-def _text(wire: WirePart, key: str, param: str) -> str:
-    value = wire.get(key)
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{param}.{key} must be a string.", param=f"{param}.{key}")
-    return value
-
-
-def _optional_text(wire: WirePart, key: str, param: str) -> str | None:
-    return None if wire.get(key) is None else _text(wire, key, param)
+    return _from_url(text(wire.get("video_url"), f"{param}.video_url"), "video/*", param=f"{param}.video_url")
 
 
 def _detail(content: Content) -> str:

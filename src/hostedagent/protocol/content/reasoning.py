@@ -15,9 +15,10 @@ from urllib.parse import quote, unquote
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.content.calls import read_list, read_text
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
-from hostedagent.protocol.values import fields_of, is_rows
+from hostedagent.protocol.values import fields_of
 from hostedagent.protocol.wire import Characters, wire_text
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def read(item: Item) -> Sequence[Content]:
     Reasoning of a caller without an encrypted form is dropped: a provider accepts only reasoning that it can verify.
     """
     memory = recall(item)
-    ident, encrypted = _optional_text(item, "id"), _optional_text(item, "encrypted_content")
+    ident, encrypted = read_text(item, "id"), read_text(item, "encrypted_content")
     is_ours = "provider_id" in memory
     if encrypted and (sealed := unseal(encrypted)) is not None:
         encrypted, ident = sealed
@@ -87,10 +88,7 @@ def read(item: Item) -> Sequence[Content]:
 
 def _texts(item: Item, kind: _PartKind) -> Iterator[str]:
     name = _LIST[kind]
-    parts = item.get(name) or ()
-    if not is_rows(parts):
-        raise InvalidRequest(f"reasoning.{name} must be an array.", param=name)
-    for n, part in enumerate(parts):
+    for n, part in enumerate(read_list(item, name) or ()):
         text = fields_of(part).get("text")
         if not isinstance(text, str):
             raise InvalidRequest(f"{name}[{n}] must be an object with a text.", param=f"{name}[{n}].text")
@@ -101,13 +99,6 @@ def _check(item: Item) -> None:
     for kind in _LIST:
         for _ in _texts(item, kind):
             pass
-
-
-def _optional_text(item: Item, name: str) -> str | None:
-    value = item.get(name)
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"reasoning.{name} must be a string.", param=name)
-    return value
 
 
 def key(part: Part) -> Key:

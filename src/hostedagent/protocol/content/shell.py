@@ -16,16 +16,15 @@ from typing import Final
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall
-from hostedagent.protocol.content.fields import (
-    as_array,
-    as_object,
+from hostedagent.protocol.checks import (
+    array,
+    mapping,
     optional_number,
-    required_object,
     required_text,
     required_texts,
 )
+from hostedagent.protocol.content.calls import read_text
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
@@ -74,7 +73,7 @@ def _made_up_id(item: Item, call_id: str) -> str:
 
 
 def _read_call(item: Item) -> Content:
-    call_id, action = required_text(item, "call_id"), required_object(item, "action")
+    call_id, action = required_text(item, "call_id"), mapping(item.get("action"), "action")
     commands = required_texts(action, "commands", "action.commands")
     limits = {name: optional_number(action, name, f"action.{name}") for name in ("timeout_ms", "max_output_length")}
     wire = {"commands": commands, **_present(limits)}
@@ -90,7 +89,7 @@ def _read_call(item: Item) -> Content:
 
 def _read_output(item: Item) -> Content:
     call_id = required_text(item, "call_id")
-    rows = [as_object(row, f"output[{n}]") for n, row in enumerate(as_array(item.get("output"), "output"))]
+    rows = [mapping(row, f"output[{n}]") for n, row in enumerate(array(item.get("output"), "output"))]
     outputs = [_read_command_output(row, f"output[{n}]") for n, row in enumerate(rows)]
     wire = [_write_command_output(output) for output in outputs]
     return Content.from_shell_tool_result(
@@ -105,7 +104,7 @@ def _read_command_output(row: Mapping[str, Json], param: str) -> Content:
     texts = [row.get("stdout"), row.get("stderr")]
     if not all(isinstance(text, str) for text in texts):
         raise InvalidRequest(f"{param} needs stdout and stderr, both strings.", param=param)
-    outcome = as_object(row.get("outcome"), f"{param}.outcome")
+    outcome = mapping(row.get("outcome"), f"{param}.outcome")
     match outcome.get("type"):
         case "timeout":
             return Content.from_shell_command_output(stdout=texts[0], stderr=texts[1], timed_out=True)
@@ -118,7 +117,7 @@ def _read_command_output(row: Mapping[str, Json], param: str) -> Content:
 
 
 def _read_local_call(item: Item) -> Content:
-    call_id, action = required_text(item, "call_id"), required_object(item, "action")
+    call_id, action = required_text(item, "call_id"), mapping(item.get("action"), "action")
     command = required_texts(action, "command", "action.command")
     wire: MutableItem = {"type": "exec", "env": {}, **_present(action)}
     payload = _provider_payload(item, call_id, action=wire)
@@ -165,7 +164,7 @@ def _read_patch(item: Item) -> Content:
     return Content.from_function_call(
         required_text(item, "call_id"),
         "apply_patch",
-        arguments=wire_json(dict(required_object(item, "operation"))),
+        arguments=wire_json(dict(mapping(item.get("operation"), "operation"))),
         informational_only=True,
         hosted=True,
     )

@@ -17,14 +17,12 @@ from typing import Any, Final, Literal
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.checks import Check, flag, integer, mapping, number, one_of, optional, text, texts
 from hostedagent.protocol.request.tools import CallerTools, parse_tools
 from hostedagent.protocol.types import Json
-from hostedagent.protocol.values import is_array, is_object
 
 Verdict = Literal["forwarded", "fixed", "refused", "protocol"]
 """Forwarded to the run, fixed by the host (accepted without effect on the run), refused with 400, or read elsewhere."""
-
-Check = Callable[[Json, str], Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,77 +48,14 @@ class OptionRow:
 
     verdict: Verdict
     option: str | None = None
-    check: Check | None = None
+    check: Check[Json] | None = None
     why: str = ""
-
-
-def number(low: float, high: float) -> Check:
-    """A finite number in a closed range."""
-
-    def check(value: Json, param: str) -> Json:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise InvalidRequest(f"{param} must be a number from {low:g} to {high:g}, not {value!r}.", param=param)
-        return value
-
-    return check
-
-
-def integer(low: int, high: int | None = None) -> Check:
-    """An integer in a closed range."""
-
-    def check(value: Json, param: str) -> Json:
-        too_high = high is not None and isinstance(value, int) and value > high
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or too_high:
-            end = f" to {high}" if high is not None else " or more"
-            raise InvalidRequest(f"{param} must be an integer of {low}{end}, not {value!r}.", param=param)
-        return value
-
-    return check
-
-
-def flag(value: Json, param: str) -> Json:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise InvalidRequest(f"{param} must be true or false.", param=param)
-    return value
-
-
-def text(value: Json, param: str) -> Json:
-    """A string."""
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{param} must be a string.", param=param)
-    return value
-
-
-def one_of(*values: str) -> Check:
-    """One of these strings."""
-
-    def check(value: Json, param: str) -> Json:
-        if value not in values:
-            raise InvalidRequest(f"{param} must be one of {', '.join(values)}, not {value!r}.", param=param)
-        return value
-
-    return check
-
-
-def texts(value: Json, param: str) -> Json:
-    """An array of strings."""
-    if not is_array(value) or not all(isinstance(row, str) for row in value):
-        raise InvalidRequest(f"{param} must be an array of strings.", param=param)
-    return value
 
 
 def includable(value: Json, param: str) -> Json:
     """An array of what a response may include beside what it has anyway."""
     for n, row in enumerate(texts(value, param)):
         _INCLUDABLE(row, f"{param}[{n}]")
-    return value
-
-
-def mapping(value: Json, param: str) -> Json:
-    """An object."""
-    if not is_object(value):
-        raise InvalidRequest(f"{param} must be an object.", param=param)
     return value
 
 
@@ -291,11 +226,9 @@ def _json_schema(wire: Mapping[str, Json]) -> dict[str, Json]:
         raise InvalidRequest(
             f"text.format.name must be 1 to 64 letters, digits, '_' or '-', not {name!r}.", param="text.format.name"
         )
-    optional: dict[str, Json] = {}
-    for key, check in (("description", text), ("strict", flag)):
-        if wire.get(key) is not None:
-            optional[key] = check(wire[key], f"text.format.{key}")
-    return {"name": name, "schema": schema, **optional}
+    checks: tuple[tuple[str, Check[Json]], ...] = (("description", text), ("strict", flag))
+    more = {key: optional(check, wire.get(key), f"text.format.{key}") for key, check in checks}
+    return {"name": name, "schema": schema, **{key: value for key, value in more.items() if value is not None}}
 
 
 def client_options(client: object, wanted: Mapping[str, Json]) -> dict[str, Json]:

@@ -11,6 +11,7 @@ from agent_framework import FunctionTool, ToolMode
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.checks import array, flag, mapping, optional, text
 from hostedagent.protocol.content.approval import LOCAL_SERVER
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of, is_array, is_object
@@ -92,16 +93,13 @@ def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
     """
     if value is None:
         return CallerTools()
-    if not is_array(value):
-        raise InvalidRequest("tools must be an array.", param="tools")
     functions: dict[str, FunctionTool] = {}
     names: set[str] = set()
     server: list[Mapping[str, Json]] = []
     echo: list[Mapping[str, Json]] = []
-    for n, wire in enumerate(value):
+    for n, row in enumerate(array(value, "tools")):
         param = f"tools[{n}]"
-        if not is_object(wire):
-            raise InvalidRequest(f"{param} must be an object.", param=param)
+        wire = mapping(row, param)
         if wire.get("type") == "function":
             functions[param] = tool = _function(wire, param, policy)
             if tool.name in names:
@@ -118,13 +116,10 @@ def parse_tools(value: Json, policy: CallerPolicy) -> CallerTools:
 def _function(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> FunctionTool:
     if not policy.allow_function_tools:
         raise UnsupportedOption(f"{param}: this agent does not accept tools of callers.", param=param)
-    name, description = wire.get("name"), wire.get("description")
+    name, description = wire.get("name"), optional(text, wire.get("description"), f"{param}.description")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidRequest(f"{param}.name must be 1 to 128 letters, digits, '_', '.' or '-'.", param=f"{param}.name")
-    if description is not None and not isinstance(description, str):
-        raise InvalidRequest(f"{param}.description must be a string.", param=f"{param}.description")
-    if not isinstance(wire.get("strict"), bool | None):
-        raise InvalidRequest(f"{param}.strict must be true or false.", param=f"{param}.strict")
+    optional(flag, wire.get("strict"), f"{param}.strict")
     schema = _parameters(wire.get("parameters"), f"{param}.parameters")
     try:
         return FunctionTool(name=name, description=description or "", input_model=schema, func=None)
@@ -145,9 +140,7 @@ def _parameters(value: Json, param: str) -> dict[str, Json]:
 
 def _is_server_tool(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> bool:
     """Whether a tool that is not a function goes to the model's service; what is dropped does not."""
-    kind = wire.get("type")
-    if not isinstance(kind, str):
-        raise InvalidRequest(f"{param}.type must be a string.", param=f"{param}.type")
+    kind = text(wire.get("type"), f"{param}.type")
     if kind == "mcp" and wire.get("server_label") == LOCAL_SERVER:
         # Not a server: clients need it to answer questions about the agent's own tools, which have this label.
         return False

@@ -17,6 +17,7 @@ from hostedagent.identity import (
     enter_context,
 )
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.checks import filled, flag, mapping, optional, text
 from hostedagent.protocol.content.parts import is_part_type
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.context_management import parse_compaction
@@ -94,7 +95,10 @@ class TurnRequest:
             InvalidRequest: A value is malformed, out of range or contradicts another; `param` names it.
             UnsupportedOption: The policy does not allow a field; `param` names it.
         """
-        previous, conversation = _text(body, "previous_response_id"), _conversation(body)
+        previous, conversation = (
+            optional(filled, body.get("previous_response_id"), "previous_response_id"),
+            _conversation(body),
+        )
         if previous is not None and conversation is not None:
             raise InvalidRequest(
                 "previous_response_id and conversation exclude each other: send one of them.",
@@ -104,7 +108,7 @@ class TurnRequest:
             input=_input(body),
             options=parse_options(body, policy),
             metadata=parse_metadata(body.get("metadata")),
-            user=_text(body, "user"),
+            user=optional(filled, body.get("user"), "user"),
             previous_response_id=previous,
             conversation_id=conversation,
             stream=_flag(body, "stream", False),
@@ -261,17 +265,15 @@ def _check_reference(value: Json) -> None:
     """It is repeated in the response and in its items."""
     if value is None:
         return
-    if not is_object(value):
-        raise InvalidRequest("agent_reference must be an object.", param="agent_reference")
-    name, version = value.get("name"), value.get("version")
+    value = mapping(value, "agent_reference")
+    name = value.get("name")
     if (kind := value.get("type")) != "agent_reference":
         raise InvalidRequest(
             f'agent_reference.type must be "agent_reference", not {kind!r:.80}.', param="agent_reference.type"
         )
     if not isinstance(name, str) or not name.strip():
         raise InvalidRequest("agent_reference.name must be a non-empty string.", param="agent_reference.name")
-    if not isinstance(version, str | None):
-        raise InvalidRequest("agent_reference.version must be a string.", param="agent_reference.version")
+    optional(text, value.get("version"), "agent_reference.version")
 
 
 _MESSAGE_ROLES = ("user", "assistant", "system", "developer")
@@ -318,9 +320,7 @@ def parse_items(value: Json, name: str) -> tuple[Item, ...]:
 
 
 def _item(value: Json, name: str, n: int) -> Item:
-    if not is_object(value):
-        param = f"{name}[{n}]"
-        raise InvalidRequest(f"{param} must be an object.", param=param)
+    value = mapping(value, f"{name}[{n}]")
     if value.get("type") == "message" and value.get("role") not in _MESSAGE_ROLES:
         param = f"{name}[{n}]"
         raise InvalidRequest(f"{param}.role must be one of {', '.join(_MESSAGE_ROLES)}.", param=f"{param}.role")
@@ -330,9 +330,7 @@ def _item(value: Json, name: str, n: int) -> Item:
 def _conversation(body: Mapping[str, Json]) -> str | None:
     value = body.get("conversation")
     if is_object(value):
-        value = value.get("id")
-        if not isinstance(value, str):
-            raise InvalidRequest("conversation.id must be a string.", param="conversation.id")
+        value = text(value.get("id"), "conversation.id")
     if value is not None and (not isinstance(value, str) or not value):
         raise InvalidRequest("conversation must be a conversation id or an object with one.", param="conversation")
     if value is not None and (len(value) > _LONGEST_ID or not value.isprintable()):
@@ -340,20 +338,9 @@ def _conversation(body: Mapping[str, Json]) -> str | None:
     return value
 
 
-def _text(body: Mapping[str, Json], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and (not isinstance(value, str) or not value):
-        raise InvalidRequest(f"{name} must be a non-empty string.", param=name)
-    return value
-
-
 def _flag(body: Mapping[str, Json], name: str, default: bool) -> bool:
     value = body.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise InvalidRequest(f"{name} must be true or false.", param=name)
-    return value
+    return default if value is None else flag(value, name)
 
 
 def parse_metadata(value: Json) -> dict[str, str]:
@@ -364,8 +351,8 @@ def parse_metadata(value: Json) -> dict[str, str]:
         raise InvalidRequest("metadata must be an object of strings.", param="metadata")
     if len(value) > 16:
         raise InvalidRequest("metadata has more than 16 pairs.", param="metadata")
-    for key, text in value.items():
-        if not isinstance(text, str) or len(text) > 512 or len(key) > 64:
+    for key, row in value.items():
+        if not isinstance(row, str) or len(row) > 512 or len(key) > 64:
             raise InvalidRequest(
                 "metadata keys have at most 64 characters, values are strings of at most 512.", param="metadata"
             )
