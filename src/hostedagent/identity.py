@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, ContextVar, Token
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -96,6 +96,19 @@ class Caller:
     platform_user: str | None = None
     call_id: str | None = None
     token: str | None = field(default=None, repr=False, compare=False)
+
+    def dump(self) -> dict[str, Any]:
+        """The data from which another process can act for this caller; never the call id or the token."""
+        return {
+            "scope": asdict(self.scope),
+            "isolation": asdict(self.isolation),
+            "platform_user": self.platform_user,
+        }
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> Caller:
+        """The caller of `dump`, among other fields."""
+        return cls(Scope(**value["scope"]), IsolationKeys(**value["isolation"]), platform_user=value["platform_user"])
 
     def platform_headers(self) -> dict[str, str]:
         """Headers that every call to Foundry on behalf of this caller must carry."""

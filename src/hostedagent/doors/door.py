@@ -30,7 +30,7 @@ from hostedagent.identity import Caller
 from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
-from hostedagent.server.admission import Trust, read_object, refuse_media
+from hostedagent.server.admission import Trust, client_headers, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange, Handler
 from hostedagent.server.idempotency import earlier_response
 from hostedagent.server.responses import send_frames, until_over
@@ -100,14 +100,13 @@ class Entry:
         Raises:
             RequestError: The request is refused; nothing was run or stored.
         """
-        client = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
         begun = self.turns.begin(
             body,
             exchange.caller,
             left=exchange.receive,
             response_id=response_id,
             session_id=session_id,
-            client_headers=client,
+            client_headers=client_headers(exchange.headers),
             state=state,
         )
         async with AsyncExitStack() as opened:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from hostedagent.identity import Caller, IsolationKeys, Scope
+from hostedagent.identity import Caller
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -21,18 +21,10 @@ def keep(request: TurnRequest, body: Mapping[str, Json], **more: Json) -> bytes:
             "state": request.state,
             "session_id": request.sandbox_session_id,
             "client_headers": request.client_headers,
-            "platform_user": request.caller.platform_user,
-            "scope": asdict(request.scope),
-            "isolation": asdict(request.isolation),
+            **request.caller.dump(),
             **more,
         }
     )
-
-
-def caller_of(kept: Mapping[str, Json]) -> Caller:
-    """The caller of a kept request."""
-    scope, isolation = Scope(**kept["scope"]), IsolationKeys(**kept["isolation"])
-    return Caller(scope, isolation, platform_user=kept["platform_user"])
 
 
 def restore(kept: Mapping[str, Json], caller: Caller, response_id: str, policy: CallerPolicy) -> TurnRequest:

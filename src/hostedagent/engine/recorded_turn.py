@@ -20,6 +20,7 @@ from hostedagent.engine.turn import Turn
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.envelope import public_event, public_response
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
@@ -28,7 +29,16 @@ from hostedagent.stores.base import StoreConflict
 QUEUED_EVENTS: Final = 2
 """Number of events of a queued stream before its turn starts."""
 
+CANCELLED: Final[Mapping[str, Json]] = {"status": "cancelled", "output": [], "error": None, "completed_at": None}
+"""The fields of a response that was cancelled."""
+
 logger = logging.getLogger(__name__)
+
+
+def stamps_of(request: TurnRequest) -> dict[str, Json]:
+    """The fields with which the host completes a response."""
+    session = request.sandbox_session_id
+    return {"store": request.store, **({"agent_session_id": session} if session is not None else {})}
 
 
 class RecordedTurn:
@@ -46,9 +56,7 @@ class RecordedTurn:
         were_queued = context.queued_at is not None and context.request.stream
         self._number = sent.last if sent is not None else (QUEUED_EVENTS if were_queued else 0) - 1
         self._is_left = False
-        self._stamps: dict[str, Json] = {"store": context.request.store}
-        if context.request.sandbox_session_id is not None:
-            self._stamps["agent_session_id"] = context.request.sandbox_session_id
+        self._stamps = stamps_of(context.request)
         self.on_stored: Callable[[], None] | None = None
         """Called when the response is stored, or found stored by a turn that is resumed."""
         self.response: dict[str, Json] = {}
@@ -134,7 +142,7 @@ class RecordedTurn:
         return {**public_event(event), "sequence_number": self._number}
 
     def _cancelled(self) -> dict[str, Json]:
-        return {**self._turn.response, "status": "cancelled", "output": [], "error": None, "completed_at": None}
+        return {**self._turn.response, **CANCELLED}
 
     async def _store(self, response: Mapping[str, Json]) -> None:
         request = self._context.request

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.engine.concurrency import Permit, never
-from hostedagent.engine.kept_request import caller_of, keep, restore
+from hostedagent.engine.kept_request import keep, restore
+from hostedagent.engine.recorded_turn import CANCELLED, stamps_of
 from hostedagent.errors import Busy, RequestError, TooManyTurns, Unavailable
 from hostedagent.failures import error_object, failed
 from hostedagent.identity import Caller, RequestContext, enter_context
@@ -123,9 +124,7 @@ class WaitingTurns:
     async def _store(self, request: TurnRequest, events: Sequence[Event]) -> None:
         """Store the response of a queued turn, and its first events if it is streamed."""
         caller, response_id = request.caller, request.response_id
-        stamps: dict[str, Json] = {"store": True}
-        if request.sandbox_session_id is not None:
-            stamps["agent_session_id"] = request.sandbox_session_id
+        stamps = stamps_of(request)
         items = await off_loop(len(request.input), stored_input, request.input, response_id)
         response = {**events[-1]["response"], **stamps}
         if request.stream:  # The events first: any process may start the turn once its response exists.
@@ -138,8 +137,7 @@ class WaitingTurns:
         """Cancel a queued turn; `False` if it has started."""
         if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
             return False
-        fields: dict[str, Json] = {"status": "cancelled", "output": [], "error": None, "completed_at": None}
-        await self._responses.engine.end(caller, response_id, fields)
+        await self._responses.engine.end(caller, response_id, CANCELLED)
         await self._queue.drop(response_id)
         return True
 
@@ -190,7 +188,7 @@ class WaitingTurns:
         kept: dict[str, Json] = decode(turn.request) if turn.request else {}
         if not kept:
             return True
-        caller = caller_of(kept)
+        caller = Caller.load(kept)
         enter_context(RequestContext(caller))
         if not await self._waits(caller, response_id):
             return True
@@ -213,7 +211,7 @@ class WaitingTurns:
 
     async def _fail(self, turn: QueuedTurn, failure: Failed) -> None:
         fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
-        await self._responses.engine.end(caller_of(decode(turn.request)), turn.response_id, fields)
+        await self._responses.engine.end(Caller.load(decode(turn.request)), turn.response_id, fields)
 
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver, TokenResolver
@@ -30,6 +30,8 @@ from hostedagent.protocol.types import Json
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ONCE: Final = frozenset(
     name.encode()
@@ -119,9 +121,7 @@ async def parse_request(
     """
     if len(data) > options.max_body_bytes:
         raise too_large(options)
-    if len(data) <= PARSED_AT_ONCE:
-        return _parsed(data, options, caller)
-    return await asyncio.to_thread(_parsed, data, options, caller)  # Other requests are served meanwhile.
+    return await parsing(data, _parsed, options, caller)
 
 
 async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
@@ -131,21 +131,20 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
         RequestError: It is too large, incomplete, or not a JSON object.
     """
     data = await _read(receive, options)
-    if not data.strip():
-        return {}
-    if len(data) <= PARSED_AT_ONCE:
-        return parse_body(data, options).fields
-    return (await asyncio.to_thread(parse_body, data, options)).fields
+    return (await parsing(data, parse_body, options)).fields if data.strip() else {}
 
 
 async def read_object(receive: Receive, options: HostOptions) -> Mapping[str, Json]:
     """As `read_fields`, for a protocol in which null and the empty string are values."""
     data = await _read(receive, options)
-    if not data.strip():
-        return {}
+    return await parsing(data, parse_object, options) if data.strip() else {}
+
+
+async def parsing(data: bytes, parse: Callable[Concatenate[bytes, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a parser; a large body is parsed in a thread, and other requests are served meanwhile."""
     if len(data) <= PARSED_AT_ONCE:
-        return parse_object(data, options)
-    return await asyncio.to_thread(parse_object, data, options)
+        return parse(data, *args, **kwargs)
+    return await asyncio.to_thread(parse, data, *args, **kwargs)
 
 
 def _parsed(data: bytes, options: HostOptions, caller: Caller | None) -> tuple[RequestBody, TurnRequest]:
@@ -215,6 +214,11 @@ def _refuse_repeated(scope: Scope) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InvalidRequest(f"The header {name.decode()} was sent more than once.")
+
+
+def client_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The client's own headers, which the agent may read."""
+    return {name: text for name, text in headers.items() if name.startswith("x-client-")}
 
 
 def refuse_media(headers: Mapping[str, str]) -> None:

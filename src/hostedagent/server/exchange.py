@@ -31,7 +31,7 @@ WATCHED_AFTER_SECONDS: Final = 0.02
 """After how long an answer is watched for a client that leaves."""
 
 _NOBODY: Final = Caller()
-_AWAY: Final = "The host's storage is not available. Try again later."
+AWAY: Final = "The host's storage is not available. Try again later."
 _ID_LENGTHS: Final = (48, 50)
 _JSON: Final = (b"content-type", b"application/json")
 _STREAM: Final = (
@@ -85,7 +85,7 @@ def refusal_of(error: StoreError, response_id: str) -> RequestError:
             return InvalidRequest("The request names something that cannot be stored or read.")
         case _:
             log_failure(logger, "A store is not available", error)
-            return Unavailable(_AWAY)
+            return Unavailable(AWAY)
 
 
 def refusal_in(error: Exception, what: str, *, response_id: str = "") -> RequestError:

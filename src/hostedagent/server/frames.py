@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
@@ -13,7 +12,7 @@ from hostedagent.protocol.checks import flag, optional
 from hostedagent.protocol.request.body import parse_body
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
-from hostedagent.server.admission import PARSED_AT_ONCE, too_large
+from hostedagent.server.admission import parsing, too_large
 
 if TYPE_CHECKING:
     from hostedagent.server.steering import Accepted
@@ -58,9 +57,7 @@ async def read_frame(data: bytes, options: HostOptions) -> Create | Steer:
     """Parse a message; raises `FrameError` when it is invalid; has the lane if the message names one."""
     if len(data) > options.max_body_bytes:
         raise FrameError(too_large(options))
-    if len(data) <= PARSED_AT_ONCE:
-        return _parsed(data, options)
-    return await asyncio.to_thread(_parsed, data, options)
+    return await parsing(data, _parsed, options)
 
 
 class FrameError(Exception):

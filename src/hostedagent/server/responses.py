@@ -34,7 +34,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, write_frame
 from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Event, Json
-from hostedagent.server.admission import Trust, read_request, refuse_media, sandbox_session
+from hostedagent.server.admission import Trust, client_headers, read_request, refuse_media, sandbox_session
 from hostedagent.server.agentserver.telemetry import configure
 from hostedagent.server.conversations import conversation_routes
 from hostedagent.server.errors import STATUSES, unknown_route
@@ -197,9 +197,8 @@ class ResponsesDriver:
     def _named(self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str) -> TurnRequest:
         """The request with its ids and the values of its headers."""
         session_id = sandbox_session(body.fields)
-        headers = {name: text for name, text in exchange.headers.items() if name.startswith("x-client-")}
         exchange.session_id = session_id
-        return request.named(response_id, session_id, headers)
+        return request.named(response_id, session_id, client_headers(exchange.headers))
 
     async def _follow(self, exchange: Exchange, request: TurnRequest) -> None:
         """Answer with the events of an independent turn, from its start."""

@@ -27,7 +27,7 @@ from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.statuses import COUNTED
 from hostedagent.protocol.types import Event, Item, Json
-from hostedagent.server.admission import Trust, headers_of, sandbox_session
+from hostedagent.server.admission import Trust, client_headers, headers_of, sandbox_session
 from hostedagent.server.exchange import refusal_in
 from hostedagent.server.frames import Create, FrameError, Steer, error_event, in_lane, read_frame
 from hostedagent.server.handshake import admitted, data_of
@@ -71,8 +71,8 @@ class ResponsesSockets:
         async with admitted(socket, self.trust, self.responses.engine.check_accepts) as caller:
             if caller is None:
                 return
-            client_headers = {name: text for name, text in headers_of(scope).items() if name.startswith("x-client-")}
-            await Connection(self.responses, socket, caller, client_headers, self.steers).serve()
+            headers = client_headers(headers_of(scope))
+            await Connection(self.responses, socket, caller, headers, self.steers).serve()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
-from hostedagent.identity import Caller, IsolationKeys, Scope
+from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Key, Store, StoreConflict, Value
 from hostedagent.stores.journals import JOURNALS
@@ -45,20 +45,6 @@ class Delivery:
     event: str = ""
     ended_at: float = 0.0
     attempts: int = 0
-
-    def dump_caller(self) -> dict[str, Json]:
-        """The data with which another process can read the response."""
-        caller = self.caller
-        return {
-            "scope": asdict(caller.scope),
-            "isolation": asdict(caller.isolation),
-            "platform_user": caller.platform_user,
-        }
-
-
-def load_caller(value: Mapping[str, Json]) -> Caller:
-    """The caller whom `dump_caller` stored."""
-    return Caller(Scope(**value["scope"]), IsolationKeys(**value["isolation"]), platform_user=value["platform_user"])
 
 
 class Outbox(Protocol):
@@ -204,13 +190,13 @@ class StoredOutbox:
 
 
 def _row(delivery: Delivery, ready_at: float) -> _Row:
-    return _Row(delivery.dump_caller(), delivery.owner, delivery.event, delivery.ended_at, delivery.attempts, ready_at)
+    return _Row(delivery.caller.dump(), delivery.owner, delivery.event, delivery.ended_at, delivery.attempts, ready_at)
 
 
 def _delivery(name: str, row: _Row) -> Delivery:
     return Delivery(
         response_id=name,
-        caller=load_caller(row.caller),
+        caller=Caller.load(row.caller),
         owner=row.owner,
         event=row.event,
         ended_at=row.ended_at,

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Token
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from azure.ai.agentserver.core import (
     FoundryAgentRequestContext,
@@ -26,7 +27,6 @@ from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
 from hostedagent.engine.flow_control import FlowControl
 from hostedagent.errors import (
-    Conflict,
     InvalidRequest,
     NotFound,
     PayloadTooLarge,
@@ -60,6 +60,7 @@ from hostedagent.server.admission import (
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
 from hostedagent.server.agentserver.schema import MAX_RESUMABLE, escaped_size, whole, without_input
+from hostedagent.server.exchange import AWAY, conflict
 from hostedagent.stores.base import StoreError, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ logger = logging.getLogger(__name__)
 
 _REFUSED: Final = 400
 _ERROR: Final = 500
-_AWAY: Final = "The host's storage is not available. Try again later."
 _NOT_RESUMABLE: Final = (
     f"A background request of more than {MAX_RESUMABLE} bytes cannot be kept to be resumed; characters beyond ASCII "
     "count as their escapes, 6 bytes or 12. Send it with background=false."
@@ -117,9 +117,7 @@ class AdmissionMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = headers_of(self._trust.trusted(scope))
-        user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
-        token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
+        token = _set_platform_context(headers_of(self._trust.trusted(scope)))
         try:
             await self._app(scope, receive, send)
         finally:
@@ -129,8 +127,7 @@ class AdmissionMiddleware:
         scope = self._trust.trusted(scope)
         headers = headers_of(scope)
         # The SDK sets this for the create route only; its state client needs the call id on every route.
-        user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
-        token = set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
+        token = _set_platform_context(headers)
         answer = _Answer(send)
         try:
             caller = self._trust.caller_of(scope, headers)
@@ -145,7 +142,7 @@ class AdmissionMiddleware:
             await answer.refuse(InvalidRequest("The request names something that cannot be stored or read."), scope)
         except (StoreError, FoundryStorageError) as error:
             log_failure(logger, "A store is not available", error)
-            await answer.refuse(Unavailable(_AWAY), scope)
+            await answer.refuse(Unavailable(AWAY), scope)
         finally:
             reset_request_context(token)
 
@@ -180,7 +177,7 @@ class AdmissionMiddleware:
             await self._create(without_headers(scope, RESPONSE_ID_HEADER), receive, answer, caller)
             return
         if not self._engine.store.claim(response_id):
-            raise Conflict(f"There is a response with the id {response_id!r}.")
+            raise conflict(response_id)
         try:
             await self._create(scope, receive, answer, caller)
         finally:
@@ -245,6 +242,11 @@ class AdmissionMiddleware:
             await self._buffers.release(continuation.response_id, request.caller.platform_user)
 
 
+def _set_platform_context(headers: Mapping[str, str]) -> Token[Any]:
+    user, call = headers.get(USER_ID_HEADER), headers.get(CALL_ID_HEADER)
+    return set_request_context(FoundryAgentRequestContext(call_id=call, user_id=user))
+
+
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
 
@@ -298,7 +300,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             request = current_context()
             if message["status"] == _ERROR and request is not None and request.store_failed:
-                raise StoreUnavailable(_AWAY)  # The SDK's status for any failure of a provider: a retry may succeed.
+                raise StoreUnavailable(AWAY)  # The SDK's status for any failure of a provider: a retry may succeed.
             self.status = message["status"]
             if message["status"] >= _REFUSED and self.release is not None:
                 await self.release()

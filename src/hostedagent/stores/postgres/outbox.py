@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from hostedagent.identity import Caller
 from hostedagent.protocol.json import decode, encode
-from hostedagent.stores.outbox import Delivery, load_caller
+from hostedagent.stores.outbox import Delivery
 from hostedagent.stores.postgres.database import Database
 
 _BEGIN: Final = """
@@ -67,7 +68,7 @@ class PostgresOutbox:
         return [
             Delivery(
                 response_id=response_id,
-                caller=load_caller(decode(caller)),
+                caller=Caller.load(decode(caller)),
                 owner=owner,
                 event=event,
                 ended_at=ended_at or 0.0,
@@ -89,7 +90,7 @@ class PostgresOutbox:
         await self._database.rows(_BURY, self._taken(delivery), repeats=True)
 
     def _named(self, delivery: Delivery) -> tuple[str, str, bytes, str]:
-        return self._service, delivery.response_id, encode(delivery.dump_caller()), delivery.owner
+        return self._service, delivery.response_id, encode(delivery.caller.dump()), delivery.owner
 
     def _taken(self, delivery: Delivery) -> tuple[str, str, str, int]:
         return self._service, delivery.response_id, delivery.event, delivery.attempts
