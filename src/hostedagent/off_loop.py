@@ -21,9 +21,6 @@ async def off_loop(items: int, work: Callable[P, T], *args: P.args, **kwargs: P.
 
     Args:
         items: The amount of work; a small amount runs at once, on the loop.
-        work: The function.
-        args: Its arguments.
-        kwargs: Its keyword arguments.
     """
     if items <= FEW:
         return work(*args, **kwargs)

@@ -89,7 +89,6 @@ async def encode(checkpoint: WorkflowCheckpoint, kinds: Iterable[Any]) -> bytes:
     """A checkpoint as bytes.
 
     Args:
-        checkpoint: The checkpoint to encode.
         kinds: Types that it may contain; of these, only plain data is allowed.
 
     Raises:

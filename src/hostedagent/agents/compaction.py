@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """A compacted transcript.
-
-    Args:
-        has_changed: Whether the strategy removed anything.
-    """
+    """A compacted transcript."""
 
     messages: list[Message]
     has_changed: bool
@@ -46,8 +42,6 @@ async def compact(
     """Compact a transcript.
 
     Args:
-        agent: The agent of the conversation.
-        messages: The transcript.
         kept: Messages after it, which the strategy sees but does not change.
         chosen: The host's strategy; by default the agent's own, else one that suits it.
 

@@ -46,13 +46,10 @@ async def start_run(
 
     Args:
         agent: Any `SupportsAgentRun`.
-        messages: The transcript.
-        request: The request of the turn.
         session: Passed to agents that take one, unless `None`.
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
         calls: Watches the model calls of the run, so that no tool call of a truncated answer runs.
         continuation_token: Resumes background work of the model's service instead of starting it again.
-        streams: Whether the agent is asked to stream.
     """
     accepted = _accepted(agent)
     arguments: dict[str, Any] = {"stream": True} if streams and _takes(accepted, "stream") else {}

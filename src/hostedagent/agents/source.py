@@ -92,7 +92,6 @@ class AgentSource:
         Cancellation: closing is shielded and bounded, and its failure never hides an earlier error.
 
         Args:
-            request: The turn.
             until: Closes what the turn opens when it is left.
         """
         until.push_async_callback(_close_resources, begin_turn_resources())

@@ -57,11 +57,7 @@ def _must_stream(client: type) -> bool:
 
 
 class WholeRun(ChatMiddleware):
-    """Collects the model calls of one run without streaming and turns them into updates.
-
-    Args:
-        calls: Decides which tool calls may run.
-    """
+    """Collects the model calls of one run without streaming and turns them into updates."""
 
     def __init__(self, agent: object, calls: ModelCalls) -> None:
         self._has_name = bool(getattr(agent, "name", None))

@@ -42,7 +42,6 @@ class WorkflowInput:
         start: The value that starts it instead, for a workflow that does not take messages.
         responses: Answers to the workflow's requests, by request id.
         storage: Holds the checkpoint to continue from, and receives the newest.
-        shows_intermediate: Whether intermediate outputs are sent.
         goes_on: Whether the checkpoint is of this very turn, started by an earlier process.
         has_ended: Whether the run reached its end.
     """

@@ -68,8 +68,6 @@ def read_start(kind: Any, items: Sequence[Item], first: int = 0) -> Any:
     """The value that starts a workflow, from the new input items; `None` if it takes the messages themselves.
 
     Args:
-        kind: The start type.
-        items: The input items of the request.
         first: The first one that is new.
 
     Raises:

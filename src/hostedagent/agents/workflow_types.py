@@ -77,7 +77,6 @@ def coerce(kind: Any, output: Json, param: str) -> Any:
     Args:
         kind: The type that it must have; `None` if unknown, when any JSON or text is accepted.
         output: The `output` of the item: text, JSON as text, or parts with text.
-        param: The field of the request, for error messages.
 
     Raises:
         InvalidRequest: The answer does not have that type; `param` names the field.

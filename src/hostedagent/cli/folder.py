@@ -23,9 +23,7 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
     """The agents of a folder, as one application.
 
     Args:
-        folder: The folder.
         say: Prints which files are skipped, and why.
-        cors: The origins whose pages may call the agents.
         store: The kind of stores; each agent has its own.
 
     Raises:

@@ -212,11 +212,6 @@ def as_host(
     """Create the host for an object; an `AgentHost` is returned unchanged.
 
     Args:
-        value: The object.
-        target: The target that names it.
-        stores: Creates the stores that the command line names.
-        prefix: The path below which the routes are served.
-        cors: The origins whose pages may call the host.
         is_replica: Whether it is one of several processes that take over each other's background turns.
 
     Raises:

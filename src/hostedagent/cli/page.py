@@ -32,11 +32,8 @@ def page_url(
     It is never served in a hosted process. If other machines can reach the host, it requires a token.
 
     Args:
-        host: The host.
         url: The address of the server, without a path.
-        address: The address that the server binds.
         name: Name for an agent without one.
-        store: The kind of stores.
         token: Required to open the page; `None` for no token.
         hosts: The hosts of all agents of a group, by name, of which the page lets its user choose.
 

@@ -45,12 +45,9 @@ class RunOptions:
         store: The kind of stores; `None` for the default.
         dsn: The database of `--store postgres`; `None` for `HOSTEDAGENT_DSN`, else one that is started.
         prefix: The path below which the routes are served; `None` for none.
-        cors: Origins whose pages may call the host.
         env_file: A file of variables; `None` for `.env`, if it exists.
         log_level: The least level of log lines; `None` for `LOG_LEVEL`, else `info`.
         quiet: Whether only warnings and errors are printed.
-        reload: Whether to restart when a Python file changes.
-        page: Whether the local page is served.
         page_token: Required to open the page; `None` for none.
         workers: The number of processes; `None` for this one.
     """

@@ -25,7 +25,6 @@ def stores_maker(kind: str | None, agent: str | None = None) -> Callable[[], Sto
     """A function that creates the stores of a kind; `None` for the default of the host.
 
     Args:
-        kind: The kind.
         agent: The agent whose data are kept apart from those of others in the process; `None` for the only one.
     """
     from hostedagent.stores.factory import foundry_stores, memory_stores, postgres_stores, sqlite_stores

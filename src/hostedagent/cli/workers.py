@@ -69,14 +69,7 @@ class Worker:
 def serve_with_workers(
     listener: socket.socket, arguments: Sequence[str], count: int, on_ready: Callable[[], None]
 ) -> int:
-    """Serve with so many processes until SIGTERM or SIGINT; returns the exit code.
-
-    Args:
-        listener: The socket.
-        arguments: The command line of a worker.
-        count: The number of workers.
-        on_ready: Called once all of them serve.
-    """
+    """Serve with so many processes until SIGTERM or SIGINT; returns the exit code."""
     return asyncio.run(_Workers(listener, arguments, count, on_ready).run())
 
 
@@ -170,13 +163,7 @@ def _shown(code: int) -> str:
 
 
 def check_workers(count: int, store: str | None, *, reload: bool) -> None:
-    """Refuse what several processes cannot share.
-
-    Args:
-        count: The number of workers.
-        store: The kind of stores that the command line names.
-        reload: Whether the server is to restart when files change.
-    """
+    """Refuse what several processes cannot share."""
     fail = partial(StartError, "environment", code=2)
     if count < 1:
         raise fail(f"--workers is 1 or more, not {count}.")

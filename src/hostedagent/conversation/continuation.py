@@ -42,11 +42,9 @@ class Continuation:
         history_ids: The items before the turn, without the excluded ones.
         input: The input items, with references replaced by the stored items.
         responses: The answers to a workflow's requests, by request id.
-        response_id: The response of the turn, once it has started.
         has_begun: Whether the turn has started and releases the lease itself.
         is_over: Whether it was released, because the turn was never started.
         made: The items of the turn from an earlier process, up to the point where it is resumed.
-        checkpoint: The checkpoint from which a workflow is resumed.
         place: The progress of the turn in the background work of its model's service.
         told: The finished items of that work that an earlier process sent.
         is_lost: Whether another turn has had the conversation since.
@@ -150,11 +148,8 @@ class Continuations:
         """Reopen the continuation of a turn that an earlier process started.
 
         Args:
-            request: The request of the turn.
-            caller: The owner of the turn.
             lease: The former holder of the conversation.
             answers: The approvals that the turn answers, already marked as answered.
-            made: The output of the turn so far.
         """
         await open_input(request, self.sessions.seals)
         continuation = Continuation(made=made, answers=answers)

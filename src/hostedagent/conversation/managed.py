@@ -136,8 +136,6 @@ class ManagedConversations:
         """The items of a conversation up to one of them, for a conversation that begins with them.
 
         Args:
-            caller: The owner of the conversation.
-            conversation_id: The conversation.
             item_id: The last item; `None` for all.
 
         Raises:

@@ -36,10 +36,6 @@ async def resolve_named(
 
     Args:
         request: The request, with its references resolved.
-        repository: The store of the items.
-        caller: The sender of the request.
-        history_ids: The items before the turn.
-        seals: Opens the caller's compaction items.
 
     Returns:
         The request, with its history if a tool output made reading it necessary.

@@ -27,9 +27,7 @@ def read_responses(
     """The answers in a request, by the workflow's request ids, without approvals.
 
     Args:
-        request: The request.
         state: The state of the workflow; `None` if the turn continues no workflow.
-        answers: The approvals that the request answers.
         first: The index of the first new input item.
 
     Raises:

@@ -16,7 +16,6 @@ def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Ite
     """The items of messages.
 
     Args:
-        messages: An array of messages.
         read_part: Reads the parts whose form differs between the protocols.
         first: The index of the first one, if there are others before it.
 

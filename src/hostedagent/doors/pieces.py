@@ -27,8 +27,6 @@ class Pieces:
         """The frame of a delta.
 
         Args:
-            kind: The kind of delta.
-            text: The delta.
             write: Writes the frame of an empty delta, which must be the last empty string in it.
             *args: Positional arguments of `write`.
             **named: Keyword arguments of `write`.

@@ -82,11 +82,7 @@ async def open_thread(
     """The new items of a client's thread, after removed turns were excluded from the conversation.
 
     Args:
-        entry: The parts of the host.
-        caller: The owner of the thread.
-        conversation_id: The conversation.
         messages: The ids that each message shows.
-        read: Reads the items of the messages.
         mark: The metadata of the responses that this client was sent.
 
     Raises:

@@ -30,9 +30,6 @@ class BusyConversations:
     """Opens continuations, and queues requests per conversation.
 
     Concurrency: requests of a conversation are served in the order in which this process received them.
-
-    Args:
-        check: Refuses requests while the process is shutting down.
     """
 
     def __init__(
@@ -48,8 +45,6 @@ class BusyConversations:
         """Open the continuation of a turn, after waiting for its conversation if necessary.
 
         Args:
-            request: The request.
-            caller: The sender of the request.
             left: Returns when the caller has disconnected, which ends the wait.
 
         Raises:

@@ -38,12 +38,7 @@ class StopSignals:
         self._act()
 
     def watch(self, interrupt: Interrupt, then: Callable[[], None]) -> None:
-        """Connect the signals to the running turn.
-
-        Args:
-            interrupt: Stops the run, with the cause.
-            then: Called after that.
-        """
+        """Connect the signals to the running turn."""
         self._interrupt, self._then = interrupt, then
         if self._lease is not None:
             self._lease.on_change.add(self._when_lost)

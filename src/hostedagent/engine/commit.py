@@ -96,10 +96,7 @@ class TurnCommit:
             StoreUnavailable: The final response could not be stored.
 
         Args:
-            request: The request of the turn.
             response: The final response; `None` if the driver stores it.
-            items: The output items of the turn.
-            has_run: Whether the agent was run.
         """
         sessions, lease = self.sessions, self.continuation.lease
         # A turn that continues a failed one continues the turn before it.

@@ -31,7 +31,6 @@ class HostServices:
 
     Args:
         workflows: Provides the history policy of workflows, which most hosts never need.
-        effects: The side effects that run once per turn.
         streams_always: Whether the agent streams even if no client reads a stream.
     """
 

@@ -49,11 +49,6 @@ class Elsewhere:
     async def cancel(self, caller: Caller, response_id: str, has_ended: Callable[[], Awaitable[bool]]) -> None:
         """Cancel a turn of another process, and wait until it has ended.
 
-        Args:
-            caller: The owner of the turn.
-            response_id: The response of the turn.
-            has_ended: Whether the turn has ended according to the store.
-
         Raises:
             StoreError: The signal could not be sent, or the store is not available.
         """

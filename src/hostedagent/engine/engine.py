@@ -49,12 +49,7 @@ STOPPING: Final = "The server is being stopped. Send the request again."
 
 
 class Engine:
-    """Runs the turns of a host.
-
-    Args:
-        log: Keeps the events of background streams.
-        signals: Messages between the processes that share the stores.
-    """
+    """Runs the turns of a host."""
 
     def __init__(
         self,
@@ -100,7 +95,6 @@ class Engine:
         """Accept a request and acquire what its turn needs, or refuse it. Call `abandon` when the request is over.
 
         Args:
-            request: The request.
             left: Returns when the caller has disconnected, which ends the wait for a permit.
             permit: The slot of the turn, if it already has one.
 
@@ -175,7 +169,6 @@ class Engine:
         """Start the turn of an accepted request, whose ids are now known.
 
         Args:
-            context: The accepted request.
             recovery: Journals the turn, or continues it; `None` for one that ends with its process.
         """
         services, continuation = self.services, context.continuation

@@ -34,10 +34,6 @@ async def following(
     """Yield the batches of a log, whose end is added if the response has ended and nobody else adds it.
 
     Args:
-        log: The event log.
-        store: Detects that the process of the turn has died.
-        caller: The owner of the response.
-        response_id: The response.
         after: The number of the event before the first batch.
     """
     batches: AsyncIterator[list[LoggedEvent]] = log.subscribe(caller, response_id, after=after)

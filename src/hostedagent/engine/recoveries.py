@@ -114,7 +114,6 @@ class Recoveries:
 
         Args:
             platform: The platform's identity of the turn, without a scope.
-            response_id: The response of the turn.
         """
         resuming = self._active.open(response_id).resuming = Resuming()
         try:

@@ -282,7 +282,6 @@ class Questions:
         """Hold back the events after an approval request.
 
         Args:
-            effect: The effect that was performed.
             run: Runs the agent, if not its own `run` method.
         """
         is_resumable = self._recovery is not None and self._recovery.journal is not None

@@ -75,7 +75,6 @@ class ResponseStore:
         """Store the final response before it is reported. The SDK's later write of the same is skipped.
 
         Args:
-            response: The response.
             parts: Further records to store in the same write, if the store has transactions.
 
         Raises:

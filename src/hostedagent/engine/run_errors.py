@@ -25,8 +25,6 @@ def outcome_of(error: Exception, response_id: str, *, may_be_left: bool) -> Outc
     """The outcome of a turn whose run raised an error.
 
     Args:
-        error: The error.
-        response_id: The response of the turn.
         may_be_left: Whether a turn that lost its store or its conversation is left, to be resumed.
     """
     match error:

@@ -125,10 +125,6 @@ class Wired:
 def check_arguments(name: str, **arguments: object) -> None:
     """Check the arguments that every host takes.
 
-    Args:
-        name: The class being built.
-        **arguments: The arguments by name.
-
     Raises:
         ConfigurationError: One has the wrong type.
     """
@@ -161,9 +157,7 @@ def wire(
 
     Args:
         agent_or_factory: The agent, or a factory that creates one for each turn.
-        options: Limits, history owner and caller policy.
         stores: Stores of responses, sessions and approvals; by default Foundry when hosted, else memory.
-        hooks: The application's functions.
         sent_events: Reads the events that earlier processes sent, for a driver that keeps them itself and resumes its
             background turns itself; without it the engine does both, as for the turns of doors.
         service: Distinguishes the hosts of several agents that share stores.

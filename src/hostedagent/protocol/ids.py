@@ -26,8 +26,6 @@ def new_item_id(prefix: str, response_id: str, batch: str = "") -> str:
     The service routes an item by the partition key in its id, so a provider's own id cannot be used.
 
     Args:
-        prefix: The prefix for the kind of item.
-        response_id: The response that the item belongs to.
         batch: The common suffix of parallel calls: see `new_batch`.
     """
     partition = response_id.partition("_")[2][:_PARTITION_KEY_LENGTH]
@@ -46,8 +44,6 @@ def derived_item_id(prefix: str, item: Item, count: int = 1) -> str:
     """An id for an item of a caller that has none: the same whenever the caller sends the item.
 
     Args:
-        prefix: The prefix for the kind of item.
-        item: The item.
         count: The number of equal items before it in the request, so that ids are unique.
     """
     said = json.dumps([count, item], sort_keys=True)

@@ -53,7 +53,6 @@ class ApprovalRequest:
     Args:
         request_id: Agent Framework's id of the request.
         arguments: Its arguments, as JSON.
-        hosted: Whether the model's provider runs the tool.
         server: The provider's server that runs it.
         asked_by: The response that asked first. Calls asked together run together, and some agents use the same request
             id in every conversation.

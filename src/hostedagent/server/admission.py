@@ -95,11 +95,6 @@ async def read_request(
 ) -> tuple[RequestBody, TurnRequest]:
     """Read and parse the body of a create request.
 
-    Args:
-        receive: The body.
-        options: Limits and caller policy.
-        caller: The caller, if already known.
-
     Raises:
         RequestError: It is too large, incomplete or invalid.
     """
@@ -110,11 +105,6 @@ async def parse_request(
     data: bytes, options: HostOptions, caller: Caller | None = None
 ) -> tuple[RequestBody, TurnRequest]:
     """Parse the body of a create request.
-
-    Args:
-        data: The body.
-        options: Limits and caller policy.
-        caller: The caller, if already known.
 
     Raises:
         RequestError: It is too large or invalid.

@@ -32,7 +32,6 @@ class Operation:
     Args:
         body: The schema of the request body; `None` if there is none.
         answer: The schema of the response; `None` for plain text.
-        streams: Whether the response can be a stream of events.
     """
 
     summary: str
@@ -128,8 +127,6 @@ def openapi(app: Starlette, prefix: str, more: Sequence[BaseRoute]) -> ASGIApp:
     """Serves the document, made for each request because an application may add routes at any time.
 
     Args:
-        app: The application.
-        prefix: The path below which the host's routes are.
         more: The host's routes that are served where the application has none.
     """
 

@@ -43,7 +43,6 @@ async def page_of(
 
     Args:
         ids: All ids, oldest first.
-        page: The requested page.
         read: Reads rows by id, `None` for each that does not exist.
     """
     ordered = list(ids) if page.ascending else list(reversed(ids))

@@ -93,11 +93,7 @@ def are_descriptors_used_up() -> bool:
 
 
 class ReadinessMiddleware:
-    """Answers `/readiness` with 503 if the process is not ready; otherwise the application answers it.
-
-    Args:
-        readiness: Whether the process is.
-    """
+    """Answers `/readiness` with 503 if the process is not ready; otherwise the application answers it."""
 
     def __init__(self, app: ASGIApp, *, readiness: Readiness) -> None:
         self._app = app

@@ -307,8 +307,6 @@ async def send_frames(exchange: Exchange, frames: AsyncGenerator[bytes], pause: 
     """Send a stream to its end.
 
     Args:
-        exchange: The request.
-        frames: The frames.
         pause: Seconds between comments while the stream is quiet; 0 for none.
     """
     async with aclosing(with_comments(frames, pause)) as sent:

@@ -74,8 +74,6 @@ def steer_refusal(steer: Steer, request: TurnRequest | None, waiting: int) -> St
     """Why an input is refused; `None` if it is accepted.
 
     Args:
-        steer: The input.
-        request: The request of the running response.
         waiting: The number of inputs that wait for its end.
     """
     if steer.request is None:

@@ -64,13 +64,9 @@ def serve_with_uvicorn(
     """Serve on a socket until SIGTERM or SIGINT.
 
     Args:
-        app: The application.
-        listener: The socket.
         grace: Seconds that turns have after the signal.
         limits: Limits on connections and on the time for requests to arrive.
         max_message: The largest WebSocket message in bytes; `None` if WebSockets are not served.
-        on_listening: Called once connections are accepted.
-        on_signal: Called when the signal arrives.
 
     Raises:
         RuntimeError: The application did not start.

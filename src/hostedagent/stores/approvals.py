@@ -70,7 +70,6 @@ class ApprovalDecision:
     """A caller's answer to an approval request.
 
     Args:
-        approved: Whether the call may run.
         param: The path of the answer in the request body, for error messages.
         standing_rule: The scope of a standing approval, `"tool"` or `"tool_with_arguments"`.
     """
@@ -128,7 +127,6 @@ class Approvals:
         """The request that an answer refers to.
 
         Args:
-            caller: The owner of the requests.
             item_id: The id on the wire.
             belongs: Whether a request belongs to the conversation that is being continued.
             param: The path of the id in the request body, for error messages.

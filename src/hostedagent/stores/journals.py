@@ -55,7 +55,6 @@ class Journal:
         is_streamed: Whether its events can be replayed.
         lease: The holder of its conversation: the turn itself, in the process that started it.
         answers: The approvals that its input answers, already marked as answered.
-        checkpoint: The workflow's last checkpoint in this turn.
         said: The ids of the output items at that checkpoint.
         is_over: Whether the turn has ended and only the SDK may not know it.
         owner: The replica that runs the turn, if replicas take over turns.

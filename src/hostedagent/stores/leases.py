@@ -212,7 +212,6 @@ class Leases:
             lease: The lease, which is not renewed any more.
             response_id: The new head; by default the head stays.
             excluded: Items that count for nothing.
-            has_snapshot: Whether the new head has one.
         """
         await self.detach(lease)
         head = lease.head

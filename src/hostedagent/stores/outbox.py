@@ -57,7 +57,6 @@ class Outbox(Protocol):
         """Record the start of a turn. An entry whose turn has ended is not changed.
 
         Args:
-            delivery: The turn.
             delay: Seconds after which a process checks what became of it.
         """
         ...

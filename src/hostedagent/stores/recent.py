@@ -10,11 +10,7 @@ V = TypeVar("V")
 
 
 class Recent(OrderedDict[K, V]):
-    """Keeps the entries that were set last.
-
-    Args:
-        limit: The maximum number of entries.
-    """
+    """Keeps the entries that were set last."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()

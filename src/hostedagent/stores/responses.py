@@ -103,9 +103,6 @@ class StoredResponses:
         """Store a new response; raises `StoreConflict` when there is one of this id that does not wait in a queue.
 
         Args:
-            caller: The owner of the response.
-            response: The response.
-            input_items: The items of its input.
             history_ids: Not kept: the response names its predecessor.
             process: The process without which it does not go on.
         """
@@ -136,8 +133,6 @@ class StoredResponses:
         """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise.
 
         Args:
-            caller: The owner of the response.
-            response: The response.
             with_parts: Further records to store in the same write.
         """
         with StoreCall("responses", "update"):

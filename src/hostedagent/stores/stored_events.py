@@ -42,7 +42,6 @@ class _Reading:
         part: The record to read next.
         rest: The start of an event that the next record continues.
         last: The highest event number read.
-        is_finished: Whether the end of the log was read.
     """
 
     part: int = 0

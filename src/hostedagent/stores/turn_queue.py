@@ -35,12 +35,7 @@ class QueuedTurn(NamedTuple):
 
 
 class QueueLimits(NamedTuple):
-    """The limits of a queue.
-
-    Args:
-        most: The most queued turns.
-        most_each: The most queued turns of one user.
-    """
+    """The limits of a queue."""
 
     most: int
     most_each: int
@@ -74,11 +69,9 @@ class TurnQueue(Protocol):
         """Add a turn, taken by the process that adds it until that one releases it.
 
         Args:
-            turn: The turn.
             user: The owner of the turn, as an opaque key.
             conversation: Turns of one conversation are taken in order; `None` for a turn without one.
             process: The process that adds it.
-            limits: The limits of the queue.
 
         Returns:
             Whether it was added; `False` if a limit is reached.

@@ -33,7 +33,6 @@ def bring(folder: Path, names: Iterable[str], to: str = ".") -> str:
     """The command that copies the missing ones of these files, to be run in the project's folder.
 
     Args:
-        folder: The project's folder.
         names: Files and folders as named by `init`.
         to: The target folder below the project's.
     """

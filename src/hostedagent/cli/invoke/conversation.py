@@ -50,7 +50,6 @@ class Conversation:
 
     Args:
         conversation_id: The conversation; without it, turns are a chain of responses.
-        headers: Headers to add to each request.
         wait: Seconds to wait for a server that does not listen yet.
     """
 

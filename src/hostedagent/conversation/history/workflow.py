@@ -47,12 +47,7 @@ _UNNAMED: Final = re.compile(r"WorkflowBuilder-[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 class WorkflowHistory:
-    """The policy for agents that are workflows.
-
-    Args:
-        caller: The fields that requests may set.
-        shows_intermediate: Whether intermediate outputs are sent.
-    """
+    """The policy for agents that are workflows."""
 
     keeps_history = True
 

@@ -53,7 +53,6 @@ def is_safe_link(link: str, origins: frozenset[str] | None) -> bool:
     """Whether a client may offer `link` to its user.
 
     Args:
-        link: The link from the provider.
         origins: The only origins allowed, as `scheme://host[:port]`, where a host that begins with `*.` stands for
             every host below it; `None` allows every one.
     """

@@ -35,7 +35,6 @@ def read_parts(parts: object, param: str) -> list[Content]:
     """Read an item's `content` or `output`: a string, or a sequence of parts.
 
     Args:
-        parts: The wire value.
         param: Its path inside the item, for error messages.
 
     Raises:

@@ -111,7 +111,6 @@ def normalize_body(payload: Mapping[str, Json], *, has_nulls: bool) -> Mapping[s
     """The body without what only looks like a value, and with its input items complete.
 
     Args:
-        payload: The body, parsed.
         has_nulls: Whether a null may be in it; looking for them costs a walk over the whole body.
 
     Returns:
@@ -135,7 +134,6 @@ def normalize_item(value: Json, counts: Counter[str]) -> Json:
     """An input item with its type and the fields that its type requires; `value` itself when it has them.
 
     Args:
-        value: The item.
         counts: The number of uses of each id in this request.
     """
     if not is_object(value):

@@ -30,11 +30,7 @@ _OF_WHOLE_ITEMS: Final = frozenset({"response.output_item.added", "response.outp
 
 
 class Merge:
-    """Holds back one delta until the next event.
-
-    Args:
-        is_watched: Whether anybody reads the events while the turn runs.
-    """
+    """Holds back one delta until the next event."""
 
     def __init__(self, *, is_watched: bool) -> None:
         self._is_watched = is_watched

@@ -48,7 +48,6 @@ def to_messages(
             history.
         trusts_roles: Whether system and developer messages of callers keep their role; otherwise they become user
             messages.
-        answered: The approvals that the input answers.
         is_whole: Whether the transcript contains all calls. If another service keeps the conversation, it does not,
             and results need no call.
         resumes: The names of the caller's tools if a session is resumed: Agent Framework then runs the agent's own

@@ -34,7 +34,6 @@ class SdkEvents:
 
         Args:
             caller: The owner of the turn; newer SDKs derive the name of the log from the user.
-            response_id: The response of the turn.
         """
         return await _repaired(response_id, caller.platform_user)
 

@@ -28,7 +28,6 @@ def configure(*, connection_string: str | None = None, log_level: str | None = N
     """Set up logs, and telemetry if an exporter is configured; the SDK's host calls it with its own arguments.
 
     Args:
-        connection_string: Application Insights.
         log_level: A level's name; by default `LOG_LEVEL`, else `INFO`.
         **_sdk: Further arguments of the SDK's host, ignored because its default captures sensitive data.
     """

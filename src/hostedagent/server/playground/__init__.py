@@ -70,7 +70,6 @@ def add_page(
         app: The application. A route that it has at `/` already is kept, and the page is not served.
         settings: The settings of the host that the page shows, as JSON: `agent`, `model`, `store`, `version`, `root`,
             `options`, `workflow`, `keeps_approvals`, and `agents`: each `name` and `root` to choose from.
-        prefix: The path below which the page is served.
         token: Required to open the page, as `?token=...`; `None` for a host that only this machine reaches.
         spans_of: Returns the spans of a response's turn (`traces.TraceRecorder`); `None` when spans are not recorded.
     """

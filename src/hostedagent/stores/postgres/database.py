@@ -97,7 +97,6 @@ class Database:
 
         Args:
             text: The statement, with `{schema}` before the names of tables.
-            parameters: Its parameters.
             repeats: Whether it may run again if the connection was lost, because it is idempotent.
 
         Raises:

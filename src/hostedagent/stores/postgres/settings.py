@@ -54,7 +54,6 @@ class PostgresSettings:
         credential: Provides tokens that are used as the password.
         timeout: Seconds that one statement may take, including the wait for a connection.
         retention: Seconds that a record lives after its last write.
-        migrates: Whether migrations are applied at startup.
     """
 
     dsn: str
