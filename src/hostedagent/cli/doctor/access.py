@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from hostedagent.cli.doctor.project import Project, mapping
+from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.platform import ENDPOINT_VARIABLE as ENDPOINT
+from hostedagent.protocol.values import fields_of
 
 PROJECT_ID: Final = "AZURE_AI_PROJECT_ID"
 
@@ -102,14 +103,14 @@ def _in_variables(local: Mapping[str, str]) -> bool:
 
 def _az_signed_in(project: Project) -> bool:
     folder = _folder(project, "AZURE_CONFIG_DIR", ".azure")
-    return bool(mapping(_json(folder / "azureProfile.json")).get("subscriptions"))
+    return bool(fields_of(_json(folder / "azureProfile.json")).get("subscriptions"))
 
 
 def _azd_signed_in(project: Project) -> bool:
     folder = _folder(project, "AZD_CONFIG_DIR", ".azd")
     for name in ("auth.json", "config.json"):
-        auth = mapping(mapping(_json(folder / name)).get("auth"))
-        if mapping(auth.get("account")).get("currentUser") or auth.get("useAzCliAuth"):
+        auth = fields_of(fields_of(_json(folder / name)).get("auth"))
+        if fields_of(auth.get("account")).get("currentUser") or auth.get("useAzCliAuth"):
             return True
     return False
 

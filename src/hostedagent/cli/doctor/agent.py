@@ -18,10 +18,11 @@ from packaging.utils import canonicalize_name
 
 from hostedagent.cli.doctor.azure_yaml import PROTOCOL, declared
 from hostedagent.cli.doctor.environment import setting
-from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.loader import USUAL_NAMES
 from hostedagent.cli.port import DEFAULT_PORT
+from hostedagent.protocol.values import fields_of, rows_of
 from hostedagent.templates import LOCK, LOCK_COMMAND
 
 TIMEOUT: Final = 60.0
@@ -167,7 +168,7 @@ def _asked(text: str | None) -> Iterator[Requirement]:
         read: dict[str, Any] = tomllib.loads(text or "")
     except tomllib.TOMLDecodeError:
         return
-    for line in sequence(mapping(read.get("project")).get("dependencies")):
+    for line in rows_of(fields_of(read.get("project")).get("dependencies")):
         try:
             requirement = Requirement(str(line))
         except InvalidRequirement:

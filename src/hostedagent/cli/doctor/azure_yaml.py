@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
 from hostedagent.cli.doctor.dockerfile import BINDS_LOOPBACK
-from hostedagent.cli.doctor.project import Project, Service, mapping, sequence, started
+from hostedagent.cli.doctor.project import Project, Service, started
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.doctor.versions import versions
 from hostedagent.platform import RESERVED_PREFIXES
+from hostedagent.protocol.values import fields_of, rows_of
 
 PROTOCOL: Final = "2.0.0"
 _SERVED: Final = ("responses", "invocations", "invocations_ws")
@@ -216,16 +217,16 @@ def _whole(project: Project, config: Mapping[str, Any]) -> Iterator[Finding]:
     if not project.agents:
         yield NO_AGENT.found()
     yield from versions(config)
-    infra = mapping(config.get("infra"))
+    infra = fields_of(config.get("infra"))
     path, module = str(infra.get("path") or "infra"), str(infra.get("module") or "main")
     if infra.get("provider", "bicep") == "bicep" and not (project.folder / path / f"{module}.bicep").is_file():
         yield INFRA.found(path=path, module=module, command=bring_infra(project.folder, path))
 
 
 def _uses(project: Project, service: Service) -> Iterator[Finding]:
-    config = mapping(project.config)
-    known = {*mapping(config.get("services")), *mapping(config.get("resources"))}
-    for name in sequence(service.at("uses")):
+    config = fields_of(project.config)
+    known = {*fields_of(config.get("services")), *fields_of(config.get("resources"))}
+    for name in rows_of(service.at("uses")):
         if name not in known:
             yield USES.found(path=service.path, name=name)
 
@@ -360,7 +361,7 @@ def _place(service: Service) -> str:
 
 
 def _protocols(service: Service) -> list[Mapping[str, Any]]:
-    return [mapping(row) for row in sequence(service.at("protocols"))]
+    return [fields_of(row) for row in rows_of(service.at("protocols"))]
 
 
 def declared(service: Service) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Final
 
 from packaging.specifiers import SpecifierSet
 
-from hostedagent.cli.doctor.project import Project, sequence, started
+from hostedagent.cli.doctor.project import Project, started
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.protocol.values import rows_of
 from hostedagent.templates import LOCK
 
 BINDS_LOOPBACK: Final = re.compile(r"--host[\s\"',=]+(127\.[\d.]+|localhost|::1)")
@@ -273,7 +274,7 @@ def _sources(row: Instruction) -> list[str]:
     rest = row.rest[row.rest.find("[") :] if "[" in row.rest else ""
     if rest.startswith('["'):
         try:
-            words = [str(word) for word in sequence(json.loads(rest))]
+            words = [str(word) for word in rows_of(json.loads(rest))]
         except ValueError:
             return []
     names = [word for word in words if not word.startswith("--")][:-1]

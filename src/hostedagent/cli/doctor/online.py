@@ -13,9 +13,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
 from hostedagent.cli.doctor.access import ASSIGN, PROJECT_ID, ROLES
-from hostedagent.cli.doctor.project import Project, mapping, sequence
+from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.platform import DATA_SCOPE
+from hostedagent.protocol.values import fields_of, rows_of
 
 PATIENCE: Final = 30.0
 ARM: Final = "https://management.azure.com"
@@ -106,9 +107,9 @@ async def _held(open_credential: OpenCredential, arm: str, scope: str) -> tuple[
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {bearer}"}, raise_for_status=True) as session,
             session.get(url, params=query) as answer,
         ):
-            listed = mapping(await answer.json())
+            listed = fields_of(await answer.json())
     definitions = [
-        mapping(mapping(row).get("properties")).get("roleDefinitionId") for row in sequence(listed.get("value"))
+        fields_of(fields_of(row).get("properties")).get("roleDefinitionId") for row in rows_of(listed.get("value"))
     ]
     return claims, {str(definition).rpartition("/")[2] for definition in definitions}
 
@@ -116,7 +117,7 @@ async def _held(open_credential: OpenCredential, arm: str, scope: str) -> tuple[
 def _claims(bearer: str) -> Mapping[str, Any]:
     body = bearer.partition(".")[2].partition(".")[0]
     try:
-        return mapping(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
+        return fields_of(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
     except ValueError:
         return {}
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ import yaml
 from dotenv import dotenv_values
 
 from hostedagent.cli.loader import usual
-from hostedagent.protocol.values import fields_of, rows_of
+from hostedagent.protocol.values import fields_of
 
 AGENT_HOST: Final = "azure.ai.agent"
 
@@ -35,13 +35,13 @@ class Service:
     @property
     def env(self) -> Mapping[str, Any]:
         """The variables of the agent version; empty if they are not a map."""
-        return mapping(self.body.get("env"))
+        return fields_of(self.body.get("env"))
 
     def at(self, *keys: str) -> Any:
         """The value below these keys; `None` if there is none."""
         value: Any = self.body
         for key in keys:
-            value = mapping(value).get(key)
+            value = fields_of(value).get(key)
         return value
 
 
@@ -100,8 +100,8 @@ class Project:
     @property
     def agents(self) -> list[Service]:
         """The hosted agents of `azure.yaml`."""
-        services = mapping((self.config or {}).get("services"))
-        bodies = [(str(key), mapping(body)) for key, body in services.items()]
+        services = fields_of((self.config or {}).get("services"))
+        bodies = [(str(key), fields_of(body)) for key, body in services.items()]
         return [Service(key, body) for key, body in bodies if body.get("host") == AGENT_HOST]
 
     def text(self, name: str) -> str | None:
@@ -110,16 +110,6 @@ class Project:
             return (self.folder / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is a map, else an empty one: what the user wrote can be anything."""
-    return fields_of(value)
-
-
-def sequence(value: object) -> Sequence[Any]:
-    """The value if it is a list, else an empty one."""
-    return rows_of(value)
 
 
 def started(command: object) -> list[str]:
@@ -154,7 +144,7 @@ def _default_environment(folder: Path) -> str:
         read: object = json.loads((folder / ".azure" / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    return str(mapping(read).get("defaultEnvironment") or "")
+    return str(fields_of(read).get("defaultEnvironment") or "")
 
 
 def _config(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
@@ -168,5 +158,5 @@ def _config(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
         read: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
         return None, " ".join(str(error).split())
-    config = mapping(read)
+    config = fields_of(read)
     return (config, "") if config else (None, "it is not a map of names to values")

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from packaging.version import InvalidVersion, Version
 
-from hostedagent.cli.doctor.project import mapping
 from hostedagent.cli.doctor.rules import Finding, Rule
+from hostedagent.protocol.values import fields_of
 
 AZD: Final = "1.32.0"
 EXTENSIONS: Final[Mapping[str, str]] = {
@@ -31,8 +31,8 @@ OLD: Final = Rule(
 
 def versions(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Lower bounds that are missing, or lower than what a deployment needs."""
-    required = mapping(config.get("requiredVersions"))
-    extensions = mapping(required.get("extensions"))
+    required = fields_of(config.get("requiredVersions"))
+    extensions = fields_of(required.get("extensions"))
     yield from _check("azd", required.get("azd"), AZD, "azd")
     for name, wanted in EXTENSIONS.items():
         if name in extensions or name in _NEEDED:
