@@ -27,6 +27,7 @@ WHOLE_SUITE: Final = "about 8 minutes on two cores"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stores", choices=KINDS, default="memory", help="the stores of the hosts that tests serve")
+    parser.addoption("--whole", action="store_true", help="also what combines again what other cases combine in pairs")
     parser.addoption("--replicas", type=int, default=1, metavar="N", help="serve N hosts in turn, on --stores postgres")
 
 
@@ -36,6 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
     CHOSEN.replicas = cast("int", config.getoption("--replicas"))
     if CHOSEN.replicas > 1 and CHOSEN.kind != "postgres":
         raise pytest.UsageError("--replicas needs stores that replicas share: --stores postgres")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--whole"):
+        return
+    again = [item for item in items if item.get_closest_marker("combined_again") is not None]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in set(again)]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
