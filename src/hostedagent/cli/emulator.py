@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hostedagent.cli.group import fail
+from hostedagent.cli.group import CommandError
 from hostedagent.cli.port import port_number
 from hostedagent.errors import ConfigurationError
 
@@ -50,11 +50,9 @@ def command(port: int, latency: float, require_user: bool) -> int:
     try:
         asyncio.run(_serve(emulator))
     except ConfigurationError as error:
-        fail(str(error))
-        return 1
+        raise CommandError(str(error)) from error
     except OSError as error:
-        fail(f"Cannot listen on port {port}: {error}")
-        return 1
+        raise CommandError(f"Cannot listen on port {port}: {error}") from error
     return 0
 
 

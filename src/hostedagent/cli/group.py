@@ -17,6 +17,16 @@ _INTERRUPTED: Final = 130
 _SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class CommandError(click.ClickException):
+    """The command cannot do it; the message is for the user."""
+
+
+class CommandLineError(CommandError):
+    """The command line is wrong."""
+
+    exit_code = 2
+
+
 class HelpFormatter(click.HelpFormatter):
     """click's help with coloured headings and names, where the terminal has colours."""
 

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from hostedagent.cli.group import fail
+from hostedagent.cli.group import CommandError, CommandLineError
 from hostedagent.errors import HostError
 from hostedagent.platform import DSN_VARIABLE
 
@@ -22,13 +22,12 @@ def command(dsn: str | None, schema: str, entra: bool) -> int:
     tables are up to date.
     """
     if not dsn:
-        fail(f"Name the database: --dsn postgresql://user@host:5432/database, or set {DSN_VARIABLE}.")
-        return 2
+        says = f"Name the database: --dsn postgresql://user@host:5432/database, or set {DSN_VARIABLE}."
+        raise CommandLineError(says)
     try:
         applied = asyncio.run(_migrate(dsn, schema, entra=entra))
     except HostError as error:
-        fail(str(error))
-        return 1
+        raise CommandError(str(error)) from error
     for migration in applied:
         click.echo(f"Applied {migration}.")
     if not applied:

@@ -36,21 +36,7 @@ ENV_FILE: Final = ".env"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of `run`.
-
-    Args:
-        target: `MODULE_OR_FILE[:NAME]`; `None` for the first of the usual files.
-        host: The address to bind; `None` for loopback, or all addresses when hosted.
-        port: The port; `None` for `PORT`, else 8088.
-        store: The kind of stores; `None` for the default.
-        dsn: The database of `--store postgres`; `None` for `HOSTEDAGENT_DSN`, else one that is started.
-        prefix: The path below which the routes are served; `None` for none.
-        env_file: A file of variables; `None` for `.env`, if it exists.
-        log_level: The least level of log lines; `None` for `LOG_LEVEL`, else `info`.
-        quiet: Whether only warnings and errors are printed.
-        page_token: Required to open the page; `None` for none.
-        workers: The number of processes; `None` for this one.
-    """
+    """The options of `run`, as its help describes them; `None` for what was not given."""
 
     target: str | None
     host: str | None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hostedagent.cli.group import fail, wants_color
+from hostedagent.cli.group import CommandError, fail, wants_color
 from hostedagent.cli.invoke.header import Header, header
 from hostedagent.platform import ENDPOINT_VARIABLE
 
@@ -63,19 +63,15 @@ def command(
     from hostedagent.cli.chat.printing import ChatPrinter
     from hostedagent.cli.invoke.answers import Asker
     from hostedagent.cli.invoke.conversation import Conversation
-    from hostedagent.cli.invoke.endpoint import InvokeError, find
+    from hostedagent.cli.invoke.endpoint import find
 
-    try:
-        endpoint = find(url, agent, project)
-        with Conversation(endpoint, ChatPrinter(), Asker(None), headers=headers, wait=wait) as conversation:
-            if continues:
-                conversation.resume()
-            if sys.stdin.isatty():
-                click.echo(f"Talking to {endpoint.url}\n/help lists the commands, Ctrl+D leaves.")
-            Chat(conversation).run()
-    except InvokeError as error:
-        fail(str(error))
-        return error.code
+    endpoint = find(url, agent, project)
+    with Conversation(endpoint, ChatPrinter(), Asker(None), headers=headers, wait=wait) as conversation:
+        if continues:
+            conversation.resume()
+        if sys.stdin.isatty():
+            click.echo(f"Talking to {endpoint.url}\n/help lists the commands, Ctrl+D leaves.")
+        Chat(conversation).run()
     return 0
 
 
@@ -109,13 +105,12 @@ class Chat:
 
     def _say(self, text: str) -> None:
         from hostedagent.cli.invoke.conversation import message
-        from hostedagent.cli.invoke.endpoint import InvokeError
 
         previous = self.conversation.previous
         try:
             response = self.conversation.say(message(text, self.files))
-        except InvokeError as error:
-            fail(str(error))
+        except CommandError as error:
+            fail(error.message)
             return
         except KeyboardInterrupt:
             click.echo("\nStopped.")

@@ -11,41 +11,30 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
-from hostedagent.cli.invoke.printing import OneAtATime, Printer, summary
+from hostedagent.cli.invoke.printing import StreamPrinter, summary
+from hostedagent.protocol.statuses import END_EVENTS
 from hostedagent.protocol.types import Event
 
 
-class ChatPrinter(Printer):
+class ChatPrinter(StreamPrinter):
     """Renders Markdown in a terminal and prints plain text in a pipe.
 
     Args:
         console: The console; by default standard output.
     """
 
-    streams = True
-
     def __init__(self, console: Console | None = None) -> None:
-        super().__init__()
         self._console = console or Console(highlight=False)
         self._text = MarkdownStream(self._console)
-        self._order = OneAtATime(self._text.write, self._text.close)
+        super().__init__(self._text.write, self._text.close, lambda line: self._console.print(Text(line, style="dim")))
         self._began: float | None = None
 
     def event(self, event: Event) -> None:
         """Print an event."""
         self._began = self._began or time.monotonic()
-        match event["type"]:
-            case "response.output_text.delta" | "response.refusal.delta":
-                self._order.add(event["output_index"], event["delta"])
-            case "response.output_item.done":
-                if event["item"]["type"] == "message":
-                    self._order.finish(event["output_index"])
-                for line in self.notes(event["item"]):
-                    self._console.print(Text(line, style="dim"))
-            case "response.completed" | "response.failed" | "response.incomplete":
-                self._text.close()
-            case _:
-                pass
+        super().event(event)
+        if event["type"] in END_EVENTS:
+            self._text.close()
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Print usage and time."""

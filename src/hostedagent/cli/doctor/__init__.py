@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hostedagent.cli.group import fail
+from hostedagent.cli.group import CommandLineError
 from hostedagent.cli.loader import USUAL_NAMES
 from hostedagent.cli.progress import progress
 
@@ -37,8 +37,7 @@ def command(project: str, agent: str | None, is_online: bool, is_json: bool) -> 
 
     folder = Path(project)
     if not folder.is_dir():
-        fail(f"{folder} is not a folder.")
-        return 2
+        raise CommandLineError(f"{folder} is not a folder.")
     with progress(f"Checking {folder.resolve()}"):
         report = examine(Project.read(folder, wanted=agent), is_online=is_online)
     print(report.json() if is_json else report.text())

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from hostedagent.cli.group import fail
+from hostedagent.cli.group import CommandError, CommandLineError
 from hostedagent.templates import (
     DEFAULT_MODEL,
     DEPLOYMENTS,
@@ -32,8 +32,8 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]")
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class WrongChoice(ValueError):
-    """A name, a model or a feature that cannot be; the message is one line for the user."""
+class WrongChoice(CommandLineError):
+    """A name, a model or a feature that cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,35 +91,28 @@ def command(**options: Any) -> int:
 
 def create(options: InitOptions) -> int:
     """Write the project; 1 when a file is in the way or the lock cannot be made, 2 when a choice is invalid."""
-    from hostedagent.cli.init.uv import WHEELS, NoLock, bring_wheel, installed_from, make_lock
+    from hostedagent.cli.init.uv import WHEELS, bring_wheel, installed_from, make_lock
     from hostedagent.templates import LOCK, render
 
     folder = Path(options.folder)
     origin = installed_from()
     try:
         files = render(replace(choose(options, folder), brings_wheel=origin is not None))
-    except WrongChoice as error:
-        return _fail(str(error), 2)
     except FileNotFoundError as error:
-        return _fail(str(error), 1)
+        raise CommandError(str(error)) from error
     new = missing(folder, files) if options.add else files
     reserved = [name for name in (LOCK, WHEELS) if not (options.add and (folder / name).exists())]
     try:
         write(folder, new, reserved=reserved)
-    except FilesInTheWay as error:
-        return _fail(str(error), 1)
     except OSError as error:
-        return _fail(f"{error.filename or folder} could not be written: {error.strerror or error}.", 1)
+        raise CommandError(f"{error.filename or folder} could not be written: {error.strerror or error}.") from error
     print(f"Wrote {len(new)} files to {folder}.", flush=True)
     if kept := sorted(files.keys() - new.keys()):
         print(f"Kept as they are: {', '.join(kept)}.", flush=True)
     if origin is not None and WHEELS in reserved:
         print(bring_wheel(origin, folder), flush=True)
     if LOCK in reserved:
-        try:
-            print(make_lock(folder))
-        except NoLock as error:
-            return _fail(str(error), 1)
+        print(make_lock(folder))
     enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
     print(f"\nNext:  {enter}uv run hostedagent run\n       uv run pytest\n       azd up")
     return 0
@@ -203,19 +196,10 @@ def _answer(said: str | None, question: str, default: str, parse: Callable[[str]
         try:
             return parse(input(f"{question} [{default}]: ").strip() or default)
         except WrongChoice as error:
-            print(error)
+            print(error.message)
         except EOFError:
             print()
             raise WrongChoice("The input ended before everything was answered.") from None
-
-
-def _fail(message: str, code: int) -> int:
-    fail(message)
-    return code
-
-
-class FilesInTheWay(Exception):
-    """Some of the files exist; the message is for the user and names them."""
 
 
 def missing(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
@@ -232,14 +216,14 @@ def write(folder: Path, files: Mapping[str, str], *, reserved: Iterable[str] = (
         reserved: Paths that must be free as well, for what is written later.
 
     Raises:
-        FilesInTheWay: One of the paths exists, or a file stands where a folder must be.
+        CommandError: One of the paths exists, or a file stands where a folder must be.
         OSError: The folder cannot be written.
     """
     if _exists(folder) and not folder.is_dir():
         what = "a file" if folder.exists() else "a link to what is not there"
-        raise FilesInTheWay(f"Nothing was written: {folder} is {what}, not a folder. Choose another folder.")
+        raise CommandError(f"Nothing was written: {folder} is {what}, not a folder. Choose another folder.")
     if taken := sorted(set(_taken(folder, [*files, *reserved]))):
-        raise FilesInTheWay(
+        raise CommandError(
             f"Nothing was written, for init overwrites nothing. In {folder} there is already: {', '.join(taken)}. "
             f"Choose another folder, move these away, or add what is missing with --add."
         )

@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from hostedagent.cli.group import CommandError
 from hostedagent.cli.progress import progress
 from hostedagent.templates import LOCK, LOCK_COMMAND
 
@@ -49,17 +50,13 @@ def run_uv(folder: Path, *arguments: str) -> None:
 _PIN: Final = re.compile(r"^[A-Za-z0-9][\w.-]*==", re.MULTILINE)
 
 
-class NoLock(Exception):
-    """The lock could not be made; the message is for the user and names the command that makes it."""
-
-
 def make_lock(folder: Path) -> str:
     """Make the lock of the project in a folder; returns the line that reports it."""
     try:
         run_uv(folder, *LOCK_COMMAND[1:])
     except UvFailed as error:
         command = shlex.join(LOCK_COMMAND)
-        raise NoLock(
+        raise CommandError(
             f"There is no {LOCK} yet, and a deployment needs it. In the project's folder:\n  {command}\n{error}"
         ) from error
     packages = len(_PIN.findall((folder / LOCK).read_text(encoding="utf-8")))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostedagent.cli.group import fail
 from hostedagent.cli.invoke.header import Header, header
 from hostedagent.platform import ENDPOINT_VARIABLE
 
@@ -19,14 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvokeOptions:
-    """The options of `invoke`.
-
-    Args:
-        text: The message; `None` or `-` for standard input.
-        continues: Whether to continue after the last `invoke` of the same address.
-        verdict: The answer to every approval; `None` to ask.
-        wait: Seconds to wait for a local server that does not listen yet.
-    """
+    """The options of `invoke`, as its help describes them."""
 
     text: str | None
     url: str | None
@@ -88,26 +80,22 @@ def ask(options: InvokeOptions) -> int:
     """Send the message, answer the agent's requests, print, and return the exit code."""
     from hostedagent.cli.invoke.answers import Asker
     from hostedagent.cli.invoke.conversation import Conversation, message
-    from hostedagent.cli.invoke.endpoint import InvokeError, find
+    from hostedagent.cli.invoke.endpoint import find
     from hostedagent.cli.invoke.printing import PRINTERS
 
-    try:
-        said = message(_text(options.text), options.files)
-        endpoint = find(options.url, options.agent, options.project)
-        with Conversation(
-            endpoint,
-            PRINTERS[options.shown](),
-            Asker(options.verdict),
-            conversation_id=options.conversation,
-            headers=options.headers,
-            wait=0.0 if endpoint.is_deployed else options.wait,
-        ) as conversation:
-            if options.continues:
-                conversation.resume()
-            response = conversation.say(said)
-    except InvokeError as error:
-        fail(str(error))
-        return error.code
+    said = message(_text(options.text), options.files)
+    endpoint = find(options.url, options.agent, options.project)
+    with Conversation(
+        endpoint,
+        PRINTERS[options.shown](),
+        Asker(options.verdict),
+        conversation_id=options.conversation,
+        headers=options.headers,
+        wait=0.0 if endpoint.is_deployed else options.wait,
+    ) as conversation:
+        if options.continues:
+            conversation.resume()
+        response = conversation.say(said)
     if options.shown == "json":
         print(json.dumps(response, indent=2, ensure_ascii=False))
     return conversation.exit_code

@@ -17,8 +17,9 @@ from typing import Any, Final, Self, cast
 import aiohttp
 from filelock import FileLock
 
+from hostedagent.cli.group import CommandError, CommandLineError
 from hostedagent.cli.invoke.answers import Asker, call, described, waiting
-from hostedagent.cli.invoke.endpoint import Endpoint, InvokeError, authorization
+from hostedagent.cli.invoke.endpoint import Endpoint, authorization
 from hostedagent.cli.invoke.header import Header, joined
 from hostedagent.cli.invoke.printing import Printer
 from hostedagent.cli.progress import progress
@@ -35,7 +36,7 @@ _PAUSE: Final = 0.2
 """Seconds between two attempts to reach a server that is starting."""
 
 
-class RefusedError(InvokeError):
+class RefusedError(CommandError):
     """The agent refused the request."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -89,14 +90,10 @@ class Conversation:
             self._runner.close()
 
     def resume(self) -> None:
-        """Continue where the last turn with this endpoint ended.
-
-        Raises:
-            InvokeError: There was no earlier turn.
-        """
+        """Continue where the last turn with this endpoint ended."""
         last = _read_last().get(self._endpoint.url)
         if last is None:
-            raise InvokeError(f"There is nothing to continue: {self._endpoint.url} was not asked before.", code=2)
+            raise CommandLineError(f"There is nothing to continue: {self._endpoint.url} was not asked before.")
         self.previous, self._session = last["response_id"], last.get("session_id")
         self._conversation_id = last.get("conversation_id")
 
@@ -147,13 +144,13 @@ class Conversation:
                 return await self._posted(body)
             except aiohttp.ClientConnectorError as error:
                 if not _is_refused(error) or time.monotonic() >= deadline:
-                    raise InvokeError(_unreachable(self._endpoint, error)) from error
+                    raise CommandError(_unreachable(self._endpoint, error)) from error
                 if not is_told:
                     _tell(f"Waiting for {self._endpoint.url} ...")
                     is_told = True
                 await asyncio.sleep(_PAUSE)
             except aiohttp.ClientError as error:
-                raise InvokeError(f"The connection to {self._endpoint.url} broke: {error}") from error
+                raise CommandError(f"The connection to {self._endpoint.url} broke: {error}") from error
 
     async def _posted(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         http = self._http or await self._open()
@@ -181,8 +178,8 @@ class Conversation:
                 if event["type"] in END_EVENTS:
                     return event["response"]
                 if event["type"] == "error":
-                    raise InvokeError(f"The agent failed: {event.get('code')}: {event.get('message')}")
-        raise InvokeError("The stream ended before the response did.")
+                    raise CommandError(f"The agent failed: {event.get('code')}: {event.get('message')}")
+        raise CommandError("The stream ended before the response did.")
 
     def _conclude(self, response: Mapping[str, Any], asked: Sequence[Item]) -> None:
         """Print on standard error how the last response ended, if its text does not show it."""
@@ -254,7 +251,7 @@ def _tell(line: str) -> None:
 def message(text: str, files: Sequence[str]) -> list[Item]:
     """One user message."""
     if not text.strip() and not files:
-        raise InvokeError('There is nothing to say: hostedagent invoke "text".', code=2)
+        raise CommandLineError('There is nothing to say: hostedagent invoke "text".')
     texts = [{"type": "input_text", "text": text}] if text.strip() else []
     return [{"type": "message", "role": "user", "content": [*texts, *(_part(Path(name)) for name in files)]}]
 
@@ -263,7 +260,7 @@ def _part(path: Path) -> Item:
     try:
         data = base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
-        raise InvokeError(f"{path} cannot be read: {error.strerror}.", code=2) from error
+        raise CommandLineError(f"{path} cannot be read: {error.strerror}.") from error
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     url = f"data:{kind};base64,{data}"
     if kind.startswith("image/"):

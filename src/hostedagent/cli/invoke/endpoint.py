@@ -9,20 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from hostedagent.cli.group import CommandError, CommandLineError
 from hostedagent.platform import DATA_SCOPE, ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 LOCAL: Final = "http://127.0.0.1:8088"
-
-
-class InvokeError(Exception):
-    """The agent could not be asked; the message is one line for the user."""
-
-    def __init__(self, message: str, *, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +35,22 @@ def find(url: str | None, agent: str | None, project: str | None) -> Endpoint:
     """The endpoint that the options name."""
     if agent is None:
         if project is not None:
-            raise InvokeError("--project needs --agent, the name of the deployed agent.", code=2)
+            raise CommandLineError("--project needs --agent, the name of the deployed agent.")
         return Endpoint(_responses(url or LOCAL))
     if url is not None:
-        raise InvokeError("--url and --agent each say where the agent is: leave one of them out.", code=2)
+        raise CommandLineError("--url and --agent each say where the agent is: leave one of them out.")
     project = project or os.environ.get(ENDPOINT_VARIABLE)
     if not project:
-        raise InvokeError(f"--agent needs its Foundry project: --project, or {ENDPOINT_VARIABLE}.", code=2)
+        raise CommandLineError(f"--agent needs its Foundry project: --project, or {ENDPOINT_VARIABLE}.")
     if urlsplit(project).scheme != "https":
-        raise InvokeError(f"{project!r} is not a project endpoint: it must begin with https://.", code=2)
+        raise CommandLineError(f"{project!r} is not a project endpoint: it must begin with https://.")
     path = f"{project.rstrip('/')}/agents/{agent}/endpoint/protocols/openai/responses"
     return Endpoint(f"{path}?api-version=v1", is_deployed=True)
 
 
 def _responses(url: str) -> str:
     if urlsplit(url).scheme not in ("http", "https"):
-        raise InvokeError(f"{url!r} is not an address: it must begin with http:// or https://.", code=2)
+        raise CommandLineError(f"{url!r} is not an address: it must begin with http:// or https://.")
     base = url.rstrip("/")
     return base if urlsplit(base).path.endswith("/responses") else f"{base}/responses"
 
@@ -73,11 +66,7 @@ def default_credential() -> AsyncTokenCredential:
 async def authorization(
     endpoint: Endpoint, credential: Callable[[], AsyncTokenCredential] | None = None
 ) -> AsyncGenerator[Mapping[str, str]]:
-    """The authorization headers; empty for an agent on this machine.
-
-    Raises:
-        InvokeError: There are no credentials.
-    """
+    """The authorization headers; empty for an agent on this machine."""
     if not endpoint.is_deployed:
         yield {}
         return
@@ -87,5 +76,5 @@ async def authorization(
         try:
             token = await signed_in.get_token(DATA_SCOPE)
         except ClientAuthenticationError as error:
-            raise InvokeError("There are no Azure credentials. Sign in with: azd auth login") from error
+            raise CommandError("There are no Azure credentials. Sign in with: azd auth login") from error
         yield {"authorization": f"Bearer {token.token}"}

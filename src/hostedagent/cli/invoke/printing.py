@@ -113,15 +113,21 @@ class OneAtATime:
                 self._current = following
 
 
-class TextAsItArrives(Printer):
-    """Prints text word by word."""
+class StreamPrinter(Printer):
+    """Shows text as it arrives, and lines about other items.
+
+    Args:
+        write: Shows a piece of the current message.
+        close: Ends the current message.
+        note: Shows a line about an item.
+    """
 
     streams = True
 
-    def __init__(self) -> None:
+    def __init__(self, write: Show, close: Callable[[], None], note: Show) -> None:
         super().__init__()
-        self._order = OneAtATime(lambda text: print(text, end="", flush=True), lambda: print(flush=True))
-        self._began = time.monotonic()
+        self._order = OneAtATime(write, close)
+        self._note = note
 
     def event(self, event: Event) -> None:
         """Print a delta, or the lines about an item."""
@@ -132,9 +138,17 @@ class TextAsItArrives(Printer):
                 if event["item"]["type"] == "message":
                     self._order.finish(event["output_index"])
                 for line in self.notes(event["item"]):
-                    _note(line)
+                    self._note(line)
             case _:
                 pass
+
+
+class TextAsItArrives(StreamPrinter):
+    """Prints text word by word."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda text: print(text, end="", flush=True), lambda: print(flush=True), _note)
+        self._began = time.monotonic()
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Print usage and time at a terminal."""
