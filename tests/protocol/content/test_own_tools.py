@@ -127,6 +127,20 @@ def test_agents_that_run_at_the_same_time_may_use_the_same_call_id() -> None:
     ]
 
 
+def test_a_result_from_another_author_ends_the_call_once() -> None:
+    answer = Content.from_function_result("c1", result="3")
+    projected = shown(update(call(), author_name="left"), update(answer, author_name="right"))
+
+    assert projected.types.count("output_item.done") == 1
+    assert [(item["output"], item["status"]) for item in projected.items] == [("3", "completed")]
+
+
+@pytest.mark.parametrize("form", ["mcp_call", "function_call", "hidden"])
+def test_a_call_without_arguments_has_an_empty_object_of_them(form: OwnTools) -> None:
+    projected = shown(call(None), result(), Content.from_text("Three."), form=form)
+    assert read(projected) == [("function_call", "c1", "{}"), ("function_call_output", "c1", "3")]
+
+
 def test_a_call_that_waits_is_shown_before_consent_is_asked_for_it() -> None:
     consent = Content.from_oauth_consent_request("https://login.example/x")
     projected = project([call(), consent], own_tools="mcp_call", end=INCOMPLETE, consent_origins=None)

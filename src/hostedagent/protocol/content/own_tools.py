@@ -83,7 +83,6 @@ class OpenOwnCall(BaseItem):
         text = self._arguments.take(content, is_snapshot=part.replaces or is_callers)
         if is_callers and self.item is None:
             yield from self._give_to_caller(End())
-            self.is_closed = True
         elif self._is_known and self.output.own_tools == "mcp_call":
             if self.item is None:
                 yield from self._begin()
