@@ -1,4 +1,4 @@
-"""The outcome of a turn whose run raised an error, for turns that may be left to be resumed and for those that may not."""
+"""The outcome of a turn whose run raised an error, where the turn may be left to be resumed and where it may not."""
 
 import pytest
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hostedagent.engine import takeover
+from hostedagent.identity import Caller
+from hostedagent.server import forwarded_steers
+from hostedagent.stores.base import StoreNotFound
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.sockets import Socket
 from tests.replicas.test_two_hosts import Cluster, begin, ended, text
@@ -80,6 +83,38 @@ async def test_an_input_that_no_successor_takes_over_comes_back(cluster: Cluster
             last = [event async for event in told][-1]
 
     assert (last["type"], last["error"]["code"]) == ("response.steer.failed", "response_not_active")
+
+
+async def test_a_forwarded_input_is_kept_until_its_sender_has_the_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters: list[str] = []
+    new_id = forwarded_steers.new_item_id
+
+    def noted(prefix: str, hint: str) -> str:
+        letters.append(new_id(prefix, hint))
+        return letters[-1]
+
+    monkeypatch.setattr(forwarded_steers, "new_item_id", noted)
+    gate, log = Gate(), cluster.stores("none").events
+    assert log is not None
+    async with (
+        cluster.host("a", ScriptedAgent(["one", gate], ["two"])) as a,
+        cluster.host("b", ScriptedAgent(["not here"])) as b,
+    ):
+        first = await begin(a, gate)
+        assert (await b.post(f"/responses/{first}/steer", json={"input": 1})).status == 400
+        async with b.stream("POST", f"/responses/{first}/steer", json={"input": "more", "stream": True}) as told:
+            await told.until("response.steer.accepted")
+            assert len(await log.read(Caller(), letters[-1])) == 2
+            gate.open()
+            async for _ in told:
+                pass
+
+    assert letters
+    for letter in letters:
+        with pytest.raises(StoreNotFound):
+            await log.read(Caller(), letter)
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
