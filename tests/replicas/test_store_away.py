@@ -43,6 +43,7 @@ class Failing(MemoryStore):
     """A store of which one call fails."""
 
     is_transactional = True
+    uncounted: Sequence[str] = OF_REPLICAS
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,12 +56,12 @@ class Failing(MemoryStore):
         return 0 < self.at <= self.calls
 
     def _fails(self, keys: Sequence[Key], when: Loses) -> None:
-        if self.calls == self.at and self.loses == when and not all(key.kind in OF_REPLICAS for key in keys):
+        if self.calls == self.at and self.loses == when and not all(key.kind in self.uncounted for key in keys):
             raise StoreUnavailable("It fails.")
 
     def _counts(self, keys: Sequence[Key]) -> None:
         # The checks of the replicas come at any time.
-        self.calls += not all(key.kind in OF_REPLICAS for key in keys)
+        self.calls += not all(key.kind in self.uncounted for key in keys)
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
         self._counts(keys)
@@ -92,7 +93,7 @@ class Away(Failing):
     def _fails(self, keys: Sequence[Key], when: Loses) -> None:
         self.has_response |= any(key.kind == "response" for key in keys)
         is_later = self.at < self.calls < self.at + 3
-        if self.at and not all(key.kind in OF_REPLICAS for key in keys):
+        if self.at and not all(key.kind in self.uncounted for key in keys):
             if (self.calls == self.at and self.loses == when) or is_later:
                 raise StoreUnavailable("It is away.")
 

@@ -6,6 +6,7 @@ is unknown, expired or already answered. Acquired resources are released if the 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,9 +25,10 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.types import Item, Json, answered_calls
 from hostedagent.stores.approvals import Approval, ApprovalDecision, Approvals
-from hostedagent.stores.base import ResponseRepository
+from hostedagent.stores.base import ResponseRepository, StoreUnavailable
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.heads import Head
+from hostedagent.stores.idempotency import ACCEPTING_SECONDS
 from hostedagent.stores.leases import Lease
 from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.stores.tokens import Place
@@ -134,7 +136,18 @@ class Continuations:
         if self.start is not None and not continuation.responses and not continuation.answers:
             read_start(self.start, request.input, first_new_item(request))
         if continuation.answers:
-            await self.approvals.consume(caller, continuation.answers)
+            await self._consume(request, continuation.answers, caller)
+
+    async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision], caller: Caller) -> None:
+        """Mark approvals as answered. If that fails, they are open again, unless the same turn is begun again."""
+        by = request.response_id or secrets.token_hex(16)
+        try:
+            await self.approvals.consume(caller, answers, by=by)
+        except StoreUnavailable:
+            if not request.response_id:
+                undo = partial(self.approvals.undo, caller, answers, by=by)
+                self.sessions.retries.start(undo, seconds=ACCEPTING_SECONDS)
+            raise
 
     async def reopen(
         self,
@@ -176,9 +189,11 @@ class Continuations:
         if continuation.has_begun or continuation.is_over:
             return
         continuation.is_over = True
-        await self.approvals.restore(caller, continuation.answers)
-        if continuation.lease is not None:
-            await self.sessions.release(continuation.lease)
+        try:
+            await self.approvals.restore(caller, continuation.answers)
+        finally:
+            if continuation.lease is not None:
+                await self.sessions.release(continuation.lease)
 
     async def _resume(self, request: TurnRequest, caller: Caller) -> Continuation:
         if request.previous_response_id is not None:

@@ -166,7 +166,7 @@ class RecordedResponses:
         """Close the log of a turn that has ended, and delete the data for resuming it."""
         if request.stream:
             await writer.close()
-        is_left = turn.is_resumed if is_refused else turn.is_suspended
+        is_left = turn.is_suspended or (is_refused and turn.is_resumed)
         if request.stream and not is_refused and not is_left:
             is_left = not await self._finished(request, writer)
         if is_left and self._takeover is not None:

@@ -107,8 +107,8 @@ class Takeover:
         if self._responses.engine.services.shutdown.has_begun:
             return
         # A dead replica lists its turns until all of them are taken: those that were taken here may run.
-        orphans = [turn for turn in await self._turns.orphans() if turn not in self._responses.running]
-        found = [*self._pending, *orphans]
+        orphans, running = await self._turns.orphans(), self._responses.running
+        found = [turn for turn in (*self._pending, *orphans) if turn not in running]
         if not found:
             return
         random.shuffle(found)  # Several replicas find the same turns and share them.
@@ -138,8 +138,9 @@ class Takeover:
             except StoreNotFound:
                 found = {"status": QUEUED}
             if found.get("status") == QUEUED:  # It never started; if it was queued, it still is.
-                await recoveries.release(turn, journal)
-                await self._turns.end(response_id)
+                if await self._turns.holds(caller, response_id):  # Otherwise another process has begun it.
+                    await recoveries.release(turn, journal)
+                    await self._turns.end(response_id)
                 return
             active = engine.active.open(response_id)
             sent = (active.resuming or Resuming()).sent

@@ -176,8 +176,10 @@ class Turn:
                 self._active.leave(self._request.response_id)
 
     def _cause_of_abandonment(self) -> StopCause:
-        is_resumed = self._recovery is not None and self._recovery.response is not None and self._may_be_left
-        return "shutdown" if self._services.shutdown.has_begun else "lost" if is_resumed else "client"
+        is_resumed = self._recovery is not None and self._recovery.response is not None
+        was_told = is_resumed or self._context.queued_at is not None
+        is_left = was_told and self._may_be_left
+        return "shutdown" if self._services.shutdown.has_begun else "lost" if is_left else "client"
 
     def _begin(self) -> None:
         request, continuation = self._request, self._continuation

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +71,7 @@ class WaitingTurns:
         self._rules = rules
         self._queue = rules.queue
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
+        self._holding, self._freeing = 0, asyncio.Lock()
         responses.engine.limiter.on_ended = self.wake
 
     def open(self) -> None:
@@ -101,22 +102,25 @@ class WaitingTurns:
         kept = keep(request, body, created_at=created_at)
         process = await self._rules.liveness.name()
         conversation = request.conversation_id
-        is_added = await self._queue.put(
-            QueuedTurn(response_id, kept),
-            user=caller.scope.key(),
-            conversation=caller.scope.key("queue", conversation) if conversation is not None else None,
-            process=process,
-            limits=self._rules.limits,
-        )
-        if not is_added:
-            raise TooManyTurns("The queue of background turns is full. Try again later.", engine.limiter.retry_after())
-        try:
-            fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
-            await self._store(request, ResponseBuilder(response_id, fields).queued())
-        except BaseException:
-            await self._queue.drop(response_id)
-            raise
-        await self._queue.release(response_id)
+        async with self._held():
+            is_added = await self._queue.put(
+                QueuedTurn(response_id, kept),
+                user=caller.scope.key(),
+                conversation=caller.scope.key("queue", conversation) if conversation is not None else None,
+                process=process,
+                limits=self._rules.limits,
+            )
+            if not is_added:
+                says = "The queue of background turns is full. Try again later."
+                raise TooManyTurns(says, engine.limiter.retry_after())
+            try:
+                fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
+                await self._store(request, ResponseBuilder(response_id, fields).queued())
+            except BaseException:
+                await self._queue.drop(response_id)
+                raise
+            with suppress(StoreError):  # The response exists, and the next look frees its turn.
+                await self._queue.release(response_id)
         self.wake()
         with suppress(StoreError):  # Other processes poll too.
             await self._rules.signals.publish(Signal("queued", "", self._rules.service))
@@ -135,11 +139,35 @@ class WaitingTurns:
 
     async def cancel(self, caller: Caller, response_id: str) -> bool:
         """Cancel a queued turn; `False` if it has started."""
-        if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
-            return False
-        await self._responses.engine.end(caller, response_id, CANCELLED)
-        await self._queue.drop(response_id)
+        async with self._held():
+            if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
+                return False
+            await self._responses.engine.end(caller, response_id, CANCELLED)
+            await self._queue.drop(response_id)
         return True
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncGenerator[None]:
+        """A turn of the queue is taken outside of a look, which must not free it."""
+        async with self._freeing:
+            self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
+
+    async def _free(self, taker: str, process: str) -> bool:
+        """Free the turns that a process has taken which has ended, or this one by a statement that failed."""
+        if taker != process:
+            is_free = await self._rules.liveness.is_dead(taker)
+            if is_free:
+                await self._queue.free(taker)
+            return is_free
+        async with self._freeing:
+            is_free = not self._holding
+            if is_free:
+                await self._queue.free(process)
+        return is_free
 
     async def _look(self) -> None:
         engine, process = self._responses.engine, await self._rules.liveness.name()
@@ -147,9 +175,7 @@ class WaitingTurns:
         measure_queue(state.waiting, state.oldest)
         waiting = state.waiting
         for taker in state.takers:
-            if taker != process and await self._rules.liveness.is_dead(taker):
-                await self._queue.free(taker)
-                waiting += 1
+            waiting += await self._free(taker, process)
         while waiting and not engine.limiter.is_full and not engine.services.shutdown.has_begun:
             permit = engine.limiter.grant()
             try:
@@ -192,6 +218,8 @@ class WaitingTurns:
         enter_context(RequestContext(caller))
         if not await self._waits(caller, response_id):
             return True
+        if engine.active.get(response_id) is not None:
+            return False  # What an earlier try left is about to be settled.
         try:
             request = restore(kept, caller, response_id, engine.options.caller)
             context = await engine.accept(request, never, permit)

@@ -147,13 +147,18 @@ class Approvals:
         approval, mark = await self._read(caller, item_id)
         return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
-    async def consume(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
-        """Mark the requests as answered, all or none; raises `Conflict` when one was answered before."""
+    async def consume(self, caller: Caller, answers: Sequence[ApprovalDecision], *, by: str = "") -> None:
+        """Mark the requests as answered, all or none; raises `Conflict` when one was answered before.
+
+        The turn `by` may do so again: the answer to its first call may have been lost.
+        """
         done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
         for answer, mark in zip(answers, marks, strict=True):
-            value = {"approved": answer.approved, "reason": answer.reason}
+            value = {"approved": answer.approved, "reason": answer.reason, "by": by}
             try:
+                if by and mark is not None and mark.value == value:
+                    continue
                 if not _is_open(answer.approval, mark):
                     raise StoreConflict("The question was answered.")
                 expect = mark.etag if mark is not None else ABSENT
@@ -169,6 +174,13 @@ class Approvals:
     async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
         """Undo `consume` for a turn that never ran."""
         await write_batch(self._store, caller, [restoring(answers)])
+
+    async def undo(self, caller: Caller, answers: Sequence[ApprovalDecision], *, by: str) -> None:
+        """Undo a `consume` that may have happened, unless another turn has answered since."""
+        keys = [_mark(answer.approval) for answer in answers]
+        for key, mark in zip(keys, await read_values(self._store, caller, keys), strict=True):
+            if mark is not None and mark.value.get("by") == by:
+                await write_value(self._store, caller, key, _OPEN, expect=mark.etag)
 
     async def forget(self, caller: Caller, item_ids: Sequence[str]) -> None:
         """Erase requests. Their marks are kept: an answered request stays answered under every other id."""

@@ -112,21 +112,27 @@ class BackgroundTurns(Journals):
         keys = [Key(REQUEST, f"{response_id}:{n}") for n in range(len(parts))]
         rows = [Write(key, part) for key, part in zip(keys, parts, strict=True)]
         try:
-            await self._own(response_id, journal, ABSENT, rows)
+            try:
+                await self._own(response_id, journal, ABSENT, rows)
+            except StoreConflict:  # A try to begin that failed may have left its journal.
+                if (found := await read_value(self._store, _ALL, Key(JOURNAL, response_id))) is None:
+                    raise
+                await self._own(response_id, journal, found.etag, rows)
         except StoreConflict:
             raise StoreUnavailable(_FENCED) from None
 
     async def take(self, response_id: str) -> tuple[Journal, bytes] | None:
         """Take over a turn of a replica that has ended; `None` if there is none."""
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
-        if found is None:
+        if found is None or response_id in self._ended:
             return None
         journal = Journal.load(found.value)
         if response_id in self._held:
             if not await self.holds(_ALL, response_id):
                 return None
         else:
-            if await self._is_alive(journal.owner):
+            # It is ours if the answer was lost when it was taken.
+            if journal.owner != self._name and await self._is_alive(journal.owner):
                 return None
             try:
                 journal = replace(journal, owner=self._name)
@@ -236,6 +242,7 @@ class BackgroundTurns(Journals):
     async def _own(self, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()) -> None:
         """List a turn and journal it, in one transaction if possible: an unlisted turn would be lost."""
         self._held[response_id] = ABSENT
+        self._ended.pop(response_id, None)
         self._parts[response_id] = journal.request_parts
         row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump()), expect)
         try:
