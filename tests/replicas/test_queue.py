@@ -206,8 +206,9 @@ async def test_turns_of_one_conversation_that_wait_are_made_in_their_order(clust
 
 
 async def test_a_turn_whose_conversation_is_busy_waits_on(cluster: Cluster) -> None:
-    gate, agent = Gate(), ScriptedAgent(["a"], ["second"])
-    async with replica(cluster, "a", ScriptedAgent(["a", gate]), when_busy="queue") as a:
+    gate, agent = Gate(), ScriptedAgent(["second"])
+    first = ScriptedAgent(["a", gate], ["second"])
+    async with replica(cluster, "a", first, when_busy="queue") as a:
         await begin(a, gate, conversation="conv_1")
         queued, before = await enqueue(a, input="next", conversation="conv_1"), "queued"
         async with replica(cluster, "b", agent) as b:
@@ -217,7 +218,8 @@ async def test_a_turn_whose_conversation_is_busy_waits_on(cluster: Cluster) -> N
             gate.open()
             whole = await ended(b, queued)
 
-    assert (before, whole["status"], len(agent.calls)) == ("queued", "completed", 1)
+    # Either has a place when the conversation is free.
+    assert (before, whole["status"], len(first.calls) + len(agent.calls)) == ("queued", "completed", 2)
 
 
 async def test_what_is_wrong_with_a_request_is_said_before_it_waits(cluster: Cluster) -> None:
