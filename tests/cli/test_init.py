@@ -93,6 +93,7 @@ def test_a_folder_s_name_becomes_one_that_azd_takes(name: str, expected: str, tm
 
 def test_flags_need_nobody_to_ask(folder: Path) -> None:
     assert main(["init", str(folder), "--name", "shop", "--model", "gpt-6", "--features", "none"]) == 0
+    assert main(["init", str(folder / "b"), "--name", "shop", "--provider", "offline", "--features", "none"]) == 0
 
     assert "@tool" not in (folder / "main.py").read_text()
     assert "gpt-6" in (folder / ".env.example").read_text()
@@ -137,6 +138,17 @@ def test_at_a_terminal_only_what_was_not_said_is_asked(
     assert "codeConfiguration" in (folder / "azure.yaml").read_text()
     assert "OPENAI_API_KEY" in (folder / "main.py").read_text()
     assert "WorkflowBuilder" in (folder / "main.py").read_text()
+
+
+@pytest.mark.parametrize(("flags", "answers"), [([], "shop\noffline\n\n\n"), (["--provider", "offline"], "shop\n\n\n")])
+def test_a_project_without_a_model_is_not_asked_for_one(
+    flags: list[str], answers: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answers))
+
+    assert main(["init", str(folder), *flags]) == 0
+
+    assert "Model" not in capsys.readouterr().out
 
 
 def test_answers_that_end_too_soon_write_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,10 +274,32 @@ def test_without_uv_the_command_for_the_lock_is_told(
 
     assert main(["init", str(folder), "--yes"]) == 1
 
-    shown = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    printed = capsys.readouterr()
+    shown = [line.strip() for line in printed.err.splitlines()]
     assert RELOCK in shown
     assert "uv is not installed: pip install uv" in shown
     assert not (folder / LOCK).exists()
+    assert printed.out.endswith("&& pip install -e . && hostedagent run\n")
+
+
+def test_without_uv_pip_builds_the_wheel(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pip = tmp_path / "python"
+    pip.write_text('#!/bin/sh\necho "$@" > "$7/said"\n: > "$6/hostedagent-1-py3-none-any.whl"\n')
+    pip.chmod(0o755)
+    source = tmp_path / "checkout"
+    source.mkdir()
+    monkeypatch.setattr("hostedagent.cli.init.uv.installed_from", lambda: Origin(source))
+    monkeypatch.delenv("UV")
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(sys, "executable", str(pip))
+
+    assert main(["init", str(folder), "--yes"]) == 1
+
+    assert (folder / "wheels" / "hostedagent-1-py3-none-any.whl").is_file()
+    assert (source / "said").read_text().startswith("-m pip wheel --no-deps --wheel-dir ")
+    assert capsys.readouterr().out.endswith("&& pip install --find-links wheels -e . && hostedagent run\n")
 
 
 def test_what_uv_says_is_told_with_the_command(

@@ -37,6 +37,21 @@ def test_the_page_is_served_on_this_machine_and_named_when_ready(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("env", "command"), [({"UV_RUN_RECURSION_DEPTH": "1"}, "uv run hostedagent"), ({}, "hostedagent")]
+)
+def test_the_command_that_chats_can_be_typed_where_the_server_was_started(
+    env: dict[str, str], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)  # The tests may run below `uv run`.
+    (tmp_path / "agent.py").write_text(AGENT)
+
+    with running(tmp_path, env=env) as server:
+        line = server.until("Or in another terminal: ")
+
+    assert line == f"Or in another terminal: {command} chat --url http://127.0.0.1:{server.port}\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "env"),
     [
         (("--no-page",), {}),

@@ -50,6 +50,8 @@ _WHEEL: Final = "tests/cli/test_init_wheel.py"
 _SAMPLES: Final = "tests/samples/conftest.py"
 _AZURE: Final = NotRun("needs an Azure subscription")
 _CONTAINERS: Final = NotRun("needs Docker; .ci/container builds and runs the same image within the same limits")
+_TELEGRAM: Final = NotRun("needs a bot of Telegram; tests/samples/test_chat_bot.py runs the sample against a fake")
+_INSTALL: Final = NotRun("installs the environment in which the tests run")
 _MINUTES: Final = NotRun("measures for minutes; tests/benchmarks runs short cases by the same script")
 
 VERDICTS: Final[Mapping[str, Verdict]] = {
@@ -77,6 +79,10 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
         "npm; tests/browser/test_ag_ui.py takes the same package from HOSTEDAGENT_AG_UI"
     ),
     "uv run python samples/ag_ui/agent.py": Elsewhere("tests/browser/test_ag_ui.py", "samples/ag_ui/agent.py"),
+    "export CHAT_TOKEN=<token of the bot> CHAT_SECRET=<any secret>": _TELEGRAM,
+    "uv run python samples/chat_bot/bot.py": _TELEGRAM,
+    'curl "https://api.telegram.org/bot$CHAT_TOKEN/setWebhook" -d "url=https://<your address>/chat-bot" '
+    '-d "secret_token=$CHAT_SECRET"': _TELEGRAM,
     "export FOUNDRY_PROJECT_ENDPOINT=https://<account>.services.ai.azure.com/api/projects/<project>": _AZURE,
     "export AZURE_AI_MODEL_DEPLOYMENT_NAME=gpt-5.4-mini": _AZURE,
     "uv run --extra foundry hostedagent run samples/foundry/agent.py": Elsewhere(
@@ -106,6 +112,13 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
         Here("emulator")
     ),
     "hostedagent run my_agent.py": Here("getting-started"),
+    "python3 -m venv .venv": _INSTALL,
+    ". .venv/bin/activate": _INSTALL,
+    "pip install .": _INSTALL,
+    "pip install --find-links wheels -e . --group dev": _INSTALL,
+    "pip install -e . --group dev": _INSTALL,
+    "hostedagent run --reload": Here("project"),
+    "pytest": Here("project"),
     "pip install pytest pytest-asyncio": NotRun("is what `uv sync` has installed"),
     "pytest test_my_agent.py": Here("getting-started"),
     # A project of `hostedagent init`.

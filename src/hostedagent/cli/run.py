@@ -329,7 +329,7 @@ def _serve(
         options.say(_served(host, options, target))
         if page is not None:
             options.say(f"Chat with it at {page}")
-        options.say(f"Or in another terminal: hostedagent chat{_chat_options(url, host.prefix)}")
+        options.say(f"Or in another terminal: {_chat_command(url, host.prefix)}")
 
     try:
         listener = worker.listener if worker is not None else None
@@ -370,8 +370,10 @@ def _agent_name(host: AgentHost, target: Target) -> str:
     return getattr(host.agent, "name", None) or target.name or target.place.rpartition("/")[2].removesuffix(".py")
 
 
-def _chat_options(url: str, prefix: str) -> str:
-    return "" if (url, prefix) == (f"http://127.0.0.1:{DEFAULT_PORT}", "") else f" --url {url}{prefix}"
+def _chat_command(url: str, prefix: str) -> str:
+    runner = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # Set by `uv run`.
+    is_default = (url, prefix) == (f"http://127.0.0.1:{DEFAULT_PORT}", "")
+    return f"{runner}hostedagent chat" + ("" if is_default else f" --url {url}{prefix}")
 
 
 def _shown(host: str) -> str:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.content.parts import filename, read_part, read_parts, write_part
+from hostedagent.protocol.content.filenames import filename
+from hostedagent.protocol.content.parts import read_part, read_parts, write_part
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 8).decode()
 PDF = base64.b64encode(b"%PDF-1.7 text").decode()
@@ -137,6 +138,42 @@ def test_a_content_is_written_as_a_part(content: Content, expected: dict[str, An
 @pytest.mark.parametrize("media_type", ["application/x-nobody-knows", "", None])
 def test_a_file_of_an_unknown_type_gets_a_name(media_type: str | None) -> None:
     assert filename(Content.from_hosted_file("f", media_type=media_type)) == "file.bin"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "expected"),
+    [
+        ("audio/wav", "file.wav"),
+        ("audio/mp3", "file.mp3"),
+        ("audio/ogg; codecs=opus", "file.ogg"),
+        ("AUDIO/FLAC", "file.flac"),
+        ("image/webp", "file.webp"),
+        ("image/jpg", "file.jpg"),
+        ("application/pdf", "file.pdf"),
+        ("application/xml", "file.xml"),
+        ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "file.docx"),
+        ("text/markdown", "file.md"),
+        ("video/webm", "file.webm"),
+    ],
+)
+def test_a_file_without_a_name_has_the_suffix_of_its_type_on_every_machine(media_type: str, expected: str) -> None:
+    assert filename(Content("data", uri="data:,", media_type=media_type)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.wav", "audio/wav"),
+        ("A.WEBP", "image/webp"),
+        ("notes.md", "text/markdown"),
+        ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("a.webm", "video/webm"),
+        ("a.csv", "text/csv"),
+        ("a.pdf", "application/pdf"),
+    ],
+)
+def test_data_without_a_type_has_that_of_its_name_on_every_machine(name: str, expected: str) -> None:
+    assert read_part(file(file_data="AAAA", filename=name), "p").media_type == expected
 
 
 @given(st.binary(min_size=1), st.sampled_from(["image/png", "application/pdf", "text/csv", "audio/wav"]))

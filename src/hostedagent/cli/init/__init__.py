@@ -111,16 +111,31 @@ def create(options: InitOptions) -> int:
         print(f"Kept as they are: {', '.join(kept)}.", flush=True)
     if origin is not None and WHEELS in reserved:
         print(bring_wheel(origin, folder), flush=True)
-    if LOCK in reserved:
-        print(make_lock(folder))
     enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
-    print(f"\nNext:  {enter}uv run hostedagent run\n       uv run pytest\n       azd up")
+    try:
+        if LOCK in reserved:
+            print(make_lock(folder), flush=True)
+    except CommandError:
+        print(f"\nNext:  {enter}{_runs(has_wheel=origin is not None)}", flush=True)
+        raise
+    print(f"\nNext:  {enter}{_runs(has_wheel=origin is not None)}\n       azd up")
     return 0
+
+
+def _runs(*, has_wheel: bool) -> str:
+    """The commands that serve and test a new project."""
+    from hostedagent.cli.init.uv import find_uv
+
+    if find_uv() is None:
+        return f"pip install {'--find-links wheels ' if has_wheel else ''}-e . && hostedagent run"
+    return "uv run hostedagent run\n       uv run pytest"
 
 
 def choose(options: InitOptions, folder: Path) -> Choices:
     """The user's choices: from flags, defaults, or prompts."""
     said = {"name": options.name, "model": options.model, "features": options.features}
+    if options.provider == "offline" and options.model is None:
+        said["model"] = DEFAULT_MODEL
     missing = [f"--{key}" for key, value in said.items() if value is None]
     asks = not options.yes and bool(missing)
     if asks and not sys.stdin.isatty():
@@ -129,12 +144,14 @@ def choose(options: InitOptions, folder: Path) -> Choices:
             f"{', '.join(missing)}."
         )
     known, providers, ways = ", ".join(FEATURES), ", ".join(PROVIDERS), ", ".join(DEPLOYMENTS)
+    name = _answer(said["name"], "Name of the agent", name_from(folder), parse_name, asks=asks)
+    provider: Provider = _answer(
+        options.provider, f"Provider ({providers})", "foundry", one_of("provider", PROVIDERS), asks=asks
+    )
     return Choices(
-        name=_answer(said["name"], "Name of the agent", name_from(folder), parse_name, asks=asks),
-        provider=_answer(
-            options.provider, f"Provider ({providers})", "foundry", one_of("provider", PROVIDERS), asks=asks
-        ),
-        model=_answer(said["model"], "Model", DEFAULT_MODEL, parse_model, asks=asks),
+        name=name,
+        provider=provider,
+        model=_answer(said["model"], "Model", DEFAULT_MODEL, parse_model, asks=asks and provider != "offline"),
         deployment=_answer(
             options.deploy, f"Deployment ({ways})", "container", one_of("deployment", DEPLOYMENTS), asks=asks
         ),

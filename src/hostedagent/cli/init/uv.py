@@ -1,4 +1,4 @@
-"""Runs uv, if there is one, in bounded time: for the lock of a project, and for the wheel that it brings along."""
+"""Runs uv, or pip where there is no uv, in bounded time: for the lock of a project, and for the wheel in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -25,26 +27,41 @@ TIMEOUT: Final = 300.0
 
 
 class UvFailed(Exception):
-    """uv is not there, or could not do it; the message says why, for the user."""
+    """uv is missing, or it or pip failed; the message says why, for the user."""
 
 
 def run_uv(folder: Path, *arguments: str) -> None:
     """Run uv in a folder."""
-    # Set by uv for what it runs itself, as `uv run` and `uvx` do.
-    uv = os.environ.get("UV") or shutil.which("uv")
+    uv = find_uv()
     if uv is None:
         raise UvFailed("uv is not installed: pip install uv")
+    _run("uv", [uv], folder, arguments)
+
+
+def find_uv() -> str | None:
+    """The path of uv, if it is installed."""
+    return os.environ.get("UV") or shutil.which("uv")  # uv sets the variable for what it runs, as `uv run` does.
+
+
+def build_wheel(folder: Path, source: Path, target: str) -> None:
+    """Build the wheel of a source folder with uv, or with pip if there is no uv."""
+    if find_uv() is None:
+        _run("pip", [sys.executable, "-m", "pip"], folder, ["wheel", "--no-deps", "--wheel-dir", target, str(source)])
+    else:
+        run_uv(folder, "build", "--wheel", "--out-dir", target, str(source))
+
+
+def _run(name: str, command: list[str], folder: Path, arguments: Sequence[str]) -> None:
+    call = [*command, *arguments, "--quiet"]
     try:
-        with progress(f"Running uv {' '.join(arguments[:2])}"):
-            subprocess.run(
-                [uv, *arguments, "--quiet"], cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT
-            )
+        with progress(f"Running {name} {' '.join(arguments[:2])}"):
+            subprocess.run(call, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.CalledProcessError as error:
-        raise UvFailed(f"uv said:\n{str(error.stderr).strip()}") from error
+        raise UvFailed(f"{name} said:\n{str(error.stderr).strip()}") from error
     except subprocess.TimeoutExpired as error:
-        raise UvFailed(f"uv took longer than {TIMEOUT:g} seconds.") from error
+        raise UvFailed(f"{name} took longer than {TIMEOUT:g} seconds.") from error
     except OSError as error:
-        raise UvFailed(f"{uv} could not be run: {error}.") from error
+        raise UvFailed(f"{command[0]} could not be run: {error}.") from error
 
 
 _PIN: Final = re.compile(r"^[A-Za-z0-9][\w.-]*==", re.MULTILINE)
@@ -93,7 +110,7 @@ def bring_wheel(origin: Origin, folder: Path) -> str:
         if origin.path.is_dir():
             # Not straight into the project: uv also leaves a .gitignore there, by which the wheel would be lost.
             with tempfile.TemporaryDirectory() as made:
-                run_uv(folder, "build", "--wheel", "--out-dir", made, str(origin.path))
+                build_wheel(folder, origin.path, made)
                 for wheel in Path(made).glob("*.whl"):
                     shutil.copy(wheel, target)
         else:
@@ -101,6 +118,4 @@ def bring_wheel(origin: Origin, folder: Path) -> str:
     except (UvFailed, OSError) as error:
         command = shlex.join(["uv", "build", "--wheel", "--out-dir", WHEELS, str(origin.path)])
         return f"{WHEELS}/ lacks the wheel of hostedagent. In the project's folder:\n  {command}\n{error}"
-    return (
-        f"Put the wheel of hostedagent into {WHEELS}/, for it was installed from {origin.path} and not from an index."
-    )
+    return f"Put the wheel of hostedagent into {WHEELS}/, because it was not installed from an index: {origin.path}"

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
-from mimetypes import guess_extension
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -20,6 +19,7 @@ from agent_framework import Annotation, Content
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content.calls import raw_text
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part
+from hostedagent.protocol.content.filenames import filename, media_type_of
 from hostedagent.protocol.content.image import OpenImage
 from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission
@@ -51,7 +51,7 @@ class OpenFile(BaseItem):
         """Send the file as an image or as a message that names it."""
         self.is_closed = True
         content = part.content
-        if content.type == "data" and _media_type(content).startswith("image/") and (image := _inline(content)):
+        if content.type == "data" and media_type_of(content).startswith("image/") and (image := _inline(content)):
             result = Content.from_image_generation_tool_result(outputs=image)
             yield from OpenImage(part, self.output).append(part._replace(content=result))
             return
@@ -84,14 +84,8 @@ def _inline(content: Content) -> Content | None:
     head, _, body = (content.uri or "").partition(",")
     if not head.endswith(";base64"):
         body = base64.b64encode(unquote_to_bytes(body)).decode()
-    media_type = _media_type(content)
+    media_type = media_type_of(content)
     return Content.from_uri(f"data:{media_type};base64,{body}", media_type=media_type)
-
-
-def _media_type(content: Content) -> str:
-    """The declared media type, from the content or its data URL."""
-    head = (content.uri or "").partition(",")[0].removeprefix("data:")
-    return content.media_type or head.partition(";")[0] or "application/octet-stream"
 
 
 def _refusal(content: Content) -> _Refusal | None:
@@ -113,7 +107,7 @@ def _label(content: Content) -> str:
     """The file's name, or a substitute."""
     if content.type == "hosted_file":
         return wire_text(content.name or content.file_id or "file")
-    return wire_text(content.name or f"file{guess_extension(_media_type(content).partition(';')[0]) or '.bin'}")
+    return wire_text(filename(content))
 
 
 def _text(content: Content) -> str:

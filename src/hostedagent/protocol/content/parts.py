@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
@@ -18,6 +17,7 @@ from agent_framework.exceptions import ContentError
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.checks import optional, text
 from hostedagent.protocol.content.annotations import read_annotations
+from hostedagent.protocol.content.filenames import filename, guess_media_type
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of, is_mapping
 from hostedagent.protocol.wire import wire_text
@@ -77,14 +77,6 @@ def write_part(content: Content) -> dict[str, Json]:
             return {"type": "input_text", "text": f"[{content.type}]"}
 
 
-def filename(content: Content) -> str:
-    """The content's file name, or one made from its media type."""
-    name = getattr(content, "name", None)
-    if isinstance(name, str) and name:
-        return name
-    return f"file{mimetypes.guess_extension((content.media_type or '').partition(';')[0]) or '.bin'}"
-
-
 def read_image(wire: WirePart, param: str) -> Content:
     """Read an `input_image`: a URL, a data URL, raw base64, or the id of an uploaded file."""
     detail = wire.get("detail")
@@ -107,7 +99,7 @@ def read_file(wire: WirePart, param: str) -> Content:
     data, url, file_id = wire.get("file_data"), wire.get("file_url"), wire.get("file_id")
     properties = {"openai": {"content_type": "input_file"}}
     if isinstance(data, str) and data:
-        media_type = mimetypes.guess_type(name or "")[0]
+        media_type = guess_media_type(name or "")
         content = _from_data(data, media_type, param=f"{param}.file_data", name=name, properties=properties)
         if content.has_top_level_media_type("audio"):  # The store keeps audio as a file, and clients send it as audio.
             content.additional_properties.pop("openai")
@@ -130,7 +122,7 @@ def _from_url(
         raise InvalidRequest(f"{param} must be an http(s) URL, a data URL or base64.", param=param)
     if not url.lower().startswith(("http://", "https://")):
         raise InvalidRequest(f"{param} must use http or https.", param=param)
-    media_type = mimetypes.guess_type(url.partition("?")[0])[0] or fallback
+    media_type = guess_media_type(url.partition("?")[0]) or fallback
     return Content.from_uri(url, media_type=media_type, name=name, additional_properties=properties)
 
 

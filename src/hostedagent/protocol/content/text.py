@@ -16,7 +16,8 @@ from agent_framework import Annotation, Content, get_namespaced_value
 from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
 from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall
-from hostedagent.protocol.content.parts import filename, read_parts
+from hostedagent.protocol.content.filenames import filename
+from hostedagent.protocol.content.parts import read_parts
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 from hostedagent.protocol.wire import Characters, wire_text, wire_value
 
