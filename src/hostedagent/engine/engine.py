@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.conversation.continuation import Continuation, Continuations
@@ -37,7 +37,17 @@ from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
-from hostedagent.stores.base import FIRST_PAGE, EventLog, LoggedEvent, Page, Signals, StoreConflict, StoreNotFound
+from hostedagent.stores.base import (
+    FIRST_PAGE,
+    EventLog,
+    LoggedEvent,
+    Page,
+    Signals,
+    StoreConflict,
+    StoreNotFound,
+    StoreUnavailable,
+)
+from hostedagent.stores.effects import Effects
 
 if TYPE_CHECKING:
     from hostedagent.engine.waiting import WaitingTurns
@@ -172,8 +182,8 @@ class Engine:
             recovery: Journals the turn, or continues it; `None` for one that ends with its process.
         """
         services, continuation = self.services, context.continuation
-        context.effect = services.effects.once
         stop = StopSignals(services.shutdown, continuation.lease)
+        context.effect = partial(_effect, services.effects, stop, recovery)
         commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
         return Turn(services, context, stop, commit, self.active, recovery)
 
@@ -317,3 +327,16 @@ class Engine:
         """
         await self.check_owner(caller, response_id)
         return await self.store.input_items(caller, response_id, page)
+
+
+async def _effect(effects: Effects, stop: StopSignals, recovery: Recovery | None, *given: Any, **more: Any) -> Any:
+    """Run a side effect once (`Effects.once`).
+
+    A turn that can be resumed is left if the store fails: the model would get the error as the result of its tool.
+    """
+    try:
+        return await effects.once(*given, **more)
+    except StoreUnavailable:
+        if recovery is not None and recovery.may_be_left:
+            stop.stop("lost")
+        raise
