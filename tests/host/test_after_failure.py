@@ -7,6 +7,10 @@ import pytest
 from agent_framework import Agent, Content, tool
 
 from hostedagent.protocol.stream.builder import Projection
+from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.factory import memory_stores
+from hostedagent.stores.leases import Lease
+from hostedagent.stores.sessions import Sessions
 from hostedagent.testing import InProcessClient, OfflineChatClient, ScriptedAgent
 from tests.host.world import assert_refusal, hosting, stream
 
@@ -63,6 +67,23 @@ async def test_an_answer_is_given_back_by_a_turn_that_never_ran() -> None:
 
     assert failed.status == "failed"
     assert (done.status, paid) == ("completed", [5])
+
+
+async def test_an_answer_is_given_back_before_its_conversation_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    stores, release = memory_stores(), Sessions.release
+    were_open: list[bool] = []
+
+    async def released(self: Sessions, lease: Lease, **fields: Any) -> None:
+        were_open.append(await Approvals(stores.state).is_open(lease.caller, question))
+        await release(self, lease, **fields)
+
+    agents: list[Any] = [cashier()]
+    async with hosting(lambda: agents.pop(), stores=stores) as http:
+        question = (await stream(http, input="Pay 5.", conversation="conv_1")).items[-1]["id"]
+        monkeypatch.setattr(Sessions, "release", released)
+        failed = await stream(http, input=approve(question), conversation="conv_1")
+
+    assert failed.status == "failed" and were_open == [True]
 
 
 async def test_an_answer_is_used_up_by_a_turn_that_ran_its_tool_and_failed() -> None:

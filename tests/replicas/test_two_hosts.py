@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from agent_framework import Content
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine import takeover
+from hostedagent.engine.commit import TurnCommit
 from hostedagent.options import CallerPolicy
 from hostedagent.stores.base import Signal, StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
@@ -234,6 +236,34 @@ async def test_a_replica_that_ends_hands_its_turns_on(cluster: Cluster) -> None:
         whole = await ended(b, response_id)
 
     assert (whole["status"], text(whole)[-1]) == ("completed", "Hello.")
+
+
+async def test_an_answer_stays_given_where_the_process_dies_while_its_failed_turn_is_rolled_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roll_back = TurnCommit.roll_back
+
+    async def dies(self: TurnCommit, *args: Any, **fields: Any) -> None:
+        monkeypatch.setattr(TurnCommit, "roll_back", roll_back)
+        cluster.dead.add("a")
+        raise StoreUnavailable("The process is gone.")
+
+    call = Content.from_function_call("call_1", "pay", arguments="{}", id="call_1")
+    asks = Content.from_function_approval_request("call_1", call)
+    async with (
+        cluster.host("a", ScriptedAgent([asks], [RuntimeError("after the tool has run")])) as a,
+        cluster.host("b", ScriptedAgent(["never asked again"])) as b,
+    ):
+        first = (await a.post("/responses", json={"input": "hi"})).json()
+        answer = {"type": "mcp_approval_response", "approval_request_id": first["output"][0]["id"], "approve": True}
+        body = {"input": [answer], "previous_response_id": first["id"]}
+        monkeypatch.setattr(TurnCommit, "roll_back", dies)
+        second = (await a.post("/responses", json={**body, "background": True})).json()
+        failed = await ended(b, second["id"])
+        again = await b.post("/responses", json=body)
+
+    assert cluster.dead == {"a"} and failed["status"] == "failed"
+    assert again.status == 409 and "answered before" in again.json()["error"]["message"]
 
 
 async def test_a_slow_follower_costs_others_nothing(cluster: Cluster) -> None:

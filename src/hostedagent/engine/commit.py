@@ -106,12 +106,12 @@ class TurnCommit:
         if lease is None and before.workflow is not None:  # A conversation is continued from its head, which has it.
             snapshot = replace(snapshot, workflow=before.workflow.named())
         steps: list[Coroutine[None, None, None]] = []
+        if not has_run:  # First: whoever gets the free conversation may give the answer again.
+            steps.append(self.approvals.restore(request.caller, self.continuation.answers))
         if lease is not None:
             steps.append(sessions.release(lease, excluded=own))
         if request.store:
             steps.append(sessions.save(request.caller, request.response_id, snapshot))
-        if not has_run:
-            steps.append(self.approvals.restore(request.caller, self.continuation.answers))
         for step in steps:
             try:
                 await step

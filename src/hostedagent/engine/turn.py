@@ -372,8 +372,8 @@ class Turn:
                 # Any process repeats it from here, whatever of it has been stored.
                 cancelled: Mapping[str, Json] = {**self._output.response, "status": "cancelled", "output": []}
                 await self._recovery.run_ended(response or cancelled, Snapshot())
-            items = self._output.response["output"]
-            await self._commit.roll_back(self._request, response, items=items, has_run=self._feed is not None)
+            items, has_run = self._output.response["output"], self._feed is not None or ended is not None
+            await self._commit.roll_back(self._request, response, items=items, has_run=has_run)
 
     def _end_span(self) -> None:
         if self._outcome is not None:
