@@ -106,7 +106,7 @@ class TurnCommit:
         if lease is None and before.workflow is not None:  # A conversation is continued from its head, which has it.
             snapshot = replace(snapshot, workflow=before.workflow.named())
         steps: list[Coroutine[None, None, None]] = []
-        if not has_run:  # First: whoever gets the free conversation may give the answer again.
+        if not has_run:  # First: the next turn of the conversation may give the answer again.
             steps.append(self.approvals.restore(request.caller, self.continuation.answers))
         if lease is not None:
             steps.append(sessions.release(lease, excluded=own))
