@@ -146,12 +146,11 @@ class Entry:
         engine = self.responses.engine
         keys, owns = engine.services.sessions.keys, partial(engine.store.owns, caller)
         earlier = await earlier_response(keys, caller, key, key, response_id, owns)
-        try:
+        if earlier is not None:
             yield earlier
-        except BaseException:
-            if earlier is None and not await owns(response_id):
-                await keys.release(caller, key)
-            raise
+            return
+        async with keys.accepting(caller, key, response_id, owns):
+            yield None
 
     async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes], *, goes_on: bool = False) -> None:
         """Send frames, with comments while the stream is quiet.

@@ -6,13 +6,12 @@ A turn with a key continues when its client disconnects, because the client will
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from hostedagent.errors import Busy, InvalidRequest, KeyReused
 from hostedagent.identity import Caller
-from hostedagent.stores.idempotency import ACCEPTING_SECONDS, IdempotencyKeys
+from hostedagent.stores.idempotency import IdempotencyKeys
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
@@ -70,9 +69,9 @@ async def earlier_response(
         raise KeyReused("This Idempotency-Key was sent with another body. Use a new key for a new request.")
     if await exists(use.response_id):
         return use.response_id
-    if time.time() - use.used_at < ACCEPTING_SECONDS and not await keys.has_ended(use):
+    if not await keys.has_ended(use):
         raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
     if await exists(use.response_id):  # The last action of its process.
         return use.response_id
-    await keys.release(caller, key)
+    await keys.free(caller, key, use.response_id)
     return await earlier_response(keys, caller, key, digest, response_id, exists)

@@ -146,24 +146,36 @@ class ResponsesDriver:
         caller, store = request.caller, self.responses.engine.store
         keys = self.responses.engine.services.sessions.keys
         response_id = response_id or request.named().response_id
-        earlier = await earlier_response(keys, caller, key, digest, response_id, partial(store.owns, caller))
+        exists = partial(store.owns, caller)
+        earlier = await earlier_response(keys, caller, key, digest, response_id, exists)
         if earlier is not None:
             await self._follow(exchange, replace(request, response_id=earlier))
             return
-        try:
-            await self._accept(exchange, body, request, response_id, is_kept=True)
-        except BaseException:  # If it was refused, the caller may correct the request, or retry.
-            await keys.settle(caller, key, response_id, partial(store.owns, caller))
-            raise
+        # If it is refused, the caller may correct the request, or retry.
+        async with keys.accepting(caller, key, response_id, exists) as confirm:
+            await self._accept(exchange, body, request, response_id, confirm)
 
     async def _accept(
-        self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, *, is_kept: bool = False
+        self,
+        exchange: Exchange,
+        body: RequestBody,
+        request: TurnRequest,
+        response_id: str,
+        confirm: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """Accept a request and run its turn.
+
+        Args:
+            response_id: The id of its response, if that is known.
+            confirm: Confirms its idempotency key before the response is created; `None` if it has none.
+        """
         engine, responses = self.responses.engine, self.responses
         if response_id and not engine.store.claim(response_id):
             raise conflict(response_id)
         try:
             if engine.waiting is not None and engine.waiting.must_wait(request):
+                if confirm is not None:
+                    await confirm()
                 await self._enqueue(exchange, body, request, response_id, engine.waiting)
                 return
             context = await engine.accept(self.pending.in_front_of(request), exchange.receive)
@@ -172,8 +184,9 @@ class ResponsesDriver:
                 context.turn = self._named(exchange, body, context.request, response_id)
                 context.body = body.fields
                 enter_context(context)
-                context.is_kept = is_kept
-                if is_kept:
+                context.is_kept = confirm is not None
+                if confirm is not None:
+                    await confirm()
                     await responses.start_in_background(context)
                     engine.store.release_claim(response_id)  # The response exists, so its end can be awaited.
                     await self._follow(exchange, context.request)
