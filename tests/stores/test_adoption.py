@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller, Scope
+from hostedagent.stores.base import Etag, Write
+from hostedagent.stores.leases import Lease
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import Sessions
 
@@ -47,3 +52,31 @@ async def test_a_conversation_that_another_turn_has_had_is_not_taken_up() -> Non
     other = await sessions.acquire(ADA, "conv_1")
     assert await Sessions(state).take_over(ADA, "conv_1", lease.owner) is None
     assert await Sessions(state).take_over(BOB, "conv_1", other.owner) is None
+
+
+class Renewing(MemoryStore):
+    """A store in which the earlier process renews the lease just before the turn is taken over."""
+
+    before: Sessions | None = None
+    lease: Lease | None = None
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        before, self.before = self.before, None
+        if before is not None and self.lease is not None:
+            self.lease.head = replace(self.lease.head, expires_at=0.0)
+            await before.ensure_valid(self.lease)
+        return await super().write(caller, writes)
+
+
+async def test_a_process_that_renews_its_lease_meanwhile_does_not_keep_the_turn_from_going_on() -> None:
+    state = Renewing()
+    before = Sessions(state)
+    lease = await before.acquire(ADA, "conv_1")
+    state.before, state.lease = before, lease
+    sessions = Sessions(state)
+    adopted = await sessions.take_over(ADA, "conv_1", lease.owner)
+
+    assert adopted is not None
+    await sessions.release(adopted, response_id="resp_1")
+    with pytest.raises(Conflict):
+        await before.release(lease, response_id="resp_2")

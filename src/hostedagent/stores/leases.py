@@ -166,17 +166,17 @@ class Leases:
         Returns:
             The lease; `None` if another turn has had the conversation since.
         """
-        head, etag = await self._read(caller, conversation_id)
         turn = _turn(owner)
-        if head.owner is None or _turn(head.owner) != turn:
-            return None
         # A new owner name, so that a holder in the earlier process finds its lease lost.
         owner = f"{await self._settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
-        held = replace(head, owner=owner, expires_at=self._settings.expiry())
-        try:
-            etag = await self._put(caller, conversation_id, held, etag)
-        except StoreConflict:
-            return None
+        while True:
+            head, etag = await self._read(caller, conversation_id)
+            if head.owner is None or _turn(head.owner) != turn:
+                return None
+            held = replace(head, owner=owner, expires_at=self._settings.expiry())
+            with suppress(StoreConflict):  # The earlier process may live, and renew it at the same time.
+                etag = await self._put(caller, conversation_id, held, etag)
+                break
         lease = Lease(caller, conversation_id, held, etag, owner)
         self._remember(lease.place, held, etag)
         self._held[lease.place] = lease
