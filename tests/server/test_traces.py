@@ -45,6 +45,7 @@ def test_only_the_latest_turns_are_kept_and_of_each_a_bounded_number_of_spans() 
 
     assert [recorder.spans_of(str(n)) for n in range(4)] == [[]] * 4
     assert len(recorder.spans_of("4")) == 2
+    assert len(recorder.spans_of("long")) == 1_000
     assert len(recorder.spans_of(str(traces.MAX_TRACES))) == 2
 
 
