@@ -27,6 +27,8 @@ class Relay:
         self._dsn = dsn or postgres_dsn()
         self.port = 0
         self.is_cut = False
+        self.is_silent = False
+        """Whether the database answers no statement on connections that are opened now."""
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
@@ -60,8 +62,16 @@ class Relay:
             return
         self._writers |= {writer, there[1]}
         with suppress(OSError):
-            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer, ends_at=self._last))
         self._writers -= {writer, there[1]}
+
+    @property
+    def _last(self) -> bytes | None:
+        return _READY if self.is_silent else None
+
+
+_READY = b"Z\x00\x00\x00\x05I"
+"""The end of a login."""
 
 
 async def _connect(dsn: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -72,11 +82,15 @@ async def _connect(dsn: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
     return await asyncio.open_connection(host, port)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, ends_at: bytes | None = None) -> None:
+    is_silent = False
     try:
         while data := await reader.read(65_536):
+            if is_silent:
+                continue
             writer.write(data)
             await writer.drain()
+            is_silent = ends_at is not None and ends_at in data
     finally:
         writer.close()
 

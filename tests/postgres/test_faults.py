@@ -65,6 +65,22 @@ async def test_a_database_that_is_away_is_unavailable_and_used_again_when_it_ans
         assert record is not None and record.value == b"3"
 
 
+async def test_a_database_that_accepts_connections_and_answers_nothing_is_unavailable(
+    schema: str,
+) -> None:
+    async with relay() as network, opened(network.dsn, schema, seconds=0.2) as stores:
+        assert stores.signals is not None
+        network.is_silent = True
+        for call in (lambda: stores.state.read(Caller(), [KEY]), stores.signals.name):
+            async with asyncio.timeout(PATIENCE):
+                with pytest.raises(StoreUnavailable):
+                    await call()
+        network.is_silent = False
+        await until_stored(stores, b"1")
+        async with asyncio.timeout(PATIENCE):
+            assert await insist(stores.signals.name)
+
+
 async def test_connections_that_ended_while_nobody_used_them_fail_no_call(schema: str) -> None:
     async with opened(postgres_dsn(), schema) as stores:
         await asyncio.gather(*(stores.state.read(Caller(), [KEY]) for _ in range(20)))

@@ -179,12 +179,13 @@ class Database:
         self._sweeping = spawn(self._sweep_regularly(), "hostedagent-postgres-sweep")
 
     async def _configure(self, connection: Connection) -> None:
-        if await is_pooled(connection):
-            # The server connection changes with every transaction: neither settings nor statements can be prepared.
-            connection.prepare_threshold = None
-        else:
-            connection.prepare_threshold = 1
-            await connection.execute(self.settings.session_settings())
+        async with asyncio.timeout(self.settings.timeout):
+            if await is_pooled(connection):
+                # The server connection changes with every transaction: neither settings nor statements can be prepared.
+                connection.prepare_threshold = None
+            else:
+                connection.prepare_threshold = 1
+                await connection.execute(self.settings.session_settings())
 
     async def _run(self, statement: bytes, parameters: Parameters) -> Rows:
         if self._pool is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,8 +98,9 @@ class PostgresSettings:
         except (Error, OSError) as error:
             raise _connect_failure(error) from None
         try:
-            await self._check(connection)
-            await connection.execute(self.session_settings())
+            async with asyncio.timeout(self.timeout):  # No setting limits the first statements.
+                await self._check(connection)
+                await connection.execute(self.session_settings())
         except (Error, OSError) as error:
             await connection.close()
             raise unavailable(error) from None
