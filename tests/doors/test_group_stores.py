@@ -47,7 +47,7 @@ async def group(
             emulator.trust()
             monkeypatch.setenv("FOUNDRY_HOSTING_ENVIRONMENT", "hosted")
             monkeypatch.setenv("FOUNDRY_PROJECT_ENDPOINT", emulator.endpoint)
-            monkeypatch.setattr("hostedagent.stores.foundry.credential.OwnCredential", lambda: emulator.credential)
+            monkeypatch.setattr("hostedagent.stores.foundry.store.OwnCredential", lambda: emulator.credential)
             made = AgentGroup(agents, doors=lambda: [Invocations()])
             async with serve(Identified(made.app)) as client:
                 yield client

@@ -119,7 +119,7 @@ def _allow_snapshots(app: App | ResponsesApp, snapshots: Snapshots) -> None:
 
         app.router.routes.extend(SnapshotRoutes(snapshots).routes())
     else:
-        from hostedagent.server.agentserver.snapshots import prepare_for_snapshots
+        from hostedagent.server.agentserver.app import prepare_for_snapshots
 
         prepare_for_snapshots(app, snapshots)
 

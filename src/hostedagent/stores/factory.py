@@ -263,9 +263,8 @@ def foundry_stores(
     Raises:
         ConfigurationError: There is no endpoint.
     """
-    from hostedagent.stores.foundry.credential import OwnCredential
     from hostedagent.stores.foundry.responses import FoundryResponses, connector
-    from hostedagent.stores.foundry.store import NAME, FoundryStore
+    from hostedagent.stores.foundry.store import NAME, FoundryStore, OwnCredential
     from hostedagent.stores.outbox import StoredOutbox
 
     endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)

@@ -7,6 +7,7 @@ Everything here is synchronous and does no I/O: effects are yielded and performe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
@@ -15,11 +16,14 @@ from hostedagent.options import Consent, OwnTools
 from hostedagent.protocol.ids import new_batch, new_item_id
 from hostedagent.protocol.stream.response import OutputItem, ResponseBuilder
 from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.wire import Characters, wire_text
 
 if TYPE_CHECKING:
     from agent_framework import Content
 
     from hostedagent.protocol.content.own_tools import OpenOwnCall
+
+logger = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, ...]
 """Which open item a part belongs to: the family's name first, then what tells its items apart.
@@ -121,6 +125,50 @@ class BaseItem:
     def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
         """Does nothing, which suits most items that outlast a model call."""
         return ()
+
+
+class GrowingPart:
+    """One text part of an item while it grows. Deltas are collected, not concatenated."""
+
+    __slots__ = ("characters", "chunks", "index", "is_sealed")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.characters = Characters()
+        self.chunks: list[str] = []
+        self.is_sealed = False
+
+    def text(self) -> str:
+        """The text so far."""
+        if len(self.chunks) > 1:
+            self.chunks = ["".join(self.chunks)]
+        return self.chunks[0] if self.chunks else ""
+
+
+def missing_text(part: Part, current: GrowingPart | None, *, is_same: bool, place: int) -> str:
+    """The text of a snapshot that has not been sent yet.
+
+    Args:
+        part: The snapshot.
+        current: The part of the item that is open, if any.
+        is_same: Whether the snapshot is of the kind of the open part.
+        place: How many parts of the item come between its last finished part and this; negative for a finished one.
+    """
+    snapshot = wire_text(part.content.text or "")
+    if current is not None:
+        current.characters.half = ""  # The snapshot repeats the character whole.
+    if place < 0:
+        return ""  # A snapshot of the whole item repeats its earlier parts, which are done.
+    if place or current is None or not is_same:
+        return snapshot
+    said = current.text()
+    if snapshot.startswith(said):
+        rest = snapshot[len(said) :]
+        current.is_sealed = current.is_sealed and not rest
+        return rest
+    if not current.is_sealed:
+        logger.warning("A snapshot contradicts the text already sent, which is kept.")
+    return snapshot if current.is_sealed else ""
 
 
 class WholeItem(BaseItem):

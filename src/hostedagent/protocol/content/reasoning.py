@@ -7,7 +7,6 @@ provider without ids signs each item, so text after a signature starts the next 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import quote, unquote
@@ -16,12 +15,21 @@ from agent_framework import Content, get_namespaced_value
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import read_list, read_text
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part, recall
+from hostedagent.protocol.content.codec import (
+    COMPLETED,
+    BaseItem,
+    Codec,
+    End,
+    GrowingPart,
+    Key,
+    Output,
+    Part,
+    missing_text,
+    recall,
+)
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 from hostedagent.protocol.values import fields_of
-from hostedagent.protocol.wire import Characters, wire_text
-
-logger = logging.getLogger(__name__)
+from hostedagent.protocol.wire import wire_text
 
 _PartKind = Literal["summary_text", "reasoning_text"]
 _LIST: Final[dict[_PartKind, str]] = {"summary_text": "summary", "reasoning_text": "content"}
@@ -106,22 +114,15 @@ def key(part: Part) -> Key:
     return ("reasoning", part.author or "", part.content.id or "")
 
 
-class _ReasoningPart:
-    """One part while it grows."""
-
-    __slots__ = ("characters", "chunks", "index", "is_sealed", "kind")
+class _ReasoningPart(GrowingPart):
+    __slots__ = ("kind",)
 
     def __init__(self, kind: _PartKind, index: int) -> None:
+        super().__init__(index)
         self.kind: _PartKind = kind
-        self.index = index
-        self.characters = Characters()
-        self.chunks: list[str] = []
-        self.is_sealed = False
 
     def wire(self) -> MutableItem:
-        if len(self.chunks) > 1:
-            self.chunks = ["".join(self.chunks)]
-        return {"type": self.kind, "text": self.chunks[0] if self.chunks else ""}
+        return {"type": self.kind, "text": self.text()}
 
 
 class OpenReasoning(BaseItem):
@@ -154,28 +155,9 @@ class OpenReasoning(BaseItem):
             yield from self._open()
 
     def _missing(self, part: Part, kind: _PartKind) -> str:
-        """The part of a snapshot that has not been sent yet."""
-        snapshot = wire_text(part.content.text or "")
-        current = self._part
-        if current is not None:
-            current.characters.half = ""  # The snapshot repeats the character whole.
-        if part.position is not None:
-            place, done = part.position - self._base, sum(map(len, self._done.values()))
-            if place < done:
-                return ""
-            if place > done:
-                return snapshot
-        if current is None or current.kind != kind:
-            return snapshot
-        said = current.wire()["text"]
-        if snapshot.startswith(said):
-            rest = snapshot[len(said) :]
-            current.is_sealed = current.is_sealed and not rest
-            return rest
-        if current.is_sealed:
-            return snapshot
-        logger.warning("A reasoning snapshot contradicts the text already sent, which is kept.")
-        return ""
+        place = 0 if part.position is None else part.position - self._base - sum(map(len, self._done.values()))
+        is_same = self._part is not None and self._part.kind == kind
+        return missing_text(part, self._part, is_same=is_same, place=place)
 
     def _open(self) -> Iterator[Event]:
         if self.item is None:
@@ -207,7 +189,7 @@ class OpenReasoning(BaseItem):
             return
         if rest := part.characters.rest():
             yield self._delta(rest)
-        yield self._event(f"{_TEXT_EVENT[part.kind]}.done", text=part.wire()["text"])
+        yield self._event(f"{_TEXT_EVENT[part.kind]}.done", text=part.text())
         yield self._event(f"{_PART_EVENT[part.kind]}.done", part=part.wire())
         self._done[part.kind].append(part.wire())
         self._part = None

@@ -7,7 +7,6 @@ only when the next one starts or the message closes.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
@@ -15,13 +14,22 @@ from agent_framework import Annotation, Content, get_namespaced_value
 
 from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
-from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall
+from hostedagent.protocol.content.codec import (
+    BaseItem,
+    Codec,
+    End,
+    GrowingPart,
+    Key,
+    OpenItem,
+    Output,
+    Part,
+    missing_text,
+    recall,
+)
 from hostedagent.protocol.content.filenames import filename
 from hostedagent.protocol.content.parts import read_parts
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
-from hostedagent.protocol.wire import Characters, wire_text, wire_value
-
-logger = logging.getLogger(__name__)
+from hostedagent.protocol.wire import wire_text, wire_value
 
 _PartKind = Literal["output_text", "refusal"]
 _FIELD: Final[dict[_PartKind, str]] = {"output_text": "text", "refusal": "refusal"}
@@ -84,25 +92,15 @@ def open_text(part: Part, output: Output) -> OpenItem:
     return OpenInput(part, output) if part.role == "user" else OpenText(part, output)
 
 
-class _TextPart:
-    """One content part while it grows. Deltas are collected, not concatenated."""
-
-    __slots__ = ("annotations", "characters", "chunks", "index", "is_sealed", "kind", "length", "logprobs")
+class _TextPart(GrowingPart):
+    __slots__ = ("annotations", "kind", "length", "logprobs")
 
     def __init__(self, kind: _PartKind, index: int) -> None:
+        super().__init__(index)
         self.kind: _PartKind = kind
-        self.index = index
-        self.characters = Characters()
-        self.chunks: list[str] = []
         self.length = 0
         self.annotations: list[WireAnnotation] = []
         self.logprobs: list[Json] = []
-        self.is_sealed = False
-
-    def text(self) -> str:
-        if len(self.chunks) > 1:
-            self.chunks = ["".join(self.chunks)]
-        return self.chunks[0] if self.chunks else ""
 
     def wire(self, text: str) -> MutableItem:
         if self.kind == "refusal":
@@ -158,29 +156,9 @@ class OpenText(BaseItem):
             self._part.is_sealed = True
 
     def _missing(self, part: Part, kind: _PartKind) -> str:
-        """The part of a snapshot that has not been sent yet."""
-        snapshot = wire_text(part.content.text or "")
-        current = self._part
-        if current is not None:
-            current.characters.half = ""  # The snapshot repeats the character whole.
-        if part.position is not None:
-            place = part.position - self._base
-            if place < len(self._done):
-                return ""  # A snapshot of the whole message repeats its earlier parts, which are done.
-            if current is not None and place > current.index:
-                return snapshot
-        if current is None or current.kind != kind:
-            return snapshot
-        said = current.text()
-        if snapshot.startswith(said):
-            rest = snapshot[len(said) :]
-            if rest:
-                current.is_sealed = False
-            return rest
-        if current.is_sealed:
-            return snapshot
-        logger.warning("A text snapshot contradicts the text already sent, which is kept.")
-        return ""
+        place = 0 if part.position is None else part.position - self._base - len(self._done)
+        is_same = self._part is not None and self._part.kind == kind
+        return missing_text(part, self._part, is_same=is_same, place=place)
 
     def _begin(self, kind: _PartKind) -> list[Event]:
         """Ensure that an unsealed part of this kind is open."""

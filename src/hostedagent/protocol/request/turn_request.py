@@ -20,7 +20,6 @@ from hostedagent.options import CallerPolicy
 from hostedagent.protocol.checks import filled, flag, mapping, optional, text
 from hostedagent.protocol.content.parts import is_part_type
 from hostedagent.protocol.ids import new_item_id
-from hostedagent.protocol.request.context_management import parse_compaction
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.options import RunOptions, parse_options
 from hostedagent.protocol.transcript.reading import ItemReader
@@ -357,3 +356,33 @@ def parse_metadata(value: Json) -> dict[str, str]:
                 "metadata keys have at most 64 characters, values are strings of at most 512.", param="metadata"
             )
     return dict(value)
+
+
+DEFAULT_THRESHOLD: Final = 200_000
+"""The tokens at which a conversation is compacted whose request names no number."""
+
+_MANAGEMENT: Final = "context_management"
+
+
+def parse_compaction(value: Json) -> int | None:
+    """The number of tokens at which the conversation is compacted; `None` where that is not asked for.
+
+    Raises:
+        InvalidRequest: It is no array of at most one compaction, or its threshold is no positive integer.
+    """
+    if value is None or value == []:
+        return None
+    if not is_array(value) or len(value) > 1:
+        raise InvalidRequest(f"{_MANAGEMENT} must be an array of one entry.", param=_MANAGEMENT)
+    entry, place = value[0], f"{_MANAGEMENT}[0]"
+    if not is_object(entry):
+        raise InvalidRequest(f"{place} must be an object.", param=place)
+    if (kind := entry.get("type")) != "compaction":
+        raise InvalidRequest(f"{place}.type must be compaction, not {kind!r:.80}.", param=f"{place}.type")
+    threshold = entry.get("compact_threshold")
+    if threshold is None:
+        return DEFAULT_THRESHOLD
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
+        param = f"{place}.compact_threshold"
+        raise InvalidRequest(f"{param} must be a positive integer, not {threshold!r:.80}.", param=param)
+    return threshold

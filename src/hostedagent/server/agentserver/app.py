@@ -13,7 +13,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
 
 from azure.ai.agentserver.core import get_request_context
 from azure.ai.agentserver.responses import (
@@ -26,10 +27,12 @@ from azure.ai.agentserver.responses import (
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
+from hostedagent.engine.hooks import RestoredSession
 from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.engine.turn import Turn
+from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -41,6 +44,9 @@ from hostedagent.server.agentserver.telemetry import configure
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.serve import Signalled
 from hostedagent.stores.base import StoreUnavailable
+
+if TYPE_CHECKING:
+    from hostedagent.engine.snapshots import Snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -208,3 +214,28 @@ def _extend_lifespan(
             await aclose()
 
     app.router.lifespan_context = lifespan
+
+
+_SDK: Final = "azure-ai-agentserver-core"
+
+
+def prepare_for_snapshots(app: App, snapshots: Snapshots) -> None:
+    """Suspend and resume the host when the platform says so.
+
+    Raises:
+        ConfigurationError: This version of the SDK knows no snapshots.
+    """
+    before: Any = getattr(app, "before_snapshot_handler", None)
+    after: Any = getattr(app, "after_restore_handler", None)
+    if before is None or after is None:
+        raise ConfigurationError(
+            f"allow_snapshots needs {_SDK} 2.3 or later, and {version(_SDK)} is installed: "
+            f"pip install --pre '{_SDK}>=2.3.0b2', or use AgentHost(driver='starlette')."
+        )
+
+    async def restored(context: Any) -> None:
+        session = RestoredSession(context.session_id, context.restore_id, dict(context.session_env_overrides))
+        await snapshots.after(session)
+
+    before(snapshots.before)
+    after(restored)

@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from azure.identity.aio import DefaultAzureCredential
+
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import (
@@ -40,6 +42,7 @@ from hostedagent.stores.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.core.storage import StateStoreItem
+    from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
 
 logger = logging.getLogger(__name__)
@@ -125,7 +128,7 @@ class FoundryStore:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object, **__: object) -> None:
         await self.aclose()
 
     async def _read(self, caller: Caller, key: Key) -> Record | None:
@@ -228,3 +231,31 @@ def _compact(value: Json) -> bytes:
 
 def _conflict(key: Key) -> StoreConflict:
     return StoreConflict(f"The record of kind {key.kind!r} changed since it was read.")
+
+
+class OwnCredential:
+    """A `DefaultAzureCredential` that is created on first use, and again after it was closed.
+
+    A closed credential cannot be reused and keeps its tokens, which would be wrong after a memory snapshot.
+    """
+
+    def __init__(self) -> None:
+        self._opened: DefaultAzureCredential | None = None
+
+    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """A token for these scopes; raises `ClientAuthenticationError` when there is none."""
+        if self._opened is None:
+            self._opened = DefaultAzureCredential()
+        return await self._opened.get_token(*scopes, **options)
+
+    async def close(self) -> None:
+        """Close its connections, and drop its tokens."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object, **__: object) -> None:
+        await self.close()
