@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from hostedagent.options import Consent, OwnTools
 from hostedagent.protocol.ids import new_batch, new_item_id
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hostedagent.protocol.content.own_tools import OpenOwnCall
 
 logger = logging.getLogger(__name__)
+
+PartKind = TypeVar("PartKind", bound=str)
 
 Key: TypeAlias = tuple[str, ...]
 """Which open item a part belongs to: the family's name first, then what tells its items apart.
@@ -127,12 +129,13 @@ class BaseItem:
         return ()
 
 
-class GrowingPart:
+class GrowingPart(Generic[PartKind]):
     """One text part of an item while it grows. Deltas are collected, not concatenated."""
 
-    __slots__ = ("characters", "chunks", "index", "is_sealed")
+    __slots__ = ("characters", "chunks", "index", "is_sealed", "kind")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, kind: PartKind, index: int) -> None:
+        self.kind = kind
         self.index = index
         self.characters = Characters()
         self.chunks: list[str] = []
@@ -145,21 +148,21 @@ class GrowingPart:
         return self.chunks[0] if self.chunks else ""
 
 
-def missing_text(part: Part, current: GrowingPart | None, *, is_same: bool, place: int) -> str:
+def missing_text(part: Part, kind: PartKind, current: GrowingPart[PartKind] | None, place: int) -> str:
     """The text of a snapshot that has not been sent yet.
 
     Args:
         part: The snapshot.
+        kind: Its kind.
         current: The part of the item that is open, if any.
-        is_same: Whether the snapshot is of the kind of the open part.
-        place: How many parts of the item come between its last finished part and this; negative for a finished one.
+        place: The position of the part after the finished ones.
     """
     snapshot = wire_text(part.content.text or "")
     if current is not None:
         current.characters.half = ""  # The snapshot repeats the character whole.
-    if place < 0:
+    if part.position is not None and part.position < place:
         return ""  # A snapshot of the whole item repeats its earlier parts, which are done.
-    if place or current is None or not is_same:
+    if part.position not in (None, place) or current is None or current.kind != kind:
         return snapshot
     said = current.text()
     if snapshot.startswith(said):

@@ -114,15 +114,8 @@ def key(part: Part) -> Key:
     return ("reasoning", part.author or "", part.content.id or "")
 
 
-class _ReasoningPart(GrowingPart):
-    __slots__ = ("kind",)
-
-    def __init__(self, kind: _PartKind, index: int) -> None:
-        super().__init__(index)
-        self.kind: _PartKind = kind
-
-    def wire(self) -> MutableItem:
-        return {"type": self.kind, "text": self.text()}
+def _wire(part: GrowingPart[_PartKind]) -> MutableItem:
+    return {"type": part.kind, "text": part.text()}
 
 
 class OpenReasoning(BaseItem):
@@ -131,7 +124,7 @@ class OpenReasoning(BaseItem):
     def __init__(self, part: Part, output: Output) -> None:
         super().__init__(part, output)
         self._done: dict[_PartKind, list[MutableItem]] = {"summary_text": [], "reasoning_text": []}
-        self._part: _ReasoningPart | None = None
+        self._part: GrowingPart[_PartKind] | None = None
         self._encrypted: str | None = None
         self._base = part.position or 0
 
@@ -142,7 +135,8 @@ class OpenReasoning(BaseItem):
             if self._encrypted and not content.id and not part.replaces:
                 yield from self._restart()
             kind: _PartKind = "reasoning_text" if _is_raw(content) else "summary_text"
-            text = self._missing(part, kind) if part.replaces else content.text
+            place = self._base + sum(map(len, self._done.values()))
+            text = missing_text(part, kind, self._part, place) if part.replaces else content.text
             if text:
                 yield from self._begin(kind)
                 assert self._part is not None
@@ -153,11 +147,6 @@ class OpenReasoning(BaseItem):
         if content.protected_data:
             self._encrypted = wire_text(content.protected_data)
             yield from self._open()
-
-    def _missing(self, part: Part, kind: _PartKind) -> str:
-        place = 0 if part.position is None else part.position - self._base - sum(map(len, self._done.values()))
-        is_same = self._part is not None and self._part.kind == kind
-        return missing_text(part, self._part, is_same=is_same, place=place)
 
     def _open(self) -> Iterator[Event]:
         if self.item is None:
@@ -171,8 +160,8 @@ class OpenReasoning(BaseItem):
             return
         yield from self._end_part()
         yield from self._open()
-        self._part = _ReasoningPart(kind, len(self._done[kind]))
-        yield self._event(f"{_PART_EVENT[kind]}.added", part=self._part.wire())
+        self._part = GrowingPart(kind, len(self._done[kind]))
+        yield self._event(f"{_PART_EVENT[kind]}.added", part=_wire(self._part))
 
     def _delta(self, text: str) -> Event:
         assert self._part is not None
@@ -190,8 +179,8 @@ class OpenReasoning(BaseItem):
         if rest := part.characters.rest():
             yield self._delta(rest)
         yield self._event(f"{_TEXT_EVENT[part.kind]}.done", text=part.text())
-        yield self._event(f"{_PART_EVENT[part.kind]}.done", part=part.wire())
-        self._done[part.kind].append(part.wire())
+        yield self._event(f"{_PART_EVENT[part.kind]}.done", part=_wire(part))
+        self._done[part.kind].append(_wire(part))
         self._part = None
 
     def _restart(self) -> Iterator[Emission]:

@@ -92,12 +92,11 @@ def open_text(part: Part, output: Output) -> OpenItem:
     return OpenInput(part, output) if part.role == "user" else OpenText(part, output)
 
 
-class _TextPart(GrowingPart):
-    __slots__ = ("annotations", "kind", "length", "logprobs")
+class _TextPart(GrowingPart[_PartKind]):
+    __slots__ = ("annotations", "length", "logprobs")
 
     def __init__(self, kind: _PartKind, index: int) -> None:
-        super().__init__(index)
-        self.kind: _PartKind = kind
+        super().__init__(kind, index)
         self.length = 0
         self.annotations: list[WireAnnotation] = []
         self.logprobs: list[Json] = []
@@ -142,7 +141,8 @@ class OpenText(BaseItem):
     def _append(self, part: Part) -> Iterator[Emission]:
         content = part.content
         kind: _PartKind = "refusal" if _is_refusal(content) else "output_text"
-        text = self._missing(part, kind) if part.replaces else content.text or ""
+        place = self._base + len(self._done)
+        text = missing_text(part, kind, self._part, place) if part.replaces else content.text or ""
         if text:
             yield from self._begin(kind)
             assert self._part is not None
@@ -154,11 +154,6 @@ class OpenText(BaseItem):
             yield from self._annotate(content.annotations)
         if part.replaces and self._part is not None:
             self._part.is_sealed = True
-
-    def _missing(self, part: Part, kind: _PartKind) -> str:
-        place = 0 if part.position is None else part.position - self._base - len(self._done)
-        is_same = self._part is not None and self._part.kind == kind
-        return missing_text(part, self._part, is_same=is_same, place=place)
 
     def _begin(self, kind: _PartKind) -> list[Event]:
         """Ensure that an unsealed part of this kind is open."""
