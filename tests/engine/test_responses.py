@@ -14,6 +14,7 @@ from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import NotFound
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.stores.base import StoreConflict
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
@@ -98,6 +99,16 @@ async def test_a_running_response_cannot_be_continued_and_an_ended_one_can(store
     await store.update(ADA, done("a"))
 
     assert await history(store, "a") == ["a-in", "a-out"]
+
+
+async def test_a_resumed_response_has_ended_when_the_earlier_process_stored_its_outcome(store: ResponseStore) -> None:
+    await store.repository.create(ADA, done("a"), [message("a-in")], [])
+    store.active.open("a").stored_before = ("a-in",)
+    with pytest.raises(StoreConflict):
+        await begin(store, "a")
+    store.active.leave("a")  # Its run is over, and its last write has not begun.
+
+    assert await store.status(ADA, "a") == "completed"
 
 
 async def test_a_running_response_of_somebody_else_is_as_unknown_as_any(store: ResponseStore) -> None:

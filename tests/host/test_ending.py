@@ -23,8 +23,8 @@ from hostedagent.agents import pump
 from hostedagent.server import uvicorn as on_uvicorn
 from hostedagent.testing import ScriptedAgent
 
-on_uvicorn.HANGING_SECONDS, on_uvicorn.LAST_SECONDS, pump.STOP_SECONDS = 0.5, 0.5, 0.1
-on_uvicorn.AGAIN_SECONDS = 60.0
+on_uvicorn.HANGING_SECONDS, on_uvicorn.LAST_SECONDS, pump.STOP_SECONDS = float(sys.argv[2]), 0.5, 0.1
+on_uvicorn.AGAIN_SECONDS = 1_000.0
 
 never = asyncio.Event()
 
@@ -50,6 +50,7 @@ def factory(request):
 host = AgentHost(factory, options=HostOptions(shutdown_grace=0))
 host.run(host="127.0.0.1", port=int(sys.argv[1]), on_listening=lambda: print("ready", flush=True))
 print("ran", flush=True)
+sys.stdin.read()
 """
 
 
@@ -94,24 +95,32 @@ class Running:
     def ended(self) -> tuple[int, str]:
         """Tell it to end: the exit code, and all that it printed."""
         self.process.send_signal(signal.SIGTERM)
+        return self.waited_for()
+
+    def waited_for(self) -> tuple[int, str]:
+        """Wait until it ends: the exit code, and what it printed."""
         said, _ = self.process.communicate(timeout=PATIENCE)  # Less than uvicorn would wait for what hangs.
         return self.process.returncode, said
 
-    def ends_in_order(self) -> None:
-        """Tell it to end, and see that it does so without an error."""
-        code, said = self.ended()
+    def ends_in_order(self, *, is_told: bool = False) -> None:
+        """Tell it to end, unless it was told, and see that it does so without an error."""
+        code, said = self.waited_for() if is_told else self.ended()
         assert code == 0
         assert said.endswith("ran\n")
         assert "Traceback" not in said
 
 
-def started() -> Running:
-    """A server that is ready."""
+def started(hanging: float) -> Running:
+    """A server that is ready, and waits so many seconds for clients that hang."""
     said = ""
     for _ in range(3):  # Someone else may take the port before the server does.
         port = free_port("127.0.0.1", 0)
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-c", SERVER, str(port), str(hanging)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         assert process.stdout is not None
         if (said := process.stdout.readline()) == "ready\n":
@@ -122,8 +131,8 @@ def started() -> Running:
 
 
 @contextmanager
-def serving() -> Generator[Running]:
-    server = started()
+def serving(hanging: float = 0.5) -> Generator[Running]:
+    server = started(hanging)
     try:
         yield server
     finally:
@@ -144,15 +153,23 @@ def test_clients_that_hang_do_not_keep_the_process(store: bool) -> None:
 
 
 def test_one_ctrl_c_that_comes_twice_is_one() -> None:
-    with serving() as server:
-        connection = server.connect(server.ask("talks", stream=True), window=2048)
-        assert connection.recv(1)
+    with serving(PATIENCE) as server:
+        half = server.connect(b"POST /responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+        assert server.answered() == "ok"
         server.process.send_signal(signal.SIGINT)
         while server.listens():
             pass
         server.process.send_signal(signal.SIGINT)
-        server.ends_in_order()
-        connection.close()
+        half.close()  # The server waits for its client, and would not after another Ctrl+C.
+        server.ends_in_order(is_told=True)
+
+
+def test_one_ctrl_c_that_comes_again_when_the_server_has_ended_interrupts_nothing() -> None:
+    with serving() as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.stdout is not None and server.process.stdout.readline() == "ran\n"
+        server.process.send_signal(signal.SIGINT)
+        assert server.waited_for() == (0, "")
 
 
 def test_a_coroutine_that_ignores_its_cancellation_does_not_keep_the_process() -> None:

@@ -47,6 +47,7 @@ class ActiveTurn:
         created: The response as it was first stored; `None` before that and after its last write.
         item_ids: The ids of its input items.
         stored_before: The items that an earlier process stored; `None` for a response of this process.
+        is_resumed: Whether an earlier process stored the response, and perhaps its outcome.
         resuming: The state of a turn that is about to be resumed.
         ended: Set when the entry is dropped.
         committed: The final status that was stored before the caller received it.
@@ -62,6 +63,7 @@ class ActiveTurn:
     created: Mapping[str, Json] | None = None
     item_ids: tuple[str, ...] = ()
     stored_before: tuple[str, ...] | None = None
+    is_resumed: bool = False
     resuming: Resuming | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     committed: str | None = None

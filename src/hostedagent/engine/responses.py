@@ -167,7 +167,7 @@ class ResponseStore:
 
     async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
         """Mark a response of an earlier process as running, and report that it exists."""
-        turn.item_ids, turn.stored_before = turn.stored_before or (), None
+        turn.item_ids, turn.stored_before, turn.is_resumed = turn.stored_before or (), None, True
         self._own(response_id, turn.caller)
         if self._running is not None:
             await self._running.begin(turn.caller, response_id)
@@ -266,10 +266,7 @@ class ResponseStore:
         """The status of a response, in whichever process it runs; `None` if the caller has no such response."""
         turn = self.active.get(response_id)
         if turn is not None and turn.created is not None and turn.caller.scope == caller.scope:
-            is_resumed = turn.recovery is not None and turn.recovery.response is not None
-            if (
-                turn.committed is not None or not is_resumed
-            ):  # The earlier process may have stored the outcome of a resumed response.
+            if turn.committed is not None or not turn.is_resumed:
                 return turn.committed or "in_progress"
         if self._owners.get(response_id) == caller.scope.key() and (ended := self._ended.get(response_id)):
             return ended

@@ -13,7 +13,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -75,7 +76,7 @@ def serve_with_uvicorn(
     over = threading.Event()
     server = _Ending(config, grace, on_listening, on_signal, over)
     try:
-        with rate_limited_logs():
+        with rate_limited_logs(), _told_once(server):
             _run(server, listener)
     finally:
         over.set()
@@ -99,6 +100,26 @@ def configuration(app: ASGIApp, limits: ConnectionLimits, max_message: int | Non
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+
+
+@contextmanager
+def _told_once(server: _Ending) -> Generator[None]:
+    """Keep a Ctrl+C that comes twice from interrupting what follows the server, which restores the handler set here."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def interrupt(sig: int, frame: FrameType | None) -> None:
+        if not server.was_just_told:
+            before(sig, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if not server.was_just_told:
+            signal.signal(signal.SIGINT, before)
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -149,8 +170,13 @@ class _Ending(uvicorn.Server):
             self._told_at = time.monotonic()
             self.should_exit = True
             self._loop.call_soon_threadsafe(self._tell)
-        elif sig == signal.SIGINT and time.monotonic() - self._told_at > AGAIN_SECONDS:
+        elif sig == signal.SIGINT and not self.was_just_told:
             self.force_exit = True
+
+    @property
+    def was_just_told(self) -> bool:
+        """Whether the signal came so lately that another one is the same."""
+        return self._told_at is not None and time.monotonic() - self._told_at <= AGAIN_SECONDS
 
     def _tell(self) -> None:
         self._on_signal()
