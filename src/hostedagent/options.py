@@ -117,6 +117,7 @@ class HostOptions:
         run_timeout: Seconds without output after which a run fails with `timeout`; `None` for no limit.
         keep_alive: Seconds between comments on a quiet stream; with 0, `SSE_KEEPALIVE_INTERVAL` decides if it is set.
         resilient_background: Whether the next process finishes a stored background turn whose process died.
+            On the package's own routes, it needs other stores than `foundry_stores()`.
         allowed_hosts: Host names that are served, and whose pages may call, besides the loopback ones: `name`,
             `*.domain`, or `*` for every name. A server on a loopback address serves no others; any other server checks
             names only if some are given.

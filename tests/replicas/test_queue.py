@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent import AgentHost, HostOptions
+from hostedagent import AgentHost, HostOptions, foundry_stores
 from hostedagent.engine import takeover, waiting
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Caller
@@ -270,3 +270,11 @@ def waiting_queue(cluster: Cluster) -> StoredTurnQueue:
 def test_a_queue_needs_turns_that_outlive_their_process() -> None:
     with pytest.raises(ConfigurationError, match="resilient_background"):
         AgentHost(ScriptedAgent(["x"]), driver="starlette", options=HostOptions(max_queued=1))
+
+
+def test_turns_that_outlive_their_process_need_stores_that_answer_without_a_request() -> None:
+    stores = foundry_stores(endpoint="https://example.invalid/api/projects/p")
+    options = HostOptions(resilient_background=True)
+    with pytest.raises(ConfigurationError, match="driver='agentserver'"):
+        AgentHost(ScriptedAgent(), driver="starlette", stores=stores, options=options)
+    AgentHost(ScriptedAgent(), stores=stores, options=options)

@@ -215,6 +215,11 @@ def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: s
 def _check_background(options: HostOptions, stores: Stores, *, is_own: bool) -> None:
     if options.resilient_background and not stores.is_durable:
         raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
+    if is_own and stores.needs_request:
+        raise ConfigurationError(
+            "resilient_background resumes turns without a request, for which foundry_stores() answers nobody on "
+            "AgentHost(driver='starlette'): use driver='agentserver', or stores such as postgres_stores()."
+        )
     if options.max_queued and not is_own:
         raise ConfigurationError("max_queued needs resilient_background=True and AgentHost(driver='starlette').")
 
