@@ -78,6 +78,18 @@ async def test_an_end_that_differs_from_the_committed_one_is_written(store: Resp
     assert (await store.get(ADA, "a"))["status"] == "failed"
 
 
+async def test_only_an_end_that_is_committed_needs_no_write(store: ResponseStore, updates: list[str]) -> None:
+    await begin(store, "a")
+    assert not store.settle_committed(done("a"))
+    await store.commit(done("a"))
+    assert not store.settle_committed(done("a", "failed"))
+
+    assert store.active.input_ids("a") == ("a-in",)
+    assert store.settle_committed(done("a"))
+    assert not store.settle_committed(done("a")) and updates == ["completed"]
+    assert store.active.input_ids("a") == ()
+
+
 async def test_a_commit_keeps_what_the_response_was_created_with(store: ResponseStore) -> None:
     await begin(store, "a", metadata={"k": "v"}, **CONVERSATION)
     await store.commit({**done("a"), "conversation": None})
