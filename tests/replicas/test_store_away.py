@@ -191,6 +191,31 @@ async def test_a_background_turn_ends_as_it_would_have(loses: Loses, fields: dic
     assert refused and (resumed or loses == "its answer")
 
 
+@pytest.mark.parametrize("loses", ["the call", "its answer"])
+async def test_a_request_that_is_repeated_with_its_key_gets_one_turn_that_ends_as_it_would_have(loses: Loses) -> None:
+    for at in range(1, MOST_CALLS):
+        store = Failing()
+        agent = ScriptedAgent(*[["Hel", "lo."]] * 6)
+        async with OnFailing(store).host("a", agent) as client, asyncio.timeout(PATIENCE):
+            store.calls, store.at, store.loses = 0, at, loses
+            body = {"input": "hi", "background": True, "conversation": "conv_1"}
+            while True:
+                reply = await client.post("/responses", json=body, headers={"idempotency-key": "k1"})
+                if reply.status == 200:
+                    break
+                assert reply.status in (409, 503), reply.text
+            response = await ended(client, reply.json()["id"])
+            has_failed, store.at = store.has_failed, 0
+            await client.post("/responses", json={"input": "more", "conversation": "conv_1"})
+
+        assert (response["status"], text(response)[-1]) == ("completed", "Hello."), at
+        assert [message.text for message in agent.calls[-1].messages] == ["hi", "Hello.", "more"], at
+        if not has_failed:
+            break
+    else:
+        raise AssertionError("The calls of the turn do not end.")
+
+
 def ask(number: int) -> Content:
     """A question whose request has another id in each run."""
     call = Content.from_function_call(f"call_{number}", "book", arguments='{"city": "Oslo"}')

@@ -177,7 +177,7 @@ class Turn:
 
     def _cause_of_abandonment(self) -> StopCause:
         is_resumed = self._recovery is not None and self._recovery.response is not None
-        was_told = is_resumed or self._context.queued_at is not None
+        was_told = is_resumed or self._context.queued_at is not None or self._context.is_kept
         is_left = was_told and self._may_be_left
         return "shutdown" if self._services.shutdown.has_begun else "lost" if is_left else "client"
 
