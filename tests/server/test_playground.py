@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -45,6 +46,24 @@ async def test_every_import_of_the_scripts_is_a_file_of_the_page() -> None:
     imported = {path for text in own.values() for path in re.findall(r'from "\./([^"]+)"', text)}
     assert "turn.js" in imported
     assert imported <= set(files)
+
+
+def test_the_page_requests_every_import_at_once() -> None:
+    files = {name: text.decode() for name, text in assets().items() if name.endswith((".js", ".html"))}
+    imported = {path for text in files.values() for path in re.findall(r'^import .* from "\./([^"]+)"', text, re.M)}
+    preloaded = re.findall(r'<link rel="modulepreload" href="playground/([^"]+)">', files["index.html"])
+    assert sorted(preloaded) == sorted(imported)
+
+
+async def test_a_browser_gets_the_files_compressed() -> None:
+    async with served() as client:
+        for path, name in (("/", "index.html"), ("/playground/vendor/marked.js", "vendor/marked.js")):
+            plain = await client.get(path)
+            packed = await client.get(path, headers={"accept-encoding": "gzip, br"})
+            assert "content-encoding" not in plain.headers
+            assert packed.headers["content-encoding"] == "gzip" and packed.headers["vary"] == "accept-encoding"
+            assert gzip.decompress(packed.body) == plain.body == assets()[name]
+            assert len(packed.body) < len(plain.body) / 2
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_is_small() -> None:

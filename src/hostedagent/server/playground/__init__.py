@@ -7,6 +7,7 @@ never serves it.
 
 from __future__ import annotations
 
+import gzip
 import hmac
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -79,10 +80,10 @@ def add_page(
             answer = RedirectResponse(request.url.path, status_code=303)
             answer.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
             return answer
-        return _allowed(request) or _file("index.html")
+        return _allowed(request) or _file(request, "index.html")
 
     async def asset(request: Request) -> Response:
-        return _allowed(request) or _file(request.path_params["name"])
+        return _allowed(request) or _file(request, request.path_params["name"])
 
     async def describe(request: Request) -> Response:
         return _allowed(request) or JSONResponse(dict(settings), headers=HEADERS)
@@ -106,11 +107,18 @@ def add_page(
     )
 
 
-def _file(name: str) -> Response:
-    content = assets().get(name)
-    if content is None:
+def _file(request: Request, name: str) -> Response:
+    if name not in assets():
         return PlainTextResponse("Not found.", 404, headers=HEADERS)
-    return Response(content, media_type=_MEDIA[name.rpartition(".")[2]], headers=HEADERS)
+    headers, content = {**HEADERS, "vary": "accept-encoding"}, assets()[name]
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"], content = "gzip", _compressed(name)
+    return Response(content, media_type=_MEDIA[name.rpartition(".")[2]], headers=headers)
+
+
+@cache
+def _compressed(name: str) -> bytes:
+    return gzip.compress(assets()[name])
 
 
 def _matches(given: str | None, token: str) -> bool:

@@ -43,7 +43,7 @@ async function loadConversations(wanted = null) {
 
 function drawList() {
   $("conversations").replaceChildren(...conversations.map((one) =>
-    h("li", {}, button(one.title, () => choose(one), { class: "name", "aria-current": one === current ? "true" : null }),
+    h("li", {}, button(one.title, () => choose(one), { class: "name", dir: "auto", "aria-current": one === current ? "true" : null }),
       button(icon("pencil"), () => rename(one), { title: "Rename", "aria-label": `Rename ${one.title}` }),
       button(icon("trash"), () => erase(one), { title: "Delete", "aria-label": `Delete ${one.title}` })),
   ));

@@ -1,4 +1,4 @@
-// Output and input items as elements. Each type has one row in `VIEWS`; a type without a row is shown as JSON.
+// Output and input items as elements. Each type has one row in `VIEWS`; a type without a row is folded JSON.
 
 import { h, pretty } from "./dom.js";
 import { markdown } from "./markdown.js";
@@ -22,9 +22,13 @@ const VIEWS = {
 };
 
 export function itemView(item, context) {
-  const view = item.type in VIEWS ? VIEWS[item.type](item, context) : card(item.type, null, block(item), item.status);
+  const view = item.type in VIEWS ? VIEWS[item.type](item, context) : unknown(item, context);
   if (view) view.dataset.type = item.type;
   return view;
+}
+
+function unknown(item, { open }) {
+  return folded(item.type, item.status?.replace("_", " "), block(item), open, "tool");
 }
 
 function message(item) {
@@ -37,7 +41,7 @@ export function partView(part) {
     case "output_text":
       return h("div", {}, markdown(part.text), citations(part.annotations ?? []));
     case "input_text":
-      return h("p", { class: "plain" }, part.text);
+      return h("p", { class: "plain", dir: "auto" }, part.text);
     case "refusal":
       return h("p", { class: "refusal" }, part.refusal);
     case "input_image":

@@ -26,12 +26,23 @@ export function markdown(text) {
     FORBID_TAGS: ["style", "form", "input", "button", "iframe"],
     FORBID_ATTR: ["style", "id", "name"],
   });
+  for (const block of view.children) block.dir = "auto"; // Each block begins where its own language does.
   view.querySelectorAll("pre").forEach(addCopy);
+  view.querySelectorAll("table").forEach(addFrame);
   return view;
+}
+
+// A wide table scrolls by itself, and a column of sentences keeps a width at which they can be read.
+function addFrame(table) {
+  for (const cell of table.querySelectorAll("th, td")) cell.classList.toggle("wide", cell.textContent.length > 24);
+  const frame = h("div", { class: "table-frame", tabindex: "0" });
+  table.replaceWith(frame);
+  frame.append(table);
 }
 
 function addCopy(pre) {
   pre.tabIndex = 0;
+  pre.dir = "ltr";
   const text = pre.textContent.replace(/\n$/, "");
   const frame = h("div", { class: "code-frame" }, button("Copy", (event) => copy(text, event.currentTarget), { "aria-label": "Copy the code" }));
   pre.replaceWith(frame);

@@ -123,7 +123,7 @@ function inputView(turn, { branches, onBranch, onEdit }) {
   return h("div", { class: "input" }, h("div", { class: "bubble" }, parts), h("div", { class: "row tools" }, isMessage ? button("Edit", onEdit) : null, switcher));
 }
 
-const contentOf = (item) => (typeof item.content === "string" ? [h("p", { class: "plain" }, item.content)] : item.content.map(partView));
+const contentOf = (item) => (typeof item.content === "string" ? [h("p", { class: "plain", dir: "auto" }, item.content)] : item.content.map(partView));
 
 // An answer to what the agent asked; the outputs of calls that stand beside them are work that goes on.
 const isAnswer = (item) => item.type === "mcp_approval_response" || (item.type === "function_call_output" && !item.id);
