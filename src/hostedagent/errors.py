@@ -22,7 +22,7 @@ Only the messages of a `RequestError` are written for callers. Errors of the mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, cast
 
 MAX_MESSAGE: Final = 500
@@ -222,13 +222,20 @@ def foreign_attribute(value: object, name: str) -> object:
         return None
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error with its causes and contexts, each once: such chains may be cyclic."""
+def shown_cause(error: BaseException) -> Iterable[object]:
+    """The cause of an error, else the context that a traceback shows."""
+    is_hidden = foreign_attribute(error, "__suppress_context__") is True
+    return [foreign_attribute(error, "__cause__") or (None if is_hidden else foreign_attribute(error, "__context__"))]
+
+
+def causes(
+    error: BaseException, links: Callable[[BaseException], Iterable[object]] = shown_cause
+) -> Iterator[BaseException]:
+    """An error and what `links` leads to, nearest first and each once: such chains may be cyclic."""
+    waiting: list[object] = [error]
     seen: set[int] = set()
-    link: object = error
-    while issubclass(type(link), BaseException) and id(link) not in seen:
-        seen.add(id(link))
-        yield cast("BaseException", link)
-        cause = foreign_attribute(link, "__cause__")
-        is_hidden = foreign_attribute(link, "__suppress_context__") is True
-        link = cause or (None if is_hidden else foreign_attribute(link, "__context__"))
+    for link in waiting:
+        if issubclass(type(link), BaseException) and id(link) not in seen:
+            seen.add(id(link))
+            yield (found := cast("BaseException", link))
+            waiting.extend(links(found))

@@ -7,7 +7,7 @@ import pytest
 from agent_framework import Agent, AgentResponseUpdate, AgentSession, Message, tool
 
 from hostedagent import CallerPolicy, TurnRequest
-from hostedagent.agents.run import approval_tools, check_tools, model_name, start_run, tool_names
+from hostedagent.agents.run import check_tools, model_name, start_run, tool_names, tool_roles
 from hostedagent.errors import InvalidRequest
 from hostedagent.testing import OfflineChatClient, ScriptedAgent
 
@@ -110,7 +110,7 @@ def test_a_callers_tool_must_not_take_the_name_of_the_agents() -> None:
     agent = Agent(OfflineChatClient(), tools=[mine, guarded])
 
     assert tool_names(agent) == {"mine", "guarded"}
-    assert approval_tools(agent) == {"guarded"}
+    assert tool_roles(agent, PLAIN).asking == {"guarded"}
     with pytest.raises(InvalidRequest, match="'mine'"):
         check_tools(agent, REQUEST)
     check_tools(agent, PLAIN)

@@ -120,23 +120,10 @@ def tool_names(agent: object) -> frozenset[str]:
     return frozenset(name for tool in _tools(agent) if isinstance(name := getattr(tool, "name", None), str))
 
 
-def approval_tools(agent: object) -> frozenset[str]:
-    """The names of the agent's tools that always ask for approval."""
-    return _approval_tools(_tools(agent))
-
-
-def _approval_tools(tools: Sequence[object]) -> frozenset[str]:
-    asking = [tool for tool in tools if getattr(tool, "approval_mode", None) == "always_require"]
-    return frozenset([name for tool in asking if isinstance(name := getattr(tool, "name", None), str)])
-
-
-def asking_tools(agent: object) -> Container[str]:
-    """The names of the tools that ask for approval, also of those that context providers bring to a run."""
-    return _asking_tools(agent, _tools(agent))
-
-
 def _asking_tools(agent: object, tools: Sequence[object]) -> Container[str]:
-    names = _approval_tools(tools)
+    """The names of the tools that ask for approval, also of those that context providers bring to a run."""
+    asking = [tool for tool in tools if getattr(tool, "approval_mode", None) == "always_require"]
+    names = frozenset([name for tool in asking if isinstance(name := getattr(tool, "name", None), str)])
     asks = [row.asks_first for row in _providers(agent) if hasattr(row, "asks_first")]
     return _AskingTools(names, asks) if asks else names
 

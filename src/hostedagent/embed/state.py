@@ -60,11 +60,6 @@ class _Target(Generic[T]):
 
     @property
     def now(self) -> T:
-        """The target.
-
-        Raises:
-            RuntimeError: It has not been resolved.
-        """
         if not self._is_resolved:
             raise RuntimeError("The target is not resolved yet: use `await state.get_target()`.")
         return cast("T", self._value)
@@ -86,7 +81,24 @@ class _Target(Generic[T]):
         return cast("T", await found) if inspect.isawaitable(found) else cast("T", found)
 
 
-class AgentState(Generic[AgentT]):
+class _State(Generic[T]):
+    _target: _Target[T]
+
+    async def get_target(self) -> T:
+        """The agent or workflow, created on first use."""
+        return await self._target.get()
+
+    @property
+    def target(self) -> T:
+        """The agent or workflow.
+
+        Raises:
+            RuntimeError: It has not been created; use `get_target`.
+        """
+        return self._target.now
+
+
+class AgentState(_State[AgentT]):
     """An agent and its sessions, shared by the routes of an application.
 
     Concurrency: a session that several callers request concurrently is created once.
@@ -110,19 +122,6 @@ class AgentState(Generic[AgentT]):
         self._target = _Target[AgentT](target, caches=cache_target)
         self._sessions = session_store if session_store is not None else SessionStore()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    async def get_target(self) -> AgentT:
-        """The agent, created on first use."""
-        return await self._target.get()
-
-    @property
-    def target(self) -> AgentT:
-        """The agent.
-
-        Raises:
-            RuntimeError: It has not been created; use `get_target`.
-        """
-        return self._target.now
 
     @property
     def session_store(self) -> SessionStore:
@@ -157,7 +156,7 @@ class AgentState(Generic[AgentT]):
         await self._sessions.set(session_id, session)
 
 
-class WorkflowState(Generic[WorkflowT]):
+class WorkflowState(_State[WorkflowT]):
     """A workflow, shared by the routes of an application.
 
     Args:
@@ -176,19 +175,6 @@ class WorkflowState(Generic[WorkflowT]):
     ) -> None:
         source = target.build if isinstance(target, SupportsBuild) else target
         self._target = _Target[WorkflowT](cast("WorkflowT", source), caches=cache_target)
-
-    async def get_target(self) -> WorkflowT:
-        """The workflow, created on first use."""
-        return await self._target.get()
-
-    @property
-    def target(self) -> WorkflowT:
-        """The workflow.
-
-        Raises:
-            RuntimeError: It has not been created; use `get_target`.
-        """
-        return self._target.now
 
 
 def _check_id(session_id: str) -> None:

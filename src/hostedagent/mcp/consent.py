@@ -24,7 +24,7 @@ from agent_framework import (
 )
 from agent_framework.exceptions import UserInputRequiredException
 
-from hostedagent.errors import foreign_attribute
+from hostedagent.errors import causes, foreign_attribute
 from hostedagent.protocol.values import fields_of, objects_of, rows_of
 
 _TOOLBOX_CODES: Final = frozenset({-32006, -32007})
@@ -39,7 +39,7 @@ def consent_requests(error: BaseException, label: str = "") -> list[Content]:
         error: The error of connecting to a server or calling it.
         label: Name of the server, used if the error does not name the connection that needs consent.
     """
-    for link in _chain(error):
+    for link in causes(error, _links_of):
         if isinstance(link, UserInputRequiredException):
             contents = [row for row in rows_of(link.contents) if isinstance(row, Content)]
             return contents if contents and all(row.type == "oauth_consent_request" for row in contents) else []
@@ -65,17 +65,9 @@ def asking_instead(error: BaseException) -> AgentResponseUpdate | None:
     return AgentResponseUpdate(contents=contents, role="assistant") if contents else None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    waiting, seen = [error], set[int]()
-    while waiting:
-        link = waiting.pop(0)
-        if id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        waiting.extend(cast("BaseExceptionGroup[BaseException]", link).exceptions if _is_group(link) else ())
-        linked = (foreign_attribute(link, "__cause__"), foreign_attribute(link, "__context__"))
-        waiting.extend(cause for cause in linked if isinstance(cause, BaseException))
+def _links_of(error: BaseException) -> Sequence[object]:
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions if _is_group(error) else ()
+    return [*members, foreign_attribute(error, "__cause__"), foreign_attribute(error, "__context__")]
 
 
 def _is_group(error: BaseException) -> bool:

@@ -6,13 +6,14 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 
-from hostedagent.errors import ConfigurationError, foreign_attribute
+from hostedagent.errors import ConfigurationError, causes, foreign_attribute
 from hostedagent.identity import RequestContext, current_context, enter_context
 
 _FLUSH_VARIABLE: Final = "AGENTSERVER_FLUSH_MODE"
@@ -201,20 +202,13 @@ def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None
 
 def kinds_of(error: BaseException) -> str:
     """The class names of an error and its causes, as `RuntimeError from KeyError`."""
-    kinds: list[str] = []
-    seen: set[int] = set()
-    link: object = error
-    while issubclass(type(link), BaseException) and id(link) not in seen and len(kinds) < _MAX_KINDS:
-        seen.add(id(link))
-        kinds.append(_class_name(type(link)))
-        link = _cause(link)
-    return " from ".join(kinds)
+    return " from ".join(_class_name(type(link)) for link in islice(causes(error, _cause), _MAX_KINDS))
 
 
-def _cause(link: object) -> object:
-    if issubclass(type(link), BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", link).exceptions[0]
-    return foreign_attribute(link, "__cause__")
+def _cause(error: BaseException) -> Sequence[object]:
+    if issubclass(type(error), BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).exceptions[:1]
+    return [foreign_attribute(error, "__cause__")]
 
 
 def _class_name(kind: type) -> str:

@@ -6,7 +6,7 @@ The rules that need the whole file stand first; those of one hosted agent follow
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
@@ -207,6 +207,8 @@ def azure_yaml(project: Project) -> Iterator[Finding]:
         yield from _whole(project, project.config)
         for service in project.agents:
             for check in _OF_AN_AGENT:
+                yield from check(service)
+            for check in _IN_ITS_PROJECT:
                 yield from check(project, service)
 
 
@@ -231,27 +233,23 @@ def _uses(project: Project, service: Service) -> Iterator[Finding]:
             yield USES.found(path=service.path, name=name)
 
 
-def _kind(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _kind(service: Service) -> Iterator[Finding]:
     if service.at("kind") != "hosted":
         yield KIND.found(path=service.path, kind=service.at("kind"))
 
 
-def _folder(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _folder(service: Service) -> Iterator[Finding]:
     if not service.at("project"):
         yield PROJECT.found(path=service.path)
 
 
-def _name(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _name(service: Service) -> Iterator[Finding]:
     name = str(service.at("name") or "")
     if not _AGENT_NAME.fullmatch(name) and not _ANY_REFERENCE.search(name):
         yield AGENT_NAME.found(path=service.path, name=name, wanted=_slug(name)[:63].strip("-"))
 
 
-def _unexpanded(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _unexpanded(service: Service) -> Iterator[Finding]:
     places = [("name",), ("container", "resources", "cpu"), ("container", "resources", "memory"), ("startupCommand",)]
     values = [(".".join(place), service.at(*place)) for place in places]
     values += [(f"protocols[{n}].version", row.get("version")) for n, row in enumerate(_protocols(service))]
@@ -260,15 +258,13 @@ def _unexpanded(project: Project, service: Service) -> Iterator[Finding]:
             yield UNEXPANDED.found(path=f"{service.path}.{where}", value=value)
 
 
-def _protocol(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _protocol(service: Service) -> Iterator[Finding]:
     for protocol, version in (declared(service) or {"responses": "none"}).items():
         if version != PROTOCOL and not _ANY_REFERENCE.search(str(version)):
             yield PROTOCOLS.found(path=service.path, protocol=protocol, version=version)
 
 
-def _size(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _size(service: Service) -> Iterator[Finding]:
     cpu, memory = (service.at("container", "resources", key) for key in ("cpu", "memory"))
     if (cpu is None and memory is None) or _ANY_REFERENCE.search(f"{cpu} {memory}"):
         return
@@ -277,8 +273,7 @@ def _size(project: Project, service: Service) -> Iterator[Finding]:
         yield SIZE.found(path=service.path, cpu=cpu, memory=memory, near=near, near_memory=SIZES[near])
 
 
-def _idle(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _idle(service: Service) -> Iterator[Finding]:
     seconds = service.at("sessionConfiguration", "idleTimeoutSeconds")
     least, usual, most = _IDLE
     if seconds is None:
@@ -314,8 +309,7 @@ def _start(project: Project, service: Service) -> Iterator[Finding]:
         yield START.found(path=service.path, file=files[0], target=f" {project.target}" if project.target else "")
 
 
-def _names(project: Project, service: Service) -> Iterator[Finding]:
-    del project
+def _names(service: Service) -> Iterator[Finding]:
     for name in map(str, service.env):
         if not _VARIABLE.fullmatch(name):
             yield VARIABLE_NAME.found(path=service.path, name=name, wanted=re.sub(r"\W", "_", name))
@@ -339,8 +333,7 @@ def _values(project: Project, service: Service) -> Iterator[Finding]:
             yield PLAIN_SECRET.found(path=service.path, name=name)
 
 
-_OF_AN_AGENT: Final[tuple[Callable[[Project, Service], Iterator[Finding]], ...]] = (
-    _uses,
+_OF_AN_AGENT: Final = (
     _kind,
     _folder,
     _name,
@@ -348,12 +341,12 @@ _OF_AN_AGENT: Final[tuple[Callable[[Project, Service], Iterator[Finding]], ...]]
     _protocol,
     _size,
     _idle,
-    _docker,
-    _start,
     _names,
-    _values,
 )
-"""The checks of one hosted agent."""
+"""The checks of one hosted agent alone."""
+
+_IN_ITS_PROJECT: Final = (_uses, _docker, _start, _values)
+"""The checks of one hosted agent that need the whole project."""
 
 
 def _place(service: Service) -> str:

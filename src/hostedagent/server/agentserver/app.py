@@ -39,7 +39,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
 from hostedagent.server.agentserver.abandonment import Abandonment
 from hostedagent.server.agentserver.ownership import EventBuffers
-from hostedagent.server.agentserver.provider import Provider
+from hostedagent.server.agentserver.provider import Provider, caller_on
 from hostedagent.server.agentserver.telemetry import configure
 from hostedagent.server.errors import STATUSES, unknown_route
 from hostedagent.server.serve import Signalled
@@ -68,11 +68,6 @@ class App(Signalled, ResponsesAgentServerHost):
         ResponsesAgentServerHost.register_pre_shutdown_callback(self, fn)
 
 
-def app_type(hosts: Sequence[type]) -> type[App]:
-    """The app with the routes of further hosts of the SDK, which it inherits from."""
-    return type("App", (App, *hosts), {}) if hosts else App
-
-
 @dataclass(frozen=True, slots=True)
 class SdkDriver:
     """Runs turns for the SDK's host."""
@@ -82,12 +77,12 @@ class SdkDriver:
     buffers: EventBuffers
 
     def app(self, prefix: str, aclose: Callable[[], Awaitable[None]], hosts: Sequence[type] = ()) -> App:
-        """The SDK's app with this driver behind it."""
+        """The SDK's app with this driver behind it, which inherits the routes of further hosts of the SDK."""
         shutdown, keep_alive = self.engine.services.shutdown, int(self.engine.options.keep_alive) or None
         options = ResponsesServerOptions(
             sse_keep_alive_interval_seconds=keep_alive, resilient_background=self.engine.options.resilient_background
         )
-        app = app_type(hosts)(
+        app: App = (type("App", (App, *hosts), {}) if hosts else App)(
             prefix=prefix,
             options=options,
             store=Provider(self.engine.store, self.recall),
@@ -134,9 +129,7 @@ class SdkDriver:
 
     async def recall(self, response_id: str, platform: PlatformContext | None) -> Caller | None:
         """Find the owner of a response that the SDK resumes without a request; `None` if unknown."""
-        known = (
-            Caller(platform_user=platform.user_id_key, call_id=platform.call_id) if platform is not None else Caller()
-        )
+        known = caller_on(platform)
         if not self.engine.options.resilient_background:
             return known
         return await self.recoveries.recall(known, response_id)
