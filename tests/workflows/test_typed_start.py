@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pytest
-from agent_framework import Executor, Message, Workflow, WorkflowBuilder, WorkflowContext, handler
+from agent_framework import Executor, Message, Workflow, WorkflowBuilder, WorkflowContext, handler, workflow
 from pydantic import BaseModel, Field
 
 from hostedagent import AgentHost, ConfigurationError
@@ -69,6 +69,38 @@ class TakesEither(Executor):
         await ctx.yield_output(f"point {value.x}")
 
 
+class Route(TypedDict):
+    start: Point
+    note: NotRequired[str | None]
+
+
+class TakesRoute(Executor):
+    @handler
+    async def start(self, value: Route, ctx: Out) -> None:
+        await ctx.yield_output("not reached")
+
+
+@dataclass
+class Parcel:
+    item: str
+    note: str | None = "none"
+    label: Message | None = None
+    route: Route | None = None
+
+
+class TakesParcel(Executor):
+    @handler
+    async def start(self, value: Parcel, ctx: Out) -> None:
+        label = value.label.text if value.label is not None else None
+        await ctx.yield_output(f"{value.item} {value.note} {label} {value.route}")
+
+
+class TakesPerhaps(Executor):
+    @handler
+    async def start(self, value: Point | None, ctx: Out) -> None:
+        await ctx.yield_output("none" if value is None else f"point {value.x}")
+
+
 def built(kind: type[Executor]) -> Callable[[], Workflow]:
     def build() -> Workflow:
         return WorkflowBuilder(name="typed", start_executor=kind(id="start")).build()
@@ -99,6 +131,14 @@ async def respond(http: InProcessClient, given: Any, **fields: Any) -> dict[str,
         (TakesNumbers, "[1, 2, 3]", "sum 6"),
         (TakesEither, '{"x": 7}', "point 7"),
         (TakesEither, '{"start": {"x": 5}, "people": 2}', "trip 2"),
+        (TakesPerhaps, '{"x": 7}', "point 7"),
+        (TakesParcel, '{"item": "lamp"}', "lamp none None None"),
+        (TakesParcel, '{"item": "lamp", "note": null, "label": null, "route": null}', "lamp None None None"),
+        (
+            TakesParcel,
+            '{"item": "lamp", "label": "fragile", "route": {"start": {"x": 5}, "note": null}}',
+            "lamp none fragile {'start': Point(x=5, y=0), 'note': None}",
+        ),
     ],
 )
 async def test_the_input_becomes_what_the_start_executor_takes(kind: type[Executor], given: str, said: str) -> None:
@@ -118,6 +158,9 @@ async def test_the_input_becomes_what_the_start_executor_takes(kind: type[Execut
         (TakesTrip, '{"start": {"x": "far"}, "people": 1}', "input[0].content.start.x"),
         (TakesTrip, '{"start": {"x": 5}, "people": 0}', "input[0].content.people"),
         (TakesNumbers, '[1, "two"]', "input[0].content[1]"),
+        (TakesPerhaps, "null", "input[0].content"),
+        (TakesParcel, '{"item": null}', "input[0].content.item"),
+        (TakesParcel, '{"item": "lamp", "route": {"note": null}}', "input[0].content.route.start"),
     ],
 )
 async def test_an_input_that_does_not_fit_is_refused_with_the_field_and_the_schema(
@@ -136,6 +179,25 @@ async def test_a_factory_that_does_not_say_what_it_builds_fails_the_turn_with_th
 
     assert (log.status, log.response["error"]["code"]) == ("failed", "invalid_prompt")
     assert "input[0].content.x" in log.response["error"]["message"]
+
+
+async def test_a_functional_workflow_takes_a_typed_dict() -> None:
+    @workflow
+    async def travelling(route: Route) -> str:
+        return f"from {route['start'].x}, {route.get('note', 'no note')}"
+
+    served: Any = travelling
+    async with hosting(served) as http:
+        assert text(await respond(http, '{"start": {"x": 5}, "note": null}')) == "from 5, None"
+        assert text(await respond(http, '{"start": {"x": 5}}')) == "from 5, no note"
+        error = assert_refusal(await http.post("/responses", json={"input": '{"note": "x"}'}), 400)
+
+    assert error["param"] == "input[0].content.start"
+
+
+def test_a_graph_that_starts_with_a_typed_dict_is_refused_when_the_host_is_built() -> None:
+    with pytest.raises(ConfigurationError, match="starts with Route: use a dataclass"):
+        AgentHost(built(TakesRoute))
 
 
 def unnamed() -> Workflow:

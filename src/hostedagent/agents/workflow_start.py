@@ -10,12 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from types import UnionType
-from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from agent_framework import Message
 
 from hostedagent.agents.workflow_types import answer_schema, coerce
-from hostedagent.errors import InvalidRequest
+from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import rows_of
@@ -34,6 +34,11 @@ def start_type(workflow: object) -> Any:
     start = getattr(workflow, "get_start_executor", None)
     declared: list[Any] = [*(cast("Any", start)().input_types if callable(start) else _parameter(workflow))]
     declared = [kind for row in declared for kind in (get_args(row) if get_origin(row) in _UNIONS else (row,))]
+    if callable(start) and (wrong := next((kind for kind in declared if is_typeddict(kind)), None)) is not None:
+        raise ConfigurationError(
+            f"Agent Framework cannot give a TypedDict to an executor, and the workflow starts with {wrong.__name__}: "
+            "use a dataclass, a pydantic model or dict."
+        )
     if any(kind in _TRANSCRIPTS for kind in declared):
         return MESSAGES
     plain = [kind for kind in declared if kind not in (AgentExecutorRequest, AgentExecutorResponse)]
@@ -85,9 +90,11 @@ def read_start(kind: Any, items: Sequence[Item], first: int = 0) -> Any:
     if kind is str:
         return text
     try:
-        return coerce(kind, text, param)
+        if (value := coerce(kind, text, param)) is None:  # Agent Framework runs nothing without a value.
+            raise InvalidRequest(f"{param} must not be null.", param=param)
     except InvalidRequest as error:
         raise InvalidRequest(f"{error.message} The workflow starts with {_wanted(kind)}.", param=error.param) from None
+    return value
 
 
 def _texts(item: Item) -> list[str]:

@@ -8,8 +8,20 @@ from __future__ import annotations
 
 import sys
 import types
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    NotRequired,
+    Required,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from agent_framework import Content, Message
 from pydantic import (
@@ -136,7 +148,7 @@ def _readable(kind: Any) -> Any:
         return Union[arguments] if origin in (Union, types.UnionType) else origin[arguments]  # noqa: UP007
     if is_dataclass(kind) and isinstance(kind, type):
         return _readable_dataclass(kind)
-    return kind
+    return _readable_typed_dict(kind) if is_typeddict(kind) else kind
 
 
 def _readable_dataclass(kind: type) -> Any:
@@ -144,15 +156,39 @@ def _readable_dataclass(kind: type) -> Any:
     shapes = {name: _readable(hint) for name, hint in hints.items()}
     if shapes == hints:
         return kind
-    model: Any = create_model(
-        kind.__name__, **cast("Any", {row.name: (shapes[row.name], _default(row)) for row in fields(cast("Any", kind))})
-    )
+    return _built(kind, {row.name: (shapes[row.name], _default(row)) for row in fields(cast("Any", kind))})
+
+
+def _readable_typed_dict(kind: Any) -> Any:
+    """Before Python 3.12, pydantic reads no TypedDict of `typing`."""
+    shapes: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        mark = get_origin(hint)  # `__required_keys__` misses a mark in postponed annotations.
+        is_required = mark is Required or (mark is not NotRequired and name in kind.__required_keys__)
+        shape = get_args(hint)[0] if mark in (Required, NotRequired) else hint
+        shapes[name] = (_readable(shape), ... if is_required else None)
+    return _built(kind, shapes)
+
+
+def _built(kind: Any, shapes: dict[str, Any]) -> Any:
+    """A type that reads the fields by their shapes and defaults, and builds the kind from those that are given."""
+    model: Any = create_model(kind.__name__, **shapes)
 
     def build(value: object) -> object:
         read = model.model_validate(value)
         return kind(**{name: getattr(read, name) for name in read.model_fields_set})
 
-    return Annotated[Any, BeforeValidator(build), WithJsonSchema(model.model_json_schema())]
+    return Annotated[Any, BeforeValidator(build), _SchemaOf(model)]
+
+
+@dataclass(frozen=True, slots=True)
+class _SchemaOf:
+    """The JSON schema of a model, whose definitions become those of the schema around it."""
+
+    model: Any
+
+    def __get_pydantic_json_schema__(self, core: object, handler: Any) -> Any:
+        return handler(self.model.__pydantic_core_schema__)
 
 
 def _default(row: Any) -> Any:
