@@ -1,7 +1,7 @@
 """The hooks of a host: what they may change, when they are called, and what their errors come to."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from hostedagent import (
     current_turn,
 )
 from hostedagent.agents.source import AgentFactory
+from hostedagent.engine.hooks import transformed
 from hostedagent.outcomes import Outcome
 from hostedagent.testing import EventLog, Gate, ScriptedAgent, serve
 from tests.host.world import begun, stream
@@ -181,6 +182,33 @@ async def test_an_error_of_a_transform_fails_the_turn_and_keeps_what_came_before
 
     assert (log.status, log.response["error"]["code"], log.text) == ("failed", "server_error", "sun")
     assert SECRET not in str(log.events)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_run_is_closed_where_its_transform_fails_or_its_reader_leaves(fails: bool) -> None:
+    closed: list[bool] = []
+
+    async def updates() -> AsyncGenerator[AgentResponseUpdate]:
+        try:
+            yield AgentResponseUpdate(contents=[Content.from_text("a")])
+        finally:
+            closed.append(True)
+
+    def hook(update: AgentResponseUpdate) -> AgentResponseUpdate:
+        if fails:
+            raise ValueError(SECRET)
+        return update
+
+    run = updates()
+    changed = transformed(hook, run)
+    if fails:
+        with pytest.raises(ValueError):
+            await anext(changed)
+    else:
+        await anext(changed)
+        await changed.aclose()
+
+    assert closed == [True], run
 
 
 async def test_a_transform_that_waits_ends_with_a_cancelled_turn() -> None:
