@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_framework import Content
@@ -81,7 +82,7 @@ class Projection:
         self._codecs = codecs
         self._lanes: dict[str | None, _Lane] = {}
         self._ended: set[Key] = set()
-        self._unnamed = 0
+        self._unnamed = count()
 
     def update(self, update: AgentResponseUpdate) -> Iterable[Emission]:
         """The events and effects of one update, in order; consume them before passing the next update."""
@@ -175,8 +176,7 @@ class Projection:
 
     def _key(self, codec: Codec, part: Part, lane: _Lane) -> Key:
         if codec.key is None:
-            self._unnamed += 1
-            return (codec.family, str(self._unnamed), "")
+            return (codec.family, str(next(self._unnamed)), "")
         key = codec.key(part)
         return key if key is not None else lane.latest.get(codec.family, (codec.family,))
 
