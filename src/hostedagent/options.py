@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
 
+from msgspec import Struct
+
 from hostedagent.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -220,8 +222,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{name} is one of {', '.join(choices)}, not {value!r}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
+class _Number(Struct, frozen=True):
     """The valid range of a number."""
 
     least: float = 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope

@@ -113,7 +113,7 @@ async def test_a_conversation_that_could_not_be_listed_is_listed_by_the_next_att
 async def test_each_part_of_a_batch_learns_its_own_versions() -> None:
     told: list[list[str]] = []
 
-    class Part(Rows):
+    class Part(Rows, frozen=True):
         def written(self, etags: Sequence[str]) -> None:
             told.append(list(etags))
 

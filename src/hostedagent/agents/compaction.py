@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_framework import (
@@ -18,6 +17,7 @@ from agent_framework import (
     add_usage_details,
     apply_compaction,
 )
+from msgspec import Struct
 
 from hostedagent.agents.run import default_option
 from hostedagent.agents.tokens import copies, tokenizer_of
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from agent_framework import ChatResponse, CompactionStrategy
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
+class Compacted(Struct, frozen=True):
     """A compacted transcript."""
 
     messages: list[Message]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent_framework import Content
+from msgspec.structs import replace
 
 from hostedagent.protocol.content import Part
 from hostedagent.protocol.request.turn_request import TurnRequest

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostedagent.agents.workflow_start import read_start
 from hostedagent.conversation.compaction import open_input
@@ -34,8 +36,7 @@ from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.stores.tokens import Place
 
 
-@dataclass(slots=True)
-class Continuation:
+class Continuation(Struct):
     """The state that one turn continues.
 
     Args:
@@ -82,8 +83,7 @@ class KnownResponses(ResponseRepository, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Continuations:
+class Continuations(Struct, frozen=True):
     """Opens and releases continuations."""
 
     sessions: Sessions

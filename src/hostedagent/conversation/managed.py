@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostedagent.conversation.transcript import WHOLE, inherit, read_items
 from hostedagent.errors import InvalidRequest, NotFound
@@ -28,8 +30,7 @@ ADDED: Final = "added"
 """The prefix of the ids of members that callers added. They are no ids of responses, so no route shows them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedConversations:
+class ManagedConversations(Struct, frozen=True):
     """The conversations of callers.
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.context import TurnContext
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from hostedagent.engine.recovery import Recovery
 
 
-@dataclass(slots=True)
-class Resuming:
+class Resuming(Struct):
     """A turn of an earlier process that is about to be resumed.
 
     Args:
@@ -34,8 +34,7 @@ class Resuming:
     sent: Sent = field(default_factory=Sent)
 
 
-@dataclass(slots=True)
-class ActiveTurn:
+class ActiveTurn(Struct):
     """One response in progress.
 
     Args:

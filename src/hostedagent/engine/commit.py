@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import StatefulRun
@@ -19,8 +21,7 @@ from hostedagent.stores.sessions import Sessions, Snapshot, saving
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TurnCommit:
+class TurnCommit(Struct, frozen=True):
     """Saves how one turn ended."""
 
     sessions: Sessions

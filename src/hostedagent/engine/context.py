@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from hostedagent.agents.source import AgentSource
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import HistoryPolicy
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from hostedagent.engine.responses import ResponseStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostServices:
+class HostServices(Struct, frozen=True, kw_only=True):
     """The services that all turns of a host share.
 
     Args:

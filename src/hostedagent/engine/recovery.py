@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostedagent.agents.pump import Pump, Work
 from hostedagent.agents.usage import UsageCount
@@ -47,8 +49,7 @@ class CheckpointedRun(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Recovery:
+class Recovery(Struct):
     """The recorded progress of one turn.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+from msgspec import Struct, field
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.envelope import public_event
@@ -20,8 +21,7 @@ TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "respo
 """The events that nothing follows."""
 
 
-@dataclass(slots=True)
-class Sent:
+class Sent(Struct):
     """The content of an event log.
 
     Args:

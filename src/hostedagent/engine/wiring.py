@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from hostedagent.agents.source import AgentFactory, AgentSource
 from hostedagent.agents.workflow_start import start_type
@@ -81,8 +83,7 @@ _HISTORIES: Final[Mapping[HistoryOwner, Callable[[HostOptions, Sessions], Histor
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Wired:
+class Wired(Struct, frozen=True):
     """An engine with the resources to close at its end."""
 
     engine: Engine

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Json
@@ -14,8 +15,7 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 """Comment sent on a quiet stream, so that no proxy closes the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One frame of an event stream; a comment such as `: keep-alive` has no data."""
 
     event: str | None

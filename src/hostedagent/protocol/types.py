@@ -7,8 +7,9 @@ signatures distinguish items from events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from hostedagent.outcomes import Completed, Failed, Incomplete
 
@@ -38,16 +39,14 @@ def answered_calls(items: Iterable[Item]) -> set[Json]:
     return {item.get("call_id") for item in items if is_call_output(item)}
 
 
-@dataclass(frozen=True, slots=True)
-class CountUsage:
+class CountUsage(Struct, frozen=True):
     """Add `usage` to the turn's count, or replace the count if `replaces` is set."""
 
     usage: UsageDetails
     replaces: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalRequest:
+class ApprovalRequest(Struct, frozen=True):
     """A call that runs once a caller has approved it.
 
     Args:
@@ -67,8 +66,7 @@ class ApprovalRequest:
     asked_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SaveApproval:
+class SaveApproval(Struct, frozen=True):
     """Record an approval request before it is sent.
 
     `item_id` names the `mcp_approval_request` on the wire.
@@ -78,8 +76,7 @@ class SaveApproval:
     request: ApprovalRequest
 
 
-@dataclass(frozen=True, slots=True)
-class EndTurn:
+class EndTurn(Struct, frozen=True):
     """End the run after this part; the turn ends with `outcome`."""
 
     outcome: Completed | Incomplete | Failed

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, cast
 
+from msgspec import Struct
 from starlette.routing import Route
 
 from hostedagent.conversation.managed import ManagedConversations, check_history
@@ -47,8 +47,7 @@ def conversation_routes(engine: Engine, trust: Trust, prefix: str) -> Sequence[R
     return ConversationRoutes(managed, engine.options, trust).routes(prefix)
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationRoutes:
+class ConversationRoutes(Struct, frozen=True):
     """Serves the Conversations API.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
+
+from msgspec import Struct
 
 from hostedagent.errors import InvalidRequest, NotFound, RequestError
 from hostedagent.options import HostOptions
@@ -24,8 +26,7 @@ _STEER_FIELDS: Final = frozenset({"type", "previous_response_id", "input"})
 _STEER_PARTS: Final = ("input_text", "input_image", "input_file")
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     """A `response.create`.
 
     Args:
@@ -39,8 +40,7 @@ class Create:
     steers: Sequence[Accepted] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Steer:
+class Steer(Struct, frozen=True):
     """A `response.steer`.
 
     Args:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from msgspec import Struct
 from starlette.routing import Route
 
 from hostedagent.conversation.references import resolve_references
@@ -26,8 +27,7 @@ _NOTHING: Final[Json] = "-"
 """In place of an input that is left out, which a turn must have and these routes need not."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputRoutes:
+class InputRoutes(Struct, frozen=True):
     """Counts and compacts input."""
 
     engine: Engine

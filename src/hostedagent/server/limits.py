@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hostedagent.stores.recent import Recent
 
@@ -24,8 +25,7 @@ REPEATS: Final = 5
 REPEAT_SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class ConnectionLimits(Struct, frozen=True):
     """The limits of one server.
 
     Attributes:
@@ -124,7 +124,6 @@ class RateLimit(logging.Filter):
         return seen.count <= REPEATS
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(Struct):
     since: float
     count: int = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -32,8 +32,7 @@ def model_id(agent: object, *, allow_model: bool) -> str:
     return (model_name(agent) or named) if allow_model else named
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRoutes:
+class ModelRoutes(Struct, frozen=True):
     """Lists and describes the one model."""
 
     model: str
@@ -63,8 +62,7 @@ class ModelRoutes:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GroupModels:
+class GroupModels(Struct, frozen=True):
     """Lists the agents of a group, under their names."""
 
     names: Sequence[str]

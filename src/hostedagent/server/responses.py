@@ -11,10 +11,11 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field, structs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -64,8 +65,7 @@ class ResponsesApp(Signalled, Starlette):
         return int(os.environ.get("PORT") or 8088)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsesDriver:
+class ResponsesDriver(Struct, frozen=True):
     """The own routes of the Responses protocol.
 
     Args:
@@ -293,7 +293,7 @@ async def input_items_page(engine: Engine, caller: Caller, response_id: str, pag
     Raises:
         NotFound: The response does not exist, or belongs to another scope.
     """
-    found = await engine.input_items(caller, response_id, replace(page, limit=page.limit + 1))
+    found = await engine.input_items(caller, response_id, structs.replace(page, limit=page.limit + 1))
     return listing(page, [public_item(item) for item in found])
 
 

@@ -11,9 +11,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
+from msgspec import Struct, field
 from starlette.routing import Route
 
 from hostedagent.engine.concurrency import never
@@ -89,8 +90,7 @@ class PendingInputs:
             self._inputs.pop(request.caller.scope.key("steer", request.previous_response_id or ""), None)
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(Struct):
     """The inputs that wait for the end of one response.
 
     Args:

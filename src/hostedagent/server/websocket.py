@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from msgspec import structs
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -232,7 +233,7 @@ class Connection:
                 await self.send(in_lane(pending, create.stream_id))
             return None
         request = replace(create.request, previous_response_id=response["id"], input=input_of(steers), generates=True)
-        return replace(create, request=request, steers=steers)
+        return structs.replace(create, request=request, steers=steers)
 
     def _with_pending(self, create: Create) -> Create:
         """A message preceded by the inputs that waited for it."""
@@ -240,7 +241,7 @@ class Connection:
         if steers is None:
             return create
         given = (*input_of(steers), *create.request.input)
-        return replace(create, request=replace(create.request, input=given), steers=steers)
+        return structs.replace(create, request=replace(create.request, input=given), steers=steers)
 
     async def _give_back(
         self, steers: Iterable[Accepted], code: SteerError, stream_id: str | None, number: int

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, fields, replace
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
@@ -26,8 +28,7 @@ ANSWERED: Final = "approval-answer"
 _OPEN: Final = {"approved": None, "reason": None}
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Struct, frozen=True):
     """A recorded approval request.
 
     Args:
@@ -53,7 +54,7 @@ class Approval:
     def dump(self) -> dict[str, Json]:
         """The stored form."""
         value = asdict(self)
-        return {**value.pop("request"), **value}
+        return {**asdict(value.pop("request")), **value}
 
     @classmethod
     def load(cls, value: Mapping[str, Json]) -> Approval:
@@ -65,8 +66,7 @@ class Approval:
 _OF_REQUEST: Final = tuple(field.name for field in fields(ApprovalRequest))
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalDecision:
+class ApprovalDecision(Struct, frozen=True):
     """A caller's answer to an approval request.
 
     Args:

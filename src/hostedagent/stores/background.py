@@ -12,8 +12,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
@@ -32,8 +34,7 @@ _PART_BYTES: Final = 900_000
 _FENCED: Final = "This process was cut off from the store, and another one has taken its turns."
 
 
-@dataclass(frozen=True, slots=True)
-class _Replica:
+class _Replica(Struct, frozen=True):
     """The record of a replica.
 
     Args:

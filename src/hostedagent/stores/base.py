@@ -8,8 +8,9 @@ equal scope. `hostedagent.testing` has these contracts as test suites.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Struct
 
 from hostedagent.errors import HostError
 from hostedagent.identity import Caller
@@ -64,16 +65,14 @@ class Key(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A stored value, and the etag that the next write must expect."""
 
     value: bytes
     etag: Etag
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """One record to write or to erase.
 
     Args:
@@ -202,8 +201,7 @@ async def extend(log: EventLog, caller: Caller, response_id: str, events: Sequen
     await add(caller, response_id, events)
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """A short message to every process that shares the store.
 
     Args:
@@ -250,8 +248,7 @@ class Signals(Liveness, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """The requested part of a list of items.
 
     Args:

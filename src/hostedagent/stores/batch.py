@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Store, StoreConflict, StoreUnavailable, Write
@@ -31,8 +32,7 @@ class Part(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """A part that replaces its records, whatever they are."""
 
     rows: Sequence[Write]

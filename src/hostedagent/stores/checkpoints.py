@@ -10,8 +10,9 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
+
+from msgspec import Struct, field, to_builtins
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
@@ -29,8 +30,7 @@ PART_CHARACTERS: Final = 900_000
 RequestKind = Literal["info", "call", "approval"]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRequest:
+class OpenRequest(Struct, frozen=True):
     """A pending request of a workflow.
 
     Args:
@@ -47,8 +47,7 @@ class OpenRequest:
     asked: Json = None
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """The location of a checkpoint.
 
     Args:
@@ -67,8 +66,7 @@ class Checkpoint:
         return not self.parts and not self.text
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowState:
+class WorkflowState(Struct, frozen=True):
     """The state of a workflow at the end of a response.
 
     Args:
@@ -86,7 +84,7 @@ class WorkflowState:
 
     def dump(self) -> Json:
         """The stored form."""
-        return asdict(self)
+        return to_builtins(self)
 
     @classmethod
     def load(cls, value: Mapping[str, Json]) -> WorkflowState:

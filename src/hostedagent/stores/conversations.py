@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value
@@ -25,8 +26,7 @@ _SEGMENT: Final = 256
 _ATTEMPTS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """A conversation as its caller sees it.
 
     Args:
@@ -38,8 +38,7 @@ class Description:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Struct, frozen=True):
     """One record of the list; the newest one contains the number of full ones before it."""
 
     ids: tuple[str, ...] = ()

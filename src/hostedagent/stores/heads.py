@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostedagent.stores.base import Value
 
@@ -12,8 +14,7 @@ MAX_EXCLUDED: Final = 2_000
 """Maximum of excluded items in a record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """A conversation's record.
 
     Args:
@@ -52,8 +53,7 @@ class Head:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRelease:
+class PendingRelease(Struct, frozen=True):
     """A correction that a failed turn could not write to the record: its items are excluded."""
 
     before: Head

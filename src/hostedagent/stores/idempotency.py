@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hostedagent.errors import Busy
 from hostedagent.identity import Caller
@@ -29,8 +31,7 @@ KEPT_SECONDS: Final = 86400.0
 """Seconds that a key is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
+class KeyUse(Struct, frozen=True):
     """The request of a key.
 
     Args:

@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Final
+
+from msgspec import Struct
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.observability.logging import log_failure
@@ -34,8 +36,7 @@ JOURNALS: Final = Scope("recovery")
 """The scope of all journals: the process that resumes a turn does not know whose it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The outcome of a run, until it is saved everywhere."""
 
     response: Mapping[str, Json]
@@ -47,8 +48,7 @@ class Ended:
         return {"type": f"response.{status}", "response": dict(self.response)} if status != "cancelled" else None
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Struct, frozen=True):
     """The recorded progress of a turn.
 
     Args:

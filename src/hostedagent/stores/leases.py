@@ -12,8 +12,10 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostedagent.errors import Busy, Conflict
 from hostedagent.identity import Caller
@@ -48,8 +50,7 @@ _CACHED: Final = 2_000
 _ATTEMPTS: Final = 4
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(Struct):
     """A turn's hold on a conversation.
 
     Args:
@@ -335,8 +336,7 @@ class Leases:
         self._known[place] = (head, etag)
 
 
-@dataclass(slots=True)
-class _HeadChange:
+class _HeadChange(Struct):
     """A change of a conversation's record by the turn that has its lease."""
 
     leases: Leases

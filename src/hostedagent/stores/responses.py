@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 from hostedagent.identity import Caller
 from hostedagent.observability.metrics import StoreCall
@@ -54,8 +55,7 @@ _Place: TypeAlias = tuple[str, str | None, str]
 """A response in its scope."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(Struct, frozen=True):
     """A link of a chain: the predecessor of a response, the ids of its items unless it failed, and its status."""
 
     previous: str | None
@@ -63,8 +63,7 @@ class _Link:
     status: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(Struct, frozen=True):
     """The record of a response that this process has begun, so that its end is written without reading it."""
 
     status: Json
@@ -73,8 +72,7 @@ class _Running:
     etag: Etag
 
 
-@dataclass(frozen=True, slots=True)
-class _Members:
+class _Members(Struct, frozen=True):
     """The newest members of a conversation; the older ones are in full segments."""
 
     full: int
@@ -298,8 +296,7 @@ class StoredResponses:
         return [*older, *newest.ids]
 
 
-@dataclass(slots=True)
-class _Replacement:
+class _Replacement(Struct):
     """The part of a batch that replaces a response."""
 
     responses: StoredResponses

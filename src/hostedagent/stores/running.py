@@ -10,8 +10,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
@@ -175,8 +177,7 @@ class Running:
             log_failure(logger, f"Marking {response_id} as running failed", error)
 
 
-@dataclass(slots=True)
-class _Mark:
+class _Mark(Struct):
     """A mark of this process.
 
     Args:
@@ -191,8 +192,7 @@ class _Mark:
     state: LeaseState = "held"
 
 
-@dataclass(frozen=True, slots=True)
-class _Removal:
+class _Removal(Struct, frozen=True):
     """The part of a batch that takes a mark away."""
 
     running: Running

@@ -7,8 +7,10 @@ if there is something to keep.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest, Json
@@ -27,8 +29,7 @@ from hostedagent.stores.values import dump_value, read_value, write_value
 TURN: Final = "turn"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The state after one response, for the turns that continue it.
 
     Args:

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, Key, LoggedEvent, Store, StoreConflict, StoreNotFound, Write
@@ -34,8 +35,7 @@ _FINISHED: Final = LoggedEvent(-1, b"")
 """The last frame of a complete log."""
 
 
-@dataclass(slots=True)
-class _Reading:
+class _Reading(Struct):
     """A position in a log.
 
     Args:
@@ -65,8 +65,7 @@ class _Reading:
         return events
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A log in use by this process."""
 
     written: _Reading | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Item, Json, answered_calls, is_call_output
@@ -16,8 +17,7 @@ TOKEN: Final = "continuation-token"
 Token: TypeAlias = Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The progress of a turn in the background work of its service.
 
     Args:

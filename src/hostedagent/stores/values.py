@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import (
@@ -25,8 +26,7 @@ from hostedagent.stores.base import (
 _ATTEMPTS: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Versioned:
+class Versioned(Struct, frozen=True):
     """A value and the etag that the next write must expect."""
 
     value: Value

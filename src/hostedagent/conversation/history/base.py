@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from hostedagent.agents.standing_rules import deferred_questions
 from hostedagent.conversation.continuation import Continuation
@@ -22,8 +23,7 @@ ReadHistory: TypeAlias = Callable[[], Awaitable[Sequence[Item]]]
 """Reads the items before the turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compaction:
+class Compaction(Struct, frozen=True):
     """The result of compacting a conversation.
 
     Args:
@@ -34,8 +34,7 @@ class Compaction:
     usage: UsageDetails | None = None
 
 
-@dataclass(slots=True)
-class Feed:
+class Feed(Struct):
     """The input of a run.
 
     Args:

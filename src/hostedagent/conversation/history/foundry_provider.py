@@ -11,10 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent_framework import HistoryProvider, Message
+from msgspec import Struct
 
 from hostedagent.conversation.transcript import WHOLE, history_ids, read_items
 from hostedagent.errors import Conflict, HostError
@@ -30,8 +31,7 @@ from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.sessions import Sessions
 
 
-@dataclass(slots=True)
-class _Binding:
+class _Binding(Struct):
     """The responses that one run reads and writes."""
 
     response_id: str
@@ -39,8 +39,7 @@ class _Binding:
     is_saved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HostedTurn:
+class HostedTurn(Struct, frozen=True):
     """A turn of a host, which itself reads the history and stores the response."""
 
     history: Callable[[], Awaitable[Sequence[Item]]]

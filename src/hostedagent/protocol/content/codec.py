@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 from hostedagent.options import Consent, OwnTools
 from hostedagent.protocol.ids import new_batch, new_item_id
@@ -53,8 +54,7 @@ class Part(NamedTuple):
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """Why an item is closed: the part that ends it, if any, and whether the item is complete."""
 
     before: Part | None = None
@@ -204,8 +204,7 @@ def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, 
     return open_whole
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRoles:
+class ToolRoles(Struct, frozen=True):
     """Tool names by who runs them. Who runs a tool in none of the sets is unknown until it has run.
 
     Args:
@@ -219,8 +218,7 @@ class ToolRoles:
     asking: Container[str] = frozenset[str]()
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Parallel calls of one model answer.
 
     Args:
@@ -232,8 +230,7 @@ class Batch:
     size: int = 0
 
 
-@dataclass(slots=True)
-class Output:
+class Output(Struct):
     """Starts output items: the response being built, and the settings of the turn that codecs need.
 
     Args:
@@ -290,8 +287,7 @@ class Output:
         return new_item_id(prefix, self.response.id, batch.mark if batch is not None else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(Struct, frozen=True):
     """One content family: its Agent Framework content types, its Responses item types, and the conversions.
 
     Args:

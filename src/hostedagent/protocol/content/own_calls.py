@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.ids import batch_of
@@ -90,8 +91,7 @@ def _parts(output: object) -> Json:
     return rows if kinds <= _PARTS and not kinds.isdisjoint(_RICH) else None
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     """Parallel calls, whose ids have the same suffix, and their outputs."""
 
     mark: str

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hostedagent.errors import InvalidRequest
 from hostedagent.options import HostOptions
@@ -22,8 +23,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of, is_object, rows_of
 
 
-@dataclass(frozen=True, slots=True)
-class RequestBody:
+class RequestBody(Struct, frozen=True):
     """A parsed body.
 
     Args:

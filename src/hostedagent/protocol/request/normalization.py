@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hostedagent.protocol.content.reasoning import unseal
 from hostedagent.protocol.ids import derived_item_id
@@ -50,8 +51,7 @@ HOST_MEMORY: Final = "internal_metadata"
 """The field of an item that only the host may set: it holds what the host knows of an item that it stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Id:
+class _Id(Struct, frozen=True):
     """An id that an item gets, by what it begins with."""
 
     prefix: str

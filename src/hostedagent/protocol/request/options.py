@@ -11,9 +11,10 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal
+
+from msgspec import Struct, field
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
@@ -25,8 +26,7 @@ Verdict = Literal["forwarded", "fixed", "refused", "protocol"]
 """Forwarded to the run, fixed by the host (accepted without effect on the run), refused with 400, or read elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """The options of a request.
 
     Args:
@@ -42,8 +42,7 @@ class RunOptions:
     echo: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
-@dataclass(frozen=True, slots=True)
-class OptionRow:
+class OptionRow(Struct, frozen=True):
     """One field: its verdict, its name for Agent Framework, how it is checked, and why."""
 
     verdict: Verdict

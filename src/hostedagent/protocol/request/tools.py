@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agent_framework import FunctionTool, ToolMode
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostedagent.errors import InvalidRequest, UnsupportedOption
 from hostedagent.options import CallerPolicy
@@ -20,8 +21,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _MODES: Final = ("none", "auto", "required")
 
 
-@dataclass(frozen=True, slots=True)
-class CallerTools:
+class CallerTools(Struct, frozen=True):
     """The tools of a request.
 
     Args:

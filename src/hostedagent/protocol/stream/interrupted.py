@@ -6,8 +6,9 @@ Interrupted output stays in the response but is in no prompt: the process that r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
@@ -71,8 +72,7 @@ def closing_events(events: Iterable[Event]) -> Iterator[Event]:
         yield from items[index].close()
 
 
-@dataclass(slots=True)
-class _OpenItem:
+class _OpenItem(Struct):
     """An item that has begun and not ended."""
 
     index: int

@@ -7,16 +7,15 @@ settled in an earlier turn becomes the call that it was; an unanswered one is hi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from agent_framework import Content
+from msgspec import Struct, field
 
 from hostedagent.protocol.transcript.tool_pairing import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """The approvals that a turn answers.
 
     Args:

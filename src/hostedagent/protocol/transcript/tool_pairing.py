@@ -15,10 +15,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_framework import Content, Message, get_namespaced_value
+from msgspec import Struct, field
 
 from hostedagent.errors import InvalidRequest
 
@@ -181,8 +181,7 @@ def _with_call_id(content: Content, call_id: str) -> Content:
     return content
 
 
-@dataclass(slots=True)
-class Fold:
+class Fold(Struct):
     """Folds entries into messages, each with an id: Agent Framework drops equal messages without ids as duplicates.
 
     Args:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -26,6 +25,7 @@ from azure.ai.agentserver.responses import (
     PlatformContext,
 )
 from azure.ai.agentserver.responses.store import ResponseAlreadyExistsError
+from msgspec.structs import replace
 
 from hostedagent.identity import LOCAL_USER, Caller, PlatformScopeResolver, Scope
 from hostedagent.observability.logging import log_failure
