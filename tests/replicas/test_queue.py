@@ -10,8 +10,10 @@ import pytest
 
 from hostedagent import AgentHost, HostOptions, foundry_stores
 from hostedagent.engine import takeover, waiting
-from hostedagent.errors import ConfigurationError
+from hostedagent.engine.engine import Engine
+from hostedagent.errors import ConfigurationError, Conflict
 from hostedagent.identity import Caller
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.base import LoggedEvent, StoreUnavailable
 from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.turn_queue import QueueState, StoredTurnQueue
@@ -260,6 +262,35 @@ async def test_a_turn_that_a_dead_replica_had_taken_is_taken_again(cluster: Clus
         async with replica(cluster, "b", ScriptedAgent(["b"], ["b"])) as b:
             assert (await ended(b, queued))["status"] == "completed"
         assert await queue.state() == QueueState()
+
+
+async def test_a_process_that_comes_late_does_not_fail_a_turn_that_another_one_has_made(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood still while it began the turn, and another process has taken the turn meanwhile."""
+    gate, late, accept = Gate(), Gate(), Engine.accept
+
+    async def accepting(engine: Engine, request: TurnRequest, *given: Any) -> Any:
+        if request.response_id and not late.is_reached:
+            await late.wait()
+            raise Conflict("The turn lost its hold on the conversation.")
+        return await accept(engine, request, *given)
+
+    monkeypatch.setattr(Engine, "accept", accepting)
+    async with replica(cluster, "a", ScriptedAgent(["a", gate], ["second"])) as a:
+        await begin(a, gate)
+        queued = await enqueue(a, input="next", conversation="conv_1")
+        async with replica(cluster, "b", ScriptedAgent()) as b:
+            await late.reached()
+            cluster.dead.add("b")
+            gate.open()
+            whole = await ended(a, queued)
+            cluster.dead.discard("b")
+            late.open()
+            await b.idle()
+        after = (await a.get(f"/responses/{queued}")).json()
+
+    assert (whole["status"], text(whole)) == ("completed", ["second"]) and after == whole
 
 
 def waiting_queue(cluster: Cluster) -> StoredTurnQueue:

@@ -243,13 +243,14 @@ class Engine:
         return following(self.log, self.store, caller, response_id, after=after)
 
     async def end(self, caller: Caller, response_id: str, fields: Mapping[str, Json]) -> None:
-        """End a background response that no process runs, and inform its readers."""
-        found = await self.store.get(caller, response_id)
-        response = {**found, **fields}
-        try:
-            await self.store.update(caller, response)
-        except StoreConflict:  # It has ended in another way.
-            response = await self.store.get(caller, response_id)
+        """End a background response that no process runs, unless it has ended, and inform its readers."""
+        response = await self.store.get(caller, response_id)
+        if response.get("status") in RUNNING:
+            response = {**response, **fields}
+            try:
+                await self.store.update(caller, response)
+            except StoreConflict:  # It has ended in another way.
+                response = await self.store.get(caller, response_id)
         with suppress(StoreNotFound):
             await end_stream(self.log, caller, response_id, public_response(response))
 

@@ -139,8 +139,8 @@ class Takeover:
                 found = {"status": QUEUED}
             if found.get("status") == QUEUED:  # It never started; if it was queued, it still is.
                 if await self._turns.holds(caller, response_id):  # Otherwise another process has begun it.
+                    await self._turns.end(response_id)  # First: another process may begin it once it is free.
                     await recoveries.release(turn, journal)
-                    await self._turns.end(response_id)
                 return
             active = engine.active.open(response_id)
             sent = (active.resuming or Resuming()).sent

@@ -183,12 +183,12 @@ class WaitingTurns:
                 if turn is None:
                     break
                 # In a task of its own, so that the turn has its own context.
-                await asyncio.create_task(self._begin(turn, permit), name="hostedagent-queued")
+                await asyncio.create_task(self._begin(turn, permit, process), name="hostedagent-queued")
             finally:
                 permit.abandon()
 
-    async def _begin(self, turn: QueuedTurn, permit: Permit) -> None:
-        """Start a turn that was taken, or return it to the queue."""
+    async def _begin(self, turn: QueuedTurn, permit: Permit, process: str) -> None:
+        """Start a turn that this process has taken, or return it to the queue."""
         is_over = False
         try:
             is_over = await self._run(turn, permit)
@@ -203,7 +203,9 @@ class WaitingTurns:
             await self._fail(turn, failed("server_error"))
             is_over = True
         finally:
-            if is_over:
+            if await self._rules.liveness.name() != process:
+                pass  # It was found dead meanwhile, and another process may have taken the turn.
+            elif is_over:
                 await self._queue.drop(turn.response_id)
             else:
                 await self._queue.release(turn.response_id, delay=AGAIN_SECONDS)
@@ -238,8 +240,10 @@ class WaitingTurns:
         return True
 
     async def _fail(self, turn: QueuedTurn, failure: Failed) -> None:
-        fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
-        await self._responses.engine.end(Caller.load(decode(turn.request)), turn.response_id, fields)
+        caller = Caller.load(decode(turn.request))
+        if await self._waits(caller, turn.response_id):
+            fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
+            await self._responses.engine.end(caller, turn.response_id, fields)
 
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import secrets
 import time
@@ -36,6 +37,9 @@ must reclaim their locks."""
 _POLL_SECONDS: Final = 0.5
 """Seconds between polls of followers while there are no notifications."""
 
+_TOLERATED: Final = 0.1
+"""Uncertainty in seconds with which the time of the database is always good enough."""
+
 _SAFETY_SECONDS: Final = 15.0
 _MAX_PAUSE: Final = 5.0
 _EVENTS: Final = "e"
@@ -57,7 +61,7 @@ class Listener:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._name = ""
         self._cut_at: float | None = None
-        self._offset = 0.0
+        self._offset, self._error = 0.0, math.inf
         schema = database.settings.schema
         self.channel: Final = f"hostedagent_{schema}"
 
@@ -165,9 +169,10 @@ class Listener:
 
     async def _enter(self, connection: Connection) -> None:
         async with asyncio.timeout(self._database.settings.timeout):
+            self._error = math.inf  # It may be another server.
             await self._take_name(connection)
             await connection.execute(f'LISTEN "{self.channel}"'.encode())
-            await self._measure(connection)
+            await self.measure(connection)
         if self._cut_at is not None:
             self._cut_at = time.monotonic()
         self._ready.set()
@@ -206,18 +211,21 @@ class Listener:
         """The number of the lock that a process of this name holds."""
         return lock_id("process", self._database.settings.schema, name)
 
-    async def _measure(self, connection: Connection) -> None:
+    async def measure(self, connection: Connection) -> None:
+        """Ask for the database's time."""
         began = time.time()
         row = await (await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")).fetchone()
-        if row is not None:
-            self._offset = row[0] - (began + time.time()) / 2
+        ended = time.time()
+        error = (ended - began) / 2  # Large if this process was paused meanwhile.
+        if row is not None and error <= max(self._error, _TOLERATED):
+            self._offset, self._error = row[0] - (began + ended) / 2, error
 
     async def _listen(self, connection: Connection) -> None:
         while True:
             async for notify in connection.notifies(timeout=HEARTBEAT_SECONDS):
                 self._take(notify)
             async with asyncio.timeout(self._database.settings.timeout):
-                await self._measure(connection)
+                await self.measure(connection)
 
     def _take(self, notify: Notify) -> None:
         kind, rest = notify.payload[:1], notify.payload[1:]
