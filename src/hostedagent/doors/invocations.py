@@ -6,9 +6,10 @@ SDK's host, the app also inherits from `InvocationAgentServerHost`, which provid
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -17,15 +18,16 @@ from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Scope
+from starlette.websockets import WebSocket
 
 from hostedagent.doors.door import Door, Entry
 from hostedagent.doors.invocations_documents import ASYNCAPI, FIELDS, OPENAPI, OPTIONS, SENT
 from hostedagent.doors.invocations_ws import error_event, serve_socket
 from hostedagent.doors.questions import answer_item, failure_of, open_questions, shown_question, text_of
+from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError
 from hostedagent.failures import TurnFailed
-from hostedagent.identity import Caller
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
@@ -107,24 +109,14 @@ class Invocations(Door):
         """The events of a stream over WebSocket."""
         return default_events(turn)
 
-    def answer(self, response: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The body of a whole answer."""
-        return self._answer(response)
-
     def render(self, turn: Turn) -> AsyncGenerator[bytes]:
         """The frames of a stream."""
         return self._render(turn)
 
     def routes(self, entry: Entry) -> Sequence[BaseRoute]:
         """The routes of the protocol."""
-        root = f"{entry.prefix}{ROOT}"
-        return [
-            Route(f"{root}/docs/{{document}}", entry.endpoint(self.document), methods=["GET"]),
-            Route(root, entry.endpoint(partial(self.serve, entry)), methods=["POST"]),
-            Route(f"{root}/{{invocation_id}}", entry.endpoint(partial(self.retrieve, entry)), methods=["GET"]),
-            Route(f"{root}/{{invocation_id}}/cancel", entry.endpoint(partial(self.cancel, entry)), methods=["POST"]),
-            WebSocketRoute(f"{root}_ws", partial(serve_socket, self, entry)),
-        ]
+        document = Route(f"{entry.prefix}{ROOT}/docs/{{document}}", entry.endpoint(self.document), methods=["GET"])
+        return [document, *self._turn_routes(entry), WebSocketRoute(f"{entry.prefix}{ROOT}_ws", self._connect(entry))]
 
     def sdk_host(self) -> type:
         """The SDK's host of the protocol, with this door's documents."""
@@ -136,15 +128,19 @@ class Invocations(Door):
         """Serve the routes of the SDK's host, which passes requests to this door."""
         from hostedagent.server.agentserver.invocations import hand_over
 
-        routes = {route.path: route for route in self.routes(entry) if isinstance(route, Route)}
-        root, one = f"{entry.prefix}{ROOT}", f"{entry.prefix}{ROOT}/{{invocation_id}}"
-        hand_over(
-            app,
-            create=routes[root].app,
-            retrieve=routes[one].app,
-            cancel=routes[f"{one}/cancel"].app,
-            connect=partial(serve_socket, self, entry),
+        create, retrieve, cancel = (route.app for route in self._turn_routes(entry))
+        hand_over(app, create=create, retrieve=retrieve, cancel=cancel, connect=self._connect(entry))
+
+    def _turn_routes(self, entry: Entry) -> Sequence[Route]:
+        root = f"{entry.prefix}{ROOT}"
+        return (
+            Route(root, entry.endpoint(partial(self.serve, entry)), methods=["POST"]),
+            Route(f"{root}/{{invocation_id}}", entry.endpoint(partial(self.retrieve, entry)), methods=["GET"]),
+            Route(f"{root}/{{invocation_id}}/cancel", entry.endpoint(partial(self.cancel, entry)), methods=["POST"]),
         )
+
+    def _connect(self, entry: Entry) -> Callable[[WebSocket], Awaitable[None]]:
+        return partial(serve_socket, self, entry)
 
     async def document(self, exchange: Exchange) -> None:
         """Answer with a document of the protocol."""
@@ -162,12 +158,15 @@ class Invocations(Door):
 
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer an invocation."""
-        scope = exchange.scope
-        invocation_id, session_id = _invocation_of(scope, exchange.headers), self.session_of(scope)
+        known = exchange.scope.get("state", {}).get("invocation_id")  # The SDK's host has read it.
+        invocation_id = known or _valid(exchange.headers.get(ID_HEADER))
+        session_id = exchange.session_id = self.session_of(exchange.scope)
         exchange.add_header(ID_HEADER, invocation_id)
-        exchange.session_id = session_id
         body = self.body(await entry.fields(exchange), session_id)
-        response_id = await self.begin(entry, exchange.caller, invocation_id, session_id)
+        response_id, keys = new_item_id("caresp", session_id), entry.responses.engine.services.sessions.keys
+        use = await keys.use(exchange.caller, _key(invocation_id), "", response_id)
+        if use.response_id != response_id:
+            raise Conflict(f"There is an invocation with the id {invocation_id!r}.")
         try:
             async with entry.turn(exchange, body, response_id=response_id, session_id=session_id) as turn:
                 if turn.request.stream:
@@ -175,47 +174,30 @@ class Invocations(Door):
                     return
                 response = await turn.response()
         except RequestError:
-            await entry.responses.engine.services.sessions.keys.release(exchange.caller, _key(invocation_id))
+            await keys.release(exchange.caller, _key(invocation_id))
             raise
         if response["status"] != "cancelled":
             if (failed := failure_of(response)) is not None:
                 raise TurnFailed(failed)
-            await exchange.json(self.answer(response))
-
-    async def begin(self, entry: Entry, caller: Caller, invocation_id: str, session_id: str) -> str:
-        """The id of the response of an invocation.
-
-        Raises:
-            Conflict: An invocation with this id exists.
-        """
-        response_id = new_item_id("caresp", session_id)
-        keys = entry.responses.engine.services.sessions.keys
-        use = await keys.use(caller, _key(invocation_id), "", response_id)
-        if use.response_id != response_id:
-            raise Conflict(f"There is an invocation with the id {invocation_id!r}.")
-        return response_id
+            await exchange.json(self._answer(response))
 
     async def retrieve(self, entry: Entry, exchange: Exchange) -> None:
         """Answer with an earlier invocation, also while it runs."""
-        response_id = await _response_of(entry, exchange)
-        active = entry.responses.engine.active.get(response_id)
-        if active is None or active.stop is None:
-            response = await entry.turns.retrieve(response_id, exchange.caller)
-            if response["status"] not in RUNNING:
-                await exchange.json(self.answer(response))
-                return
-        await exchange.json({"status": "in_progress"})
+        response_id, active = await _found(entry, exchange)
+        response = {"status": "in_progress"} if active else await entry.turns.retrieve(response_id, exchange.caller)
+        is_over = response["status"] not in RUNNING
+        await exchange.json(self._answer(response) if is_over else {"status": "in_progress"})
 
     async def cancel(self, entry: Entry, exchange: Exchange) -> None:
         """Cancel an invocation, and answer once it has ended."""
-        response_id = await _response_of(entry, exchange)
-        active = entry.responses.engine.active.get(response_id)
-        if active is not None and active.stop is not None:
-            active.stop.stop("client")
-            await active.ended.wait()
-            response = await entry.turns.retrieve(response_id, exchange.caller)
-        else:
+        response_id, active = await _found(entry, exchange)
+        if active is None:
             response = await entry.turns.cancel(response_id, exchange.caller)
+        else:
+            stop, ended = active
+            stop.stop("client")
+            await ended.wait()
+            response = await entry.turns.retrieve(response_id, exchange.caller)
         await exchange.json({"status": response["status"]})
 
 
@@ -303,16 +285,12 @@ def _valid(value: str | None) -> str:
     return value if value is not None and _ID.fullmatch(value) else str(uuid.uuid4())
 
 
-def _invocation_of(scope: Scope, headers: Mapping[str, str]) -> str:
-    known = scope.get("state", {}).get("invocation_id")  # The SDK's host has read it.
-    return known or _valid(headers.get(ID_HEADER))
-
-
 def _key(invocation_id: str) -> str:
     return f"invocation:{invocation_id}"
 
 
-async def _response_of(entry: Entry, exchange: Exchange) -> str:
+async def _found(entry: Entry, exchange: Exchange) -> tuple[str, tuple[StopSignals, asyncio.Event] | None]:
+    """The response of an invocation, with the means to end it if it runs here."""
     invocation_id = exchange.request.path_params["invocation_id"]
     exchange.session_id = None  # Only the answer to an invocation names its session.
     if _ID.fullmatch(invocation_id):
@@ -320,4 +298,5 @@ async def _response_of(entry: Entry, exchange: Exchange) -> str:
     use = await entry.responses.engine.services.sessions.keys.find(exchange.caller, _key(invocation_id))
     if use is None:
         raise NotFound(f"Invocation with id {invocation_id!r:.300} not found.")
-    return use.response_id
+    active = entry.responses.engine.active.get(use.response_id)
+    return use.response_id, (active.stop, active.ended) if active is not None and active.stop is not None else None

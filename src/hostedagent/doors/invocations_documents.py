@@ -40,58 +40,39 @@ _EVENTS: Final[Mapping[str, Json]] = {
     "done": _object(status=_TEXT, session_id=_TEXT, response_id=_TEXT),
     "error": _object(message=_TEXT, code=_TEXT, status=_NUMBER, param=_TEXT),
 }
+_CONTENT: Final = {"application/json": {"schema": _ANSWER}, "text/event-stream": {"schema": _TEXT}}
 _INFO: Final[Mapping[str, Json]] = {"title": "Invocations", "version": "1"}
 _SESSION: Final[Mapping[str, Json]] = {"name": "agent_session_id", "in": "query", "schema": _TEXT}
+_POST: Final[Mapping[str, Json]] = {
+    "summary": "Invoke the agent: whole, streamed or in the background",
+    "parameters": [_SESSION],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _INVOCATION}}},
+    "responses": {"200": {"description": "The answer", "content": _CONTENT}},
+}
 
 OPENAPI: Final[Mapping[str, Json]] = {
     "openapi": "3.1.0",
     "info": _INFO,
-    "paths": {
-        "/invocations": {
-            "post": {
-                "summary": "Invoke the agent: whole, streamed or in the background",
-                "parameters": [_SESSION],
-                "requestBody": {"required": True, "content": {"application/json": {"schema": _INVOCATION}}},
-                "responses": {
-                    "200": {
-                        "description": "The answer",
-                        "content": {"application/json": {"schema": _ANSWER}, "text/event-stream": {"schema": _TEXT}},
-                    }
-                },
-            }
-        }
-    },
+    "paths": {"/invocations": {"post": _POST}},
 }
 """The OpenAPI document of `/invocations`."""
 
-_CHANNEL: Final[Mapping[str, Json]] = {"$ref": "#/channels/invocations"}
+
+def _message(kind: str, fields: Mapping[str, Json]) -> dict[str, Json]:
+    return {"payload": _object(type={"const": kind}, **fields["properties"])}
+
+
+def _operation(action: str, *messages: str) -> dict[str, Json]:
+    references = [{"$ref": f"#/channels/invocations/messages/{name}"} for name in messages]
+    return {"action": action, "channel": {"$ref": "#/channels/invocations"}, "messages": references}
+
+
+_MESSAGES: Final = {"invocation": {"payload": _INVOCATION}, **{name: _message(name, _EVENTS[name]) for name in _EVENTS}}
 
 ASYNCAPI: Final[Mapping[str, Json]] = {
     "asyncapi": "3.0.0",
     "info": _INFO,
-    "channels": {
-        "invocations": {
-            "address": "/invocations_ws",
-            "messages": {
-                "invocation": {"payload": _INVOCATION},
-                **{
-                    name: {"payload": {**event, "properties": {"type": {"const": name}, **event["properties"]}}}
-                    for name, event in _EVENTS.items()
-                },
-            },
-        }
-    },
-    "operations": {
-        "invoke": {
-            "action": "receive",
-            "channel": _CHANNEL,
-            "messages": [{"$ref": "#/channels/invocations/messages/invocation"}],
-        },
-        "answer": {
-            "action": "send",
-            "channel": _CHANNEL,
-            "messages": [{"$ref": f"#/channels/invocations/messages/{name}"} for name in _EVENTS],
-        },
-    },
+    "channels": {"invocations": {"address": "/invocations_ws", "messages": _MESSAGES}},
+    "operations": {"invoke": _operation("receive", "invocation"), "answer": _operation("send", *_EVENTS)},
 }
 """The AsyncAPI document of `/invocations_ws`."""

@@ -7,7 +7,7 @@ the running invocation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -35,51 +35,45 @@ async def serve_socket(door: Invocations, entry: Entry, socket: WebSocket) -> No
     async with admitted(socket, entry.trust, entry.turns.check_accepts) as caller:
         if caller is None:
             return
-        connection = _Connection(door, entry, socket, caller)
-        working = asyncio.create_task(connection.work(), name="hostedagent-invocations")
+        waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
+        gone, session_id = asyncio.Event(), door.session_of(socket.scope)
+
+        async def send(event: Mapping[str, Json]) -> None:
+            if not gone.is_set():
+                await socket.send_text(event_data(dict(event)).decode())
+
+        async def work() -> None:
+            while True:
+                data = await waiting.get()
+                try:
+                    async with aclosing(_events(door, entry, caller, session_id, gone, data)) as events:
+                        async for event in events:
+                            await send(event)
+                except Exception as error:  # noqa: BLE001 - the connection serves further invocations
+                    await send(error_event(refusal_in(error, "An invocation of a WebSocket failed")))
+
+        working = asyncio.create_task(work(), name="hostedagent-invocations")
         try:
             while (message := await socket.receive())["type"] != "websocket.disconnect":
-                await connection.waiting.put(data_of(message))
+                await waiting.put(data_of(message))
         finally:
-            connection.gone.set()
+            gone.set()
             working.cancel()
             await asyncio.wait({working})
+
+
+async def _events(
+    door: Invocations, entry: Entry, caller: Caller, session_id: str, gone: asyncio.Event, data: bytes
+) -> AsyncGenerator[Mapping[str, Json]]:
+    if len(data) > entry.options.max_body_bytes:
+        raise too_large(entry.options)
+    body = {**door.body(parse_object(data, entry.options), session_id), "stream": True}
+    begun = entry.turns.begin(body, caller, left=gone.wait, session_id=session_id)
+    async with begun as turn, aclosing(door.events(turn)) as events:
+        async for event in events:
+            yield event
 
 
 def error_event(error: RequestError) -> dict[str, Json]:
     """The event that reports an error."""
     return {"type": "error", "message": error.message, "code": error.code, "status": error.status, "param": error.param}
-
-
-class _Connection:
-    def __init__(self, door: Invocations, entry: Entry, socket: WebSocket, caller: Caller) -> None:
-        self._door = door
-        self._entry = entry
-        self._socket = socket
-        self._caller = caller
-        self._session_id = door.session_of(socket.scope)
-        self.waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
-        self.gone = asyncio.Event()
-
-    async def work(self) -> None:
-        """Run the invocations, one after the other."""
-        while True:
-            data = await self.waiting.get()
-            try:
-                await self._invoke(data)
-            except Exception as error:  # noqa: BLE001 - the connection serves further invocations
-                await self._send(error_event(refusal_in(error, "An invocation of a WebSocket failed")))
-
-    async def _invoke(self, data: bytes) -> None:
-        options = self._entry.options
-        if len(data) > options.max_body_bytes:
-            raise too_large(options)
-        body = {**self._door.body(parse_object(data, options), self._session_id), "stream": True}
-        begun = self._entry.turns.begin(body, self._caller, left=self.gone.wait, session_id=self._session_id)
-        async with begun as turn, aclosing(self._door.events(turn)) as events:
-            async for event in events:
-                await self._send(event)
-
-    async def _send(self, event: Mapping[str, Json]) -> None:
-        if not self.gone.is_set():
-            await self._socket.send_text(event_data(dict(event)).decode())
