@@ -126,3 +126,42 @@ async def test_a_turn_that_was_taken_over_is_not_resumed_again_while_it_runs() -
     assert [text(response)[-1] for response in whole] == ["Hello."] * 2
     for log in logs:
         assert [event["type"] for event in log.events if event["type"] in TERMINAL] == ["response.completed"]
+
+
+class Late(Failing):
+    """A store whose first write of a response is made late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.goes_on, self.is_released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        if not self.reached.is_set() and any(write.key.kind == "response" for write in writes):
+            self.reached.set()
+            await self.goes_on.wait()
+        etags = await super().write(caller, writes)
+        if self.reached.is_set() and any(write.key.kind == "recovery" and write.value is None for write in writes):
+            self.is_released.set()
+        return etags
+
+
+async def test_a_response_that_is_stored_after_its_turn_was_released_is_withdrawn_and_its_request_repeated() -> None:
+    store, body = Late(), {"input": "hi", "background": True, "conversation": "conv_1"}
+    cluster, agent = OnFailing(store), ScriptedAgent(["Hello."])
+    async with (
+        cluster.host("a", ScriptedAgent()) as a,
+        cluster.host("b", agent) as b,
+    ):
+        first = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
+        async with asyncio.timeout(PATIENCE):
+            await store.reached.wait()
+            cluster.dead.add("a")
+            await store.is_released.wait()
+            store.goes_on.set()
+            refused = await first
+            while (again := await b.post("/responses", json=body, headers=KEY)).status == 409:
+                pass
+        response = await ended(b, again.json()["id"])
+
+    assert refused.status == 503, refused.text
+    assert (response["status"], text(response), len(agent.calls)) == ("completed", ["Hello."], 1)

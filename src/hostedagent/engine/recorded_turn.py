@@ -24,7 +24,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
-from hostedagent.stores.base import StoreConflict
+from hostedagent.stores.base import StoreConflict, StoreUnavailable
 
 QUEUED_EVENTS: Final = 2
 """Number of events of a queued stream before its turn starts."""
@@ -159,6 +159,10 @@ class RecordedTurn:
             except StoreConflict:
                 if self._sent is None:  # A resumed response already exists.
                     raise
+            is_new = self._sent is None and self._context.queued_at is None
+            if is_new and self.recovery is not None and await self.recovery.is_released():
+                await store.withdraw(request.caller, request.response_id)
+                raise StoreUnavailable("This process was cut off from the store while it began the turn.")
 
     async def _settle(self) -> None:
         """Store the outcome, unless the turn itself has stored it, and release the response."""

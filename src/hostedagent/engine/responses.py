@@ -165,6 +165,15 @@ class ResponseStore:
             self._ended[response_id] = str(response["status"])
             await self._settle(response_id)
 
+    async def withdraw(self, caller: Caller, response_id: str) -> None:
+        """Delete a new response whose turn must not begin, so that its request can be repeated."""
+        turn = self.active.get(response_id)
+        if turn is not None and turn.refuse is not None:
+            await turn.refuse()
+        await self._repository.delete(caller, response_id)
+        self._owners.pop(response_id, None)
+        await self._settle(response_id)
+
     async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
         """Mark a response of an earlier process as running, and report that it exists."""
         turn.item_ids, turn.stored_before, turn.is_resumed = turn.stored_before or (), None, True
