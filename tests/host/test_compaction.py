@@ -93,6 +93,8 @@ async def test_a_conversation_that_is_too_long_is_compacted_in_front_of_the_answ
                 assert [item["type"] for item in last["output"]] == ["compaction", "message"]
                 assert last["usage"]["output_tokens"] == 2, "the summary is counted too"
 
+    summarized = " ".join(client.calls[1].transcript)
+    assert "First." in summarized and "One." in summarized and "Second." not in summarized
     assert client.calls[2].transcript == ["assistant: Summary.", "user: Second."]
     assert client.calls[3].transcript == ["assistant: Summary.", "user: Second.", "assistant: Two.", "user: Third."]
 

@@ -11,6 +11,8 @@ from agent_framework import Executor, Message, Workflow, WorkflowBuilder, Workfl
 from pydantic import BaseModel, Field
 
 from hostedagent import AgentHost, ConfigurationError
+from hostedagent.agents.workflow_start import read_start
+from hostedagent.errors import InvalidRequest
 from hostedagent.testing import InProcessClient
 from tests.host.world import assert_refusal, hosting, stream
 
@@ -117,6 +119,15 @@ async def respond(http: InProcessClient, given: Any, **fields: Any) -> dict[str,
     assert reply.status == 200, reply.text
     assert reply.json()["status"] == "completed", reply.text
     return reply.json()
+
+
+def test_what_is_no_text_in_a_message_does_not_start_a_workflow() -> None:
+    image = {"type": "input_image", "image_url": "https://example.com/a.png"}
+    given = {"type": "message", "role": "user", "content": [image, {"type": "input_text", "text": "hi"}]}
+
+    assert read_start(str, [given]) == "hi"
+    with pytest.raises(InvalidRequest, match="the input has no text"):
+        read_start(str, [{**given, "content": [image]}])
 
 
 @pytest.mark.parametrize(
