@@ -18,6 +18,7 @@ from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.retry import RetryPolicy
 from tests.emulator.wire import message, response
+from tests.virtual_time import virtual_time
 
 ADA = Caller()
 SECRET = "secret-4711"
@@ -60,6 +61,15 @@ async def test_a_call_that_broke_is_tried_again(end: Any) -> None:
 
     assert await store.get(ADA, "a") == {"id": "a"}
     assert len(service.calls) == 3
+
+
+@virtual_time
+async def test_each_pause_is_twice_as_long_as_the_one_before() -> None:
+    service, retry = Flaky(*[ConnectionResetError()] * 3, {"id": "a"}), RetryPolicy(timeout=0.2, tries=4, pause=1.0)
+    store = FoundryResponses(lambda: cast("Any", service), StoredResponses(MemoryStore()), retry=retry)
+    await store.get(ADA, "a")
+
+    assert asyncio.get_running_loop().time() == 1 + 2 + 4
 
 
 @pytest.mark.parametrize("end", BROKEN, ids=str)

@@ -27,6 +27,12 @@ class RetryPolicy:
     pause: float = 0.2
 
 
+async def pause_before(attempt: int, policy: RetryPolicy) -> None:
+    """Wait before an attempt; the first one, 0, begins at once."""
+    if attempt:
+        await asyncio.sleep(policy.pause * 2 ** (attempt - 1))
+
+
 RETRY_SECONDS: Final = 0.5
 """Seconds between two tries."""
 

@@ -33,7 +33,7 @@ from hostedagent.errors import ConfigurationError
 from hostedagent.platform import HOSTING_VARIABLE, is_hosted
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Etag, StoreTooLarge, StoreUnavailable
-from hostedagent.stores.retry import RetryPolicy
+from hostedagent.stores.retry import RetryPolicy, pause_before
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.core.storage import StateStoreItem, StateStoreItemRef
@@ -204,8 +204,7 @@ class FoundryClient:
     async def _try(self, send: Callable[[], Awaitable[_T]]) -> _T:
         is_certain = True
         for attempt in range(self._retry.tries):
-            if attempt:
-                await asyncio.sleep(self._retry.pause * 2 ** (attempt - 1))
+            await pause_before(attempt, self._retry)
             try:
                 async with asyncio.timeout(self._retry.timeout):
                     return await send()

@@ -42,7 +42,7 @@ from hostedagent.stores.base import (
     StoreRejected,
     StoreUnavailable,
 )
-from hostedagent.stores.retry import RetryPolicy
+from hostedagent.stores.retry import RetryPolicy, pause_before
 
 if TYPE_CHECKING:
     from azure.ai.agentserver.responses.models import ResponseObject
@@ -164,12 +164,10 @@ class FoundryResponses:
         """Call the service; after a failed attempt, an error of the type `done` means that the attempt succeeded."""
         user, call_id = _identity(caller)
         context = PlatformContext(user_id_key=user, call_id=call_id)
-        retry, pause = self._retry, self._retry.pause
+        retry = self._retry
         with StoreCall("responses", operation):
             for tried in range(retry.tries):
-                if tried:
-                    await asyncio.sleep(pause)
-                    pause *= 2
+                await pause_before(tried, retry)
                 try:
                     async with asyncio.timeout(retry.timeout):
                         return await method(*arguments, context=context)
