@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from hostedagent.doors import Delivery, deliver
 from hostedagent.embed import Caller, Turns
 from hostedagent.testing import ScriptedAgent
+from tests.virtual_time import virtual_time
 
 
 @dataclass
@@ -51,3 +55,46 @@ async def test_an_answer_that_was_not_delivered_can_be_read_and_pushed_again() -
 
     assert (first.names("failed"), second.names("delivered")) == (["away"], ["away"])
     assert away.got == [response["id"]]
+
+
+@dataclass
+class Stubborn:
+    """A target that hangs, or that loses a task of its own."""
+
+    name: str
+    hangs: bool
+
+    async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
+        lost = asyncio.ensure_future(asyncio.Event().wait())
+        if not self.hangs:
+            lost.cancel()
+        await lost
+
+
+@virtual_time
+async def test_a_target_that_hangs_or_loses_its_task_does_not_keep_the_answer_from_the_others() -> None:
+    chat = Target("chat")
+
+    report = await deliver({"id": "caresp_1"}, Caller(), [Stubborn("hangs", True), Stubborn("lost", False), chat])
+
+    assert report.deliveries == (
+        Delivery("hangs", "failed", 3, "TimeoutError"),
+        Delivery("lost", "failed", 3, "CancelledError"),
+        Delivery("chat", "delivered"),
+    )
+    assert chat.got == ["caresp_1"]
+
+
+@virtual_time
+async def test_a_delivery_can_be_cancelled() -> None:
+    delivering = asyncio.create_task(deliver({"id": "caresp_1"}, Caller(), [Stubborn("hangs", True)]))
+    await asyncio.sleep(1)
+    delivering.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await delivering
+
+
+async def test_a_delivery_needs_an_attempt() -> None:
+    with pytest.raises(ValueError, match="attempts must be at least 1, not 0"):
+        await deliver({"id": "caresp_1"}, Caller(), [Target("chat")], attempts=0)

@@ -93,7 +93,12 @@ async def deliver(
         targets: The targets.
         attempts: The maximum number of attempts for each.
         pause: Seconds before the second attempt; twice as many before each further one.
+
+    Raises:
+        ValueError: `attempts` is less than one.
     """
+    if attempts < 1:
+        raise ValueError(f"attempts must be at least 1, not {attempts}.")
     made = [_push(response, caller, target, attempts, pause) for target in targets]
     return DeliveryReport(str(response["id"]), tuple(await asyncio.gather(*made)))
 
@@ -101,14 +106,16 @@ async def deliver(
 async def _push(
     response: Mapping[str, Any], caller: Caller, target: DeliveryTarget, attempts: int, pause: float
 ) -> Delivery:
-    error: Exception | None = None
+    error: BaseException | None = None
     for attempt in range(1, attempts + 1):
         try:
             async with asyncio.timeout(SECONDS):
                 is_taken = await target.deliver(response, caller)
             return Delivery(target.name, "skipped" if is_taken is False else "delivered", attempt)
-        except Exception as raised:  # noqa: BLE001 - the other targets must get the answer
-            error = raised
+        except (Exception, asyncio.CancelledError) as raised:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            error = raised  # Also a task that the target had cancelled: the other targets must get the answer.
         if attempt < attempts:
             await asyncio.sleep(pause * 2 ** (attempt - 1))
     assert error is not None
