@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
+from msgspec import Struct, structs
+
 from hostedagent.errors import Unauthenticated
 from hostedagent.platform import CALL_ID_HEADER, CHAT_ISOLATION_HEADER, USER_ID_HEADER, USER_ISOLATION_HEADER
 
@@ -212,15 +214,14 @@ class HeaderScopeResolver:
         return (headers.get(self.token_header.lower()) or None) if self.token_header is not None else None
 
 
-@dataclass(slots=True)
-class RequestContext:
+class RequestContext(Struct):
     """The state of the request being served: the value of the host's one context variable.
 
     The getters below and in other modules read it. Only the drivers and the engine set it.
 
     Args:
         caller: The sender of the request.
-        turn: The `TurnRequest`, once a turn runs.
+        request: The `TurnRequest`, once a turn runs.
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.
         effect: Runs a side effect once (`Effects.once`), once a turn runs.
@@ -230,7 +231,7 @@ class RequestContext:
     """
 
     caller: Caller = Caller()
-    turn: object = None
+    request: Any = None
     resources: object = None
     hosted_history: object = None
     effect: Callable[..., Awaitable[Any]] | None = None
@@ -276,7 +277,7 @@ def get_current_isolation_keys() -> IsolationKeys:
 def set_current_isolation_keys(keys: IsolationKeys) -> Token[RequestContext]:
     """Set the isolation keys of the current context; pass the token to `reset_current_isolation_keys`."""
     context = _context.get(_NO_REQUEST)
-    return _context.set(replace(context, caller=replace(context.caller, isolation=keys)))
+    return _context.set(structs.replace(context, caller=replace(context.caller, isolation=keys)))
 
 
 def reset_current_isolation_keys(token: Token[RequestContext]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -48,12 +47,11 @@ class HostServices(Struct, frozen=True, kw_only=True):
     shutdown: GracefulShutdown
 
 
-@dataclass(slots=True, kw_only=True)
-class TurnContext(RequestContext):
+class TurnContext(RequestContext, kw_only=True):
     """One accepted request, from its acceptance to the end of its turn.
 
     Args:
-        turn: The request; ids are added when the turn starts, and `before_run` may change it.
+        request: The request; ids are added when the turn starts, and `before_run` may change it.
         permit: Its slot among the concurrent turns.
         kept_input: The input items to store, if they were not passed to the SDK.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
@@ -63,6 +61,7 @@ class TurnContext(RequestContext):
         body: The body of the request, if the engine resumes the driver's background turns.
     """
 
+    request: TurnRequest = TurnRequest(input=())  # Always given; it overrides a field that has a default.
     continuation: Continuation
     permit: Permit
     flow: FlowControl
@@ -72,9 +71,3 @@ class TurnContext(RequestContext):
     on_over: Callable[[], None] | None = None
     queued_at: int | None = None
     body: Mapping[str, Json] | None = None
-
-    @property
-    def request(self) -> TurnRequest:
-        """The request."""
-        assert isinstance(self.turn, TurnRequest)
-        return self.turn

@@ -133,7 +133,7 @@ class Engine:
             raise
         is_bounded = request.stream and request.store and not request.background
         flow = FlowControl(is_bounded=is_bounded, is_read=request.stream or request.background)
-        return TurnContext(caller=caller, turn=request, continuation=continuation, permit=permit, flow=flow)
+        return TurnContext(caller=caller, request=request, continuation=continuation, permit=permit, flow=flow)
 
     async def inspect(self, request: TurnRequest) -> None:
         """Check a request that will be queued, and refuse it if its turn would be refused. Nothing is acquired.
@@ -173,7 +173,7 @@ class Engine:
     def reopen(self, request: TurnRequest, continuation: Continuation) -> TurnContext:
         """Accept the turn of an earlier process again."""
         permit, flow = self.limiter.grant(), FlowControl(is_bounded=False)
-        return TurnContext(caller=request.caller, turn=request, continuation=continuation, permit=permit, flow=flow)
+        return TurnContext(caller=request.caller, request=request, continuation=continuation, permit=permit, flow=flow)
 
     def start(self, context: TurnContext, recovery: Recovery | None) -> Turn:
         """Start the turn of an accepted request, whose ids are now known.

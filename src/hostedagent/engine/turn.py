@@ -39,7 +39,6 @@ from hostedagent.identity import enter_context
 from hostedagent.mcp.consent import asking_instead
 from hostedagent.observability.logging import log_failure, set_log_ids
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
-from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.wire import wire_text
 from hostedagent.stores.base import StoreError, StoreUnavailable
@@ -75,7 +74,7 @@ class Turn:
         active: ActiveTurns,
         recovery: Recovery | None = None,
     ) -> None:
-        request = context.request
+        request = self._request = context.request
         self._services = services
         self._context = context
         self._stop = stop
@@ -113,10 +112,6 @@ class Turn:
         """Whether the turn is resumed if it cannot go on here; not if another one has its conversation."""
         recovery = self._recovery
         return recovery is not None and recovery.may_be_left and not self._continuation.is_lost
-
-    @property
-    def _request(self) -> TurnRequest:
-        return self._context.request
 
     @property
     def _continuation(self) -> Continuation:
@@ -205,7 +200,7 @@ class Turn:
         if ended is not None:
             raise EndedEarly(ended)
         if (hook := self._services.hooks.before_run) is not None:
-            self._context.turn = await prepare(hook, self._request)
+            self._context.request = self._request = await prepare(hook, self._request)
             self._output.describe(self._request.options.echo, None)
         agent = await self._services.source.open(self._request, resources)
         self._inspect(agent)

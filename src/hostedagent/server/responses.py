@@ -181,7 +181,7 @@ class ResponsesDriver(Struct, frozen=True):
             context = await engine.accept(self.pending.in_front_of(request), exchange.receive)
             self.pending.taken(request)
             try:
-                context.turn = self._named(exchange, body, context.request, response_id)
+                context.request = self._named(exchange, body, context.request, response_id)
                 context.body = body.fields
                 enter_context(context)
                 context.is_kept = confirm is not None

@@ -267,7 +267,7 @@ class SteerRoutes:
         request = replace(before, **changed, input=given, history=None, generates=True, reader=ItemReader())
         context = await engine.accept(request, never)
         try:
-            context.turn = replace(
+            context.request = replace(
                 context.request.named(waiting.successor_id),
                 sandbox_session_id=before.sandbox_session_id,
             )

@@ -236,7 +236,7 @@ class TurnRunner:
             )  # The application cancels the task of a caller that leaves.
         try:
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
-            context.turn = context.request.named(response_id, session_id)
+            context.request = context.request.named(response_id, session_id)
             context.body = fields or None
             yield Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
         finally:

@@ -279,7 +279,7 @@ class Connection:
         context = await engine.accept(request, self._gone.wait)
         try:
             named = context.request.named(sandbox_session_id=sandbox_session(create.fields))
-            context.turn = replace(named, client_headers=self._client_headers, door="websocket")
+            context.request = replace(named, client_headers=self._client_headers, door="websocket")
             lane.context = context
             lane.turn = turn = await self._responses.start(context)
             async with aclosing(turn.events()) as events:

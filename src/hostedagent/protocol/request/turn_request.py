@@ -234,9 +234,9 @@ def current_turn() -> TurnRequest:
         LookupError: Called outside a turn.
     """
     context = current_context()
-    if context is None or not isinstance(context.turn, TurnRequest):
+    if context is None or not isinstance(context.request, TurnRequest):
         raise LookupError("There is no turn: current_turn() works inside the agent, its middleware and its tools.")
-    return context.turn
+    return context.request
 
 
 def set_current_turn(request: TurnRequest) -> None:
@@ -245,7 +245,7 @@ def set_current_turn(request: TurnRequest) -> None:
     if context is None:
         enter_context(RequestContext(request.caller, request))
     else:
-        context.turn = request
+        context.request = request
 
 
 _MAX_SESSION_ID: Final = 256

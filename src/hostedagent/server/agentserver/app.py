@@ -103,7 +103,7 @@ class SdkDriver:
         """The SDK's response handler: the events of one turn."""
         turn = current_context()
         if isinstance(turn, TurnContext):
-            turn.turn = _with_ids(turn.request, context)
+            turn.request = _with_ids(turn.request, context)
             recovery = await self.recoveries.begin(turn)
         else:
             turn, recovery = await self._resume(dict(request), context)
