@@ -1,15 +1,17 @@
 """How streams end whose process died, or whose turn was taken over: once, and for every reader."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import pytest
 
-from hostedagent.engine import following, takeover
+from hostedagent.engine import following, takeover, waiting
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Key, LoggedEvent, StoreUnavailable, Write
 from hostedagent.stores.local import LocalEventLog
+from hostedagent.stores.turn_queue import StoredTurnQueue
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_store_away import Failing, OnFailing
@@ -143,6 +145,36 @@ class Late(Failing):
         if self.reached.is_set() and any(write.key.kind == "recovery" and write.value is None for write in writes):
             self.is_released.set()
         return etags
+
+
+async def test_a_turn_that_is_queued_after_another_process_has_dropped_it_is_refused_and_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.001)
+    store, gate = Late(), Gate()
+    store.reached.set()  # The first turn is not late.
+    cluster, limits = OnFailing(store), {"max_turns": 1, "max_queued": 10}
+    body = {"input": "hi", "background": True}
+    async with cluster.host("a", ScriptedAgent(["x", gate]), **limits) as a:
+        await begin(a, gate)
+        async with cluster.host("b", ScriptedAgent(*[["Hello."]] * 2), **limits) as b:  # It takes over the first turn.
+            store.reached.clear()
+            first = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
+            async with asyncio.timeout(PATIENCE):
+                await store.reached.wait()
+                queue = StoredTurnQueue(store, time.time)
+                cluster.dead.add("a")
+                while (await queue.state()).takers:
+                    await b.get("/readiness")
+                store.goes_on.set()
+                refused = await first
+                while (again := await b.post("/responses", json=body, headers=KEY)).status == 409:
+                    pass
+            response = await ended(b, again.json()["id"])
+            gate.open()
+
+    assert refused.status == 503, refused.text
+    assert (response["status"], text(response)) == ("completed", ["Hello."])
 
 
 async def test_a_response_that_is_stored_after_its_turn_was_released_is_withdrawn_and_its_request_repeated() -> None:

@@ -32,7 +32,16 @@ from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
-from hostedagent.stores.base import Liveness, LoggedEvent, Signal, Signals, StoreConflict, StoreError, StoreNotFound
+from hostedagent.stores.base import (
+    Liveness,
+    LoggedEvent,
+    Signal,
+    Signals,
+    StoreConflict,
+    StoreError,
+    StoreNotFound,
+    StoreUnavailable,
+)
 from hostedagent.stores.poller import Poller
 from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, TurnQueue
 
@@ -119,8 +128,13 @@ class WaitingTurns:
             except BaseException:
                 await self._queue.drop(response_id)
                 raise
+            is_there = True
             with suppress(StoreError):  # The response exists, and the next look frees its turn.
-                await self._queue.release(response_id)
+                is_there = await self._queue.release(response_id)
+            if not is_there and await self._waits(caller, response_id):
+                # Another process found this one dead and the turn without a response.
+                await engine.store.delete(caller, response_id)
+                raise StoreUnavailable("This process was cut off from the store while it queued the turn.")
         self.wake()
         with suppress(StoreError):  # Other processes poll too.
             await self._rules.signals.publish(Signal("queued", "", self._rules.service))

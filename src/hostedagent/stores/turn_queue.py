@@ -82,8 +82,8 @@ class TurnQueue(Protocol):
         """Take the turn that is next, or the one of a response; `None` where there is none that can be taken."""
         ...
 
-    async def release(self, response_id: str, *, delay: float = 0.0) -> None:
-        """Let any process take a turn, after a delay in seconds."""
+    async def release(self, response_id: str, *, delay: float = 0.0) -> bool:
+        """Let any process take a turn, after a delay in seconds; returns whether it is in the queue."""
         ...
 
     async def free(self, process: str) -> None:
@@ -164,14 +164,19 @@ class StoredTurnQueue:
         data = request.value if request is not None else b""
         return QueuedTurn(taken.response_id, data, self._clock() - taken.queued_at)
 
-    async def release(self, response_id: str, *, delay: float = 0.0) -> None:
-        """Let any process take a turn, after a delay in seconds."""
-        ready_at = self._clock() + delay
-        await self._change(
-            lambda rows: [
+    async def release(self, response_id: str, *, delay: float = 0.0) -> bool:
+        """Let any process take a turn, after a delay in seconds; returns whether it is in the queue."""
+        ready_at, is_there = self._clock() + delay, False
+
+        def released(rows: list[_Row]) -> list[_Row]:
+            nonlocal is_there
+            is_there = any(row.response_id == response_id for row in rows)
+            return [
                 replace(row, taken_by="", ready_at=ready_at) if row.response_id == response_id else row for row in rows
             ]
-        )
+
+        await self._change(released)
+        return is_there
 
     async def free(self, process: str) -> None:
         """Let any process take the turns that a process has taken which has ended."""

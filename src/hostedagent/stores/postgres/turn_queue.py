@@ -27,7 +27,7 @@ RETURNING response_id, request, extract(epoch FROM now() - queued_at)::float8
 """
 _RELEASE: Final = """
 UPDATE {schema}.queue SET taken_by = '', ready_at = now() + %s * interval '1 second'
-WHERE service = %s AND response_id = %s
+WHERE service = %s AND response_id = %s RETURNING id
 """
 _FREE: Final = "UPDATE {schema}.queue SET taken_by = '' WHERE service = %s AND taken_by = %s"
 _DROP: Final = "DELETE FROM {schema}.queue WHERE service = %s AND response_id = %s"
@@ -62,9 +62,9 @@ class PostgresTurnQueue:
         rows = await self._database.rows(_TAKE if response_id is None else _TAKE_ONE, values)
         return QueuedTurn(*rows[0]) if rows else None
 
-    async def release(self, response_id: str, *, delay: float = 0.0) -> None:
+    async def release(self, response_id: str, *, delay: float = 0.0) -> bool:
         """Let any process take a turn, after a delay in seconds."""
-        await self._database.rows(_RELEASE, (delay, self._service, response_id), repeats=True)
+        return bool(await self._database.rows(_RELEASE, (delay, self._service, response_id), repeats=True))
 
     async def free(self, process: str) -> None:
         """Let any process take the turns that a process has taken which has ended."""
