@@ -31,7 +31,7 @@ _REMEMBERED: Final = 1_000
 
 logger = logging.getLogger(__name__)
 
-Take: TypeAlias = Callable[[Caller, Mapping[str, Json]], Awaitable[tuple[Event, Callable[[], Awaitable[Event | None]]]]]
+Take: TypeAlias = Callable[[Caller, Mapping[str, Json]], Awaitable[tuple[Event, AsyncGenerator[Event]]]]
 """Accepts an input here; returns the event that says so, and later why no response takes it over."""
 
 
@@ -117,7 +117,7 @@ class ForwardedSteers:
                 await self._tell(caller, letter, 1, {"refused": _dumped(error)})
             else:
                 await self._tell(caller, letter, 1, accepted)
-                if (failure := await later()) is not None:
+                async for failure in later:
                     await self._tell(caller, letter, 2, failure)
             await self._log.finish(caller, letter)
         except StoreNotFound:  # The sender has stopped waiting, or its events are not shared.

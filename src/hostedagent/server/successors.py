@@ -135,60 +135,44 @@ class SteerRoutes:
         response_id = exchange.response_id
         if fields.setdefault("previous_response_id", response_id) != response_id:
             raise InvalidRequest("previous_response_id is the response of the path.", param="previous_response_id")
-        steer = parse_steer(fields, self._options)
-        if self._responses.engine.active.get(response_id) is None:
-            await self._steer_elsewhere(exchange, fields, streams=bool(streams))
-            return
-        waiting, accepted = await self._accept(exchange.caller, steer)
-        event = accepted.event("accepted", 0, successor={"id": waiting.successor_id})
-        if streams:
-            await self._stream(exchange, self._frames(event, waiting, accepted))
-        else:
-            await exchange.json(event)
+        parse_steer(fields, self._options)
+        event, later = await self._passed_on(exchange.caller, response_id, fields)
+        async with aclosing(later):
+            if streams:
+                await self._stream(exchange, self._frames(exchange.caller, event, later))
+            else:
+                await exchange.json(event)
 
     async def events(self, caller: Caller, steer: Steer) -> AsyncGenerator[Event]:
         """The events of an input for a response, wherever that runs: `accepted`, and if nothing takes it over, why."""
         fields = {"previous_response_id": steer.response_id, "input": steer.input}
         try:
             check_response_id(steer.response_id)
-            if self._responses.engine.active.get(steer.response_id) is not None:
-                event, later = await self._take(caller, fields)
-                yield event
-                if (told := await later()) is not None:
-                    yield told
-                return
-            event, events = await self._forward(caller, steer.response_id, fields)
+            event, later = await self._passed_on(caller, steer.response_id, fields)
         except Exception as error:  # noqa: BLE001 - the input must come back
             refused = refusal_in(error, "An input could not be passed on", response_id=steer.response_id)
             default: SteerError = "response_not_found" if refused.status < 409 else "successor_creation_failed"
             yield failed(steer, _CODES.get(refused.code, default), 0)
             return
-        async with aclosing(events):
+        async with aclosing(later):
             yield event
-            async for told in events:
+            async for told in later:
                 yield told
 
-    async def _steer_elsewhere(self, exchange: Exchange, fields: Mapping[str, Json], *, streams: bool) -> None:
-        event, later = await self._forward(exchange.caller, exchange.response_id, fields)
-        async with aclosing(later):
-            if streams:
-                await self._stream(exchange, self._forwarded_frames(exchange.caller, event, later))
-            else:
-                await exchange.json(event)
-
-    async def _forward(
+    async def _passed_on(
         self, caller: Caller, response_id: str, fields: Mapping[str, Json]
     ) -> tuple[Event, AsyncGenerator[Event]]:
-        """Forward an input to the replica that runs the response."""
+        """Pass an input to the process that runs the response; its answer, and later why nothing takes it over."""
+        if self._responses.engine.active.get(response_id) is not None:
+            return await self._take(caller, fields)
         await self._responses.engine.check_owner(caller, response_id)
         answered = await self._forwarded.send(caller, response_id, fields)
         if answered is None:
             raise await self._ended(caller, response_id)
         return answered
 
-    async def _forwarded_frames(
-        self, caller: Caller, event: Event, later: AsyncGenerator[Event]
-    ) -> AsyncGenerator[bytes]:
+    async def _frames(self, caller: Caller, event: Event, later: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
+        """`accepted`, followed by the events of the successor, or by the reason why there is none."""
         yield write_frame(event["type"], event_data(event))
         if (told := await anext(later, None)) is not None:
             yield write_frame(told["type"], event_data(told))
@@ -196,20 +180,9 @@ class SteerRoutes:
         async for frame in self._successor_frames(caller, event["successor"]["id"]):
             yield frame
 
-    async def _take(
-        self, caller: Caller, fields: Mapping[str, Json]
-    ) -> tuple[Event, Callable[[], Awaitable[Event | None]]]:
-        """Queue an input that another replica has forwarded."""
-        waiting, accepted = await self._accept(caller, parse_steer(fields, self._options))
-
-        async def later() -> Event | None:
-            over = await asyncio.shield(waiting.over)
-            return over[accepted.id] if over is not None else None
-
-        return accepted.event("accepted", 0, successor={"id": waiting.successor_id}), later
-
-    async def _accept(self, caller: Caller, steer: Steer) -> tuple[_Waiting, Accepted]:
-        """Queue an input."""
+    async def _take(self, caller: Caller, fields: Mapping[str, Json]) -> tuple[Event, AsyncGenerator[Event]]:
+        """Queue an input for a response that runs here."""
+        steer = parse_steer(fields, self._options)
         engine, response_id = self._responses.engine, steer.response_id
         await engine.check_owner(caller, response_id)
         active = engine.active.get(response_id)
@@ -229,7 +202,7 @@ class SteerRoutes:
         accepted = Accepted(new_item_id("steer", response_id), steer)
         waiting.steers.append(accepted)
         context.is_steered = True
-        return waiting, accepted
+        return accepted.event("accepted", 0, successor={"id": waiting.successor_id}), _later(waiting, accepted)
 
     async def _ended(self, caller: Caller, response_id: str) -> RequestError:
         """Why a response that does not run here takes no input."""
@@ -277,17 +250,6 @@ class SteerRoutes:
         finally:
             await engine.abandon(context)
 
-    async def _frames(self, event: Event, waiting: _Waiting, accepted: Accepted) -> AsyncGenerator[bytes]:
-        """`accepted`, followed by the events of the successor, or by the reason why there is none."""
-        yield write_frame(event["type"], event_data(event))
-        over = await asyncio.shield(waiting.over)
-        if over is not None:
-            told = over[accepted.id]
-            yield write_frame(told["type"], event_data(told))
-            return
-        async for frame in self._successor_frames(waiting.context.caller, waiting.successor_id):
-            yield frame
-
     async def _successor_frames(self, caller: Caller, response_id: str) -> AsyncGenerator[bytes]:
         try:
             batches = await self._responses.engine.replay(caller, response_id)
@@ -296,6 +258,11 @@ class SteerRoutes:
         async for batch in batches:
             for row in batch:
                 yield rewrite_frame(row.data)
+
+
+async def _later(waiting: _Waiting, accepted: Accepted) -> AsyncGenerator[Event]:
+    if (over := await asyncio.shield(waiting.over)) is not None:
+        yield over[accepted.id]
 
 
 def _all_failed(waiting: _Waiting, code: SteerError) -> Mapping[str, Event]:
