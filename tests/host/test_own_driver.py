@@ -1,6 +1,7 @@
 """The own routes of the Responses protocol: what a client sees without the SDK between it and the turn."""
 
 import json
+import re
 
 import pytest
 
@@ -18,6 +19,7 @@ async def test_a_whole_answer_is_complete_and_can_be_read_again() -> None:
     assert response["metadata"] == {"a": "b"} and response["truncation"] == "disabled"
     assert again == response
     assert reply.headers["x-agent-session-id"] == response["agent_session_id"]
+    assert re.fullmatch("[0-9a-f]{63}", response["agent_session_id"]), "as the SDK's host names them"
 
 
 async def test_a_stream_has_numbered_events_and_one_end() -> None:

@@ -266,6 +266,20 @@ async def test_an_answer_stays_given_where_the_process_dies_while_its_failed_tur
     assert again.status == 409 and "answered before" in again.json()["error"]["message"]
 
 
+async def test_a_turn_that_the_store_never_lets_end_is_resumed_20_times(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(self: TurnCommit, *args: Any, **fields: Any) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(TurnCommit, "commit", away)
+    agent = ScriptedAgent(*[["x"]] * 25)
+    async with cluster.host("a", agent) as a:
+        failed = await ended(a, (await a.post("/responses", json=BACKGROUND)).json()["id"])
+
+    assert (failed["status"], failed["error"]["code"], len(agent.calls)) == ("failed", "server_error", 1 + 20)
+
+
 async def test_a_slow_follower_costs_others_nothing(cluster: Cluster) -> None:
     gate = Gate()
     async with (
