@@ -136,3 +136,17 @@ async def test_events_are_flushed_before_the_turn_goes_on() -> None:
 
     assert sum(log.batches) == 3
     await writer.close()
+
+
+@virtual_time
+async def test_events_whose_writing_was_cancelled_are_flushed() -> None:
+    log = Log(StoreUnavailable("away"))
+    writer = writing(log)
+    adding = asyncio.ensure_future(writer.add(event(0)))
+    await asyncio.sleep(0.1)
+    adding.cancel()
+    await asyncio.wait({adding})
+    async with asyncio.timeout(10):
+        await writer.flush()
+
+    assert log.batches == [1]
