@@ -101,6 +101,8 @@ class Talk:
             try:
                 async with asyncio.timeout(self._patience):
                     await kind(token)
+            except APIStatusError as error:
+                self._wrong(f"{token} was refused: {error.message}")
             except TimeoutError:
                 refused = ", ".join(f"{why} {count}" for why, count in self._refusals.most_common())
                 self._wrong(f"{token} was not answered within {self._patience:g} s; refused: {refused or 'never'}")

@@ -146,7 +146,10 @@ class Continuations(Struct, frozen=True):
         except StoreUnavailable:
             if not request.response_id:
                 undo = partial(self.approvals.undo, caller, answers, by=by)
-                self.sessions.retries.start(undo, seconds=ACCEPTING_SECONDS)
+                try:
+                    await undo()  # Before the caller learns of it and asks again.
+                except StoreUnavailable:
+                    self.sessions.retries.start(undo, seconds=ACCEPTING_SECONDS)
             raise
 
     async def reopen(
