@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -13,8 +14,10 @@ from hostedagent.agents import pump, source
 from hostedagent.agents.pump import Pump
 from hostedagent.cli.port import free_port
 from hostedagent.doors import AgUi, ChatCompletions, Invocations
+from hostedagent.stores.factory import Stores, memory_stores, postgres_stores, sqlite_stores
 from hostedagent.testing import ScriptedAgent
 from tests.hostile import raising, shapes
+from tests.hostile.serving import STORES
 
 ADDRESS = "127.0.0.1"
 
@@ -58,10 +61,22 @@ def make_host(*, doors: bool) -> AgentHost:
     """The host: on the SDK's driver, or with every door."""
     options = HostOptions(shutdown_grace=0, run_timeout=RUN_TIMEOUT)
     if not doors:
-        return AgentHost(factory, options=options, hooks=raising.hooks())
+        return AgentHost(factory, options=options, hooks=raising.hooks(), stores=chosen_stores())
     served = [AgUi(before_run=named_by_text), Invocations(before_run=named_by_text)]
     chat = ChatCompletions(before_run=named_by_text)
-    return AgentHost(factory, options=options, hooks=raising.hooks(), doors=[*served, chat], driver="starlette")
+    given: dict[str, Any] = {"options": options, "hooks": raising.hooks(), "stores": chosen_stores()}
+    return AgentHost(factory, doors=[*served, chat], driver="starlette", **given)
+
+
+def chosen_stores() -> Stores:
+    """The stores that the tests were started with; in memory by default."""
+    match json.loads(os.environ.get(STORES, "{}")):
+        case {"sqlite": path}:
+            return sqlite_stores(path)
+        case {"postgres": dsn, "schema": schema}:
+            return postgres_stores(dsn, schema=schema)
+        case _:
+            return memory_stores()
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hostedagent.identity import Caller, Scope
 from hostedagent.stores.base import Key, StoreConflict, StoreUnavailable, Write
 from hostedagent.stores.batch import Rows, write_batch
 from hostedagent.stores.conversations import Conversations
+from hostedagent.stores.factory import sqlite_stores
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.values import Value, change_value
@@ -79,7 +82,7 @@ class Case:
     store: type[Contended] = Contended
 
 
-CASES = [Case(50, change), Case(8, batch), Case(8, create), Case(8, listed, ContendedList)]
+CASES = [Case(50, change), Case(8, batch), Case(8, create), Case(50, listed, ContendedList)]
 NAMES = [case.call.__name__ for case in CASES]
 
 
@@ -99,7 +102,7 @@ async def test_after_the_last_attempt_the_store_is_unavailable(case: Case) -> No
 
 
 async def test_a_conversation_that_could_not_be_listed_is_listed_by_the_next_attempt() -> None:
-    store = ContendedList(8)
+    store = ContendedList(50)
     conversations = Conversations(store)
     with pytest.raises(StoreUnavailable):
         await conversations.begin(ADA, "conv_1")
@@ -108,6 +111,17 @@ async def test_a_conversation_that_could_not_be_listed_is_listed_by_the_next_att
     await conversations.begin(ADA, "conv_1", {"a": "b"})
     assert await conversations.listed(ADA) == ["conv_1"]
     assert [found.metadata for found in await conversations.describe(ADA, ["conv_1"]) if found] == [{"a": "b"}]
+
+
+async def test_a_hundred_conversations_begin_at_once(tmp_path: Path) -> None:
+    stores = sqlite_stores(tmp_path / "state.db")  # Its operations yield to each other, unlike those in memory.
+    conversations = Conversations(stores.state)
+    names = [f"conv_{n}" for n in range(100)]
+    try:
+        await asyncio.gather(*(conversations.begin(ADA, name) for name in names))
+        assert sorted(await conversations.listed(ADA)) == sorted(names)
+    finally:
+        await stores.aclose()
 
 
 async def test_each_part_of_a_batch_learns_its_own_versions() -> None:

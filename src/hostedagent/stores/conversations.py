@@ -5,14 +5,16 @@ The lease and the head of a conversation are in `leases`; its items are those of
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
+from weakref import WeakValueDictionary
 
 from msgspec import Struct, field
 
-from hostedagent.identity import Caller
+from hostedagent.identity import Caller, Scope
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value
 from hostedagent.stores.values import change_value, read_value, read_values, write_value
 
@@ -23,7 +25,8 @@ _NEWEST: Final = Key(LISTED, "")
 _SEGMENT: Final = 256
 """Conversations per record of the list."""
 
-_ATTEMPTS: Final = 8
+_ATTEMPTS: Final = 50
+"""Other processes may change the list as often; in one process, additions wait for each other."""
 
 
 class Description(Struct, frozen=True):
@@ -51,6 +54,7 @@ class Conversations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._adding: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
 
     async def begin(self, caller: Caller, conversation_id: str, metadata: Mapping[str, str] | None = None) -> None:
         """Describe and list a conversation, unless it already is.
@@ -94,6 +98,11 @@ class Conversations:
         return [name for row in rows if row is not None for name in row.value["ids"]] + list(newest.ids)
 
     async def _add(self, caller: Caller, conversation_id: str) -> None:
+        lock = self._adding.setdefault(caller.scope, asyncio.Lock())
+        async with lock:
+            await self._add_alone(caller, conversation_id)
+
+    async def _add_alone(self, caller: Caller, conversation_id: str) -> None:
         for _ in range(_ATTEMPTS):
             newest = await self._page(caller, _NEWEST)
             if conversation_id in newest.ids:
