@@ -176,7 +176,7 @@ def _built(kind: Any, shapes: dict[str, Any]) -> Any:
 
     def build(value: object) -> object:
         read = model.model_validate(value)
-        return kind(**{name: getattr(read, name) for name in read.model_fields_set})
+        return kind(**{name: getattr(read, name) for name in shapes if name in read.model_fields_set})
 
     return Annotated[Any, BeforeValidator(build), _SchemaOf(model)]
 
