@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import pytest
+from msgspec.structs import replace
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.stores.memory import MemoryStore

@@ -10,10 +10,11 @@ import copy
 import re
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 
 from agent_framework import AgentResponse, AgentResponseUpdate, Content, Message
+from msgspec import Struct, field
 from pydantic import BaseModel
 
 from hostedagent.agents.checkpoints import LastCheckpoint
@@ -33,8 +34,7 @@ _PLAIN_REQUEST: Final = "request_info"
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
-@dataclass(slots=True)
-class WorkflowInput:
+class WorkflowInput(Struct):
     """The input of a run.
 
     Args:

@@ -11,8 +11,9 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from hostedagent.engine.concurrency import Permit, never
 from hostedagent.engine.kept_request import keep, restore
@@ -57,8 +58,7 @@ AGAIN_SECONDS: Final = 0.5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingRules:
+class WaitingRules(Struct, frozen=True, kw_only=True):
     """The queue of a host and its limits.
 
     Args:

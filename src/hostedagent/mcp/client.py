@@ -7,13 +7,13 @@ import binascii
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import httpx2
 from agent_framework import Content
 from mcp import Client, MCPError, types
 from mcp.client.streamable_http import streamable_http_client
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from mcp import StdioServerParameters
@@ -35,8 +35,7 @@ class Headers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteTool:
+class RemoteTool(Struct, frozen=True):
     """A tool as its server describes it."""
 
     name: str

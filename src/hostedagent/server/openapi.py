@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _PAGED: Final = ("limit", "order", "after", "before")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """The description of a route.
 
     Args:

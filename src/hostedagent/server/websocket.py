@@ -11,10 +11,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -54,8 +54,7 @@ SteerElsewhere: TypeAlias = Callable[[Caller, Steer], AsyncGenerator[Event]]
 """The events of an input for a response that does not run on the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsesSockets:
+class ResponsesSockets(Struct, frozen=True):
     """Serves WebSocket connections.
 
     Args:
@@ -76,8 +75,7 @@ class ResponsesSockets:
             await Connection(self.responses, socket, caller, headers, self.steers).serve()
 
 
-@dataclass(frozen=True, slots=True)
-class _Unstored:
+class _Unstored(Struct, frozen=True):
     """The state of a turn that is not stored.
 
     Args:
@@ -90,8 +88,7 @@ class _Unstored:
     items: tuple[Item, ...]
 
 
-@dataclass(slots=True)
-class _Lane:
+class _Lane(Struct):
     """The turns of one lane.
 
     Args:

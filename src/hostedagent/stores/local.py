@@ -6,8 +6,9 @@ import asyncio
 import secrets
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
+
+from msgspec import Struct, field
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import LoggedEvent, Signal, StoreConflict, StoreNotFound
@@ -54,8 +55,7 @@ class LocalSignals:
             self._listeners.discard(queue)
 
 
-@dataclass(slots=True)
-class _Log:
+class _Log(Struct):
     events: list[LoggedEvent] = field(default_factory=list[LoggedEvent])
     is_finished: bool = False
     grown: asyncio.Event = field(default_factory=asyncio.Event)

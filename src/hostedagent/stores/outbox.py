@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
@@ -29,8 +31,7 @@ SCAN_SECONDS: Final = 30.0
 _ALL: Final = Caller(JOURNALS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """The delivery of the outcome of one turn.
 
     Args:
@@ -82,8 +83,7 @@ class Outbox(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     """An entry in a record."""
 
     caller: dict[str, Json]

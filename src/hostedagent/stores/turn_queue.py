@@ -7,8 +7,10 @@ The lowest tag is served first, so a user with a hundred queued turns delays oth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from typing import Final, NamedTuple, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.values import rows_of
@@ -41,8 +43,7 @@ class QueueLimits(NamedTuple):
     most_each: int
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
+class QueueState(Struct, frozen=True):
     """The state of a queue.
 
     Args:
@@ -99,8 +100,7 @@ class TurnQueue(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     """A turn in the list."""
 
     response_id: str

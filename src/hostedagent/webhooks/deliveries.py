@@ -9,9 +9,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, assert_never
+
+from msgspec.structs import replace
 
 from hostedagent.observability.logging import kinds_of, log_failure
 from hostedagent.observability.metrics import count_webhook, measure_webhook

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_framework import Message
 from agent_framework.exceptions import WorkflowCheckpointException
+from msgspec import Struct
 
 from hostedagent.agents.checkpoints import LastCheckpoint, declared, decode, encode
 from hostedagent.agents.functional import is_functional, run_functional
@@ -153,8 +153,7 @@ class WorkflowHistory:
         return checkpoint
 
 
-@dataclass(slots=True)
-class WorkflowRun:
+class WorkflowRun(Struct):
     """The run of one turn, and its checkpoints."""
 
     workflow: Workflow

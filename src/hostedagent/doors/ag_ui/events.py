@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import ag_ui.core as ag
 from ag_ui.encoder import EventEncoder
+from msgspec import Struct, field
 
 from hostedagent.doors.pieces import Pieces
 from hostedagent.doors.questions import YES, as_text, asked_of, failure_of, open_questions
@@ -26,8 +26,7 @@ Piece: TypeAlias = tuple[type[ag.BaseEvent], str]  # And the field that says wha
 _ENCODER: Final = EventEncoder()
 
 
-@dataclass(slots=True)
-class RunEvents:
+class RunEvents(Struct):
     """The events of one run.
 
     Args:

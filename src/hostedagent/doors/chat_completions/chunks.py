@@ -6,8 +6,9 @@ Chat Completions knows only the caller's own tools: calls of the agent's tools a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.values import fields_of
@@ -82,8 +83,7 @@ def _call(item: Item) -> dict[str, Json]:
     return {"id": item["call_id"], "type": "function", "function": function}
 
 
-@dataclass(slots=True)
-class Deltas:
+class Deltas(Struct):
     """The deltas of one streamed answer.
 
     Args:

@@ -8,16 +8,16 @@ independent of the transport.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 Event: TypeAlias = Mapping[str, Any]
 Kind = Literal["snapshot", "terminal", "error", "item", "part", "text", "note", "step", "image", "loose"]
 Edge = Literal["open", "delta", "done"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """The rule of one event type."""
 
     kind: Kind

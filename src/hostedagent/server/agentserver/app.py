@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from azure.ai.agentserver.responses import (
     ResponsesAgentServerHost,
     ResponsesServerOptions,
 )
+from msgspec import Struct
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
@@ -68,8 +69,7 @@ class App(Signalled, ResponsesAgentServerHost):
         ResponsesAgentServerHost.register_pre_shutdown_callback(self, fn)
 
 
-@dataclass(frozen=True, slots=True)
-class SdkDriver:
+class SdkDriver(Struct, frozen=True):
     """Runs turns for the SDK's host."""
 
     engine: Engine

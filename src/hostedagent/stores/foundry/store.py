@@ -19,10 +19,10 @@ import os
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from azure.identity.aio import DefaultAzureCredential
+from msgspec import Struct
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
@@ -174,8 +174,7 @@ class FoundryStore:
         raise StoreUnavailable("The state store lost the answer to a delete.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+class _Stored(Struct, frozen=True):
     """The content of an item: a value, the token of its write, and the version it replaced."""
 
     value: bytes

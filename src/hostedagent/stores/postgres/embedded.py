@@ -9,15 +9,15 @@ import logging
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostedagent.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedServer:
+class EmbeddedServer(Struct, frozen=True):
     """A running server.
 
     Args:

@@ -7,9 +7,9 @@ one: add columns with defaults, tables and functions; remove only what the previ
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from psycopg import AsyncConnection, sql
 from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from psycopg.rows import TupleRow
@@ -17,8 +17,7 @@ from psycopg.rows import TupleRow
 from hostedagent.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     """One step of the schema.
 
     Args:
