@@ -38,9 +38,6 @@ class Api:
     """The storage API over HTTP.
 
     Attributes:
-        storage: The stored data.
-        faults: The armed faults.
-        log: The received requests.
         resolve_user: Returns the user of a call id.
         anonymous: Whether a request without a user is served, in a partition of its own, or answered with 401.
         latency: Minimum seconds that every request takes.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from azure.core.credentials import AccessToken
@@ -22,14 +21,7 @@ class EmulatorCredential:
     def __init__(self) -> None:
         self.closed = False
 
-    async def get_token(
-        self,
-        *scopes: str,
-        claims: str | None = None,
-        tenant_id: str | None = None,
-        enable_cae: bool = False,
-        **kwargs: Any,
-    ) -> AccessToken:
+    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """Give out a token for any scope."""
         return AccessToken(TOKEN, int(time.time()) + LIFETIME_SECONDS)
 
@@ -40,10 +32,5 @@ class EmulatorCredential:
     async def __aenter__(self) -> EmulatorCredential:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
+    async def __aexit__(self, *_: object, **__: object) -> None:
         await self.close()

@@ -9,9 +9,6 @@ class Refusal(Exception):
     """A request that is answered with an error.
 
     Attributes:
-        status: The HTTP status.
-        code: The machine-readable code of the envelope.
-        message: The text of the envelope.
         param: The field that is wrong, where one is.
         headers: Headers of the answer, such as the `ETag` of a failed precondition.
     """

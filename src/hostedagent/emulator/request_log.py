@@ -13,12 +13,10 @@ class LoggedRequest:
 
     Attributes:
         sequence: The number of the request, from 1; `clear` does not reset it.
-        method: The HTTP method.
         route: The name of the route, such as `responses.create`; `unknown` where there is none.
         path: The path below the project, percent-encoded as it came.
         query: The query without `api-version`.
         user: The user behind the call id, or the delegated user; `None` for a request without one.
-        call_id: The call id as it came.
         body_size: The length of the body in bytes.
         status: The status of the answer; `None` while there is none, and for good when the connection was dropped.
         fault: The kind of the fault that met this request.

@@ -25,9 +25,6 @@ class Call:
     Attributes:
         user: The user behind the call id.
         parts: The variable parts of the path, decoded.
-        query: The query parameters.
-        body: The raw body.
-        if_match: The `If-Match` header.
     """
 
     user: str | None

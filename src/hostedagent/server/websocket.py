@@ -72,7 +72,7 @@ class ResponsesSockets(Struct, frozen=True):
             if caller is None:
                 return
             headers = client_headers(headers_of(scope))
-            await Connection(self.responses, socket, caller, headers, self.steers).serve()
+            await Connection(self, socket, caller, headers).serve()
 
 
 class _Unstored(Struct, frozen=True):
@@ -116,22 +116,16 @@ class Connection:
 
     Args:
         client_headers: The client's `x-client-*` headers of the connection request.
-        steers: The events of an input for a response that runs elsewhere.
     """
 
     def __init__(
-        self,
-        responses: RecordedResponses,
-        socket: WebSocket,
-        caller: Caller,
-        client_headers: Mapping[str, str],
-        steers: SteerElsewhere,
+        self, served: ResponsesSockets, socket: WebSocket, caller: Caller, client_headers: Mapping[str, str]
     ) -> None:
-        self._responses = responses
+        self._responses = served.responses
+        self._steers = served.steers
         self._socket = socket
         self._caller = caller
         self._client_headers = client_headers
-        self._steers = steers
         self._steering: set[asyncio.Task[None]] = set()
         self._lanes: dict[str | None, _Lane] = {}
         self._ended: deque[str] = deque(maxlen=MAX_LANES)

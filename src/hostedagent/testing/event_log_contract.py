@@ -35,7 +35,6 @@ class Follower:
     """A subscriber that collects in its own task.
 
     Args:
-        log: The log.
         caller: The owner of the response.
         after: The last event that it has.
     """

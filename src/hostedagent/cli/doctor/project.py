@@ -50,7 +50,6 @@ class Project:
     """A project's folder and everything that decides how its agent runs.
 
     Args:
-        folder: The folder.
         process: The environment of this process.
         dotenv: `.env`, for runs on this machine.
         azd_name: The azd environment that is selected; `""` if there is none.
