@@ -348,3 +348,33 @@ async def test_a_request_that_failed_keeps_neither_its_key_nor_its_conversation(
                     pass
         assert again.status == 200, (at, again.text)
     assert failed
+
+
+@pytest.mark.parametrize("loses", ["the call", "its answer"])
+async def test_an_approval_whose_request_got_503_is_open_when_its_client_asks_again(loses: Loses) -> None:
+    failed = 0
+    for at in range(1, MOST_CALLS):
+        store = Failing()
+        cluster = OnFailing(store)
+        async with (
+            cluster.host("a", ScriptedAgent([ask(1)], ["One."])) as a,
+            cluster.host("b", ScriptedAgent(["Two."])) as b,
+        ):
+            asked = (await a.post("/responses", json={"input": "hi", "conversation": "conv_1"})).json()
+            said = {
+                "type": "mcp_approval_response",
+                "approval_request_id": questions(asked["output"])[0],
+                "approve": True,
+            }
+            store.calls, store.at, store.loses = 0, at, loses
+            first = await a.post("/responses", json={"input": [said], "conversation": "conv_1"})
+            if first.status != 503:
+                break
+            failed += 1
+            async with asyncio.timeout(PATIENCE):
+                while (
+                    again := await b.post("/responses", json={"input": [said], "conversation": "conv_1"})
+                ).status == 409:
+                    assert "answered before" not in again.text, at
+        assert again.status == 200, (at, again.text)
+    assert failed
