@@ -9,8 +9,9 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import astuple
 from typing import Final
+
+from msgspec.structs import astuple
 
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import Signal
