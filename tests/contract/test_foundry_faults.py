@@ -52,7 +52,7 @@ AFTERWARDS: Final[dict[str, tuple[Value | None, Value | None]]] = {
 
 def fault(name: str, route: str, times: int | None) -> Fault:
     match name:
-        case "429" | "500" | "502" | "503" | "504":
+        case "408" | "429" | "500" | "502" | "503" | "504":
             return Fault(route=route, kind="status", status=int(name), times=times)
         case "429-later":
             return Fault(route=route, kind="status", status=429, retry_after=3600.0, times=times)
@@ -70,7 +70,7 @@ def fault(name: str, route: str, times: int | None) -> Fault:
             return Fault(route=route, kind="leak", times=times)
 
 
-NOT_APPLIED: Final = ["429", "429-later", "500", "502", "503", "504", "reset", "hang", "leak"]
+NOT_APPLIED: Final = ["408", "429", "429-later", "500", "502", "503", "504", "reset", "hang", "leak"]
 APPLIED: Final = ["lose_answer", "504-applied", "garbage"]
 
 
