@@ -54,54 +54,61 @@ class Repeated:
                     yield path
 
 
+SAME_ON_ALL_STORES: Final[Mapping[str, Sequence[str]]] = {
+    "What a model is asked and what becomes of its answer. That every store gives back to the byte what it was "
+    "given is in test_host_same_prompt, how turns continue in host/test_conversations.": CONTENT,
+    "The fake services themselves.": FAKE,
+    "Connections, and the ends of processes.": SERVER,
+    "No turn, or none that is read again.": [
+        *FORMS,
+        "host/test_cors",
+        "host/test_logs",
+        "host/test_openapi",
+        "host/test_readiness",
+        "host/test_refusals",
+        "host/test_routes",
+    ],
+    "Refused before anything is stored.": ["host/test_bad_input", "host/test_identity"],
+    "The run of an agent, whatever becomes of it.": [
+        "host/test_hooks",
+        "host/test_loop_hold",
+        "host/test_merging",
+        "host/test_source_resources",
+        "host/test_starvation",
+        "host/test_telemetry",
+    ],
+    "All kinds of items that a version of a library declares; items of all kinds are in test_lenient_input.": [
+        "host/test_generated_items"
+    ],
+    "Serve stores that they name themselves, whichever the run was started with.": [
+        "host/test_abandonment",
+        "host/test_busy",
+        "host/test_cut_streams",
+        "host/test_driver_differences",
+        "host/test_foundry_history_provider",
+        "host/test_input_tokens",
+        "host/test_open_files",
+        "host/test_release",
+        "host/test_resilience",
+        "host/test_snapshots",
+        "host/test_steer_route",
+        "host/test_steering",
+        "host/test_websocket",
+        "clients/test_host_background_service",
+        "clients/test_host_service_history",
+    ],
+}
+
+
 REPEATED: Final[Mapping[str, Repeated]] = {
-    "stores": Repeated(
+    "stores": Repeated(["host", "clients"], SAME_ON_ALL_STORES),
+    "replicas": Repeated(
         ["host", "clients"],
         {
-            "What a model is asked and what becomes of its answer. That every store gives back to the byte what it was "
-            "given is in test_host_same_prompt, how turns continue in host/test_conversations.": CONTENT,
-            "The fake services themselves.": FAKE,
-            "Connections, and the ends of processes.": SERVER,
-            "No turn, or none that is read again.": [
-                *FORMS,
-                "host/test_cors",
-                "host/test_logs",
-                "host/test_openapi",
-                "host/test_readiness",
-                "host/test_refusals",
-                "host/test_routes",
-            ],
-            "Refused before anything is stored.": ["host/test_bad_input", "host/test_identity"],
-            "The run of an agent, whatever becomes of it.": [
-                "host/test_agent_reference",
-                "host/test_context",
-                "host/test_hooks",
-                "host/test_loop_hold",
-                "host/test_merging",
-                "host/test_source",
-                "host/test_source_resources",
-                "host/test_starvation",
-                "host/test_telemetry",
-            ],
-            "All kinds of items that a version of a library declares; items of all kinds are in test_lenient_input.": [
-                "host/test_generated_items"
-            ],
-            "Serve stores that they name themselves, whichever the run was started with.": [
-                "host/test_abandonment",
-                "host/test_busy",
-                "host/test_cut_streams",
-                "host/test_driver_differences",
-                "host/test_foundry_history_provider",
-                "host/test_input_tokens",
-                "host/test_open_files",
-                "host/test_release",
-                "host/test_resilience",
-                "host/test_snapshots",
-                "host/test_steer_route",
-                "host/test_steering",
-                "host/test_websocket",
-                "clients/test_host_background_service",
-                "clients/test_host_service_history",
+            **SAME_ON_ALL_STORES,
+            "Not tried on replicas yet.": [
+                "host/test_fuzz",
+                "host/test_histories",
             ],
         },
     ),

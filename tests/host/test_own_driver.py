@@ -43,6 +43,7 @@ async def test_a_turn_continues_the_one_before_it() -> None:
     assert missing.status == 404
 
 
+@pytest.mark.one_replica("what a turn has said so far is told by its process, until the turn is stored")
 async def test_a_background_turn_is_asked_for_and_cancelled() -> None:
     gate = Gate()
     async with own_routes(ScriptedAgent(["Hel", gate, "lo."])) as client:
