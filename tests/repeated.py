@@ -108,7 +108,6 @@ REPEATED: Final[Mapping[str, Repeated]] = {
             **SAME_ON_ALL_STORES,
             "Not tried on replicas yet.": [
                 "host/test_fuzz",
-                "host/test_histories",
             ],
         },
     ),
