@@ -234,6 +234,7 @@ async def test_an_agent_that_is_made_after_its_turn_was_stopped_is_closed_and_ne
     assert (agent.closed, ran) == (1, [])
 
 
+@pytest.mark.one_replica("each replica closes the agent that it has, and these have the same")
 async def test_an_instance_is_closed_at_the_end_of_the_process_and_not_before() -> None:
     agent = Closing("ok")
 
