@@ -117,8 +117,8 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "pip install .": _INSTALL,
     "pip install --find-links wheels -e . --group dev": _INSTALL,
     "pip install -e . --group dev": _INSTALL,
-    "hostedagent run --reload": Here("project"),
-    "pytest": Here("project"),
+    "hostedagent run --reload": Here("project-pip"),
+    "pytest": Here("project-pip"),
     "pip install pytest pytest-asyncio": NotRun("is what `uv sync` has installed"),
     "pytest test_my_agent.py": Here("getting-started"),
     # A project of `hostedagent init`.
@@ -197,6 +197,7 @@ def documented() -> dict[str, str]:
         for deployment in DEPLOYMENTS:
             for features in (frozenset[Feature](), WITHOUT_WORKFLOW, frozenset(FEATURES)):
                 chosen = Choices(
+                    brings_wheel=features == WITHOUT_WORKFLOW,
                     name="shop",
                     provider=provider,
                     deployment=deployment,

@@ -158,7 +158,8 @@ def test_the_commands_of_a_new_project_work(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     serve, *asks = in_setting("project")
-    assert serve in commands_of((tmp_path / "README.md").read_text())
+    serve_without_uv, test = in_setting("project-pip")
+    assert {serve, serve_without_uv, test} <= set(commands_of((tmp_path / "README.md").read_text()))
     home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
 
     with served("main.py", "--reload", folder=tmp_path) as url:
@@ -167,3 +168,4 @@ def test_the_commands_of_a_new_project_work(tmp_path: Path) -> None:
     assert said['uv run hostedagent invoke "Where is order A1?"'].strip() == "look_up_order says: shipped on Monday"
     assert "Monday to Friday" in said['uv run hostedagent invoke "Call opening_hours."']
     assert all("Ada" in text for ask, text in said.items() if "Ada" in ask)
+    assert "passed" in ran(test, tmp_path)
