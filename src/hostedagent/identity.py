@@ -147,8 +147,7 @@ class TokenResolver(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformScopeResolver:
+class PlatformScopeResolver(Struct, frozen=True, kw_only=True):
     """The default resolver: Foundry's identity headers.
 
     Args:
@@ -179,8 +178,7 @@ class PlatformScopeResolver:
         return IsolationKeys(headers.get(USER_ISOLATION_HEADER), headers.get(CHAT_ISOLATION_HEADER))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderScopeResolver:
+class HeaderScopeResolver(Struct, frozen=True, kw_only=True):
     """Takes the user from a header that only the proxy in front of the process can set.
 
     Example:

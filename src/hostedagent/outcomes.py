@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 ErrorCode = Literal[
     "rate_limit_exceeded",
@@ -22,20 +23,17 @@ StopCause = Literal["client", "steered", "shutdown", "lost"]
 """Why a turn was stopped: the caller left or cancelled, a newer input came, the process ends, another turn took it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """The run ended by itself and everything was saved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incomplete:
+class Incomplete(Struct, frozen=True):
     """The run ended before its work was done; its output is kept."""
 
     reason: IncompleteReason
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The run failed; `message` is written for the caller and never contains an exception's text.
 
     `param` names the request field that the failure is about, if any.
@@ -46,8 +44,7 @@ class Failed:
     param: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """The turn was stopped from outside."""
 
     cause: StopCause

@@ -33,6 +33,7 @@ TURNS = {
 HEAVY = (
     *("aiohttp", "azure", "click", "cryptography", "fastapi", "httpx", "hypercorn", "jinja2", "jsonschema", "mcp"),
     *("openai", "opentelemetry.sdk", "psycopg", "requests", "rich", "sqlite3", "tomllib", "yaml"),
+    *("hostedagent.agents.compaction", "hostedagent.agents.tokens"),
 )
 """What a process that serves the own routes does not need to begin."""
 

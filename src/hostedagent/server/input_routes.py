@@ -1,7 +1,8 @@
 """Routes that work on the input of a create request without a turn: count its tokens, and compact it.
 
 `POST /responses/input_tokens` counts the tokens that a request would give to the model. `POST /responses/compact`
-compacts a conversation into the input of a new one.
+compacts a conversation into the input of a new one. Both import their work when they are used: Agent Framework's
+compaction would be a fifth of the time in which this package starts.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from msgspec import Struct
 from starlette.routing import Route
 
 from hostedagent.conversation.references import resolve_references
-from hostedagent.engine.compaction import compact_conversation
 from hostedagent.engine.engine import Engine
-from hostedagent.engine.input_tokens import count_input_tokens
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
@@ -41,11 +40,15 @@ class InputRoutes(Struct, frozen=True):
         ]
 
     async def _count(self, exchange: Exchange) -> None:
+        from hostedagent.engine.input_tokens import count_input_tokens
+
         request = await resolve_references(await self._read(exchange), self.engine.store, exchange.caller)
         count = await count_input_tokens(self.engine, request)
         await exchange.json({"object": "response.input_tokens", "input_tokens": count})
 
     async def _compact(self, exchange: Exchange) -> None:
+        from hostedagent.engine.compaction import compact_conversation
+
         engine = self.engine
         engine.check_accepts()
         engine.check_compacts("input")

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agent_framework import InMemoryHistoryProvider, Message
 
-from hostedagent.agents.compaction import compact
 from hostedagent.agents.run import default_option
 from hostedagent.agents.session_use import history_providers, history_source, needs_session, reads_session
-from hostedagent.agents.tokens import count_tokens
 from hostedagent.conversation.compaction import seal_messages
 from hostedagent.conversation.continuation import Continuation, first_new_item
 from hostedagent.conversation.history.base import Compaction, Feed, ReadHistory
@@ -115,6 +113,10 @@ class ReplayHistory:
 
         The new messages, instructions and system messages are not changed.
         """
+        # Loads Agent Framework's compaction, which most processes never need.
+        from hostedagent.agents.compaction import compact
+        from hostedagent.agents.tokens import count_tokens
+
         threshold = request.compact_threshold or 0
         whole = [*transcript.history, *transcript.input]
         if await count_tokens(agent, whole, request.options) <= threshold:

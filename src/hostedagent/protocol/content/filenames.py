@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from agent_framework import Content
@@ -49,7 +50,12 @@ _SUFFIXES: Final[Mapping[str, str]] = {
 """Types that Python lacks or names differently from version to version. A suffix has the first of its types."""
 
 _TYPES: Final = {suffix: kind for kind, suffix in reversed(_SUFFIXES.items())}
-_PYTHON: Final = mimetypes.MimeTypes()  # Without the files of the machine, of which a slim image has none.
+
+
+@cache
+def _of_python() -> mimetypes.MimeTypes:
+    """Python's own table, without the files of the machine, of which a slim image has none."""
+    return mimetypes.MimeTypes()
 
 
 def filename(content: Content) -> str:
@@ -67,9 +73,9 @@ def media_type_of(content: Content) -> str:
 def guess_media_type(name: str) -> str | None:
     """The media type of a file's name or URL."""
     suffix = name.rpartition("/")[2].rpartition(".")[2].lower()
-    return _TYPES.get(f".{suffix}") or _PYTHON.guess_type(name)[0]
+    return _TYPES.get(f".{suffix}") or _of_python().guess_type(name)[0]
 
 
 def _suffix(media_type: str) -> str:
     kind = media_type.partition(";")[0].strip().lower()
-    return _SUFFIXES.get(kind) or _PYTHON.guess_extension(kind) or ".bin"
+    return _SUFFIXES.get(kind) or _of_python().guess_extension(kind) or ".bin"
