@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from azure.ai.agentserver.core import FoundryAgentRequestContext, reset_request_
 
 from hostedagent.emulator import Emulator, call_id_for
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores.base import ABSENT, MAX_VALUE_BYTES, Key, StoreTooLarge, StoreUnavailable, Value
+from hostedagent.stores.base import ABSENT, MAX_VALUE_BYTES, Key, StoreTooLarge, StoreUnavailable, Value, Write
 from hostedagent.stores.foundry.client import FoundryClient
 from hostedagent.stores.foundry.store import FoundryStore
 from hostedagent.stores.retry import RetryPolicy
@@ -110,6 +111,19 @@ async def test_a_value_that_is_too_large_is_refused_before_any_call(emulator: Em
         with pytest.raises(StoreTooLarge):
             await put(store, SCOPE, "session", "k", value)
     assert list(emulator.log) == []
+
+
+async def test_an_item_of_exactly_the_largest_size_is_written_and_no_larger_one(emulator: Emulator) -> None:
+    caller, key = Caller(SCOPE), Key("session", "k")
+    async with connect(emulator) as store:
+        await store.write(caller, [Write(key, b'{"text":""}')])
+        async with aclosing(service(emulator)) as old:
+            item = await old.get(SCOPE.key("session", "k"), None)
+        assert item is not None
+        rest = 1_000_000 - len(json.dumps(item.value))
+        await store.write(caller, [Write(Key("session", "l"), b'{"text":"%s"}' % (b"x" * rest))])
+        with pytest.raises(StoreTooLarge):
+            await store.write(caller, [Write(Key("session", "l"), b'{"text":"%s"}' % (b"x" * (rest + 1)))])
 
 
 async def test_an_explicit_endpoint_leaves_the_environment_as_it_was(

@@ -14,7 +14,7 @@ from hostedagent.agents.usage import UsageCount
 from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.recovery import Recovery, open_response
 from hostedagent.engine.responses import ResponseStore
-from hostedagent.engine.sent_events import LoggedSentEvents
+from hostedagent.engine.sent_events import LoggedSentEvents, Sent
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome
@@ -252,3 +252,11 @@ def test_a_resumed_response_begins_with_what_was_stored_of_it(store: Store) -> N
     assert [item["id"] for item in open_response(request, before).response["output"]] == ["one"]
     assert open_response(request, recovery(store)).response["output"] == []
     assert open_response(request, None).response["output"] == []
+
+
+@pytest.mark.parametrize(("last", "unsent"), [(-1, []), (0, ["added", "done"])])
+def test_a_stream_that_had_only_begun_is_sent_what_its_run_had_said(store: Store, last: int, unsent: list[str]) -> None:
+    said = {**NOTHING, "status": "completed", "output": [message("one")]}
+    turn = recovery(store)
+    turn.resume(said, Sent(last=last))
+    assert [row["type"].rpartition(".")[2] for row in turn.unsent] == unsent

@@ -37,12 +37,20 @@ class Clock:
         return Cursor()
 
 
+def disconnected() -> Listener:
+    return Listener(Database(PostgresSettings(dsn="postgresql://db.example", schema="s")), lambda _: None)
+
+
+def test_a_process_that_hears_of_nothing_does_not_judge_that_others_have_ended() -> None:
+    assert not disconnected().may_judge
+
+
 async def test_a_process_that_is_paused_while_it_asks_for_the_time_keeps_what_it_knows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock: Any = Clock(ahead=100.0)
     monkeypatch.setattr(listening, "time", clock)
-    listener = Listener(Database(PostgresSettings(dsn="postgresql://db.example", schema="s")), lambda _: None)
+    listener = disconnected()
 
     clock.after = 8.0  # Nothing better is known yet.
     await listener.measure(clock)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -223,6 +224,12 @@ async def test_a_pooler_in_front_of_the_direct_connection_is_refused(
     async with opened(postgres_dsn(), schema) as stores:
         with pytest.raises(ConfigurationError, match="direct_dsn"):
             await stores.aopen()
+
+
+@pytest.mark.parametrize("given", [{"timeout": 0.0}, {"pool_size": 0}])
+def test_a_timeout_or_a_pool_of_nothing_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="must be positive"):
+        postgres_stores("postgresql://db.example", **given)
 
 
 async def test_a_statement_that_takes_too_long_ends(schema: str) -> None:

@@ -56,3 +56,17 @@ def test_a_list_says_whether_more_follows(count: int, shown: int, more: bool) ->
 
     assert (len(found["data"]), found["has_more"]) == (shown, more)
     assert (found["first_id"], found["last_id"]) == ((IDS[0], IDS[shown - 1]) if shown else (None, None))
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (Page(limit=3), [9, 8, 7]),
+        (Page(ascending=True, after="row_3", before="row_6"), [4, 5]),
+        (Page(limit=2, after="row_3"), [2, 1]),
+        (Page(ascending=True, before="row_1"), [0]),
+        (Page(limit=1, ascending=True, after="row_x", before="row_y"), [0]),
+    ],
+)
+def test_a_page_of_items_is_between_the_items_that_it_names(page: Page, expected: Sequence[int]) -> None:
+    assert [row["id"] for row in page.select([{"id": row_id} for row_id in IDS])] == [IDS[n] for n in expected]

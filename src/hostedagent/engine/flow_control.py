@@ -48,8 +48,7 @@ class FlowControl:
         finally:
             self._is_sending = False
         self._ahead = max(self._ahead - events, 0)
-        if self._ahead < MAX_AHEAD:
-            self._room.set()
+        self._room.set()  # `give` looks again whether that is enough.
 
     def taken(self) -> None:
         """Count an event that the reader has taken before it asks for the next."""

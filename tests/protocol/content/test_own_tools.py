@@ -84,6 +84,12 @@ def test_calls_that_were_made_together_are_read_together(form: OwnTools) -> None
     assert order(projected.items) == ["call c1", "call c2", "output c1", "output c2"]
 
 
+def test_hidden_calls_are_read_in_the_order_in_which_they_were_made_whichever_ends_first() -> None:
+    results = [result(call_id=call_id) for call_id in ("c2", "c1")]
+    projected = shown(call(call_id="c1"), call(call_id="c2"), *results, Content.from_text("Three."), form="hidden")
+    assert order(projected.items)[:2] == ["call c1", "call c2"]
+
+
 @pytest.mark.parametrize("form", ["mcp_call", "function_call", "hidden"])
 @pytest.mark.parametrize("names", [("add", "ask_user"), ("ask_user", "add"), ("add", "ask_user", "add")])
 def test_an_own_call_beside_the_callers_is_read_where_the_model_made_it(form: OwnTools, names: tuple[str, ...]) -> None:

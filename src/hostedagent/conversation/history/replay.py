@@ -150,7 +150,7 @@ def _may_compact(request: TurnRequest, continuation: Continuation, items: Sequen
     """Whether a turn may compact: not twice, and not while a call or an approval request is open."""
     if request.compact_threshold is None or any(item.get("type") == ITEM for item in continuation.made):
         return False
-    if continuation.answers or continuation.snapshot.open:
+    if continuation.snapshot.open:  # Also the requests that the input answers: their calls have not run yet.
         return False
     return not open_items(function_items([*items, *request.input]))
 

@@ -52,11 +52,7 @@ def answered(continuation: Continuation, agent: object) -> Answered:
     if not continuation.answers:
         return Answered()
     check_rules(continuation, agent)
-    batches = {
-        question.asked_by
-        for item_id, question in continuation.snapshot.open.items()
-        if any(answer.approval.item_id == item_id for answer in continuation.answers)
-    }
+    batches = _answered_batches(continuation)
     waiting = {row.request_id for row in continuation.snapshot.open.values() if row.asked_by in batches}
     responses = {answer.approval.item_id: approval_response(answer) for answer in continuation.answers}
     return Answered(responses, frozenset(waiting))
@@ -80,11 +76,7 @@ def check_rules(continuation: Continuation, agent: object) -> None:
 
 def unasked_questions(continuation: Continuation) -> list[Content]:
     """The approval requests queued in the session behind the answered ones, which no caller has seen yet."""
-    batches = {
-        continuation.snapshot.open[answer.approval.item_id].asked_by
-        for answer in continuation.answers
-        if answer.approval.item_id in continuation.snapshot.open
-    }
+    batches = _answered_batches(continuation)
     return [
         Content.from_function_approval_request(
             row.request_id,
@@ -93,6 +85,12 @@ def unasked_questions(continuation: Continuation) -> list[Content]:
         for item_id, row in continuation.snapshot.open.items()
         if item_id == row.request_id and row.asked_by in batches
     ]
+
+
+def _answered_batches(continuation: Continuation) -> set[str | None]:
+    """The messages that asked for what is answered."""
+    answered_ids = {answer.approval.item_id for answer in continuation.answers}
+    return {row.asked_by for item_id, row in continuation.snapshot.open.items() if item_id in answered_ids}
 
 
 def approval_response(decision: ApprovalDecision) -> Content:
