@@ -144,12 +144,14 @@ class Entry:
             Busy: The first request is being accepted.
         """
         engine = self.responses.engine
-        keys, owns = engine.services.sessions.keys, partial(engine.store.owns, caller)
-        earlier = await earlier_response(keys, caller, key, key, response_id, owns)
+        keys = engine.services.sessions.keys
+        owns, forbid = partial(engine.store.owns, caller), partial(engine.store.forbid, caller)
+        earlier = await earlier_response(keys, caller, key, key, response_id, owns, forbid)
         if earlier is not None:
             yield earlier
             return
-        async with keys.accepting(caller, key, response_id, owns):
+        async with keys.accepting(caller, key, response_id, owns, forbid) as confirm:
+            await confirm()
             yield None
 
     async def stream(self, exchange: Exchange, frames: AsyncGenerator[bytes], *, goes_on: bool = False) -> None:

@@ -26,7 +26,7 @@ from hostedagent.doors.invocations_ws import error_event, serve_socket
 from hostedagent.doors.questions import answer_item, failure_of, open_questions, shown_question, text_of
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.hooks import BeforeRun
-from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError
+from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, Unavailable
 from hostedagent.failures import TurnFailed
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import encode
@@ -173,8 +173,10 @@ class Invocations(Door):
                     await entry.stream(exchange, self.render(turn), goes_on=turn.request.background)
                     return
                 response = await turn.response()
-        except RequestError:
-            await keys.release(exchange.caller, _key(invocation_id))
+        except RequestError as error:
+            store = entry.responses.engine.store
+            if not isinstance(error, Unavailable) or await store.forbid(exchange.caller, response_id):
+                await keys.release(exchange.caller, _key(invocation_id))
             raise
         if response["status"] != "cancelled":
             if (failed := failure_of(response)) is not None:

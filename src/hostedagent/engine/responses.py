@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
@@ -38,6 +38,7 @@ class ResponseStore:
 
     Attributes:
         journaled: The turns that are resumed after a crash; `None` if none are.
+        withdraw: Removes a turn from the queue, if there is one.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ResponseStore:
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
         self.journaled: Recoveries | None = None
+        self.withdraw: Callable[[str], Awaitable[None]] | None = None
 
     @property
     def repository(self) -> ResponseRepository:
@@ -116,6 +118,16 @@ class ResponseStore:
         except StoreNotFound:
             return False
         return True
+
+    async def forbid(self, caller: Caller, response_id: str) -> bool:
+        """Make sure that a response of an ended request is not created or begun any more; `False` if it exists."""
+        if await self._owns(caller, response_id):
+            return False
+        if isinstance(self._repository, StoredResponses):
+            return await self._repository.forbid(caller, response_id)
+        if self.withdraw is not None:
+            await self.withdraw(response_id)
+        return not await self._owns(caller, response_id)
 
     def claim(self, response_id: str) -> bool:
         """Reserve an id that the platform chose until `release_claim`; `False` if it is or was in use."""

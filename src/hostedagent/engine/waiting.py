@@ -79,6 +79,7 @@ class WaitingTurns:
         self._responses = responses
         self._rules = rules
         self._queue = rules.queue
+        responses.engine.store.withdraw = self._queue.drop
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
         self._holding, self._freeing = 0, asyncio.Lock()
         responses.engine.limiter.on_ended = self.wake
@@ -125,9 +126,13 @@ class WaitingTurns:
             try:
                 fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
                 await self._store(request, ResponseBuilder(response_id, fields).queued())
-            except BaseException:
-                await self._queue.drop(response_id)
-                raise
+            except BaseException as error:
+                # Its record decides: nobody begins a turn whose response is forbidden.
+                if await engine.store.forbid(caller, response_id):
+                    await self._queue.drop(response_id)
+                    raise
+                if not isinstance(error, StoreUnavailable):  # Otherwise only the answer was lost.
+                    raise
             is_there = True
             with suppress(StoreError):  # The response exists, and the next look frees its turn.
                 is_there = await self._queue.release(response_id)
@@ -262,8 +267,8 @@ class WaitingTurns:
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:
             found = await self._responses.engine.store.repository.get(caller, response_id)
-        except StoreNotFound:  # Its client never received it.
-            return False
+        except StoreNotFound:  # Its client never received it, unless it has just been stored.
+            return not await self._responses.engine.store.forbid(caller, response_id)
         return found.get("status") == QUEUED
 
 

@@ -55,8 +55,13 @@ async def earlier_response(
     digest: str,
     response_id: str,
     exists: Callable[[str], Awaitable[bool]],
+    forbid: Callable[[str], Awaitable[bool]],
 ) -> str | None:
     """Use a key for a response; returns the earlier response of the key, or `None` for the first use.
+
+    Args:
+        exists: Whether a response exists.
+        forbid: Makes sure that a response is not created any more; `False` if it exists.
 
     Raises:
         KeyReused: The key was used with another body.
@@ -71,7 +76,7 @@ async def earlier_response(
         return use.response_id
     if not await keys.has_ended(use):
         raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
-    if await exists(use.response_id):  # The last action of its process.
+    if not await forbid(use.response_id):  # The last action of its process.
         return use.response_id
     await keys.free(caller, key, use.response_id)
-    return await earlier_response(keys, caller, key, digest, response_id, exists)
+    return await earlier_response(keys, caller, key, digest, response_id, exists, forbid)

@@ -146,13 +146,13 @@ class ResponsesDriver(Struct, frozen=True):
         caller, store = request.caller, self.responses.engine.store
         keys = self.responses.engine.services.sessions.keys
         response_id = response_id or request.named().response_id
-        exists = partial(store.owns, caller)
-        earlier = await earlier_response(keys, caller, key, digest, response_id, exists)
+        exists, forbid = partial(store.owns, caller), partial(store.forbid, caller)
+        earlier = await earlier_response(keys, caller, key, digest, response_id, exists, forbid)
         if earlier is not None:
             await self._follow(exchange, replace(request, response_id=earlier))
             return
         # If it is refused, the caller may correct the request, or retry.
-        async with keys.accepting(caller, key, response_id, exists) as confirm:
+        async with keys.accepting(caller, key, response_id, exists, forbid) as confirm:
             await self._accept(exchange, body, request, response_id, confirm)
 
     async def _accept(

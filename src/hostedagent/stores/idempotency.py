@@ -86,17 +86,32 @@ class IdempotencyKeys:
 
     @asynccontextmanager
     async def accepting(
-        self, caller: Caller, key: str, response_id: str, exists: Callable[[str], Awaitable[bool]]
+        self,
+        caller: Caller,
+        key: str,
+        response_id: str,
+        exists: Callable[[str], Awaitable[bool]],
+        forbid: Callable[[str], Awaitable[bool]],
     ) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
         """Renew a key while its request is accepted, and free it if that fails and has created no response.
+
+        Args:
+            exists: Whether a response exists.
+            forbid: Makes sure that a response is not created any more; `False` if it exists. A write that failed
+                may still be under way.
 
         Yields:
             A function to be called before the response is created. It raises `Busy` if another request has the key,
             because this process stood still for too long.
         """
-        used_at = self._settings.clock()
+        used_at, may_exist = self._settings.clock(), False
 
         async def confirm() -> None:
+            nonlocal may_exist
+            await extend()
+            may_exist = True
+
+        async def extend() -> None:
             nonlocal used_at
             if self._settings.is_due(used_at + self._settings.seconds):
                 used_at = await self._extend(caller, key, response_id)
@@ -105,10 +120,10 @@ class IdempotencyKeys:
             with suppress(Busy):
                 while not await self._pause_until(partial(exists, response_id)):
                     with suppress(StoreError):
-                        await confirm()
+                        await extend()
 
         async def settle() -> None:
-            if not await exists(response_id):
+            if not may_exist or await forbid(response_id):
                 await self.free(caller, key, response_id)
 
         renewal = asyncio.create_task(renew(), name="hostedagent-key")

@@ -51,6 +51,9 @@ _ATTEMPTS: Final = 8
 
 _TIMES: Final = ("created_at", "completed_at")
 
+_TOMBSTONE: Final[Mapping[str, Any]] = {"response": None, "input_ids": [], "output_ids": []}
+"""The record of a response that does not exist any more, or never will."""
+
 _Place: TypeAlias = tuple[str, str | None, str]
 """A response in its scope."""
 
@@ -127,6 +130,15 @@ class StoredResponses:
                     return
         raise StoreUnavailable("The conversation is changed by too many others at once.")
 
+    async def forbid(self, caller: Caller, response_id: str) -> bool:
+        """Make sure that a response is not created, not even by a write under way; `False` if it exists."""
+        with suppress(StoreConflict):
+            record = encode({**_TOMBSTONE, "previous": None})
+            await self._store.write(caller, [Write(_key(response_id), record, ABSENT)])
+            return True
+        found, _ = await self._read(caller, response_id)
+        return found is not None and found["response"] is None
+
     async def update(self, caller: Caller, response: Mapping[str, Json], with_parts: Sequence[Part] = ()) -> None:
         """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise.
 
@@ -182,7 +194,7 @@ class StoredResponses:
         """Erase the response and its items; raises `StoreNotFound`. Its successors keep the chain, without them."""
         with StoreCall("responses", "delete"):
             record, _ = await self._existing(caller, response_id)
-            tombstone: dict[str, Any] = {**record, "response": None, "input_ids": [], "output_ids": []}
+            tombstone: dict[str, Any] = {**record, **_TOMBSTONE}
             await self._store.write(
                 caller, [*_erasures(_item_ids(record)), Write(_key(response_id), encode(tombstone))]
             )
