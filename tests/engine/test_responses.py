@@ -244,6 +244,6 @@ async def test_where_the_store_of_responses_is_another_service_a_turn_is_withdra
         if is_late:
             await service.create(ADA, response(response_id, status="queued"), [])
 
-    store.withdraw = withdraw
+    store.unqueue = withdraw
     assert await store.forbid(ADA, "caresp_1") is not is_late
     assert withdrawn == ["caresp_1"]

@@ -38,7 +38,7 @@ class ResponseStore:
 
     Attributes:
         journaled: The turns that are resumed after a crash; `None` if none are.
-        withdraw: Removes a turn from the queue, if there is one.
+        unqueue: Removes a turn from the queue, if there is one.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ResponseStore:
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
         self.journaled: Recoveries | None = None
-        self.withdraw: Callable[[str], Awaitable[None]] | None = None
+        self.unqueue: Callable[[str], Awaitable[None]] | None = None
 
     @property
     def repository(self) -> ResponseRepository:
@@ -125,8 +125,8 @@ class ResponseStore:
             return False
         if isinstance(self._repository, StoredResponses):
             return await self._repository.forbid(caller, response_id)
-        if self.withdraw is not None:
-            await self.withdraw(response_id)
+        if self.unqueue is not None:
+            await self.unqueue(response_id)
         return not await self._owns(caller, response_id)
 
     def claim(self, response_id: str) -> bool:

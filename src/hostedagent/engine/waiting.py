@@ -79,7 +79,7 @@ class WaitingTurns:
         self._responses = responses
         self._rules = rules
         self._queue = rules.queue
-        responses.engine.store.withdraw = self._queue.drop
+        responses.engine.store.unqueue = self._queue.drop
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
         self._holding, self._freeing = 0, asyncio.Lock()
         responses.engine.limiter.on_ended = self.wake
