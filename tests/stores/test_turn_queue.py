@@ -66,7 +66,27 @@ async def test_users_take_turns_also_those_who_come_late(queue: TurnQueue) -> No
     assert first is not None and first.response_id == "a1"
     await queue.drop("a1")
     await put(queue, "c1", "c")
-    assert await taken(queue) == ["b1", "c1", "a2", "b2", "a3", "a4"]
+    assert await taken(queue) == ["b1", "a2", "b2", "c1", "a3", "a4"]
+
+
+@pytest.mark.parametrize("is_blocked", [False, True], ids=["free", "behind one that cannot begin"])
+async def test_a_turn_does_not_wait_for_all_who_come_later(queue: TurnQueue, *, is_blocked: bool) -> None:
+    if is_blocked:  # Its conversation is busy, and the next turn of that waits for it.
+        await put(queue, "z1", "z", "c")
+        await put(queue, "z2", "z", "c")
+        await queue.take("p", "z1")
+        await queue.release("z1", delay=3600)
+    for name in ("a1", "a2", "a3"):
+        await put(queue, name, "a")
+    order: list[str] = []
+    for number in range(12):
+        await put(queue, f"n{number}", f"n{number}")
+        turn = await queue.take("p")
+        assert turn is not None
+        order.append(turn.response_id)
+        await queue.drop(turn.response_id)
+
+    assert [order.index(name) <= most for name, most in (("a1", 0), ("a2", 3), ("a3", 6))] == [True] * 3, order
 
 
 async def test_a_turn_that_was_added_is_not_taken_before_it_is_released(queue: TurnQueue) -> None:

@@ -1,7 +1,8 @@
 """The queue of background turns that wait for a free slot on any replica.
 
-It is fair between users: each turn gets the tag after the last one of its user, but not below the lowest waiting tag.
-The lowest tag is served first, so a user with a hundred queued turns delays others by one turn at a time.
+It is fair between users: each turn gets the tag after the last one of its user, but not below that of the oldest turn
+that can begin. The lowest tag is served first, so a user with a hundred queued turns delays others by one turn at a
+time. No turn waits for those who come later, because the oldest one that can begin is behind none of them.
 """
 
 from __future__ import annotations
@@ -137,8 +138,9 @@ class StoredTurnQueue:
             is_added = len(rows) < limits.most and len(own) < limits.most_each
             if not is_added:
                 return rows
-            first = min((row.tag for row in rows), default=0)
-            tag = max([first, *(row.tag + 1 for row in own)])
+            ready = [row.tag for row in rows if self._can_be_taken(row, rows, None)]
+            start = ready[0] if ready else min((row.tag for row in rows), default=0)
+            tag = max([start, *(row.tag + 1 for row in own)])
             return [*rows, _Row(turn.response_id, user, conversation, tag, now, now, process)]
 
         await self._change(added, Write(Key(QUEUED, turn.response_id), turn.request))

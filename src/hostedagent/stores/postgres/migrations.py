@@ -183,6 +183,42 @@ END
 $function$;
 """
 
+_FAIR: Final = """
+-- Adds a turn behind the others of its user, and no earlier than the oldest that can begin, so that no turn waits for
+-- all who come later. One caller at a time, so that the limits are exact. Returns whether it was added.
+CREATE OR REPLACE FUNCTION {schema}.enqueue(
+    a_service text, a_response text, a_user text, a_conversation text, a_request bytea, a_process text,
+    most integer, most_each integer)
+RETURNS boolean LANGUAGE plpgsql AS $function$
+DECLARE
+    all_turns bigint;
+    own_turns bigint;
+    own_last bigint;
+    lowest bigint;
+    start bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.queue', 0));
+    SELECT count(*), count(*) FILTER (WHERE q.user_key = a_user), max(q.tag) FILTER (WHERE q.user_key = a_user),
+        min(q.tag)
+    INTO all_turns, own_turns, own_last, lowest
+    FROM {schema}.queue q WHERE q.service = a_service;
+    IF all_turns >= most OR own_turns >= most_each THEN
+        RETURN false;
+    END IF;
+    SELECT q.tag INTO start FROM {schema}.queue q
+    WHERE q.service = a_service AND q.taken_by = '' AND q.ready_at <= now()
+        AND NOT EXISTS (
+            SELECT FROM {schema}.queue earlier
+            WHERE earlier.service = q.service AND earlier.conversation = q.conversation AND earlier.id < q.id)
+    ORDER BY q.id LIMIT 1;
+    INSERT INTO {schema}.queue (service, response_id, user_key, conversation, tag, request, taken_by)
+    VALUES (a_service, a_response, a_user, a_conversation, greatest(coalesce(start, lowest), own_last + 1, 0),
+        a_request, a_process);
+    RETURN true;
+END
+$function$;
+"""
+
 _OUTBOX: Final = """
 CREATE TABLE {schema}.outbox (
     service text NOT NULL,
@@ -203,6 +239,7 @@ MIGRATIONS: Final = (
     Migration(1, "records, events, signals, processes", _TABLES),
     Migration(2, "the queue of background turns", _QUEUE),
     Migration(3, "the outbox of webhooks", _OUTBOX),
+    Migration(4, "a queue in which no turn waits for all who come later", _FAIR),
 )
 """All migrations in their order."""
 
