@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores.base import Key, StoreConflict, StoreUnavailable, Write
+from hostedagent.stores.base import ABSENT, Key, StoreConflict, StoreUnavailable, Write
 from hostedagent.stores.batch import Rows, write_batch
 from hostedagent.stores.conversations import Conversations
 from hostedagent.stores.factory import sqlite_stores
@@ -82,7 +83,7 @@ class Case:
     store: type[Contended] = Contended
 
 
-CASES = [Case(50, change), Case(8, batch), Case(8, create), Case(50, listed, ContendedList)]
+CASES = [Case(50, change), Case(50, batch), Case(50, create), Case(50, listed, ContendedList)]
 NAMES = [case.call.__name__ for case in CASES]
 
 
@@ -120,6 +121,26 @@ async def test_a_hundred_conversations_begin_at_once(tmp_path: Path) -> None:
     try:
         await asyncio.gather(*(conversations.begin(ADA, name) for name in names))
         assert sorted(await conversations.listed(ADA)) == sorted(names)
+    finally:
+        await stores.aclose()
+
+
+async def test_two_dozen_write_the_same_records_at_once(tmp_path: Path) -> None:
+    class Counted(Rows, frozen=True):
+        async def writes(self, *, is_again: bool) -> list[Write]:
+            (found,) = await stores.state.read(ADA, [KEY])
+            value = counted(json.loads(found.value) if found is not None else None)
+            return [Write(KEY, json.dumps(value).encode(), found.etag if found is not None else ABSENT)]
+
+    stores = sqlite_stores(tmp_path / "state.db")
+    responses, names = StoredResponses(stores.state), [f"caresp_{n}" for n in range(24)]
+    made = [response(name, status="completed", conversation={"id": "conv_1"}) for name in names]
+    try:
+        await asyncio.gather(*(responses.create(ADA, one, [message(f"{one['id']}-in")]) for one in made))
+        await asyncio.gather(*(write_batch(stores.state, ADA, [Counted([])]) for _ in names))
+        (count,) = await stores.state.read(ADA, [KEY])
+        assert sorted(await responses.members(ADA, "conv_1")) == sorted(names)
+        assert count is not None and json.loads(count.value) == {"n": len(names)}
     finally:
         await stores.aclose()
 

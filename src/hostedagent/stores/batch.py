@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Store, StoreConflict, StoreUnavailable, Write
-
-_ATTEMPTS: Final = 8
+from hostedagent.stores.values import ATTEMPTS
 
 
 class Part(Protocol):
@@ -57,7 +56,7 @@ async def write_batch(store: Store, caller: Caller, parts: Sequence[Part]) -> No
         StoreUnavailable: The store cannot be written, or others change the same records again and again.
         HostError: A part may not be written any more.
     """
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         rows = [list(await part.writes(is_again=attempt > 0)) for part in parts]
         writes = [row for own in rows for row in own]
         try:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from hostedagent.identity import Caller, Scope
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value
-from hostedagent.stores.values import change_value, read_value, read_values, write_value
+from hostedagent.stores.values import ATTEMPTS, change_value, read_value, read_values, write_value
 
 DESCRIPTION: Final = "conversation-description"
 LISTED: Final = "conversations"
@@ -24,9 +24,6 @@ LISTED: Final = "conversations"
 _NEWEST: Final = Key(LISTED, "")
 _SEGMENT: Final = 256
 """Conversations per record of the list."""
-
-_ATTEMPTS: Final = 50
-"""Other processes may change the list as often; in one process, additions wait for each other."""
 
 
 class Description(Struct, frozen=True):
@@ -103,7 +100,7 @@ class Conversations:
             await self._add_alone(caller, conversation_id)
 
     async def _add_alone(self, caller: Caller, conversation_id: str) -> None:
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             newest = await self._page(caller, _NEWEST)
             if conversation_id in newest.ids:
                 return

@@ -36,6 +36,7 @@ from hostedagent.stores.base import (
 )
 from hostedagent.stores.batch import Part, is_transactional, write_batch
 from hostedagent.stores.recent import Recent
+from hostedagent.stores.values import ATTEMPTS
 
 RESPONSE: Final = "response"
 ITEM: Final = "item"
@@ -46,8 +47,6 @@ _LINKS: Final = 4_000
 
 _SEGMENT: Final = 256
 """Members of a conversation per record, so that a turn rewrites a bounded part of a long one."""
-
-_ATTEMPTS: Final = 8
 
 _TIMES: Final = ("created_at", "completed_at")
 
@@ -115,7 +114,7 @@ class StoredResponses:
             record = _record(response, [str(item["id"]) for item in items], output)
             if process:
                 record["process"] = process
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 found, etag = None, ABSENT
                 if attempt or not self._is_transactional:  # Most are new, and a conflict changes nothing.
                     found, etag = await self._read(caller, response_id)

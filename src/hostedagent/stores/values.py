@@ -23,7 +23,8 @@ from hostedagent.stores.base import (
     Write,
 )
 
-_ATTEMPTS: Final = 50
+ATTEMPTS: Final = 50
+"""Attempts to write a record that others change: one of those who try at once succeeds, so this many may try."""
 
 
 class Versioned(Struct, frozen=True):
@@ -65,7 +66,7 @@ async def change_value(
     Raises:
         StoreUnavailable: The store is not available, or too many others change the value.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         found = await read_value(store, caller, key)
         if (value := change(found.value if found is not None else None)) is None:
             return
