@@ -7,8 +7,11 @@ import errno
 import socket
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from hostedagent.server.limits import ConnectionLimits
 from hostedagent.server.serve import listening
+from hostedagent.server.uvicorn import serve_with_uvicorn
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -39,3 +42,22 @@ def test_an_address_that_is_taken_is_an_error() -> None:
         listening(*taken.getsockname())
 
     assert error.value.errno == errno.EADDRINUSE
+
+
+def test_an_application_that_does_not_start_is_not_reported_as_listening() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no"})
+
+    reported: list[str] = []
+    with listening("127.0.0.1", 0) as listener, pytest.raises(RuntimeError, match="did not start"):
+        serve_with_uvicorn(
+            app,
+            listener,
+            grace=0,
+            limits=ConnectionLimits(),
+            max_message=None,
+            on_listening=lambda: reported.append("listening"),
+            on_signal=lambda: None,
+        )
+    assert reported == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from hostedagent import AgentHost, HostOptions, foundry_stores
 from hostedagent.engine import takeover, waiting
+from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import Engine
+from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.errors import ConfigurationError, Conflict
 from hostedagent.identity import Caller
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -18,6 +21,7 @@ from hostedagent.stores.base import LoggedEvent, StoreUnavailable
 from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.turn_queue import QueueState, StoredTurnQueue
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
+from tests.patience import PATIENCE
 from tests.replicas.test_two_hosts import BACKGROUND, Cluster, begin, ended, text
 
 
@@ -291,6 +295,27 @@ async def test_a_process_that_comes_late_does_not_fail_a_turn_that_another_one_h
         after = (await a.get(f"/responses/{queued}")).json()
 
     assert (whole["status"], text(whole)) == ("completed", ["second"]) and after == whole
+
+
+async def test_a_turn_that_cannot_begin_gives_its_conversation_back_until_it_can(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, failures, start = Gate(), [StoreUnavailable("away")], RecordedResponses.start_in_background
+
+    async def starting(self: RecordedResponses, context: TurnContext) -> dict[str, Any]:
+        if context.queued_at is not None and failures:
+            raise failures.pop()
+        return await start(self, context)
+
+    monkeypatch.setattr(RecordedResponses, "start_in_background", starting)
+    async with replica(cluster, "a", ScriptedAgent(["a", gate], ["second"])) as client:
+        await begin(client, gate)
+        queued = await enqueue(client, input="next", conversation="conv_1")
+        gate.open()
+        async with asyncio.timeout(PATIENCE):
+            whole = await ended(client, queued)
+
+    assert (whole["status"], text(whole), failures) == ("completed", ["second"], [])
 
 
 def waiting_queue(cluster: Cluster) -> StoredTurnQueue:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from agent_framework import Content
+from agent_framework import AgentResponseUpdate, Content
 
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine import takeover
@@ -92,6 +92,19 @@ async def begin(client: InProcessClient, gate: Gate, **fields: Any) -> str:
 
 def text(response: dict[str, Any]) -> list[str]:
     return [item["content"][0]["text"] for item in response["output"] if item["status"] == "completed"]
+
+
+async def test_calls_whose_results_come_one_by_one_stay_the_agents_own(cluster: Cluster) -> None:
+    names = ("c1", "c2")
+    calls = [Content.from_function_call(name, "add", arguments="{}") for name in names]
+    results = [Content.from_function_result(name, result="3") for name in names]
+    steps = [AgentResponseUpdate(contents=calls, role="assistant")]
+    steps += [AgentResponseUpdate(contents=[result], role="tool") for result in results]
+    async with cluster.host("a", ScriptedAgent([*steps, "Three."])) as client:
+        begun = (await client.post("/responses", json=BACKGROUND)).json()
+        whole = await ended(client, begun["id"])
+
+    assert [item["type"] for item in whole["output"]] == ["mcp_call", "mcp_call", "message"]
 
 
 async def test_a_running_turn_is_seen_from_another_replica(cluster: Cluster) -> None:

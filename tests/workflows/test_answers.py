@@ -9,6 +9,7 @@ from agent_framework import Content, Message
 from agent_framework.orchestrations import AgentRequestInfoResponse
 
 from hostedagent.agents.workflow_types import answer_schema, coerce, describe, resolve
+from hostedagent.conversation.workflow_responses import is_question
 from tests.workflows.flows import City, Point
 
 PARAM = "input[0].output"
@@ -54,3 +55,18 @@ def test_messages_are_texts_on_the_wire() -> None:
     assert coerce(Content, "hello", PARAM).text == "hello"
     assert [row.text for row in coerce(AgentRequestInfoResponse, '{"messages": ["a"]}', PARAM).messages] == ["a"]
     assert answer_schema(list[Message]) == {"type": "array", "items": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asks"),
+    [
+        ('{"request": "Sure?", "response_schema": {"type": "boolean"}}', True),
+        ('{"request": "Sure?", "response_schema": ', False),
+        ('["response_schema"]', False),
+        ('{"response_schema": {}}', False),
+    ],
+)
+def test_a_call_is_a_question_when_its_arguments_are_a_request_with_the_schema_of_its_answer(
+    arguments: str, asks: bool
+) -> None:
+    assert is_question({"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}) is asks

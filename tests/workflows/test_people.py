@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from agent_framework import Content, WorkflowBuilder, WorkflowExecutor
+from agent_framework import Content, Message, WorkflowBuilder, WorkflowContext, WorkflowExecutor, handler
 
 from hostedagent.testing import OfflineChatClient
 from tests.host.world import assert_refusal, hosting
 from tests.workflows.flows import (
+    Asker,
+    AskNumber,
     Deleter,
     approval,
     asking,
@@ -34,6 +36,22 @@ async def test_a_request_is_a_function_call_with_what_is_asked_and_the_schema_of
     assert arguments["request"] == {"question": "Which city?", "near": {"x": 1, "y": 2}}
     assert arguments["response_schema"]["required"] == ["name", "people"]
     assert arguments["response_schema"]["properties"]["people"]["type"] == "integer"
+
+
+class AskerWhoGoesOn(Asker):
+    """Asks, and says something before it is answered."""
+
+    @handler
+    async def start(self, messages: list[Message], ctx: WorkflowContext[Any, str]) -> None:
+        await ctx.request_info(AskNumber("How many?"), int)
+        await ctx.yield_output("Meanwhile.")
+
+
+async def test_a_request_is_an_item_in_front_of_what_is_said_after_it() -> None:
+    async with hosting(lambda: WorkflowBuilder(start_executor=AskerWhoGoesOn(id="asker"), name="asks")) as client:
+        asked = await turn(client, "hi")
+
+    assert [item["type"] for item in asked["output"]] == ["function_call", "message"]
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,10 @@ class _Ending(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # Later versions of uvicorn exit when the application does not start; earlier ones return.
+            self.should_exit = True
         if self.started and self._on_listening is not None:
             self._on_listening()
 

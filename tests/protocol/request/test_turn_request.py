@@ -6,6 +6,7 @@ import pytest
 
 from hostedagent import CallerPolicy, TurnRequest
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.ids import chain_of
 
 
 def parse(**body: Any) -> TurnRequest:
@@ -85,3 +86,10 @@ def test_the_body_is_not_changed() -> None:
     TurnRequest.parse(body, CallerPolicy())
 
     assert repr(body) == before
+
+
+def test_the_id_of_a_response_shares_its_chain_with_the_response_before_it() -> None:
+    before = parse().named().response_id
+    assert chain_of(parse(previous_response_id=before).named().response_id) == chain_of(before)
+    assert chain_of(parse(conversation=before).named().response_id) == chain_of(before)
+    assert chain_of(parse().named().response_id) != chain_of(before)
