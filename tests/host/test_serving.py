@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from typing import Any, cast
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -52,7 +53,7 @@ def test_an_application_that_does_not_start_is_not_reported_as_listening() -> No
     reported: list[str] = []
     with listening("127.0.0.1", 0) as listener, pytest.raises(RuntimeError, match="did not start"):
         serve_with_uvicorn(
-            app,
+            cast("Any", app),
             listener,
             grace=0,
             limits=ConnectionLimits(),
