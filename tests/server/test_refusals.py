@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import openai
 import pytest
 from azure.ai.agentserver.core import (
     FoundryAgentRequestContext,
@@ -14,7 +15,7 @@ from azure.ai.agentserver.core import (
 from starlette.types import Message, Receive, Scope, Send
 
 from hostedagent import AgentHost
-from hostedagent.errors import Conflict, InvalidRequest, RequestError, Unavailable
+from hostedagent.errors import Busy, Conflict, InvalidRequest, RequestError, Unavailable
 from hostedagent.identity import Caller, current_context
 from hostedagent.identity import Scope as Owner
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -22,14 +23,20 @@ from hostedagent.server.admission import refusal
 from hostedagent.server.agentserver.app import App
 from hostedagent.server.agentserver.middleware import AdmissionMiddleware
 from hostedagent.server.successors import PendingInputs
-from hostedagent.testing import ScriptedAgent
+from hostedagent.testing import ScriptedAgent, serve
+from tests.replicas.test_store_away import ask
 
 ADA, BOB = Caller(Owner("user:ada")), Caller(Owner("user:bob"))
 
 
 @pytest.mark.parametrize(
     ("error", "source"),
-    [(InvalidRequest("No."), b"user"), (Conflict("No."), b"user"), (Unavailable("No."), b"platform")],
+    [
+        (InvalidRequest("No."), b"user"),
+        (Conflict("No."), b"user"),
+        (Busy("No."), b"user"),
+        (Unavailable("No."), b"platform"),
+    ],
 )
 def test_a_refusal_says_whose_fault_it_is(error: RequestError, source: bytes) -> None:
     body, pairs = refusal(error, None)
@@ -37,6 +44,27 @@ def test_a_refusal_says_whose_fault_it_is(error: RequestError, source: bytes) ->
     assert headers[b"x-platform-error-source"] == source
     assert headers[b"content-length"] == str(len(body)).encode()
     assert headers.get(b"retry-after") == (None if error.retry_after is None else str(error.retry_after).encode())
+    assert headers.get(b"x-should-retry") == (b"false" if type(error) is Conflict else None)
+
+
+async def test_the_openai_client_does_not_repeat_what_stays_refused() -> None:
+    requests: list[str] = []
+    host = AgentHost(ScriptedAgent([ask(1)], ["Paid."]), driver="starlette").app
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        requests.append(scope["type"])
+        await host(scope, receive, send)
+
+    async with serve(counted) as client, client.openai(max_retries=2) as api:
+        asked = await api.responses.create(input="hi", conversation="conv_1")
+        (question,) = [item.id for item in asked.output if item.type == "mcp_approval_request"]
+        said: Any = [{"type": "mcp_approval_response", "approval_request_id": question, "approve": True}]
+        await api.responses.create(input=said, conversation="conv_1")
+        before = len(requests)
+        with pytest.raises(openai.ConflictError, match="answered before"):
+            await api.responses.create(input=said, conversation="conv_1")
+
+    assert len(requests) - before == 1
 
 
 @pytest.mark.parametrize("path", ["/responses", "/responses/caresp_1", "/other"])

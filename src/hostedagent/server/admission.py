@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
-from hostedagent.errors import InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from hostedagent.errors import Conflict, InvalidRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from hostedagent.identity import Caller, PlatformScopeResolver, ScopeResolver, TokenResolver
 from hostedagent.options import HostOptions
 from hostedagent.platform import (
@@ -187,6 +187,8 @@ def refusal(error: RequestError, request_id: str | None) -> tuple[bytes, list[tu
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
+    elif error.status == Conflict.status:  # Clients of OpenAI's API send any 409 again unless they are told not to.
+        headers.append((b"x-should-retry", b"false"))
     return body, headers
 
 

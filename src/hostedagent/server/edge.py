@@ -163,7 +163,14 @@ def _check_response_id(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 ANY: Final = "*"
 
-_EXPOSED: Final = ("x-request-id", SESSION_ID_HEADER, "x-platform-server", "x-platform-error-source", "retry-after")
+_EXPOSED: Final = (
+    "x-request-id",
+    SESSION_ID_HEADER,
+    "x-platform-server",
+    "x-platform-error-source",
+    "retry-after",
+    "x-should-retry",
+)
 """Headers of an answer that a page may read beside the usual ones."""
 
 _METHODS: Final = ("GET", "POST", "DELETE")

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from hostedagent.engine.concurrency import never
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.recorded import RecordedResponses
-from hostedagent.errors import Conflict, InvalidRequest, NotFound, RequestError, TooManyTurns
+from hostedagent.errors import Busy, Conflict, InvalidRequest, NotFound, RequestError, TooManyTurns
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.checks import flag, optional
@@ -208,7 +208,7 @@ class SteerRoutes:
         """Why a response that does not run here takes no input."""
         status = (await self._responses.engine.store.get(caller, response_id)).get("status")
         if status in RUNNING:
-            return Conflict(_UNREACHED)
+            return Busy(_UNREACHED)
         return _refused("response_already_completed" if status in COUNTED else "response_not_active")
 
     async def _succeed(self, waiting: _Waiting, ended: asyncio.Event) -> None:

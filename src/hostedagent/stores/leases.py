@@ -361,4 +361,6 @@ def _turn(owner: str) -> str:
 
 
 def _lost() -> Conflict:
-    return Conflict("The turn lost its hold on the conversation.", param="conversation")
+    error = Conflict("The turn lost its hold on the conversation.", param="conversation")
+    error.retry_after = Busy.retry_after
+    return error
