@@ -300,13 +300,19 @@ async def test_a_process_that_comes_late_does_not_fail_a_turn_that_another_one_h
 async def test_a_turn_that_cannot_begin_gives_its_conversation_back_until_it_can(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, failures, start = Gate(), [StoreUnavailable("away")], RecordedResponses.start_in_background
+    gate, failures, tried = Gate(), [StoreUnavailable("away")], list[str]()
+    accept, start = Engine.accept, RecordedResponses.start_in_background
+
+    async def accepting(engine: Engine, request: TurnRequest, *given: Any) -> Any:
+        tried.append(request.response_id)
+        return await accept(engine, request, *given)
 
     async def starting(self: RecordedResponses, context: TurnContext) -> dict[str, Any]:
         if context.queued_at is not None and failures:
             raise failures.pop()
         return await start(self, context)
 
+    monkeypatch.setattr(Engine, "accept", accepting)
     monkeypatch.setattr(RecordedResponses, "start_in_background", starting)
     async with replica(cluster, "a", ScriptedAgent(["a", gate], ["second"])) as client:
         await begin(client, gate)
@@ -315,7 +321,7 @@ async def test_a_turn_that_cannot_begin_gives_its_conversation_back_until_it_can
         async with asyncio.timeout(PATIENCE):
             whole = await ended(client, queued)
 
-    assert (whole["status"], text(whole), failures) == ("completed", ["second"], [])
+    assert (whole["status"], text(whole), tried.count(queued)) == ("completed", ["second"], 2)
 
 
 def waiting_queue(cluster: Cluster) -> StoredTurnQueue:
