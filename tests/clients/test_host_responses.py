@@ -316,6 +316,18 @@ async def test_a_hosted_mcp_call_that_failed_says_so_to_the_caller_and_to_the_ne
     assert "no such page" in sent["output"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_two_messages_of_one_answer_are_two_items_whether_they_stream_or_not(stream: bool) -> None:
+    async with hosting() as host:
+        host.script(turn(Text("One."), Text("Two.")))
+        if stream:
+            await host.ask("Hi")
+        else:
+            host.last = (await host.api.responses.create(model="any", input="Hi")).to_dict()
+        output = (await host.stored())["output"]
+    assert [item["content"][0]["text"] for item in output] == ["One.", "Two."]
+
+
 async def test_a_hosted_approval_request_is_one_item() -> None:
     async with hosting() as host:
         host.script(McpApprovalRequest("docs", "delete", {"id": 1}))

@@ -99,6 +99,17 @@ async def test_a_conversation_that_is_too_long_is_compacted_in_front_of_the_answ
     assert client.calls[3].transcript == ["assistant: Summary.", "user: Second.", "assistant: Two.", "user: Third."]
 
 
+async def test_all_messages_but_the_last_are_compacted_where_no_agent_has_answered_yet() -> None:
+    agent, client = model("Summary.", "Fine.")
+    said = [{"role": "user", "content": text} for text in ("First.", "Second.", "Third.")]
+    async with hosting(agent) as http:
+        await stream(http, input=said, context_management=AT_ONCE)
+
+    summarized = " ".join(client.calls[0].transcript)
+    assert "First." in summarized and "Second." in summarized and "Third." not in summarized
+    assert client.calls[1].transcript == ["assistant: Summary.", "user: Third."]
+
+
 async def test_an_agent_with_a_session_and_tools_is_compacted_too() -> None:
     call = Content.from_function_call("c1", "look_up", arguments='{"city":"Rome"}')
     agent, client = model(

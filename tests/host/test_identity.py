@@ -1,6 +1,8 @@
 """Whose request it is: what the headers say, when they count, and that no two tenants share a key."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from starlette.routing import Mount
 
 from hostedagent import AgentHost, HeaderScopeResolver, HostOptions, IsolationKeys, Scope, current_turn, memory_stores
 from hostedagent.errors import Unauthenticated
-from hostedagent.identity import LOCAL_USER, PlatformScopeResolver, ScopeResolver
+from hostedagent.identity import LOCAL_USER, Caller, PlatformScopeResolver, ScopeResolver
 from hostedagent.testing import InProcessClient, ScriptedAgent, serve
 from tests.host.world import assert_refusal
 from tests.isolation.probes import CANCEL, CREATE, DELETE, ITEMS, READ, Route
@@ -309,3 +311,10 @@ async def test_callers_do_not_name_responses() -> None:
 
     assert assert_refusal(refused, 400)["param"] == "response_id"
     assert made.status == 200 and made.json()["id"] != name
+
+
+def test_a_caller_is_kept_for_another_process_whole_but_for_call_id_and_token() -> None:
+    caller = Caller(Scope("user:ada", "chat-1"), IsolationKeys("ada", "chat-1"), platform_user="ada")
+    kept = replace(caller, call_id="call-1", token="secret-1").dump()
+    assert Caller.load(json.loads(json.dumps(kept))) == caller
+    assert "call-1" not in str(kept) and "secret-1" not in str(kept)

@@ -105,6 +105,10 @@ FIELDS = ("type", "url", "title", "file_id", "additional_properties", "annotated
 NAMES = ("input_token_count", "output_token_count", "total_token_count", "cache_read_input_token_count", "other")
 
 
+def test_a_providers_item_that_cannot_be_dumped_counts_as_unknown() -> None:
+    assert provider_item(Content("shell_tool_call", raw_representation=Model()), "shell_call") == {}
+
+
 class CodedError(Exception):
     """An error of a model's service that carries whatever it likes."""
 

@@ -167,10 +167,7 @@ class _Guarded(Coroutine[Any, Any, Any]):
             del typ, val, tb
 
     def close(self) -> None:
-        try:
-            self._inner.close()
-        except EXITS as error:
-            raise _contained(error) from error
+        self._inner.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._inner.__await__()
