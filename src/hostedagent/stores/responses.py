@@ -83,13 +83,13 @@ class _Members(Struct, frozen=True):
 
 
 class StoredResponses:
-    """A `ResponseRepository` over any `Store`."""
+    """A `ResponseRepository` over any `Store`; `is_whole` if a completed response is stored with its turn's state."""
 
     def __init__(self, store: Store) -> None:
         self.store = self._store = store
         self._links: Recent[_Place, _Link] = Recent(_LINKS)
         self._running: Recent[_Place, _Running] = Recent(_LINKS)
-        self._is_transactional = is_transactional(store)
+        self._is_transactional = self.is_whole = is_transactional(store)
 
     async def create(
         self,
@@ -156,7 +156,7 @@ class StoredResponses:
         if known is None or is_again:
             stored, etag = await self._existing(caller, response_id)
             known = _Running(stored["response"].get("status"), stored["input_ids"], stored["output_ids"], etag)
-        _check_end(known.status, response, may_fail=not self._is_transactional)
+        _check_end(known.status, response, may_fail=not self.is_whole)
         output = _output(response)
         record = _record(response, known.input_ids, output)
         dropped = set(known.output_ids).difference(record["output_ids"], record["input_ids"])
