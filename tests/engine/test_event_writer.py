@@ -12,6 +12,7 @@ from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.stores.base import LoggedEvent, StoreConflict, StoreUnavailable
 from hostedagent.stores.local import LocalEventLog
+from tests.patience import PATIENCE
 from tests.virtual_time import virtual_time
 
 
@@ -146,7 +147,7 @@ async def test_events_whose_writing_was_cancelled_are_flushed() -> None:
     await asyncio.sleep(0.1)
     adding.cancel()
     await asyncio.wait({adding})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await writer.flush()
 
     assert log.batches == [1]
