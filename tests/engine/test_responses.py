@@ -71,7 +71,6 @@ async def test_a_committed_end_is_read_at_once_and_written_once(store: ResponseS
 
 
 async def test_an_end_that_differs_from_the_committed_one_is_written(store: ResponseStore, updates: list[str]) -> None:
-    """The state of the turn, which has failed to be stored, is in another store than its response."""
     await begin(store, "a")
     await store.commit(done("a"))
     await store.update(ADA, done("a", "failed"))

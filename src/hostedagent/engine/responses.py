@@ -52,8 +52,6 @@ class ResponseStore:
         self._repository = repository
         self._running = running
         self._together = repository if _is_one(repository, state) else None
-        if isinstance(repository, StoredResponses):
-            repository.is_whole = self._together is not None
         self.active = active
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)

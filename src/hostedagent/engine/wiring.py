@@ -190,7 +190,8 @@ def wire(
         store.journaled = recoveries
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
     services = _services(source, continuations, store, options, hooks, Effects(state))
-    limiter = limiter or ConcurrencyLimiter(options.max_turns, options.max_waiting)
+    if limiter is None:
+        limiter = ConcurrencyLimiter(options.max_turns, options.max_waiting)
     engine = Engine(services, active, continuations, limiter, events, chosen.signals)
     rules = _waiting_rules(chosen, options, service) if is_own else None
     responses = RecordedResponses(engine, own, turns, rules)

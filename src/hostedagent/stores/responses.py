@@ -83,13 +83,13 @@ class _Members(Struct, frozen=True):
 
 
 class StoredResponses:
-    """A `ResponseRepository` over any `Store`; `is_whole` if a completed response is stored with its turn's state."""
+    """A `ResponseRepository` over any `Store`."""
 
     def __init__(self, store: Store) -> None:
         self.store = self._store = store
         self._links: Recent[_Place, _Link] = Recent(_LINKS)
         self._running: Recent[_Place, _Running] = Recent(_LINKS)
-        self._is_transactional = self.is_whole = is_transactional(store)
+        self._is_transactional = is_transactional(store)
 
     async def create(
         self,
@@ -156,7 +156,7 @@ class StoredResponses:
         if known is None or is_again:
             stored, etag = await self._existing(caller, response_id)
             known = _Running(stored["response"].get("status"), stored["input_ids"], stored["output_ids"], etag)
-        _check_end(known.status, response, may_fail=not self.is_whole)
+        _check_end(known.status, response)
         output = _output(response)
         record = _record(response, known.input_ids, output)
         dropped = set(known.output_ids).difference(record["output_ids"], record["input_ids"])
@@ -361,16 +361,10 @@ def _erasures(ids: Iterable[str]) -> list[Write]:
     return [Write(Key(ITEM, item_id), None) for item_id in dict.fromkeys(ids)]
 
 
-def _check_end(end: Json, response: Mapping[str, Json], *, may_fail: bool) -> None:
-    """Check that an ended response is not changed.
-
-    Args:
-        end: How it has ended.
-        response: The response to store.
-        may_fail: Whether a completed one may still fail, because the rest of its turn is stored later.
-    """
+def _check_end(end: Json, response: Mapping[str, Json]) -> None:
+    """Check that an ended response is not changed; a completed one may still fail, if the rest cannot be stored."""
     status = response.get("status")
-    if end not in ENDED or status == end or (may_fail and end in COUNTED and status in ENDED):
+    if end not in ENDED or status == end or (end in COUNTED and status in ENDED):
         return
     raise StoreConflict(f"Response '{response['id']}' has ended as {end}.")
 
