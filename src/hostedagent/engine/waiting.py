@@ -55,6 +55,8 @@ LOOK_SECONDS: Final = 0.5
 AGAIN_SECONDS: Final = 0.5
 """After how long a turn is tried again whose conversation is busy."""
 
+_CUT_OFF: Final = "This process was cut off from the store while it queued the turn."
+
 logger = logging.getLogger(__name__)
 
 
@@ -130,6 +132,8 @@ class WaitingTurns:
                 # Its record decides: nobody begins a turn whose response is forbidden.
                 if await engine.store.forbid(caller, response_id):
                     await self._queue.drop(response_id)
+                    if isinstance(error, StoreConflict):  # Another process found this one dead, and forbade it.
+                        raise StoreUnavailable(_CUT_OFF) from error
                     raise
                 if not isinstance(error, StoreUnavailable):  # Otherwise only the answer was lost.
                     raise
@@ -139,7 +143,7 @@ class WaitingTurns:
             if not is_there and await self._waits(caller, response_id):
                 # Another process found this one dead and the turn without a response.
                 await engine.store.delete(caller, response_id)
-                raise StoreUnavailable("This process was cut off from the store while it queued the turn.")
+                raise StoreUnavailable(_CUT_OFF)
         self.wake()
         with suppress(StoreError):  # Other processes poll too.
             await self._rules.signals.publish(Signal("queued", "", self._rules.service))
