@@ -43,6 +43,18 @@ async def test_a_turn_continues_the_one_before_it() -> None:
     assert missing.status == 404
 
 
+async def test_a_background_turn_that_has_ended_is_not_cancelled() -> None:
+    async with own_routes(ScriptedAgent(["Hello."])) as client:
+        started = (await client.post("/responses", json={"input": "hi", "background": True})).json()
+        while (await client.get(f"/responses/{started['id']}")).json()["status"] != "completed":
+            pass
+        refused = await client.post(f"/responses/{started['id']}/cancel")
+        after = (await client.get(f"/responses/{started['id']}")).json()
+
+    assert (refused.status, refused.json()["error"]["message"]) == (400, "Cannot cancel a completed response.")
+    assert after["status"] == "completed"
+
+
 @pytest.mark.one_replica("what a turn has said so far is told by its process, until the turn is stored")
 async def test_a_background_turn_is_asked_for_and_cancelled() -> None:
     gate = Gate()
