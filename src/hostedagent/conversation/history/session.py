@@ -87,8 +87,8 @@ def unasked_questions(continuation: Continuation) -> list[Content]:
     ]
 
 
-def _answered_batches(continuation: Continuation) -> set[str | None]:
-    """The messages that asked for what is answered."""
+def _answered_batches(continuation: Continuation) -> set[str]:
+    """The responses that first asked for what is answered: their calls run together."""
     answered_ids = {answer.approval.item_id for answer in continuation.answers}
     return {row.asked_by for item_id, row in continuation.snapshot.open.items() if item_id in answered_ids}
 
