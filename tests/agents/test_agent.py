@@ -116,6 +116,18 @@ def test_a_callers_tool_must_not_take_the_name_of_the_agents() -> None:
     check_tools(agent, PLAIN)
 
 
+def test_a_callers_choice_must_be_a_tool_that_the_agent_has() -> None:
+    agent = Agent(OfflineChatClient(), tools=[mine])
+
+    def choose(name: str) -> TurnRequest:
+        choice = {"type": "function", "name": name}
+        return TurnRequest.parse({"input": "hi", "tool_choice": choice}, CallerPolicy())
+
+    check_tools(agent, choose("mine"))
+    with pytest.raises(InvalidRequest, match="'other' names no tool"):
+        check_tools(agent, choose("other"))
+
+
 def test_the_model_is_known_where_the_client_says_it() -> None:
     assert model_name(Agent(OfflineChatClient(model="m"))) == "m"
     assert model_name(ScriptedAgent()) is None

@@ -196,7 +196,7 @@ def test_what_is_no_number_is_null(made: Callable[[], list[Any]]) -> None:
     assert "null" in sent
 
 
-@pytest.mark.parametrize("count", [NAN, INF, -INF, -1, True, "7", None])
+@pytest.mark.parametrize("count", [NAN, INF, -INF, -1, 2**53, True, "7", None])
 def test_what_is_no_count_of_tokens_is_not_counted(count: Any) -> None:
     usage = UsageCount()
     usage.count(CountUsage(UsageDetails(input_token_count=count, output_token_count=2), replaces=False))

@@ -121,10 +121,7 @@ def _function(wire: Mapping[str, Json], param: str, policy: CallerPolicy) -> Fun
         raise InvalidRequest(f"{param}.name must be 1 to 128 letters, digits, '_', '.' or '-'.", param=f"{param}.name")
     optional(flag, wire.get("strict"), f"{param}.strict")
     schema = _parameters(wire.get("parameters"), f"{param}.parameters")
-    try:
-        return FunctionTool(name=name, description=description or "", input_model=schema, func=None)
-    except Exception as error:
-        raise InvalidRequest(f"{param}.parameters is not a usable JSON schema.", param=f"{param}.parameters") from error
+    return FunctionTool(name=name, description=description or "", input_model=schema, func=None)
 
 
 def _parameters(value: Json, param: str) -> dict[str, Json]:
