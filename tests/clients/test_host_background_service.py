@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from agent_framework import Agent, tool
 from hosted import Hosted
 from tests.stores.records import WatchedStore, value_of
+from tests.virtual_time import virtual_time
 from upstream import Break, Gate, Text, ToolCall, Upstream, responses_client
 
 from hostedagent import AgentHost, HostOptions, memory_stores
@@ -165,12 +167,12 @@ async def test_a_service_that_does_not_work_in_the_background_is_not_asked_again
         assert (hosted.upstream.retrieved, kept.saved) == ([], [])
 
 
-async def test_work_that_the_service_no_longer_has_is_not_asked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "PAUSE_SECONDS", 0.0)
-    asked: list[Any] = []
+@virtual_time
+async def test_work_that_the_service_no_longer_has_is_asked_for_ever_later_and_not_for_ever() -> None:
+    asked: list[tuple[float, Any]] = []
 
     async def attempt(token: Any) -> Any:
-        asked.append(token)
+        asked.append((asyncio.get_running_loop().time(), token))
         raise LookupError
 
     tokens = ContinuationTokens(MemoryStore())
@@ -178,7 +180,7 @@ async def test_work_that_the_service_no_longer_has_is_not_asked_for_for_ever(mon
 
     with pytest.raises(LookupError):
         await anext(run.start())
-    assert asked == [{"response_id": "resp_1"}] * background.TRIES
+    assert asked == [(background.PAUSE_SECONDS * n, {"response_id": "resp_1"}) for n in (0, 0, 1, 4)]
 
 
 async def test_a_turn_that_is_not_stored_leaves_no_token() -> None:

@@ -191,6 +191,22 @@ async def test_a_background_turn_ends_as_it_would_have(loses: Loses, fields: dic
     assert refused and (resumed or loses == "its answer")
 
 
+async def test_a_turn_whose_store_failed_too_often_fails_and_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "MOST_TRIES", 0)
+    for at in range(1, MOST_CALLS):
+        store, agent = Failing(), ScriptedAgent(["Hello."], ["Hello again."])
+        async with OnFailing(store).host("a", agent) as client:
+            store.calls, store.at = 0, at
+            reply = await client.post("/responses", json={"input": "hi", "background": True})
+            if reply.status != 200:
+                continue
+            response = await ended(client, reply.json()["id"])
+        if response["status"] == "failed":
+            assert len(agent.calls) <= 1
+            return
+        assert store.has_failed, "No failure of the store led to the turn's being resumed."
+
+
 @pytest.mark.parametrize("loses", ["the call", "its answer"])
 async def test_a_request_that_is_repeated_with_its_key_gets_one_turn_that_ends_as_it_would_have(loses: Loses) -> None:
     for at in range(1, MOST_CALLS):

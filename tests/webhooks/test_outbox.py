@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -12,8 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
+from hostedagent.stores.base import Key, Record
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.stores.outbox import Delivery, Outbox, StoredOutbox
+from hostedagent.stores.outbox import SCAN_SECONDS, Delivery, Outbox, StoredOutbox
 from tests.postgres.server import MISSING, postgres_dsn, schema
 
 ADA = Caller(Scope("user:ada", "chat"), IsolationKeys("ada", "chat"), platform_user="ada")
@@ -104,3 +105,21 @@ async def test_what_is_done_is_never_taken_again(outboxes: Pair, how: str) -> No
     (taken,) = await outboxes.one.take(limit=5, hold=0)
     await getattr(outboxes.one, how)(taken)
     assert await names(outboxes.one) == await names(outboxes.two) == []
+
+
+async def test_a_store_is_read_for_what_is_due_only_once_in_a_while() -> None:
+    class Counted(MemoryStore):
+        reads = 0
+
+        async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+            self.reads += 1
+            return await super().read(caller, keys)
+
+    store, now = Counted(), 1_000.0
+    outbox = StoredOutbox(store, lambda: now)
+    reads: list[int] = []
+    for now in (now, now, now + SCAN_SECONDS):
+        assert await names(outbox) == []
+        reads.append(store.reads)
+
+    assert reads == [1, 1, 2]

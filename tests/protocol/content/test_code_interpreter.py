@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -224,3 +225,11 @@ def test_outputs_are_read_however_an_agent_gives_them(outputs: Any) -> None:
 def test_an_image_that_code_made_may_come_as_bytes() -> None:
     given = Content("code_interpreter_tool_result", call_id="ci_p", outputs=b"\x89PNG\r\n\x1a\n")
     assert emit(code("1+1"), given) == item(outputs=[PIXEL])
+
+
+def test_what_a_service_names_a_run_and_is_none_adds_nothing() -> None:
+    done = SimpleNamespace(
+        type="response.output_item.done", item=SimpleNamespace(type="code_interpreter_call", outputs=[None])
+    )
+
+    assert project([update(raw_representation=done)]).items == []

@@ -69,6 +69,13 @@ def test_the_link_is_an_item(content: Content, label: str) -> None:
     assert bare(stored) == {**ASKED, "server_label": label}
 
 
+def test_the_model_reads_of_a_link_that_was_sent_as_a_message_only_that_it_was_asked() -> None:
+    (said,) = project([labelled()], consent="message").items
+    (content,) = read(said)
+    assert said["content"][0]["text"] == f"docs needs your consent: {LINK}"
+    assert content.text == "[oauth_consent_request: the user was asked for consent to use docs]"
+
+
 def test_the_turn_ends_when_the_link_has_left() -> None:
     added, done, end = emissions(labelled())
     assert isinstance(added, dict) and isinstance(done, dict)

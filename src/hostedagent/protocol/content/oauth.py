@@ -119,8 +119,8 @@ class OpenConsent(BaseItem):
         said = part._replace(content=Content.from_text(text), replaces=False)
         message = OpenText(said, self.output)
         yield from message.append(said)
-        if message.item is not None:
-            message.item.remember(stands_for=asked_for(label))
+        assert message.item is not None
+        message.item.remember(stands_for=asked_for(label))
         yield from message.close(COMPLETED)
         yield EndTurn(Completed())
 
