@@ -17,7 +17,7 @@ from hostedagent.cli.run import free_port
 from tests.patience import PATIENCE
 
 SERVER = """
-import asyncio, sys
+import asyncio, sys, threading
 from hostedagent import AgentHost, HostOptions
 from hostedagent.agents import pump
 from hostedagent.server import uvicorn as on_uvicorn
@@ -49,6 +49,9 @@ def factory(request):
 
 host = AgentHost(factory, options=HostOptions(shutdown_grace=0))
 host.run(host="127.0.0.1", port=int(sys.argv[1]), on_listening=lambda: print("ready", flush=True))
+for thread in threading.enumerate():
+    if thread.name == "hostedagent-end":
+        thread.join()  # It ends the process, unless the server has ended.
 print("ran", flush=True)
 sys.stdin.read()
 """
