@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,8 +15,9 @@ from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, IsolationKeys, Scope
-from hostedagent.options import CallerPolicy
+from hostedagent.options import CallerPolicy, HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.server.agentserver.app import SdkDriver
 from hostedagent.server.agentserver.event_streams import SdkEvents
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.base import Key, Record, StoreUnavailable
@@ -89,3 +91,21 @@ async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_
         await asyncio.create_task(taken_up(store, recoveries))
     async with asyncio.timeout(PATIENCE):
         await recoveries.beginning("resp_1")
+
+
+async def test_the_sdk_keeps_a_turn_that_cannot_be_read() -> None:
+    class KeptError(Exception):
+        """The turn is left to the next process."""
+
+    async def exit_for_recovery() -> None:
+        raise KeptError
+
+    state = Away()
+    store, recoveries = await left_by_a_process(state)
+    state.times = 1
+    engine = SimpleNamespace(store=store, options=HostOptions(resilient_background=True))
+    context = SimpleNamespace(response_id="resp_1", platform_context=None, exit_for_recovery=exit_for_recovery)
+    driver = SdkDriver(cast("Any", engine), recoveries, cast("Any", None))
+
+    with pytest.raises(KeptError):
+        await anext(driver.handle(cast("Any", {"input": "hi"}), cast("Any", context), asyncio.Event()))
