@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, cast
@@ -93,3 +95,11 @@ def is_whole(config: pytest.Config) -> bool:
     """Whether nothing was selected: no file, no folder, no expression."""
     is_selected = any(config.getoption(name, None) for name in ("usepdb", "collectonly", "lf", "keyword"))
     return config.args_source is not pytest.Config.ArgsSource.ARGS and not is_selected
+
+
+@pytest.fixture(autouse=True)
+def resilient_tasks() -> Generator[None]:
+    """Ends `resilient_background`, which the SDK switches on for the whole process, with the test."""
+    yield
+    if (tasks := sys.modules.get("azure.ai.agentserver.core.tasks")) is not None:
+        tasks.set_resilient_tasks_enabled(False)

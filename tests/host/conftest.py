@@ -1,7 +1,4 @@
-from collections.abc import Generator
-
 import pytest
-from azure.ai.agentserver.core.tasks import set_resilient_tasks_enabled
 
 from tests.host.specification import specification
 from tests.host.world import driver, stores, writes
@@ -27,10 +24,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # The SDK's host keeps streams and background turns in its process: replicas serve on the own routes.
         drivers = ["agentserver", "starlette"] if CHOSEN.replicas == 1 else ["starlette"]
         metafunc.parametrize("driver", drivers, indirect=True)
-
-
-@pytest.fixture
-def resilient_tasks() -> Generator[None]:
-    """Ends `resilient_background`, which the SDK switches on for the whole process, with the test."""
-    yield
-    set_resilient_tasks_enabled(False)

@@ -12,8 +12,6 @@ from hostedagent.testing import ScriptedAgent, serve
 
 TURNS = 12
 
-pytestmark = pytest.mark.usefixtures("resilient_tasks")
-
 
 def open_streams(folder: Path) -> int:
     """How many files of streams this process has open; where the system does not say, how many there are."""

@@ -19,7 +19,6 @@ def test_stores_that_end_with_the_process_are_refused() -> None:
         AgentHost(ScriptedAgent(["hi"]), stores=memory_stores(), options=HostOptions(resilient_background=True))
 
 
-@pytest.mark.usefixtures("resilient_tasks")
 @pytest.mark.parametrize(
     ("text", "status"),
     [
