@@ -31,7 +31,7 @@ CANCEL_SECONDS: Final = 0.2
 async def following(
     log: EventLog, store: ResponseStore, caller: Caller, response_id: str, *, after: int
 ) -> AsyncGenerator[list[LoggedEvent]]:
-    """Yield the batches of a log, whose end is added if the response has ended and nobody else adds it.
+    """Yield the batches of a log, whose end is added if the response has ended and no other process adds it.
 
     Args:
         after: The number of the event before the first batch.

@@ -129,7 +129,7 @@ class WaitingTurns:
                 fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
                 await self._store(request, ResponseBuilder(response_id, fields).queued())
             except BaseException as error:
-                # Its record decides: nobody begins a turn whose response is forbidden.
+                # Its record decides: no process begins a turn whose response is forbidden.
                 if await engine.store.forbid(caller, response_id):
                     await self._queue.drop(response_id)
                     if isinstance(error, StoreConflict):  # Another process found this one dead, and forbade it.

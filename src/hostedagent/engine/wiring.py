@@ -219,7 +219,7 @@ def _check_background(options: HostOptions, stores: Stores, *, is_own: bool) -> 
         raise ConfigurationError("resilient_background needs stores that outlive the process: stores=...")
     if is_own and stores.needs_request:
         raise ConfigurationError(
-            "resilient_background resumes turns without a request, for which foundry_stores() answers nobody on "
+            "resilient_background resumes turns without a request, and foundry_stores() needs one on "
             "AgentHost(driver='starlette'): use driver='agentserver', or stores such as postgres_stores()."
         )
     if options.max_queued and not is_own:
