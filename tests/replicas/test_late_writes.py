@@ -15,7 +15,6 @@ import pytest
 
 from hostedagent import AgentHost
 from hostedagent.doors import Invocations
-from hostedagent.engine import event_writer, takeover, waiting
 from hostedagent.protocol.json import decode
 from hostedagent.stores import retry
 from hostedagent.stores.base import Etag, StoreConflict, StoreUnavailable, Write
@@ -31,13 +30,7 @@ ASKED = {"input": "hi"}  # A second turn of a conversation would be refused for 
 FULL = {"max_turns": 1, "max_queued": 10, "max_waiting": 1}
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.001)
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(waiting, "AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(event_writer, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("at_once")
 
 
 class Late(Failing):

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from hostedagent.engine import event_writer, takeover, waiting
-from hostedagent.stores import retry
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_store_away import MOST_CALLS, OF_REPLICAS, Failing, Loses, OnFailing, ask, ended, questions
@@ -20,13 +18,7 @@ LIMITS = {"max_turns": 1, "max_queued": 10, "max_waiting": 1}
 OF_THE_QUEUE = ("queue", "queued")
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.001)
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(waiting, "AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(event_writer, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("at_once")
 
 
 class OfTurns(Failing):
