@@ -205,6 +205,21 @@ def test_a_whole_result_has_its_images_citations_and_reasoning() -> None:
     assert "iVBORw0KGgo=" in json.dumps(response["output"])
 
 
+def test_content_parts_without_a_message_are_one_message_of_the_user() -> None:
+    """Agent Framework's helper packages take them; the protocol has only items there."""
+    items = [
+        {"type": "input_text", "text": "What is"},
+        {"type": "input_image", "image_url": "https://example.com/cat.png"},
+        {"role": "assistant", "content": "A cat."},
+        {"type": "input_text", "text": "Is it?"},
+    ]
+    messages = messages_from_responses_input(items)
+    assert [message.role for message in messages] == ["user", "assistant", "user"]
+    assert [content.type for content in messages[0].contents] == ["text", "uri"]
+    with pytest.raises(ValueError, match="image_url or file_id"):
+        messages_from_responses_input([{"type": "input_image"}])
+
+
 def test_a_text_is_one_message_of_the_user() -> None:
     (message,) = messages_from_responses_input("hi")
     assert (message.role, message.text) == ("user", "hi")

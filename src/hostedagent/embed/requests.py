@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from hostedagent.embed.state import AgentRunArgs
@@ -13,11 +14,12 @@ from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.messages import to_messages
-from hostedagent.protocol.values import is_mapping
+from hostedagent.protocol.values import is_array, is_mapping
 
 if TYPE_CHECKING:
     from agent_framework import Message
 
+_PARTS: Final = ("input_text", "input_image", "input_file", "input_audio")
 _CONTINUES: Final = ("previous_response_id", "conversation", "conversation_id")
 
 
@@ -43,7 +45,7 @@ def responses_to_run(body: Mapping[str, Any], *, policy: CallerPolicy | None = N
 
 
 def messages_from_responses_input(value: Any, *, policy: CallerPolicy | None = None) -> list[Message]:
-    """The messages of an `input`: a string, or a list of items.
+    """The messages of an `input`: a string, or a list of items or of a user message's content parts.
 
     Raises:
         ValueError: An item is malformed; the message names it.
@@ -96,7 +98,18 @@ def _normalized(body: Mapping[str, Any]) -> Mapping[str, Any]:
     given = dict(normalize_body(body, has_nulls=True))
     if (deprecated := given.pop("conversation_id", None)) is not None:
         given.setdefault("conversation", deprecated)
+    if is_array(items := given.get("input")):
+        given["input"] = list(_in_messages(items))
     return given
+
+
+def _in_messages(items: Iterable[Any]) -> Iterator[Any]:
+    """Items, where content parts that stand without a message around them are one user message."""
+    for is_part, run in groupby(items, key=lambda item: is_mapping(item) and item.get("type") in _PARTS):
+        if is_part:
+            yield {"type": "message", "role": "user", "content": list(run)}
+        else:
+            yield from run
 
 
 @contextmanager

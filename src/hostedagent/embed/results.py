@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.protocol.envelope import complete
+from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import CountUsage, Emission, EndTurn, Event, Json
@@ -113,11 +113,12 @@ async def responses_from_streaming_run(
     answer = _Answer(response_id, conversation_id)
     number = 0
     async for event in _events(stream, answer):
+        name = event["type"]
         if "response" in event:
             event = {**event, "response": complete(_public(event["response"]))}
         elif "item" in event:
             event = {**event, "item": _public_item(event["item"])}
-        yield f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n"
+        yield write_frame(name, event_data({**event, "sequence_number": number})).decode()
         number += 1
 
 

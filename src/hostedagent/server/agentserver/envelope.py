@@ -7,7 +7,6 @@ Specification: https://www.openresponses.org/specification, schema `ResponseReso
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from hostedagent.errors import refusal
 from hostedagent.protocol.envelope import complete, complete_error
 from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of, is_object
 
@@ -137,7 +137,7 @@ class _Frames:
         data, end, more = rest.partition(b"\n\n")
         if not marker or not end:
             return frame
-        data = self._snapshot(data) if is_snapshot else _dumped(complete_error(decode(data)))
+        data = self._snapshot(data) if is_snapshot else event_data(complete_error(decode(data)))
         return b"".join((head, marker, data, end, more))
 
     def _snapshot(self, data: bytes) -> bytes:
@@ -146,12 +146,6 @@ class _Frames:
             event = decode(data)
             completed = _whole(event["response"])
             if parts is None or len(event) > parts.re.groups:  # The frame has other lines in between.
-                return _dumped({**event, "response": completed})
-            self._response, self._completed = parts["response"], _dumped(completed)
+                return event_data({**event, "response": completed})
+            self._response, self._completed = parts["response"], event_data(completed)
         return b"".join((parts["head"], self._completed, parts["tail"]))
-
-
-def _dumped(value: Json) -> bytes:
-    """In ASCII, as the SDK writes events: some clients take U+2028 for the end of a line."""
-    data = encode(value)
-    return data if data.isascii() else json.dumps(value).encode()
