@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hostedagent.doors.chat_completions.door import ChatCompletions
     from hostedagent.doors.delivery import Delivery, DeliveryReport, DeliveryTarget, deliver
     from hostedagent.doors.door import Door, Entry
-    from hostedagent.doors.invocations import Invocations
+    from hostedagent.doors.invocations.door import Invocations
     from hostedagent.server.exchange import Exchange
     from hostedagent.server.turns import TransformEvent, Turn
 
@@ -27,7 +27,7 @@ _HOME = {
     "Door": "hostedagent.doors.door",
     "Entry": "hostedagent.doors.door",
     "Exchange": "hostedagent.server.exchange",
-    "Invocations": "hostedagent.doors.invocations",
+    "Invocations": "hostedagent.doors.invocations.door",
     "TransformEvent": "hostedagent.server.turns",
     "Turn": "hostedagent.server.turns",
     "deliver": "hostedagent.doors.delivery",

@@ -24,7 +24,7 @@ from hostedagent.server.handshake import admitted, data_of
 
 if TYPE_CHECKING:
     from hostedagent.doors.door import Entry
-    from hostedagent.doors.invocations import Invocations
+    from hostedagent.doors.invocations.door import Invocations
 
 MAX_WAITING: Final = 16
 """Maximum of waiting messages, after which the connection is not read any further."""

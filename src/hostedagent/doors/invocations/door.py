@@ -21,8 +21,8 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from hostedagent.doors.door import Door, Entry
-from hostedagent.doors.invocations_documents import ASYNCAPI, FIELDS, OPENAPI, OPTIONS, SENT
-from hostedagent.doors.invocations_ws import error_event, serve_socket
+from hostedagent.doors.invocations.documents import ASYNCAPI, FIELDS, OPENAPI, OPTIONS, SENT
+from hostedagent.doors.invocations.socket import error_event, serve_socket
 from hostedagent.doors.questions import answer_item, failure_of, open_questions, shown_question, text_of
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.hooks import BeforeRun

@@ -1,0 +1,1 @@
+"""The Invocations protocol of Foundry, whose bodies are the application's own JSON."""
