@@ -57,7 +57,10 @@ logger = logging.getLogger(__name__)
 class ResponsesApp(Signalled, Starlette):
     """The app of the own routes; `AgentHost.run` serves it, and any ASGI server can."""
 
-    has_websockets = True
+    @property
+    def has_websockets(self) -> bool:
+        """Whether the app serves WebSockets: also that of a group, which has no route for them."""
+        return True
 
     @property
     def port(self) -> int:

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
+from starlette.routing import Router, WebSocketRoute
+
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.errors import ConfigurationError
 from hostedagent.options import HostOptions
@@ -29,10 +31,14 @@ _HYPERCORN_LISTENS: Final = "Running on "
 class Signalled:
     """An app that calls functions when the process gets a signal to end. Register them before serving."""
 
-    has_websockets: bool = False
-    """Whether the app serves WebSockets."""
+    router: Router
 
     _callbacks: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def has_websockets(self) -> bool:
+        """Whether the app serves WebSockets."""
+        return any(isinstance(route, WebSocketRoute) for route in self.router.routes)
 
     def register_pre_shutdown_callback(self, fn: Callable[[], None]) -> None:
         """Call `fn` when the signal arrives, before requests are drained."""
