@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hostedagent import AgentHost
+from hostedagent.doors import Door, Invocations
 from hostedagent.host import Driver
 from hostedagent.testing import Gate, InProcessClient, Reply, ScriptedAgent, serve
 from tests.patience import PATIENCE
@@ -20,8 +21,10 @@ LINKS = pytest.mark.parametrize("link", [{}, {"conversation": "conv_1"}], ids=["
 
 
 @asynccontextmanager
-async def host(cluster: Cluster, name: str, agent: ScriptedAgent, driver: Driver) -> AsyncGenerator[InProcessClient]:
-    async with serve(AgentHost(agent, driver=driver, stores=cluster.stores(name)).app) as client:
+async def host(
+    cluster: Cluster, name: str, agent: ScriptedAgent, driver: Driver, *doors: Door
+) -> AsyncGenerator[InProcessClient]:
+    async with serve(AgentHost(agent, driver=driver, stores=cluster.stores(name), doors=doors).app) as client:
         yield client
 
 
@@ -81,6 +84,24 @@ async def test_it_is_not_cancelled_by_its_id(link: dict[str, Any]) -> None:
         await events.until("response.completed")
 
     assert cancelled.status == 404
+
+
+@DRIVERS
+async def test_an_invocation_is_cancelled_by_its_id(driver: Driver) -> None:
+    cluster, gate = Cluster(), Gate()
+    async with (
+        host(cluster, "a", ScriptedAgent(["Hel", gate, "lo."]), driver, Invocations()) as a,
+        host(cluster, "b", ScriptedAgent(["next"]), driver, Invocations()) as b,
+    ):
+        named = {"x-agent-invocation-id": "inv-1"}
+        asking = asyncio.create_task(a.post("/invocations", json={"input": "hi"}, headers=named))
+        await gate.reached()
+        seen = await b.get("/invocations/inv-1")
+        cancelled = [await b.post("/invocations/inv-1/cancel") for _ in range(2)]
+        await asyncio.wait({asking})
+
+    assert seen.json() == {"status": "in_progress"}
+    assert [(one.status, one.json()) for one in cancelled] == [(200, {"status": "cancelled"})] * 2
 
 
 @DRIVERS

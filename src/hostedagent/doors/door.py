@@ -6,7 +6,7 @@ Responses protocol do, so that a conversation can continue through any door.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -22,17 +22,21 @@ from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
 
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.engine.recorded import RecordedResponses
-from hostedagent.errors import ConfigurationError, InvalidRequest
+from hostedagent.errors import ConfigurationError, InvalidRequest, RequestError
 from hostedagent.identity import Caller
 from hostedagent.options import HostOptions
+from hostedagent.protocol.request.body import parse_object
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
-from hostedagent.server.admission import Trust, client_headers, read_object, refuse_media
+from hostedagent.server.admission import Trust, client_headers, read_object, refuse_media, too_large
 from hostedagent.server.exchange import Endpoint, Exchange, Handler
+from hostedagent.server.handshake import admitted
 from hostedagent.server.idempotency import earlier_response
+from hostedagent.server.messages import AnswerMessage, Messages
 from hostedagent.server.responses import send_frames, until_over
 from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
 
@@ -67,6 +71,37 @@ class Entry:
             handler: Called with the `Exchange`, which has the `caller`. A `RequestError` becomes the response.
         """
         return Endpoint(self.trust, handler)
+
+    def socket(
+        self,
+        connect: Callable[[WebSocket, Caller], AnswerMessage],
+        refused: Callable[[RequestError], Mapping[str, Json]],
+    ) -> Callable[[WebSocket], Awaitable[None]]:
+        """The endpoint of a `WebSocketRoute`, which resolves the caller and answers messages one after the other.
+
+        Args:
+            connect: Returns, for a connection and its caller, the function whose events answer a message.
+            refused: The event that reports an error.
+        """
+
+        async def serve(socket: WebSocket) -> None:
+            async with admitted(socket, self.trust, self.turns.check_accepts) as caller:
+                if caller is not None:
+                    shutdown = self.responses.engine.services.shutdown
+                    answer = connect(socket, caller)
+                    await Messages(socket, answer, refused, lambda: shutdown.has_begun).serve()
+
+        return serve
+
+    def message(self, data: bytes) -> Mapping[str, Json]:
+        """The fields of a message of a WebSocket.
+
+        Raises:
+            RequestError: It is too large or invalid.
+        """
+        if len(data) > self.options.max_body_bytes:
+            raise too_large(self.options)
+        return parse_object(data, self.options)
 
     async def fields(self, exchange: Exchange) -> Mapping[str, Json]:
         """The fields of a request's JSON body; empty without a body.
@@ -230,9 +265,26 @@ class Door:
         app.router.routes.extend(self.routes(entry))
 
     async def serve(self, entry: Entry, exchange: Exchange) -> None:
-        """Answer a request with a turn, streamed or whole."""
-        body = self.parse(await entry.fields(exchange), exchange)
-        async with entry.turn(exchange, body) as turn:
+        """Answer a request: parse it, and answer with its turn."""
+        await self.respond(entry, exchange, self.parse(await entry.fields(exchange), exchange))
+
+    async def respond(
+        self,
+        entry: Entry,
+        exchange: Exchange,
+        body: Mapping[str, Any] | TurnRequest,
+        *,
+        response_id: str = "",
+        session_id: str | None = None,
+    ) -> None:
+        """Answer with a turn, streamed or whole.
+
+        Args:
+            entry: The host.
+            exchange: The request.
+            body: As for `Entry.turn`, like the other arguments.
+        """
+        async with entry.turn(exchange, body, response_id=response_id, session_id=session_id) as turn:
             if turn.request.stream:
                 await entry.stream(exchange, self.render(turn), goes_on=turn.request.background)
             elif (response := await turn.response()).get("status") != "cancelled":

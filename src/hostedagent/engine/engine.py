@@ -257,15 +257,18 @@ class Engine:
     async def _has_ended(self, caller: Caller, response_id: str) -> bool:
         return (await self.store.get(caller, response_id)).get("status") not in RUNNING
 
-    async def cancel(self, caller: Caller, response_id: str) -> dict[str, Json]:
-        """Cancel a background turn, and return its response once the turn has ended.
+    async def cancel(self, caller: Caller, response_id: str, *, of_any_kind: bool = False) -> dict[str, Json]:
+        """Cancel a turn, and return its response once the turn has ended.
+
+        Args:
+            of_any_kind: Whether also a turn in the foreground is cancelled, which the Responses protocol refuses.
 
         Raises:
             NotFound: It does not exist, belongs to another scope, or runs in the foreground.
             InvalidRequest: It ran in the foreground, or has ended.
         """
         response = await self.retrieve(caller, response_id)
-        if not response.get("background"):
+        if not of_any_kind and not response.get("background"):
             if response.get("status") in RUNNING:  # Its client disconnects instead. As on the SDK's host.
                 raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
             raise InvalidRequest("Cannot cancel a synchronous response.", param="response_id")

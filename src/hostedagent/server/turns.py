@@ -301,14 +301,17 @@ class TurnRunner:
 
         return events()
 
-    async def cancel(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
+    async def cancel(self, response_id: str, caller: Caller | str, *, of_any_kind: bool = False) -> dict[str, Any]:
         """Cancel a background turn, and return its response once the turn has ended.
+
+        Args:
+            of_any_kind: Whether also a turn in the foreground is cancelled.
 
         Raises:
             RequestError: It does not exist, belongs to another caller, ran in the foreground, or has ended.
         """
         with _request_errors(response_id, checks=True):
-            return await self._responses.engine.cancel(caller_of(caller), response_id)
+            return await self._responses.engine.cancel(caller_of(caller), response_id, of_any_kind=of_any_kind)
 
     async def delete(self, response_id: str, caller: Caller | str) -> None:
         """Delete a response and everything that belongs to it.

@@ -1,4 +1,4 @@
-"""The default shape of invocations: its fields, and the OpenAPI and AsyncAPI documents that describe it."""
+"""The fields of the default shape of invocations, and the OpenAPI and AsyncAPI documents that describe it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Final
 
 from hostedagent.protocol.types import Json
 
-_TEXT: Final[Mapping[str, Json]] = {"type": "string"}
-_NUMBER: Final[Mapping[str, Json]] = {"type": "number"}
-_FLAG: Final[Mapping[str, Json]] = {"type": "boolean"}
-_OBJECT: Final[Mapping[str, Json]] = {"type": "object"}
+_TEXT, _NUMBER, _FLAG, _OBJECT = ({"type": kind} for kind in ("string", "number", "boolean", "object"))
 
 OPTIONS: Final[Mapping[str, Json]] = {
     **dict.fromkeys(("temperature", "top_p", "max_output_tokens"), _NUMBER),
@@ -30,44 +27,42 @@ def _object(**properties: Json) -> dict[str, Json]:
 
 
 _INVOCATION: Final = _object(**{**FIELDS, "options": _object(**OPTIONS)})
-_QUESTION: Final = _object(id=_TEXT, kind=_TEXT, name=_TEXT, arguments=_TEXT)
-_ANSWER: Final = _object(
-    response=_TEXT, status=_TEXT, questions={"type": "array", "items": _QUESTION}, response_id=_TEXT, conversation=_TEXT
-)
-_EVENTS: Final[Mapping[str, Json]] = {
-    "delta": _object(text=_TEXT),
+_QUESTION: Final[Mapping[str, Json]] = {"id": _TEXT, "kind": _TEXT, "name": _TEXT, "arguments": _TEXT}
+_QUESTIONS: Final = {"type": "array", "items": _object(**_QUESTION)}
+_END: Final[Mapping[str, Json]] = {"status": _TEXT, "response_id": _TEXT}
+_ANSWER: Final = _object(response=_TEXT, questions=_QUESTIONS, conversation=_TEXT, **_END)
+_EVENTS: Final[Mapping[str, Mapping[str, Json]]] = {
+    "delta": {"text": _TEXT},
     "question": _QUESTION,
-    "done": _object(status=_TEXT, session_id=_TEXT, response_id=_TEXT),
-    "error": _object(message=_TEXT, code=_TEXT, status=_NUMBER, param=_TEXT),
+    "done": {**_END, "session_id": _TEXT},
+    "error": {"message": _TEXT, "code": _TEXT, "status": _NUMBER, "param": _TEXT},
 }
-_CONTENT: Final = {"application/json": {"schema": _ANSWER}, "text/event-stream": {"schema": _TEXT}}
-_INFO: Final[Mapping[str, Json]] = {"title": "Invocations", "version": "1"}
-_SESSION: Final[Mapping[str, Json]] = {"name": "agent_session_id", "in": "query", "schema": _TEXT}
 _POST: Final[Mapping[str, Json]] = {
     "summary": "Invoke the agent: whole, streamed or in the background",
-    "parameters": [_SESSION],
+    "parameters": [{"name": "agent_session_id", "in": "query", "schema": _TEXT}],
     "requestBody": {"required": True, "content": {"application/json": {"schema": _INVOCATION}}},
-    "responses": {"200": {"description": "The answer", "content": _CONTENT}},
+    "responses": {
+        "200": {
+            "description": "The answer",
+            "content": {"application/json": {"schema": _ANSWER}, "text/event-stream": {"schema": _TEXT}},
+        }
+    },
 }
-
-OPENAPI: Final[Mapping[str, Json]] = {
-    "openapi": "3.1.0",
-    "info": _INFO,
-    "paths": {"/invocations": {"post": _POST}},
+_INFO: Final[Mapping[str, Json]] = {"title": "Invocations", "version": "1"}
+_CHANNEL: Final = "#/channels/invocations"
+_MESSAGES: Final = {
+    "invocation": {"payload": _INVOCATION},
+    **{kind: {"payload": _object(type={"const": kind}, **fields)} for kind, fields in _EVENTS.items()},
 }
-"""The OpenAPI document of `/invocations`."""
-
-
-def _message(kind: str, fields: Mapping[str, Json]) -> dict[str, Json]:
-    return {"payload": _object(type={"const": kind}, **fields["properties"])}
 
 
 def _operation(action: str, *messages: str) -> dict[str, Json]:
-    references = [{"$ref": f"#/channels/invocations/messages/{name}"} for name in messages]
-    return {"action": action, "channel": {"$ref": "#/channels/invocations"}, "messages": references}
+    references = [{"$ref": f"{_CHANNEL}/messages/{name}"} for name in messages]
+    return {"action": action, "channel": {"$ref": _CHANNEL}, "messages": references}
 
 
-_MESSAGES: Final = {"invocation": {"payload": _INVOCATION}, **{name: _message(name, _EVENTS[name]) for name in _EVENTS}}
+OPENAPI: Final[Mapping[str, Json]] = {"openapi": "3.1.0", "info": _INFO, "paths": {"/invocations": {"post": _POST}}}
+"""The OpenAPI document of `/invocations`."""
 
 ASYNCAPI: Final[Mapping[str, Json]] = {
     "asyncapi": "3.0.0",

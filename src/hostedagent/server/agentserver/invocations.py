@@ -6,8 +6,8 @@ response. The one that it gets here serves the request itself when it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,14 +18,13 @@ from hostedagent.protocol.types import Json
 if TYPE_CHECKING:
     from azure.ai.agentserver.invocations import InvocationAgentServerHost
     from starlette.applications import Starlette
+    from starlette.routing import BaseRoute, Route
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from starlette.websockets import WebSocket
 
 
-def invocation_host(
-    openapi: Mapping[str, Json] | None, asyncapi: Mapping[str, Json] | str | None
-) -> type[InvocationAgentServerHost]:
-    """The SDK's host with documents; a string is YAML.
+def invocation_host(documents: Mapping[str, Mapping[str, Json] | str | None]) -> type[InvocationAgentServerHost]:
+    """The SDK's host with documents, each under its name in the path.
 
     Raises:
         ConfigurationError: The package is not installed.
@@ -35,37 +34,40 @@ def invocation_host(
     except ImportError as error:
         raise ConfigurationError("Invocations() on the SDK's host needs hostedagent[invocations].") from error
 
+    def document(name: str) -> Any:
+        found = documents.get(name)
+        return dict(found) if isinstance(found, Mapping) else found
+
     class Documented(InvocationAgentServerHost):
         def get_openapi_spec(self) -> dict[str, Any] | None:
-            return dict(openapi) if openapi is not None else None
+            return document("openapi.json")
 
         def get_asyncapi_spec_json(self) -> dict[str, Any] | None:
-            return None if asyncapi is None or isinstance(asyncapi, str) else dict(asyncapi)
+            return document("asyncapi.json")
 
         def get_asyncapi_spec_yaml(self) -> str | None:
-            return asyncapi if isinstance(asyncapi, str) else None
+            return document("asyncapi.yaml")
 
     return Documented
 
 
-def hand_over(
-    app: Starlette,
-    *,
-    create: ASGIApp,
-    retrieve: ASGIApp,
-    cancel: ASGIApp,
-    connect: Callable[[WebSocket], Awaitable[None]],
-) -> None:
-    """Let a door answer the requests on the routes of the SDK's host."""
+def hand_over(app: Starlette, routes: Sequence[BaseRoute]) -> None:
+    """Let a door answer the requests on the routes of the SDK's host.
+
+    Args:
+        app: The app, which inherits from the SDK's host.
+        routes: The door's own routes: create, retrieve, cancel, the WebSocket; others are the SDK's.
+    """
     from azure.ai.agentserver.invocations import InvocationAgentServerHost
 
     assert isinstance(app, InvocationAgentServerHost)
-    app.invoke_handler(_handler(create))
-    app.get_invocation_handler(_handler(retrieve))
-    app.cancel_invocation_handler(_handler(cancel))
+    create, retrieve, cancel, connect, *_ = (cast("Route", route) for route in routes)
+    app.invoke_handler(_handler(create.app))
+    app.get_invocation_handler(_handler(retrieve.app))
+    app.cancel_invocation_handler(_handler(cancel.app))
 
     async def serve(socket: WebSocket) -> None:
-        await connect(socket)
+        await connect.endpoint(socket)
 
     app.ws_handler(serve)
 
