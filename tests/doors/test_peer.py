@@ -1,7 +1,7 @@
-"""The peer's `InvocationsHostServer` and ours, side by side: the same agent, the same requests.
+"""The peer's `InvocationsHostServer` and ours, side by side: the same agent or workflow, the same requests.
 
-`PLAYED` has each request with what is to be equal; where an answer differs, `differs` says in what, and docs/doors.md
-has the sentence.
+`AGENT` and `WORKFLOW` have the requests; where an answer differs, `differs` says in what, and docs/doors.md has the
+sentence.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostedagent import AgentHost
-from hostedagent.doors import Invocations
-from hostedagent.testing import serve
-from tests.doors.peer import Counting, play
+from hostedagent import AgentHost, HostOptions
+from hostedagent.doors import Invocations, Turn
+from hostedagent.testing import InProcessClient, serve
+from tests.doors.peer import Answer, Counting, Send, build, play, play_twice, rows_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = " ".join((ROOT / "docs/doors.md").read_text(encoding="utf-8").split())
@@ -35,7 +36,7 @@ class Played:
     differs: str = ""
 
 
-PLAYED = {
+AGENT = {
     "a message": Played(request={"path": S1, "body": {"message": "hi"}}),
     "its session": Played(request={"path": S1, "body": {"message": "again"}}),
     "options": Played(request={"path": S1, "body": {"message": "hi", "options": {"max_tokens": 7}}}),
@@ -81,17 +82,62 @@ PLAYED = {
 }
 
 
+W = "/invocations?agent_session_id="
+WORKFLOW = {
+    "a start": Played(request={"path": f"{W}w1", "body": {"input": {"title": "a", "questions": 0}}}),
+    "a start, streamed": Played(
+        request={"path": f"{W}w1", "body": {"input": {"title": "b", "questions": 0}, "stream": True}}
+    ),
+    "questions": Played(request={"path": f"{W}w2", "body": {"input": {"title": "c", "questions": 2}}}),
+    "a start while questions are open": Played(
+        request={"path": f"{W}w2", "body": {"input": {"title": "d", "questions": 0}}}
+    ),
+    "an answer to no question": Played(request={"path": f"{W}w2", "body": {"responses": {"none": True}}}),
+    "both answers": Played(request={"path": f"{W}w2", "answers": {"0": True, "1": False}}),
+    "both answers again": Played(request={"path": f"{W}w2", "answers": {"0": True, "1": False}}),
+    "a start after that": Played(request={"path": f"{W}w2", "body": {"input": {"title": "e", "questions": 0}}}),
+    "questions, streamed": Played(
+        request={"path": f"{W}w3", "body": {"input": {"title": "f", "questions": 2}, "stream": True}}
+    ),
+    "an answer in another session": Played(request={"path": f"{W}w4", "answers": {"2": True, "3": True}}),
+    "an answer of the wrong type": Played(
+        request={"path": f"{W}w3", "answers": {"2": "perhaps", "3": True}},
+    ),
+    "both answers, streamed": Played(
+        request={"path": f"{W}w3", "body": {"stream": True}, "answers": {"2": True, "3": True}}
+    ),
+    "questions once more": Played(request={"path": f"{W}w5", "body": {"input": {"title": "g", "questions": 2}}}),
+    "one of two answers": Played(
+        request={"path": f"{W}w5", "answers": {"4": True}},
+        differs="The questions of a workflow may be answered one by one",
+    ),
+    "a start of the wrong type": Played(request={"path": f"{W}w6", "body": {"input": {"title": "h"}}}),
+    "a failure": Played(request={"path": f"{W}w7", "body": {"input": {"title": "fail", "questions": 0}}}),
+    "a start after a failure": Played(
+        request={"path": f"{W}w7", "body": {"input": {"title": "i", "questions": 0}}},
+        differs="A session continues after a failed turn of a workflow",
+    ),
+    "a failure in a stream": Played(
+        request={"path": f"{W}w8", "body": {"input": {"title": "fail", "questions": 0}, "stream": True}}
+    ),
+}
+
+TWICE = {"path": f"{S1}2", "body": {"message": "wait"}}
+
+
 @pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, list[Answer]]]:
     """The peer's answers to all requests."""
     python = Path(os.environ.get("HOSTEDAGENT_PEER") or ROOT / ".venv-peer/bin/python")
     if not python.is_file():
         pytest.skip("no peer: CONTRIBUTING.md has the commands that install it in .venv-peer")
     home = tmp_path_factory.mktemp("home")
+    given = {"agent": requests_in(AGENT), "workflow": requests_in(WORKFLOW), "twice": TWICE}
     done = subprocess.run(
         [python, ROOT / "tests/doors/peer.py"],
-        input=json.dumps([one.request for one in PLAYED.values()]),
+        input=json.dumps(given),
         env={**os.environ, "HOME": str(home)},
+        cwd=home,
         capture_output=True,
         text=True,
         check=False,
@@ -100,17 +146,32 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, An
     yield json.loads(done.stdout.splitlines()[-1])
 
 
-async def ours(driver: Any) -> list[dict[str, Any]]:
-    agent: Any = Counting(name="counting")
-    async with serve(AgentHost(agent, doors=[Invocations()], driver=driver).app) as client:
+def requests_in(played: Mapping[str, Played]) -> list[Mapping[str, Any]]:
+    return [one.request for one in played.values()]
 
-        async def send(
-            method: str, path: str, headers: Mapping[str, str], body: bytes
-        ) -> tuple[int, dict[str, str], bytes]:
-            reply = await client.request(method, path, headers=headers, content=body)
-            return reply.status, dict(reply.headers), reply.body
 
-        return await play([one.request for one in PLAYED.values()], send)
+def sending(client: InProcessClient) -> Send:
+    async def send(
+        method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        reply = await client.request(method, path, headers=headers, content=body)
+        return reply.status, dict(reply.headers), reply.body
+
+    return send
+
+
+def different(
+    played: Mapping[str, Played], theirs: list[Answer], mine: list[Answer], read: Callable[[Answer], Any]
+) -> dict[str, tuple[Any, Any]]:
+    """The requests whose answers differ, with what the peer's clients read of them."""
+    rows = zip(played, map(read, theirs), map(read, mine), strict=True)
+    return {name: (one, other) for name, one, other in rows if one != other}
+
+
+def documented(played: Mapping[str, Played]) -> set[str]:
+    """The requests whose answers may differ, because the document says so."""
+    assert [one.differs for one in played.values() if one.differs not in DOCUMENT] == []
+    return {name for name, one in played.items() if one.differs}
 
 
 def shape(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,12 +182,11 @@ def shape(answer: Mapping[str, Any]) -> dict[str, Any]:
         value = headers.get(name)
         shown[name] = value if value in ("s1", "s2", "inv-1") else value is not None
     if shown["type"] == "text/event-stream":
-        blocks = [block.split("\n") for block in body.strip().split("\n\n")]
-        events = [(kind[7:], json.loads(data[6:])) for kind, data in blocks]
-        shown["text"] = "".join(data["text"] for kind, data in events if kind == "delta")
-        shown["end"] = (events[-1][0], events[-1][1].get("session_id"), events[-1][1].get("status", 200))
-        if shown["end"][0] == "done":
-            shown["end"] = shown["end"][:2]
+        *deltas, end = rows_of(answer)
+        shown["text"] = "".join(row["text"] for row in deltas)
+        shown["end"] = (end["type"], end.get("session_id"))
+        if end["type"] == "error":
+            shown["end"] = (*shown["end"], end["status"])
     elif answer["status"] == 200:
         shown["response"] = json.loads(body).get("response")
     else:
@@ -134,16 +194,75 @@ def shape(answer: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def frames_of(output: list[Any]) -> list[dict[str, Any]]:
+    """The items of a workflow's response in the form of the peer, without the ids of its executors."""
+    frames: list[dict[str, Any]] = []
+    for item in output:
+        if item["type"] == "message":
+            frames.append({"type": "output", "data": json.loads(item["content"][0]["text"])})
+        elif item["type"] == "function_call":
+            asked = json.loads(item["arguments"])["request"]
+            frames.append({"type": "request_info", "data": asked, "request_id": item["call_id"]})
+    return frames
+
+
+def whole(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"output": frames_of(response["output"])}
+
+
+async def streamed(turn: Turn) -> AsyncGenerator[bytes]:
+    async with aclosing(turn.events()) as events:
+        async for event in events:
+            if event["type"] == "response.output_item.done":
+                for frame in frames_of([event["item"]]):
+                    yield f"event: {frame['type']}\ndata: {json.dumps(frame)}\n\n".encode()
+            elif event["type"] == "response.failed":
+                yield b'event: error\ndata: {"status": 500}\n\n'
+            elif event["type"] == "response.completed":
+                end = {"session_id": turn.request.sandbox_session_id}
+                yield f"event: done\ndata: {json.dumps(end)}\n\n".encode()
+
+
+def frames(answer: Answer) -> Any:
+    """What clients of the peer read of a workflow's answer: not the ids, which are new each time."""
+    read = [{name: row.get(name) for name in ("type", "data", "session_id", "status")} for row in rows_of(answer)]
+    return answer["status"], read
+
+
 @pytest.mark.parametrize("driver", ["agentserver", "starlette"])
 async def test_what_the_peer_serves_is_served_and_each_difference_is_in_the_document(
-    peer: list[dict[str, Any]], driver: str
+    peer: Mapping[str, list[Answer]], driver: Any
 ) -> None:
-    answers = await ours(driver)
+    async with serve(AgentHost(Counting(), doors=[Invocations()], driver=driver).app) as client:  # pyright: ignore[reportArgumentType]
+        answers = await play(requests_in(AGENT), sending(client))
 
-    differ = {
-        name: (shape(theirs), shape(mine))
-        for name, theirs, mine in zip(PLAYED, peer, answers, strict=True)
-        if shape(theirs) != shape(mine)
-    }
-    assert differ.keys() == {name for name, one in PLAYED.items() if one.differs}, differ
-    assert [one.differs for one in PLAYED.values() if one.differs not in DOCUMENT] == []
+    differ = different(AGENT, peer["agent"], answers, shape)
+    assert differ.keys() == documented(AGENT), differ
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+async def test_a_workflow_answers_with_the_frames_of_the_peer_if_the_application_renders_them(
+    peer: Mapping[str, list[Answer]], driver: Any
+) -> None:
+    door = Invocations(answer=whole, render=streamed)
+    async with serve(AgentHost(build, doors=[door], driver=driver).app) as client:
+        answers = await play(requests_in(WORKFLOW), sending(client))
+
+    differ = different(WORKFLOW, peer["workflow"], answers, frames)
+    assert differ.keys() == documented(WORKFLOW), differ
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+@pytest.mark.parametrize("queues", [False, True])
+async def test_a_second_invocation_in_a_session_waits_only_in_a_queue(
+    peer: Mapping[str, list[Answer]], queues: bool, driver: Any
+) -> None:
+    agent, options = Counting(), HostOptions(when_busy="queue" if queues else "reject")
+    host = AgentHost(agent, doors=[Invocations()], driver=driver, options=options)  # pyright: ignore[reportArgumentType]
+    async with serve(host.app) as client:
+        answers = await play_twice(TWICE, sending(client), agent, waits=queues)
+
+    theirs, mine = [[shape(one) for one in given] for given in (peer["twice"], answers)]
+    assert [one["status"] for one in theirs] == [200, 200] and mine[0] == theirs[0]
+    assert mine[1] == theirs[1] if queues else mine[1]["status"] == 409
+    assert "A second invocation in a session whose first is still running gets a 409" in DOCUMENT
