@@ -8,8 +8,9 @@ import pytest
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Key, Record, Write
 from hostedagent.stores.factory import Stores
+from hostedagent.stores.members import MEMBERS
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.stores.responses import ITEM, MEMBERS, RESPONSE
+from hostedagent.stores.responses import ITEM, RESPONSE
 from tests.concurrency.world import Echo, WatchedState, processes, say, told
 from tests.patience import PATIENCE
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores import responses
+from hostedagent.stores import members
 from hostedagent.stores.base import Key
+from hostedagent.stores.members import MEMBERS
 from hostedagent.stores.memory import MemoryStore
-from hostedagent.stores.responses import MEMBERS, StoredResponses
+from hostedagent.stores.responses import StoredResponses
 from tests.emulator.wire import message, response
 
 ADA = Caller(Scope("user:ada"))
@@ -18,7 +19,7 @@ CONVERSATION = {"conversation": {"id": "conv_1"}}
 async def test_a_long_conversation_keeps_its_order_and_what_is_left_of_a_lost_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(responses, "_SEGMENT", 2)
+    monkeypatch.setattr(members, "_SEGMENT", 2)
     store = MemoryStore()
     repository = StoredResponses(store)
     names = [f"r{n}" for n in range(7)]

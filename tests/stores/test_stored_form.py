@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores import approvals, base, checkpoints, journals, leases, responses, running, sessions, tokens
+from hostedagent.stores import (
+    approvals,
+    base,
+    checkpoints,
+    journals,
+    leases,
+    members,
+    responses,
+    running,
+    sessions,
+    tokens,
+)
 from hostedagent.stores.base import Key
 from hostedagent.stores.heads import Head
 from hostedagent.stores.memory import MemoryStore
@@ -47,7 +58,7 @@ def test_a_key_is_the_same_for_ever() -> None:
         (leases.CONVERSATION, "conversation"),
         (responses.RESPONSE, "response"),
         (responses.ITEM, "item"),
-        (responses.MEMBERS, "members"),
+        (members.MEMBERS, "members"),
         (running.RUNNING, "running"),
         (sessions.TURN, "turn"),
         (tokens.TOKEN, "continuation-token"),

@@ -19,8 +19,9 @@ from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, Store, StoreConflict, StoreNotFound
 from hostedagent.stores.batch import Part, is_transactional
 from hostedagent.stores.instrumentation import TimedStore
+from hostedagent.stores.members import conversation_of
 from hostedagent.stores.recent import Recent
-from hostedagent.stores.responses import StoredResponses, conversation_of
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import DIED, Running
 
 if TYPE_CHECKING:

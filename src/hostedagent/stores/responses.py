@@ -20,7 +20,7 @@ from hostedagent.off_loop import off_loop
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.statuses import COUNTED, ENDED, QUEUED
 from hostedagent.protocol.types import Item, Json
-from hostedagent.protocol.values import fields_of, rows_of
+from hostedagent.protocol.values import rows_of
 from hostedagent.stores.base import (
     ABSENT,
     FIRST_PAGE,
@@ -35,18 +35,15 @@ from hostedagent.stores.base import (
     Write,
 )
 from hostedagent.stores.batch import Part, is_transactional, write_batch
+from hostedagent.stores.members import Members
 from hostedagent.stores.recent import Recent
 from hostedagent.stores.values import ATTEMPTS
 
 RESPONSE: Final = "response"
 ITEM: Final = "item"
-MEMBERS: Final = "members"
 
 _LINKS: Final = 4_000
 """Maximum number of cached links."""
-
-_SEGMENT: Final = 256
-"""Members of a conversation per record, so that a turn rewrites a bounded part of a long one."""
 
 _TIMES: Final = ("created_at", "completed_at")
 
@@ -74,19 +71,12 @@ class _Running(Struct, frozen=True):
     etag: Etag
 
 
-class _Members(Struct, frozen=True):
-    """The newest members of a conversation; the older ones are in full segments."""
-
-    full: int
-    ids: tuple[str, ...]
-    etag: Etag
-
-
 class StoredResponses:
     """A `ResponseRepository` over any `Store`."""
 
     def __init__(self, store: Store) -> None:
         self.store = self._store = store
+        self._members = Members(store)
         self._links: Recent[_Place, _Link] = Recent(_LINKS)
         self._running: Recent[_Place, _Running] = Recent(_LINKS)
         self._is_transactional = is_transactional(store)
@@ -122,7 +112,7 @@ class StoredResponses:
                     raise StoreConflict(f"Response '{response_id}' already exists.")
                 replaced = set(found["input_ids"]).difference(record["input_ids"]) if found is not None else ()
                 # The response last: without transactions, it never names an item that does not exist.
-                writes = [*rows, *_erasures(replaced), *await self._joining(caller, response)]
+                writes = [*rows, *_erasures(replaced), *await self._members.joining(caller, response)]
                 with suppress(StoreConflict):
                     written = [*writes, Write(_key(response_id), encode(record), etag)]
                     self.note(caller, record, (await self._store.write(caller, written))[-1])
@@ -221,14 +211,14 @@ class StoredResponses:
             if previous_response_id is not None:
                 ids = await self._chain(caller, previous_response_id)
             elif conversation_id is not None:
-                for response_id in await self._members(caller, conversation_id):
+                for response_id in await self._members.all(caller, conversation_id):
                     ids.extend((await self._link(caller, response_id)).item_ids)
         return ids[-limit:] if limit > 0 else ids
 
     async def members(self, caller: Caller, conversation_id: str) -> list[str]:
         """The ids of the responses of a conversation, oldest first."""
         with StoreCall("responses", "get_members"):
-            return await self._members(caller, conversation_id)
+            return await self._members.all(caller, conversation_id)
 
     async def erase_items(self, caller: Caller, ids: Iterable[str]) -> None:
         """Erase items; the responses that name them stay, without them."""
@@ -238,9 +228,7 @@ class StoredResponses:
     async def erase_members(self, caller: Caller, conversation_id: str) -> None:
         """Delete the list of responses of a conversation."""
         with StoreCall("responses", "delete_members"):
-            newest = await self._newest(caller, conversation_id)
-            segments = [_segment_key(conversation_id, n) for n in range(newest.full)]
-            await self._store.delete(caller, [Key(MEMBERS, conversation_id), *segments])
+            await self._members.erase(caller, conversation_id)
 
     async def _items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
         if not ids:
@@ -278,34 +266,6 @@ class StoredResponses:
             raise StoreNotFound(f"Response with id '{response_id}' not found.")
         return record, etag
 
-    async def _joining(self, caller: Caller, response: Mapping[str, Json]) -> list[Write]:
-        """The writes that make a response a member of its conversation."""
-        conversation_id, response_id = conversation_of(response), str(response["id"])
-        if conversation_id is None or response.get("status") == QUEUED:  # It becomes a member when its turn starts.
-            return []
-        members = await self._newest(caller, conversation_id)
-        if response_id in members.ids:
-            return []
-        full, ids, writes = members.full, members.ids, list[Write]()
-        if len(ids) >= _SEGMENT:
-            writes.append(Write(_segment_key(conversation_id, full), encode(ids)))
-            full, ids = full + 1, ()
-        value = encode({"full": full, "ids": [*ids, response_id]})
-        return [*writes, Write(Key(MEMBERS, conversation_id), value, members.etag)]
-
-    async def _newest(self, caller: Caller, conversation_id: str) -> _Members:
-        (found,) = await self._store.read(caller, [Key(MEMBERS, conversation_id)])
-        if found is None:
-            return _Members(0, (), ABSENT)
-        value = decode(found.value)
-        return _Members(value["full"], tuple(value["ids"]), found.etag)
-
-    async def _members(self, caller: Caller, conversation_id: str) -> list[str]:
-        newest = await self._newest(caller, conversation_id)
-        segments = await self._store.read(caller, [_segment_key(conversation_id, n) for n in range(newest.full)])
-        older = [response_id for found in segments if found is not None for response_id in decode(found.value)]
-        return [*older, *newest.ids]
-
 
 class _Replacement(Struct):
     """The part of a batch that replaces a response."""
@@ -329,10 +289,6 @@ def _place(caller: Caller, response_id: str) -> _Place:
 
 def _key(response_id: str) -> Key:
     return Key(RESPONSE, response_id)
-
-
-def _segment_key(conversation_id: str, n: int) -> Key:
-    return Key(MEMBERS, f"{conversation_id}\n{n}")  # A conversation id has no line breaks.
 
 
 def _record(response: Mapping[str, Json], input_ids: list[str], output: Sequence[Item]) -> dict[str, Any]:
@@ -386,8 +342,3 @@ def _item_ids(record: Mapping[str, Any]) -> list[str]:
 def _link_of(record: Mapping[str, Any]) -> _Link:
     status = record["response"].get("status") if record["response"] is not None else None
     return _Link(record["previous"], tuple(_item_ids(record)) if status in COUNTED else (), status)
-
-
-def conversation_of(response: Mapping[str, Json]) -> str | None:
-    """The id of the conversation of a response; `None` if it has none."""
-    return fields_of(response.get("conversation")).get("id")
