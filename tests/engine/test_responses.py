@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,19 +227,3 @@ async def test_a_response_that_was_forbidden_is_not_created(store: ResponseStore
     assert await store.status(ADA, "caresp_1") is None
     assert not await store.forbid(ADA, "caresp_2") and await store.status(ADA, "caresp_2") == "in_progress"
     assert await store.forbid(BOB, "caresp_2")
-
-
-@pytest.mark.parametrize("is_late", [True, False])
-async def test_where_the_store_of_responses_is_another_service_a_turn_is_withdrawn_first(*, is_late: bool) -> None:
-    service, withdrawn = StoredResponses(MemoryStore()), list[str]()
-    repository: Any = SimpleNamespace(get=service.get)  # A repository of an application.
-    store = ResponseStore(repository, ActiveTurns())
-
-    async def withdraw(response_id: str) -> None:
-        withdrawn.append(response_id)
-        if is_late:
-            await service.create(ADA, response(response_id, status="queued"), [])
-
-    store.unqueue = withdraw
-    assert await store.forbid(ADA, "caresp_1") is not is_late
-    assert withdrawn == ["caresp_1"]

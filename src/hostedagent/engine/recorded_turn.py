@@ -156,13 +156,13 @@ class RecordedTurn:
             store = self._engine.store
             try:
                 await store.create(request.caller, {**response, **self._stamps}, items, history)
-            except StoreConflict:
-                if self._sent is None:  # A resumed response already exists.
-                    raise
-            is_new = self._sent is None and self._context.queued_at is None
-            if is_new and self.recovery is not None and await self.recovery.is_released():
-                await store.withdraw(request.caller, request.response_id)
-                raise StoreUnavailable("This process was cut off from the store while it began the turn.")
+            except StoreConflict as error:
+                if self._sent is not None:
+                    return  # A resumed response already exists.
+                if self.recovery is not None and await self.recovery.is_elsewhere():
+                    says = "This process was cut off from the store while it began the turn."
+                    raise StoreUnavailable(says) from error
+                raise
 
     async def _settle(self) -> None:
         """Store the outcome, unless the turn itself has stored it, and release the response."""

@@ -29,7 +29,7 @@ from hostedagent.protocol.statuses import ENDED
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import Effect, Event, Json, MutableItem, SaveApproval
 from hostedagent.protocol.values import rows_of
-from hostedagent.stores.base import StoreConflict, StoreError, StoreUnavailable
+from hostedagent.stores.base import StoreConflict, StoreUnavailable
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
 from hostedagent.stores.sessions import Sessions, Snapshot
@@ -153,19 +153,6 @@ class Recovery(Struct):
         if self.journal is not None and not self.is_lost:
             self.is_lost = not await self.journals.holds(self.caller, self.response_id)
         return self.is_lost
-
-    async def is_released(self) -> bool:
-        """Whether another replica found no response of the turn and has released what it held.
-
-        Checked when the response has been stored, which may have taken longer than that replica waits.
-        """
-        if self.journal is None:
-            return False
-        try:
-            await self.journals.confirm()
-        except (Conflict, StoreError):
-            return await self.journals.find(self.caller, self.response_id) is None
-        return False
 
     async def announce(self, event: Event) -> bool:
         """Announce the continuation of the turn to clients of its stream; `False` if none saw its start."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
@@ -39,7 +39,6 @@ class ResponseStore:
 
     Attributes:
         journaled: The turns that are resumed after a crash; `None` if none are.
-        unqueue: Removes a turn from the queue, if there is one.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class ResponseStore:
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
         self.journaled: Recoveries | None = None
-        self.unqueue: Callable[[str], Awaitable[None]] | None = None
 
     @property
     def repository(self) -> ResponseRepository:
@@ -126,9 +124,16 @@ class ResponseStore:
             return False
         if isinstance(self._repository, StoredResponses):
             return await self._repository.forbid(caller, response_id)
-        if self.unqueue is not None:
-            await self.unqueue(response_id)
-        return not await self._owns(caller, response_id)
+        return True
+
+    async def take_queued(self, caller: Caller, response_id: str) -> bool:
+        """Take a response that waits in the queue; `False` if it does not, or is not stored and never will be.
+
+        No other process begins it then, unless it takes it after this one.
+        """
+        if isinstance(self._repository, StoredResponses):
+            return await self._repository.take_queued(caller, response_id)
+        return False
 
     def claim(self, response_id: str) -> bool:
         """Reserve an id that the platform chose until `release_claim`; `False` if it is or was in use."""
@@ -177,15 +182,6 @@ class ResponseStore:
         if response.get("status") not in RUNNING:
             self._ended[response_id] = str(response["status"])
             await self._settle(response_id)
-
-    async def withdraw(self, caller: Caller, response_id: str) -> None:
-        """Delete a new response whose turn must not begin, so that its request can be repeated."""
-        turn = self.active.get(response_id)
-        if turn is not None and turn.refuse is not None:
-            await turn.refuse()
-        await self._repository.delete(caller, response_id)
-        self._owners.pop(response_id, None)
-        await self._settle(response_id)
 
     async def _continue(self, response_id: str, turn: ActiveTurn) -> None:
         """Mark a response of an earlier process as running, and report that it exists."""

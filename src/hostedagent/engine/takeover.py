@@ -18,7 +18,6 @@ from hostedagent.failures import error_object
 from hostedagent.identity import Caller, RequestContext, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.json import decode
-from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreError, StoreNotFound
@@ -133,11 +132,7 @@ class Takeover:
                 raise RuntimeError(f"The store failed {MOST_TRIES} times while the turn ran.")
             enter_context(RequestContext(caller))
             turn = restore(kept, caller, response_id, engine.options.caller)
-            try:
-                found = await engine.store.get(caller, response_id)
-            except StoreNotFound:
-                found = {"status": QUEUED}
-            if found.get("status") == QUEUED:  # It never started; if it was queued, it still is.
+            if (found := await self._begun(caller, response_id)) is None:
                 if await self._turns.holds(caller, response_id):  # Otherwise another process has begun it.
                     await self._turns.end(response_id)  # First: another process may begin it once it is free.
                     await recoveries.release(turn, journal)
@@ -154,3 +149,13 @@ class Takeover:
             await self._turns.end(response_id)
         finally:
             recoveries.began(response_id)
+
+    async def _begun(self, caller: Caller, response_id: str) -> dict[str, Json] | None:
+        """The response of a turn; `None` if it has not begun. Then its former replica cannot begin it any more."""
+        store = self._responses.engine.store
+        if await store.take_queued(caller, response_id):
+            return None
+        try:
+            return await store.get(caller, response_id)
+        except StoreNotFound:
+            return None

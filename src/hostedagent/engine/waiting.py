@@ -81,7 +81,6 @@ class WaitingTurns:
         self._responses = responses
         self._rules = rules
         self._queue = rules.queue
-        responses.engine.store.unqueue = self._queue.drop
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
         self._holding, self._freeing = 0, asyncio.Lock()
         responses.engine.limiter.on_ended = self.wake
@@ -241,7 +240,7 @@ class WaitingTurns:
             return True
         caller = Caller.load(kept)
         enter_context(RequestContext(caller))
-        if not await self._waits(caller, response_id):
+        if not await engine.store.take_queued(caller, response_id):
             return True
         if engine.active.get(response_id) is not None:
             return False  # What an earlier try left is about to be settled.

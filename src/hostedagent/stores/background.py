@@ -12,6 +12,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final, cast
 
 from msgspec import Struct
@@ -149,9 +150,9 @@ class BackgroundTurns(Journals):
         """Delete the records of a turn, once its outcome was reported. If that fails, `check` repeats it."""
         if response_id not in self._held:
             return
-        del self._held[response_id]
-        parts = [Key(REQUEST, f"{response_id}:{n}") for n in range(self._parts.pop(response_id, 0))]
-        self._ended[response_id] = [Write(key, None) for key in (Key(JOURNAL, response_id), *parts)]
+        journal = Write(Key(JOURNAL, response_id), None, self._held.pop(response_id))
+        parts = range(self._parts.pop(response_id, 0))
+        self._ended[response_id] = [journal, *(Write(Key(REQUEST, f"{response_id}:{n}"), None) for n in parts)]
         await self._list()
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
@@ -262,18 +263,29 @@ class BackgroundTurns(Journals):
     async def _listed(self, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
         async with self._listing:
             replica, ended = _Replica(tuple(self._held), self._settings.expiry(), has_ended), dict(self._ended)
-            erased = [row for written in ended.values() for row in written]
             value = dump_value(TURNS, replica.dump())
             try:
-                etags = await self._store.write(_ALL, [Write(self._own_key, value, self._etag), *rows, *erased])
+                etags = await self._store.write(
+                    _ALL, [Write(self._own_key, value, self._etag), *rows, *chain(*ended.values())]
+                )
             except StoreConflict:
                 if await self._reread() is None:
                     raise
-                etags = await self._store.write(_ALL, [Write(self._own_key, value, self._etag), *rows, *erased])
+                kept = await self._still_own(ended)
+                etags = await self._store.write(_ALL, [Write(self._own_key, value, self._etag), *rows, *kept])
             self._etag = etags[0]
             for response_id in ended:
                 self._ended.pop(response_id, None)
             return list(etags[1 : len(rows) + 1])
+
+    async def _still_own(self, ended: Mapping[str, Sequence[Write]]) -> list[Write]:
+        """The erasures of the ended turns that no other replica has begun or taken over."""
+        found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in ended]) if ended else []
+        erased: list[Write] = []
+        for (journal, *parts), row in zip(ended.values(), found, strict=True):
+            if row is not None and Journal.load(row.value).owner == self._name:
+                erased += [replace(journal, expect=row.etag), *parts]
+        return erased
 
     async def _reread(self) -> _Replica | None:
         """The own record as it is stored, which the next write replaces; `None` if this replica was declared dead."""

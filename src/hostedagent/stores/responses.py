@@ -79,6 +79,7 @@ class StoredResponses:
         self._members = Members(store)
         self._links: Recent[_Place, _Link] = Recent(_LINKS)
         self._running: Recent[_Place, _Running] = Recent(_LINKS)
+        self._taken: Recent[_Place, tuple[dict[str, Any] | None, Etag]] = Recent(_LINKS)
         self._is_transactional = is_transactional(store)
 
     async def create(
@@ -90,7 +91,10 @@ class StoredResponses:
         *,
         process: str = "",
     ) -> None:
-        """Store a new response; raises `StoreConflict` when there is one of this id that does not wait in a queue.
+        """Store a new response, or the beginning of one that `take_queued` has taken.
+
+        Raises:
+            StoreConflict: There is one of this id, or another process has taken it from the queue since.
 
         Args:
             history_ids: Not kept: the response names its predecessor.
@@ -104,13 +108,12 @@ class StoredResponses:
             record = _record(response, [str(item["id"]) for item in items], output)
             if process:
                 record["process"] = process
+            queued, etag = self._taken.pop(_place(caller, response_id), (None, ABSENT))
+            replaced = set(queued["input_ids"]).difference(record["input_ids"]) if queued is not None else ()
             for attempt in range(ATTEMPTS):
-                found, etag = None, ABSENT
                 if attempt or not self._is_transactional:  # Most are new, and a conflict changes nothing.
-                    found, etag = await self._read(caller, response_id)
-                if found is not None and not _waits(found):
-                    raise StoreConflict(f"Response '{response_id}' already exists.")
-                replaced = set(found["input_ids"]).difference(record["input_ids"]) if found is not None else ()
+                    if (await self._read(caller, response_id))[1] != etag:
+                        raise StoreConflict(f"Response '{response_id}' already exists.")
                 # The response last: without transactions, it never names an item that does not exist.
                 writes = [*rows, *_erasures(replaced), *await self._members.joining(caller, response)]
                 with suppress(StoreConflict):
@@ -127,6 +130,24 @@ class StoredResponses:
             return True
         found, _ = await self._read(caller, response_id)
         return found is not None and found["response"] is None
+
+    async def take_queued(self, caller: Caller, response_id: str) -> bool:
+        """Take a response that waits in the queue; `False` if it does not.
+
+        Afterwards only `create` of this process can begin it, until another one takes it: its record is written again,
+        so that a `create` under way elsewhere finds it changed. A response that does not exist cannot be created.
+        """
+        for _ in range(ATTEMPTS):
+            record, etag = await self._read(caller, response_id)
+            if record is None and not await self.forbid(caller, response_id):
+                continue
+            if record is None or not _waits(record):
+                return False
+            with suppress(StoreConflict):
+                (etag,) = await self._store.write(caller, [Write(_key(response_id), encode(record), etag)])
+                self._taken[_place(caller, response_id)] = record, etag
+                return True
+        raise StoreUnavailable("The response is changed by too many others at once.")
 
     async def update(self, caller: Caller, response: Mapping[str, Json], with_parts: Sequence[Part] = ()) -> None:
         """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise.
