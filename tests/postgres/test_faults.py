@@ -82,6 +82,26 @@ async def test_a_database_that_accepts_connections_and_answers_nothing_is_unavai
             assert await insist(stores.signals.name)
 
 
+async def test_a_statement_that_is_not_answered_in_time_is_not_waited_for_any_longer(
+    schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[dict[str, float]] = []
+
+    async def cancel(connection: psycopg.AsyncConnection[Any], **limits: float) -> None:
+        cancelled.append(limits)  # So many seconds, and as many again until psycopg gives up.
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", cancel)
+    async with relay() as network, opened(network.dsn, schema, seconds=0.2) as stores:
+        network.is_silent = True
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await stores.state.read(Caller(), [KEY])
+        network.is_silent = False
+        await until_stored(stores, b"1")
+
+    assert cancelled == []
+
+
 async def test_connections_that_ended_while_nobody_used_them_fail_no_call(schema: str) -> None:
     async with opened(postgres_dsn(), schema) as stores:
         await asyncio.gather(*(stores.state.read(Caller(), [KEY]) for _ in range(20)))

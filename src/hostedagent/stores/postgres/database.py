@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import StoreUnavailable
+from hostedagent.stores.postgres.limits import ended_after
 from hostedagent.stores.postgres.migrations import lock_id, migrate, prepare
 from hostedagent.stores.postgres.settings import PostgresSettings, is_pooled, unavailable
 
@@ -103,15 +104,15 @@ class Database:
             StoreUnavailable: It failed, or took too long.
             psycopg.Error: The statement failed with one of the SQLSTATEs by which it tells something.
         """
-        statement = self.statement(text)
+        statement, deadline = self.statement(text), asyncio.get_running_loop().time() + self.settings.timeout
         try:
             with _cancellable():
-                async with asyncio.timeout(self.settings.timeout):
+                async with asyncio.timeout_at(deadline):
                     await self.open()
-                    for _ in range(_TRIES - 1):
-                        with suppress(*(_REPEATABLE if repeats else _UNDONE)):
-                            return await self._run(statement, parameters)
-                    return await self._run(statement, parameters)
+                for _ in range(_TRIES - 1):
+                    with suppress(*(_REPEATABLE if repeats else _UNDONE)):
+                        return await self._run(statement, parameters, deadline)
+                return await self._run(statement, parameters, deadline)
         except (TimeoutError, PoolTimeout) as error:
             raise unavailable(error) from None
         except Error as error:
@@ -187,12 +188,13 @@ class Database:
                 connection.prepare_threshold = 1
                 await connection.execute(self.settings.session_settings())
 
-    async def _run(self, statement: bytes, parameters: Parameters) -> Rows:
+    async def _run(self, statement: bytes, parameters: Parameters, deadline: float) -> Rows:
         if self._pool is None:
             raise StoreUnavailable("The store is closed.")
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(statement, parameters, binary=True)
-            return await cursor.fetchall() if cursor.description is not None else []
+        async with self._pool.connection(_until(deadline)) as connection:
+            with ended_after(connection, _until(deadline)):
+                cursor = await connection.execute(statement, parameters, binary=True)
+                return await cursor.fetchall() if cursor.description is not None else []
 
     async def _sweep_some(self, text: str) -> int:
         await self.open()
@@ -233,6 +235,13 @@ async def stop(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait((task,), timeout=0.2)
+
+
+def _until(deadline: float) -> float:
+    """The seconds until a time of the event loop; raises `TimeoutError` after it."""
+    if (seconds := deadline - asyncio.get_running_loop().time()) <= 0:
+        raise TimeoutError
+    return seconds
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from hostedagent.errors import ConfigurationError
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.postgres.database import Connection, Database, spawn, stop
+from hostedagent.stores.postgres.limits import ended_after
 from hostedagent.stores.postgres.migrations import lock_id
 
 logger = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class Listener:
             pause = min(pause * 2, _MAX_PAUSE)
 
     async def _enter(self, connection: Connection) -> None:
-        async with asyncio.timeout(self._database.settings.timeout):
+        with ended_after(connection, self._database.settings.timeout):
             self._error = math.inf  # It may be another server.
             await self._take_name(connection)
             await connection.execute(f'LISTEN "{self.channel}"'.encode())
@@ -224,7 +225,7 @@ class Listener:
         while True:
             async for notify in connection.notifies(timeout=HEARTBEAT_SECONDS):
                 self._take(notify)
-            async with asyncio.timeout(self._database.settings.timeout):
+            with ended_after(connection, self._database.settings.timeout):
                 await self.measure(connection)
 
     def _take(self, notify: Notify) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from hostedagent.errors import ConfigurationError, HostError
 from hostedagent.stores.base import DEFAULT_TTL, StoreUnavailable
+from hostedagent.stores.postgres.limits import ended_after
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -98,7 +98,7 @@ class PostgresSettings:
         except (Error, OSError) as error:
             raise _connect_failure(error) from None
         try:
-            async with asyncio.timeout(self.timeout):  # No setting limits the first statements.
+            with ended_after(connection, self.timeout):  # No setting limits the first statements.
                 await self._check(connection)
                 await connection.execute(self.session_settings())
         except (Error, OSError) as error:
