@@ -146,7 +146,7 @@ class Chat:
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def chat(browser: Browser) -> AsyncGenerator[Chat]:
-    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    page = await browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page.set_default_timeout(PATIENCE * 1000)
     chat = Chat(page)
     yield chat

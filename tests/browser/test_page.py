@@ -10,7 +10,7 @@ from tests.browser.conftest import PICTURE, Chat, expect, served
 from tests.samples.server import Restarted
 
 SAMPLES = "samples"
-LASTING = Path(__file__).parent / "lasting_agent.py"
+TRAVEL = Path(__file__).parent / "travel_agent.py"
 
 
 async def test_a_question_is_answered_and_its_tool_shows_arguments_and_result(chat: Chat) -> None:
@@ -22,7 +22,6 @@ async def test_a_question_is_answered_and_its_tool_shows_arguments_and_result(ch
         await expect(card).to_contain_text("40.5", use_inner_text=True)
         await expect(card).to_contain_text("42.5", use_inner_text=True)
         await expect(chat.last().locator(".message")).to_contain_text("42.5", use_inner_text=True)
-        await chat.picture("tool")
 
 
 async def test_a_tools_image_is_shown_and_an_image_of_the_users_is_sent(chat: Chat, tmp_path: Path) -> None:
@@ -38,14 +37,12 @@ async def test_a_tools_image_is_shown_and_an_image_of_the_users_is_sent(chat: Ch
         await expect(images).to_have_count(2)
         for image in await images.all():
             await expect(image).not_to_have_js_property("naturalWidth", 0)
-        await chat.picture("images")
 
 
 async def test_an_approved_call_runs_and_a_rejected_one_does_not(chat: Chat) -> None:
     with served(f"{SAMPLES}/approvals/agent.py") as url:
         await chat.open(url)
         await chat.ask("Send 5 euros to Ada.")
-        await chat.picture("approval")
         await chat.page.get_by_role("button", name="Approve", exact=True).click()
         await chat.page.locator(".message", has_text="sent 5 euros to Ada").wait_for()
         await expect(chat.page.locator(".turn").first.locator("details.asked")).to_contain_text("send_money")
@@ -78,7 +75,6 @@ async def test_a_workflows_question_is_a_form_that_checks_its_answer(chat: Chat)
         await number.fill("3")
         await answer.click()
         await expect(chat.page.get_by_role("alert")).to_contain_text("2", use_inner_text=True)
-        await chat.picture("form")
         await number.fill("2")
         await answer.click()
         await chat.page.get_by_text("Printed: New bicycles? Take your time.").wait_for()
@@ -98,7 +94,6 @@ async def test_an_edited_message_starts_a_branch_and_both_stay(chat: Chat) -> No
         await expect(chat.last().locator(".message")).to_contain_text("Grace", use_inner_text=True)
         await chat.page.get_by_role("button", name="Previous branch").click()
         await expect(chat.last().locator(".message")).to_contain_text("Ada", use_inner_text=True)
-        await chat.picture("branches")
 
 
 async def test_after_a_reload_the_conversation_is_there_and_goes_on(chat: Chat) -> None:
@@ -216,7 +211,6 @@ async def test_the_inspector_shows_the_spans_of_a_turn_and_what_the_model_was_se
         names = chat.page.locator(".span-name")
         await expect(names.filter(has_text="execute_tool add_numbers")).to_have_count(1)
         await expect(names.filter(has_text=re.compile("^chat"))).to_have_count(2)
-        await chat.picture("trace")
         await chat.page.get_by_role("tab", name="Model").click()
         await expect(chat.page.locator(".said li", has_text="user").first).to_contain_text(
             "Please add_numbers 2 and 40.5"
@@ -281,53 +275,50 @@ async def test_a_typed_start_is_a_form_that_checks_its_value(chat: Chat) -> None
 
 
 async def test_a_running_turn_goes_on_after_the_server_was_killed_and_started_again(chat: Chat, tmp_path: Path) -> None:
-    server = Restarted(LASTING, tmp_path)
+    server = Restarted(TRAVEL, tmp_path)
     try:
         await chat.open(server.url)
-        await chat.page.fill("#message", "report")
+        await chat.page.fill("#message", "Write a guide.")
         await chat.page.press("#message", "Enter")
         await chat.last().locator("details.tool").wait_for()
         server.kill()
         await chat.page.get_by_text("The connection was lost.").first.wait_for()
-        await chat.picture("restart")
         (tmp_path / "go").touch()
         server.start()
-        await chat.page.locator(".message", has_text="Done: 300 pages.").wait_for()
+        await chat.page.locator(".message", has_text="Your guide is ready: 12 pages").wait_for()
         await chat.ended()
-        await chat.ask("And?")
-        await expect(chat.last().locator(".message")).to_contain_text("300 pages", use_inner_text=True)
+        await chat.ask("Thanks.")
+        await expect(chat.last().locator(".message")).to_contain_text("Gladly.", use_inner_text=True)
         chat.problems.clear()  # The browser reports the refused connections.
     finally:
         server.kill()
 
 
 async def test_an_approval_for_good_is_not_asked_again(chat: Chat, tmp_path: Path) -> None:
-    server = Restarted(LASTING, tmp_path)
+    server = Restarted(TRAVEL, tmp_path)
     try:
         await chat.open(server.url)
-        await chat.ask("send to Ada")
+        await chat.ask("Book the tram for two.")
         await chat.page.get_by_role("button", name="Approve and do not ask again").click()
-        await chat.page.locator(".message", has_text="Done: sent to Ada.").wait_for()
+        await chat.page.locator(".message", has_text="Booked: Tram 28 for 2").wait_for()
         await chat.ended()
-        await chat.ask("send to Grace")
-        await chat.page.locator(".message", has_text="Done: sent to Grace.").wait_for()
+        await chat.ask("Book the tram for two.")
+        await expect(chat.last().locator(".message")).to_contain_text("Booked: Tram 28 for 2", use_inner_text=True)
         await expect(chat.last().locator(".request")).to_have_count(0)
     finally:
         server.kill()
 
 
 async def test_a_running_turn_is_steered_and_goes_on_from_what_it_did(chat: Chat, tmp_path: Path) -> None:
-    server = Restarted(LASTING, tmp_path)
+    server = Restarted(TRAVEL, tmp_path)
     try:
         await chat.open(server.url)
-        await chat.page.fill("#message", "count, then report")
+        await chat.page.fill("#message", "Check the weather, then write a guide.")
         await chat.page.press("#message", "Enter")
-        await chat.last().locator("details.tool", has_text="write_report").wait_for()
-        await chat.page.fill("#message", "No report, please.")
+        await chat.last().locator("details.tool", has_text="write_guide").wait_for()
+        await chat.page.fill("#message", "No guide, just a packing list.")
         await chat.page.get_by_role("button", name="Steer").click()
-        await chat.page.locator(
-            ".message", has_text="You said 'No report, please.', and I know ['11 pages']."
-        ).wait_for()
+        await chat.page.locator(".message", has_text="(1 result kept.)").wait_for()
         await chat.ended()
         said = "Continues with 1 item of the interrupted turn."
         await expect(chat.last().locator(".input")).to_contain_text(said, use_inner_text=True)
@@ -336,6 +327,31 @@ async def test_a_running_turn_is_steered_and_goes_on_from_what_it_did(chat: Chat
         await chat.page.get_by_text("Stopped.").wait_for()
     finally:
         server.kill()
+
+
+async def test_a_conversation_is_listed_from_its_first_message_on_and_there_is_one_new_one(chat: Chat) -> None:
+    with served(f"{SAMPLES}/hello/agent.py") as url:
+        await chat.open(url)
+        new = chat.page.get_by_role("button", name="New conversation", exact=True)
+        listed = chat.page.locator("#conversations li")
+        for _ in range(2):
+            await new.click()
+            await expect(listed).to_have_text(["No conversations yet"])
+        await expect(new).to_have_attribute("aria-current", "true")
+        await chat.ask("My name is Ada.")
+        await expect(listed).to_have_text(["My name is Ada."])
+        await expect(new).not_to_have_attribute("aria-current", "true")
+        await new.click()
+        await expect(listed).to_have_text(["My name is Ada."])
+        await listed.get_by_role("button", name="My name is Ada.", exact=True).click()
+        await expect(chat.page.locator(".turn")).to_have_count(1)
+
+
+async def test_durations_are_shown_in_the_unit_that_fits(chat: Chat) -> None:
+    with served(f"{SAMPLES}/hello/agent.py") as url:
+        await chat.open(url)
+        shown = "import('/playground/dom.js').then(dom => [0.34, 2, 42.4, 16193].map(dom.timeText))"
+        assert await chat.page.evaluate(shown) == ["0.3 ms", "2 ms", "42 ms", "16.2 s"]
 
 
 async def test_a_deleted_conversation_is_gone_and_so_are_its_responses(chat: Chat) -> None:

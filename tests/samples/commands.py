@@ -59,6 +59,9 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "pip install uv": Elsewhere(_CI, "pip install --quiet uv"),
     "uv sync": Elsewhere(_CI, "sync --quiet"),
     "uv run pytest": Elsewhere(_CI, "run pytest"),
+    "uv run pytest tests/browser/test_walk.py -k first_paint -rP": Elsewhere(
+        "tests/browser/test_walk.py", "test_the_page_is_small_and_says_how_long_its_first_paint_takes"
+    ),
     "uv run ruff check": Elsewhere(_CI, "ruff check"),
     "uv run ruff format": Elsewhere(_CI, "ruff format --check"),
     "uv run pyright": Elsewhere(_CI, "pyright"),

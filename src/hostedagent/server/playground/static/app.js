@@ -6,7 +6,7 @@ import { button, h, icon } from "./dom.js";
 import { formOf } from "./forms.js";
 import { Inspector } from "./inspector.js";
 import { requestsView } from "./requests.js";
-import { branchesAt, conversationsOf, newConversation, pathTo, previousOf, remove, save, tipOf } from "./store.js";
+import { branchesAt, conversationsOf, isNew, newConversation, pathTo, previousOf, remove, save, tipOf } from "./store.js";
 import { apply, isOver, keptOf, newTurn, openRequests, take } from "./turn.js";
 import { TurnView } from "./turn-view.js";
 
@@ -42,11 +42,13 @@ async function loadConversations(wanted = null) {
 }
 
 function drawList() {
-  $("conversations").replaceChildren(...conversations.map((one) =>
+  const rows = conversations.filter((one) => !isNew(one)).map((one) =>
     h("li", {}, button(one.title, () => choose(one), { class: "name", dir: "auto", "aria-current": one === current ? "true" : null }),
       button(icon("pencil"), () => rename(one), { title: "Rename", "aria-label": `Rename ${one.title}` }),
-      button(icon("trash"), () => erase(one), { title: "Delete", "aria-label": `Delete ${one.title}` })),
-  ));
+      button(icon("trash"), () => erase(one), { title: "Delete", "aria-label": `Delete ${one.title}` })));
+  $("conversations").replaceChildren(...(rows.length > 0 ? rows : [h("li", { class: "hint" }, "No conversations yet")]));
+  if (isNew(current)) $("new").setAttribute("aria-current", "true");
+  else $("new").removeAttribute("aria-current");
 }
 
 // On a narrow screen the list lies over the conversation, and leaves with the choice.
@@ -163,7 +165,7 @@ async function send(input, parent) {
   const goesOn = parent !== null && parent === conversation.leaf;
   conversation.turns[turn.id] = turn;
   conversation.leaf = turn.id;
-  if (conversation.title === "New conversation") conversation.title = titleOf(input);
+  conversation.title ||= titleOf(input);
   await save(conversation);
   drawList();
   if (goesOn && views.has(parent) && branchesAt(conversation, turn).length === 1) append(turn);
@@ -178,7 +180,8 @@ async function resume(conversation, turn) {
 }
 
 function titleOf(input) {
-  const text = input.flatMap((item) => item.content ?? []).find((part) => part.type === "input_text")?.text ?? "New conversation";
+  const parts = input.flatMap((item) => item.content ?? []);
+  const text = parts.find((part) => part.type === "input_text")?.text ?? parts[0]?.filename ?? "Attachment";
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
@@ -382,9 +385,9 @@ document.addEventListener("drop", (event) => {
 });
 $("stop").addEventListener("click", stop);
 $("new").addEventListener("click", () => {
-  const conversation = newConversation(whose());
-  conversations.unshift(conversation);
-  choose(conversation);
+  const fresh = conversations.find(isNew) ?? newConversation(whose());
+  conversations = [fresh, ...conversations.filter((one) => one !== fresh)];
+  choose(fresh);
   $("message").focus();
 });
 if (start) {

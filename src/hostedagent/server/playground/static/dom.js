@@ -16,6 +16,9 @@ export function button(label, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
+// A duration as a reader takes it in: 0.3 ms, 42 ms, 16.2 s.
+export const timeText = (ms) => (ms < 1000 ? `${+ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
 const ICONS = {
   menu: "M4 6h16M4 12h16M4 18h16",
   panel: "M4 5h16v14H4zM14 5v14",

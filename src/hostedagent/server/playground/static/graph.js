@@ -1,6 +1,6 @@
 // The graph of a workflow as SVG: executors in layers, and what has run, runs and failed in the turn that is shown.
 
-import { h, svg } from "./dom.js";
+import { h, svg, timeText } from "./dom.js";
 
 const WIDTH = 150;
 const HEIGHT = 46;
@@ -42,7 +42,7 @@ export function graphView({ nodes, edges }, states) {
 
 function said(node, found) {
   const times = found?.count > 1 ? `, ${found.count} times` : "";
-  const took = found ? `${times}, ${found.ms.toFixed(0)} ms` : "";
+  const took = found ? `${times}, ${timeText(found.ms)}` : "";
   return `${node.id} ${WORDS[found?.state ?? "idle"]}${took}`;
 }
 

@@ -1,6 +1,6 @@
 // What goes over the wire: events with their time and size, the request as code, the response object, the settings.
 
-import { button, copy, h } from "./dom.js";
+import { button, copy, h, timeText } from "./dom.js";
 import { graphView, statesOf } from "./graph.js";
 import { block } from "./items.js";
 import { messagesView, waterfall } from "./trace.js";
@@ -141,7 +141,7 @@ async function spansOf(log) {
 // The body is made when the row is opened: a long turn has thousands of events.
 function eventView({ event, at, size }) {
   const row = h("details", { class: "fold", ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(event)) },
-    h("summary", {}, h("code", {}, event.type), h("span", { class: "note" }, `${Math.round(at)} ms · ${size} B`)));
+    h("summary", {}, h("code", {}, event.type), h("span", { class: "note" }, `${timeText(at)} · ${size} B`)));
   return h("li", {}, row);
 }
 

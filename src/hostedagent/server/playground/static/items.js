@@ -1,6 +1,6 @@
 // Output and input items as elements. Each type has one row in `VIEWS`; a type without a row is folded JSON.
 
-import { h, pretty } from "./dom.js";
+import { h, pretty, timeText } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { questionOf } from "./turn.js";
 
@@ -98,7 +98,7 @@ function call(item, name, input, { outputs, duration, open }) {
   if (output !== undefined && output !== null) body.push(h("h4", {}, "Result"), resultView(output));
   if (item.error) body.push(h("h4", {}, "Error"), block(item.error));
   const state = item.error ? "failed" : output !== undefined && output !== null ? "completed" : item.status?.replace("_", " ");
-  const took = duration === undefined ? null : `${Math.round(duration)} ms`;
+  const took = duration === undefined ? null : timeText(duration);
   return folded(name, [state, took].filter(Boolean).join(" · "), body, open, "tool");
 }
 

@@ -24,7 +24,7 @@ async function call(mode, act) {
 }
 
 export function newConversation(user) {
-  return { id: crypto.randomUUID(), title: "New conversation", user, created: Date.now(), turns: {}, leaf: null, allowed: [] };
+  return { id: crypto.randomUUID(), title: "", user, created: Date.now(), turns: {}, leaf: null, allowed: [] };
 }
 
 // All conversations of a user, the latest first.
@@ -37,6 +37,9 @@ export async function conversationsOf(user) {
 export const save = (conversation) => call("readwrite", (store) => store.put(structuredClone(conversation)));
 
 export const remove = (conversation) => call("readwrite", (store) => store.delete(conversation.id));
+
+// Nothing was sent in it yet: it is neither stored nor listed.
+export const isNew = (conversation) => conversation.leaf === null;
 
 // The turns from the first one to a leaf.
 export function pathTo(conversation, leaf) {

@@ -1,6 +1,6 @@
 // The spans of a turn: as a waterfall, and as what each model call was sent and answered.
 
-import { h } from "./dom.js";
+import { h, timeText } from "./dom.js";
 import { block } from "./items.js";
 
 const TOKENS = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
@@ -28,7 +28,7 @@ function rowOf(span, depth, total) {
   const name = h("span", { class: "span-name", title: span.name }, span.name);
   name.style.paddingLeft = `${Math.min(depth, 8) * 0.75}rem`;
   const row = h("details", { class: "fold", ontoggle: () => row.open && row.childElementCount === 1 && row.append(block(span.attributes)) },
-    h("summary", {}, name, h("span", { class: "note" }, `${span.ms.toFixed(1)} ms${tokens}`)));
+    h("summary", {}, name, h("span", { class: "note" }, `${timeText(span.ms)}${tokens}`)));
   return h("li", {}, row, h("span", { class: "track" }, bar));
 }
 
@@ -40,7 +40,7 @@ export function messagesView(spans) {
     const { "gen_ai.input.messages": sent, "gen_ai.output.messages": answered, "gen_ai.system_instructions": instructions } = span.attributes;
     const parts = [["Instructions", instructions], ["Sent", sent], ["Answered", answered]].filter(([, value]) => value !== undefined);
     const body = parts.length === 0 ? [h("p", { class: "hint" }, "Messages are not recorded while spans are exported.")] : parts.flatMap(([title, value]) => [h("h4", {}, title), saidView(value)]);
-    return h("section", {}, h("h3", {}, `Call ${n + 1}: ${span.name}, ${span.ms.toFixed(0)} ms`), body);
+    return h("section", {}, h("h3", {}, `Call ${n + 1}: ${span.name}, ${timeText(span.ms)}`), body);
   }));
 }
 
