@@ -1,6 +1,6 @@
 """Takes the pictures of docs/images: the screenshots of the page's tests, with fewer colours.
 
-Run it after the page has changed: `uv run --with pillow python docs/pictures.py`. It needs Chromium. A picture that no
+Run it after the page has changed: `uv run python docs/pictures.py`. It needs Chromium. A picture that no
 document shows is removed.
 """
 
