@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -20,6 +20,9 @@ from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from tests.emulator.wire import message, response
+
+if TYPE_CHECKING:
+    from hostedagent.engine.recoveries import Recoveries
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
@@ -227,3 +230,22 @@ async def test_a_response_that_was_forbidden_is_not_created(store: ResponseStore
     assert await store.status(ADA, "caresp_1") is None
     assert not await store.forbid(ADA, "caresp_2") and await store.status(ADA, "caresp_2") == "in_progress"
     assert await store.forbid(BOB, "caresp_2")
+
+
+async def test_a_turn_that_ends_while_a_reader_looks_for_its_process_does_not_fail() -> None:
+    state = MemoryStore()
+    repository = StoredResponses(state)
+
+    class Ending:
+        """The turn ends, and then its journal is gone."""
+
+        async def goes_on(self, caller: Caller, response_id: str) -> bool:
+            await repository.update(caller, done(response_id))
+            return False
+
+    reader = ResponseStore(repository, ActiveTurns(), running=Running(state, LeaseSettings()), state=state)
+    reader.journaled = cast("Recoveries", Ending())
+    await repository.create(ADA, response("caresp_1", status="in_progress", background=True), [])
+
+    assert (await reader.get(ADA, "caresp_1"))["status"] == "completed"
+    assert (await repository.get(ADA, "caresp_1"))["status"] == "completed"

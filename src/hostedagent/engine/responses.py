@@ -243,11 +243,11 @@ class ResponseStore:
             process = await self._together.process(caller, response_id)
             if await self._running.is_elsewhere(process):
                 return response
-        # The outcome is stored before the mark is removed, which may have just happened.
+        if is_background and await self.is_resumed(caller, response_id):
+            return response
+        # The outcome is stored before the mark and the journal are removed, which may have just happened.
         response = await self._repository.get(caller, response_id)
         if response.get("status") not in RUNNING:
-            return response
-        if is_background and await self.is_resumed(caller, response_id):
             return response
         failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
         if is_background and not await self._running.give_up(caller, response_id, conversation_of(response)):
