@@ -13,6 +13,7 @@ import pytest
 from hostedagent.protocol.json import decode
 from hostedagent.stores.base import Etag, Write
 from hostedagent.stores.factory import Stores
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_late_writes import FULL
@@ -128,3 +129,26 @@ async def test_a_turn_that_a_stopped_process_begins_late_goes_back_to_the_queue(
 
     assert (whole["status"], text(whole)) == ("completed", ["Hello."])
     assert sum(len(agent.calls) for agent in agents) == 3
+
+
+class Touching(Slow):
+    """A store in which a late write of another try changes the record of the turn before this one begins it."""
+
+    async def write(self, caller: Any, writes: Sequence[Write]) -> list[Etag]:
+        if any(self._begins(write) for write in writes) and not self.reached.is_set():
+            self.reached.set()
+            assert await StoredResponses(self).take_queued(caller, self.queued)
+        return await super().write(caller, writes)
+
+
+async def test_a_turn_whose_record_has_changed_meanwhile_stays_in_the_queue() -> None:
+    store, gate = Touching(), Gate()
+    agent = ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4)
+    async with OnFailing(store).host("a", agent, **FULL) as a, asyncio.timeout(PATIENCE):
+        await begin(a, gate)
+        store.queued = await queue(a, {"input": "hi", "background": True, "conversation": "conv_1"})
+        gate.open()
+        whole = await ended(a, store.queued)
+
+    assert store.reached.is_set()
+    assert (whole["status"], text(whole)) == ("completed", ["Hello."])

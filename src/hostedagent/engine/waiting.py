@@ -216,8 +216,8 @@ class WaitingTurns:
             is_over = await self._run(turn, permit)
         except (Busy, TooManyTurns, Unavailable):  # Its conversation is busy, or this process is shutting down.
             pass
-        except StoreConflict:
-            is_over = True  # Another process has started or cancelled it.
+        except StoreConflict:  # Another process has begun or cancelled it, or taken it meanwhile.
+            is_over = not await self._waits(Caller.load(decode(turn.request)), turn.response_id)
         except StoreError as error:
             log_failure(logger, f"The background turn {turn.response_id} cannot begin now", error)
         except Exception as error:  # noqa: BLE001 - one turn that cannot start must not block the others
