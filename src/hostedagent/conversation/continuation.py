@@ -26,7 +26,7 @@ from hostedagent.protocol.content.compaction import ITEM as SEALED
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.types import Item, Json, answered_calls
-from hostedagent.stores.approvals import Approval, ApprovalDecision, Approvals
+from hostedagent.stores.approvals import Answerer, Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import ResponseRepository, StoreUnavailable
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.heads import Head
@@ -51,6 +51,7 @@ class Continuation(Struct):
         place: The progress of the turn in the background work of its model's service.
         told: The finished items of that work that an earlier process sent.
         is_lost: Whether another turn has had the conversation since.
+        named: The id of its response, if that was known when its resources were acquired.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -68,6 +69,7 @@ class Continuation(Struct):
     is_lost: bool = False
     history_ids: tuple[str, ...] = ()
     input: tuple[Item, ...] = ()
+    named: str = ""
 
     def exclude(self, ids: Sequence[str]) -> None:
         """Exclude further items from the prompt."""
@@ -80,6 +82,10 @@ class KnownResponses(ResponseRepository, Protocol):
 
     async def status(self, caller: Caller, response_id: str) -> str | None:
         """The status of a response, in whichever process it runs; `None` if there is no such response."""
+        ...
+
+    async def forbid(self, caller: Caller, response_id: str) -> bool:
+        """Make sure that a response of an ended request is not created; `False` if it exists."""
         ...
 
 
@@ -108,7 +114,7 @@ class Continuations(Struct, frozen=True):
         if SEALED in kinds:
             await open_input(request, self.sessions.seals)
         continuation = await self._resume(request, caller)
-        continuation.input = request.input
+        continuation.input, continuation.named = request.input, request.response_id
         try:
             await self._take_answers(continuation, request, kinds, caller)
         except BaseException:
@@ -139,17 +145,22 @@ class Continuations(Struct, frozen=True):
             await self._consume(request, continuation.answers, caller)
 
     async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision], caller: Caller) -> None:
-        """Mark approvals as answered. If that fails, they are open again, unless the same turn is begun again."""
-        by = request.response_id or secrets.token_hex(16)
+        """Mark approvals as answered. If that fails, they are open again."""
+        by = Answerer(secrets.token_hex(8), request.response_id, await self.sessions.process())
+
+        async def has_left(before: Answerer) -> bool:
+            if before.response_id == request.response_id:
+                return True
+            return await self.sessions.is_dead(before.process) and await self.store.forbid(caller, before.response_id)
+
         try:
-            await self.approvals.consume(caller, answers, by=by)
+            await self.approvals.consume(caller, answers, by, has_left)
         except StoreUnavailable:
-            if not request.response_id:
-                undo = partial(self.approvals.undo, caller, answers, by=by)
-                try:
-                    await undo()  # Before the caller learns of it and asks again.
-                except StoreUnavailable:
-                    self.sessions.retries.start(undo, seconds=ACCEPTING_SECONDS)
+            undo = partial(self.approvals.undo, caller, answers, by)
+            try:
+                await undo()  # Before the caller learns of it and asks again.
+            except StoreUnavailable:
+                self.sessions.retries.start(undo, seconds=ACCEPTING_SECONDS)
             raise
 
     async def reopen(
@@ -168,7 +179,7 @@ class Continuations(Struct, frozen=True):
             answers: The approvals that the turn answers, already marked as answered.
         """
         await open_input(request, self.sessions.seals)
-        continuation = Continuation(made=made, answers=answers)
+        continuation = Continuation(made=made, answers=answers, named=request.response_id)
         if request.previous_response_id is not None:
             continuation.snapshot = await self._left_by(caller, request.previous_response_id)
             continuation.excluded = frozenset(continuation.snapshot.excluded)
@@ -193,7 +204,7 @@ class Continuations(Struct, frozen=True):
             return
         continuation.is_over = True
         try:
-            await self.approvals.restore(caller, continuation.answers)
+            await self.approvals.restore(caller, continuation.answers, continuation.named)
         finally:
             if continuation.lease is not None:
                 await self.sessions.release(continuation.lease)

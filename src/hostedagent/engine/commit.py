@@ -108,7 +108,7 @@ class TurnCommit(Struct, frozen=True):
             snapshot = replace(snapshot, workflow=before.workflow.named())
         steps: list[Coroutine[None, None, None]] = []
         if not has_run:  # First: the next turn of the conversation may give the answer again.
-            steps.append(self.approvals.restore(request.caller, self.continuation.answers))
+            steps.append(self.approvals.restore(request.caller, self.continuation.answers, request.response_id))
         if lease is not None:
             steps.append(sessions.release(lease, excluded=own))
         if request.store:

@@ -181,7 +181,10 @@ class ResponsesDriver(Struct, frozen=True):
                     await confirm()
                 await self._enqueue(exchange, body, request, response_id, engine.waiting)
                 return
-            context = await engine.accept(self.pending.in_front_of(request), exchange.receive)
+            accepted = self.pending.in_front_of(request)
+            if response_id:
+                accepted = replace(accepted, response_id=response_id)
+            context = await engine.accept(accepted, exchange.receive)
             self.pending.taken(request)
             try:
                 context.request = self._named(exchange, body, context.request, response_id)

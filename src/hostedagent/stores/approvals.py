@@ -9,7 +9,8 @@ eviction, cannot be answered, so that a call never runs twice. Arguments always 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -18,8 +19,7 @@ from msgspec.structs import asdict, fields, replace
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest, Json
-from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Write
-from hostedagent.stores.batch import Rows, write_batch
+from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Value, Write
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values, write_value
 
 ASKED: Final = "approval"
@@ -91,9 +91,21 @@ class ApprovalDecision(Struct, frozen=True):
         return cls(approval, value["approved"], value["reason"], value["param"], value.get("standing_rule"))
 
 
-def restoring(answers: Sequence[ApprovalDecision]) -> Rows:
-    """The part of a batch that reopens answered requests."""
-    return Rows([Write(_mark(answer.approval), dump_value(ANSWERED, _OPEN)) for answer in answers])
+class Answerer(Struct, frozen=True):
+    """A try to begin the turn that answers requests.
+
+    Args:
+        token: Distinguishes the tries of one turn.
+        response_id: The response of the turn, if it has been named; otherwise the answer is never taken from it.
+        process: The process that begins it.
+    """
+
+    token: str = ""
+    response_id: str = ""
+    process: str = ""
+
+
+NOBODY: Final = Answerer()
 
 
 class Approvals:
@@ -147,40 +159,54 @@ class Approvals:
         approval, mark = await self._read(caller, item_id)
         return approval is not None and _is_open(approval, mark) and approval.expires_at > self._clock()
 
-    async def consume(self, caller: Caller, answers: Sequence[ApprovalDecision], *, by: str = "") -> None:
+    async def consume(
+        self,
+        caller: Caller,
+        answers: Sequence[ApprovalDecision],
+        by: Answerer = NOBODY,
+        has_left: Callable[[Answerer], Awaitable[bool]] | None = None,
+    ) -> None:
         """Mark the requests as answered, all or none; raises `Conflict` when one was answered before.
 
-        The turn `by` may do so again: the answer to its first call may have been lost.
+        Args:
+            has_left: Whether the turn that answered a request has not begun and cannot begin any more, or is the
+                same one: the answer to its first call may have been lost.
         """
         done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
         for answer, mark in zip(answers, marks, strict=True):
-            value = {"approved": answer.approved, "reason": answer.reason, "by": by}
+            value: Value = {"approved": answer.approved, "reason": answer.reason, **_stored(by)}
             try:
-                if by and mark is not None and mark.value == value:
-                    continue
                 if not _is_open(answer.approval, mark):
-                    raise StoreConflict("The question was answered.")
+                    before = _answerer(mark)
+                    if has_left is None or not before.response_id or not await has_left(before):
+                        raise StoreConflict("The question was answered.")
                 expect = mark.etag if mark is not None else ABSENT
                 await write_value(self._store, caller, _mark(answer.approval), value, expect=expect)
             except StoreConflict:
-                await self.restore(caller, done)
+                await self.restore(caller, done, by.response_id)
                 raise Conflict(
                     f"{answer.param}: the approval request {answer.approval.item_id!r} was answered before.",
                     param=answer.param,
                 ) from None
             done.append(answer)
 
-    async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision]) -> None:
-        """Undo `consume` for a turn that never ran."""
-        await write_batch(self._store, caller, [restoring(answers)])
+    async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision], response_id: str = "") -> None:
+        """Undo `consume` for a turn that never ran, unless another turn has answered since."""
+        await self._reopen(caller, answers, lambda by: by.response_id in ("", response_id))
 
-    async def undo(self, caller: Caller, answers: Sequence[ApprovalDecision], *, by: str) -> None:
-        """Undo a `consume` that may have happened, unless another turn has answered since."""
+    async def undo(self, caller: Caller, answers: Sequence[ApprovalDecision], by: Answerer) -> None:
+        """Undo a `consume` that may have happened, unless another try has answered since."""
+        await self._reopen(caller, answers, lambda before: before.token == by.token)
+
+    async def _reopen(
+        self, caller: Caller, answers: Sequence[ApprovalDecision], is_own: Callable[[Answerer], bool]
+    ) -> None:
         keys = [_mark(answer.approval) for answer in answers]
-        for key, mark in zip(keys, await read_values(self._store, caller, keys), strict=True):
-            if mark is not None and mark.value.get("by") == by:
-                await write_value(self._store, caller, key, _OPEN, expect=mark.etag)
+        for key, mark in zip(keys, await read_values(self._store, caller, keys) if keys else (), strict=True):
+            if mark is not None and is_own(_answerer(mark)):
+                with suppress(StoreConflict):  # Another turn has answered meanwhile.
+                    await write_value(self._store, caller, key, _OPEN, expect=mark.etag)
 
     async def forget(self, caller: Caller, item_ids: Sequence[str]) -> None:
         """Erase requests. Their marks are kept: an answered request stays answered under every other id."""
@@ -197,6 +223,15 @@ class Approvals:
 
 def _mark(approval: Approval) -> Key:
     return Key(ANSWERED, approval.answer_key)
+
+
+def _stored(by: Answerer) -> Value:
+    return {"by": by.token, "response_id": by.response_id, "process": by.process}
+
+
+def _answerer(mark: Versioned | None) -> Answerer:
+    value: Value = mark.value if mark is not None else {}
+    return Answerer(value.get("by") or "", value.get("response_id") or "", value.get("process") or "")
 
 
 def _is_open(approval: Approval, mark: Versioned | None) -> bool:

@@ -116,6 +116,14 @@ class Leases:
         self._pending: Recent[str, PendingRelease] = Recent(_CACHED)
         self.retries = Retries()
 
+    async def process(self) -> str:
+        """The name of this process; `""` if the store cannot track processes."""
+        return await self._settings.liveness.name()
+
+    async def is_dead(self, process: str) -> bool:
+        """Whether the process of that name has certainly ended."""
+        return await self._settings.liveness.is_dead(process)
+
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The current record of the conversation, for a turn that changes nothing."""
         return (await self._read(caller, conversation_id))[0]

@@ -1,0 +1,91 @@
+"""A process ends when it has used an approval and stored nothing else of the turn, which then can be begun again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hostedagent.stores.base import Etag, Write
+from hostedagent.testing import InProcessClient, ScriptedAgent
+from tests.patience import PATIENCE
+from tests.replicas.test_late_writes import KEY, answered
+from tests.replicas.test_store_away import Failing, OnFailing, ask, ended, questions
+from tests.replicas.test_two_hosts import text
+
+pytestmark = pytest.mark.usefixtures("at_once")
+
+
+class Stopping(Failing):
+    """A store in which a process stops after it has used an approval."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def write(self, caller: Any, writes: Sequence[Write]) -> list[Etag]:
+        written = await super().write(caller, writes)
+        if any(_is_used(write) for write in writes) and not self.reached.is_set():
+            self.reached.set()
+            await self.goes_on.wait()
+        return written
+
+
+def _is_used(write: Write) -> bool:
+    return write.key.kind == "approval-answer" and b'"approved":true' in (write.value or b"")
+
+
+async def asked(client: InProcessClient) -> dict[str, Any]:
+    """Let the agent ask; returns the body that says yes."""
+    reply = await client.post("/responses", json={"input": "pay", "conversation": "conv_1"})
+    (question,) = questions(reply.json()["output"])
+    yes = {"type": "mcp_approval_response", "approval_request_id": question, "approve": True}
+    return {"input": [yes], "conversation": "conv_1"}
+
+
+@pytest.mark.parametrize("fields", [{"background": True}, {}], ids=["background", "foreground"])
+async def test_the_same_request_uses_the_approval_of_a_process_that_has_ended(fields: dict[str, Any]) -> None:
+    store = Stopping()
+    cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["not here"]), ScriptedAgent(["Paid."], ["Again."])]
+    async with (
+        cluster.host("a", agents[0]) as a,
+        cluster.host("b", agents[1]) as b,
+        asyncio.timeout(PATIENCE),
+    ):
+        body = {**await asked(a), **fields}
+        left = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
+        await store.reached.wait()
+        cluster.dead.add("a")
+        reply = await answered(b, body)
+        whole = await ended(b, reply.json()["id"])
+        store.goes_on.set()  # It was only paused.
+        late = await left
+        again = await b.post("/responses", json={**body, **fields})
+
+    assert (whole["status"], text(whole)) == ("completed", ["Paid."])
+    assert late.status in (409, 503)
+    assert again.status == 409 and "answered before" in again.text
+    assert [len(agent.calls) for agent in agents] == [1, 1]
+
+
+async def test_another_request_does_not_use_the_approval_of_a_process_that_lives() -> None:
+    store = Stopping()
+    cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]
+    async with (
+        cluster.host("a", agents[0]) as a,
+        cluster.host("b", agents[1]) as b,
+        asyncio.timeout(PATIENCE),
+    ):
+        body = {**await asked(a), "background": True}
+        begun = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
+        await store.reached.wait()
+        del body["conversation"]
+        refused = await b.post("/responses", json=body, headers={"idempotency-key": "k2"})
+        store.goes_on.set()
+        whole = await ended(a, (await begun).json()["id"])
+
+    assert (whole["status"], text(whole)) == ("completed", ["Paid."])
+    assert refused.status in (400, 404, 409)
+    assert agents[1].calls == []
