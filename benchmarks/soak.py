@@ -19,11 +19,11 @@ from tests.soak.process import MAX_TURNS
 from tests.stores import KINDS
 
 
-def soak(subject: Subject, seed: int, seconds: float) -> Outcome:
+def soak(subject: Subject, seed: int, seconds: float, pace: float | None) -> Outcome:
     """One server, in a folder of its own."""
     print(f"{subject}: begins", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run(subject, Path(folder), seed=seed, turns=MAX_TURNS, seconds=seconds)
+        outcome = run(subject, Path(folder), seed=seed, turns=MAX_TURNS, seconds=seconds, pace=pace)
     print(f"{subject}: {'clean' if outcome.is_clean(MAX_TURNS) else 'NOT CLEAN'}", file=sys.stderr)
     return outcome
 
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=900.0, help="of load for each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=1, metavar="N", help="how many servers at the same time")
+    parser.add_argument("--pace", type=float, metavar="N", help="actions a second for each; by default as many as fit")
     parser.add_argument("--store", choices=KINDS, action="append", help="by default each")
     parser.add_argument("--driver", choices=DRIVERS, action="append", help="by default each")
     parser.add_argument("--json", type=Path, help="write everything that was seen to a file")
@@ -42,7 +43,7 @@ def main() -> int:
     if any(subject.store == "postgres" for subject in subjects):
         postgres_dsn()  # Started once, before several ask for it.
     with ThreadPoolExecutor(given.at_once) as pool:
-        seen = list(pool.map(partial(soak, seed=given.seed, seconds=given.seconds), subjects))
+        seen = list(pool.map(partial(soak, seed=given.seed, seconds=given.seconds, pace=given.pace), subjects))
     outcomes = dict(zip(subjects, seen, strict=True))
     print(table(outcomes))
     if given.json is not None:
@@ -51,6 +52,7 @@ def main() -> int:
     for subject, outcome in outcomes.items():
         for line in (*outcome.errors, *outcome.stray, *outcome.files)[:20]:
             print(f"{subject}: {line}", file=sys.stderr)
+        print(f"{subject}: objects more at the end than at half time: {outcome.grown}", file=sys.stderr)
     return 0 if all(outcome.is_clean(MAX_TURNS) for outcome in outcomes.values()) else 1
 
 

@@ -28,6 +28,8 @@ PATIENCE: Final = 60.0
 QUIET_SECONDS: Final = 60.0
 CLIENTS: Final = 16
 CONVERSATIONS: Final = 6
+PARTS: Final = 6
+MOST_TYPES: Final = 20
 
 EXPECTED: Final = re.compile(
     r"The run of caresp_\w+ failed: RuntimeError at .*scripted\.py|"
@@ -60,13 +62,19 @@ RAW: Final[tuple[bytes, ...]] = (
 
 @dataclass(slots=True)
 class Outcome:
-    """What a soak came to."""
+    """What a soak came to.
+
+    Attributes:
+        before: The state of the server after it has warmed up.
+        parts: The state after each part of the load, once nothing runs any more.
+        grown: The types of which the second half of the load left most objects, and how many.
+    """
 
     done: Counter[str] = field(default_factory=Counter[str])
     statuses: Counter[int] = field(default_factory=Counter[int])
     before: dict[str, int] = field(default_factory=dict[str, int])
-    middle: dict[str, int] = field(default_factory=dict[str, int])
-    after: dict[str, int] = field(default_factory=dict[str, int])
+    parts: list[dict[str, int]] = field(default_factory=list[dict[str, int]])
+    grown: dict[str, int] = field(default_factory=dict[str, int])
     files: list[str] = field(default_factory=list[str])
     stray: list[str] = field(default_factory=list[str])
     errors: list[str] = field(default_factory=list[str])
@@ -84,6 +92,16 @@ class Outcome:
             and self.parallel == {200: turns}
             and self.code == 0
         )
+
+    @property
+    def middle(self) -> dict[str, int]:
+        """The state at half time."""
+        return self.parts[(len(self.parts) - 1) // 2]
+
+    @property
+    def after(self) -> dict[str, int]:
+        """The state at the end."""
+        return self.parts[-1]
 
     def left(self, what: str) -> int:
         """How many more of something there are than before."""
@@ -235,6 +253,7 @@ class Soak:
         turns: How many it runs at the same time.
         actions: How many to do; `None` for as many as fit.
         seconds: How long, where no number of actions is given.
+        pace: Actions a second at most; `None` for as many as the clients can do.
     """
 
     url: str
@@ -243,16 +262,21 @@ class Soak:
     turns: int
     actions: int | None
     seconds: float
+    pace: float | None = None
 
     async def run(self, outcome: Outcome) -> None:
-        """Warm up, load twice, and look each time at what is left."""
+        """Warm up, load in parts, and look each time at what is left."""
         await self._load(CLIENTS * 4, 0.0, Outcome(), "warm")  # What is loaded and cached once is there before.
         outcome.before = await self._quiet({"tasks": 0, "descriptors": 0} | await self._state())
-        half = None if self.actions is None else self.actions // 2
-        await self._load(half, self.seconds / 2, outcome, "first")
-        outcome.middle = await self._quiet(outcome.before)
-        await self._load(half, self.seconds / 2, outcome, "second")
-        outcome.after = await self._quiet(outcome.before)
+        share = None if self.actions is None else self.actions // PARTS
+        for part in range(PARTS):
+            if part == PARTS // 2:
+                outcome.grown = await self._types()
+            await self._load(share, self.seconds / PARTS, outcome, f"part {part}")
+            outcome.parts.append(await self._quiet(outcome.before))
+        now = Counter(await self._types())
+        now.subtract(outcome.grown)
+        outcome.grown = dict(now.most_common(MOST_TYPES))
         outcome.parallel = await self._fill()
 
     async def _load(self, actions: int | None, seconds: float, outcome: Outcome, name: str) -> None:
@@ -271,6 +295,8 @@ class Soak:
                 chance = random.Random(f"{self.seed}/{name}/{number}")
                 it = Client(http, chance, outcome, (address.host, address.port or 0))
                 while goes_on():
+                    if self.pace is not None:
+                        await asyncio.sleep(max(0.0, began + started / self.pace - time.monotonic()))
                     await it.act()
 
             await asyncio.gather(*(client(number) for number in range(CLIENTS)))
@@ -279,6 +305,10 @@ class Soak:
     async def _state(self) -> dict[str, int]:
         async with _client(self.url, self.backend) as http:
             return (await http.get("/soak")).json()
+
+    async def _types(self) -> dict[str, int]:
+        async with _client(self.url, self.backend) as http:
+            return (await http.get("/soak/types")).json()
 
     async def _quiet(self, before: Mapping[str, int]) -> dict[str, int]:
         """The state once nothing is left, or what is left after a while."""
@@ -298,11 +328,18 @@ class Soak:
 
 
 def run(
-    subject: Subject, folder: Path, *, seed: int, turns: int, actions: int | None = None, seconds: float = 0.0
+    subject: Subject,
+    folder: Path,
+    *,
+    seed: int,
+    turns: int,
+    actions: int | None = None,
+    seconds: float = 0.0,
+    pace: float | None = None,
 ) -> Outcome:
     """Load a server of its own; returns what it came to."""
     outcome = Outcome()
-    asyncio.run(_run(subject, folder, outcome, seed=seed, turns=turns, actions=actions, seconds=seconds))
+    asyncio.run(_run(subject, folder, outcome, seed=seed, turns=turns, actions=actions, seconds=seconds, pace=pace))
     return outcome
 
 
@@ -335,7 +372,7 @@ async def _run(subject: Subject, folder: Path, outcome: Outcome, **load: Any) ->
 def table(outcomes: Mapping[Subject, Outcome]) -> str:
     """The outcomes as a table of Markdown."""
     heads = ("Store", "Driver", "Minutes", "Actions", "5xx", "Errors", "Turns, tasks and descriptors left")
-    heads += ("Memory, half to end", "Stray lines", "Files left")
+    heads += ("Memory after each sixth, MiB", "Stray lines", "Files left")
     rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for subject, it in outcomes.items():
         worst = sum(count for status, count in it.statuses.items() if status >= 500)
@@ -348,7 +385,7 @@ def table(outcomes: Mapping[Subject, Outcome]) -> str:
             worst,
             len(it.errors),
             f"{permits}, {it.left('tasks')}, {it.left('descriptors')}",
-            f"{it.middle['resident'] / 2**20:.0f} to {it.after['resident'] / 2**20:.0f} MiB",
+            ", ".join(f"{part['resident'] / 2**20:.0f}" for part in it.parts),
             len(it.stray),
             len(it.files),
         ]

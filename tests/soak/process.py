@@ -1,6 +1,6 @@
 """The server of a soak: `python -m tests.soak.process DRIVER STORE [PATH | DSN SCHEMA]` prints its address.
 
-`GET /soak` shows its state, and what its tasks do.
+`GET /soak` shows its state, and what its tasks do; `GET /soak/types` how many objects of each type there are.
 """
 
 import asyncio
@@ -96,12 +96,17 @@ async def show(_: Request) -> JSONResponse:
     return JSONResponse(state())
 
 
+async def show_types(_: Request) -> JSONResponse:
+    gc.collect()
+    return JSONResponse(Counter(f"{type(it).__module__}.{type(it).__qualname__}" for it in gc.get_objects()))
+
+
 def main(driver: str, kind: str, *where: str) -> None:
     # Without a provider OpenTelemetry keeps every meter, and Agent Framework creates some for each agent.
     metrics.set_meter_provider(metrics.NoOpMeterProvider())
     options = HostOptions(max_turns=MAX_TURNS, max_waiting=100, shutdown_grace=0, keep_alive=1)
     host = AgentHost(factory, options=options, stores=stores(kind, *where), driver=cast("Driver", driver))
-    host.app.router.routes.append(Route("/soak", show))
+    host.app.router.routes.extend([Route("/soak", show), Route("/soak/types", show_types)])
     port = free_port(ADDRESS, 0)
     host.run(host=ADDRESS, port=port, on_listening=lambda: print(f"http://{ADDRESS}:{port}", flush=True))
 
