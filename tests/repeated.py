@@ -71,6 +71,7 @@ SAME_ON_ALL_STORES: Final[Mapping[str, Sequence[str]]] = {
     "Refused before anything is stored.": ["host/test_bad_input", "host/test_identity"],
     "The run of an agent, whatever becomes of it.": [
         "host/test_hooks",
+        "host/test_kept_requests",
         "host/test_loop_hold",
         "host/test_merging",
         "host/test_source_resources",

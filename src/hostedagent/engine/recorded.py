@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import aclosing
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.engine.context import TurnContext
@@ -19,7 +20,7 @@ from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.sent_events import Sent
 from hostedagent.engine.takeover import Takeover
 from hostedagent.failures import failed
-from hostedagent.identity import enter_context
+from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
@@ -183,16 +184,17 @@ class RecordedResponses:
         except StoreError as error:
             log_failure(logger, f"The stream of {request.response_id} could not be ended", error)
             return False
-        self._forget_later(request)
+        self._forget_later(request.caller, request.response_id)
         return True
 
-    def _forget_later(self, request: TurnRequest) -> None:
+    def _forget_later(self, caller: Caller, response_id: str) -> None:
         def due() -> None:
             self._timers.discard(timer)
-            deletion = self.engine.log.delete(request.caller, request.response_id)
+            deletion = self.engine.log.delete(caller, response_id)
             self._spawn(asyncio.get_running_loop().create_task(deletion))
 
-        timer = asyncio.get_running_loop().call_later(REPLAY_SECONDS, due)
+        # In a context of its own, and without the request: the timer would keep its body that long.
+        timer = asyncio.get_running_loop().call_later(REPLAY_SECONDS, due, context=Context())
         self._timers.add(timer)
 
     def _spawn(self, task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -155,7 +156,8 @@ class Journals:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        timer = asyncio.get_running_loop().call_later(FORGET_SECONDS, due)
+        # The context of the request would keep its body that long.
+        timer = asyncio.get_running_loop().call_later(FORGET_SECONDS, due, context=Context())
         self._timers.add(timer)
 
     def close(self) -> None:

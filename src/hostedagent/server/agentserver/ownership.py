@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
@@ -81,7 +82,8 @@ class EventBuffers:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        timer = asyncio.get_running_loop().call_later(delay, due)
+        # The context of the request would keep its body that long.
+        timer = asyncio.get_running_loop().call_later(delay, due, context=Context())
         self._timers[timer] = due
         while self._are_on_disk and len(self._timers) > MAX_OPEN_FILES:
             oldest, release_now = next(iter(self._timers.items()))
