@@ -63,6 +63,7 @@ SAME_ON_ALL_STORES: Final[Mapping[str, Sequence[str]]] = {
         *FORMS,
         "host/test_cors",
         "host/test_logs",
+        "host/test_raising_logs",
         "host/test_openapi",
         "host/test_readiness",
         "host/test_refusals",

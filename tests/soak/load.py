@@ -266,7 +266,8 @@ class Soak:
 
     async def run(self, outcome: Outcome) -> None:
         """Warm up, load in parts, and look each time at what is left."""
-        await self._load(CLIENTS * 4, 0.0, Outcome(), "warm")  # What is loaded and cached once is there before.
+        await self._load(CLIENTS * 4, 0.0, Outcome(), "warm")
+        await self._fill()  # As many connections of a pool as it has. What is loaded and cached once is there before.
         outcome.before = await self._quiet({"tasks": 0, "descriptors": 0} | await self._state())
         share = None if self.actions is None else self.actions // PARTS
         for part in range(PARTS):

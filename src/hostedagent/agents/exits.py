@@ -5,6 +5,9 @@ executors in tasks of its own: one `sys.exit` in a tool would end the turns of e
 are therefore created with a guard that turns them into `ExitInTurn`, an ordinary error of the turn. Signals are not
 affected: the servers handle them without raising.
 
+A tool that forks and raises instead of ending its copy of the process would leave a second one, which shares the
+connections of the first: such a copy ends at once.
+
 A `StopIteration` in a thread, such as from `next(...)` in a sync tool, is an ordinary error of the turn too.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -42,6 +46,7 @@ def contain_exits() -> None:
     loop = asyncio.get_running_loop()
     factory = loop.get_task_factory()
     if not isinstance(factory, _ContainingFactory):
+        _COPY.ends_here()
         loop.set_task_factory(cast("Any", _ContainingFactory(factory)))
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(_log_unhandled)
@@ -49,6 +54,32 @@ def contain_exits() -> None:
             loop.set_default_executor(_Threads(thread_name_prefix="asyncio"))
     if current_context() is None:
         enter_context(RequestContext(is_request=False))
+
+
+class _Copy:
+    """Ends a copy of the process that a tool forked, where the tool returns to the turn."""
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self._is_registered = False
+
+    def ends_here(self) -> None:
+        """Regard forks of this process as copies from now on."""
+        self.is_running = False
+        if not self._is_registered and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)
+            self._is_registered = True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it without any clean-up, which is for the process to do."""
+        code = error.code if isinstance(error, SystemExit) else 1
+        os._exit(0 if code is None else code if isinstance(code, int) else 1)
+
+    def _begin(self) -> None:
+        self.is_running = True
+
+
+_COPY: Final = _Copy()
 
 
 class _ExitsAsErrors(AbstractContextManager[None, None]):
@@ -86,6 +117,8 @@ def is_cancelled() -> bool:
 
 
 def _contained(error: BaseException) -> ExitInTurn:
+    if _COPY.is_running:
+        _COPY.end(error)
     return ExitInTurn(f"Code that the turn runs raised {type(error).__name__}.")
 
 
@@ -157,6 +190,9 @@ class _Guarded(Coroutine[Any, Any, Any]):
             return self._inner.send(value)
         except _NOT_AWAITABLE as error:
             raise _contained(error) from error
+        finally:
+            if _COPY.is_running:
+                _COPY.end()
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
         try:

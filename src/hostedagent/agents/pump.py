@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from hostedagent.agents.exits import ExitInTurn, exits_as_errors
-from hostedagent.observability.logging import log_failure
+from hostedagent.observability.logging import log_failure, never_raising
 from hostedagent.outcomes import StopCause
 
 logger = logging.getLogger(__name__)
@@ -229,7 +229,8 @@ class Pump(Generic[T]):
         _, pending = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
         if pending:
             self._task.cancel()
-            logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)
+            with never_raising():
+                logger.error("A cancelled run did not end within %.0f s and was left alone.", STOP_SECONDS)
 
 
 async def close_stream(stream: object) -> None:

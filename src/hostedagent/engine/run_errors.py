@@ -9,7 +9,7 @@ from hostedagent.agents.pump import Silent, Stopped
 from hostedagent.engine.output import EndedEarly
 from hostedagent.errors import RequestError
 from hostedagent.failures import failure
-from hostedagent.observability.logging import log_failure
+from hostedagent.observability.logging import log_failure, never_raising
 from hostedagent.outcomes import Cancelled, Failed, Outcome
 from hostedagent.stores.base import StoreUnavailable
 
@@ -35,7 +35,8 @@ def outcome_of(error: Exception, response_id: str, *, may_be_left: bool) -> Outc
         case EndedEarly():
             return error.outcome
         case Silent():
-            logger.error("The run of %s produced nothing within HostOptions.run_timeout.", response_id)
+            with never_raising():
+                logger.error("The run of %s produced nothing within HostOptions.run_timeout.", response_id)
             return SILENT
         case StoreUnavailable() if may_be_left:
             log_failure(logger, f"The run of {response_id} is resumed later", error)

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -180,12 +181,27 @@ def _drop_expected(record: logging.LogRecord) -> bool:
     return not (str(record.msg).startswith("Foundry storage") and _EXPECTED.intersection(arguments))
 
 
+@contextmanager
+def never_raising() -> Generator[None]:
+    """Keep a log handler of the application that raises from ending what writes the line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - handlers raise whatever they write to raises
+        with suppress(OSError, ValueError):
+            print(f"A line of the log was lost: its handler raised {kinds_of(error)}.", file=sys.stderr)
+
+
 FAILURE_OBSERVERS: Final[list[Callable[[str, BaseException], None]]] = []
 """Called with each failure in place of its log line: on a developer's machine the terminal shows the text of errors."""
 
 
 def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
     """Log the types of an error and where it was raised. Its text may contain a prompt and needs `LOG_LEVEL=DEBUG`."""
+    with never_raising():
+        _log_failure(logger, what, error)
+
+
+def _log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
     if FAILURE_OBSERVERS:
         for observe in FAILURE_OBSERVERS:
             observe(f"{what}.", error)

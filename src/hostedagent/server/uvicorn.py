@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import uvicorn
 
-from hostedagent.agents.exits import EXITS
 from hostedagent.observability.logging import log_failure
 from hostedagent.server.limits import ConnectionLimits, rate_limited_logs
 
@@ -123,10 +122,11 @@ def _told_once(server: _Ending) -> Generator[None]:
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Run the server to its end, even if a callback on its event loop raises.
+    """Run the server to its end, even if code of a turn raises out of its event loop or stops it.
 
-    Tasks of a turn cannot exit the process (`agents.exits`), but `loop.call_later(1, sys.exit)` raises out of the loop.
-    The loop is then continued with everything that was scheduled.
+    Tasks of a turn cannot exit the process (`agents.exits`), but `loop.call_later(1, sys.exit)` raises out of the loop,
+    and so does a handler of a signal, such as one that raises `TimeoutError` after `signal.alarm`. The loop is then
+    continued with everything that was scheduled.
     """
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         loop = runner.get_loop()
@@ -135,9 +135,10 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
         while not serving.done():
             try:
                 loop.run_until_complete(serving)
-            except EXITS as error:
-                if not serving.done():
-                    log_failure(logger, "A callback on the event loop would have ended the process", error)
+            except BaseException as error:
+                if serving.done() or loop.is_closed():
+                    raise
+                log_failure(logger, "Code on the event loop would have ended the process", error)
         serving.result()
 
 
