@@ -29,9 +29,12 @@ async def read(reader: asyncio.StreamReader, into: bytearray) -> None:
             into += more
 
 
-async def exchange(pieces: Sequence[bytes], kind: Kind = "httptools") -> tuple[Seen, bytes]:
+async def exchange(
+    pieces: Sequence[bytes], kind: Kind = "httptools", heads: list[list[bytes]] | None = None
+) -> tuple[Seen, bytes]:
     """What an application sees of what comes over one connection, in pieces, and what is answered until it closes."""
     seen: Seen = []
+    heads = [] if heads is None else heads
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
@@ -41,6 +44,7 @@ async def exchange(pieces: Sequence[bytes], kind: Kind = "httptools") -> tuple[S
                 return
             body, more = body + message.get("body", b""), message.get("more_body", False)
         seen.append((scope["method"], scope["path"], body))
+        heads.append([name for name, _ in scope["headers"]])
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -126,6 +130,16 @@ async def test_an_offer_to_speak_another_protocol_is_passed_over(request_: bytes
         assert seen == (await exchange(pieces, "h11"))[0], cut
         assert [path for _, path, _ in seen] == ["/a", "/a", "/last"], cut
         assert answered.count(b"HTTP/1.1 200 ") == 3, cut
+
+
+@pytest.mark.parametrize("kind", PROTOCOLS)
+@pytest.mark.parametrize("trailer", [b"Host: evil", b"x-agent-user-id: bob", b"Authorization: Bearer b"], ids=str)
+async def test_what_follows_a_body_is_no_header(trailer: bytes, kind: Kind) -> None:
+    heads: list[list[bytes]] = []
+    seen, _ = await exchange([CHUNKED + b"0\r\n" + trailer + b"\r\n\r\n", LAST], kind, heads)
+
+    assert [body for _, _, body in seen] == [b"hi", b""]
+    assert heads == [[b"host", b"transfer-encoding"], [b"host", b"connection"]]
 
 
 async def test_a_tunnel_is_refused() -> None:

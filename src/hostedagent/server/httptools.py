@@ -103,7 +103,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header or a trailer."""
+        """Add a header. A trailer is dropped: it could name a host or a user that no proxy has checked."""
+        if self._awaited == "body":
+            return
         self._hosts += name.lower() == b"host"
         super().on_header(name, value)
 
