@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent.stores.base import Etag, Write
+from hostedagent.stores.base import Etag, StoreUnavailable, Write
 from hostedagent.testing import InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_late_writes import KEY, answered
@@ -89,3 +89,34 @@ async def test_another_request_does_not_use_the_approval_of_a_process_that_lives
     assert (whole["status"], text(whole)) == ("completed", ["Paid."])
     assert refused.status in (400, 404, 409)
     assert agents[1].calls == []
+
+
+class AwayAfterUse(Failing):
+    """A store that is away from the moment at which an approval has been used."""
+
+    is_away = was_used = False
+
+    def _fails(self, keys: Sequence[Any], when: str) -> None:
+        if self.is_away and not all(key.kind in self.uncounted for key in keys):
+            raise StoreUnavailable("It is away.")
+
+    async def write(self, caller: Any, writes: Sequence[Write]) -> list[Etag]:
+        written = await super().write(caller, writes)
+        if any(_is_used(write) for write in writes) and not self.was_used:
+            self.is_away = self.was_used = True
+        return written
+
+
+async def test_an_approval_whose_turn_could_not_begin_is_open_when_the_store_answers() -> None:
+    store, agent = AwayAfterUse(), ScriptedAgent([ask(1)], ["Paid."])
+    cluster = OnFailing(store)
+    async with cluster.host("a", agent) as a, asyncio.timeout(PATIENCE):
+        body = {**await asked(a), "background": True}
+        refused = await a.post("/responses", json=body)
+        store.is_away = False
+        while (reply := await a.post("/responses", json=body)).status != 200:
+            assert reply.status in (409, 503)
+        whole = await ended(a, reply.json()["id"])
+
+    assert refused.status == 503
+    assert (whole["status"], text(whole)) == ("completed", ["Paid."])

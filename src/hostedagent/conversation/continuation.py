@@ -203,8 +203,12 @@ class Continuations(Struct, frozen=True):
         if continuation.has_begun or continuation.is_over:
             return
         continuation.is_over = True
+        restore = partial(self.approvals.restore, caller, continuation.answers, continuation.named)
         try:
-            await self.approvals.restore(caller, continuation.answers, continuation.named)
+            await restore()
+        except StoreUnavailable:
+            self.sessions.retries.start(restore, seconds=ACCEPTING_SECONDS)
+            raise
         finally:
             if continuation.lease is not None:
                 await self.sessions.release(continuation.lease)
