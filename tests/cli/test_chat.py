@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -88,3 +91,27 @@ def test_a_turn_that_fails_does_not_end_the_chat(chat: Chat) -> None:
 
     assert code == 0
     assert said.count("Nothing answers at") == 2
+
+
+class Cut(BaseHTTPRequestHandler):
+    """Streams the beginning of a message, and ends."""
+
+    def do_POST(self) -> None:
+        delta = {"type": "response.output_text.delta", "output_index": 0, "delta": "cut off"}
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(f"data: {json.dumps(delta)}\n\n".encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test reads standard error."""
+
+
+def test_what_follows_a_stream_that_broke_begins_on_a_line_of_its_own(chat: Chat) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        _, shown, said = chat("one", "/turns", arguments=("--url", f"http://127.0.0.1:{server.server_port}"))
+        server.shutdown()
+
+    assert shown == "cut off\nThere are no turns yet.\n"
+    assert said == "hostedagent: The stream ended before the response did.\n"

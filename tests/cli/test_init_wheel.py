@@ -101,7 +101,7 @@ def serving(uv: Shell, project: Path) -> Generator[str]:
         said = ""
         for line in process.stdout:
             said += line
-            if found := re.match(r"Ready at (\S+)/responses ", line):
+            if found := re.match(r"Ready at (\S+)/responses", line):
                 yield found[1]
                 break
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,27 @@ def test_a_chat_renders_markdown_at_a_terminal_and_nothing_else_in_a_pipe() -> N
 
     assert pipe.getvalue() == "# Title\n\nIt is **so**.\n"
     assert "\x1b[1mso\x1b[0m" in terminal.getvalue() and "**" not in terminal.getvalue().splitlines()[-2]
+
+
+def test_a_text_that_was_cut_off_does_not_hold_up_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = TextAsItArrives()
+    for index, text in ((0, "one "), (1, "uno ")):
+        printer.event({"type": "response.output_text.delta", "output_index": index, "delta": text})
+    printer.close()
+    printer.event({"type": "response.output_text.delta", "output_index": 1, "delta": "two"})
+    printer.close()
+    printer.close()
+
+    assert capsys.readouterr().out == "one \ntwo\n"
+
+
+def test_the_terminal_is_free_again_after_a_text_was_cut_off() -> None:
+    terminal = io.StringIO()
+    before = sys.stdout
+    printer = ChatPrinter(Console(file=terminal, force_terminal=True, width=40))
+    printer.event({"type": "response.output_text.delta", "output_index": 0, "delta": "cut"})
+    assert sys.stdout is not before  # Rich writes above what it redraws.
+    printer.close()
+
+    assert sys.stdout is before
+    assert terminal.getvalue().rstrip().endswith("cut")

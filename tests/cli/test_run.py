@@ -140,8 +140,9 @@ def test_the_start_says_what_took_its_time(tmp_path: Path) -> None:
         assert server.until("Loading ") == "Loading agent.py ...\n"
         line = server.until("Ready at ")
 
-    assert line.startswith(f"Ready at http://127.0.0.1:{server.port}/responses after ")
-    assert " (packages " in line
+        assert server.until("Started in ").count(" (packages ") == 1
+
+    assert line == f"Ready at http://127.0.0.1:{server.port}/responses. Stop with Ctrl+C.\n"
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
@@ -256,7 +257,7 @@ def test_the_ready_lines_name_agent_model_store_and_page(tmp_path: Path) -> None
     (tmp_path / "agent.py").write_text(LOADS_AND_FAILS)
 
     with running(tmp_path, "--prefix", "agents/sky/") as server:
-        assert f":{server.port}/agents/sky/responses after " in server.until("Ready at ")
+        assert f":{server.port}/agents/sky/responses. " in server.until("Ready at ")
         assert server.until("Agent") == "Agent: sky. Model: offline-1. Store: memory.\n"
         assert server.until("Chat").startswith(f"Chat with it at http://127.0.0.1:{server.port}/agents/sky/")
         assert server.refusal("/responses/caresp_none")[0] == 404
@@ -279,7 +280,7 @@ def test_the_file_of_variables_of_the_folder_is_read_and_named(tmp_path: Path) -
     (tmp_path / ".env").write_text("REPLY=three\n")
 
     with running(tmp_path) as server:
-        assert server.until("Read ") == "Read 1 variables from .env.\n"
+        assert server.until("Read ") == "Read 1 variable from .env.\n"
         server.until("Ready at ")
         assert server.says() == "three"
 

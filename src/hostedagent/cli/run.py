@@ -216,7 +216,8 @@ def _read_env_file(options: RunOptions) -> list[str]:
     for name in added:
         os.environ[name] = found[name]
     kept = f" Set already, and kept: {', '.join(sorted(set(found) - set(added)))}." if len(found) > len(added) else ""
-    options.say(f"Read {len(found)} variables from {path}.{kept}")
+    noun = "variable" if len(found) == 1 else "variables"
+    options.say(f"Read {len(found)} {noun} from {path}.{kept}")
     return added
 
 
@@ -239,10 +240,14 @@ def _serve_with_workers(options: RunOptions, count: int, target: Target, port: i
 
     def ready() -> None:
         clock.end("server")
-        options.say(f"Ready at {url} with {count} workers after {clock}. Stop with Ctrl+C.")
+        _say_ready(options, f"{url} with {count} workers", clock)
 
     with listening(options.address, port) as listener:
         return serve_with_workers(listener, replace(options, page=False).arguments(target, port), count, ready)
+
+
+def _say_ready(options: RunOptions, where: str, clock: Clock) -> None:
+    options.say(f"Ready at {where}. Stop with Ctrl+C.\nStarted in {clock}.")
 
 
 def _host(target: Target, options: RunOptions, clock: Clock, worker: Worker | None) -> tuple[AgentHost, str]:
@@ -303,7 +308,7 @@ def _serve_folder(folder: Path, options: RunOptions, port: int, clock: Clock) ->
 
     def ready() -> None:
         clock.end("server")
-        options.say(f"Ready at {url}/responses after {clock}. Stop with Ctrl+C.")
+        _say_ready(options, f"{url}/responses", clock)
         for name, host in group.hosts.items():
             page = pages.get(name)
             options.say(f"{name}: {url}{host.prefix}/responses" + (f", page {page}" if page else ""))
@@ -325,7 +330,7 @@ def _serve(
         if worker is not None:
             worker.ready()
             return
-        options.say(f"Ready at {url}{host.prefix}/responses after {clock}. Stop with Ctrl+C.")
+        _say_ready(options, f"{url}{host.prefix}/responses", clock)
         options.say(_served(host, options, target))
         if page is not None:
             options.say(f"Chat with it at {page}")

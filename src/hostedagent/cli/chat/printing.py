@@ -12,7 +12,6 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from hostedagent.cli.invoke.printing import StreamPrinter, summary
-from hostedagent.protocol.statuses import END_EVENTS
 from hostedagent.protocol.types import Event
 
 
@@ -27,22 +26,18 @@ class ChatPrinter(StreamPrinter):
         self._console = console or Console(highlight=False)
         self._text = MarkdownStream(self._console)
         super().__init__(self._text.write, self._text.close, lambda line: self._console.print(Text(line, style="dim")))
-        self._began: float | None = None
+        self._began = time.monotonic()
 
     def event(self, event: Event) -> None:
         """Print an event."""
-        self._began = self._began or time.monotonic()
+        if event["type"] == "response.created":
+            self._began = time.monotonic()
         super().event(event)
-        if event["type"] in END_EVENTS:
-            self._text.close()
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Print usage and time."""
         if self._console.is_terminal:
-            self._console.print(
-                Text(summary(response, time.monotonic() - (self._began or time.monotonic())), style="dim")
-            )
-        self._began = None
+            self._console.print(Text(summary(response, time.monotonic() - self._began), style="dim"))
 
 
 class MarkdownStream:

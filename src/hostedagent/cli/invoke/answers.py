@@ -141,4 +141,6 @@ def _asked(question: str) -> str | None:
     """Ask for a line; `None` at the end of the input."""
     print(question, end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
+    if not line:
+        print(file=sys.stderr, flush=True)  # Ctrl+D leaves the cursor behind the question.
     return line.rstrip("\n") if line else None

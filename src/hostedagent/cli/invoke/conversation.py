@@ -166,16 +166,19 @@ class Conversation:
 
     async def _streamed(self, reply: aiohttp.ClientResponse) -> Mapping[str, Any]:
         frames = FrameReader()
-        async for chunk in reply.content.iter_any():
-            for frame in frames.feed(chunk):
-                event = cast("Event", json.loads(frame.data)) if frame.data else None
-                if event is None:
-                    continue
-                self._printer.event(event)
-                if event["type"] in END_EVENTS:
-                    return event["response"]
-                if event["type"] == "error":
-                    raise CommandError(f"The agent failed: {event.get('code')}: {event.get('message')}")
+        try:
+            async for chunk in reply.content.iter_any():
+                for frame in frames.feed(chunk):
+                    event = cast("Event", json.loads(frame.data)) if frame.data else None
+                    if event is None:
+                        continue
+                    self._printer.event(event)
+                    if event["type"] in END_EVENTS:
+                        return event["response"]
+                    if event["type"] == "error":
+                        raise CommandError(f"The agent failed: {event.get('code')}: {event.get('message')}")
+        finally:  # Also if it was stopped: what follows must not be printed into the middle of a text.
+            self._printer.close()
         raise CommandError("The stream ended before the response did.")
 
     def _conclude(self, response: Mapping[str, Any], asked: Sequence[Item]) -> None:

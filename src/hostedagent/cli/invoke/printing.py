@@ -46,6 +46,9 @@ class Printer:
     def event(self, event: Event) -> None:
         """Print one event of a stream."""
 
+    def close(self) -> None:
+        """End what is open of a stream that has ended, was stopped, or broke."""
+
     def end(self, response: Mapping[str, Any]) -> None:
         """Print the remaining parts of a whole response."""
 
@@ -112,6 +115,14 @@ class OneAtATime:
             else:
                 self._current = following
 
+    def close(self) -> None:
+        """End the current message and drop those that wait: nothing follows."""
+        if self._current is not None:
+            self._close()
+        self._current = None
+        self._waiting.clear()
+        self._done.clear()
+
 
 class StreamPrinter(Printer):
     """Shows text as it arrives, and lines about other items.
@@ -141,6 +152,10 @@ class StreamPrinter(Printer):
                     self._note(line)
             case _:
                 pass
+
+    def close(self) -> None:
+        """End the text."""
+        self._order.close()
 
 
 class TextAsItArrives(StreamPrinter):
