@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "command-line.md"
 SEND = "Send 5 euros to Ada."
+DOCTOR_LINES = 20
+"""Lines of doctor's report that are shown: its checks, and the beginning of its tables."""
 WAIT = 90.0
 """Seconds until a text must be on the screen."""
 
@@ -36,10 +38,9 @@ class Terminal:
     def __post_init__(self) -> None:
         self.tmux = ["tmux", "-L", f"hostedagent-{os.getpid()}-{self.name}"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        command = (
-            f"exec env PATH={path} HOME={self.folder} UV_CACHE_DIR={self.folder}/.cache HISTFILE= PS1='$ ' bash --norc"
-        )
-        self._run("new-session", "-d", "-x", "80", "-y", "60", "-c", str(self.folder), command)
+        own = f"PATH={path} HOME={self.folder} UV_CACHE_DIR={self.folder}/.cache HISTFILE= PS1='$ '"
+        command = f"exec env -u UV_RUN_RECURSION_DEPTH {own} bash --norc"
+        self._run("new-session", "-d", "-x", "80", "-y", "120", "-c", str(self.folder), command)
         self.see("$")
 
     def type(self, line: str, *, until: str) -> None:
@@ -84,12 +85,13 @@ def capture(folder: Path) -> dict[str, str]:
         windows["chat"].type("y", until="you>")
         windows["chat"].type("/turns", until="* 1")
         windows["init"].type("hostedagent init shop --yes", until="azd up")
-        windows["doctor"].type("cd shop; hostedagent doctor | head -18", until="PACKAGE")
+        windows["doctor"].type("cd shop; hostedagent doctor", until="Not checked: 2.")
         screens = {name: window.screen() for name, window in windows.items()}
     finally:
         for window in windows.values():
             window.close()
     cleaned = {name: _cleaned(text, folder, port) for name, text in screens.items()}
+    cleaned["doctor"] = "\n".join(cleaned["doctor"].splitlines()[:DOCTOR_LINES])
     return {name: text.removesuffix("\n$").rstrip() for name, text in cleaned.items()}
 
 
@@ -98,7 +100,7 @@ def _cleaned(text: str, folder: Path, port: int) -> str:
     text = text.replace(f" --port {port}", "").replace(f" --url http://127.0.0.1:{port}", "")
     text = text.replace(str(port), "8088").replace(str(folder), "~").replace(str(ROOT), "~/hostedagent")
     lines = [line.rstrip() for line in text.splitlines()]
-    return "\n".join(line[start : start + 80] for line in lines for start in range(0, max(len(line), 1), 80))
+    return "\n".join(line[start : start + 80].rstrip() for line in lines for start in range(0, max(len(line), 1), 80))
 
 
 def main() -> None:

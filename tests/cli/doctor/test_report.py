@@ -131,3 +131,13 @@ def test_what_a_project_lacks_is_not_checked(bench: Bench) -> None:
     assert set(unchecked(bench.project())) == {"credentials", "roles"}
     bench.remove("Dockerfile")
     assert {"lock", "Dockerfile"} < set(unchecked(bench.project()))
+
+
+def test_a_message_is_wrapped_to_the_terminal_beside_its_check_and_a_fix_is_not() -> None:
+    long = Finding("a.long", "warning", "It is odd " + "and long " * 8 + "too.", "look at it " * 8)
+    whole, fix = of(long).text().splitlines()[2:4]
+    first, second, last = of(long).text(80).splitlines()[2:5]
+
+    assert len(first) <= 80 and last == fix and len(fix) > 80
+    assert second == " " * whole.index("It is odd") + second.strip()
+    assert f"{first} {second.strip()}" == whole

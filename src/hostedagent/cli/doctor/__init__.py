@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +42,8 @@ def command(project: str, agent: str | None, is_online: bool, is_json: bool) -> 
         raise CommandLineError(f"{folder} is not a folder.")
     with progress(f"Checking {folder.resolve()}"):
         report = examine(Project.read(folder, wanted=agent), is_online=is_online)
-    print(report.json() if is_json else report.text())
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(report.json() if is_json else report.text(columns))
     return report.exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -39,24 +40,28 @@ class Report:
         """1 with an error, else 0; warnings and notes are not failures."""
         return 1 if self.count("error") else 0
 
-    def text(self) -> str:
-        """The report as text."""
-        return "\n".join([*self._checks(), "", *self._packages(), "", *self._environment(), "", self._summary()])
+    def text(self, width: int | None = None) -> str:
+        """The report as text.
+
+        Args:
+            width: Columns to which messages are wrapped; a fix is never wrapped, because it is copied.
+        """
+        return "\n".join([*self._checks(width), "", *self._packages(), "", *self._environment(), "", self._summary()])
 
     def json(self) -> str:
         """The report as JSON; secrets are masked here too."""
         return json.dumps(self._values(), indent=2)
 
-    def _checks(self) -> Iterator[str]:
+    def _checks(self, columns: int | None) -> Iterator[str]:
         yield f"hostedagent doctor: {self.folder}"
         width = max(len(name) for name in self.findings)
         for name, found in self.findings.items():
             if not found and name in self.unchecked:
-                yield f"  -        {name:<{width}}  not checked: {self.unchecked[name]}"
+                yield _wrapped(f"  -        {name:<{width}}  ", f"not checked: {self.unchecked[name]}", columns)
             elif not found:
                 yield f"  ok       {name}"
             for finding in sorted(found, key=lambda row: _RANK.index(row.level)):
-                yield f"  {_SIGNS[finding.level]:<8} {name:<{width}}  {finding.message}"
+                yield _wrapped(f"  {_SIGNS[finding.level]:<8} {name:<{width}}  ", finding.message, columns)
                 yield f"           {'':<{width}}  fix: {finding.fix}"
 
     def _packages(self) -> Iterator[str]:
@@ -92,6 +97,14 @@ class Report:
             ],
             "environment": [asdict(row) for row in self.variables],
         }
+
+
+def _wrapped(head: str, message: str, columns: int | None) -> str:
+    """A message beside its check, continued below itself."""
+    if columns is None or columns < 2 * len(head):
+        return head + message
+    lines = textwrap.wrap(message, columns - len(head), break_long_words=False, break_on_hyphens=False)
+    return head + f"\n{' ' * len(head)}".join(lines)
 
 
 def _shown(place: Place | None) -> str:
