@@ -12,7 +12,7 @@ import pytest
 from agent_framework import Agent
 
 from hostedagent import AgentHost, Cancelled, Hooks, HostOptions, Outcome, TurnRequest
-from hostedagent.doors import Door, Entry, Exchange
+from hostedagent.doors import AgUi, Door, Entry, Exchange, Invocations
 from hostedagent.embed import Turns
 from hostedagent.errors import InvalidRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
@@ -35,7 +35,7 @@ class Letters(Door):
     def parse(self, fields: Mapping[str, Any], exchange: Exchange) -> Mapping[str, Any]:
         if "text" not in fields:
             raise InvalidRequest("A letter has a text.", param="text")
-        body = {"input": fields["text"], "stream": bool(fields.get("live"))}
+        body = {"input": fields["text"], "stream": bool(fields.get("live")), "background": bool(fields.get("late"))}
         return {**body, "conversation": fields["topic"]} if "topic" in fields else body
 
     def answer(self, response: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -122,6 +122,28 @@ async def test_the_hooks_of_a_door_change_its_turns_and_no_others() -> None:
     assert '"delta":"A"' in through and "response.in_progress" not in through
     assert '"delta":"a"' in beside and "response.in_progress" in beside
     assert [(one.door, dict(one.metadata)) for one in seen] == [("letters", {"door": "letters"}), ("responses", {})]
+
+
+@pytest.mark.parametrize(
+    ("door", "path", "more"),
+    [
+        (Invocations, "/invocations", {"input": "hi", "stream": True, "background": True}),
+        (Letters, "/letters", {"text": "hi", "live": True, "late": True}),
+        (AgUi, "/ag-ui", {"threadId": "t", "runId": "r", "messages": [{"id": "m", "role": "user", "content": "hi"}]}),
+    ],
+)
+async def test_what_leaves_through_a_door_later_is_changed_too(door: Any, path: str, more: Any, driver: Any) -> None:
+    def shout(event: dict[str, Any]) -> Any:
+        return [{**event, "delta": event["delta"].upper()}] if "delta" in event else [event]
+
+    given: dict[str, Any] = {"resumable": True} if door is AgUi else {}
+    doors = [door(transform_event=shout, **given)]
+    async with serve(AgentHost(ScriptedAgent(["Hello."]), doors=doors, driver=driver).app) as http:
+        replies = [await http.post(path, json=more, headers=ADA) for _ in range(2 if door is AgUi else 1)]
+
+    for reply in replies:
+        assert reply.status == 200 and '"HELLO."' in reply.text
+        assert not any('"Hello."' in line and "delta" in line for line in reply.text.splitlines())
 
 
 async def test_doors_share_the_limit_of_turns() -> None:

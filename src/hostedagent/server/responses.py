@@ -303,11 +303,12 @@ async def input_items_page(engine: Engine, caller: Caller, response_id: str, pag
     return listing(page, [public_item(item) for item in found])
 
 
-async def framed(events: AsyncGenerator[Event], context: TurnContext) -> AsyncGenerator[bytes]:
-    """The frames of a turn's events."""
+async def framed(events: AsyncGenerator[Event], context: TurnContext | None = None) -> AsyncGenerator[bytes]:
+    """The frames of events, of a running turn or of an earlier one."""
     async with aclosing(events):
         async for event in events:
-            context.flow.taken()
+            if context is not None:
+                context.flow.taken()
             yield write_frame(event["type"], event_data(event))
 
 

@@ -6,7 +6,7 @@ approvals, history, isolation by caller, hooks, storage.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ from hostedagent.server.admission import parse_request, sandbox_session
 from hostedagent.server.exchange import check_response_id, refusal_of
 from hostedagent.server.paging import page_asked
 from hostedagent.server.responses import framed, input_items_page, replayed_frames, with_comments
-from hostedagent.stores.base import StoreError
+from hostedagent.stores.base import LoggedEvent, StoreError
 
 TransformEvent: TypeAlias = Callable[[Event], Iterable[Event]]
 """The events that stand for an event of a turn where it leaves: none, one or several. What is stored stays as it is."""
@@ -124,10 +124,9 @@ class Turn:
         with _request_errors(self.response_id):
             await self._responses.start_in_background(self._context)
             batches = await self._responses.engine.replay(self.request.caller, self.response_id)
-        async for batch in batches:
-            for event in batch:
-                for one in self._transformed(decode(event.data)):
-                    yield one
+        async with aclosing(replayed(batches, self._transform)) as events:
+            async for event in events:
+                yield event
 
     async def sse(self) -> AsyncGenerator[bytes]:
         """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
@@ -135,7 +134,8 @@ class Turn:
         if self.request.background:
             with _request_errors(self.response_id):
                 await self._responses.start_in_background(self._context)
-                frames = replayed_frames(await self._responses.engine.replay(self.request.caller, self.response_id))
+                batches = await self._responses.engine.replay(self.request.caller, self.response_id)
+            frames = replayed_frames(batches) if self._transform is None else framed(replayed(batches, self._transform))
         else:
             frames = framed(self._events(), self._context)
         async with aclosing(with_comments(frames, self._keep_alive)) as sent:
@@ -162,16 +162,11 @@ class Turn:
                     self._recorded.disconnect()
                 async with aclosing(self._recorded.events()) as events:
                     async for event in events:
-                        for one in self._transformed(event):
+                        for one in transformed(event, self._transform):
                             yield one
         finally:
             with suppress(ValueError):  # Closed by another task than the one that started it.
                 leave_context(entered)
-
-    def _transformed(self, event: Event) -> Iterable[Event]:
-        if self._transform is None:
-            return (event,)
-        return self._transform(event)
 
 
 class TurnRunner:
@@ -293,13 +288,7 @@ class TurnRunner:
         """
         with _request_errors(response_id, checks=True):
             batches = await self._responses.engine.replay(caller_of(caller), response_id, after=after)
-
-        async def events() -> AsyncGenerator[Event]:
-            async for batch in batches:
-                for event in batch:
-                    yield decode(event.data)
-
-        return events()
+        return replayed(batches, self._door.transform_event)
 
     async def cancel(self, response_id: str, caller: Caller | str, *, of_any_kind: bool = False) -> dict[str, Any]:
         """Cancel a background turn, and return its response once the turn has ended.
@@ -341,6 +330,21 @@ class TurnRunner:
         page = page_asked({name: value for name, value in asked.items() if value is not None})
         with _request_errors(response_id, checks=True):
             return await input_items_page(self._responses.engine, caller_of(caller), response_id, page)
+
+
+def transformed(event: Event, transform: TransformEvent | None) -> Iterable[Event]:
+    """The events that stand for an event where it leaves."""
+    return (event,) if transform is None else transform(event)
+
+
+async def replayed(
+    batches: AsyncIterator[list[LoggedEvent]], transform: TransformEvent | None
+) -> AsyncGenerator[Event]:
+    """The stored events of a stream, as they leave."""
+    async for batch in batches:
+        for event in batch:
+            for one in transformed(decode(event.data), transform):
+                yield one
 
 
 def caller_of(caller: Caller | str) -> Caller:
