@@ -297,6 +297,27 @@ async def test_agent_and_front_end_share_state() -> None:
     assert "page: shop" in "\n".join(model.calls[0].transcript)
 
 
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(object(), []), ("\ud800", []), (float("nan"), [{"cart": None}]), ({"lamp"}, [{"cart": ["lamp"]}])],
+)
+async def test_state_that_is_no_json_does_not_end_the_run(value: Any, sent: list[Any]) -> None:
+    @tool(approval_mode="never_require")
+    def fill() -> str:
+        state = current_turn().state
+        assert state is not None
+        state["cart"] = value
+        return "full"
+
+    model = OfflineChatClient(script=[[call("c1", "fill")], ["It is full."]])
+    async with hosting(Agent(model, tools=[fill])) as http:
+        page = FrontEnd(http, state={"cart": []})
+        events = await page.run("fill it")
+
+    assert [event.snapshot for event in events if event.type == "STATE_SNAPSHOT"] == sent
+    assert (page.said, page.kinds[-1]) == ("It is full.", "RUN_FINISHED")
+
+
 async def test_a_resumable_run_goes_on_without_its_connection_and_is_read_again() -> None:
     gate = Gate()
     async with hosting(ScriptedAgent(["Hel", gate, "lo."]), door=AgUi(resumable=True)) as http:

@@ -13,6 +13,7 @@ from ag_ui.core import RunAgentInput
 from hostedagent.doors.ag_ui.events import RunEvents
 from hostedagent.doors.ag_ui.messages import RUN, create_body, items_from, shown_by
 from hostedagent.doors.door import Door, Entry, validated
+from hostedagent.doors.shared_state import SharedState
 from hostedagent.doors.threads import names_of, open_thread
 from hostedagent.engine.hooks import BeforeRun
 from hostedagent.protocol.ids import new_item_id
@@ -71,7 +72,7 @@ class AgUi(Door):
         body = create_body(run, new) | {"background": self.resumable}
         state = dict(run.state) if is_object(run.state) else None
         async with entry.turn(exchange, body, response_id=response_id, state=state) as turn:
-            events = RunEvents(run, turn.request.state)
+            events = RunEvents(run, SharedState(turn.request.state))
             await entry.stream(exchange, _frames(events, turn.events()), goes_on=self.resumable)
 
     async def _follow(self, entry: Entry, exchange: Exchange, run: RunAgentInput, response_id: str) -> None:

@@ -7,7 +7,6 @@ a workflow, is an interrupt at the end of the run; calls of the front end's tool
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from typing import Final, TypeAlias
 
 import ag_ui.core as ag
@@ -16,6 +15,7 @@ from msgspec import Struct, field
 
 from hostedagent.doors.pieces import Pieces
 from hostedagent.doors.questions import YES, as_text, asked_of, failure_of, open_questions
+from hostedagent.doors.shared_state import SharedState
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.values import fields_of
 
@@ -35,14 +35,10 @@ class RunEvents(Struct):
     """
 
     run: ag.RunAgentInput
-    state: dict[str, Json] | None = None
+    state: SharedState = field(default_factory=SharedState)
     messages: list[ag.Message] | None = None
-    _sent: dict[str, Json] | None = None
     _calls: dict[str, str] = field(default_factory=dict[str, str])
     _pieces: Pieces = field(default_factory=Pieces)
-
-    def __post_init__(self) -> None:
-        self._sent = deepcopy(self.state)
 
     def frames(self, event: Event) -> Iterator[bytes]:
         """The frames for an event of the turn."""
@@ -147,9 +143,8 @@ class RunEvents(Struct):
             yield self._piece(piece, item_id, text)
 
     def _changed(self) -> Events:
-        if self.state is not None and self.state != self._sent:
-            self._sent = deepcopy(self.state)
-            yield ag.StateSnapshotEvent(snapshot=self._sent)
+        if (state := self.state.change()) is not None:
+            yield ag.StateSnapshotEvent(snapshot=state)
 
 
 def _frame(event: ag.BaseEvent) -> bytes:
