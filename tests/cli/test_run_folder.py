@@ -32,9 +32,13 @@ def test_each_agent_is_served_under_its_folders_name_with_its_own_modules(tmp_pa
     (tmp_path / "extra.py").write_text(AGENT.replace("from words import WORD", "WORD = 'I am extra.'"))
     (tmp_path / "helper.py").write_text("nothing = 1")
     (tmp_path / "broken.py").write_text("raise ValueError('no key')")
+    _add(tmp_path, "a writer")
+    (tmp_path / "critic.py").write_text((tmp_path / "extra.py").read_text())
 
     with running(tmp_path, target=".") as server:
+        server.until("is not a name of an agent", last="Rename it.")
         server.until("Skipped: broken.py raised", last="ValueError: no key")
+        server.until("Skipped: critic.py: Another agent has the name", last="rename one of them.")
         server.until("Ready at", last="Ctrl+C")
         answers = {name: server.ask(model=name) for name in ("critic", "extra", "writer")}
         assert server.stop() == 0

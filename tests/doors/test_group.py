@@ -10,6 +10,7 @@ import pytest
 from hostedagent import AgentGroup, ConfigurationError, HostOptions
 from hostedagent.doors import Invocations
 from hostedagent.testing import Gate, ScriptedAgent, serve
+from tests.host.sockets import connecting
 
 
 def group(**given: Any) -> AgentGroup:
@@ -77,7 +78,21 @@ async def test_agents_share_the_limit_of_turns_and_have_doors() -> None:
     assert (second.status, third.json()["response"]) == (429, "Hi.")
 
 
-@pytest.mark.parametrize("agents", [{}, {"a b": ScriptedAgent()}, {"": ScriptedAgent()}])
+async def test_a_socket_reaches_the_agent_of_its_path_and_the_first_one_at_the_root() -> None:
+    made = group(doors=lambda: [Invocations()])
+    said: dict[str, str] = {}
+    async with serve(made.app):
+        for root in ("", "/agents/critic"):
+            async with connecting(made.app, f"{root}/invocations_ws") as socket:
+                socket.send({"input": "hi"})
+                said[root] = (await socket.until("delta"))["text"]
+
+    assert said == {"": "I am writer.", "/agents/critic": "I am critic."}
+
+
+@pytest.mark.parametrize(
+    "agents", [{}, *({name: ScriptedAgent()} for name in ("a b", "", ".", "..", "a/b", "ä", "x" * 65))]
+)
 def test_a_group_needs_agents_with_names(agents: Any) -> None:
     with pytest.raises(ConfigurationError):
         AgentGroup(agents)

@@ -1,13 +1,13 @@
 """`hostedagent run FOLDER`: finds the agents of a folder and serves them as a group.
 
 Each subfolder with one of the usual files is an agent with the folder's name, and each Python file is one with the
-file's name. Files without an agent, or with an `AgentHost` of their own, are skipped.
+file's name. Files without an agent, with an `AgentHost` of their own, or whose name no path can have, are skipped.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,6 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
         UserCodeError: A file raised in a hosted process; otherwise the file is skipped.
     """
     from hostedagent.errors import ConfigurationError
-    from hostedagent.host import AgentHost
     from hostedagent.host.group import AgentGroup
     from hostedagent.options import HostOptions
 
@@ -49,10 +48,12 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
             continue
         finally:
             _forget_modules(file.parent, but_of=folder)
-        if isinstance(agent, AgentHost):
-            say(f"Skipped: {file} creates its own AgentHost; serve it by itself.")
-        else:
+        if (reason := _refusal(name, agent, agents)) is None:
             agents[name] = agent
+        elif is_hosted():
+            raise TargetError(f"{file} cannot be served: {reason}")
+        else:
+            say(f"Skipped: {file}: {reason}")
     if not agents:
         raise TargetError(f"{folder} has no agent: neither a Python file nor a folder below it has one to serve.")
     try:
@@ -60,6 +61,23 @@ def as_group(folder: Path, say: Callable[[str], None], *, cors: frozenset[str], 
         return AgentGroup(agents, options=HostOptions(cors=cors), stores=made.__getitem__ if made else None)
     except ConfigurationError as error:
         raise TargetError(f"{folder} cannot be served: {error}") from error
+
+
+def _refusal(name: str, agent: Any, others: Container[str]) -> str | None:
+    """Why an agent cannot be one of the group; `None` if it can."""
+    from hostedagent.errors import ConfigurationError
+    from hostedagent.host import AgentHost
+    from hostedagent.host.group import check_name
+
+    if isinstance(agent, AgentHost):
+        return "It creates its own AgentHost; serve it by itself."
+    if name in others:
+        return f"Another agent has the name {name!r}; rename one of them."
+    try:
+        check_name(name)
+    except ConfigurationError as error:
+        return f"{error} Rename it."
+    return None
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

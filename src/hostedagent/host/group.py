@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hostedagent.identity import ScopeResolver
     from hostedagent.stores.factory import Stores
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _PATH: Final = re.compile(r"/agents/(?P<name>[^/]+)(?:/.*)?")
 
 
@@ -69,8 +69,8 @@ class AgentGroup:
     ) -> None:
         if not agents:
             raise ConfigurationError("AgentGroup({...}) needs an agent.")
-        if wrong := [name for name in agents if not _NAME.fullmatch(name)]:
-            raise ConfigurationError(f"{wrong[0]!r} is not a name of an agent: use letters, digits, '.', '_' and '-'.")
+        for name in agents:
+            check_name(name)
         self._options = options = options or HostOptions()
         limiter = ConcurrencyLimiter(options.max_turns, options.max_waiting)
         self._hosts = {
@@ -145,6 +145,17 @@ class AgentGroup:
         app.router.default = _Dispatch(apps, self._options.max_body_bytes)
         app.add_middleware(EdgeMiddleware, allowed_hosts=self._allowed_hosts, prefix="")
         return app
+
+
+def check_name(name: str) -> None:
+    """Check the name of an agent, which is a part of its path.
+
+    Raises:
+        ConfigurationError: It is empty, too long, or has other characters than a path keeps as they are.
+    """
+    if not _NAME.fullmatch(name):
+        said = "use 1 to 64 letters, digits, '.', '_' and '-', and not only dots"
+        raise ConfigurationError(f"{name!r:.80} is not a name of an agent: {said}.")
 
 
 def _default_stores(agent: str) -> Stores | None:
