@@ -351,6 +351,16 @@ async def test_what_is_no_run_is_refused_before_anything_runs(body: Any, param: 
     assert (reply.status, reply.json()["error"]["param"]) == (400, param)
 
 
+@pytest.mark.parametrize(("interrupt", "status"), [("mcpr_none", 404), ("none", 400)])
+async def test_an_answer_to_nothing_is_refused_without_names_of_another_protocol(interrupt: str, status: int) -> None:
+    async with hosting(ScriptedAgent()) as http:
+        answer = {"interruptId": interrupt, "status": "resolved", "payload": {"approved": True}}
+        body = {"threadId": "t", "runId": "r", "messages": [], "resume": [answer]}
+        reply = await http.post("/ag-ui", json=body)
+
+    assert (reply.status, reply.json()["error"]["param"]) == (status, "messages")
+
+
 async def test_images_and_documents_reach_the_agent() -> None:
     agent = ScriptedAgent(["Seen."])
     image = {"type": "image", "source": {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hostedagent import AgentHost
+from hostedagent import AgentHost, TurnRequest
 from hostedagent.doors import Door, Invocations
 from hostedagent.host import Driver
 from hostedagent.testing import Gate, InProcessClient, Reply, ScriptedAgent, serve
@@ -102,6 +102,32 @@ async def test_an_invocation_is_cancelled_by_its_id(driver: Driver) -> None:
 
     assert seen.json() == {"status": "in_progress"}
     assert [(one.status, one.json()) for one in cancelled] == [(200, {"status": "cancelled"})] * 2
+
+
+@DRIVERS
+async def test_the_id_of_an_invocation_is_free_again_if_its_process_died_before_the_turn_began(driver: Driver) -> None:
+    cluster, accepting = Cluster(), asyncio.Event()
+
+    async def stands_still(request: TurnRequest) -> TurnRequest:
+        accepting.set()
+        return await asyncio.get_running_loop().create_future()
+
+    async with (
+        host(cluster, "a", ScriptedAgent(), driver, Invocations(before_run=stands_still)) as a,
+        host(cluster, "b", ScriptedAgent(["Hello."]), driver, Invocations()) as b,
+    ):
+        named = {"x-agent-invocation-id": "inv-1"}
+        asking = asyncio.create_task(a.post("/invocations", json={"input": "hi"}, headers=named))
+        await accepting.wait()
+        early = await b.post("/invocations", json={"input": "hi"}, headers=named)
+        cluster.dead.add("a")
+        made = await b.post("/invocations", json={"input": "hi"}, headers=named)
+        again = await b.post("/invocations", json={"input": "hi"}, headers=named)
+        asking.cancel()
+        await asyncio.wait({asking})
+
+    assert [one.status for one in (early, made, again)] == [409, 200, 409]
+    assert made.json()["response"] == "Hello."
 
 
 @DRIVERS

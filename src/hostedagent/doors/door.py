@@ -157,10 +157,10 @@ class Entry:
         """Report errors of the input with the protocol's name, because the numbers of its items differ."""
         try:
             yield
-        except InvalidRequest as error:
-            if self.input_name == "input" or not (error.param or "").startswith("input"):
-                raise
-            raise InvalidRequest(f"{self.input_name}: {error.message}", param=self.input_name) from None
+        except RequestError as error:
+            if self.input_name != "input" and (error.param or "").startswith("input"):
+                error.message, error.param = f"{self.input_name}: {error.message}", self.input_name
+            raise
 
     @asynccontextmanager
     async def once(self, caller: Caller, key: str, response_id: str) -> AsyncGenerator[str | None]:
