@@ -75,7 +75,7 @@ async def earlier_response(
     if await exists(use.response_id):
         return use.response_id
     if not await keys.has_ended(use):
-        raise Busy("The request with this Idempotency-Key is being accepted. Send it again in a moment.")
+        raise Busy("The request with this Idempotency-Key or id is being accepted. Send it again in a moment.")
     if not await forbid(use.response_id):  # The last action of its process.
         return use.response_id
     await keys.free(caller, key, use.response_id)

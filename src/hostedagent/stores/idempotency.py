@@ -160,7 +160,7 @@ class IdempotencyKeys:
             if found is not None and found.value["response_id"] == response_id:
                 await self._write(caller, key, replace(KeyUse(**found.value), used_at=now), found.etag)
                 return now
-        raise Busy("Another request with this Idempotency-Key is being accepted. Send it again in a moment.")
+        raise Busy("Another request with this Idempotency-Key or id is being accepted. Send it again in a moment.")
 
     async def _write(self, caller: Caller, key: str, use: KeyUse, expect: Etag) -> None:
         value = dump_value(IDEMPOTENCY, asdict(use))
