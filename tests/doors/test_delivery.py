@@ -85,6 +85,36 @@ async def test_a_target_that_hangs_or_loses_its_task_does_not_keep_the_answer_fr
     assert chat.got == ["caresp_1"]
 
 
+@dataclass
+class Rude:
+    """A target that ends the process, or empties the answer and then fails."""
+
+    name: str
+    exits: bool
+
+    async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
+        if self.exits:
+            raise SystemExit(3)
+        assert isinstance(response, dict)
+        response["output"].clear()
+        response.clear()
+        raise ConnectionError
+
+
+async def test_a_target_does_not_end_the_process_or_change_the_answer_of_the_others() -> None:
+    seen: list[Mapping[str, Any]] = []
+
+    class Reads(Target):
+        async def deliver(self, response: Mapping[str, Any], caller: Caller) -> bool | None:
+            seen.append(response)
+
+    answer = {"id": "caresp_1", "output": ["an item"]}
+    report = await deliver(answer, Caller(), [Rude("exits", True), Rude("empties", False), Reads("reads")], pause=0)
+
+    assert (report.names("failed"), report.names("delivered")) == (["exits", "empties"], ["reads"])
+    assert seen == [answer] == [{"id": "caresp_1", "output": ["an item"]}]
+
+
 @virtual_time
 async def test_a_delivery_can_be_cancelled() -> None:
     delivering = asyncio.create_task(deliver({"id": "caresp_1"}, Caller(), [Stubborn("hangs", True)]))

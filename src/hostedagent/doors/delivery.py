@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+from hostedagent.agents.exits import ExitInTurn, exits_as_errors
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 
@@ -36,7 +38,7 @@ class DeliveryTarget(Protocol):
         """Push an answer; `False` if it is not for this target, which is then skipped.
 
         Concurrency: called for many answers concurrently, and again after a failure: a target that must not repeat an
-        answer has to remember the id of the response.
+        answer has to remember the id of the response. Each target has a copy of its own.
         Exceptions: count as a failure; their text is not in the report.
         Cancellation: cancelled after `SECONDS`.
         """
@@ -99,25 +101,35 @@ async def deliver(
     """
     if attempts < 1:
         raise ValueError(f"attempts must be at least 1, not {attempts}.")
-    made = [_push(response, caller, target, attempts, pause) for target in targets]
-    return DeliveryReport(str(response["id"]), tuple(await asyncio.gather(*made)))
+    response_id, named = str(response["id"]), [(target.name, target) for target in targets]
+    made = [_push(response_id, deepcopy(response), caller, *one, attempts, pause) for one in named]
+    return DeliveryReport(response_id, tuple(await asyncio.gather(*made)))
 
 
 async def _push(
-    response: Mapping[str, Any], caller: Caller, target: DeliveryTarget, attempts: int, pause: float
+    response_id: str,
+    response: Mapping[str, Any],
+    caller: Caller,
+    name: str,
+    target: DeliveryTarget,
+    attempts: int,
+    pause: float,
 ) -> Delivery:
     error: BaseException | None = None
     for attempt in range(1, attempts + 1):
         try:
-            async with asyncio.timeout(SECONDS):
-                is_taken = await target.deliver(response, caller)
-            return Delivery(target.name, "skipped" if is_taken is False else "delivered", attempt)
-        except (Exception, asyncio.CancelledError) as raised:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            error = raised  # Also a task that the target had cancelled: the other targets must get the answer.
+            with exits_as_errors():
+                async with asyncio.timeout(SECONDS):
+                    is_taken = await target.deliver(response, caller)
+            return Delivery(name, "skipped" if is_taken is False else "delivered", attempt)
+        except (
+            ExitInTurn
+        ) as raised:  # Also a task that the target had cancelled: the other targets must get the answer.
+            error = raised.__cause__ or raised
+        except Exception as raised:  # noqa: BLE001 - reported
+            error = raised
         if attempt < attempts:
             await asyncio.sleep(pause * 2 ** (attempt - 1))
     assert error is not None
-    log_failure(logger, f"The answer {response['id']} was not delivered to {target.name}", error)
-    return Delivery(target.name, "failed", attempts, type(error).__name__)
+    log_failure(logger, f"The answer {response_id} was not delivered to {name}", error)
+    return Delivery(name, "failed", attempts, type(error).__name__)
