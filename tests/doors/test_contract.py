@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -18,6 +19,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent, serve
 from tests.patience import PATIENCE
 
+ROOT = Path(__file__).parents[2]
 DRIVERS: tuple[Literal["agentserver", "starlette"], ...] = ("agentserver", "starlette")
 ADA = {"x-agent-user-id": "ada"}
 BOB = {"x-agent-user-id": "bob"}
@@ -51,6 +53,19 @@ class Letters(Door):
 @pytest.fixture(params=DRIVERS)
 def driver(request: pytest.FixtureRequest) -> Literal["agentserver", "starlette"]:
     return request.param
+
+
+def test_each_door_is_small() -> None:
+    doors, samples = ROOT / "src/hostedagent/doors", ROOT / "samples"
+    packages = {path.parent for path in doors.glob("*/door.py")}
+    lines = {one.name: sum(_lines(path) for path in one.rglob("*.py")) for one in packages}
+
+    assert lines.keys() == {"ag_ui", "chat_completions", "invocations"}
+    assert max(lines.values()) < 400 and _lines(samples / "chat_bot/bot.py") < 150, lines
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 async def test_a_door_answers_whole_and_streamed(driver: Any) -> None:
