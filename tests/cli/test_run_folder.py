@@ -36,7 +36,7 @@ def test_each_agent_is_served_under_its_folders_name_with_its_own_modules(tmp_pa
     (tmp_path / "critic.py").write_text((tmp_path / "extra.py").read_text())
 
     with running(tmp_path, target=".") as server:
-        server.until("is not a name of an agent", last="Rename it.")
+        server.until("Skipped: a writer/agent.py: 'a writer' is not a name", last="Rename it.")
         server.until("Skipped: broken.py raised", last="ValueError: no key")
         server.until("Skipped: critic.py: Another agent has the name", last="rename one of them.")
         server.until("Ready at", last="Ctrl+C")
