@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import asdict
+
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.session import unasked_questions
 from hostedagent.protocol.types import ApprovalRequest
@@ -20,7 +22,8 @@ OPEN = {
     "beside": request("beside", FIRST),
     "other": request("other", SECOND),
 }
-ANSWER = ApprovalDecision(Approval("mcpr_1", OPEN["mcpr_1"], FIRST, None, 0.0), True, None, "input[0]")
+ASKED = Approval(**asdict(OPEN["mcpr_1"]), item_id="mcpr_1", response_id=FIRST, conversation_id=None, expires_at=0.0)
+ANSWER = ApprovalDecision(ASKED, True, None, "input[0]")
 
 
 def test_only_requests_of_the_response_that_is_answered_are_told_with_it() -> None:

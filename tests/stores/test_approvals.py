@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
-from hostedagent.protocol.types import ApprovalRequest
 from hostedagent.stores.approvals import ANSWERED, ASKED, Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import Key, Write
 from hostedagent.stores.memory import MemoryStore
@@ -29,7 +28,14 @@ class Clock:
 
 def question(item_id: str = "mcpr_1", request_id: str = "c1", expires_at: float = 1_060.0) -> Approval:
     return Approval(
-        item_id, ApprovalRequest(request_id, request_id, "pay", '{"to": "ada"}'), "resp_1", None, expires_at
+        request_id,
+        request_id,
+        "pay",
+        '{"to": "ada"}',
+        item_id=item_id,
+        response_id="resp_1",
+        conversation_id=None,
+        expires_at=expires_at,
     )
 
 

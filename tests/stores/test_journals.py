@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hostedagent.identity import Caller, IsolationKeys, Scope
-from hostedagent.protocol.types import ApprovalRequest
 from hostedagent.stores.approvals import Approval, ApprovalDecision
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
 from hostedagent.stores.journals import Ended, Journal, Journals
@@ -11,7 +10,9 @@ from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.sessions import Snapshot
 
 ADA = Caller(Scope("user:ada"))
-ASKED = Approval("mcpr_1", ApprovalRequest("c1", "c1", "pay", "{}"), "resp_1", "conv_1", 5.0)
+ASKED = Approval(
+    "c1", "c1", "pay", "{}", item_id="mcpr_1", response_id="resp_1", conversation_id="conv_1", expires_at=5.0
+)
 FULL = Journal(
     Scope("user:ada", "chat"),
     IsolationKeys("ada", "chat"),

@@ -27,6 +27,7 @@ from hostedagent.stores.base import Key
 from hostedagent.stores.heads import Head
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
+from hostedagent.stores.values import Versioned, dump_value
 
 ADA = Caller(Scope("user:ada"))
 RESPONSE = {
@@ -97,14 +98,15 @@ def test_the_record_of_a_conversation_is_stored_as_before() -> None:
     stored = {"head": "r1", "excluded": ["m1"], "has_snapshot": True, "owner": "p:t", "expires_at": 5.0}
     head = Head("r1", ("m1",), True, "p:t", 5.0)
 
-    assert (head.dump(), Head.load(stored)) == (stored, head)
-    assert Head.load({}) == Head()
+    assert json.loads(dump_value("conversation", head)) == stored
+    assert Versioned(stored, "").load(Head) == head
+    assert Versioned({}, "").load(Head) == Head()
 
 
 def test_a_snapshot_is_stored_as_before() -> None:
     snapshot = sessions.Snapshot({"a": 1}, ("mcpr_1",), excluded=("m1",))
 
-    dumped = json.loads(json.dumps(snapshot.dump()))
+    dumped = json.loads(dump_value("turn", snapshot.dump()))
 
     assert set(dumped) == {"session", "approvals", "open", "excluded", "workflow"}, "a field was renamed or dropped"
-    assert sessions.Snapshot.load(dumped) == snapshot
+    assert Versioned(dumped, "").load(sessions.Snapshot) == snapshot

@@ -234,7 +234,7 @@ class World:
         for key in self.state.keys(scope_of(user), TURN):
             stored = await get(self.state.inner, scope_of(user), TURN, key)
             assert stored is not None
-            workflow = Snapshot.load(stored.value).workflow
+            workflow = stored.load(Snapshot).workflow
             if workflow is not None and not workflow.checkpoint.is_elsewhere:
                 kept.append(key)
         return kept

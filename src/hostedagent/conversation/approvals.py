@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agent_framework import Content
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from hostedagent.protocol.content import Part
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -43,7 +43,11 @@ class ApprovalTracker:
         turn, item_id = self._request, effect.item_id
         asked = replace(effect.request, asked_by=self._first_asked_by(effect.request.request_id))
         approval = Approval(
-            item_id, asked, turn.response_id, turn.conversation_id, expires_at=self._approvals.expires_at()
+            **asdict(asked),
+            item_id=item_id,
+            response_id=turn.response_id,
+            conversation_id=turn.conversation_id,
+            expires_at=self._approvals.expires_at(),
         )
         await self._approvals.record(turn.caller, approval)
         self.asked.append(item_id)

@@ -262,7 +262,7 @@ class Continuations(Struct, frozen=True):
             if n < said and not await self.approvals.is_open(caller, item_id):
                 continue  # Part of the transcript: an earlier turn executed it.
             approval = await self.approvals.find(caller, item_id, partial(_belongs, request, snapshot), param=param)
-            request_id = approval.request.request_id
+            request_id = approval.request_id
             if request_id in answers:
                 raise InvalidRequest(f"{param} {item_id!r} is answered twice.", param=param)
             answers[request_id] = ApprovalDecision(
@@ -294,7 +294,7 @@ def _without_settled(continuation: Continuation) -> Continuation:
     questions = continuation.snapshot.open
     still_open = {item_id: row for item_id, row in questions.items() if row.call_id not in done}
     continuation.snapshot = replace(continuation.snapshot, open=still_open)
-    continuation.answers = tuple(row for row in continuation.answers if row.approval.request.call_id not in done)
+    continuation.answers = tuple(row for row in continuation.answers if row.approval.call_id not in done)
     return continuation
 
 

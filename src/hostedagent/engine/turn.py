@@ -87,7 +87,7 @@ class Turn:
                 services.approvals,
                 request,
                 context.continuation.snapshot.open,
-                [row.approval.request.request_id for row in context.continuation.answers],
+                [row.approval.request_id for row in context.continuation.answers],
             ),
             services.options,
             is_watched=request.stream or request.background,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from hostedagent.outcomes import Completed, Failed, Incomplete
 
@@ -63,7 +63,7 @@ class ApprovalRequest(Struct, frozen=True):
     arguments: str
     hosted: bool = False
     server: str | None = None
-    asked_by: str = ""
+    asked_by: str = field(default="", name="batch")  # As snapshots have it since version 0.1.
 
 
 class SaveApproval(Struct, frozen=True):

@@ -9,16 +9,16 @@ eviction, cannot be answered, so that a call never runs twice. Arguments always 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct
-from msgspec.structs import asdict, fields, replace
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
-from hostedagent.protocol.types import ApprovalRequest, Json
+from hostedagent.protocol.types import ApprovalRequest
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Value, Write
 from hostedagent.stores.values import Versioned, dump_value, read_value, read_values, write_value
 
@@ -28,7 +28,7 @@ ANSWERED: Final = "approval-answer"
 _OPEN: Final = {"approved": None, "reason": None}
 
 
-class Approval(Struct, frozen=True):
+class Approval(ApprovalRequest, frozen=True, kw_only=True):
     """A recorded approval request.
 
     Args:
@@ -38,8 +38,8 @@ class Approval(Struct, frozen=True):
         is_marked: Whether it was recorded with its mark; version 0.1 created the mark with the answer.
     """
 
+    asked_by: str = field(default="", name="asked_by")
     item_id: str
-    request: ApprovalRequest
     response_id: str
     conversation_id: str | None
     expires_at: float
@@ -48,22 +48,7 @@ class Approval(Struct, frozen=True):
     @property
     def answer_key(self) -> str:
         """The key of its mark: the same for a repeated request, another one for a different request with its id."""
-        request = self.request
-        return f"{request.asked_by}.{request.request_id}" if request.asked_by else request.request_id  # As in 0.1.
-
-    def dump(self) -> dict[str, Json]:
-        """The stored form."""
-        value = asdict(self)
-        return {**asdict(value.pop("request")), **value}
-
-    @classmethod
-    def load(cls, value: Mapping[str, Json]) -> Approval:
-        """From the stored form."""
-        request = ApprovalRequest(**{key: value[key] for key in _OF_REQUEST if key in value})
-        return cls(request=request, **{key: row for key, row in value.items() if key not in _OF_REQUEST})
-
-
-_OF_REQUEST: Final = tuple(field.name for field in fields(ApprovalRequest))
+        return f"{self.asked_by}.{self.request_id}" if self.asked_by else self.request_id  # As in 0.1.
 
 
 class ApprovalDecision(Struct, frozen=True):
@@ -79,16 +64,6 @@ class ApprovalDecision(Struct, frozen=True):
     reason: str | None
     param: str
     standing_rule: str | None = None
-
-    def dump(self) -> dict[str, Json]:
-        """The stored form."""
-        return {**asdict(self), "approval": self.approval.dump()}
-
-    @classmethod
-    def load(cls, value: Mapping[str, Json]) -> ApprovalDecision:
-        """From the stored form."""
-        approval = Approval.load(value["approval"])
-        return cls(approval, value["approved"], value["reason"], value["param"], value.get("standing_rule"))
 
 
 class Answerer(Struct, frozen=True):
@@ -123,7 +98,7 @@ class Approvals:
     async def record(self, caller: Caller, approval: Approval) -> None:
         """Record a request before it is sent."""
         mark_key = _mark(approval)
-        question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, replace(approval, is_marked=True).dump()))
+        question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, replace(approval, is_marked=True)))
         value, expect = _OPEN, ABSENT
         while True:
             try:
@@ -217,7 +192,7 @@ class Approvals:
         stored = await read_value(self._store, caller, Key(ASKED, item_id))
         if stored is None:
             return None, None
-        approval = Approval.load(stored.value)
+        approval = stored.load(Approval)
         return approval, await read_value(self._store, caller, _mark(approval))
 
 

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
-from hostedagent.protocol.types import Json
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value, Write
 from hostedagent.stores.journals import JOURNAL, JOURNALS, Journal, Journals
 from hostedagent.stores.lease_settings import LeaseSettings
@@ -46,13 +45,6 @@ class _Replica(Struct, frozen=True):
     turns: tuple[str, ...] = ()
     expires_at: float = 0.0
     has_ended: bool = False
-
-    def dump(self) -> dict[str, Json]:
-        return {"turns": list(self.turns), "expires_at": self.expires_at, "has_ended": self.has_ended}
-
-    @classmethod
-    def load(cls, value: Mapping[str, Json]) -> _Replica:
-        return cls(tuple(value["turns"]), float(value["expires_at"]), bool(value["has_ended"]))
 
 
 class BackgroundTurns(Journals):
@@ -128,7 +120,7 @@ class BackgroundTurns(Journals):
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
         if found is None or response_id in self._ended:
             return None
-        journal = Journal.load(found.value)
+        journal = found.load(Journal)
         if response_id in self._held:
             if not await self.holds(_ALL, response_id):
                 return None
@@ -160,7 +152,7 @@ class BackgroundTurns(Journals):
         if (etag := self._held.get(response_id)) is None:
             raise StoreConflict(f"The turn of {response_id} is not held here.")
         journal = replace(journal, owner=self._name, request_parts=self._parts[response_id])
-        key, value = Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump())
+        key, value = Key(JOURNAL, response_id), dump_value(JOURNAL, journal)
         try:
             (written,) = await self._store.write(_ALL, [Write(key, value, etag)])
         except StoreConflict:
@@ -174,7 +166,7 @@ class BackgroundTurns(Journals):
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
         if response_id not in self._held:
             return False
-        if found is None or Journal.load(found.value).owner != self._name:
+        if found is None or found.load(Journal).owner != self._name:
             del self._held[response_id]
             return False
         self._held[response_id] = found.etag
@@ -219,7 +211,7 @@ class BackgroundTurns(Journals):
         turns: list[str] = []
         for name, row in zip(others, await self._read(others), strict=True):
             if row is not None and await self._is_fenced(name, row):
-                turns += _Replica.load(row.value).turns
+                turns += row.load(_Replica).turns
         return turns
 
     async def clear(self) -> None:
@@ -230,7 +222,7 @@ class BackgroundTurns(Journals):
         names: list[str] = found.value["names"]
         gone: list[str] = []
         for name, row in zip(names, await self._read(names), strict=True):
-            replica = _Replica.load(row.value) if row is not None else _Replica(has_ended=True)
+            replica = row.load(_Replica) if row is not None else _Replica(has_ended=True)
             if name != self._name and replica.has_ended and not await self._owned(name, replica.turns):
                 gone.append(name)
         if gone and await self._put_names([name for name in names if name not in gone], found.etag):
@@ -239,14 +231,14 @@ class BackgroundTurns(Journals):
     async def _owned(self, name: str, turns: Sequence[str]) -> bool:
         """Whether a turn still belongs to a replica."""
         found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in turns]) if turns else []
-        return any(row is not None and Journal.load(row.value).owner == name for row in found)
+        return any(row is not None and row.load(Journal).owner == name for row in found)
 
     async def _own(self, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()) -> None:
         """List a turn and journal it, in one transaction if possible: an unlisted turn would be lost."""
         self._held[response_id] = ABSENT
         self._ended.pop(response_id, None)
         self._parts[response_id] = journal.request_parts
-        row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal.dump()), expect)
+        row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal), expect)
         try:
             self._held[response_id] = (await self._list(*rows, row))[-1]
         except BaseException:
@@ -263,7 +255,7 @@ class BackgroundTurns(Journals):
     async def _listed(self, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
         async with self._listing:
             replica, ended = _Replica(tuple(self._held), self._settings.expiry(), has_ended), dict(self._ended)
-            value = dump_value(TURNS, replica.dump())
+            value = dump_value(TURNS, replica)
             try:
                 etags = await self._store.write(
                     _ALL, [Write(self._own_key, value, self._etag), *rows, *chain(*ended.values())]
@@ -283,14 +275,14 @@ class BackgroundTurns(Journals):
         found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in ended]) if ended else []
         erased: list[Write] = []
         for (journal, *parts), row in zip(ended.values(), found, strict=True):
-            if row is not None and Journal.load(row.value).owner == self._name:
+            if row is not None and row.load(Journal).owner == self._name:
                 erased += [replace(journal, expect=row.etag), *parts]
         return erased
 
     async def _reread(self) -> _Replica | None:
         """The own record as it is stored, which the next write replaces; `None` if this replica was declared dead."""
         found = await read_value(self._store, _ALL, self._own_key)
-        replica = _Replica.load(found.value) if found is not None else None
+        replica = found.load(_Replica) if found is not None else None
         if found is None or replica is None or replica.has_ended:
             return None
         self._etag = found.etag
@@ -314,17 +306,17 @@ class BackgroundTurns(Journals):
     async def _is_alive(self, name: str) -> bool:
         """Whether a replica may still write: it has not ended and was not declared dead."""
         (row,) = await self._read([name])
-        return row is not None and not _Replica.load(row.value).has_ended
+        return row is not None and not row.load(_Replica).has_ended
 
     async def _is_fenced(self, name: str, row: Versioned) -> bool:
         """Whether a replica has ended. One that was declared dead finds its own record changed."""
-        replica = _Replica.load(row.value)
+        replica = row.load(_Replica)
         if replica.has_ended:
             return True
         is_late = replica.expires_at <= self._settings.clock()
         if not is_late and not await self._settings.liveness.is_dead(name.partition(":")[0]):
             return False
-        ended = dump_value(TURNS, replace(replica, has_ended=True).dump())
+        ended = dump_value(TURNS, replace(replica, has_ended=True))
         try:
             await self._store.write(_ALL, [Write(Key(TURNS, name), ended, row.etag)])
         except StoreConflict:

@@ -12,11 +12,10 @@ import zlib
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import Json
-from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import Key, Store, Write
 from hostedagent.stores.values import dump_value, read_values
 
@@ -81,20 +80,6 @@ class WorkflowState(Struct, frozen=True):
     def named(self) -> WorkflowState:
         """Only its location."""
         return WorkflowState(Checkpoint(self.checkpoint.response_id))
-
-    def dump(self) -> Json:
-        """The stored form."""
-        return to_builtins(self)
-
-    @classmethod
-    def load(cls, value: Mapping[str, Json]) -> WorkflowState:
-        """From the stored form."""
-        requests = fields_of(value["requests"])
-        return cls(
-            Checkpoint(**value["checkpoint"]),
-            {wire_id: OpenRequest(**request) for wire_id, request in requests.items()},
-            tuple(value["earlier"]),
-        )
 
 
 class Checkpoints:

@@ -8,13 +8,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hostedagent.stores.base import Value
-
 MAX_EXCLUDED: Final = 2_000
 """Maximum of excluded items in a record."""
 
 
-class Head(Struct, frozen=True):
+class Head(Struct, frozen=True, rename={"response_id": "head"}):
     """A conversation's record.
 
     Args:
@@ -30,27 +28,6 @@ class Head(Struct, frozen=True):
     has_snapshot: bool = False
     owner: str | None = None
     expires_at: float = 0.0
-
-    def dump(self) -> Value:
-        """The stored form."""
-        return {
-            "head": self.response_id,
-            "excluded": list(self.excluded),
-            "has_snapshot": self.has_snapshot,
-            "owner": self.owner,
-            "expires_at": self.expires_at,
-        }
-
-    @classmethod
-    def load(cls, value: Value) -> Head:
-        """From the stored form."""
-        return cls(
-            value.get("head"),
-            tuple(value.get("excluded") or ()),
-            bool(value.get("has_snapshot")),
-            value.get("owner"),
-            float(value.get("expires_at") or 0.0),
-        )
 
 
 class PendingRelease(Struct, frozen=True):

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Final
 
 from msgspec import Struct
@@ -19,7 +19,6 @@ from msgspec import Struct
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.types import Event, Json
-from hostedagent.protocol.values import rows_of
 from hostedagent.stores.approvals import ApprovalDecision
 from hostedagent.stores.base import Key, Store, StoreTooLarge
 from hostedagent.stores.checkpoints import WorkflowState
@@ -74,41 +73,6 @@ class Journal(Struct, frozen=True):
     owner: str = ""
     request_parts: int = 0
 
-    def dump(self) -> dict[str, Json]:
-        """The stored form."""
-        ended = self.ended
-        return {
-            "scope": asdict(self.scope),
-            "isolation": asdict(self.isolation),
-            "is_streamed": self.is_streamed,
-            "lease": self.lease,
-            "answers": [decision.dump() for decision in self.answers],
-            "checkpoint": self.checkpoint.dump() if self.checkpoint is not None else None,
-            "said": list(self.said),
-            "ended": {"response": ended.response, "snapshot": ended.snapshot.dump()} if ended is not None else None,
-            "is_over": self.is_over,
-            "owner": self.owner,
-            "request_parts": self.request_parts,
-        }
-
-    @classmethod
-    def load(cls, value: Mapping[str, Json]) -> Journal:
-        """From the stored form."""
-        ended = value["ended"]
-        return cls(
-            Scope(**value["scope"]),
-            IsolationKeys(**value["isolation"]),
-            bool(value["is_streamed"]),
-            value["lease"],
-            tuple(ApprovalDecision.load(row) for row in rows_of(value["answers"])),
-            WorkflowState.load(value["checkpoint"]) if value["checkpoint"] is not None else None,
-            tuple(value["said"]),
-            Ended(ended["response"], Snapshot.load(ended["snapshot"])) if ended is not None else None,
-            bool(value["is_over"]),
-            value.get("owner", ""),
-            value.get("request_parts", 0),
-        )
-
 
 def _journals_of(caller: Caller) -> Caller:
     return replace(caller, scope=JOURNALS)
@@ -125,7 +89,7 @@ class Journals:
     async def find(self, caller: Caller, response_id: str) -> Journal | None:
         """The journal of a turn, from its start until its outcome was reported."""
         stored = await read_value(self._store, _journals_of(caller), Key(JOURNAL, response_id))
-        return Journal.load(stored.value) if stored is not None else None
+        return stored.load(Journal) if stored is not None else None
 
     async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
         """Record the start of a turn; the SDK keeps its request."""
@@ -140,7 +104,7 @@ class Journals:
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Store the progress of the turn."""
-        await write_value(self._store, _journals_of(caller), Key(JOURNAL, response_id), journal.dump())
+        await write_value(self._store, _journals_of(caller), Key(JOURNAL, response_id), journal)
 
     async def write_end(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Store the outcome of the run, unless it is too large for a record."""

@@ -101,7 +101,7 @@ class Lease(Struct):
 async def read_head(store: Store, caller: Caller, key: Key) -> tuple[Head, Etag]:
     """A record with the etag that its next write must expect; an empty one if there is none."""
     stored = await read_value(store, caller, key)
-    return (Head.load(stored.value), stored.etag) if stored is not None else (Head(), ABSENT)
+    return (stored.load(Head), stored.etag) if stored is not None else (Head(), ABSENT)
 
 
 class Leases:
@@ -311,7 +311,7 @@ class Leases:
 
     async def _put(self, caller: Caller, conversation_id: str, head: Head, expect: Etag) -> Etag:
         key = Key(CONVERSATION, conversation_id)
-        return await write_value(self._store, caller, key, head.dump(), expect=expect)
+        return await write_value(self._store, caller, key, head, expect=expect)
 
     async def _read(self, caller: Caller, conversation_id: str) -> tuple[Head, Etag]:
         return await read_head(self._store, caller, Key(CONVERSATION, conversation_id))
@@ -357,7 +357,7 @@ class _HeadChange(Struct):
             current = await self.leases.check(lease)
             self.head = replace(self.head, excluded=joined(self.head.excluded, current.excluded))
         lease.attempts.append(self.head)
-        return [Write(Key(CONVERSATION, lease.conversation_id), dump_value(CONVERSATION, self.head.dump()), lease.etag)]
+        return [Write(Key(CONVERSATION, lease.conversation_id), dump_value(CONVERSATION, self.head), lease.etag)]
 
     def written(self, etags: Sequence[Etag]) -> None:
         self.leases.note(self.lease, self.head, etags[0])

@@ -130,7 +130,7 @@ class Running:
             return True  # Its turn has let go of it, or never had it.
         fenced = replace(head, owner=f"{FENCE}{secrets.token_hex(8)}", expires_at=0.0)
         try:
-            await write_value(self._store, caller, key, fenced.dump(), expect=etag)
+            await write_value(self._store, caller, key, fenced, expect=etag)
         except StoreConflict:
             return False
         return True

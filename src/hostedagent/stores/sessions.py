@@ -14,7 +14,6 @@ from msgspec.structs import asdict, replace
 
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest, Json
-from hostedagent.protocol.values import fields_of
 from hostedagent.stores.base import Key, Store, Value, Write
 from hostedagent.stores.batch import Rows, write_batch
 from hostedagent.stores.checkpoints import Checkpoints, WorkflowState
@@ -62,37 +61,9 @@ class Snapshot(Struct, frozen=True):
             dump_value(TURN, self.dump())
 
     def dump(self) -> Value:
-        """The stored form."""
-        value = {
-            "session": self.session,
-            "approvals": list(self.approvals),
-            "open": {item_id: _dump_request(request) for item_id, request in self.open.items()},
-            "excluded": list(self.excluded),
-            "workflow": self.workflow.dump() if self.workflow is not None else None,
-        }
-        return {**value, "is_early": True} if self.is_early else value
-
-    @classmethod
-    def load(cls, value: Value) -> Snapshot:
-        """From the stored form."""
-        waiting = fields_of(value.get("open"))
-        return cls(
-            session=value.get("session"),
-            approvals=tuple(value.get("approvals") or ()),
-            open={item_id: _load_request(request) for item_id, request in waiting.items()},
-            excluded=tuple(value.get("excluded") or ()),
-            workflow=WorkflowState.load(value["workflow"]) if value.get("workflow") else None,
-            is_early=bool(value.get("is_early")),
-        )
-
-
-def _dump_request(request: ApprovalRequest) -> dict[str, Json]:
-    value = asdict(request)
-    return {"batch": value.pop("asked_by"), **value}  # Its name in 0.1.
-
-
-def _load_request(value: Mapping[str, Json]) -> ApprovalRequest:
-    return ApprovalRequest(**{key: row for key, row in value.items() if key != "batch"}, asked_by=value["batch"])
+        """The stored form, which has `is_early` only where it is set, as before there was one."""
+        value = asdict(self)
+        return value if self.is_early else {name: row for name, row in value.items() if name != "is_early"}
 
 
 def saving(response_id: str, snapshot: Snapshot) -> Rows:
@@ -118,11 +89,11 @@ class Sessions(Leases):
     async def resume(self, caller: Caller, response_id: str) -> Snapshot:
         """The snapshot of a response. A lost record is not an error: the transcript is stored elsewhere."""
         stored = await read_value(self._store, caller, Key(TURN, response_id))
-        snapshot = Snapshot.load(stored.value) if stored is not None else Snapshot()
+        snapshot = stored.load(Snapshot) if stored is not None else Snapshot()
         if snapshot.workflow is None or not snapshot.workflow.checkpoint.is_elsewhere:
             return snapshot
         stored = await read_value(self._store, caller, Key(TURN, snapshot.workflow.checkpoint.response_id))
-        return replace(snapshot, workflow=Snapshot.load(stored.value).workflow if stored is not None else None)
+        return replace(snapshot, workflow=stored.load(Snapshot).workflow if stored is not None else None)
 
     async def save(self, caller: Caller, response_id: str, snapshot: Snapshot) -> None:
         """Store the snapshot of a response, unless it is empty."""
@@ -134,7 +105,7 @@ class Sessions(Leases):
         stored = await read_value(self._store, caller, Key(TURN, response_id))
         if stored is None:
             return Snapshot()
-        snapshot = Snapshot.load(stored.value)
+        snapshot = stored.load(Snapshot)
         await self._store.delete(caller, [Key(TURN, response_id)])
         await self._delete_parts(caller, response_id, snapshot)
         return snapshot

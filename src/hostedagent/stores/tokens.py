@@ -49,16 +49,12 @@ class ContinuationTokens:
 
     async def save(self, caller: Caller, response_id: str, place: Place) -> None:
         """Store the progress of a response's turn."""
-        value = {"token": dict(place.token), "calls": list(place.calls), "service_id": place.service_id}
-        await write_value(self._store, caller, Key(TOKEN, response_id), value)
+        await write_value(self._store, caller, Key(TOKEN, response_id), place)
 
     async def load(self, caller: Caller, response_id: str) -> Place | None:
         """The progress of the turn; `None` if the service has nothing to resume."""
         stored = await read_value(self._store, caller, Key(TOKEN, response_id))
-        if stored is None:
-            return None
-        value = stored.value
-        return Place(value["token"], tuple(value.get("calls") or ()), value.get("service_id"))
+        return stored.load(Place) if stored is not None else None
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete the token, if there is one."""

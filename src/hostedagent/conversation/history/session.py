@@ -95,7 +95,7 @@ def _answered_batches(continuation: Continuation) -> set[str]:
 
 def approval_response(decision: ApprovalDecision) -> Content:
     """An answer in Agent Framework's form."""
-    asked = decision.approval.request
+    asked = decision.approval
     call = Content.from_function_call(
         asked.call_id or asked.request_id,
         asked.name,

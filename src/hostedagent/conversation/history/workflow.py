@@ -101,7 +101,7 @@ class WorkflowHistory:
         else:
             feed = await new_only(request, continuation, agent, trusts_roles=self._trusts_roles)
             check_rules(continuation, agent)
-            responses |= {row.approval.request.request_id: approval_response(row) for row in continuation.answers}
+            responses |= {row.approval.request_id: approval_response(row) for row in continuation.answers}
         given = WorkflowInput(
             feed.messages,
             None if responses else _start(workflow, request, feed.messages),
