@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, assert_never
 
 from hostedagent.agents.result import Ending
+from hostedagent.agents.run import model_name
 from hostedagent.agents.usage import UsageCount
 from hostedagent.conversation.approvals import ApprovalTracker
 from hostedagent.conversation.history.base import Compaction
@@ -19,6 +20,7 @@ from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.coalescing import Merge
 from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.types import CountUsage, Effect, Emission, EndTurn, Event, Json, SaveApproval
+from hostedagent.protocol.wire import wire_text
 
 if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
@@ -73,11 +75,14 @@ class TurnOutput:
         """The response, which grows with each finished item."""
         return self.builder.response
 
-    def describe(self, echo: Mapping[str, Json], model: str | None) -> None:
-        """Set the response fields that repeat the request, and the model."""
+    def describe(self, echo: Mapping[str, Json], agent: object = None) -> None:
+        """Repeat the request in the response, with the model and, unless the caller names one, the agent."""
         self.response.update(echo)
-        if model is not None:
+        if (model := model_name(agent)) is not None:
             self.response["model"] = model
+        name = getattr(agent, "name", None)
+        if isinstance(name, str) and name and "agent_reference" not in echo:
+            self.response["agent_reference"] = {"type": "agent_reference", "name": wire_text(name)}
 
     def emissions(self, updates: Iterable[AgentResponseUpdate]) -> Iterator[Emission]:
         """The events of updates, and the effects that must be performed before the following events."""

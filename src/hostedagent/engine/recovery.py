@@ -27,7 +27,7 @@ from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outco
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import ENDED
 from hostedagent.protocol.stream.response import ResponseBuilder
-from hostedagent.protocol.types import Effect, Event, Json, MutableItem, SaveApproval
+from hostedagent.protocol.types import Event, Json, MutableItem
 from hostedagent.protocol.values import rows_of
 from hostedagent.stores.base import StoreConflict, StoreUnavailable
 from hostedagent.stores.checkpoints import Checkpoint, OpenRequest, WorkflowState
@@ -279,14 +279,9 @@ class Questions:
         """Whether events wait."""
         return self._events is not None
 
-    def see(self, effect: Effect, run: object) -> None:
-        """Hold back the events after an approval request.
-
-        Args:
-            run: Runs the agent, if not its own `run` method.
-        """
-        is_resumable = self._recovery is not None and self._recovery.journal is not None
-        if isinstance(effect, SaveApproval) and is_resumable and not isinstance(run, CheckpointedRun):
+    def hold_back(self) -> None:
+        """Hold back the following events: the agent asks for approval."""
+        if self._recovery is not None and self._recovery.journal is not None:
             self._events = self._events or []
 
     def hold(self, event: Event) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from hostedagent.agents.standing_rules import deferred_questions
 from hostedagent.conversation.continuation import Continuation
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
@@ -49,10 +48,6 @@ class Feed(Struct):
     history_source: str | None = None
     agent: object = None
     compaction: Compaction | None = None
-
-    def deferred_questions(self) -> Sequence[Content]:
-        """The approval requests in the session that a later run will ask or answer."""
-        return deferred_questions(self.agent, self.session)
 
     def find_call(self, call_id: str) -> Content | None:
         """The call with this id from an earlier turn, if the run's input contains it."""

@@ -1,0 +1,144 @@
+"""The end of one turn: its outcome is saved before it is reported, or it is left for the process that resumes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from hostedagent.engine.agent_run import AgentRun
+from hostedagent.engine.commit import TurnCommit
+from hostedagent.engine.context import HostServices, TurnContext
+from hostedagent.engine.hooks import tell
+from hostedagent.engine.output import TurnOutput
+from hostedagent.engine.recovery import Recovery
+from hostedagent.engine.run_errors import LOST
+from hostedagent.engine.tracing import TurnSpan
+from hostedagent.errors import Conflict
+from hostedagent.failures import failed
+from hostedagent.observability.logging import log_failure
+from hostedagent.outcomes import Cancelled, Completed, Incomplete, Outcome, StopCause
+from hostedagent.protocol.types import Event, Json
+from hostedagent.stores.base import StoreError, StoreUnavailable
+from hostedagent.stores.journals import Ended
+from hostedagent.stores.sessions import Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+class Settlement(Struct, kw_only=True):
+    """The end of one turn.
+
+    Args:
+        outcome: How it ended; `None` until then.
+        is_suspended: Whether it was left for the next process.
+    """
+
+    services: HostServices
+    context: TurnContext
+    commit: TurnCommit
+    agent: AgentRun
+    output: TurnOutput
+    span: TurnSpan
+    recovery: Recovery | None
+    outcome: Outcome | None = None
+    is_suspended: bool = False
+
+    @property
+    def may_be_left(self) -> bool:
+        """Whether the turn is resumed if it cannot go on here; not if another one has its conversation."""
+        return self.recovery is not None and self.recovery.may_be_left and not self.context.continuation.is_lost
+
+    async def settle(self, outcome: Outcome) -> Event | None:
+        """Save the outcome and release the conversation, and return the terminal event.
+
+        A turn that cannot be saved has failed, and is rolled back like any failed turn.
+        """
+        self.outcome, request = outcome, self.context.request
+        if self.recovery is not None and await self._is_left(self.recovery, outcome):
+            return await self._leave()
+        ended = self.recovery.repeats(outcome) if self.recovery is not None else None
+        terminal = ended.event() if ended is not None else self.output.terminal(outcome)
+        try:
+            with self.span.current(request):
+                await asyncio.shield(self._save(outcome, terminal, ended))
+        except Exception as error:  # noqa: BLE001 - becomes the outcome
+            log_failure(logger, f"Saving the turn {request.response_id} failed", error)
+            if self.may_be_left and isinstance(error, StoreUnavailable | Conflict):
+                return await self._leave()
+            if isinstance(outcome, Completed | Incomplete):
+                return await self.settle(LOST if isinstance(error, Conflict) else failed("server_error"))
+        self._end_span(outcome)
+        return terminal
+
+    async def _is_left(self, recovery: Recovery, outcome: Outcome) -> bool:
+        """Whether the turn is resumed, by another process or later, so that nothing of it is stored now."""
+        if outcome in (Cancelled("shutdown"), Cancelled("lost")):
+            return True
+        try:
+            return await recovery.is_elsewhere()
+        except StoreError as error:  # Later writes fail too.
+            log_failure(logger, f"Looking up who has the turn {self.context.request.response_id} failed", error)
+            return False
+
+    async def _leave(self) -> None:
+        self.is_suspended = True  # Everything is kept for the resumed turn, including the lease.
+        await self.commit.suspend()
+
+    async def _save(self, outcome: Outcome, terminal: Event | None, ended: Ended | None) -> None:
+        """Save the outcome.
+
+        Args:
+            ended: The end of the run in an earlier process, which is only saved now.
+        """
+        request, feed = self.context.request, self.agent.feed
+        if ended is not None and self.recovery is not None and self.recovery.is_over:
+            return
+        if not isinstance(outcome, Completed | Incomplete) or terminal is None:
+            await self._roll_back(terminal, ended)
+        elif ended is not None:
+            await self.commit.commit(request, ended.response, ended.snapshot, None)
+        elif feed is not None:
+            await self.commit.commit(request, terminal["response"], self.agent.snapshot(feed), feed.run, self.recovery)
+        elif not self.context.continuation.answers:  # Consent was asked for before a run.
+            await self.commit.commit(request, terminal["response"], self.commit.unchanged(), None)
+        else:
+            await self._roll_back(terminal, ended)
+
+    async def _roll_back(self, terminal: Event | None, ended: Ended | None) -> None:
+        response = terminal["response"] if terminal is not None else None
+        if ended is None and self.recovery is not None and self.recovery.may_be_left:
+            # Any process repeats it from here, whatever of it has been stored.
+            cancelled: Mapping[str, Json] = {**self.output.response, "status": "cancelled", "output": []}
+            await self.recovery.run_ended(response or cancelled, Snapshot())
+        items, has_run = self.output.response["output"], self.agent.feed is not None or ended is not None
+        await self.commit.roll_back(self.context.request, response, items=items, has_run=has_run)
+
+    async def finish(self) -> None:
+        """Tell the application and the journal how the turn ended.
+
+        A turn that its driver has closed or cancelled is settled first: otherwise its conversation would stay taken.
+        """
+        if self.outcome is None:
+            await self.settle(Cancelled(self._cause_of_abandonment()))
+        assert self.outcome is not None
+        self._end_span(self.outcome)
+        if self.is_suspended:
+            return
+        is_known = self.recovery is not None and self.recovery.is_over
+        if (hook := self.services.hooks.on_outcome) is not None and not is_known:
+            with self.span.current(self.context.request):
+                await tell(hook, self.context.request, self.outcome)
+        if self.recovery is not None:
+            await self.recovery.over()
+
+    def _cause_of_abandonment(self) -> StopCause:
+        is_resumed = self.recovery is not None and self.recovery.response is not None
+        was_told = is_resumed or self.context.queued_at is not None or self.context.is_kept
+        is_left = was_told and self.may_be_left
+        return "shutdown" if self.services.shutdown.has_begun else "lost" if is_left else "client"
+
+    def _end_span(self, outcome: Outcome) -> None:
+        self.span.end(outcome, model=self.output.ending.model, usage=self.output.usage)
