@@ -7,8 +7,6 @@ from functools import partial
 from tests.cli.doctor.agent_cases import AGENT, file, yaml
 from tests.cli.doctor.bench import ENDPOINT, SCOPE, Bench, Case
 
-INIT = 'at=$(mktemp -d) && hostedagent init "$at" --yes --name my-agent'
-
 
 def docker(old: str, new: str) -> partial[None]:
     return partial(Bench.edit, name="Dockerfile", old=old, new=new)
@@ -99,7 +97,7 @@ WHOLE_YAML = [
         "yaml.missing",
         "azure.yaml",
         partial(Bench.remove, name="azure.yaml"),
-        f'{INIT} && (cd "$at" && cp -r azure.yaml "$OLDPWD")',
+        "hostedagent init --yes --only azure.yaml",
     ),
     Case(
         "yaml.broken",
@@ -120,7 +118,7 @@ WHOLE_YAML = [
         "yaml.infra",
         "azure.yaml",
         yaml("path: ./infra", "path: ./deploy"),
-        f'{INIT} && mkdir -p ./deploy && cp -r "$at"/infra/. ./deploy',
+        "hostedagent init ./deploy --yes --only infra && mv ./deploy/infra/* ./deploy",
     ),
     Case(
         "yaml.uses",
@@ -182,7 +180,7 @@ AGENT_YAML = [
         "yaml.no_dockerfile",
         "azure.yaml",
         partial(Bench.remove, name="Dockerfile"),
-        f'{INIT} && (cd "$at" && cp -r Dockerfile "$OLDPWD")',
+        "hostedagent init --yes --only Dockerfile",
     ),
     Case(
         "yaml.start",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostedagent.cli.doctor.bringing import image
+from hostedagent.cli.doctor.azure_yaml import image
 from hostedagent.cli.doctor.rules import Finding
 from tests.cli.doctor.bench import Bench
 from tests.patience import PATIENCE
@@ -107,7 +107,7 @@ def test_what_is_there_is_not_brought_again(bench: Bench) -> None:
 
     (found,) = bench.findings("azure.yaml")
 
-    assert found.fix.endswith('(cd "$at" && cp -r azure.yaml "$OLDPWD")')
+    assert found.fix == "hostedagent init --yes --only azure.yaml"
 
 
 def test_a_lock_is_brought_only_with_what_it_was_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,18 @@ The rules that need the whole file stand first; those of one hosted agent follow
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from hostedagent.cli.doctor.bringing import DESCRIPTION, bring, bring_infra, image
 from hostedagent.cli.doctor.dockerfile import BINDS_LOOPBACK
 from hostedagent.cli.doctor.project import Project, Service, started
 from hostedagent.cli.doctor.rules import Finding, Rule
 from hostedagent.cli.doctor.versions import versions
 from hostedagent.platform import RESERVED_PREFIXES
 from hostedagent.protocol.values import fields_of, rows_of
+from hostedagent.templates import LOCK
 
 PROTOCOL: Final = "2.0.0"
 _SERVED: Final = ("responses", "invocations", "invocations_ws")
@@ -201,8 +203,7 @@ def azure_yaml(project: Project) -> Iterator[Finding]:
     if project.broken:
         yield BROKEN.found(reason=project.broken)
     elif project.config is None:
-        files = [*DESCRIPTION, *image(project.folder)]
-        yield MISSING.found(command=bring(project.folder, files))
+        yield MISSING.found(command=_init(project.folder, ["azure.yaml", "infra", *image(project.folder)]))
     else:
         yield from _whole(project, project.config)
         for service in project.agents:
@@ -222,7 +223,11 @@ def _whole(project: Project, config: Mapping[str, Any]) -> Iterator[Finding]:
     infra = fields_of(config.get("infra"))
     path, module = str(infra.get("path") or "infra"), str(infra.get("module") or "main")
     if infra.get("provider", "bicep") == "bicep" and not (project.folder / path / f"{module}.bicep").is_file():
-        yield INFRA.found(path=path, module=module, command=bring_infra(project.folder, path))
+        command = _init(project.folder, ["infra"])
+        if Path(path) != Path("infra"):
+            place = shlex.quote(path)
+            command = f"hostedagent init {place} --yes --only infra && mv {place}/infra/* {place}"
+        yield INFRA.found(path=path, module=module, command=command)
 
 
 def _uses(project: Project, service: Service) -> Iterator[Finding]:
@@ -290,8 +295,7 @@ def _docker(project: Project, service: Service) -> Iterator[Finding]:
     file, place = str(service.at("docker", "path") or "Dockerfile"), _place(service)
     if not (project.folder / place / file).is_file():
         if files := image(project.folder / place):
-            command = bring(project.folder, files, place)
-            yield NO_DOCKERFILE.found(path=service.path, file=file, command=command)
+            yield NO_DOCKERFILE.found(path=service.path, file=file, command=_init(project.folder, files, place))
         else:
             yield DOCKERFILE.found(path=service.path, file=file)
     platform = str(service.at("docker", "platform") or "linux/amd64")
@@ -331,6 +335,25 @@ def _values(project: Project, service: Service) -> Iterator[Finding]:
                 yield NOT_SET.found(path=service.path, name=name, variable=variable)
         if _SECRET.search(name) and value and "$" not in value:
             yield PLAIN_SECRET.found(path=service.path, name=name)
+
+
+def image(folder: Path) -> list[str]:
+    """The files for an image as `init` creates them; empty if there is a Dockerfile."""
+    from hostedagent.cli.init.uv import WHEELS, installed_from
+
+    if (folder / "Dockerfile").is_file():
+        return []
+    # A lock belongs to the pyproject.toml that it was made from; for another one, a command creates it.
+    packages = [] if (folder / "pyproject.toml").exists() else ["pyproject.toml", LOCK]
+    wheels = [] if installed_from() is None else [WHEELS]
+    return ["Dockerfile", ".dockerignore", *packages, *wheels]
+
+
+def _init(folder: Path, names: Sequence[str], to: str = ".") -> str:
+    """The command that creates the missing ones of these files, to be run in the project's folder."""
+    missing = ",".join(name for name in names if not (folder / to / name).exists())
+    place = "" if Path(to) == Path() else f" {shlex.quote(to)}"
+    return f"hostedagent init{place} --yes --only {missing}"
 
 
 _OF_AN_AGENT: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -48,6 +48,7 @@ class InitOptions:
     protocol: tuple[Protocol, ...]
     deploy: Deployment | None
     add: bool
+    only: str | None
     yes: bool
 
 
@@ -79,12 +80,15 @@ class InitOptions:
     help="How: " + "; ".join(f"{name}: {what}" for name, what in DEPLOYMENTS.items()) + ".  [default: container]",
 )
 @click.option("--add", is_flag=True, help="Write only the files that do not exist yet.")
+@click.option(
+    "--only", metavar="LIST", help="Write only these files and folders, separated by commas, and nothing that exists."
+)
 @click.option("--yes", is_flag=True, help="Ask nothing; take the default of what is not given.")
 def command(**options: Any) -> int:
     """Create a project that runs here at once, without a model or a network, and deploys with `azd up`.
 
     DIR is its folder, by default the current one. Nothing that exists is overwritten: if one of the files exists,
-    nothing is written at all, unless --add is given.
+    nothing is written at all, unless --add or --only is given.
     """
     return create(InitOptions(**options))
 
@@ -100,8 +104,12 @@ def create(options: InitOptions) -> int:
         files = render(replace(choose(options, folder), brings_wheel=origin is not None))
     except FileNotFoundError as error:
         raise CommandError(str(error)) from error
-    new = missing(folder, files) if options.add else files
-    reserved = [name for name in (LOCK, WHEELS) if not (options.add and (folder / name).exists())]
+    later = [LOCK, WHEELS]
+    if options.only is not None:
+        files, later = _only(options.only.split(","), files, later)
+    adds = options.add or options.only is not None
+    new = missing(folder, files) if adds else files
+    reserved = [name for name in later if not (adds and (folder / name).exists())]
     try:
         write(folder, new, reserved=reserved)
     except OSError as error:
@@ -120,6 +128,18 @@ def create(options: InitOptions) -> int:
         raise
     print(f"\nNext:  {enter}{_runs(has_wheel=origin is not None)}\n       azd up")
     return 0
+
+
+def _only(names: Sequence[str], files: Mapping[str, str], later: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Those that are named, or in a folder that is named.
+
+    Args:
+        later: Files and folders that are made once the files are written.
+    """
+    if unknown := {*names} - {*later} - {name.partition("/")[0] for name in files}:
+        raise WrongChoice(f"A project has no {min(unknown)!r}.")
+    chosen = {name: text for name, text in files.items() if name.partition("/")[0] in names}
+    return chosen, [name for name in later if name in names]
 
 
 def _runs(*, has_wheel: bool) -> str:
