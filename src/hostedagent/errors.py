@@ -1,22 +1,5 @@
 """All errors that the host raises, and the responses that report them.
 
-    HostError
-    ├── ConfigurationError       the host is built or started wrong; never reaches a caller
-    ├── EffectUncertain          for tools: an effect started in a process that ended
-    └── RequestError             the caller can correct it; refused before the first byte
-        ├── InvalidRequest       400  a value is malformed, out of range or contradicts another
-        ├── UnsupportedOption    400  a field that this host does not allow callers to set
-        ├── Unauthenticated      401  hosted, and the platform sent no identity
-        ├── Forbidden            403  the server does not serve this Host or Origin
-        ├── NotFound             404  an id that does not exist or belongs to another user
-        ├── MethodNotAllowed     405  the path exists, but not for this method
-        ├── Conflict             409  another turn uses the conversation, or an answer was used already
-        ├── PayloadTooLarge      413  the body is larger than the host accepts
-        ├── UnsupportedMediaType 415  the body is compressed, or a browser page sent it as another type than JSON
-        ├── KeyReused            422  an Idempotency-Key was sent before with another body
-        ├── TooManyTurns         429  the host already runs its maximum of turns
-        └── Unavailable          503  a dependency of the host is not available; nothing was done
-
 Only the messages of a `RequestError` are written for callers. Errors of the model's service: see `failures`.
 """
 

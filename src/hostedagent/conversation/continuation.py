@@ -135,10 +135,10 @@ class Continuations(Struct, frozen=True):
             if continuation.answers and keeps_transcript:
                 continuation.snapshot = await self._asking(continuation.answers, caller)
         if (workflow := continuation.snapshot.workflow) is not None:
-            first = _last_said(request) if keeps_transcript else 0
+            first = first_new_item(request)
             continuation.responses = read_responses(request, workflow, continuation.answers, first=first)
         elif keeps_transcript and "function_call" in kinds:
-            check_transcript(request, first=_last_said(request))
+            check_transcript(request, first=first_new_item(request))
         if self.start is not None and not continuation.responses and not continuation.answers:
             read_start(self.start, request.input, first_new_item(request))
         if continuation.answers:
@@ -193,7 +193,7 @@ class Continuations(Struct, frozen=True):
             continuation.is_lost = held is None and head.response_id != request.response_id
         elif answers:
             continuation.snapshot = await self._asking(answers, caller)
-        first = _last_said(request) if _keeps_transcript(request) else 0
+        first = first_new_item(request)
         continuation.responses = read_responses(request, continuation.snapshot.workflow, answers, first=first)
         continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
         return _without_settled(continuation)
@@ -253,13 +253,13 @@ class Continuations(Struct, frozen=True):
 
     async def _answers(self, request: TurnRequest, snapshot: Snapshot, caller: Caller) -> tuple[ApprovalDecision, ...]:
         answers: dict[str, ApprovalDecision] = {}
-        said = _last_said(request) if _keeps_transcript(request) else 0
+        first = first_new_item(request)
         for n, item in enumerate(request.input):
             if item.get("type") != "mcp_approval_response":
                 continue
             param = f"input[{n}].approval_request_id"
             item_id: str = item["approval_request_id"]
-            if n < said and not await self.approvals.is_open(caller, item_id):
+            if n < first and not await self.approvals.is_open(caller, item_id):
                 continue  # Part of the transcript: an earlier turn executed it.
             approval = await self.approvals.find(caller, item_id, partial(_belongs, request, snapshot), param=param)
             request_id = approval.request_id
@@ -301,12 +301,6 @@ def _without_settled(continuation: Continuation) -> Continuation:
 def _keeps_transcript(request: TurnRequest) -> bool:
     """Whether the caller keeps the conversation itself and sends all of it."""
     return request.previous_response_id is None and request.conversation_id is None
-
-
-def _last_said(request: TurnRequest) -> int:
-    """The index of the last input item from an agent; later items are new."""
-    items = request.input
-    return next((n for n in range(len(items) - 1, -1, -1) if _is_said(items[n])), 0)
 
 
 def first_new_item(request: TurnRequest) -> int:

@@ -74,13 +74,13 @@ def check_transcript(request: TurnRequest, *, first: int) -> None:
     for n, item in enumerate(request.input[first:], start=first):
         if item.get("type") == "function_call_output" and item.get("call_id") in asked:
             raise _answered_in_transcript(f"input[{n}].call_id", item["call_id"])
-    *before, last = (item for item in request.input[: first + 1] if item.get("type") == "function_call")
+    *before, last = (item for item in request.input[:first] if item.get("type") == "function_call")
     answered = {item.get("call_id") for item in request.input if is_call_output(item)}
     is_alone = all(row.get("call_id") in answered for row in before)
-    if not is_alone or request.input[first] is not last or len(request.input) == first + 1:
+    if not is_alone or request.input[first - 1] is not last or len(request.input) == first:
         return
     if is_question(last) and _schema(last).get("type") == "string":  # The message after it would be the answer.
-        raise _answered_in_transcript(f"input[{first + 1}]", last["call_id"])
+        raise _answered_in_transcript(f"input[{first}]", last["call_id"])
 
 
 def _answered_in_transcript(param: str, call_id: object) -> InvalidRequest:

@@ -2,7 +2,6 @@
 
 A plain agent continues after its last tool result, a workflow at its last checkpoint, and a run that has ended is only
 saved. Output that was sent after that point stays in the response, but is closed and marked so that it is in no prompt.
-The SDK resumes a turn by itself and reads its response first; the scope of the turn is recovered at that point.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from hostedagent.errors import Forbidden, InvalidRequest, RequestError
 from hostedagent.platform import RESPONSE_ID_HEADER, SESSION_ID_HEADER
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PROBE: Final = "/readiness"
