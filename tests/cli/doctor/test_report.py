@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hostedagent.cli import main
-from hostedagent.cli.doctor import unchecked
+from hostedagent.cli.doctor import machine, unchecked
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.report import Report
 from hostedagent.cli.doctor.rules import Finding
@@ -141,3 +141,9 @@ def test_a_message_is_wrapped_to_the_terminal_beside_its_check_and_a_fix_is_not(
     assert len(first) <= 80 and last == fix and len(fix) > 80
     assert second == " " * whole.index("It is odd") + second.strip()
     assert f"{first} {second.strip()}" == whole
+
+
+def test_a_package_that_two_extras_require_is_one_row() -> None:
+    rows = [(row.requirement.name, row.tested) for row in machine.table()]
+
+    assert rows and len(rows) == len(set(rows))

@@ -106,15 +106,15 @@ def python_version(project: Project) -> Iterator[Finding]:
 
 def table() -> list[Package]:
     """The required and the installed versions; of extras, only installed packages."""
-    rows: list[Package] = []
+    rows: dict[tuple[str, str], Package] = {}  # Two extras may require the same.
     for line in requires("hostedagent") or []:
         requirement = Requirement(line)
         found = _installed(requirement.name)
         is_extra = requirement.marker is not None and "extra" in str(requirement.marker)
         applies = requirement.marker is None or is_extra or requirement.marker.evaluate()
         if applies and (found is not None or not is_extra):
-            rows.append(Package(requirement, found))
-    return rows
+            rows.setdefault((requirement.name, str(requirement.specifier)), Package(requirement, found))
+    return list(rows.values())
 
 
 def packages(project: Project) -> Iterator[Finding]:
