@@ -1,11 +1,18 @@
 """`Idempotency-Key`: one turn for one key, whichever way a client asks again."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from agent_framework import Content
 
 from hostedagent import HeaderScopeResolver
+from hostedagent.identity import Caller
+from hostedagent.stores.base import LoggedEvent, StoreConflict
+from hostedagent.stores.factory import memory_stores
+from hostedagent.stores.local import LocalEventLog
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.world import own_routes
 
@@ -35,6 +42,35 @@ async def test_a_stream_that_is_asked_for_again_is_the_same(stores: Any) -> None
         streams = [(await client.post("/responses", json={**HI, "stream": True}, headers=KEY)).body for _ in range(2)]
 
     assert streams[0] == streams[1] and b"response.completed" in streams[0] and len(agent.calls) == 1
+
+
+class Lost(LocalEventLog):
+    """A log that was not available while the turn ran."""
+
+    async def extend(self, caller: Caller, response_id: str, events: Sequence[LoggedEvent]) -> None:
+        raise StoreConflict("not this time")
+
+
+async def test_a_stream_whose_events_are_lost_is_sent_from_its_response() -> None:
+    call = Content.from_function_call("c1", "look_up", arguments="{}")
+    agent = ScriptedAgent([Content.from_text_reasoning(text="Hm."), call])
+    stores = replace(memory_stores(), events=Lost())
+    async with own_routes(agent, stores=stores) as client:
+        reply = await client.post("/responses", json={**HI, "stream": True}, headers=KEY)
+        while reply.status == 409:
+            await asyncio.sleep(0)
+            reply = await client.post("/responses", json={**HI, "stream": True}, headers=KEY)
+        log = reply.log()
+        response = (await client.get(f"/responses/{log.response['id']}")).json()
+
+    assert [event["type"] for event in log.events] == [
+        "response.created",
+        *("response.output_item.added", "response.output_item.done") * 2,
+        "response.completed",
+    ]
+    created = log.events[0]["response"]
+    assert (created["status"], created["output"]) == ("in_progress", []) and created["id"] == response["id"]
+    assert log.response == response and len(agent.calls) == 1
 
 
 @pytest.mark.parametrize("streams", [False, True])

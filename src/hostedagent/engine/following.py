@@ -6,20 +6,16 @@ The log of a dead process stays unfinished, unless another process resumes its t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Final
 
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.sent_events import end_stream
-from hostedagent.failures import error_object
 from hostedagent.identity import Caller
 from hostedagent.protocol.envelope import public_response
-from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.statuses import RUNNING
-from hostedagent.protocol.types import Json
 from hostedagent.stores.base import EventLog, LoggedEvent, StoreError
-from hostedagent.stores.running import DIED
 
 LOOK_SECONDS: Final = 3.0
 """Seconds that the log of another process may be quiet before the process is checked."""
@@ -63,15 +59,3 @@ async def _end(log: EventLog, store: ResponseStore, caller: Caller, response_id:
     response = await store.get(caller, response_id)
     if response.get("status") not in RUNNING and not await store.is_resumed(caller, response_id):
         await end_stream(log, caller, response_id, public_response(response))
-
-
-async def end_of_dead(store: ResponseStore, caller: Caller, response_id: str) -> LoggedEvent | None:
-    """The only event of a turn whose process died before it sent one; `None` for any other turn."""
-    try:
-        response: Mapping[str, Json] = await store.get(caller, response_id)
-    except StoreError:  # It was deleted, or the store is unavailable.
-        return None
-    if response.get("error") != error_object(DIED):
-        return None
-    event = {"type": "response.failed", "response": public_response(response), "sequence_number": 0}
-    return LoggedEvent(0, event_data(event))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from msgspec import Struct, field
@@ -100,18 +100,37 @@ async def end_stream(log: EventLog, caller: Caller, response_id: str, response: 
     """
     events = await _read(log, caller, response_id)
     if not _has_ended(events):
-        lacking = [*closing_events(events)]
-        sent, items = _finished([*events, *lacking]), enumerate(rows_of(response.get("output")))
-        lacking += [
-            {"type": f"response.output_item.{edge}", "output_index": index, "item": item}
-            for index, item in items
-            if index not in sent
-            for edge in ("added", "done")
-        ]
-        status = response["status"] if response["status"] in COUNTED else "failed"
-        lacking.append({"type": f"response.{status}", "response": response})
-        await _add(log, caller, response_id, events, map(public_event, lacking))
+        await _add(log, caller, response_id, events, _lacking(events, response))
     await log.finish(caller, response_id)
+
+
+def events_again(response: Mapping[str, Json]) -> list[LoggedEvent]:
+    """A stream of a response that has ended, in the place of its own one: its items are not sent in parts."""
+    begun: dict[str, Json] = {
+        **response,
+        "status": "in_progress",
+        "output": [],
+        "usage": None,
+        "error": None,
+        "completed_at": None,
+    }
+    created: Event = {"type": "response.created", "response": {**begun, "incomplete_details": None}}
+    return _rows(_numbered([public_event(created), *_lacking([created], response)], 0))
+
+
+def _lacking(events: list[Event], response: Mapping[str, Json]) -> Iterator[Event]:
+    """The events that a stream lacks to the end of its response."""
+    lacking = [*closing_events(events)]
+    sent, items = _finished([*events, *lacking]), enumerate(rows_of(response.get("output")))
+    lacking += [
+        {"type": f"response.output_item.{edge}", "output_index": index, "item": item}
+        for index, item in items
+        if index not in sent
+        for edge in ("added", "done")
+    ]
+    status = response["status"] if response["status"] in COUNTED else "failed"
+    lacking.append({"type": f"response.{status}", "response": response})
+    return map(public_event, lacking)
 
 
 async def _read(log: EventLog, caller: Caller, response_id: str) -> list[Event]:
@@ -120,11 +139,17 @@ async def _read(log: EventLog, caller: Caller, response_id: str) -> list[Event]:
 
 async def _add(log: EventLog, caller: Caller, response_id: str, events: list[Event], more: Iterable[Event]) -> None:
     """Add further events to a log and to the list of those that it has."""
-    first = events[-1]["sequence_number"] + 1 if events else 0
-    numbered = [{**event, "sequence_number": number} for number, event in enumerate(more, first)]
-    rows = [LoggedEvent(event["sequence_number"], event_data(event)) for event in numbered]
-    await extend(log, caller, response_id, rows)
+    numbered = _numbered(more, events[-1]["sequence_number"] + 1 if events else 0)
+    await extend(log, caller, response_id, _rows(numbered))
     events += numbered
+
+
+def _numbered(events: Iterable[Event], first: int) -> list[Event]:
+    return [{**event, "sequence_number": number} for number, event in enumerate(events, first)]
+
+
+def _rows(events: Iterable[Event]) -> list[LoggedEvent]:
+    return [LoggedEvent(event["sequence_number"], event_data(event)) for event in events]
 
 
 def _has_ended(events: Iterable[Event]) -> bool:

@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Message, Receive
 
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
-from hostedagent.engine.following import end_of_dead
 from hostedagent.engine.recorded import RecordedResponses
+from hostedagent.engine.sent_events import events_again
 from hostedagent.errors import Busy, InvalidRequest, Unavailable
 from hostedagent.identity import Caller, enter_context
 from hostedagent.platform import RESPONSE_ID_HEADER
@@ -239,12 +239,10 @@ class ResponsesDriver(Struct, frozen=True):
         try:
             return await self._replayed(request, -1)
         except InvalidRequest:  # There are no events.
-            if (event := await end_of_dead(store, caller, response_id)) is not None:
-                return replayed_frames(_once([event]))
-            if (await store.get(caller, response_id)).get("status") in RUNNING:
+            response = await store.get(caller, response_id)
+            if response.get("status") in RUNNING:
                 raise Busy("The request with this Idempotency-Key is still being accepted. Send it again.") from None
-            says = f"The events of this response are not kept here any more: GET /responses/{response_id} has it."
-            raise InvalidRequest(says) from None
+            return replayed_frames(_once(events_again(response)))
 
     async def _run(self, exchange: Exchange, context: TurnContext) -> None:
         request = context.request
