@@ -161,6 +161,7 @@ async def fleet(count: int, *, lease: float) -> AsyncGenerator[Fleet]:
     port = free_port(addresses)
     database = await asyncio.to_thread(Database, folder / "db")
     made = Fleet(database, "", effects=folder / "effects")
+    made.effects.mkdir()
     async with AsyncExitStack() as stack:
         stack.callback(_removed, folder)
         stack.push_async_callback(asyncio.to_thread, database.stop)

@@ -16,7 +16,6 @@ from typing import Any, Final
 from agent_framework import Agent, Content, tool
 
 from hostedagent import AgentHost, HostOptions, current_turn
-from hostedagent.errors import EffectUncertain
 from hostedagent.stores.factory import postgres_stores
 from hostedagent.testing import OfflineChatClient
 
@@ -25,28 +24,27 @@ PAUSE: Final = 0.04
 
 
 class Payments:
-    """A service with side effects that everyone can count: each payment is a line of a file."""
+    """A service with side effects that everyone can count, and that takes idempotency keys.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    A payment is a file in a folder; each call under its key is a line in it, of which the first one pays.
+    """
 
-    def pay(self, token: str) -> str:
-        with self._path.open("a") as file:
-            file.write(f"{token}\n")
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pay(self, token: str, key: str) -> str:
+        with (self._folder / f"{token} {key}").open("a") as file:
+            file.write("asked\n")
         return f"paid {token}"
 
-    def has(self, token: str) -> bool:
-        return self._path.exists() and token in self._path.read_text().split()
 
-
-payments = Payments(Path(sys.argv[5] if len(sys.argv) > 5 else "effects"))
+payments = Payments(Path(sys.argv[5]) if len(sys.argv) > 5 else Path())
 
 
 async def _pay(token: str) -> str:
-    try:
-        return str(await current_turn().effect(f"pay {token}", lambda: payments.pay(token)))
-    except EffectUncertain:  # The service can tell.
-        return f"paid {token}" if payments.has(token) else payments.pay(token)
+    turn = current_turn()
+    done = await turn.effect(f"pay {token}", lambda: payments.pay(token, turn.response_id), repeats=True)
+    return str(done)
 
 
 @tool

@@ -29,7 +29,8 @@ class Report:
     Attributes:
         findings: What the clients found.
         broken: How often each thing was broken.
-        doubled: Payments that were made twice.
+        doubled: Payments that two turns made, under keys of their own.
+        repeated: How often a payment was asked for again under its key, because nobody knew whether it had been made.
         missing: Payments of completed turns that were never made.
         seconds: How long it took.
         lease: How long a conversation may stay with a replica that is stopped, in seconds.
@@ -38,6 +39,7 @@ class Report:
     findings: Findings
     broken: Counter[str] = field(default_factory=Counter[str])
     doubled: list[str] = field(default_factory=list[str])
+    repeated: int = 0
     missing: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     lease: float = 0.0
@@ -69,7 +71,7 @@ class Report:
             "turns": f"{sum(findings.ended.values())}: "
             + ", ".join(f"{count} {name}" for name, count in sorted(findings.ended.items())),
             "payments": f"{len(findings.paid)} by turns that are complete, {len(self.doubled)} doubled, "
-            f"{len(self.missing)} missing",
+            f"{self.repeated} repeated under their key, {len(self.missing)} missing",
             "longest that a conversation was busy": f"{blocked:.1f} s",
             "requests sent again": ", ".join(f"{why} {count}" for why, count in findings.retries.most_common()) or "0",
             "mistakes": str(len(self.wrong)),
@@ -130,7 +132,9 @@ async def run(
         await asyncio.gather(*(_restored(replica) for replica in made.replicas))
         await asyncio.gather(*(talk.check_again() for talk in talks))
         report.seconds = time.monotonic() - began
-        paid = Counter(made.effects.read_text().split() if made.effects.exists() else [])
+        payments = {path.name: len(path.read_text().splitlines()) for path in made.effects.iterdir()}
+    paid = Counter(name.split()[0] for name in payments)
+    report.repeated = sum(payments.values()) - len(payments)
     report.doubled = [token for token, count in paid.items() if count > 1]
     report.missing = [token for token in findings.paid if token not in paid]
     return report
