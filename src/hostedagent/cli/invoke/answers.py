@@ -88,7 +88,8 @@ def described(item: Item) -> str:
     """One line about an item that needs an answer."""
     match item["type"]:
         case "mcp_approval_request":
-            return f"{call(item)} waits for approval: --approve, --reject, or answer at a terminal"
+            how = "" if sys.stdin.isatty() else ": --approve, --reject, or answer at a terminal"
+            return f"{call(item)} waits for approval{how}"
         case "oauth_consent_request":
             return f"consent is needed; give it, then repeat with --continue: {item.get('consent_link', '')}"
         case _:
