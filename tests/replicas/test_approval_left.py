@@ -115,8 +115,50 @@ async def test_an_approval_whose_turn_could_not_begin_is_open_when_the_store_ans
         refused = await a.post("/responses", json=body)
         store.is_away = False
         while (reply := await a.post("/responses", json=body)).status != 200:
-            assert reply.status in (409, 503)
+            assert reply.status in (409, 503) and "answered before" not in reply.text
         whole = await ended(a, reply.json()["id"])
 
     assert refused.status == 503
     assert (whole["status"], text(whole)) == ("completed", ["Paid."])
+
+
+def _by_reference(body: dict[str, Any]) -> dict[str, Any]:
+    """The same answer outside the conversation, whose lease does not keep others away."""
+    (answer,) = body["input"]
+    return {"input": [{"type": "item_reference", "id": answer["approval_request_id"]}, answer]}
+
+
+async def test_a_response_that_was_deleted_has_used_its_approval() -> None:
+    cluster, agents = OnFailing(Failing()), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["Again."])]
+    async with (
+        cluster.host("a", agents[0]) as a,
+        cluster.host("b", agents[1]) as b,
+        asyncio.timeout(PATIENCE),
+    ):
+        body = _by_reference(await asked(a))
+        paid = (await a.post("/responses", json=body, headers=KEY)).json()
+        assert text(paid) == ["Paid."]
+        assert (await a.delete(f"/responses/{paid['id']}")).status == 200
+        cluster.dead.add("a")
+        again = await b.post("/responses", json=body, headers={"idempotency-key": "k2"})
+
+    assert again.status == 409 and "answered before" in again.text and agents[1].calls == []
+
+
+async def test_an_answer_whose_turn_may_still_begin_is_asked_for_again() -> None:
+    store = Stopping()
+    cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]
+    async with (
+        cluster.host("a", agents[0]) as a,
+        cluster.host("b", agents[1]) as b,
+        asyncio.timeout(PATIENCE),
+    ):
+        body = _by_reference(await asked(a))
+        begun = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
+        await store.reached.wait()
+        refused = await b.post("/responses", json=body, headers={"idempotency-key": "k2"})
+        store.goes_on.set()
+        status = (await begun).status
+
+    assert status == 200 and agents[1].calls == []
+    assert refused.status == 409 and "being accepted" in refused.text and refused.headers["retry-after"]

@@ -84,6 +84,10 @@ class KnownResponses(ResponseRepository, Protocol):
         """The status of a response, in whichever process it runs; `None` if there is no such response."""
         ...
 
+    async def was_created(self, caller: Caller, response_id: str) -> bool | None:
+        """Whether a response was created, even if it was deleted since; `None` if it may still be created."""
+        ...
+
     async def forbid(self, caller: Caller, response_id: str) -> bool:
         """Make sure that a response of an ended request is not created; `False` if it exists."""
         ...
@@ -146,12 +150,19 @@ class Continuations(Struct, frozen=True):
 
     async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision], caller: Caller) -> None:
         """Mark approvals as answered. If that fails, they are open again."""
-        by = Answerer(secrets.token_hex(8), request.response_id, await self.sessions.process())
+        named = request.response_id if request.store else ""  # Nothing tells whether another one has run.
+        by = Answerer(secrets.token_hex(8), named, await self.sessions.process())
 
         async def has_left(before: Answerer) -> bool:
             if before.response_id == request.response_id:
                 return True
-            return await self.sessions.is_dead(before.process) and await self.store.forbid(caller, before.response_id)
+            if (was_created := await self.store.was_created(caller, before.response_id)) is not None:
+                return not was_created
+            if not await self.sessions.is_dead(before.process):
+                raise Busy(
+                    "Another request that answers the same approval is being accepted. Send it again in a moment."
+                )
+            return await self.store.forbid(caller, before.response_id)
 
         try:
             await self.approvals.consume(caller, answers, by, has_left)

@@ -126,6 +126,15 @@ class ResponseStore:
             return await self._repository.forbid(caller, response_id)
         return True
 
+    async def was_created(self, caller: Caller, response_id: str) -> bool | None:
+        """Whether a response was created, even if it was deleted since; `None` if it may still be created.
+
+        Where the store cannot tell, it was.
+        """
+        if isinstance(self._repository, StoredResponses):
+            return await self._repository.was_created(caller, response_id)
+        return True
+
     async def take_queued(self, caller: Caller, response_id: str) -> bool:
         """Take a response that waits in the queue; `False` if it does not, or is not stored and never will be.
 

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from hostedagent.errors import Conflict, InvalidRequest, NotFound
+from hostedagent.errors import Busy, Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Value, Write
@@ -145,7 +145,7 @@ class Approvals:
 
         Args:
             has_left: Whether the turn that answered a request has not begun and cannot begin any more, or is the
-                same one: the answer to its first call may have been lost.
+                same one: the answer to its first call may have been lost. It raises `Busy` if that is not decided.
         """
         done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
@@ -158,6 +158,9 @@ class Approvals:
                         raise StoreConflict("The question was answered.")
                 expect = mark.etag if mark is not None else ABSENT
                 await write_value(self._store, caller, _mark(answer.approval), value, expect=expect)
+            except Busy:
+                await self.restore(caller, done, by.response_id)
+                raise
             except StoreConflict:
                 await self.restore(caller, done, by.response_id)
                 raise Conflict(

@@ -125,11 +125,16 @@ class StoredResponses:
     async def forbid(self, caller: Caller, response_id: str) -> bool:
         """Make sure that a response is not created, not even by a write under way; `False` if it exists."""
         with suppress(StoreConflict):
-            record = encode({**_TOMBSTONE, "previous": None})
+            record = encode({**_TOMBSTONE, "previous": None, "forbidden": True})
             await self._store.write(caller, [Write(_key(response_id), record, ABSENT)])
             return True
         found, _ = await self._read(caller, response_id)
         return found is not None and found["response"] is None
+
+    async def was_created(self, caller: Caller, response_id: str) -> bool | None:
+        """Whether a response was created, even if it was deleted since; `None` if it may still be created."""
+        record, _ = await self._read(caller, response_id)
+        return "forbidden" not in record if record is not None else None
 
     async def take_queued(self, caller: Caller, response_id: str) -> bool:
         """Take a response that waits in the queue; `False` if it does not.
