@@ -26,7 +26,7 @@ from hostedagent.protocol.content.compaction import ITEM as SEALED
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.types import Item, Json, answered_calls
-from hostedagent.stores.approvals import Answerer, Approval, ApprovalDecision, Approvals
+from hostedagent.stores.approvals import AnswerAttempt, Approval, ApprovalDecision, Approvals
 from hostedagent.stores.base import ResponseRepository, StoreUnavailable
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.heads import Head
@@ -151,9 +151,9 @@ class Continuations(Struct, frozen=True):
     async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision], caller: Caller) -> None:
         """Mark approvals as answered. If that fails, they are open again."""
         named = request.response_id if request.store else ""  # Nothing tells whether another one has run.
-        by = Answerer(secrets.token_hex(8), named, await self.sessions.process())
+        by = AnswerAttempt(secrets.token_hex(8), named, await self.sessions.process())
 
-        async def has_left(before: Answerer) -> bool:
+        async def has_left(before: AnswerAttempt) -> bool:
             if before.response_id == request.response_id:
                 return True
             if (was_created := await self.store.was_created(caller, before.response_id)) is not None:

@@ -66,7 +66,7 @@ class ApprovalDecision(Struct, frozen=True):
     standing_rule: str | None = None
 
 
-class Answerer(Struct, frozen=True):
+class AnswerAttempt(Struct, frozen=True):
     """A try to begin the turn that answers requests.
 
     Args:
@@ -80,7 +80,7 @@ class Answerer(Struct, frozen=True):
     process: str = ""
 
 
-NOBODY: Final = Answerer()
+UNNAMED: Final = AnswerAttempt()
 
 
 class Approvals:
@@ -138,8 +138,8 @@ class Approvals:
         self,
         caller: Caller,
         answers: Sequence[ApprovalDecision],
-        by: Answerer = NOBODY,
-        has_left: Callable[[Answerer], Awaitable[bool]] | None = None,
+        by: AnswerAttempt = UNNAMED,
+        has_left: Callable[[AnswerAttempt], Awaitable[bool]] | None = None,
     ) -> None:
         """Mark the requests as answered, all or none; raises `Conflict` when one was answered before.
 
@@ -153,7 +153,7 @@ class Approvals:
             value: Value = {"approved": answer.approved, "reason": answer.reason, **_stored(by)}
             try:
                 if not _is_open(answer.approval, mark):
-                    before = _answerer(mark)
+                    before = _attempt(mark)
                     if has_left is None or not before.response_id or not await has_left(before):
                         raise StoreConflict("The question was answered.")
                 expect = mark.etag if mark is not None else ABSENT
@@ -173,16 +173,16 @@ class Approvals:
         """Undo `consume` for a turn that never ran, unless another turn has answered since."""
         await self._reopen(caller, answers, lambda by: by.response_id in ("", response_id))
 
-    async def undo(self, caller: Caller, answers: Sequence[ApprovalDecision], by: Answerer) -> None:
+    async def undo(self, caller: Caller, answers: Sequence[ApprovalDecision], by: AnswerAttempt) -> None:
         """Undo a `consume` that may have happened, unless another try has answered since."""
         await self._reopen(caller, answers, lambda before: before.token == by.token)
 
     async def _reopen(
-        self, caller: Caller, answers: Sequence[ApprovalDecision], is_own: Callable[[Answerer], bool]
+        self, caller: Caller, answers: Sequence[ApprovalDecision], is_own: Callable[[AnswerAttempt], bool]
     ) -> None:
         keys = [_mark(answer.approval) for answer in answers]
         for key, mark in zip(keys, await read_values(self._store, caller, keys) if keys else (), strict=True):
-            if mark is not None and is_own(_answerer(mark)):
+            if mark is not None and is_own(_attempt(mark)):
                 with suppress(StoreConflict):  # Another turn has answered meanwhile.
                     await write_value(self._store, caller, key, _OPEN, expect=mark.etag)
 
@@ -203,13 +203,13 @@ def _mark(approval: Approval) -> Key:
     return Key(ANSWERED, approval.answer_key)
 
 
-def _stored(by: Answerer) -> Value:
+def _stored(by: AnswerAttempt) -> Value:
     return {"by": by.token, "response_id": by.response_id, "process": by.process}
 
 
-def _answerer(mark: Versioned | None) -> Answerer:
+def _attempt(mark: Versioned | None) -> AnswerAttempt:
     value: Value = mark.value if mark is not None else {}
-    return Answerer(value.get("by") or "", value.get("response_id") or "", value.get("process") or "")
+    return AnswerAttempt(value.get("by") or "", value.get("response_id") or "", value.get("process") or "")
 
 
 def _is_open(approval: Approval, mark: Versioned | None) -> bool:
