@@ -49,11 +49,7 @@ async def asked(client: InProcessClient) -> dict[str, Any]:
 async def test_the_same_request_uses_the_approval_of_a_process_that_has_ended(fields: dict[str, Any]) -> None:
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["not here"]), ScriptedAgent(["Paid."], ["Again."])]
-    async with (
-        cluster.host("a", agents[0]) as a,
-        cluster.host("b", agents[1]) as b,
-        asyncio.timeout(PATIENCE),
-    ):
+    async with cluster.pair(agents) as (a, b):
         body = {**await asked(a), **fields}
         left = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
         await store.reached.wait()
@@ -73,11 +69,7 @@ async def test_the_same_request_uses_the_approval_of_a_process_that_has_ended(fi
 async def test_another_request_does_not_use_the_approval_of_a_process_that_lives() -> None:
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]
-    async with (
-        cluster.host("a", agents[0]) as a,
-        cluster.host("b", agents[1]) as b,
-        asyncio.timeout(PATIENCE),
-    ):
+    async with cluster.pair(agents) as (a, b):
         body = {**await asked(a), "background": True}
         begun = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
         await store.reached.wait()
@@ -130,11 +122,7 @@ def _by_reference(body: dict[str, Any]) -> dict[str, Any]:
 
 async def test_a_response_that_was_deleted_has_used_its_approval() -> None:
     cluster, agents = OnFailing(Failing()), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["Again."])]
-    async with (
-        cluster.host("a", agents[0]) as a,
-        cluster.host("b", agents[1]) as b,
-        asyncio.timeout(PATIENCE),
-    ):
+    async with cluster.pair(agents) as (a, b):
         body = _by_reference(await asked(a))
         paid = (await a.post("/responses", json=body, headers=KEY)).json()
         assert text(paid) == ["Paid."]
@@ -148,11 +136,7 @@ async def test_a_response_that_was_deleted_has_used_its_approval() -> None:
 async def test_an_answer_whose_turn_may_still_begin_is_asked_for_again() -> None:
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]
-    async with (
-        cluster.host("a", agents[0]) as a,
-        cluster.host("b", agents[1]) as b,
-        asyncio.timeout(PATIENCE),
-    ):
+    async with cluster.pair(agents) as (a, b):
         body = _by_reference(await asked(a))
         begun = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
         await store.reached.wait()

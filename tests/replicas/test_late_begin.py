@@ -80,11 +80,7 @@ async def test_a_turn_that_a_dead_process_begins_late_is_run_by_another(fields: 
     cluster = OnFailing(store)
     agents = [ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4) for gate in gates]
     body = {"input": "hi", "background": True, "conversation": "conv_1", **fields}
-    async with (
-        cluster.host("a", agents[0], **FULL) as a,
-        cluster.host("b", agents[1], **FULL) as b,
-        asyncio.timeout(PATIENCE),
-    ):
+    async with cluster.pair(agents, **FULL) as (a, b):
         await begin(a, gates[0])
         second = await begin(b, gates[1])
         store.queued = await queue(a, body)
@@ -109,11 +105,7 @@ async def test_a_turn_that_a_stopped_process_begins_late_goes_back_to_the_queue(
     store, gates = Slow(), (Gate(), Gate())
     cluster = Ahead(store)
     agents = [ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4) for gate in gates]
-    async with (
-        cluster.host("a", agents[0], **FULL) as a,
-        cluster.host("b", agents[1], **FULL) as b,
-        asyncio.timeout(PATIENCE),
-    ):
+    async with cluster.pair(agents, **FULL) as (a, b):
         await begin(a, gates[0])
         second = await begin(b, gates[1])
         store.queued = await queue(a, {"input": "hi", "background": True})

@@ -1,6 +1,7 @@
 """Two hosts on the same stores: every turn can be reached from each, and one takes over what the other leaves."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
+from tests.patience import PATIENCE
 
 BACKGROUND = {"input": "hi", "background": True}
 
@@ -67,6 +69,18 @@ class Cluster:
         self.apps[name] = host.app
         async with serve(host.app) as client:
             yield client
+
+    @asynccontextmanager
+    async def pair(
+        self, agents: Sequence[ScriptedAgent], **options: Any
+    ) -> AsyncGenerator[tuple[InProcessClient, InProcessClient]]:
+        """The processes "a" and "b", for as long as tests wait."""
+        async with (
+            self.host("a", agents[0], **options) as a,
+            self.host("b", agents[1], **options) as b,
+            asyncio.timeout(PATIENCE),
+        ):
+            yield a, b
 
 
 @pytest.fixture
