@@ -7,7 +7,6 @@ would then answer a question about a file that it never got, or get no question 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Final, TypeAlias
 from agent_framework import ChatContext, ChatMiddleware, Content, Message, get_namespaced_value
 
 from hostedagent.observability.metrics import count_left_out
+from hostedagent.protocol.json import decode_text
 from hostedagent.protocol.transcript.text_files import text_of
 from hostedagent.protocol.wire import wire_json, wire_text
 
@@ -60,7 +60,7 @@ def _is_json(protected: str | None) -> bool:
     if protected is None:
         return True
     try:
-        json.loads(protected)
+        decode_text(protected)
     except ValueError:
         return False
     return True

@@ -7,12 +7,12 @@ request expects text, a plain message answers it, as in any chat.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostedagent.agents.workflow_types import TEXTS, coerce, resolve
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.json import decode_text
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.reading import ItemReader
 from hostedagent.protocol.types import Item, Json, is_call_output
@@ -96,14 +96,14 @@ def is_question(item: Item) -> bool:
     if item.get("type") != "function_call" or '"response_schema"' not in str(item.get("arguments")):
         return False
     try:
-        arguments = json.loads(item["arguments"])
+        arguments = decode_text(item["arguments"])
     except ValueError:
         return False
     return set(fields_of(arguments)) == {"request", "response_schema"}
 
 
 def _schema(question: Item) -> Mapping[str, Json]:
-    return fields_of(json.loads(question["arguments"])["response_schema"])
+    return fields_of(decode_text(question["arguments"])["response_schema"])
 
 
 def _response(request: OpenRequest, item: Item, param: str, reader: ItemReader) -> Any:

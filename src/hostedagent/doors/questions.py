@@ -8,7 +8,7 @@ from typing import Final
 from hostedagent.failures import FAILURE_MESSAGES
 from hostedagent.outcomes import Failed
 from hostedagent.protocol.ids import new_item_id
-from hostedagent.protocol.json import decode, encode
+from hostedagent.protocol.json import decode_text, encode
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of, is_object
 
@@ -61,7 +61,7 @@ def shown_question(item: Item) -> dict[str, Json]:
 def asked_of(item: Item) -> Mapping[str, Json]:
     """The `request` and the `response_schema` of a workflow's request; empty for any other call."""
     try:
-        return fields_of(decode(str(item.get("arguments") or "{}").encode()))
+        return fields_of(decode_text(str(item.get("arguments") or "{}")))
     except ValueError:
         return {}
 

@@ -39,6 +39,18 @@ def decode(data: bytes) -> Any:
         return json.loads(data)
 
 
+def decode_text(text: str) -> Any:
+    """The value of JSON that somebody wrote into a text.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error
+
+
 def decode_strictly(data: bytes) -> Any:
     """The value of strict JSON in UTF-8, without NaN, infinity and lone surrogates.
 

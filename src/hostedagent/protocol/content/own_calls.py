@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.ids import batch_of
-from hostedagent.protocol.json import is_whole
+from hostedagent.protocol.json import decode_text, is_whole
 from hostedagent.protocol.stream import interrupted
 from hostedagent.protocol.types import Item, Json, MutableItem
 from hostedagent.protocol.values import fields_of, is_mapping, joined_texts, rows_of
@@ -83,7 +83,7 @@ def _parts(output: object) -> Json:
     if not isinstance(output, str) or not output.startswith("[{") or '"input_' not in output:
         return None
     try:
-        parts = json.loads(output)
+        parts = decode_text(output)
     except ValueError:
         return None
     rows = rows_of(parts)

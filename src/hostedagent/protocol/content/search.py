@@ -15,6 +15,7 @@ from agent_framework import Content, get_namespaced_value
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_value, read_call_id, read_list, read_status
 from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole
+from hostedagent.protocol.json import decode_text
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 from hostedagent.protocol.values import is_mapping, is_object, is_rows, rows_of
 from hostedagent.protocol.wire import wire_json, wire_text
@@ -147,7 +148,7 @@ def _mapping(value: Json, name: str) -> dict[str, Json]:
     """Arguments as an object: JSON text is parsed, other text becomes the field `name`."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = decode_text(value)
         except ValueError:
             return {name: wire_text(value)} if value else {}
     return json.loads(wire_json(value)) if isinstance(value, Mapping) else {}
@@ -158,7 +159,7 @@ def _found(content: Content) -> dict[str, Json]:
     result: Json = content.result
     if isinstance(result, str):
         try:
-            result = json.loads(result)
+            result = decode_text(result)
         except ValueError:
             result = [result] if result else []
     if is_mapping(result) and ("action" in result or "results" in result):

@@ -8,7 +8,6 @@ and which OpenAI's client turns back into local shell items.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -28,6 +27,7 @@ from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Par
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
+from hostedagent.protocol.json import decode_text
 from hostedagent.protocol.types import Item, Json, MutableItem
 from hostedagent.protocol.values import fields_of
 from hostedagent.protocol.wire import wire_json, wire_text
@@ -147,7 +147,7 @@ def _read_local_output(item: Item) -> Content:
     call_id = known if isinstance(known, str) else required_text(item, "id")
     output = required_text(item, "output", may_be_empty=True)
     try:
-        value: object = json.loads(output)
+        value: object = decode_text(output)
     except ValueError:
         value = None
     openai = {"shell_output_type": _LOCAL_OUTPUT, "local_shell_call_item_id": call_id}

@@ -21,6 +21,7 @@ from agent_framework import Content, Message, get_namespaced_value
 from msgspec import Struct, field
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.json import decode_text
 
 NO_RESULT: Final = "[This call was never answered.]"
 
@@ -147,7 +148,7 @@ def _arguments(call: Content) -> object:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments)
+        return decode_text(arguments)
     except ValueError:
         return arguments
 
