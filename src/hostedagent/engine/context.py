@@ -19,6 +19,7 @@ from hostedagent.options import HostOptions
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.approvals import Approvals
+from hostedagent.stores.base import StoreError
 from hostedagent.stores.effects import Effects
 from hostedagent.stores.sessions import Sessions
 
@@ -58,6 +59,7 @@ class TurnContext(RequestContext, kw_only=True):
         is_kept: Whether a foreground turn continues without its client, which will ask for it again.
         on_over: Called when the driver has finished with the request; a foreground turn must end then.
         queued_at: When the response was created, in seconds since the epoch, if its turn was queued.
+        unstored: Why its response could not be stored, so that nothing was run.
         body: The body of the request, if the engine resumes the driver's background turns.
     """
 
@@ -70,4 +72,5 @@ class TurnContext(RequestContext, kw_only=True):
     is_kept: bool = False
     on_over: Callable[[], None] | None = None
     queued_at: int | None = None
+    unstored: StoreError | None = None
     body: Mapping[str, Json] | None = None

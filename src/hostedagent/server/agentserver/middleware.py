@@ -287,10 +287,14 @@ def _until(over: asyncio.Event, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """The response of one request: records its start, so that nothing is answered twice."""
+    """The response of one request: records its start, so that nothing is answered twice.
+
+    The start is sent with the body: the SDK reports success before its stream shows that a response was not stored.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._start: Message | None = None
         self.status: int | None = None
         self.flow: FlowControl | None = None
         self.release: Callable[[], Awaitable[None]] | None = None
@@ -298,12 +302,24 @@ class _Answer:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            request = current_context()
-            if message["status"] == _ERROR and request is not None and request.store_failed:
-                raise StoreUnavailable(AWAY)  # The SDK's status for any failure of a provider: a retry may succeed.
-            self.status = message["status"]
-            if message["status"] >= _REFUSED and self.release is not None:
-                await self.release()
+            self._start = message
+            return
+        if self._start is not None:
+            await self._begin(self._start)
+        await self._pass(message)
+
+    async def _begin(self, start: Message) -> None:
+        self._start, context = None, current_context()
+        if isinstance(context, TurnContext) and context.unstored is not None:
+            raise context.unstored
+        if start["status"] == _ERROR and context is not None and context.store_failed:
+            raise StoreUnavailable(AWAY)  # The SDK's status for any failure of a provider: a retry may succeed.
+        self.status = start["status"]
+        if start["status"] >= _REFUSED and self.release is not None:
+            await self.release()
+        await self._pass(start)
+
+    async def _pass(self, message: Message) -> None:
         if self.flow is not None:
             await self.flow.send(self._send(message), message.get("body", b"").count(b"\n\n"))
         else:

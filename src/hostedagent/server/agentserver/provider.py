@@ -52,7 +52,14 @@ class Provider:
         if isinstance(turn, TurnContext) and (kept := turn.kept_input) is not None:
             items = await off_loop(len(kept), stored_input, kept, str(response["id"]))
         async with _translated():
-            await self._store.create(_caller(context), response, items, ids)
+            try:
+                await self._store.create(_caller(context), response, items, ids)
+            except StoreConflict:
+                raise
+            except StoreError as error:
+                if isinstance(turn, TurnContext):
+                    turn.unstored = error
+                raise
 
     async def update_response(self, response: Any, *, context: PlatformContext | None = None) -> None:
         """Replace the stored response."""
