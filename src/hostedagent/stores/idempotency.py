@@ -154,13 +154,16 @@ class IdempotencyKeys:
                 await self._store.delete(caller, [Key(IDEMPOTENCY, key)], expect=found.etag)
 
     async def _extend(self, caller: Caller, key: str, response_id: str) -> float:
-        """Renew a key; returns when that was."""
-        found, now = await read_value(self._store, caller, Key(IDEMPOTENCY, key)), self._settings.clock()
-        with suppress(StoreConflict):
-            if found is not None and found.value["response_id"] == response_id:
+        """Renew a key; returns when that was. It may be renewed by this request at the same time."""
+        while True:
+            found, now = await read_value(self._store, caller, Key(IDEMPOTENCY, key)), self._settings.clock()
+            if found is None or found.value["response_id"] != response_id:
+                raise Busy(
+                    "Another request with this Idempotency-Key or id is being accepted. Send it again in a moment."
+                )
+            with suppress(StoreConflict):
                 await self._write(caller, key, replace(KeyUse(**found.value), used_at=now), found.etag)
                 return now
-        raise Busy("Another request with this Idempotency-Key or id is being accepted. Send it again in a moment.")
 
     async def _write(self, caller: Caller, key: str, use: KeyUse, expect: Etag) -> None:
         value = dump_value(IDEMPOTENCY, asdict(use))
