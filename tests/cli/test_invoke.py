@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from hostedagent.cli.invoke.answers import Asker
 from hostedagent.cli.invoke.conversation import Conversation, message
 from hostedagent.cli.invoke.endpoint import Endpoint, find
 from hostedagent.cli.invoke.header import header, joined
-from hostedagent.cli.invoke.printing import Printer
+from hostedagent.cli.invoke.printing import PRINTERS, Printer
+from hostedagent.protocol.types import Item
 from tests.samples.server import served
 
 ASKS = "Send 5 euros to Ada."
@@ -270,13 +272,80 @@ def test_without_a_terminal_a_question_waits_and_is_told_without_its_schema(invo
     assert "response_schema" not in said
 
 
-def test_a_question_of_a_workflow_is_asked_until_its_answer_fits(invoke: Invoke, workflow: str) -> None:
-    code, shown, said = invoke("New bicycles", "--url", workflow, typed='{"number": 3}\n{"number": 2}\n')
+def test_a_question_of_a_workflow_is_asked_as_a_form_until_its_answer_fits(invoke: Invoke, workflow: str) -> None:
+    code, shown, said = invoke("New bicycles", "--url", workflow, typed="3\n2\n")
 
     assert code == 0
-    assert said.count("Answer with JSON that fits") == 2
-    assert "input[0].output.number" in said
+    assert said.splitlines()[:5] == [
+        "Choice",
+        "  slogans:",
+        "  - New bicycles? Go big!",
+        "  - New bicycles? Take your time.",
+        "Number (integer, at least 1, at most 2): Number must be at most 2.",
+    ]
+    assert "schema" not in said
     assert shown.splitlines()[-1] == "Printed: New bicycles? Take your time."
+
+
+ASKS_A_DATE = """
+from datetime import date
+from typing import Never
+
+from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
+from pydantic import BaseModel
+
+
+class Delivery(BaseModel):
+    to: str
+    day: date
+
+
+class Shop(Executor):
+    @handler
+    async def start(self, text: str, ctx: WorkflowContext[Never, str]) -> None:
+        await ctx.request_info("When shall it come?", Delivery)
+
+    @response_handler
+    async def order(self, asked: str, delivery: Delivery, ctx: WorkflowContext[Never, str]) -> None:
+        await ctx.yield_output(f"It comes on {delivery.day:%d.%m.%Y} to {delivery.to}.")
+
+
+def build() -> WorkflowBuilder:
+    shop = Shop(id="shop")
+    return WorkflowBuilder(name="shop", start_executor=shop, output_from=[shop])
+"""
+
+
+def test_a_form_that_the_agent_refuses_is_asked_again_with_what_was_typed(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(ASKS_A_DATE)
+    with served(str(tmp_path / "agent.py")) as url:
+        code, shown, said = invoke("A bicycle", "--url", url, typed="Ada\ntomorrow\n\n2026-12-31\n")
+
+    assert (code, shown) == (0, "It comes on 31.12.2026 to Ada.\n")
+    assert "input[0].output.day" in said
+    assert said.count("When shall it come?\n") == 2
+    assert "To (text) [Ada]: " in said
+    assert "Day (date, such as 2026-12-31) [tomorrow]: " in said
+
+
+def test_the_time_of_an_answer_is_without_that_of_the_prompt_before_it(
+    approvals: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+
+    class Slow(Asker):
+        def answers(self, items: Sequence[Item]) -> list[Item] | None:
+            nonlocal now
+            now += 1000
+            return super().answers(items)
+
+    monkeypatch.setattr("hostedagent.cli.invoke.printing.time.monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Conversation(find(approvals, None, None), PRINTERS["text"](), Slow("approve")) as conversation:
+        conversation.say(message(ASKS, []))
+
+    times = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" s")]
+    assert [line.rpartition(", ")[2] for line in times] == ["0.0 s", "0.0 s"]
 
 
 def test_a_file_goes_along(invoke: Invoke, hello: str, tmp_path: Path) -> None:

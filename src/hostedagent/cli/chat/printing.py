@@ -12,7 +12,6 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from hostedagent.cli.invoke.printing import StreamPrinter, summary
-from hostedagent.protocol.types import Event
 
 
 class ChatPrinter(StreamPrinter):
@@ -26,13 +25,6 @@ class ChatPrinter(StreamPrinter):
         self._console = console or Console(highlight=False)
         self._text = MarkdownStream(self._console)
         super().__init__(self._text.write, self._text.close, lambda line: self._console.print(Text(line, style="dim")))
-        self._began = time.monotonic()
-
-    def event(self, event: Event) -> None:
-        """Print an event."""
-        if event["type"] == "response.created":
-            self._began = time.monotonic()
-        super().event(event)
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Print usage and time."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
+from hostedagent.cli.invoke.forms import filled
 from hostedagent.protocol.types import Item, answered_calls
 from hostedagent.protocol.values import rows_of
 
@@ -22,12 +24,8 @@ _TYPED: Final[Mapping[str, Verdict]] = {
     "no": "reject",
     "": "reject",
 }
-_PLAIN: Final[Mapping[Any, str]] = {
-    "string": "a text",
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-}
+
+_WIDTH: Final = 76
 
 
 def waiting(response: Mapping[str, Any]) -> list[Item]:
@@ -51,6 +49,7 @@ class Asker:
 
     def __init__(self, verdict: Verdict | None) -> None:
         self._verdict = verdict
+        self._earlier: dict[str, dict[str, Any]] = {}
 
     @property
     def can_try_again(self) -> bool:
@@ -67,7 +66,7 @@ class Asker:
             case "mcp_approval_request":
                 return self._approval(item)
             case "function_call" if sys.stdin.isatty():
-                output = _asked(_question(item))
+                output = _typed_output(item, self._earlier.setdefault(item["call_id"], {}))
                 return None if output is None else _output(item, output)
             case _:
                 return None
@@ -98,12 +97,13 @@ def described(item: Item) -> str:
 
 def call(item: Item) -> str:
     """A call in one line; for a workflow's request, without the schema of the answer."""
-    if (asked := _asked_by_workflow(item)) is not None:
+    if (asked := asked_by_workflow(item)) is not None:
         return f"{item['name']} {json.dumps(asked.get('request'), ensure_ascii=False)}"
     return f"{item['name']}({item.get('arguments') or item.get('input') or ''})"
 
 
-def _asked_by_workflow(item: Item) -> Mapping[str, Any] | None:
+def asked_by_workflow(item: Item) -> Mapping[str, Any] | None:
+    """The `request` and the `response_schema` of a workflow's request; `None` for any other call."""
     try:
         arguments: Any = json.loads(item.get("arguments") or "")
     except ValueError:
@@ -113,16 +113,23 @@ def _asked_by_workflow(item: Item) -> Mapping[str, Any] | None:
     return None
 
 
-def _question(item: Item) -> str:
-    if (asked := _asked_by_workflow(item)) is not None:
-        return f"{call(item)}\nAnswer with {_shape(asked['response_schema'])}: "
-    return f"Output of {call(item)}: "
+def _typed_output(item: Item, earlier: dict[str, Any]) -> str | None:
+    """What somebody types as the output of a call; a workflow's request is asked field by field."""
+    if (asked := asked_by_workflow(item)) is None:
+        return _asked(f"Output of {call(item)}: ")
+    _tell(_question(item["name"], asked.get("request")))
+    return filled(asked["response_schema"], ask=_asked, tell=_tell, earlier=earlier)
 
 
-def _shape(schema: Mapping[str, Any]) -> str:
-    if (plain := _PLAIN.get(schema.get("type"))) is not None:
-        return plain
-    return f"JSON that fits {json.dumps(schema, ensure_ascii=False)}"
+def _question(name: str, request: Any) -> str:
+    """What a workflow asks, with a line for each of its fields."""
+    if isinstance(request, str):
+        return request
+    import yaml
+
+    shown: str = yaml.safe_dump(request, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    lines = shown.removesuffix("...\n").rstrip()  # How YAML ends a single value.
+    return f"{name}\n{textwrap.indent(lines, '  ')}"
 
 
 def _output(item: Item, output: str) -> Item:
@@ -134,8 +141,12 @@ def _typed_verdict(question: str) -> Verdict | None:
     while (answer := _asked(question)) is not None:
         if (verdict := _TYPED.get(answer.strip().lower())) is not None:
             return verdict
-        print("Answer y, n or always.", file=sys.stderr, flush=True)
+        _tell("Answer y, n or always.")
     return None
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _asked(question: str) -> str | None:

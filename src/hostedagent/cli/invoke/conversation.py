@@ -151,6 +151,7 @@ class Conversation:
 
     async def _posted(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         http = self._http or await self._open()
+        self._printer.begin()
         async with http.post(self._endpoint.url, json=body) as reply:
             if reply.status != 200:
                 raise RefusedError(reply.status, _refusal(reply.status, await reply.read()))

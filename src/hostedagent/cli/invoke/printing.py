@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hostedagent.cli.invoke.answers import call
+from hostedagent.cli.invoke.answers import asked_by_workflow, call
 from hostedagent.protocol.types import Event, Item
 from hostedagent.protocol.values import rows_of
 
@@ -34,6 +34,11 @@ class Printer:
         self.rejected: set[str] = set()
         """The calls that the caller has rejected, as `call` writes them: they did not run."""
         self._rejected_ids: set[str] = set()
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """A request is sent: its time runs from here, without that of the prompts before it."""
+        self._began = time.monotonic()
 
     def notes(self, item: Item) -> Iterator[str]:
         """The lines about an item; a rejected call is marked as such."""
@@ -56,10 +61,6 @@ class Printer:
 class WholeText(Printer):
     """Prints the text of a response, and tool calls and other items on standard error."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = time.monotonic()
-
     def end(self, response: Mapping[str, Any]) -> None:
         """Print the items in their order."""
         for item in rows_of(response.get("output")):
@@ -69,7 +70,6 @@ class WholeText(Printer):
                 _note(line)
         if sys.stderr.isatty():
             _note(summary(response, time.monotonic() - self._began))
-        self._began = time.monotonic()
 
 
 class OneAtATime:
@@ -163,13 +163,11 @@ class TextAsItArrives(StreamPrinter):
 
     def __init__(self) -> None:
         super().__init__(lambda text: print(text, end="", flush=True), lambda: print(flush=True), _note)
-        self._began = time.monotonic()
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Print usage and time at a terminal."""
         if sys.stderr.isatty():
             _note(summary(response, time.monotonic() - self._began))
-        self._began = time.monotonic()
 
 
 class EventLines(Printer):
@@ -209,7 +207,8 @@ def _message(item: Item) -> Iterator[str]:
 
 
 def _call(item: Item) -> Iterator[str]:
-    yield f"> {call(item)}"
+    if asked_by_workflow(item) is None:  # The prompt shows it.
+        yield f"> {call(item)}"
 
 
 def _mcp_call(item: Item) -> Iterator[str]:
