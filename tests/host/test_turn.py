@@ -281,3 +281,32 @@ async def test_an_agents_own_history_is_saved_once_at_the_end() -> None:
         await stream(client)
 
     assert provider.saved == [["user: hi", "assistant: Sunny."]]
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+UNWRITABLE = {
+    "a result": [
+        Content.from_function_call("c1", "add", arguments="{}"),
+        Content("function_result", call_id="c1", result=LOOP),
+    ],
+    "the arguments of a call at the end": [Content.from_function_call("c1", "add", arguments={"a": LOOP})],
+    "a call beside another": [
+        Content.from_function_call("c1", "add", arguments={"a": LOOP}),
+        Content.from_function_call("c2", "add", arguments='{"a'),
+    ],
+    "the result of a service's tool": [Content("mcp_server_tool_result", call_id="m1", output=LOOP)],
+}
+
+
+@pytest.mark.parametrize("contents", UNWRITABLE.values(), ids=UNWRITABLE)
+async def test_what_cannot_be_written_fails_the_turn_and_leaves_no_item_open(contents: list[Content]) -> None:
+    agent = ScriptedAgent(["Sun.", *contents], ["Sun.", *contents])
+    async with hosting(agent) as client:
+        log = await stream(client)
+        whole = (await client.post("/responses", json={"input": "hi"})).json()
+
+    assert (log.status, whole["status"]) == ("failed", "failed")
+    assert log.response["error"]["code"] == "server_error"
+    assert log.items[0]["content"][0]["text"] == "Sun."
+    assert all(item["status"] == "incomplete" for item in log.items[1:])

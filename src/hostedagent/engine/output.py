@@ -65,6 +65,8 @@ class TurnOutput:
         )
         self.ending = Ending()
         self.usage = UsageCount(usage)
+        self.is_broken = False
+        """Whether an item could not be written at the end, so that the response is not what the agent said."""
         self.compaction: Compaction | None = None
         """The result of compacting the conversation; its item precedes the output of the run."""
         self._projection = Projection(self.items)
@@ -105,16 +107,18 @@ class TurnOutput:
                 assert_never(effect)
 
     def closing(self, outcome: Outcome, rest: Iterable[AgentResponseUpdate] = ()) -> Iterator[Event]:
-        """Emit the updates that have arrived, and close open items. An error here must not replace the outcome."""
+        """Emit the updates that have arrived, and close open items. An error here sets `is_broken`."""
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from self._merge.rest()
-        for last in (self._without_questions(rest), self._projection.close(end)):
+        # What cannot be closed as planned is closed again, with what was sent of it.
+        for last in (self._without_questions(rest), self._projection.close(end), self._projection.close(INCOMPLETE)):
             try:
                 for emission in self._merge.merged(last):
                     if isinstance(emission, dict):
                         yield emission
             except Exception as error:  # noqa: BLE001 - the terminal event must still come
                 log_failure(logger, f"Closing the items of {self.builder.id} failed", error)
+                self.is_broken = True
 
     def terminal(self, outcome: Outcome) -> Event | None:
         """The terminal event; none if the client stopped the turn, which the driver reports."""

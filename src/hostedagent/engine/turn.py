@@ -25,6 +25,7 @@ from hostedagent.engine.recovery import Questions, Recovery, open_response
 from hostedagent.engine.run_errors import outcome_of
 from hostedagent.engine.settlement import Settlement
 from hostedagent.engine.tracing import TurnSpan
+from hostedagent.failures import failed
 from hostedagent.identity import enter_context
 from hostedagent.observability.logging import set_log_ids
 from hostedagent.outcomes import Cancelled, Completed, Incomplete, StopCause
@@ -135,6 +136,8 @@ class Turn:
                 finally:
                     self._stop.close()
                 closing = [*self._output.closing(outcome, pump.rest() if isinstance(outcome, Cancelled) else ())]
+                if self._output.is_broken and isinstance(outcome, Completed):
+                    outcome = failed("server_error")
                 if not isinstance(outcome, Cancelled) and not self._questions.are_held:
                     for event in closing:
                         yield event

@@ -65,11 +65,15 @@ def decode_strictly(data: bytes) -> Any:
 
 
 def is_whole(text: object) -> bool:
-    """Whether `text` is one complete JSON value."""
+    """Whether `text` is one complete JSON value, which every parser reads: NaN and infinity are not JSON."""
     if not isinstance(text, str):
         return False
     try:
-        decode(text.encode("utf-8", "surrogatepass"))
+        json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON.")

@@ -18,11 +18,14 @@ from hostedagent.protocol.types import Json
 
 
 def wire_json(value: Json) -> str:
-    """`value` as JSON text. Dataclasses and pydantic models become objects, other types strings.
+    """`value` as JSON text. Dataclasses and pydantic models become objects, other types strings, an exception its type.
 
     NaN and infinity become null: JSON cannot represent them, and JavaScript rejects Python's form.
     """
-    text = json.dumps(value, default=_jsonable, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=_jsonable, ensure_ascii=False)
+    except TypeError:  # A mapping whose names are neither texts nor numbers.
+        text = json.dumps(_named(value), default=lambda row: _named(_jsonable(row)), ensure_ascii=False)
     if "NaN" in text or "Infinity" in text:
         text = json.dumps(json.loads(text, parse_constant=lambda name: None), ensure_ascii=False)
     return wire_text(text)
@@ -33,7 +36,18 @@ def _jsonable(value: object) -> Json:
         return asdict(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    return str(value)
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[Json, Json]", value))
+    if isinstance(value, set | frozenset):
+        return list(cast("set[Json]", value))
+    return type(value).__name__ if isinstance(value, BaseException) else str(value)
+
+
+def _named(value: Json) -> Json:
+    """`value` with texts for the names of mappings."""
+    if isinstance(value, dict):
+        return {str(name): _named(row) for name, row in cast("dict[object, Json]", value).items()}
+    return [_named(row) for row in cast("list[Json]", value)] if isinstance(value, list | tuple) else value
 
 
 def wire_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ from hostedagent.protocol.json import is_whole
 from tests.protocol.content.harness import project, read, update
 from tests.protocol.content.wire import again, bare, emit, lines, log
 
+DATA = b"\x89PNG\r\n\x1a\n1"
+DATA_URL = f"data:image/png;base64,{base64.b64encode(DATA).decode()}"
+PIXEL = {"type": "input_image", "image_url": DATA_URL, "detail": "auto"}
+
 
 def call(arguments: Any = None, name: str = "add", call_id: str = "c1", **fields: Any) -> Content:
     return Content.from_function_call(call_id, name, arguments=arguments, **fields)
@@ -29,6 +34,11 @@ def result(value: Any, call_id: str = "c1", **fields: Any) -> Content:
 def waits(content: Content) -> Content:
     content.user_input_request = True
     return content
+
+
+def foreign(**fields: Any) -> Content:
+    """A result as a stored session or a custom agent gives it."""
+    return Content("function_result", call_id="c1", **fields)
 
 
 def item(arguments: str = '{"a":1}', **fields: Any) -> dict[str, Any]:
@@ -128,6 +138,27 @@ EMIT = [
         ),
         id="a picture",
     ),
+    *(
+        pytest.param([foreign(**fields)], output([PIXEL]), id=name)
+        for name, fields in {
+            "items that are mappings": {"items": [{"type": "data", "uri": DATA_URL, "media_type": "image/png"}]},
+            "items that are parts": {"items": [{"type": "input_image", "image_url": DATA_URL}]},
+            "items that are bytes": {"items": [DATA]},
+            "one item": {"items": Content.from_data(DATA, "image/png")},
+            "bytes": {"result": DATA},
+            "a content": {"result": Content.from_data(DATA, "image/png")},
+            "a list of contents": {"result": [Content.from_data(DATA, "image/png")]},
+        }.items()
+    ),
+    pytest.param([foreign(items=["a", "b"])], output("ab"), id="items that are texts"),
+    pytest.param(
+        [foreign(result={(1, 2): {True: [ValueError("secret")]}})],
+        output('{"(1, 2)": {"True": ["ValueError"]}}'),
+        id="names that are no texts, and an exception",
+    ),
+    pytest.param([call({(1, 2): 3})], item('{"(1, 2)": 3}'), id="arguments whose names are no texts"),
+    pytest.param([call(" \n")], item(" \n{}"), id="arguments of white space"),
+    pytest.param([call('{"a": NaN}')], item('{"a": NaN}', status="incomplete"), id="arguments that are not JSON"),
 ]
 
 

@@ -8,13 +8,14 @@ dropped. A call of a tool that needs approval is held back: the caller gets an a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, cast
 
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.protocol.content.calls import raw_text, raw_value
 from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Batch, End, Output, Part, whole
+from hostedagent.protocol.content.outputs import contents_of, is_binary
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
@@ -84,7 +85,7 @@ class Arguments:
         """Complete the arguments and return the new text. Without any, they are `empty`."""
         if rest := self._characters.rest():
             return self._add(rest)
-        if self._chunks:
+        if self.text.strip():
             return ""
         return self._add(wire_json(self._mapping) if self._mapping else empty)
 
@@ -192,13 +193,18 @@ def write_output(content: Content) -> str | list[MutableItem]:
     """A result as an item's `output`: a string, or parts if it contains more than text. Never its exception."""
     if raw_text(content, "type") in _SERVICE_RESULTS:
         return wire_json(_without_ciphertext(raw_value(content, "content")))
-    items = content.items or ()
+    result: object = content.result
+    items = contents_of(content.items) or (contents_of(result) if _holds_contents(result) else [])
     if any(item.type != "text" for item in items):
         return [write_part(item) for item in items]
-    result = content.result
-    if result is None:
+    if result is None or items:
         return wire_text("".join(item.text or "" for item in items))
     return wire_text(result) if isinstance(result, str) else wire_json(result)
+
+
+def _holds_contents(result: object) -> bool:
+    rows = cast("Sequence[object]", result) if isinstance(result, list | tuple) else (result,)
+    return any(isinstance(row, Content) or is_binary(row) for row in rows)
 
 
 # Anthropic's client gives these results as Python literals; the raw representation has the service's own values.

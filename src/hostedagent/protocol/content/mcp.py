@@ -25,8 +25,10 @@ from hostedagent.protocol.content.calls import (
 )
 from hostedagent.protocol.content.codec import Codec, Key, Output, Part
 from hostedagent.protocol.content.function import read as read_function
+from hostedagent.protocol.content.outputs import contents_of, is_binary
 from hostedagent.protocol.content.own_calls import function_items, is_own_call
 from hostedagent.protocol.content.parts import write_part
+from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
 from hostedagent.protocol.values import is_mapping, objects_of
 from hostedagent.protocol.wire import wire_json, wire_text
@@ -117,6 +119,8 @@ class OpenMcpCall(CallItem):
             self.failed_with = "incomplete"
         elif "failed" in (raw_text(content, "status"), _mark(content, "status")):
             self.failed_with = "failed"
+        elif self._waiting and not is_whole(self._waiting):
+            self.failed_with = "incomplete"
         self.has_result = True
 
     def _say_arguments(self) -> Iterator[Event]:
@@ -158,6 +162,8 @@ def _output(content: Content) -> str | None:
     output: object = content.output
     if output is None or isinstance(output, str):
         return output if output is None else wire_text(output)
+    if is_binary(output):
+        output = contents_of(output)
     if not isinstance(output, Sequence):
         return wire_json(output)
     entries = cast("Sequence[object]", output)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeGuard, cast
 
 from agent_framework import Content, detect_media_type_from_base64
 from agent_framework.exceptions import ContentError
@@ -18,8 +18,11 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.parts import is_part_type, read_part
 from hostedagent.protocol.types import Json
 
-_PLACES = ("uri", "url", "image_url", "b64_json", "data", "result")
-"""Fields of a mapping without a type that contain data, a data URL, or a URL."""
+_PLACES = ("uri", "url", "image_url", "b64_json", "data", "result", "source")
+"""Fields of a mapping that contain data, a data URL, a URL, or a mapping with one of them."""
+
+_IMAGES = ("image", "image_url", "image_generation_call")
+"""Types of images in MCP and Anthropic's service, in Chat Completions, and among the items of Responses."""
 
 
 def contents_of(values: object) -> list[Content]:
@@ -28,11 +31,16 @@ def contents_of(values: object) -> list[Content]:
     return [content for row in rows if (content := _content(row)) is not None]
 
 
+def is_binary(value: object) -> TypeGuard[bytes]:
+    """Whether a value is data itself."""
+    return isinstance(value, bytes | bytearray | memoryview)
+
+
 def _content(value: object) -> Content | None:
     if isinstance(value, Content):
         return value
     try:
-        if isinstance(value, bytes | bytearray):
+        if is_binary(value):
             return _data(bytes(value), None)
         if isinstance(value, Mapping):
             return _from_mapping(cast("Mapping[str, Json]", value))
@@ -42,13 +50,15 @@ def _content(value: object) -> Content | None:
 
 
 def _from_mapping(fields: Mapping[str, Json]) -> Content | None:
-    kind, media_type = fields.get("type"), fields.get("media_type")
+    kind, media_type = fields.get("type"), fields.get("media_type") or fields.get("mimeType")
     if kind != "text" and is_part_type(kind):
         return read_part(fields, "output")
-    if kind is not None and not (kind == "data" and "uri" not in fields):
+    if kind is not None and kind not in _IMAGES and not (kind == "data" and "uri" not in fields):
         return Content.from_dict(fields)
     value = next((fields[name] for name in _PLACES if fields.get(name)), None)
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, Mapping):
+        return _from_mapping({**cast("Mapping[str, Json]", value), "type": None})
+    if is_binary(value):
         return _data(bytes(value), media_type)
     if not isinstance(value, str):
         return None

@@ -115,17 +115,19 @@ class OpenOwnCall(BaseItem):
 
     def answer(self, result: Content) -> Iterator[Emission]:
         """End the call with its result."""
+        written = write_output(result)  # First, because a result that cannot be written leaves the call open.
+        output = written if isinstance(written, str) else wire_json(written)
         self._forget()
         self.output.end_batch(self.first.author, self._batch)
         self.output.answered = result
         if self.output.own_tools == "hidden":
             self._arguments.rest()
             item_id, memory = self.output.new_id("mcp", self._batch), {"call_id": self._call_id, "place": self._place}
-            self.output.response.hide(item_id, self.first.author, self._item(result), own=True, **memory)
+            self.output.response.hide(item_id, self.first.author, self._item(result, output), own=True, **memory)
             return
         yield from self._begin()
         yield from self._end_arguments()
-        item = self._item(result)
+        item = self._item(result, output)
         yield self._event(f"response.mcp_call.{item['status']}")
         assert self.item is not None
         yield self.item.done(item)
@@ -172,10 +174,8 @@ class OpenOwnCall(BaseItem):
         assert self.item is not None
         return self.item.event(kind, **fields)
 
-    def _item(self, result: Content) -> MutableItem:
+    def _item(self, result: Content, output: str) -> MutableItem:
         """The item with its result. The text of a tool's exception goes to the log, not to the caller."""
-        written = write_output(result)
-        output = written if isinstance(written, str) else wire_json(written)
         if result.exception is None and is_whole(self._arguments.text):
             return {**self._wire(self._arguments.text, "completed"), "output": output}
         error = {"type": ERROR_TYPE, "content": [{"type": "text", "text": output}]}

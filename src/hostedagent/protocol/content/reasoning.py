@@ -54,7 +54,7 @@ def seal(encrypted: str, provider_id: str | None) -> str:
 
     The item id on the wire is the host's own, and clients with `store=false` strip it.
     """
-    return f"{_SEAL}{quote(provider_id or '', safe='')}:{encrypted}"
+    return f"{_SEAL}{quote(wire_text(provider_id or ''), safe='')}:{encrypted}"
 
 
 def unseal(encrypted: str) -> tuple[str, str | None] | None:

@@ -51,11 +51,10 @@ class _Lane:
         self.begun += 1
         self.groups.setdefault(item.outlasts, {})[key] = self.begun
 
-    def remove(self, key: Key) -> OpenItem:
+    def remove(self, key: Key) -> None:
         item = self.items.pop(key)
         self.speaking = None
         del self.groups[item.outlasts][key]
-        return item
 
     def ended_by(self, part: Part, key: Key) -> Sequence[Key]:
         """The items that `part`, with the key `key`, ends; oldest first."""
@@ -194,19 +193,30 @@ class Projection:
                 yield from item.finish_model_call(message_id, end)
 
     def _end(self, lane: _Lane, key: Key, end: End) -> Iterator[Emission]:
-        yield from self._forget(lane, key).close(end)
+        yield from lane.items[key].close(end)
+        self._forget(lane, key)  # Not before: an item that cannot be written is closed again, with what was sent.
 
-    def _forget(self, lane: _Lane, key: Key) -> OpenItem:
+    def _forget(self, lane: _Lane, key: Key) -> None:
         if key[-1]:
             self._ended.add(key)
-        return lane.remove(key)
+        lane.remove(key)
 
     def close(self, end: End = COMPLETED) -> Iterator[Emission]:
-        """End every open item, oldest first; called once, before the terminal event."""
+        """End every open item, oldest first, before the terminal event.
+
+        Raises:
+            Exception: An item could not be written. All others are ended; it is still open.
+        """
+        error: Exception | None = None
         for lane in self._lanes.values():
             for key in list(lane.items):
-                yield from self._end(lane, key, end)
+                try:
+                    yield from self._end(lane, key, end)
+                except Exception as raised:  # noqa: BLE001 - raised below
+                    error = error or raised
         yield from self._output.keep_hidden()
+        if error is not None:
+            raise error
 
 
 def _is_plain(part: Part) -> bool:
