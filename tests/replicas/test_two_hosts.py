@@ -91,9 +91,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 async def ended(client: InProcessClient, response_id: str) -> dict[str, Any]:
     """A response, once it has ended."""
-    while (response := (await client.get(f"/responses/{response_id}")).json())["status"] in ("queued", "in_progress"):
-        pass
-    return response
+    async with asyncio.timeout(PATIENCE):
+        while (found := (await client.get(f"/responses/{response_id}")).json())["status"] in ("queued", "in_progress"):
+            pass
+    return found
 
 
 async def begin(client: InProcessClient, gate: Gate, **fields: Any) -> str:

@@ -1,11 +1,13 @@
 import asyncio
+import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
 from hostedagent.testing import EventLog, InProcessClient, serve
+from hostedagent.testing.client import Lifespan
 from hostedagent.testing.exchange import ServerClosedError
 from tests.patience import PATIENCE
 
@@ -132,6 +134,33 @@ async def test_a_failed_startup_is_raised_and_an_app_without_lifespan_is_served(
             pass
     async with serve(knows_none) as client:
         assert (await client.get("/")).status == 204
+
+
+@pytest.mark.parametrize("message", ["complete", "failed", None])
+async def test_a_lifespan_whose_caller_has_left_leaves_nothing(message: str | None) -> None:
+    unread: list[Mapping[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unread.append(context))
+    asked = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        asked.set()
+        if message is None:
+            raise ValueError("boom")
+        await send({"type": f"lifespan.startup.{message}"})
+
+    starting = asyncio.create_task(Lifespan(app, patience=60).startup())
+    await asked.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    del starting
+    for _ in range(3):
+        await asyncio.sleep(0)  # What the loop still holds.
+    gc.collect()
+
+    assert unread == []
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "lifespan"] == []
 
 
 async def test_a_reader_that_does_not_read_makes_the_app_wait() -> None:

@@ -318,7 +318,7 @@ class Lifespan:
         self._app = app
         self._patience = patience
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._outcome: dict[str, asyncio.Future[None]] = {}
+        self._outcome: dict[str, asyncio.Future[str | None]] = {}  # Why the phase failed.
         self._task: asyncio.Task[None] | None = None
         self.state: dict[str, Any] = {}
 
@@ -330,7 +330,13 @@ class Lifespan:
             TimeoutError: the app did not answer.
         """
         self._task = asyncio.create_task(self._run(), name="lifespan")
-        await self._ask("startup")
+        self._task.add_done_callback(_mark_read)
+        try:
+            await self._ask("startup")
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise
 
     async def shutdown(self) -> None:
         """Run the shutdown, if the app has a lifespan."""
@@ -352,7 +358,8 @@ class Lifespan:
             self._task.cancel()
             raise TimeoutError(f"the app did not finish its {phase} in {self._patience:g} s")
         if outcome.done():
-            outcome.result()
+            if (failure := outcome.result()) is not None:
+                raise RuntimeError(failure)
         elif phase == "shutdown" and not self._task.cancelled() and (error := self._task.exception()):
             raise RuntimeError("the app raised in its shutdown") from error
 
@@ -372,4 +379,10 @@ class Lifespan:
         if verdict == "complete":
             outcome.set_result(None)
         else:
-            outcome.set_exception(RuntimeError(f"the app's {phase} failed: {message.get('message', '')}"))
+            outcome.set_result(f"the app's {phase} failed: {message.get('message', '')}")
+
+
+def _mark_read(task: asyncio.Task[None]) -> None:
+    """An app without a lifespan raises, and nobody may wait for the task any more."""
+    if not task.cancelled():
+        task.exception()
