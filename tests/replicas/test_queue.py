@@ -19,7 +19,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.base import LoggedEvent, StoreUnavailable
 from hostedagent.stores.local import LocalEventLog
-from hostedagent.stores.turn_queue import QueueState, StoredTurnQueue
+from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, QueueState, StoredTurnQueue
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_two_hosts import BACKGROUND, Cluster, begin, ended, text
@@ -322,6 +322,25 @@ async def test_a_turn_that_cannot_begin_gives_its_conversation_back_until_it_can
             whole = await ended(client, queued)
 
     assert (whole["status"], text(whole), tried.count(queued)) == ("completed", ["second"], 2)
+
+
+@pytest.mark.parametrize("kept", [b"{", b"[1]", b'{"body": {}}', b'{"scope": {"tenant": "t"}}'])
+async def test_a_turn_that_cannot_be_read_stays_in_the_queue_and_the_others_are_begun(
+    cluster: Cluster, kept: bytes
+) -> None:
+    queue = waiting_queue(cluster)
+    unreadable = QueuedTurn("caresp_later", kept)
+    await queue.put(unreadable, user="u", conversation=None, process="x", limits=QueueLimits(10, 10))
+    await queue.release(unreadable.response_id)
+    gate = Gate()
+    async with replica(cluster, "a", ScriptedAgent(["a", gate], ["second"], ["third"])) as client:
+        first = await begin(client, gate)
+        second, third = await enqueue(client), await enqueue(client)
+        gate.open()
+        assert [text(await ended(client, one)) for one in (first, second, third)] == [["a"], ["second"], ["third"]]
+
+    state = await queue.state()
+    assert state.waiting + len(state.takers) == 1
 
 
 def waiting_queue(cluster: Cluster) -> StoredTurnQueue:

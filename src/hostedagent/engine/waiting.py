@@ -222,8 +222,7 @@ class WaitingTurns:
             log_failure(logger, f"The background turn {turn.response_id} cannot begin now", error)
         except Exception as error:  # noqa: BLE001 - one turn that cannot start must not block the others
             log_failure(logger, f"The background turn {turn.response_id} cannot begin", error)
-            await self._fail(turn, failed("server_error"))
-            is_over = True
+            is_over = await self._give_up(turn)
         finally:
             if await self._rules.liveness.name() != process:
                 pass  # It was found dead meanwhile, and another process may have taken the turn.
@@ -266,6 +265,14 @@ class WaitingTurns:
         if await self._waits(caller, turn.response_id):
             fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
             await self._responses.engine.end(caller, turn.response_id, fields)
+
+    async def _give_up(self, turn: QueuedTurn) -> bool:
+        """Fail a turn that cannot start here; `False` if only a later version can read what was kept of it."""
+        try:
+            await self._fail(turn, failed("server_error"))
+        except (KeyError, TypeError, ValueError):
+            return False
+        return True
 
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Final
 
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import StoreError
 
 _JITTER: Final = 0.2
 """Share of the interval by which a pause varies, so that replicas do not look at the same time."""
@@ -22,7 +21,7 @@ class Poller:
     """Repeats a look at a store in a task, after a pause or as soon as it is woken.
 
     Args:
-        look: The look. After a `StoreError` it is repeated as usual; the log reports only the first of several.
+        look: The look. If it fails it is repeated as usual; the log reports only the first of several failures.
         seconds: Average pause in seconds.
         wanted: Names in the log the work that is looked for.
     """
@@ -56,7 +55,7 @@ class Poller:
         try:
             await self._look()
             self._is_reported = False
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - nobody else looks, and nobody awaits this
             if not self._is_reported:
                 log_failure(logger, f"Looking for {self._wanted} failed", error)
             self._is_reported = True
