@@ -10,7 +10,7 @@ from typing import Final
 from hostedagent.engine.active import ActiveTurns
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
-from hostedagent.stores.base import Signal, Signals, StoreError
+from hostedagent.stores.base import Signal, Signals
 
 LOOK_SECONDS: Final = 0.05
 LOOKS: Final = 10
@@ -64,7 +64,7 @@ class Elsewhere:
             try:
                 async for signal in self.signals.receive():
                     self._take(signal)
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - nobody else listens, and nobody awaits this
                 log_failure(logger, "Signals of other processes cannot be received now", error)
             await asyncio.sleep(RETRY_SECONDS)
 
