@@ -110,14 +110,16 @@ class TurnOutput:
         """Emit the updates that have arrived, and close open items. An error here sets `is_broken`."""
         end = COMPLETED if isinstance(outcome, Completed) else INCOMPLETE
         yield from self._merge.rest()
-        # What cannot be closed as planned is closed again, with what was sent of it.
-        for last in (self._without_questions(rest), self._projection.close(end), self._projection.close(INCOMPLETE)):
+        parts = [self._without_questions(rest), self._projection.close(end)]
+        for last in parts:
             try:
                 for emission in self._merge.merged(last):
                     if isinstance(emission, dict):
                         yield emission
             except Exception as error:  # noqa: BLE001 - the terminal event must still come
                 log_failure(logger, f"Closing the items of {self.builder.id} failed", error)
+                if not self.is_broken:  # What cannot be closed as planned is closed with what was sent of it.
+                    parts.append(self._projection.close(INCOMPLETE))
                 self.is_broken = True
 
     def terminal(self, outcome: Outcome) -> Event | None:
