@@ -47,6 +47,21 @@ from hostedagent.testing import OfflineChatClient
 agent = Agent(OfflineChatClient(script=[os.environ.get("REPLY", "one")] * 9))
 """
 
+NEVER_STARTS = """
+from contextlib import asynccontextmanager
+from agent_framework import Agent
+from hostedagent import AgentHost, ConfigurationError
+from hostedagent.testing import OfflineChatClient
+
+@asynccontextmanager
+async def lifespan(app):
+    raise {error}
+    yield
+
+host = AgentHost(Agent(OfflineChatClient()), driver="{driver}")
+host.app.router.lifespan_context = lifespan
+"""
+
 
 @dataclass(slots=True)
 class Running:
@@ -203,6 +218,32 @@ def test_a_hosted_process_that_cannot_serve_says_which_step_failed(tmp_path: Pat
             assert (status, body["error"]["code"]) == (503, "not_ready")
             assert "'agent'" in body["error"]["message"] and "secret-1" not in str(body)
         assert server.stop() == 1
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+def test_a_wrong_configuration_that_the_startup_finds_is_one_line(tmp_path: Path, driver: str) -> None:
+    error = "ConfigurationError('The database refused the login.')"
+    (tmp_path / "agent.py").write_text(NEVER_STARTS.format(error=error, driver=driver))
+
+    with running(tmp_path) as server:
+        said, _ = server.process.communicate(timeout=PATIENCE)
+
+    assert said.splitlines() == [
+        "Loading agent.py ...",
+        "hostedagent: agent.py cannot be served: The database refused the login.",
+    ]
+    assert server.process.returncode == 2
+
+
+def test_an_application_that_raises_at_its_start_is_shown_once(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(NEVER_STARTS.format(error="ValueError('no disk')", driver="starlette"))
+
+    with running(tmp_path) as server:
+        said, _ = server.process.communicate(timeout=PATIENCE)
+
+    assert said.count("Traceback") == said.count("ValueError: no disk") == 1
+    assert said.splitlines()[-1].startswith("hostedagent: The application did not start.")
+    assert server.process.returncode == 1
 
 
 def test_errors_are_shown_with_their_text_and_the_developers_own_frames(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hostedagent.cli.failures import rendered
 from hostedagent.cli.group import fail, wants_color
 from hostedagent.cli.loader import USUAL_NAMES, Target, TargetError, UserCodeError, as_host, load, usual
 from hostedagent.cli.port import DEFAULT_PORT, PortError, free_port, in_use, port_number, wanted_port
-from hostedagent.cli.startup import Clock, StartError, stay_unready
+from hostedagent.cli.startup import Clock, StartError, startup_errors, stay_unready
 from hostedagent.cli.stores import POSTGRES_FOLDER, SQLITE_FILE, embedded_dsn, stores_maker
 from hostedagent.cli.workers import Worker, check_workers, serve_with_workers
 from hostedagent.platform import DSN_VARIABLE, is_hosted
@@ -313,7 +313,8 @@ def _serve_folder(folder: Path, options: RunOptions, port: int, clock: Clock) ->
             page = pages.get(name)
             options.say(f"{name}: {url}{host.prefix}/responses" + (f", page {page}" if page else ""))
 
-    group.run(host=options.address, port=port, on_listening=ready)
+    with startup_errors(str(folder)):
+        group.run(host=options.address, port=port, on_listening=ready)
 
 
 def _serve(
@@ -338,7 +339,8 @@ def _serve(
 
     try:
         listener = worker.listener if worker is not None else None
-        host.run(host=address, port=port, on_listening=ready, listener=listener)
+        with startup_errors(target.place):
+            host.run(host=address, port=port, on_listening=ready, listener=listener)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

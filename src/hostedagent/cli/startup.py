@@ -64,6 +64,20 @@ class Clock:
         return f"{whole} ({parts})" if parts else whole
 
 
+@contextmanager
+def startup_errors(place: str) -> Generator[None]:
+    """Report what a server raises that did not start as an error of its last step."""
+    from hostedagent.errors import ConfigurationError
+    from hostedagent.server.serve import StartupFailed
+
+    try:
+        yield
+    except ConfigurationError as error:
+        raise StartError("server", f"{place} cannot be served: {error}", code=2) from error
+    except StartupFailed as error:
+        raise StartError("server", str(error)) from error
+
+
 def stay_unready(host: str, port: int, step: Step) -> None:
     """Answer every request with 503 until SIGTERM or SIGINT. Returns at once when the port cannot be bound."""
     body = json.dumps(

@@ -288,6 +288,7 @@ class AgentHost:
 
         Raises:
             OSError: The address cannot be bound.
+            ConfigurationError: The startup found that something is configured wrongly, such as the login of a database.
         """
         if _captures:
             _captures[-1].append(self)

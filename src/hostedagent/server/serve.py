@@ -10,7 +10,8 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from starlette.routing import Router, WebSocketRoute
@@ -26,6 +27,13 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG: Final = 2048
 _HYPERCORN_LISTENS: Final = "Running on "
+
+
+class StartupFailed(RuntimeError):
+    """The application did not start. What went wrong was logged before."""
+
+    def __init__(self) -> None:
+        super().__init__("The application did not start. What went wrong was logged before this.")
 
 
 class Signalled:
@@ -56,6 +64,8 @@ class Signalled:
 
 class ServedApp(Protocol):
     """The interface that `serve` needs from an app."""
+
+    router: Router
 
     @property
     def port(self) -> int:
@@ -99,7 +109,8 @@ def serve(
 
     Raises:
         OSError: The address cannot be bound.
-        ConfigurationError: The server cannot serve this app.
+        ConfigurationError: The server cannot serve this app, or the configuration is wrong, as the startup has found.
+        StartupFailed: The application did not start for another reason.
     """
     port = app.port if port is None else port
     gc.freeze()  # Objects loaded so far stay until the end, so garbage collections can skip them.
@@ -111,7 +122,7 @@ def serve(
         from hostedagent.server.uvicorn import serve_with_uvicorn
 
         limits = ConnectionLimits(options.head_timeout, options.body_timeout, options.max_connections)
-        with listener or listening(host, port) as listens:
+        with listener or listening(host, port) as listens, _configuration_errors(app):
             serve_with_uvicorn(
                 app,
                 listens,
@@ -121,6 +132,38 @@ def serve(
                 on_listening=on_listening,
                 on_signal=app.tell,
             )
+
+
+@contextmanager
+def _configuration_errors(app: ServedApp) -> Generator[None]:
+    """Raise the error of a wrong configuration that the startup finds, instead of logging where it was raised."""
+    found: list[ConfigurationError] = []
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(owner: Any) -> AsyncGenerator[Any]:
+        try:
+            async with inner(owner) as state:
+                yield state
+        except ConfigurationError as error:
+            found.append(error)
+            raise
+
+    def is_wanted(_: logging.LogRecord) -> bool:
+        return not found
+
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(is_wanted)
+    app.router.lifespan_context = lifespan
+    try:
+        yield
+    except StartupFailed:
+        if found:
+            raise found[0] from None
+        raise
+    finally:
+        app.router.lifespan_context = inner
+        log.removeFilter(is_wanted)
 
 
 def _with_hypercorn(app: HypercornApp, host: str, port: int, on_listening: Callable[[], None] | None) -> None:

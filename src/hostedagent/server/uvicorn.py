@@ -22,6 +22,7 @@ import uvicorn
 
 from hostedagent.observability.logging import log_failure
 from hostedagent.server.limits import ConnectionLimits, rate_limited_logs
+from hostedagent.server.serve import StartupFailed
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -69,7 +70,7 @@ def serve_with_uvicorn(
         max_message: The largest WebSocket message in bytes; `None` if WebSockets are not served.
 
     Raises:
-        RuntimeError: The application did not start.
+        StartupFailed: The application did not start.
     """
     config = configuration(app, limits, max_message)
     over = threading.Event()
@@ -80,7 +81,7 @@ def serve_with_uvicorn(
     finally:
         over.set()
     if not server.started:
-        raise RuntimeError("The application did not start. What went wrong was logged before this.")
+        raise StartupFailed
 
 
 def configuration(app: ASGIApp, limits: ConnectionLimits, max_message: int | None) -> uvicorn.Config:
