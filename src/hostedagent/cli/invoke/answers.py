@@ -114,7 +114,7 @@ def asked_by_workflow(item: Item) -> Mapping[str, Any] | None:
 
 
 def _typed_output(item: Item, earlier: dict[str, Any]) -> str | None:
-    """What somebody types as the output of a call; a workflow's request is asked field by field."""
+    """The typed output of a call; a workflow's request is asked field by field."""
     if (asked := asked_by_workflow(item)) is None:
         return _asked(f"Output of {call(item)}: ")
     _tell(_question(item["name"], asked.get("request")))
@@ -122,7 +122,7 @@ def _typed_output(item: Item, earlier: dict[str, Any]) -> str | None:
 
 
 def _question(name: str, request: Any) -> str:
-    """What a workflow asks, with a line for each of its fields."""
+    """The question of a workflow, with a line for each of its fields."""
     if isinstance(request, str):
         return request
     import yaml

@@ -17,7 +17,7 @@ Tell: TypeAlias = Callable[[str], None]
 
 _MISSING: Final = object()
 _EMPTY_TEXT: Final = '""'
-"""What is typed for a text without characters: an empty line means that there is no value."""
+"""The input for a text without characters: an empty line means that there is no value."""
 
 _YES_OR_NO: Final[Mapping[str, bool]] = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 
@@ -128,7 +128,7 @@ class _Form:
                 self._say(str(error))
 
     def _prompt(self, label: str, schema: Schema, *, is_required: bool) -> tuple[str, bool]:
-        """What is asked for, and whether it may be left out."""
+        """The prompt for a value; it says whether the value may be left out."""
         is_optional = not is_required or schema.get("nullable", False)
         default = schema.get("default")
         shown = "" if default is None else f" [{_shown(default)}]"
@@ -197,7 +197,7 @@ class _Form:
                     raise ValueError(f"{label} is not JSON: {error}.") from error
 
     def _problems(self, label: str, value: Any, schema: Schema) -> Iterator[str]:
-        """What is wrong with a value."""
+        """The errors of a value, as sentences."""
         if (choices := _choices(schema)) is not None:
             if value not in choices:
                 yield f"{label} must be {_any_of(choices)}."
@@ -226,7 +226,7 @@ class _Form:
                     yield from self._problems(f"{label}.{name}", fields[name], self._resolved(inner, keeps_null=True))
 
     def _kind(self, schema: Schema, *, is_inside: bool = False) -> str:
-        """What a value may be, in words."""
+        """The values that are allowed, in words."""
         if (choices := _choices(schema)) is not None:
             return _any_of(choices)
         if options := _options(schema):
