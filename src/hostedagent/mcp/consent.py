@@ -14,14 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
-from agent_framework import (
-    AgentResponseUpdate,
-    ChatContext,
-    ChatResponse,
-    ChatResponseUpdate,
-    Content,
-    chat_middleware,
-)
+from agent_framework import AgentResponseUpdate, ChatContext, ChatResponse, ChatResponseUpdate, Content, chat_middleware
 from agent_framework.exceptions import UserInputRequiredException
 
 from hostedagent.errors import causes, foreign_attribute

@@ -12,14 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, overload
 
-from agent_framework import (
-    AgentResponse,
-    AgentResponseUpdate,
-    AgentSession,
-    Content,
-    Message,
-    ResponseStream,
-)
+from agent_framework import AgentResponse, AgentResponseUpdate, AgentSession, Content, Message, ResponseStream
 
 from .gate import Pause, wait_at
 

@@ -15,13 +15,7 @@ from typing import Final
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.protocol.checks import (
-    array,
-    mapping,
-    optional_number,
-    required_text,
-    required_texts,
-)
+from hostedagent.protocol.checks import array, mapping, optional_number, required_text, required_texts
 from hostedagent.protocol.content.calls import read_text
 from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall
 from hostedagent.protocol.content.outputs import contents_of

@@ -8,14 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from hostedagent.errors import InvalidRequest
-from hostedagent.identity import (
-    Caller,
-    IsolationKeys,
-    RequestContext,
-    Scope,
-    current_context,
-    enter_context,
-)
+from hostedagent.identity import Caller, IsolationKeys, RequestContext, Scope, current_context, enter_context
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.checks import filled, flag, mapping, optional, text
 from hostedagent.protocol.content.parts import is_part_type

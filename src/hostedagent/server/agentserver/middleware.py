@@ -26,37 +26,14 @@ from hostedagent.conversation.continuation import Continuation
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
 from hostedagent.engine.flow_control import FlowControl
-from hostedagent.errors import (
-    InvalidRequest,
-    NotFound,
-    PayloadTooLarge,
-    RequestError,
-    Unavailable,
-)
-from hostedagent.identity import (
-    Caller,
-    RequestContext,
-    current_context,
-    enter_context,
-    leave_context,
-)
+from hostedagent.errors import InvalidRequest, NotFound, PayloadTooLarge, RequestError, Unavailable
+from hostedagent.identity import Caller, RequestContext, current_context, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
-from hostedagent.platform import (
-    CALL_ID_HEADER,
-    RESPONSE_ID_HEADER,
-    USER_ID_HEADER,
-)
+from hostedagent.platform import CALL_ID_HEADER, RESPONSE_ID_HEADER, USER_ID_HEADER
 from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.server.admission import (
-    Trust,
-    headers_of,
-    read_request,
-    refusal,
-    refuse_media,
-    without_headers,
-)
+from hostedagent.server.admission import Trust, headers_of, read_request, refusal, refuse_media, without_headers
 from hostedagent.server.agentserver.envelope import Completer
 from hostedagent.server.agentserver.ownership import RESPONSE_ID, EventBuffers
 from hostedagent.server.agentserver.schema import MAX_RESUMABLE, escaped_size, whole, without_input
