@@ -8,8 +8,8 @@ PATIENCE: Final = 240.0
 
 def be_patient() -> None:
     """Let this process wait for turns that it resumes, and for hooks, for as long as a busy machine needs."""
-    from hostedagent.engine import hooks, recoveries
+    from hostedagent.engine import active, hooks
 
-    for module, name in ((recoveries, "BEGIN_SECONDS"), (hooks, "OUTCOME_SECONDS")):
+    for module, name in ((active, "BEGIN_SECONDS"), (hooks, "OUTCOME_SECONDS")):
         assert hasattr(module, name)
         setattr(module, name, PATIENCE)

@@ -53,10 +53,9 @@ async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     await repository.create(ADA, begun, [message("msg_1")])
     await journals.write(ADA, "resp_1", Journal(ADA.scope, IsolationKeys("ada")))
     active = ActiveTurns()
-    store = ResponseStore(repository, active, running=Running(state, leases))
+    store = ResponseStore(repository, active, running=Running(state, leases), journals=journals)
     continuations = Continuations(Sessions(state, leases), Approvals(state), store)
-    store.journaled = recoveries = Recoveries(journals, continuations, store, active, SdkEvents(), is_on=True)
-    return store, recoveries
+    return store, Recoveries(journals, continuations, store, SdkEvents(), is_on=True)
 
 
 async def taken_up(store: ResponseStore, recoveries: Recoveries) -> tuple[Scope, bool, str | None]:
@@ -90,7 +89,7 @@ async def test_a_turn_that_cannot_be_read_is_left_to_later_and_nobody_waits_for_
     with pytest.raises(StoreUnavailable):
         await asyncio.create_task(taken_up(store, recoveries))
     async with asyncio.timeout(PATIENCE):
-        await recoveries.beginning("resp_1")
+        await store.active.until_resumed("resp_1")
 
 
 async def test_the_sdk_keeps_a_turn_that_cannot_be_read() -> None:
@@ -103,7 +102,7 @@ async def test_the_sdk_keeps_a_turn_that_cannot_be_read() -> None:
     state = Away()
     store, recoveries = await left_by_a_process(state)
     state.times = 1
-    engine = SimpleNamespace(store=store, options=HostOptions(resilient_background=True))
+    engine = SimpleNamespace(store=store, active=store.active, options=HostOptions(resilient_background=True))
     context = SimpleNamespace(response_id="resp_1", platform_context=None, exit_for_recovery=exit_for_recovery)
     driver = SdkDriver(cast("Any", engine), recoveries, cast("Any", None))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,14 +15,12 @@ from hostedagent.errors import NotFound
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.stores.base import StoreConflict
+from hostedagent.stores.journals import Journal, Journals
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from tests.emulator.wire import message, response
-
-if TYPE_CHECKING:
-    from hostedagent.engine.recoveries import Recoveries
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
@@ -236,15 +234,15 @@ async def test_a_turn_that_ends_while_a_reader_looks_for_its_process_does_not_fa
     state = MemoryStore()
     repository = StoredResponses(state)
 
-    class Ending:
+    class Ending(Journals):
         """The turn ends, and then its journal is gone."""
 
-        async def goes_on(self, caller: Caller, response_id: str) -> bool:
+        async def find(self, caller: Caller, response_id: str) -> Journal | None:
             await repository.update(caller, done(response_id))
-            return False
+            return None
 
-    reader = ResponseStore(repository, ActiveTurns(), running=Running(state, LeaseSettings()), state=state)
-    reader.journaled = cast("Recoveries", Ending())
+    running = Running(state, LeaseSettings())
+    reader = ResponseStore(repository, ActiveTurns(), running=running, state=state, journals=Ending(state))
     await repository.create(ADA, response("caresp_1", status="in_progress", background=True), [])
 
     assert (await reader.get(ADA, "caresp_1"))["status"] == "completed"

@@ -252,7 +252,7 @@ async def test_the_log_says_which_turn_it_is_about(
             await exported.has_one.wait()
 
     own = [record for record in caplog.records if record.name.startswith("hostedagent.")]
-    assert {record.name for record in own} >= {"hostedagent.engine.run_errors", "hostedagent.protocol.stream.builder"}
+    assert {record.name for record in own} >= {"hostedagent.engine.settlement", "hostedagent.protocol.stream.builder"}
     assert {getattr(record, "response_id", None) for record in own} == {response_id}
     assert all(not hasattr(record, "response_id") for record in caplog.records if record not in own)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
@@ -19,6 +20,9 @@ from hostedagent.stores.leases import Lease
 
 if TYPE_CHECKING:
     from hostedagent.engine.recovery import Recovery
+
+BEGIN_SECONDS: Final = 10.0
+"""Seconds that a request for a response waits until its turn is resumed."""
 
 
 class Resuming(Struct):
@@ -109,6 +113,22 @@ class ActiveTurns:
             del self._turns[response_id]
             turn.ended.set()
 
+    def resumed(self, response_id: str) -> None:
+        """The turn runs again or will not be resumed: nothing waits for it any more."""
+        turn = self._turns.get(response_id)
+        if turn is not None and turn.resuming is not None:
+            turn.resuming.begun.set()
+            turn.resuming = None
+            self.close(response_id)
+
+    async def until_resumed(self, response_id: str) -> None:
+        """Wait while the turn is being resumed, when the SDK does not show it yet."""
+        turn = self._turns.get(response_id)
+        if turn is not None and turn.resuming is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEGIN_SECONDS):
+                    await turn.resuming.begun.wait()
+
     def running(self) -> list[ActiveTurn]:
         """The entries of the turns that run now."""
         return [turn for turn in self._turns.values() if turn.context is not None]
@@ -130,8 +150,3 @@ class ActiveTurns:
 
     def __len__(self) -> int:
         return len(self._turns)
-
-
-def ids_of(items: Iterable[Item]) -> tuple[str, ...]:
-    """The ids of the items that have one."""
-    return tuple(item_id for item in items if isinstance(item_id := item.get("id"), str))

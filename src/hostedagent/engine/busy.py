@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec import Struct, field
+
 from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.engine.active import ActiveTurn, ActiveTurns
 from hostedagent.engine.concurrency import never
@@ -22,24 +24,20 @@ LOOK_SECONDS: Final = 0.25
 """Seconds between checks of a conversation of another process, if no signal reports its end."""
 
 
-class Place(asyncio.Event):
-    """The place of a request in the queue of a conversation; set when it is first."""
-
-
-class BusyConversations:
+class BusyConversations(Struct, frozen=True):
     """Opens continuations, and queues requests per conversation.
 
     Concurrency: requests of a conversation are served in the order in which this process received them.
+
+    Args:
+        check: Refuses new turns during shutdown.
     """
 
-    def __init__(
-        self, when_busy: WhenBusy, continuations: Continuations, active: ActiveTurns, check: Callable[[], None]
-    ) -> None:
-        self._when_busy = when_busy
-        self._continuations = continuations
-        self._active = active
-        self._check = check
-        self._lines: dict[str, deque[Place]] = {}
+    when_busy: WhenBusy
+    continuations: Continuations
+    active: ActiveTurns
+    check: Callable[[], None]
+    _lines: dict[str, deque[asyncio.Event]] = field(default_factory=dict[str, deque[asyncio.Event]])
 
     async def open(self, request: TurnRequest, caller: Caller, left: Callable[[], Awaitable[object]]) -> Continuation:
         """Open the continuation of a turn, after waiting for its conversation if necessary.
@@ -53,18 +51,18 @@ class BusyConversations:
             RequestError: The request is refused.
         """
         conversation = request.previous_response_id or (request.conversation_id if request.store else None)
-        if self._when_busy == "reject" or conversation is None:
-            return await self._continuations.open(request, caller)
+        if self.when_busy == "reject" or conversation is None:
+            return await self.continuations.open(request, caller)
         place = caller.scope.key("busy", conversation)
         if place not in self._lines:
             try:
-                return await self._continuations.open(request, caller)
+                return await self.continuations.open(request, caller)
             except Busy:
                 pass
         line = self._lines.setdefault(place, deque())
         if len(line) >= MAX_QUEUED:
             raise TooManyTurns("Too many requests wait for this conversation. Try again later.", 1)
-        line.append(own := Place())
+        line.append(own := asyncio.Event())  # Set when the request is first.
         gone = asyncio.ensure_future(left())
         try:
             if line[0] is not own:
@@ -80,30 +78,30 @@ class BusyConversations:
 
     async def _when_free(self, request: TurnRequest, caller: Caller, gone: asyncio.Future[object]) -> Continuation:
         while True:
-            self._check()
+            self.check()
             try:
-                return await self._continuations.open(request, caller)
+                return await self.continuations.open(request, caller)
             except Busy:
                 await self._first_of(self._until_over(request, caller), gone, LOOK_SECONDS)
 
     def _until_over(self, request: TurnRequest, caller: Caller) -> Awaitable[object]:
         """Interrupt or steer the running turn if the options say so, and wait for its end if it runs here."""
-        previous = self._active.get(request.previous_response_id)
+        previous = self.active.get(request.previous_response_id)
         if previous is not None and previous.caller.scope == caller.scope:
             self._disturb(previous)
             return previous.ended.wait()
         conversation = request.conversation_id
-        holder = self._continuations.sessions.holder(caller, conversation) if conversation is not None else None
+        holder = self.continuations.sessions.holder(caller, conversation) if conversation is not None else None
         if holder is None:
             return never()
-        if (turn := self._active.holding(holder)) is not None:
+        if (turn := self.active.holding(holder)) is not None:
             self._disturb(turn)
         return holder.until_over()
 
     def _disturb(self, turn: ActiveTurn) -> None:
-        if self._when_busy == "interrupt" and turn.stop is not None:
+        if self.when_busy == "interrupt" and turn.stop is not None:
             turn.stop.stop("steered")
-        elif self._when_busy == "steer" and turn.context is not None:
+        elif self.when_busy == "steer" and turn.context is not None:
             turn.context.is_steered = True
 
     async def _first_of(self, event: Awaitable[object], gone: asyncio.Future[object], seconds: float | None) -> None:

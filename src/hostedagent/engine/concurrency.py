@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec import Struct, field
+
 from hostedagent.errors import InvalidRequest, TooManyTurns
 
 MAX_RETRY_AFTER: Final = 60
@@ -22,16 +24,13 @@ _WEIGHT: Final = 0.2
 """Weight of the latest turn in the moving average of durations."""
 
 
-class Permit:
+class Permit(Struct):
     """The slot of one turn."""
 
-    __slots__ = ("_capacity", "_has_begun", "_is_taken", "_since")
-
-    def __init__(self, capacity: ConcurrencyLimiter) -> None:
-        self._capacity = capacity
-        self._is_taken = True
-        self._has_begun = False
-        self._since = time.monotonic()
+    limiter: ConcurrencyLimiter
+    _is_taken: bool = True
+    _has_begun: bool = False
+    _since: float = field(default_factory=time.monotonic)
 
     def begin(self) -> None:
         """Pass the slot to the turn, which releases it itself."""
@@ -46,7 +45,7 @@ class Permit:
         """End the turn and free the slot."""
         if self._is_taken:
             self._is_taken = False
-            self._capacity.free(time.monotonic() - self._since if self._has_begun else None)
+            self.limiter.free(time.monotonic() - self._since if self._has_begun else None)
 
 
 class ConcurrencyLimiter:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec import Struct
+
 from hostedagent.engine.active import ActiveTurns
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
@@ -21,20 +23,19 @@ RETRY_SECONDS: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Elsewhere:
+class Elsewhere(Struct):
     """Stops turns of other processes, and turns of this process on their request.
 
-    Attributes:
+    Args:
         on_queued: Called when a turn waits for a process with a free slot.
         on_steer: Called with the caller of a turn that runs here, and where the new input for it is.
     """
 
-    def __init__(self, signals: Signals, active: ActiveTurns) -> None:
-        self.signals = signals
-        self.on_queued: Callable[[], None] | None = None
-        self.on_steer: Callable[[Caller, str], None] | None = None
-        self._active = active
-        self._listening: asyncio.Task[None] | None = None
+    signals: Signals
+    active: ActiveTurns
+    on_queued: Callable[[], None] | None = None
+    on_steer: Callable[[Caller, str], None] | None = None
+    _listening: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Start listening to the other processes."""
@@ -71,7 +72,7 @@ class Elsewhere:
     def _take(self, signal: Signal) -> None:
         if signal.kind == "queued" and self.on_queued is not None:
             self.on_queued()
-        turn = self._active.get(signal.subject)
+        turn = self.active.get(signal.subject)
         if turn is None or turn.stop is None or turn.caller.scope.key() != signal.scope:
             return
         if signal.kind == "cancel":

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.conversation.continuation import Continuation, Continuations
@@ -35,7 +35,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.statuses import QUEUED, RUNNING
+from hostedagent.protocol.statuses import RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import (
     FIRST_PAGE,
@@ -48,9 +48,6 @@ from hostedagent.stores.base import (
     StoreUnavailable,
 )
 from hostedagent.stores.effects import Effects
-
-if TYPE_CHECKING:
-    from hostedagent.engine.waiting import WaitingTurns
 
 CANCEL_SECONDS: Final = 10.0
 """Seconds that a cancel waits for the turn to end."""
@@ -76,7 +73,6 @@ class Engine:
         self.active = active
         self.log = log
         self.elsewhere = Elsewhere(signals, active)
-        self.waiting: WaitingTurns | None = None
         self._continuations = continuations
         self.limiter = limiter
         self._busy = BusyConversations(self.options.when_busy, continuations, active, self.check_accepts)
@@ -278,8 +274,6 @@ class Engine:
         if status not in RUNNING:
             kind = f"a {status} response" if status != "incomplete" else "a response in terminal state"
             raise InvalidRequest(f"Cannot cancel {kind}.", param="response_id")
-        if status == QUEUED and self.waiting is not None and await self.waiting.cancel(caller, response_id):
-            return await self.retrieve(caller, response_id)
         active = self.active.get(response_id)
         with suppress(TimeoutError):  # Then it is still in progress, and says so.
             async with asyncio.timeout(CANCEL_SECONDS):

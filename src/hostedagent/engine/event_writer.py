@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from msgspec import Struct, field
+
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
@@ -30,46 +32,35 @@ MAX_RETRIES: Final = 20
 logger = logging.getLogger(__name__)
 
 
-class EventWriter:
+class EventWriter(Struct):
     """The writer of one log.
 
     Args:
         is_batched: Whether writing is expensive enough to collect events first.
         confirm: Called before each batch; raises `Conflict` if another process now writes the log.
         lost: Called when writing has ended before the turn.
-
-    Attributes:
         is_closed: Whether writing has ended: another process has the turn, or the log was unavailable too long.
     """
 
-    def __init__(
-        self,
-        log: EventLog,
-        caller: Caller,
-        response_id: str,
-        *,
-        is_batched: bool,
-        confirm: Callable[[], Awaitable[None]] | None = None,
-        lost: Callable[[], None] | None = None,
-    ) -> None:
-        self._log = log
-        self._caller = caller
-        self._response_id = response_id
-        self._pause = BATCH_SECONDS if is_batched else 0.0
-        self._confirm = confirm
-        self._lost = lost
-        self._waiting: list[LoggedEvent] = []
-        self._full, self._written = asyncio.Event(), asyncio.Event()
-        self._writing: asyncio.Task[None] | None = None
-        self._has_begun = False
-        self.is_closed = False
+    log: EventLog
+    caller: Caller
+    response_id: str
+    is_batched: bool
+    confirm: Callable[[], Awaitable[None]] | None = None
+    lost: Callable[[], None] | None = None
+    is_closed: bool = False
+    _waiting: list[LoggedEvent] = field(default_factory=list[LoggedEvent])
+    _full: asyncio.Event = field(default_factory=asyncio.Event)
+    _written: asyncio.Event = field(default_factory=asyncio.Event)
+    _writing: asyncio.Task[None] | None = None
+    _has_begun: bool = False
 
     async def add(self, event: LoggedEvent) -> None:
         """Write an event, at once or with later ones. The first event is in the log when this returns."""
         if self.is_closed:
             return
         self._waiting.append(event)
-        if not (self._pause and self._has_begun):
+        if not (self.is_batched and self._has_begun):
             self._has_begun = True
             await self._write()
             return
@@ -93,7 +84,7 @@ class EventWriter:
 
     async def close(self) -> None:
         """Write the buffered events, and end."""
-        self._pause = 0.0
+        self.is_batched = False
         self._full.set()
         if self._writing is not None:
             await asyncio.wait((self._writing,))
@@ -104,9 +95,9 @@ class EventWriter:
         while self._waiting and not self.is_closed:
             await self._write()
             self._full.clear()
-            if self._pause:
+            if self.is_batched:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause):
+                    async with asyncio.timeout(BATCH_SECONDS):
                         await self._full.wait()
 
     async def _write(self) -> None:
@@ -114,20 +105,20 @@ class EventWriter:
         while self._waiting and not self.is_closed:
             batch = self._waiting[:]
             try:
-                if self._confirm is not None:
-                    await self._confirm()
-                await extend(self._log, self._caller, self._response_id, batch)
+                if self.confirm is not None:
+                    await self.confirm()
+                await extend(self.log, self.caller, self.response_id, batch)
             except (Conflict, StoreConflict):
                 self.is_closed = True
             except StoreError as error:
                 tries += 1
                 if tries > MAX_RETRIES:
-                    log_failure(logger, f"The events of {self._response_id} could not be written", error)
+                    log_failure(logger, f"The events of {self.response_id} could not be written", error)
                     self.is_closed = True
                 else:
                     await asyncio.sleep(RETRY_SECONDS)
             else:
                 del self._waiting[: len(batch)]
         self._written.set()
-        if self.is_closed and self._lost is not None:
-            self._lost()
+        if self.is_closed and self.lost is not None:
+            self.lost()

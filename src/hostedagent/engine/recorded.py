@@ -24,13 +24,14 @@ from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
+from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import LoggedEvent, StoreError
 from hostedagent.stores.local import LocalEventLog
 
 if TYPE_CHECKING:
-    from hostedagent.engine.waiting import WaitingRules
+    from hostedagent.engine.waiting import WaitingRules, WaitingTurns
 
 REPLAY_SECONDS: Final = 600.0
 """Seconds that the events of an ended background stream can be replayed."""
@@ -47,6 +48,7 @@ class RecordedResponses:
 
     Attributes:
         running: The responses of the background turns that run.
+        waiting: The background turns in the queue, if there is one.
     """
 
     def __init__(
@@ -58,11 +60,7 @@ class RecordedResponses:
         self.running: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        if rules is not None:
-            from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
-
-            engine.waiting = WaitingTurns(self, rules)
-            engine.elsewhere.on_queued = engine.waiting.wake
+        self.waiting = _waiting(self, rules) if rules is not None else None
         self._takeover = Takeover(self, turns) if turns is not None else None
 
     async def open(self) -> None:
@@ -70,8 +68,8 @@ class RecordedResponses:
         self.engine.elsewhere.open()
         if self._takeover is not None:
             await self._takeover.open()
-        if self.engine.waiting is not None:
-            self.engine.waiting.open()
+        if self.waiting is not None:
+            self.waiting.open()
 
     async def start(self, context: TurnContext) -> RecordedTurn:
         """Start the turn of an accepted request."""
@@ -88,10 +86,20 @@ class RecordedResponses:
         turn = RecordedTurn(self.engine, context, self.engine.start(context, recovery), sent)
         await self._start(turn, context)
 
+    async def cancel(self, caller: Caller, response_id: str, *, of_any_kind: bool = False) -> dict[str, Json]:
+        """Cancel a turn as `Engine.cancel` does, also one that waits in the queue."""
+        if (
+            self.waiting is not None
+            and await self.engine.store.status(caller, response_id) == QUEUED
+            and await self.waiting.cancel(caller, response_id)
+        ):
+            return await self.engine.retrieve(caller, response_id)
+        return await self.engine.cancel(caller, response_id, of_any_kind=of_any_kind)
+
     async def aclose(self) -> None:
         """Wait for the background turns, which the shutdown of the process stops in time."""
-        if self.engine.waiting is not None:
-            await self.engine.waiting.aclose()
+        if self.waiting is not None:
+            await self.waiting.aclose()
         await self.engine.elsewhere.aclose()
         for timer in self._timers:
             timer.cancel()
@@ -200,3 +208,9 @@ class RecordedResponses:
     def _spawn(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _waiting(responses: RecordedResponses, rules: WaitingRules) -> WaitingTurns:
+    from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
+
+    return WaitingTurns(responses, rules)

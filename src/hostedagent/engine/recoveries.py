@@ -6,25 +6,23 @@ The SDK resumes its turns by itself and reads their response first; the scope of
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Final, cast
+from typing import cast
+
+from msgspec import Struct
 
 from hostedagent.agents.deduplication import can_be_left_out
 from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.references import resolve_references
 from hostedagent.conversation.transcript import stored_by
-from hostedagent.engine.active import ActiveTurns, Resuming
+from hostedagent.engine.active import Resuming
 from hostedagent.engine.context import TurnContext
 from hostedagent.engine.kept_request import keep
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.sent_events import SentEvents
 from hostedagent.identity import Caller
-from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.content.own_calls import OwnCalls, function_items
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, ENDED
@@ -33,43 +31,24 @@ from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.journals import Journal, Journals
 from hostedagent.stores.tokens import Place
 
-BEGIN_SECONDS: Final = 10.0
-"""Seconds that a request for a response waits until its turn is resumed."""
 
-logger = logging.getLogger(__name__)
-
-
-class Recoveries:
+class Recoveries(Struct, frozen=True):
     """Creates the recoveries of turns, and resumes turns.
 
     Args:
         is_on: Whether background turns are resumed.
-        others: Further logs that may contain events of a response.
     """
 
-    def __init__(
-        self,
-        journals: Journals,
-        continuations: Continuations,
-        store: ResponseStore,
-        active: ActiveTurns,
-        events: SentEvents,
-        *,
-        is_on: bool,
-        others: Sequence[SentEvents] = (),
-    ) -> None:
-        self._journals = journals
-        self._continuations = continuations
-        self._store = store
-        self._active = active
-        self._events = events
-        self._is_on = is_on
-        self._others = others
+    journals: Journals
+    continuations: Continuations
+    store: ResponseStore
+    events: SentEvents
+    is_on: bool
 
     async def begin(self, context: TurnContext) -> Recovery | None:
         """Record the start of a turn before its first event is sent. Foreground turns end with their process."""
         request, continuation, body = context.request, context.continuation, context.body
-        if not (self._is_on and request.store and request.background):
+        if not (self.is_on and request.store and request.background):
             return None
         journal = Journal(
             request.scope,
@@ -78,36 +57,8 @@ class Recoveries:
             lease=continuation.lease.owner if continuation.lease is not None else None,
             answers=continuation.answers,
         )
-        await self._journals.begin(request.caller, request.response_id, journal, keep(request, body) if body else b"")
+        await self.journals.begin(request.caller, request.response_id, journal, keep(request, body) if body else b"")
         return self._recovery(request, journal)
-
-    async def goes_on(self, caller: Caller, response_id: str) -> bool:
-        """Whether a turn will still end, although no process may be running it."""
-        return await self._journals.find(caller, response_id) is not None
-
-    def began(self, response_id: str) -> None:
-        """Record that the turn runs again or will not be resumed, so that nothing waits for it."""
-        turn = self._active.get(response_id)
-        if turn is not None and turn.resuming is not None:
-            turn.resuming.begun.set()
-            turn.resuming = None
-            self._active.close(response_id)
-
-    async def beginning(self, response_id: str) -> None:
-        """Wait while the turn is being resumed, when the SDK does not show it yet."""
-        turn = self._active.get(response_id)
-        if turn is not None and turn.resuming is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BEGIN_SECONDS):
-                    await turn.resuming.begun.wait()
-
-    async def discard(self, caller: Caller, response_id: str) -> None:
-        """Delete the events of a turn; the response is gone."""
-        try:
-            for events in (self._events, *self._others):
-                await events.discard(caller, response_id)
-        except Exception as error:  # noqa: BLE001 - the response itself is gone
-            log_failure(logger, f"The events of {response_id} are left behind", error)
 
     async def recall(self, platform: Caller, response_id: str) -> Caller | None:
         """Find the owner of a turn and prepare its events; `None` if the owner is unknown.
@@ -115,46 +66,46 @@ class Recoveries:
         Args:
             platform: The platform's identity of the turn, without a scope.
         """
-        resuming = self._active.open(response_id).resuming = Resuming()
+        resuming = self.store.active.open(response_id).resuming = Resuming()
         try:
-            journal = await self._journals.find(platform, response_id)
+            journal = await self.journals.find(platform, response_id)
             if journal is None:
-                self.began(response_id)
+                self.store.active.resumed(response_id)
                 return None
             caller = replace(platform, scope=journal.scope, isolation=journal.isolation)
             if journal.is_streamed:
-                resuming.sent = await self._events.repair(caller, response_id)
+                resuming.sent = await self.events.repair(caller, response_id)
             resuming.journal = journal
         except BaseException:
-            self.began(response_id)  # It does not start now: a request for the response must not wait for it.
+            self.store.active.resumed(response_id)  # It does not start now, and no request must wait for it.
             raise
         return caller
 
     async def release(self, request: TurnRequest, journal: Journal) -> None:
         """Release what a turn acquired whose response was never stored, so that no client knows it."""
         caller = request.caller
-        continuation = await self._continuations.reopen(
+        continuation = await self.continuations.reopen(
             request, caller, lease=journal.lease, answers=journal.answers, made=()
         )
-        await self._continuations.abandon(continuation, caller)
+        await self.continuations.abandon(continuation, caller)
 
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json]
     ) -> tuple[TurnRequest, Continuation, Recovery]:
         """Resume a turn of an earlier process; raises `Exception` when the continuation cannot be read."""
         caller = request.caller
-        turn = self._active.open(request.response_id)
+        turn = self.store.active.open(request.response_id)
         resuming = turn.resuming or Resuming()
         journal, sent = resuming.journal, resuming.sent
-        request = await resolve_references(request, self._store, caller)
+        request = await resolve_references(request, self.store, caller)
         items, made, told, place = joined_items(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in ENDED:
-            place = await self._continuations.sessions.tokens.load(caller, request.response_id)
+            place = await self.continuations.sessions.tokens.load(caller, request.response_id)
             items, made, told = divided_items(items, journal, place)
         recovery = self._recovery(request, journal)
         recovery.resume({**found, "id": request.response_id, "output": items}, sent)
         answers = journal.answers if journal is not None else ()
-        continuation = await self._continuations.reopen(
+        continuation = await self.continuations.reopen(
             request, caller, lease=journal.lease if journal is not None else None, answers=answers, made=made
         )
         continuation.is_lost |= journal is None
@@ -163,16 +114,14 @@ class Recoveries:
         if journal is not None:
             continuation.checkpoint = journal.checkpoint
         continuation.place, continuation.told = place, told
-        stored = await stored_by(self._store, caller, request.response_id, request.previous_response_id)
+        stored = await stored_by(self.store, caller, request.response_id, request.previous_response_id)
         continuation.exclude(stored)
         turn.stored_before = stored
         return request, continuation, recovery
 
     def _recovery(self, request: TurnRequest, journal: Journal | None) -> Recovery:
-        sessions = self._continuations.sessions
-        return Recovery(
-            self._journals, self._store, sessions, self._events, request.caller, request.response_id, journal
-        )
+        sessions = self.continuations.sessions
+        return Recovery(self.journals, self.store, sessions, self.events, request.caller, request.response_id, journal)
 
 
 def joined_items(sent: Mapping[int, Item], stored: Iterable[Item]) -> list[Item]:

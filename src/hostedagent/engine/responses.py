@@ -7,25 +7,28 @@ which ones are still running.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import Final, TypeGuard
 
-from hostedagent.engine.active import ActiveTurn, ActiveTurns, ids_of
+from hostedagent.engine.active import ActiveTurn, ActiveTurns
+from hostedagent.engine.sent_events import SentEvents
 from hostedagent.failures import error_object
 from hostedagent.identity import Caller
+from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.statuses import COUNTED, ENDED, QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import FIRST_PAGE, Page, ResponseRepository, Store, StoreConflict, StoreNotFound
 from hostedagent.stores.batch import Part, is_transactional
 from hostedagent.stores.instrumentation import TimedStore
+from hostedagent.stores.journals import Journals
 from hostedagent.stores.members import conversation_of
 from hostedagent.stores.recent import Recent
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import DIED, Running
 
-if TYPE_CHECKING:
-    from hostedagent.engine.recoveries import Recoveries
+logger = logging.getLogger(__name__)
 
 MAX_OWNERS: Final = 4_000
 """Maximum of response ids remembered with their owners."""
@@ -36,9 +39,8 @@ class ResponseStore:
 
     Args:
         running: The marks of running background turns; without it, one whose process died stays in progress.
-
-    Attributes:
-        journaled: The turns that are resumed after a crash; `None` if none are.
+        journals: The turns that are resumed after a crash; `None` if none are.
+        logs: The logs that may contain events of their responses.
     """
 
     def __init__(
@@ -48,19 +50,17 @@ class ResponseStore:
         *,
         running: Running | None = None,
         state: Store | None = None,
+        journals: Journals | None = None,
+        logs: Sequence[SentEvents] = (),
     ) -> None:
-        self._repository = repository
+        self.repository = repository
         self._running = running
         self._together = repository if _is_one(repository, state) else None
         self.active = active
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
-        self.journaled: Recoveries | None = None
-
-    @property
-    def repository(self) -> ResponseRepository:
-        """The repository of the stores."""
-        return self._repository
+        self._journals = journals
+        self._logs = logs
 
     @property
     def has_transactions(self) -> bool:
@@ -89,7 +89,7 @@ class ResponseStore:
             await self._running.ensure_valid(response["id"])
         whole = _whole(turn, response)
         if self._together is None:
-            await self._repository.update(turn.caller, whole)
+            await self.repository.update(turn.caller, whole)
         else:
             mark = [await self._running.ending(response["id"])] if self._running is not None else []
             await self._together.update(turn.caller, whole, [*parts, *mark])
@@ -99,13 +99,13 @@ class ResponseStore:
         """Store the progress of a response."""
         turn = self.active.get(response["id"])
         if turn is not None and turn.is_uncommitted:
-            await self._repository.update(turn.caller, _whole(turn, response))
+            await self.repository.update(turn.caller, _whole(turn, response))
 
     async def owns(self, caller: Caller, response_id: str) -> bool:
         """Whether a response exists, is visible, and belongs to the caller's scope."""
         is_own = await self._owns(caller, response_id)
-        if is_own and self.journaled is not None:
-            await self.journaled.beginning(response_id)
+        if is_own:
+            await self.active.until_resumed(response_id)
         return is_own
 
     async def _owns(self, caller: Caller, response_id: str) -> bool:
@@ -113,7 +113,7 @@ class ResponseStore:
         if owner is not None:
             return owner == caller.scope.key()
         try:
-            await self._repository.get(caller, response_id)
+            await self.repository.get(caller, response_id)
         except StoreNotFound:
             return False
         return True
@@ -122,8 +122,8 @@ class ResponseStore:
         """Make sure that a response of an ended request is not created or begun any more; `False` if it exists."""
         if await self._owns(caller, response_id):
             return False
-        if isinstance(self._repository, StoredResponses):
-            return await self._repository.forbid(caller, response_id)
+        if isinstance(self.repository, StoredResponses):
+            return await self.repository.forbid(caller, response_id)
         return True
 
     async def was_created(self, caller: Caller, response_id: str) -> bool | None:
@@ -131,8 +131,8 @@ class ResponseStore:
 
         Where the store cannot tell, it was.
         """
-        if isinstance(self._repository, StoredResponses):
-            return await self._repository.was_created(caller, response_id)
+        if isinstance(self.repository, StoredResponses):
+            return await self.repository.was_created(caller, response_id)
         return True
 
     async def take_queued(self, caller: Caller, response_id: str) -> bool:
@@ -140,8 +140,8 @@ class ResponseStore:
 
         No other process begins it then, unless it takes it after this one.
         """
-        if isinstance(self._repository, StoredResponses):
-            return await self._repository.take_queued(caller, response_id)
+        if isinstance(self.repository, StoredResponses):
+            return await self.repository.take_queued(caller, response_id)
         return False
 
     def claim(self, response_id: str) -> bool:
@@ -167,14 +167,14 @@ class ResponseStore:
         response_id = str(response["id"])
         items = list(input_items)
         turn = self.active.open(response_id)
-        turn.caller, turn.created, turn.item_ids, turn.committed = caller, dict(response), ids_of(items), None
+        turn.caller, turn.created, turn.item_ids, turn.committed = caller, dict(response), _ids_of(items), None
         if turn.stored_before is not None:
             await self._continue(response_id, turn)
         marking = self._marking(turn, response_id)
         try:
             try:
                 if self._together is None or response.get("background"):
-                    await self._repository.create(caller, response, items, history_ids)
+                    await self.repository.create(caller, response, items, history_ids)
                 else:
                     process = await self._running.process() if self._running is not None else ""
                     await self._together.create(caller, response, items, history_ids, process=process)
@@ -198,8 +198,7 @@ class ResponseStore:
         self._own(response_id, turn.caller)
         if self._running is not None:
             await self._running.begin(turn.caller, response_id)
-        if self.journaled is not None:
-            self.journaled.began(response_id)
+        self.active.resumed(response_id)
         raise StoreConflict(f"Response '{response_id}' continues from an earlier process.")
 
     async def update(self, caller: Caller, response: Mapping[str, Json]) -> None:
@@ -209,7 +208,7 @@ class ResponseStore:
             turn = None
         try:
             if turn is None or turn.committed != response.get("status"):
-                await self._repository.update(turn.caller if turn is not None else caller, response)
+                await self.repository.update(turn.caller if turn is not None else caller, response)
             if response.get("status") in ENDED:
                 self._ended[str(response["id"])] = response["status"]
         finally:
@@ -239,7 +238,7 @@ class ResponseStore:
 
     async def get(self, caller: Caller, response_id: str) -> dict[str, Json]:
         """The stored response; it is failed if its process ended before the turn."""
-        response = await self._repository.get(caller, response_id)
+        response = await self.repository.get(caller, response_id)
         if self._running is None or self.is_stored(response_id) or response.get("status") not in RUNNING:
             return response
         if response.get("status") == QUEUED:
@@ -255,7 +254,7 @@ class ResponseStore:
         if is_background and await self.is_resumed(caller, response_id):
             return response
         # The outcome is stored before the mark and the journal are removed, which may have just happened.
-        response = await self._repository.get(caller, response_id)
+        response = await self.repository.get(caller, response_id)
         if response.get("status") not in RUNNING:
             return response
         failed = {**dict(response), "status": "failed", "error": error_object(DIED)}
@@ -265,29 +264,34 @@ class ResponseStore:
 
     async def is_resumed(self, caller: Caller, response_id: str) -> bool:
         """Whether a turn will still end, or send its end, although no process may be running it."""
-        return self.journaled is not None and await self.journaled.goes_on(caller, response_id)
+        return self._journals is not None and await self._journals.find(caller, response_id) is not None
 
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
         """Store a response as failed before a reader sees it, because a suspended process may still continue it."""
         try:
-            await self._repository.update(caller, failed)
+            await self.repository.update(caller, failed)
         except StoreConflict:
-            return await self._repository.get(caller, failed["id"])
+            return await self.repository.get(caller, failed["id"])
         return failed
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete the response."""
-        await self._repository.delete(caller, response_id)
-        if self.journaled is not None:
-            await self.journaled.discard(caller, response_id)
+        await self.repository.delete(caller, response_id)
+        if self._journals is None:
+            return
+        try:
+            for log in self._logs:
+                await log.discard(caller, response_id)
+        except Exception as error:  # noqa: BLE001 - the response itself is gone
+            log_failure(logger, f"The events of {response_id} are left behind", error)
 
     async def input_items(self, caller: Caller, response_id: str, page: Page = FIRST_PAGE) -> list[Item]:
         """A page of the input items of a response."""
-        return await self._repository.input_items(caller, response_id, page)
+        return await self.repository.input_items(caller, response_id, page)
 
     async def items(self, caller: Caller, ids: Sequence[str]) -> list[Item | None]:
         """Items by id, `None` for each that does not exist."""
-        return await self._repository.items(caller, ids)
+        return await self.repository.items(caller, ids)
 
     async def status(self, caller: Caller, response_id: str) -> str | None:
         """The status of a response, in whichever process it runs; `None` if the caller has no such response."""
@@ -310,7 +314,7 @@ class ResponseStore:
         self, caller: Caller, previous_response_id: str | None, conversation_id: str | None, limit: int
     ) -> list[str]:
         """The ids of the conversation's items, oldest first."""
-        return await self._repository.history_ids(caller, previous_response_id, conversation_id, limit)
+        return await self.repository.history_ids(caller, previous_response_id, conversation_id, limit)
 
     def _own(self, response_id: str, caller: Caller) -> None:
         self._owners[response_id] = sys.intern(caller.scope.key())
@@ -338,6 +342,11 @@ def _is_one(repository: ResponseRepository, state: Store | None) -> TypeGuard[St
     if not isinstance(repository, StoredResponses) or state is None or not is_transactional(state):
         return False
     return repository.store is (state.inner if isinstance(state, TimedStore) else state)
+
+
+def _ids_of(items: Iterable[Item]) -> tuple[str, ...]:
+    """The ids of the items that have one."""
+    return tuple(item_id for item in items if isinstance(item_id := item.get("id"), str))
 
 
 def _whole(turn: ActiveTurn, response: Mapping[str, Json]) -> dict[str, Json]:

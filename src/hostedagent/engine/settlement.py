@@ -1,31 +1,40 @@
-"""The end of one turn: its outcome is saved before it is reported, or it is left for the process that resumes it."""
+"""The end of one turn: its outcome is saved before it is reported, or it is left for the process that resumes it.
+
+Only the message of a `RequestError` reaches the caller.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
+from hostedagent.agents.pump import Silent, Stopped
 from hostedagent.engine.agent_run import AgentRun
 from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.hooks import tell
-from hostedagent.engine.output import TurnOutput
+from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.recovery import Recovery
-from hostedagent.engine.run_errors import LOST
 from hostedagent.engine.tracing import TurnSpan
-from hostedagent.errors import Conflict
-from hostedagent.failures import failed
-from hostedagent.observability.logging import log_failure
-from hostedagent.outcomes import Cancelled, Completed, Incomplete, Outcome, StopCause
+from hostedagent.errors import Conflict, RequestError
+from hostedagent.failures import failed, failure
+from hostedagent.observability.logging import log_failure, never_raising
+from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import StoreError, StoreUnavailable
 from hostedagent.stores.journals import Ended
 from hostedagent.stores.sessions import Snapshot
 
 logger = logging.getLogger(__name__)
+
+LOST: Final = Failed(
+    "server_error", "The turn made no progress for too long, and another turn has taken its conversation."
+)
+SILENT: Final = Failed("timeout", "The agent produced no output within the timeout.")
 
 
 class Settlement(Struct, kw_only=True):
@@ -142,3 +151,30 @@ class Settlement(Struct, kw_only=True):
 
     def _end_span(self, outcome: Outcome) -> None:
         self.span.end(outcome, model=self.output.ending.model, usage=self.output.usage)
+
+
+def outcome_of(error: Exception, response_id: str, *, may_be_left: bool) -> Outcome:
+    """The outcome of a turn whose run raised an error.
+
+    Args:
+        may_be_left: Whether a turn that lost its store or its conversation is left, to be resumed.
+    """
+    match error:
+        case Stopped(cause="lost") if not may_be_left:
+            return LOST
+        case Stopped():
+            return Cancelled(error.cause)
+        case EndedEarly():
+            return error.outcome
+        case Silent():
+            with never_raising():
+                logger.error("The run of %s produced nothing within HostOptions.run_timeout.", response_id)
+            return SILENT
+        case StoreUnavailable() if may_be_left:
+            log_failure(logger, f"The run of {response_id} is resumed later", error)
+            return Cancelled("lost")
+        case RequestError():
+            return Failed("invalid_prompt", error.message, error.param)
+        case _:
+            log_failure(logger, f"The run of {response_id} failed", error)
+            return failure(error)

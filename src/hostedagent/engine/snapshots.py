@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.errors import HostError
 from hostedagent.observability.logging import log_failure
@@ -30,20 +32,17 @@ class SnapshotError(HostError):
     """The process cannot be captured now, or cannot serve as it was restored."""
 
 
-class Suspension:
+class Suspension(Struct):
     """Suspends one host: nothing of it holds a connection until it is resumed.
 
     Args:
         responses: The engine's responses, which listen to other processes, if the driver opens them.
-
-    Attributes:
         is_suspended: Whether it is suspended now.
     """
 
-    def __init__(self, wired: Wired, responses: RecordedResponses | None) -> None:
-        self._wired = wired
-        self._responses = responses
-        self.is_suspended = False
+    wired: Wired
+    responses: RecordedResponses | None
+    is_suspended: bool = False
 
     async def suspend(self) -> None:
         """Leave the other processes and close the stores.
@@ -51,14 +50,14 @@ class Suspension:
         Raises:
             SnapshotError: A turn runs, and every copy would continue it.
         """
-        if self._wired.engine.active.running():
+        if self.wired.engine.active.running():
             raise SnapshotError("The process cannot be captured while a turn runs.")
         self.is_suspended = True
-        if self._responses is not None:
-            await self._responses.aclose()
-        if self._wired.deliveries is not None:
-            await self._wired.deliveries.aclose()
-        await self._wired.stores.aclose()
+        if self.responses is not None:
+            await self.responses.aclose()
+        if self.wired.deliveries is not None:
+            await self.wired.deliveries.aclose()
+        await self.wired.stores.aclose()
 
     async def resume(self) -> None:
         """Open the stores, and join the other processes under a new name. Does nothing where it is not suspended.
@@ -75,20 +74,19 @@ class Suspension:
     async def check(self) -> None:
         """See that the stores can be written. A suspended host is not looked at: that would open them."""
         if not self.is_suspended:
-            await self._wired.stores.check()
+            await self.wired.stores.check()
 
     async def _open(self) -> None:
-        await self._wired.aopen()
-        if self._responses is not None:
-            await self._responses.open()
+        await self.wired.aopen()
+        if self.responses is not None:
+            await self.responses.open()
 
 
-class Snapshots:
+class Snapshots(Struct, frozen=True):
     """Prepares a process for its capture, and continues in a restored copy of it."""
 
-    def __init__(self, hooks: Hooks, hosts: Sequence[Suspension]) -> None:
-        self._hooks = hooks
-        self._hosts = hosts
+    hooks: Hooks
+    hosts: Sequence[Suspension]
 
     async def before(self) -> None:
         """Call `before_snapshot`, then close the stores. A process that cannot be captured continues to serve.
@@ -97,15 +95,15 @@ class Snapshots:
             SnapshotError: It cannot be captured now.
         """
         try:
-            if self._hooks.before_snapshot is not None:
+            if self.hooks.before_snapshot is not None:
                 with exits_as_errors():
-                    await self._hooks.before_snapshot()
-            for host in self._hosts:
+                    await self.hooks.before_snapshot()
+            for host in self.hosts:
                 await host.suspend()
         except Exception as error:  # noqa: BLE001 - the hook may raise anything
-            for host in self._hosts:
+            for host in self.hosts:
                 await host.resume()
-            raise self._failed("The process cannot be captured", error) from None
+            raise _failed("The process cannot be captured", error) from None
 
     async def after(self, session: RestoredSession) -> None:
         """Open the stores, then call `after_restore`. May be called again after it failed.
@@ -115,16 +113,17 @@ class Snapshots:
         """
         random.seed()  # The pauses between retries must not be the same in every copy.
         try:
-            for host in self._hosts:
+            for host in self.hosts:
                 await host.resume()
-            if self._hooks.after_restore is not None:
+            if self.hooks.after_restore is not None:
                 with exits_as_errors():
-                    await self._hooks.after_restore(session)
+                    await self.hooks.after_restore(session)
         except Exception as error:  # noqa: BLE001 - the hook may raise anything
-            raise self._failed("The restored process cannot serve", error) from None
+            raise _failed("The restored process cannot serve", error) from None
 
-    def _failed(self, what: str, error: Exception) -> SnapshotError:
-        if isinstance(error, SnapshotError):
-            return error
-        log_failure(logger, what, error)
-        return SnapshotError(f"{what}.")
+
+def _failed(what: str, error: Exception) -> SnapshotError:
+    if isinstance(error, SnapshotError):
+        return error
+    log_failure(logger, what, error)
+    return SnapshotError(f"{what}.")

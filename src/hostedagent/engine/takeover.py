@@ -148,7 +148,7 @@ class Takeover:
                 await engine.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
             await self._turns.end(response_id)
         finally:
-            recoveries.began(response_id)
+            engine.active.resumed(response_id)
 
     async def _begun(self, caller: Caller, response_id: str) -> dict[str, Json] | None:
         """The response of a turn; `None` if it has not begun. Then its former replica cannot begin it any more."""

@@ -22,8 +22,7 @@ from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.partial_output import PartialOutput
 from hostedagent.engine.recovery import Questions, Recovery, open_response
-from hostedagent.engine.run_errors import outcome_of
-from hostedagent.engine.settlement import Settlement
+from hostedagent.engine.settlement import Settlement, outcome_of
 from hostedagent.engine.tracing import TurnSpan
 from hostedagent.failures import failed
 from hostedagent.identity import enter_context
@@ -76,7 +75,7 @@ class Turn:
             usage=recovery.usage if recovery is not None else None,
         )
         self._span = span = TurnSpan()
-        self._agent = agent = AgentRun(services, context, output, span, recovery)
+        self._agent = agent = AgentRun(services, context, output, span, recovery, services.history)
         self._end = Settlement(
             services=services,
             context=context,

@@ -34,10 +34,8 @@ from hostedagent.protocol.stream.response import ResponseBuilder
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.base import (
-    Liveness,
     LoggedEvent,
     Signal,
-    Signals,
     StoreConflict,
     StoreError,
     StoreNotFound,
@@ -60,7 +58,7 @@ _CUT_OFF: Final = "This process was cut off from the store while it queued the t
 logger = logging.getLogger(__name__)
 
 
-class WaitingRules(Struct, frozen=True, kw_only=True):
+class WaitingRules(Struct, frozen=True):
     """The queue of a host and its limits.
 
     Args:
@@ -68,10 +66,8 @@ class WaitingRules(Struct, frozen=True, kw_only=True):
     """
 
     queue: TurnQueue
-    signals: Signals
-    liveness: Liveness
-    service: str
     limits: QueueLimits
+    service: str
 
 
 class WaitingTurns:
@@ -79,11 +75,13 @@ class WaitingTurns:
 
     def __init__(self, responses: RecordedResponses, rules: WaitingRules) -> None:
         self._responses = responses
+        self._engine = responses.engine
+        self._sessions = responses.engine.services.sessions
         self._rules = rules
         self._queue = rules.queue
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
         self._holding, self._freeing = 0, asyncio.Lock()
-        responses.engine.limiter.on_ended = self.wake
+        self._engine.limiter.on_ended = self._engine.elsewhere.on_queued = self.wake
 
     def open(self) -> None:
         """Start taking turns while there are free slots."""
@@ -99,7 +97,7 @@ class WaitingTurns:
 
     def must_wait(self, request: TurnRequest) -> bool:
         """Whether a request is queued here rather than for a slot in this process."""
-        return request.background and request.store and self._responses.engine.limiter.is_full
+        return request.background and request.store and self._engine.limiter.is_full
 
     async def add(self, request: TurnRequest, body: Mapping[str, Json]) -> None:
         """Queue an accepted request; its response exists when this returns.
@@ -108,44 +106,53 @@ class WaitingTurns:
             TooManyTurns: The maximum of turns is already queued, in total or for this user.
             StoreError: A store is not available.
         """
-        engine, caller, response_id = self._responses.engine, request.caller, request.response_id
         created_at = int(time.time())
-        kept = keep(request, body, created_at=created_at)
-        process = await self._rules.liveness.name()
-        conversation = request.conversation_id
         async with self._held():
-            is_added = await self._queue.put(
-                QueuedTurn(response_id, kept),
-                user=caller.scope.key(),
-                conversation=caller.scope.key("queue", conversation) if conversation is not None else None,
-                process=process,
-                limits=self._rules.limits,
-            )
-            if not is_added:
-                says = "The queue of background turns is full. Try again later."
-                raise TooManyTurns(says, engine.limiter.retry_after())
-            try:
-                fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
-                await self._store(request, ResponseBuilder(response_id, fields).queued())
-            except BaseException as error:
-                # Its record decides: no process begins a turn whose response is forbidden.
-                if await engine.store.forbid(caller, response_id):
-                    await self._queue.drop(response_id)
-                    if isinstance(error, StoreConflict):  # Another process found this one dead, and forbade it.
-                        raise StoreUnavailable(_CUT_OFF) from error
-                    raise
-                if not isinstance(error, StoreUnavailable):  # Otherwise only the answer was lost.
-                    raise
-            is_there = True
-            with suppress(StoreError):  # The response exists, and the next look frees its turn.
-                is_there = await self._queue.release(response_id)
-            if not is_there and await self._waits(caller, response_id):
-                # Another process found this one dead and the turn without a response.
-                await engine.store.delete(caller, response_id)
-                raise StoreUnavailable(_CUT_OFF)
+            await self._put(request, keep(request, body, created_at=created_at))
+            await self._create(request, created_at)
+            await self._release(request)
         self.wake()
         with suppress(StoreError):  # Other processes poll too.
-            await self._rules.signals.publish(Signal("queued", "", self._rules.service))
+            await self._engine.elsewhere.signals.publish(Signal("queued", "", self._rules.service))
+
+    async def _put(self, request: TurnRequest, kept: bytes) -> None:
+        scope, conversation = request.caller.scope, request.conversation_id
+        is_added = await self._queue.put(
+            QueuedTurn(request.response_id, kept),
+            user=scope.key(),
+            conversation=scope.key("queue", conversation) if conversation is not None else None,
+            process=await self._sessions.process(),
+            limits=self._rules.limits,
+        )
+        if not is_added:
+            says = "The queue of background turns is full. Try again later."
+            raise TooManyTurns(says, self._engine.limiter.retry_after())
+
+    async def _create(self, request: TurnRequest, created_at: int) -> None:
+        """Store the response of a queued turn. If that fails, its turn leaves the queue."""
+        response_id = request.response_id
+        try:
+            fields = {**request.echo(), "created_at": created_at, "parallel_tool_calls": True}
+            await self._store(request, ResponseBuilder(response_id, fields).queued())
+        except BaseException as error:
+            # Its record decides: no process begins a turn whose response is forbidden.
+            if await self._engine.store.forbid(request.caller, response_id):
+                await self._queue.drop(response_id)
+                if isinstance(error, StoreConflict):  # Another process found this one dead, and forbade it.
+                    raise StoreUnavailable(_CUT_OFF) from error
+                raise
+            if not isinstance(error, StoreUnavailable):  # Otherwise only the answer was lost.
+                raise
+
+    async def _release(self, request: TurnRequest) -> None:
+        """Let any process take a turn whose response exists."""
+        is_there = True
+        with suppress(StoreError):  # Otherwise the next look frees its turn.
+            is_there = await self._queue.release(request.response_id)
+        if not is_there and await self._waits(request.caller, request.response_id):
+            # Another process found this one dead and the turn without a response.
+            await self._engine.store.delete(request.caller, request.response_id)
+            raise StoreUnavailable(_CUT_OFF)
 
     async def _store(self, request: TurnRequest, events: Sequence[Event]) -> None:
         """Store the response of a queued turn, and its first events if it is streamed."""
@@ -154,17 +161,17 @@ class WaitingTurns:
         items = await off_loop(len(request.input), stored_input, request.input, response_id)
         response = {**events[-1]["response"], **stamps}
         if request.stream:  # The events first: any process may start the turn once its response exists.
-            await self._responses.engine.log.append(
+            await self._engine.log.append(
                 caller, response_id, [_logged(number, event, stamps) for number, event in enumerate(events)]
             )
-        await self._responses.engine.store.repository.create(caller, response, items, [])
+        await self._engine.store.repository.create(caller, response, items, [])
 
     async def cancel(self, caller: Caller, response_id: str) -> bool:
         """Cancel a queued turn; `False` if it has started."""
         async with self._held():
-            if await self._queue.take(await self._rules.liveness.name(), response_id) is None:
+            if await self._queue.take(await self._sessions.process(), response_id) is None:
                 return False
-            await self._responses.engine.end(caller, response_id, CANCELLED)
+            await self._engine.end(caller, response_id, CANCELLED)
             await self._queue.drop(response_id)
         return True
 
@@ -181,7 +188,7 @@ class WaitingTurns:
     async def _free(self, taker: str, process: str) -> bool:
         """Free the turns that a process has taken which has ended, or this one by a statement that failed."""
         if taker != process:
-            is_free = await self._rules.liveness.is_dead(taker)
+            is_free = await self._sessions.is_dead(taker)
             if is_free:
                 await self._queue.free(taker)
             return is_free
@@ -192,7 +199,7 @@ class WaitingTurns:
         return is_free
 
     async def _look(self) -> None:
-        engine, process = self._responses.engine, await self._rules.liveness.name()
+        engine, process = self._engine, await self._sessions.process()
         state = await self._queue.state()
         measure_queue(state.waiting, state.oldest)
         waiting = state.waiting
@@ -224,7 +231,7 @@ class WaitingTurns:
             log_failure(logger, f"The background turn {turn.response_id} cannot begin", error)
             is_over = await self._give_up(turn)
         finally:
-            if await self._rules.liveness.name() != process:
+            if await self._sessions.process() != process:
                 pass  # It was found dead meanwhile, and another process may have taken the turn.
             elif is_over:
                 await self._queue.drop(turn.response_id)
@@ -233,7 +240,7 @@ class WaitingTurns:
 
     async def _run(self, turn: QueuedTurn, permit: Permit) -> bool:
         """Start a turn; returns whether it has left the queue."""
-        engine, response_id = self._responses.engine, turn.response_id
+        engine, response_id = self._engine, turn.response_id
         kept: dict[str, Json] = decode(turn.request) if turn.request else {}
         if not kept:
             return True
@@ -264,7 +271,7 @@ class WaitingTurns:
         caller = Caller.load(decode(turn.request))
         if await self._waits(caller, turn.response_id):
             fields: dict[str, Json] = {"status": "failed", "error": error_object(failure)}
-            await self._responses.engine.end(caller, turn.response_id, fields)
+            await self._engine.end(caller, turn.response_id, fields)
 
     async def _give_up(self, turn: QueuedTurn) -> bool:
         """Fail a turn that cannot start here; `False` if only a later version can read what was kept of it."""
@@ -276,9 +283,9 @@ class WaitingTurns:
 
     async def _waits(self, caller: Caller, response_id: str) -> bool:
         try:
-            found = await self._responses.engine.store.repository.get(caller, response_id)
+            found = await self._engine.store.repository.get(caller, response_id)
         except StoreNotFound:  # Its client never received it, unless it has just been stored.
-            return not await self._responses.engine.store.forbid(caller, response_id)
+            return not await self._engine.store.forbid(caller, response_id)
         return found.get("status") == QUEUED
 
 

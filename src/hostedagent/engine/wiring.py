@@ -177,17 +177,23 @@ def wire(
     turns = BackgroundTurns(state, leases, service=service) if is_resumed else None
     journals = turns if is_own and turns is not None else Journals(state)
     running, active = Running(state, leases), ActiveTurns()
-    store = ResponseStore(chosen.responses, active, running=running, state=state)
+    logged = LoggedSentEvents(events)
+    store = ResponseStore(
+        chosen.responses,
+        active,
+        running=running,
+        state=state,
+        journals=journals if options.resilient_background else None,
+        logs=[sent_events, logged] if sent_events is not None else [logged],
+    )
     source = AgentSource(agent_or_factory)
     start = start_type(source.sample.workflow) if source.sample is not None else None
     approvals = Approvals(state, ttl=options.retention)
     continuations = Continuations(Sessions(state, leases), approvals, store, start=start)
-    logged, is_on = LoggedSentEvents(events), options.resilient_background
-    own = recoveries = Recoveries(turns or journals, continuations, store, active, logged, is_on=is_resumed)
+    own = recoveries = Recoveries(turns or journals, continuations, store, logged, is_on=is_resumed)
     if sent_events is not None:
-        recoveries = Recoveries(journals, continuations, store, active, sent_events, is_on=is_on, others=[logged])
-    if is_on:
-        store.journaled = recoveries
+        is_on = options.resilient_background
+        recoveries = Recoveries(journals, continuations, store, sent_events, is_on=is_on)
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
     services = _services(source, continuations, store, options, hooks, Effects(state))
     if limiter is None:
@@ -237,13 +243,8 @@ def _waiting_rules(stores: Stores, options: HostOptions, service: str) -> Waitin
         raise ConfigurationError("max_queued needs stores whose responses can wait, such as postgres_stores().")
     most, most_each = options.max_queued, options.max_queued_per_user
     made = stores.queue(service) if stores.queue is not None else None
-    return WaitingRules(
-        queue=made or StoredTurnQueue(stores.state, stores.leases.clock, service=service),
-        signals=stores.signals,
-        liveness=stores.leases.liveness,
-        service=service,
-        limits=QueueLimits(most, most if most_each is None else most_each),
-    )
+    queue = made or StoredTurnQueue(stores.state, stores.leases.clock, service=service)
+    return WaitingRules(queue, QueueLimits(most, most if most_each is None else most_each), service)
 
 
 def _services(

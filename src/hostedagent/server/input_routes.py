@@ -15,7 +15,6 @@ from typing import Final
 from msgspec import Struct
 from starlette.routing import Route
 
-from hostedagent.conversation.references import resolve_references
 from hostedagent.engine.engine import Engine
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
@@ -40,14 +39,13 @@ class InputRoutes(Struct, frozen=True):
         ]
 
     async def _count(self, exchange: Exchange) -> None:
-        from hostedagent.engine.input_tokens import count_input_tokens
+        from hostedagent.engine.input import count_input_tokens
 
-        request = await resolve_references(await self._read(exchange), self.engine.store, exchange.caller)
-        count = await count_input_tokens(self.engine, request)
+        count = await count_input_tokens(self.engine, await self._read(exchange))
         await exchange.json({"object": "response.input_tokens", "input_tokens": count})
 
     async def _compact(self, exchange: Exchange) -> None:
-        from hostedagent.engine.compaction import compact_conversation
+        from hostedagent.engine.input import compact_conversation
 
         engine = self.engine
         engine.check_accepts()

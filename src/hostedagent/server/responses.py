@@ -176,10 +176,10 @@ class ResponsesDriver(Struct, frozen=True):
         if response_id and not engine.store.claim(response_id):
             raise conflict(response_id)
         try:
-            if engine.waiting is not None and engine.waiting.must_wait(request):
+            if responses.waiting is not None and responses.waiting.must_wait(request):
                 if confirm is not None:
                     await confirm()
-                await self._enqueue(exchange, body, request, response_id, engine.waiting)
+                await self._enqueue(exchange, body, request, response_id, responses.waiting)
                 return
             accepted = self.pending.in_front_of(request)
             if response_id:
@@ -284,7 +284,7 @@ class ResponsesDriver(Struct, frozen=True):
         await exchange.json({"id": exchange.response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, exchange: Exchange) -> None:
-        await exchange.json(await self.responses.engine.cancel(exchange.caller, exchange.response_id))
+        await exchange.json(await self.responses.cancel(exchange.caller, exchange.response_id))
 
     async def _input_items(self, exchange: Exchange) -> None:
         page = page_asked(exchange.request.query_params)

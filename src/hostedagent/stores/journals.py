@@ -99,9 +99,6 @@ class Journals:
         """Whether the turn still belongs to this process; always true for a turn that the SDK resumes."""
         return True
 
-    async def confirm(self) -> None:
-        """Check that this process may still write; a turn that the SDK resumes is always its own."""
-
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Store the progress of the turn."""
         await write_value(self._store, _journals_of(caller), Key(JOURNAL, response_id), journal)

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from msgspec import Struct, field
+
 from hostedagent.observability.logging import log_failure
 
 _JITTER: Final = 0.2
@@ -17,27 +19,26 @@ _JITTER: Final = 0.2
 logger = logging.getLogger(__name__)
 
 
-class Poller:
+class Poller(Struct):
     """Repeats a look at a store in a task, after a pause or as soon as it is woken.
 
     Args:
-        look: The look. If it fails it is repeated as usual; the log reports only the first of several failures.
+        read: The look. If it fails it is repeated as usual; the log reports only the first of several failures.
         seconds: Average pause in seconds.
         wanted: Names in the log the work that is looked for.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[None]], *, seconds: float, wanted: str) -> None:
-        self._look = look
-        self._seconds = seconds
-        self._wanted = wanted
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._is_reported = False
+    read: Callable[[], Awaitable[None]]
+    seconds: float
+    wanted: str
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+    _is_reported: bool = False
 
     def open(self) -> None:
         """Start looking, in the context of the call."""
         if self._task is None:
-            self._task = asyncio.create_task(self._repeat(), name=f"hostedagent-poller: {self._wanted}")
+            self._task = asyncio.create_task(self._repeat(), name=f"hostedagent-poller: {self.wanted}")
 
     async def aclose(self) -> None:
         """Stop looking."""
@@ -53,11 +54,11 @@ class Poller:
     async def look(self) -> None:
         """Look once, even if the poller is closed."""
         try:
-            await self._look()
+            await self.read()
             self._is_reported = False
         except Exception as error:  # noqa: BLE001 - nobody else looks, and nobody awaits this
             if not self._is_reported:
-                log_failure(logger, f"Looking for {self._wanted} failed", error)
+                log_failure(logger, f"Looking for {self.wanted} failed", error)
             self._is_reported = True
 
     async def _repeat(self) -> None:
@@ -65,5 +66,5 @@ class Poller:
             self._wake.clear()
             await self.look()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds * random.uniform(1 - _JITTER, 1 + _JITTER)):
+                async with asyncio.timeout(self.seconds * random.uniform(1 - _JITTER, 1 + _JITTER)):
                     await self._wake.wait()

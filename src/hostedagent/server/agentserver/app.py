@@ -147,7 +147,7 @@ class SdkDriver(Struct, frozen=True):
             return self.engine.reopen(request, continuation), recovery
         except StoreUnavailable as error:
             log_failure(logger, f"The turn {response_id} cannot be resumed now", error)
-            self.recoveries.began(response_id)
+            self.engine.active.resumed(response_id)
             await context.exit_for_recovery()
 
     async def _forward(

@@ -4,7 +4,7 @@ import pytest
 
 from hostedagent.agents.pump import Silent, Stopped
 from hostedagent.engine.output import EndedEarly
-from hostedagent.engine.run_errors import LOST, SILENT, outcome_of
+from hostedagent.engine.settlement import LOST, SILENT, outcome_of
 from hostedagent.errors import InvalidRequest
 from hostedagent.outcomes import Cancelled, Failed, Incomplete, Outcome
 from hostedagent.stores.base import StoreConflict, StoreUnavailable

@@ -1,4 +1,4 @@
-"""Compacts a conversation on request, without a turn: returns the compacted items and stores nothing."""
+"""Works on the input of a request without a turn: counts its tokens, and compacts a conversation. Stores nothing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Final
 
 from hostedagent.agents.compaction import compact
+from hostedagent.agents.tokens import count_tokens
 from hostedagent.agents.usage import NONE_USED, UsageCount
 from hostedagent.conversation.compaction import open_history, open_input, seal_messages
 from hostedagent.conversation.references import resolve_named, resolve_references
 from hostedagent.conversation.transcript import history_ids, read_items
 from hostedagent.engine.engine import Engine
-from hostedagent.engine.input_tokens import excluded
 from hostedagent.errors import InvalidRequest, RequestError
 from hostedagent.failures import TurnFailed, failed, failure
 from hostedagent.identity import RequestContext, enter_context
@@ -29,7 +28,23 @@ from hostedagent.protocol.transcript.storing import with_own_id
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import StoreError
 
-_OBJECT: Final = "response.compaction"
+
+async def count_input_tokens(engine: Engine, request: TurnRequest) -> int:
+    """Count the tokens that the model would get: instructions, tools, the conversation and the input.
+
+    Raises:
+        NotFound: `previous_response_id` or a reference does not exist, or belongs to another scope.
+        InvalidRequest: An input item answers a call that does not exist.
+    """
+    request, ids = await _opened(engine, request)
+    messages = to_messages(
+        await _history(engine, request, ids),
+        request.input,
+        trusts_roles=engine.options.caller.trusts_roles,
+        instructions=request.options.instructions,
+        reader=request.reader,
+    )
+    return await count_tokens(engine.services.source.instance, messages, request.options)
 
 
 async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str, Json]:
@@ -39,8 +54,9 @@ async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str
         RequestError: The request is refused, or the model returned no summary.
         StoreError: A store is not available.
     """
-    items = await _conversation(engine, request)
-    done, waiting = split_open(items)
+    request, ids = await _opened(engine, request)
+    request = await resolve_named(request, engine.store, request.caller, ids, engine.services.sessions.seals)
+    done, waiting = split_open([*await _history(engine, request, ids), *request.input])
     if not done:
         raise InvalidRequest("There is nothing to compact: send items, or previous_response_id.", param="input")
     try:
@@ -55,23 +71,32 @@ async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str
     item: Item = {"id": new_item_id("cmp", ""), "type": ITEM, "encrypted_content": sealed}
     return {
         "id": new_item_id("resp", ""),
-        "object": _OBJECT,
+        "object": "response.compaction",
         "created_at": int(time.time()),
         "output": [*(_shown(row) for row in done if is_from_user(row)), item, *map(_shown, waiting)],
         "usage": usage,
     }
 
 
-async def _conversation(engine: Engine, request: TurnRequest) -> Sequence[Item]:
-    """The items of a conversation, checked as for a turn, and with its last compaction item opened."""
-    caller, store, seals = request.caller, engine.store, engine.services.sessions.seals
-    request = await resolve_references(request, store, caller)
-    await open_input(request, seals)
-    ids = await history_ids(store, caller, request, await excluded(engine, request))
-    request = await resolve_named(request, store, caller, ids, seals)
-    history = await read_items(store, caller, ids)
-    await open_history(history, caller, seals, request.reader)
-    return [*history, *request.input]
+async def _opened(engine: Engine, request: TurnRequest) -> tuple[TurnRequest, Sequence[str]]:
+    """The request with its references resolved and its compaction item opened, and the ids of the items before it."""
+    sessions, caller, excluded = engine.services.sessions, request.caller, ()
+    request = await resolve_references(request, engine.store, caller)
+    await open_input(request, sessions.seals)
+    if request.previous_response_id is not None:
+        excluded = (await sessions.resume(caller, request.previous_response_id)).excluded
+    elif request.conversation_id is not None:
+        excluded = (await sessions.head(caller, request.conversation_id)).excluded
+    return request, await history_ids(engine.store, caller, request, excluded)
+
+
+async def _history(engine: Engine, request: TurnRequest, ids: Sequence[str]) -> Sequence[Item]:
+    """The items before the request, with their last compaction item opened."""
+    if request.history is not None:
+        return request.history
+    items = await read_items(engine.store, request.caller, ids)
+    await open_history(items, request.caller, engine.services.sessions.seals, request.reader)
+    return items
 
 
 async def _sealed(engine: Engine, request: TurnRequest, items: Sequence[Item]) -> tuple[str, Json]:
