@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
+from msgspec import Struct, field
 from starlette.websockets import WebSocket
 
 from hostedagent.errors import RequestError, TooManyTurns
@@ -22,7 +23,7 @@ AnswerMessage: TypeAlias = Callable[[bytes], AsyncGenerator[Mapping[str, Json]]]
 """The events that answer a message. What it raises is reported to the client, and the next message is answered."""
 
 
-class Messages:
+class Messages(Struct):
     """The messages of one connection.
 
     Args:
@@ -33,30 +34,23 @@ class Messages:
             otherwise it ends with its connection.
     """
 
-    def __init__(
-        self,
-        socket: WebSocket,
-        answer: AnswerMessage,
-        refused: Callable[[RequestError], Mapping[str, Json]],
-        is_ending: Callable[[], bool],
-    ) -> None:
-        self._socket = socket
-        self._answer = answer
-        self._refused = refused
-        self._is_ending = is_ending
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._order = asyncio.Lock()
-        self._sending = asyncio.Lock()
-        self._is_gone = False
+    socket: WebSocket
+    answer: AnswerMessage
+    refused: Callable[[RequestError], Mapping[str, Json]]
+    is_ending: Callable[[], bool]
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _order: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_gone: bool = False
 
     async def serve(self) -> None:
         """Serve the connection to its end."""
         try:
-            while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            while (message := await self.socket.receive())["type"] != "websocket.disconnect":
                 await self._take(data_of(message))
         finally:
             self._is_gone = True
-            if not self._is_ending():
+            if not self.is_ending():
                 for task in self._tasks:
                     task.cancel()
             if self._tasks:
@@ -64,7 +58,7 @@ class Messages:
 
     async def _take(self, data: bytes) -> None:
         if len(self._tasks) > MAX_WAITING:
-            await self._send(self._refused(TooManyTurns("Too many messages wait for their turns.", 1)))
+            await self._send(self.refused(TooManyTurns("Too many messages wait for their turns.", 1)))
             return
         task = asyncio.create_task(self._answered(data), name="hostedagent-message")
         self._tasks.add(task)
@@ -75,17 +69,17 @@ class Messages:
             if self._is_gone:
                 return
             try:
-                async with aclosing(self._answer(data)) as events:
+                async with aclosing(self.answer(data)) as events:
                     async for event in events:
                         await self._send(event)
             except Exception as error:  # noqa: BLE001 - the connection serves further messages
-                await self._send(self._refused(refusal_in(error, "A message of a WebSocket failed")))
+                await self._send(self.refused(refusal_in(error, "A message of a WebSocket failed")))
 
     async def _send(self, event: Mapping[str, Json]) -> None:
         async with self._sending:
             if self._is_gone:
                 return
             try:
-                await self._socket.send_text(event_data(dict(event)).decode())
+                await self.socket.send_text(event_data(dict(event)).decode())
             except (RuntimeError, OSError):  # Closed, which the reader notices too.
                 self._is_gone = True
