@@ -218,7 +218,6 @@ class RequestContext(Struct):
     The getters below and in other modules read it. Only the drivers and the engine set it.
 
     Args:
-        caller: The sender of the request.
         request: The `TurnRequest`, once a turn runs.
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.

@@ -13,7 +13,6 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], 
     """The `__getattr__` and the `__dir__` of such a package.
 
     Args:
-        package: Its `__name__`.
         homes: Public name to the module that defines it; a module of the package may begin with a dot.
     """
 

@@ -48,7 +48,6 @@ class BackgroundRun:
 
     Args:
         tokens: Stores the token; `None` for a turn that stores nothing.
-        response_id: The response that the service works for.
         session: Holds the service's conversation id.
         token: The token that an earlier process of this turn stored.
         told: The items that the earlier process sent.

@@ -110,7 +110,6 @@ async def decode(data: bytes, kinds: Iterable[Any], answers: Mapping[str, Any]) 
     """A checkpoint from its bytes.
 
     Args:
-        data: The result of `encode`.
         kinds: Types that it may contain.
         answers: Types of the pending answers, by request id. The data refers to these as classes only, so no instance
             of them is created.

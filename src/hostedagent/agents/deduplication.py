@@ -34,11 +34,7 @@ def can_be_left_out(item: Item) -> bool:
 
 
 class Told:
-    """Recognises the finished items of an earlier process in the updates of this one.
-
-    Args:
-        items: The items, as they were sent.
-    """
+    """Recognises the finished items of an earlier process in the updates of this one."""
 
     def __init__(self, items: Sequence[Item] = ()) -> None:
         self._spoken = {kind: deque[str]() for kind in _SPOKEN.values()}

@@ -45,7 +45,6 @@ async def start_run(
     """Start a run. Agents return a stream or, as the documentation's custom agents do, a coroutine of one.
 
     Args:
-        agent: Any `SupportsAgentRun`.
         session: Passed to agents that take one, unless `None`.
         keeps_history: Whether the host keeps the conversation, so that the model's service should not.
         calls: Watches the model calls of the run, so that no tool call of a truncated answer runs.

@@ -43,7 +43,6 @@ class WorkflowInput(Struct):
         responses: Answers to the workflow's requests, by request id.
         storage: Holds the checkpoint to continue from, and receives the newest.
         goes_on: Whether the checkpoint is of this very turn, started by an earlier process.
-        has_ended: Whether the run reached its end.
     """
 
     messages: Sequence[Message]

@@ -72,9 +72,6 @@ def _is_context(kind: object) -> bool:
 def read_start(kind: Any, items: Sequence[Item], first: int = 0) -> Any:
     """The value that starts a workflow, from the new input items; `None` if it takes the messages themselves.
 
-    Args:
-        first: The first one that is new.
-
     Raises:
         InvalidRequest: The input does not have that type; `param` names the field.
     """

@@ -33,7 +33,6 @@ def page_url(
 
     Args:
         url: The address of the server, without a path.
-        name: Name for an agent without one.
         token: Required to open the page; `None` for no token.
         hosts: The hosts of all agents of a group, by name, of which the page lets its user choose.
 

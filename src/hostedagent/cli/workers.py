@@ -35,11 +35,7 @@ _READY: Final = b"r"
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """This process, as a worker.
-
-    Args:
-        control: The connection to the first process.
-    """
+    """This process, as a worker."""
 
     listener: socket.socket
     control: socket.socket

@@ -34,9 +34,6 @@ async def resolve_named(
 ) -> TurnRequest:
     """Check the tool outputs of the input, and replace references by the stored items.
 
-    Args:
-        request: The request, with its references resolved.
-
     Returns:
         The request, with its history if a tool output made reading it necessary.
 

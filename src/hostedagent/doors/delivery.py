@@ -50,9 +50,7 @@ class Delivery:
     """The result of a delivery to one target.
 
     Args:
-        target: The name of the target.
         status: `delivered`, `skipped` or `failed`.
-        attempts: The number of attempts.
         error: The type of the last error of a failed delivery.
     """
 
@@ -64,12 +62,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """The results of a delivery to all targets.
-
-    Args:
-        response_id: The response.
-        deliveries: One for each target, in order.
-    """
+    """The results of a delivery to all targets."""
 
     response_id: str
     deliveries: tuple[Delivery, ...]
@@ -90,10 +83,7 @@ async def deliver(
     """Push an answer to all targets concurrently. A failure is retried without delaying the others.
 
     Args:
-        response: The response.
-        caller: The owner of the response.
-        targets: The targets.
-        attempts: The maximum number of attempts for each.
+        attempts: The maximum number of attempts for each target.
         pause: Seconds before the second attempt; twice as many before each further one.
 
     Raises:

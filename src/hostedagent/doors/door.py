@@ -42,7 +42,6 @@ class Entry:
     Args:
         turns: Starts, reads and cancels turns, for a door that does not take the caller from the headers.
         responses: The engine's responses, for operations that `turns` does not offer.
-        trust: Which headers are trusted.
         prefix: The path below which the host's routes are served.
         input_name: The protocol's name of the input.
     """
@@ -120,8 +119,6 @@ class Entry:
         """A turn that ends when its client disconnects, unless it runs in the background.
 
         Args:
-            exchange: The request and its caller.
-            body: The body of a create-response request.
             response_id: The id of the response, if the door chooses it; by default a new one.
             session_id: The platform's sandbox session, if the door's protocol has it outside of the body.
             state: State that the client shares with the agent, as `current_turn().state`.
@@ -161,8 +158,6 @@ class Entry:
         """Make a repeated request with the same key follow its response instead of creating a second one.
 
         Args:
-            caller: The sender of the request.
-            key: The key of the request.
             response_id: The response of the request, if it is the first one with this key.
 
         Yields:
@@ -187,8 +182,6 @@ class Entry:
         """Send frames, with comments while the stream is quiet.
 
         Args:
-            exchange: The request.
-            frames: The frames.
             goes_on: Whether the turn continues without this connection.
         """
         sending = send_frames(exchange, frames, self.options.keep_alive)
@@ -274,8 +267,6 @@ class Door:
         """Answer with a turn, streamed or whole.
 
         Args:
-            entry: The host.
-            exchange: The request.
             body: As for `Entry.turn`, like the other arguments.
         """
         async with entry.turn(exchange, body, response_id=response_id, session_id=session_id) as turn:
@@ -316,10 +307,6 @@ def entry_of(door: Door, responses: RecordedResponses, trust: Trust, *, prefix: 
 def check_doors(name: str, doors: object) -> None:
     """Check the doors that a host is given.
 
-    Args:
-        name: The class being built.
-        doors: The value of its argument.
-
     Raises:
         ConfigurationError: They are no list of doors.
     """
@@ -336,8 +323,6 @@ def add_doors(
     """Serve doors on an application, and open them once it has started.
 
     Args:
-        app: The application.
-        entries: The doors, each with its entry.
         responses: The engine's responses, opened and closed here if the application is that of the SDK's host.
     """
     for door, entry in entries:

@@ -44,11 +44,9 @@ class ActiveTurn(Struct):
     Args:
         caller: The owner, who made the first write.
         is_claimed: Whether the platform chose its id, which is reserved for it.
-        context: The turn, while it runs.
         recovery: The progress of the turn, if it outlives its process.
         refuse: Ends the turn when the first write of its response fails.
         created: The response as it was first stored; `None` before that and after its last write.
-        item_ids: The ids of its input items.
         stored_before: The items that an earlier process stored; `None` for a response of this process.
         is_resumed: Whether an earlier process stored the response, and perhaps its outcome.
         resuming: The state of a turn that is about to be resumed.

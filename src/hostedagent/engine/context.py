@@ -53,7 +53,6 @@ class TurnContext(RequestContext, kw_only=True):
 
     Args:
         request: The request; ids are added when the turn starts, and `before_run` may change it.
-        permit: Its slot among the concurrent turns.
         kept_input: The input items to store, if they were not passed to the SDK.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
         is_kept: Whether a foreground turn continues without its client, which will ask for it again.

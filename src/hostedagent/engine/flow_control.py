@@ -27,7 +27,6 @@ class FlowControl:
     Concurrency: one turn produces and one request sends, on one event loop.
 
     Args:
-        is_bounded: Whether the turn waits for its reader.
         is_read: Whether events are sent while the turn runs; otherwise no client waits for the first one.
     """
 

@@ -25,7 +25,6 @@ class Sent(Struct):
     """The content of an event log.
 
     Args:
-        items: The finished items, by output index.
         name: The name of the log; empty if nothing was sent.
         has_ended: Whether the terminal event was sent, after which no other may follow.
         last: The number of the last event, if the driver continues the numbering.
@@ -88,9 +87,6 @@ async def end_stream(log: EventLog, caller: Caller, response_id: str, response: 
     """Add what the stream of a response lacks to its end, unless it has ended, and mark its log complete.
 
     Args:
-        log: The event log.
-        caller: The owner of the response.
-        response_id: The response.
         response: The response as it has ended.
 
     Raises:

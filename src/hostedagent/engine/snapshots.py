@@ -37,7 +37,6 @@ class Suspension(Struct):
 
     Args:
         responses: The engine's responses, which listen to other processes, if the driver opens them.
-        is_suspended: Whether it is suspended now.
     """
 
     wired: Wired

@@ -65,7 +65,6 @@ async def connected(
 
     Args:
         server: A URL, a command, or an in-process server.
-        headers: The headers, for a URL.
         patience: Seconds to open the connection; the caller bounds the time of each answer.
     """
     if not isinstance(server, str):

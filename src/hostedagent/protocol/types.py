@@ -51,7 +51,6 @@ class ApprovalRequest(Struct, frozen=True):
 
     Args:
         request_id: Agent Framework's id of the request.
-        arguments: Its arguments, as JSON.
         server: The provider's server that runs it.
         asked_by: The response that asked first. Calls asked together run together, and some agents use the same request
             id in every conversation.

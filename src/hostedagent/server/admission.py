@@ -214,11 +214,7 @@ def client_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse_media(headers: Mapping[str, str]) -> None:
-    """Refuse a compressed body, and one that a browser page sends without a preflight.
-
-    Raises:
-        UnsupportedMediaType: The body is refused.
-    """
+    """Raise `UnsupportedMediaType` for a compressed body, and for one that a page sends without a preflight."""
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedMediaType(f"A body with Content-Encoding {encoding!r} is not read. Send it as it is.")

@@ -48,11 +48,7 @@ def conversation_routes(engine: Engine, trust: Trust, prefix: str) -> Sequence[R
 
 
 class ConversationRoutes(Struct, frozen=True):
-    """Serves the Conversations API.
-
-    Args:
-        options: Limits, and the owner of conversations.
-    """
+    """Serves the Conversations API."""
 
     conversations: ManagedConversations
     options: HostOptions

@@ -73,7 +73,6 @@ def refusal_of(error: StoreError, response_id: str) -> RequestError:
     """The error for a request that failed in a store.
 
     Args:
-        error: The error of the store.
         response_id: The response that the request names.
     """
     match error:
@@ -92,8 +91,6 @@ def refusal_in(error: Exception, what: str, *, response_id: str = "") -> Request
     """The error to report for what was raised; an unexpected one is logged.
 
     Args:
-        error: What was raised.
-        what: What failed, for the log.
         response_id: The response that the turn continues.
     """
     if isinstance(error, RequestError):
@@ -105,11 +102,7 @@ def refusal_in(error: Exception, what: str, *, response_id: str = "") -> Request
 
 
 def check_response_id(response_id: str) -> None:
-    """Refuse a malformed id.
-
-    Raises:
-        InvalidRequest: The id is malformed.
-    """
+    """Refuse a malformed id; raises `InvalidRequest`."""
     if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
         raise InvalidRequest("The response id in the path is malformed.", param="response_id")
 
@@ -154,7 +147,6 @@ class Exchange:
         """Answer with text.
 
         Args:
-            text: The text.
             media_type: Its type, with the charset.
         """
         await self._whole(text.encode(), (b"content-type", media_type.encode()))
@@ -191,12 +183,7 @@ class Exchange:
 
 
 class ClientWatch:
-    """Reports that a client has disconnected. The task that waits for it starts late, because most responses are short.
-
-    Args:
-        receive: The messages of the client.
-        leave: Called when it has disconnected.
-    """
+    """Reports that a client has disconnected. Its task starts late, because most responses are short."""
 
     def __init__(self, receive: Receive, leave: Callable[[], None]) -> None:
         self._receive = receive

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 class OnDemand:
-    """An application that is built when it is needed.
-
-    Args:
-        build: Builds it; called once.
-    """
+    """An application that is built when it is needed."""
 
     def __init__(self, build: Callable[[], ASGIApp]) -> None:
         self._build = build

@@ -30,7 +30,6 @@ class Create(Struct, frozen=True):
     """A `response.create`.
 
     Args:
-        stream_id: The lane that the client chose.
         steers: Steering inputs of the previous response that the turn takes over.
     """
 

@@ -27,9 +27,6 @@ class Messages(Struct):
     """The messages of one connection.
 
     Args:
-        socket: The connection, accepted.
-        answer: The events that answer a message.
-        refused: The event that reports an error.
         is_ending: Whether the process is shutting down. The answer that is being given then gets the grace period;
             otherwise it ends with its connection.
     """

@@ -45,7 +45,6 @@ class Readiness:
 
     Args:
         check: Tries to write to the storage; any exception means that it cannot be written.
-        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, check: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.monotonic) -> None:

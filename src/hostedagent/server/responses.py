@@ -337,7 +337,6 @@ def with_comments(frames: AsyncGenerator[bytes], pause: float) -> AsyncGenerator
     """Frames, with comments after the first one while the stream is quiet.
 
     Args:
-        frames: The frames; closed at the end.
         pause: Seconds between comments; 0 for none.
     """
     return _commented(frames, pause) if pause else frames

@@ -71,11 +71,7 @@ def failed(steer: Steer, code: SteerError, number: int, *, steer_id: str | None 
 
 
 def steer_refusal(steer: Steer, request: TurnRequest | None, waiting: int) -> SteerError | None:
-    """Why an input is refused; `None` if it is accepted.
-
-    Args:
-        waiting: The number of inputs that wait for its end.
-    """
+    """Why an input is refused; `None` if it is accepted."""
     if steer.request is None:
         return "invalid_input"
     if request is not None and (request.conversation_id is not None or request.compact_threshold is not None):

@@ -94,7 +94,6 @@ class _Waiting(Struct):
     """The inputs that wait for the end of one response.
 
     Args:
-        context: The accepted request of the response.
         successor_id: The id of the response that is to take them over.
         over: Their result: events for the client, or `None` once the successor exists.
     """

@@ -52,10 +52,7 @@ class Turn:
     """One accepted turn. Use exactly one of `response`, `events` and `sse`.
 
     Args:
-        responses: Runs and stores the turn.
-        context: The accepted request.
         keep_alive: Seconds between comments on a quiet stream; 0 for none.
-        transform: Returns the replacement of each event.
     """
 
     def __init__(
@@ -173,10 +170,6 @@ class TurnRunner:
     """Begins, reads and cancels turns.
 
     Concurrency: for any number of turns at a time, on one event loop.
-
-    Args:
-        responses: Runs and stores the turns.
-        door: The door of the turns, with its hooks.
     """
 
     def __init__(self, responses: RecordedResponses, door: DoorHooks | None = None) -> None:
@@ -376,7 +369,6 @@ def _request_errors(response_id: str, *, checks: bool = False) -> Generator[None
     """Raise errors of stores as request errors.
 
     Args:
-        response_id: The response of the call.
         checks: Whether the id comes from the caller and may be malformed.
     """
     try:

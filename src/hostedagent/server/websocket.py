@@ -94,7 +94,6 @@ class _Lane(Struct):
     Args:
         work: The task that serves them; it ends when there are none.
         unstored: The state of the last turn, if it was not stored.
-        number: The number of the last event.
     """
 
     waiting: deque[Create] = field(default_factory=deque[Create])

@@ -114,7 +114,6 @@ class Approvals:
         """The request that an answer refers to.
 
         Args:
-            item_id: The id on the wire.
             belongs: Whether a request belongs to the conversation that is being continued.
             param: The path of the id in the request body, for error messages.
 

@@ -52,7 +52,6 @@ class Checkpoint(Struct, frozen=True):
     Args:
         response_id: The response that owns it and its parts.
         parts: The number of its parts; 0 if it is in `text`.
-        text: The checkpoint itself.
     """
 
     response_id: str

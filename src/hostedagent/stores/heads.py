@@ -17,8 +17,6 @@ class Head(Struct, frozen=True, rename={"response_id": "head"}):
 
     Args:
         response_id: The last completed or incomplete response.
-        excluded: Items of failed turns.
-        has_snapshot: Whether the head has a snapshot.
         owner: The holder of the lease: a process and a turn.
         expires_at: When the lease expires, in seconds since the epoch.
     """

@@ -54,10 +54,8 @@ class Lease(Struct):
     """A turn's hold on a conversation.
 
     Args:
-        head: The record as it stands.
         etag: The etag that the next write must expect.
         was_abandoned: The holder before never released it.
-        state: The current state; `enter` changes it.
         attempts: Writes whose result is unknown.
         response_id: The response that the turn wanted to be the head.
     """
@@ -220,7 +218,6 @@ class Leases:
         Args:
             lease: The lease, which is not renewed any more.
             response_id: The new head; by default the head stays.
-            excluded: Items that count for nothing.
         """
         await self.detach(lease)
         head = lease.head

@@ -101,7 +101,6 @@ class StoredOutbox:
     """An `Outbox` over a `Store`, in a few records that hold all entries.
 
     Args:
-        clock: Seconds since the epoch.
         service: Distinguishes the hosts of several agents that share a store.
     """
 

@@ -24,7 +24,6 @@ class Poller(Struct):
 
     Args:
         read: The look. If it fails it is repeated as usual; the log reports only the first of several failures.
-        seconds: Average pause in seconds.
         wanted: Names in the log the work that is looked for.
     """
 

@@ -47,7 +47,6 @@ class Retries:
         """Try again until it succeeds, or meets a conflict: then somebody else has done it.
 
         Args:
-            work: The work.
             seconds: After how long it is given up.
         """
         # In a context of its own, because it outlives the request.

@@ -95,12 +95,7 @@ class SqliteStore:
         return await _finished(self._open().write(rows, now))
 
     async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
-        """Erase the records, also from the write-ahead log.
-
-        Raises:
-            StoreConflict: `expect` does not match.
-            StoreUnavailable: The file cannot be written.
-        """
+        """Erase the records, also from the write-ahead log."""
         await self.write(caller, [Write(key, None, expect) for key in keys])
 
     async def sweep(self) -> None:

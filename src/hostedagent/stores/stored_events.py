@@ -39,7 +39,6 @@ class _Reading(Struct):
     """A position in a log.
 
     Args:
-        part: The record to read next.
         rest: The start of an event that the next record continues.
         last: The highest event number read.
     """

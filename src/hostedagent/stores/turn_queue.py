@@ -73,7 +73,6 @@ class TurnQueue(Protocol):
         Args:
             user: The owner of the turn, as an opaque key.
             conversation: Turns of one conversation are taken in order; `None` for a turn without one.
-            process: The process that adds it.
 
         Returns:
             Whether it was added; `False` if a limit is reached.
@@ -117,7 +116,6 @@ class StoredTurnQueue:
     """A `TurnQueue` over a `Store`: one record with the order, and one for each request.
 
     Args:
-        clock: Seconds since the epoch.
         service: Distinguishes the hosts of several agents that share a store.
     """
 

@@ -32,12 +32,7 @@ def events(numbers: Iterable[int], text: str = "event") -> list[LoggedEvent]:
 
 
 class Follower:
-    """A subscriber that collects in its own task.
-
-    Args:
-        caller: The owner of the response.
-        after: The last event that it has.
-    """
+    """A subscriber that collects in its own task."""
 
     def __init__(self, log: EventLog, caller: Caller = ADA, *, after: int = -1) -> None:
         self.seen: list[LoggedEvent] = []

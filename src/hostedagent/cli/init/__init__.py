@@ -249,7 +249,6 @@ def write(folder: Path, files: Mapping[str, str], *, reserved: Iterable[str] = (
 
     Args:
         folder: Created if it does not exist.
-        files: Path below the folder to text.
         reserved: Paths that must be free as well, for what is written later.
 
     Raises:

@@ -152,8 +152,6 @@ def missing_text(part: Part, kind: PartKind, current: GrowingPart[PartKind] | No
     """The text of a snapshot that has not been sent yet.
 
     Args:
-        part: The snapshot.
-        kind: Its kind.
         current: The part of the item that is open, if any.
         place: The position of the part after the finished ones.
     """
@@ -208,8 +206,6 @@ class ToolRoles(Struct, frozen=True):
     """Tool names by who runs them. Who runs a tool in none of the sets is unknown until it has run.
 
     Args:
-        own: The tools that the agent runs.
-        caller: The tools that the caller runs.
         asking: The tools of the agent that ask for approval before they run.
     """
 
@@ -223,7 +219,6 @@ class Batch(Struct):
 
     Args:
         mark: The common suffix of their item ids.
-        size: The number of calls started.
     """
 
     mark: str = field(default_factory=new_batch)
@@ -234,7 +229,6 @@ class Output(Struct):
     """Starts output items: the response being built, and the settings of the turn that codecs need.
 
     Args:
-        response: The response.
         tools: Which tools the agent and the caller run.
         own_tools: How calls of the agent's own tools are shown.
         consent_origins: The origins that a consent link may have; `None` for any.

@@ -103,8 +103,6 @@ class OpenCall(BaseItem):
     """A call while its arguments arrive.
 
     Args:
-        part: As for every item.
-        output: As for every item.
         may_wait: Whether the call is held back while it may become an approval request.
     """
 

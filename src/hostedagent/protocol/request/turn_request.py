@@ -79,9 +79,7 @@ class TurnRequest:
         """Parse the fields of a create-response body, as `parse_body` returns them.
 
         Args:
-            body: The fields.
             policy: The fields that callers may set.
-            caller: The caller, if already known.
 
         Raises:
             InvalidRequest: A value is malformed, out of range or contradicts another; `param` names it.
@@ -292,10 +290,6 @@ def _input(body: Mapping[str, Json]) -> tuple[Item, ...]:
 
 def parse_items(value: Json, name: str) -> tuple[Item, ...]:
     """The items that a caller brings outside of a turn, complete.
-
-    Args:
-        value: The field of a body.
-        name: Its name.
 
     Raises:
         InvalidRequest: It is no array of items, or one cannot be read; `param` is its path.

@@ -26,9 +26,6 @@ class Abandonment:
     """Watches one foreground turn.
 
     Concurrency: used on the event loop of the turn. `watch` has one consumer; `leave` may be called repeatedly.
-
-    Args:
-        stores: Whether the SDK stores the response.
     """
 
     def __init__(self, *, stores: bool = False) -> None:

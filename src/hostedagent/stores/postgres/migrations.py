@@ -21,7 +21,6 @@ class Migration(Struct, frozen=True):
     """One step of the schema.
 
     Args:
-        version: Its number; consecutive from 1.
         statements: SQL in which `{schema}` is the schema.
     """
 

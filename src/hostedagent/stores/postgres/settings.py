@@ -50,7 +50,6 @@ class PostgresSettings:
     """Connection settings of the database.
 
     Args:
-        dsn: The database for the pool.
         direct_dsn: The database itself, if `dsn` names a pooler.
         credential: Provides tokens that are used as the password.
         timeout: Seconds that one statement may take, including the wait for a connection.

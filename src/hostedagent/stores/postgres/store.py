@@ -29,7 +29,7 @@ class PostgresStore:
         self._database = database
 
     async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
-        """The records in the order of the keys; raises `StoreUnavailable` when the database cannot be read."""
+        """The records in the order of the keys."""
         if not keys:
             return []
         places = [bytes.fromhex(caller.scope.key(*key)) for key in keys]
@@ -38,12 +38,7 @@ class PostgresStore:
         return [found.get(place) for place in places]
 
     async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
-        """Write all records, or none.
-
-        Raises:
-            StoreConflict: An `expect` does not match.
-            StoreUnavailable: The database cannot be written.
-        """
+        """Write all records, or none."""
         if not writes:
             return []
         retention = self._database.settings.retention
@@ -66,12 +61,7 @@ class PostgresStore:
         return [str(etag) if etag else ABSENT for etag in etags]
 
     async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
-        """Erase the records.
-
-        Raises:
-            StoreConflict: `expect` does not match.
-            StoreUnavailable: The database cannot be written.
-        """
+        """Erase the records."""
         await self.write(caller, [Write(key, None, expect) for key in dict.fromkeys(keys)])
 
 
