@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hostedagent.agents.run import model_name
 from hostedagent.agents.standing_rules import keeps_rules
 from hostedagent.platform import is_hosted
+from hostedagent.server.edge import is_loopback
 
 if TYPE_CHECKING:
     from hostedagent.host import AgentHost
@@ -59,16 +59,6 @@ def _record_spans() -> Callable[[str], list[dict[str, Any]]]:
 
         enable_sensitive_telemetry()
     return install().spans_of
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches a server that binds this address."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _settings(host: AgentHost, name: str, store: str) -> dict[str, Any]:

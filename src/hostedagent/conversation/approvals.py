@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from agent_framework import Content
+from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from hostedagent.protocol.content import Part
@@ -18,48 +19,43 @@ if TYPE_CHECKING:
     from agent_framework import AgentResponseUpdate
 
 
-class ApprovalTracker:
+class ApprovalTracker(Struct):
     """Tracks the open approval requests of one turn.
 
     Args:
-        open_before: The approval requests that were open when the turn started.
+        open: The approval requests whose calls have not run, by their ids on the wire; the turn changes them.
+        answered: The requests that the turn answers, by Agent Framework's ids.
+        asked: The ids on the wire of those that the turn has asked.
     """
 
-    def __init__(
-        self,
-        approvals: Approvals,
-        request: TurnRequest,
-        open_before: Mapping[str, ApprovalRequest],
-        answered: Collection[str] = (),
-    ) -> None:
-        self._answered = answered
-        self._approvals = approvals
-        self._request = request
-        self.open: dict[str, ApprovalRequest] = dict(open_before)
-        self.asked: list[str] = []
+    approvals: Approvals
+    request: TurnRequest
+    open: dict[str, ApprovalRequest]
+    answered: Collection[str] = ()
+    asked: list[str] = field(default_factory=list[str])
 
     async def ask(self, effect: SaveApproval) -> None:
         """Record an approval request before it is sent. A repeated request replaces the earlier one."""
-        turn, item_id = self._request, effect.item_id
+        turn, item_id = self.request, effect.item_id
         asked = replace(effect.request, asked_by=self._first_asked_by(effect.request.request_id))
         approval = Approval(
             **asdict(asked),
             item_id=item_id,
             response_id=turn.response_id,
             conversation_id=turn.conversation_id,
-            expires_at=self._approvals.expires_at(),
+            expires_at=self.approvals.expires_at(),
         )
-        await self._approvals.record(turn.caller, approval)
+        await self.approvals.record(turn.caller, approval)
         self.asked.append(item_id)
         self.open[item_id] = asked
 
     def _first_asked_by(self, request_id: str) -> str:
         """The response that asked first. A request that the turn has answered counts as new if it is repeated."""
-        response_id = self._request.response_id
+        response_id = self.request.response_id
         for item_id, earlier in list(self.open.items()):
             if earlier.request_id == request_id:
                 del self.open[item_id]
-                response_id = response_id if request_id in self._answered else earlier.asked_by
+                response_id = response_id if request_id in self.answered else earlier.asked_by
         return response_id
 
     def defer(self, questions: Sequence[Content]) -> frozenset[str]:
@@ -82,7 +78,7 @@ class ApprovalTracker:
                     call.name or "",
                     wire_json(call.parse_arguments() or {}),
                     bool(call.hosted),
-                    asked_by=self._request.response_id,
+                    asked_by=self.request.response_id,
                 )
         return frozenset(hidden)
 

@@ -75,11 +75,6 @@ class ActiveTurn(Struct):
         is_run = self.context is not None or self.created is not None
         return not (is_run or self.is_claimed or self.stored_before is not None or self.resuming is not None)
 
-    @property
-    def is_uncommitted(self) -> bool:
-        """Whether the response is stored, but not its outcome."""
-        return self.created is not None and self.committed is None
-
 
 class ActiveTurns:
     """The registry of the responses in progress."""

@@ -201,26 +201,21 @@ class Engine:
         await self.check_owner(caller, response_id)
         response = await self.store.get(caller, response_id)
         if response.get("status") == "in_progress":
-            stored: list[Item] = response.get("output") or []
-            if self.active.get(response_id) is not None:
-                response["output"] = self.output_so_far(response_id, stored)
-            else:
-                response["output"] = await self._output_elsewhere(caller, response_id, stored)
+            is_here = self.active.get(response_id) is not None
+            sent = self.active.output_of(response_id) if is_here else await self._output_elsewhere(caller, response_id)
+            response["output"] = max(sent, response.get("output") or [], key=len)
         return public_response(response)
 
     def output_so_far(self, response_id: str, stored: list[Item]) -> list[Item]:
         """The output of a running response: from its turn in this process, or as stored."""
-        output = self.active.output_of(response_id)
-        return output if len(output) >= len(stored) else stored
+        return max(self.active.output_of(response_id), stored, key=len)
 
-    async def _output_elsewhere(self, caller: Caller, response_id: str, stored: list[Item]) -> list[Item]:
-        """The output so far of a turn in another process, from its events or as stored."""
+    async def _output_elsewhere(self, caller: Caller, response_id: str) -> list[Item]:
+        """The output so far of a turn in another process, from its events."""
         try:
-            events = [decode(row.data) for row in await self.log.read(caller, response_id)]
+            return output_of(decode(row.data) for row in await self.log.read(caller, response_id))
         except StoreNotFound:  # It has no events without `stream`.
-            return stored
-        output = output_of(events)
-        return output if len(output) >= len(stored) else stored
+            return []
 
     async def replay(self, caller: Caller, response_id: str, *, after: int = -1) -> AsyncIterator[list[LoggedEvent]]:
         """The events of a background stream after a number: the existing ones, then the new ones.

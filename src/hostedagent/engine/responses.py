@@ -98,7 +98,7 @@ class ResponseStore:
     async def checkpoint(self, response: Mapping[str, Json]) -> None:
         """Store the progress of a response."""
         turn = self.active.get(response["id"])
-        if turn is not None and turn.is_uncommitted:
+        if turn is not None and turn.created is not None and turn.committed is None:
             await self.repository.update(turn.caller, _whole(turn, response))
 
     async def owns(self, caller: Caller, response_id: str) -> bool:

@@ -67,7 +67,7 @@ class Turn:
             ApprovalTracker(
                 services.approvals,
                 request,
-                context.continuation.snapshot.open,
+                dict(context.continuation.snapshot.open),
                 [row.approval.request_id for row in context.continuation.answers],
             ),
             services.options,

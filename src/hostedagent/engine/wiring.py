@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
@@ -28,7 +28,7 @@ from hostedagent.engine.shutdown import GracefulShutdown
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
-from hostedagent.options import HistoryOwner, HostOptions
+from hostedagent.options import HostOptions
 from hostedagent.stores.approvals import Approvals
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreUnavailable
@@ -52,20 +52,18 @@ logger = logging.getLogger(__name__)
 
 
 # What few hosts use is imported by those that use it: each module prolongs the start of a process.
-def _replay(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
-    return ReplayHistory(options.caller, sessions.seals, options.compaction)
+def _history(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
+    match options.history:
+        case "replay":
+            return ReplayHistory(options.caller, sessions.seals, options.compaction)
+        case "service":
+            from hostedagent.conversation.history.service import ServiceHistory
 
+            return ServiceHistory(options.caller, sessions.tokens)
+        case "session":
+            from hostedagent.conversation.history.session import SessionHistory
 
-def _service(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
-    from hostedagent.conversation.history.service import ServiceHistory
-
-    return ServiceHistory(options.caller, sessions.tokens)
-
-
-def _session(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
-    from hostedagent.conversation.history.session import SessionHistory
-
-    return SessionHistory(options.caller)
+            return SessionHistory(options.caller)
 
 
 def _workflows(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
@@ -74,13 +72,6 @@ def _workflows(options: HostOptions, sessions: Sessions) -> HistoryPolicy:
     return WorkflowHistory(
         options.caller, sessions, owner=options.history, shows_intermediate=options.show_intermediate
     )
-
-
-_HISTORIES: Final[Mapping[HistoryOwner, Callable[[HostOptions, Sessions], HistoryPolicy]]] = {
-    "replay": _replay,
-    "service": _service,
-    "session": _session,
-}
 
 
 class Wired(Struct, frozen=True):
@@ -256,7 +247,7 @@ def _services(
     effects: Effects,
 ) -> HostServices:
     sessions = continuations.sessions
-    history = _HISTORIES[options.history](options, sessions)
+    history = _history(options, sessions)
     if source.instance is not None:
         history.check(source.instance)
     workflows = cache(partial(_workflows, options, sessions))

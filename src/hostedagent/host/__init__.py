@@ -25,7 +25,7 @@ from hostedagent.server.admission import Trust
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware, ExitMiddleware, add_cors
 from hostedagent.server.fallback import OnDemand, add_fallbacks, landing
 from hostedagent.server.input_routes import InputRoutes
-from hostedagent.server.models import ModelRoutes, model_id
+from hostedagent.server.models import model_id, model_routes
 from hostedagent.server.readiness import Readiness, ReadinessMiddleware
 from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
@@ -214,8 +214,8 @@ class AgentHost:
                 [(door, entry_of(door, responses, trust, prefix=self._prefix)) for door in doors],
                 responses=responses if driver == "agentserver" else None,
             )
-        models = ModelRoutes(model_id(self.agent, allow_model=options.caller.allow_model), trust)
-        fallbacks = [landing(self._prefix), *models.routes(self._prefix)]
+        model = model_id(self.agent, allow_model=options.caller.allow_model)
+        fallbacks = [landing(self._prefix), *model_routes(model, trust, self._prefix)]
         if driver == "starlette":
             fallbacks.append(_chat_completions(responses, trust, self._prefix))
         add_fallbacks(self._app, [*fallbacks, _openapi(self._app, self._prefix, fallbacks)])

@@ -27,7 +27,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import is_object
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware
 from hostedagent.server.errors import STATUSES, unknown_route
-from hostedagent.server.models import GroupModels
+from hostedagent.server.models import group_models
 from hostedagent.server.responses import ResponsesApp
 from hostedagent.server.serve import serve
 
@@ -134,7 +134,7 @@ class AgentGroup:
 
         app = ResponsesApp(
             routes=[
-                *GroupModels(tuple(apps)).routes(),
+                group_models(apps),
                 *(Route(f"/agents/{name}/{{rest:path}}", one) for name, one in apps.items()),
             ],
             lifespan=lifespan,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -32,49 +31,34 @@ def model_id(agent: object, *, allow_model: bool) -> str:
     return (model_name(agent) or named) if allow_model else named
 
 
-class ModelRoutes(Struct, frozen=True):
-    """Lists and describes the one model."""
+def model_routes(model: str, trust: Trust, prefix: str) -> Sequence[Route]:
+    """The routes of a host, which list and describe its one model."""
+    shown = _shown(model)
 
-    model: str
-    trust: Trust
+    async def listing(exchange: Exchange) -> None:
+        await exchange.json({"object": "list", "data": [shown]})
 
-    def routes(self, prefix: str) -> Sequence[Route]:
-        """The routes below a path."""
-        shown: dict[str, Json] = {
-            "id": self.model,
-            "object": "model",
-            "created": int(time.time()),
-            "owned_by": "hostedagent",
-        }
+    async def retrieve(exchange: Exchange) -> None:
+        wanted = exchange.request.path_params["model"]
+        if wanted != model:
+            raise NotFound(f"There is no model {wanted!r} here. Use {model!r}.", param="model")
+        await exchange.json(shown)
 
-        async def listing(exchange: Exchange) -> None:
-            await exchange.json({"object": "list", "data": [shown]})
-
-        async def retrieve(exchange: Exchange) -> None:
-            wanted = exchange.request.path_params["model"]
-            if wanted != self.model:
-                raise NotFound(f"There is no model {wanted!r} here. Use {self.model!r}.", param="model")
-            await exchange.json(shown)
-
-        return (
-            Route(f"{prefix}/models", Endpoint(self.trust, listing), methods=["GET"]),
-            Route(f"{prefix}/models/{{model:path}}", Endpoint(self.trust, retrieve), methods=["GET"]),
-        )
+    return (
+        Route(f"{prefix}/models", Endpoint(trust, listing), methods=["GET"]),
+        Route(f"{prefix}/models/{{model:path}}", Endpoint(trust, retrieve), methods=["GET"]),
+    )
 
 
-class GroupModels(Struct, frozen=True):
-    """Lists the agents of a group, under their names."""
+def group_models(names: Iterable[str]) -> Route:
+    """The route at the root of a group, which lists the agents under their names."""
+    shown = [_shown(name) for name in names]
 
-    names: Sequence[str]
+    async def listing(request: Request) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": shown})
 
-    def routes(self) -> Sequence[Route]:
-        """The route at the root."""
-        shown = [
-            {"id": name, "object": "model", "created": int(time.time()), "owned_by": "hostedagent"}
-            for name in self.names
-        ]
+    return Route("/models", listing, methods=["GET"])
 
-        async def listing(request: Request) -> JSONResponse:
-            return JSONResponse({"object": "list", "data": shown})
 
-        return (Route("/models", listing, methods=["GET"]),)
+def _shown(name: str) -> dict[str, Json]:
+    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "hostedagent"}

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ResponsesApp(Signalled, Starlette):
+class ResponsesApp(Signalled):
     """The app of the own routes; `AgentHost.run` serves it, and any ASGI server can."""
 
     @property

@@ -12,9 +12,10 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, TypeAlias
 
-from starlette.routing import Router, WebSocketRoute
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
 
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.errors import ConfigurationError
@@ -36,12 +37,15 @@ class StartupFailed(RuntimeError):
         super().__init__("The application did not start. What went wrong was logged before this.")
 
 
-class Signalled:
+class Signalled(Starlette):
     """An app that calls functions when the process gets a signal to end. Register them before serving."""
 
-    router: Router
-
     _callbacks: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def port(self) -> int:
+        """The port that the environment asks for."""
+        raise NotImplementedError
 
     @property
     def has_websockets(self) -> bool:
@@ -62,41 +66,8 @@ class Signalled:
                 logger.exception("A callback for the end of the process raised.")
 
 
-class ServedApp(Protocol):
-    """The interface that `serve` needs from an app."""
-
-    router: Router
-
-    @property
-    def port(self) -> int:
-        """The port that the environment asks for."""
-        ...
-
-    @property
-    def has_websockets(self) -> bool:
-        """Whether the app serves WebSockets."""
-        ...
-
-    def tell(self) -> None:
-        """Run the registered callbacks: the signal has arrived."""
-        ...
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request, connection or lifespan."""
-        ...
-
-
-@runtime_checkable
-class HypercornApp(ServedApp, Protocol):
-    """An app that the SDK serves with Hypercorn."""
-
-    def run(self, host: str = ..., port: int | None = ...) -> None:
-        """Serve until SIGTERM or SIGINT."""
-        ...
-
-
 def serve(
-    app: ServedApp,
+    app: Signalled,
     *,
     host: str,
     port: int | None,
@@ -115,9 +86,10 @@ def serve(
     port = app.port if port is None else port
     gc.freeze()  # Objects loaded so far stay until the end, so garbage collections can skip them.
     if server == "hypercorn":
-        if not isinstance(app, HypercornApp):
+        run = getattr(app, "run", None)  # Of the SDK's app.
+        if run is None:
             raise ConfigurationError("server='hypercorn' needs AgentHost(driver='agentserver').")
-        _with_hypercorn(app, host, port, on_listening)
+        _with_hypercorn(run, host, port, on_listening)
     else:
         from hostedagent.server.uvicorn import serve_with_uvicorn
 
@@ -135,7 +107,7 @@ def serve(
 
 
 @contextmanager
-def _configuration_errors(app: ServedApp) -> Generator[None]:
+def _configuration_errors(app: Signalled) -> Generator[None]:
     """Raise the error of a wrong configuration that the startup finds, instead of logging where it was raised."""
     found: list[ConfigurationError] = []
     inner = app.router.lifespan_context
@@ -166,7 +138,7 @@ def _configuration_errors(app: ServedApp) -> Generator[None]:
         log.removeFilter(is_wanted)
 
 
-def _with_hypercorn(app: HypercornApp, host: str, port: int, on_listening: Callable[[], None] | None) -> None:
+def _with_hypercorn(run: Callable[..., None], host: str, port: int, on_listening: Callable[[], None] | None) -> None:
     def told(record: logging.LogRecord) -> bool:
         if on_listening is None or not record.getMessage().startswith(_HYPERCORN_LISTENS):
             return True
@@ -176,7 +148,7 @@ def _with_hypercorn(app: HypercornApp, host: str, port: int, on_listening: Calla
     errors = logging.getLogger("hypercorn.error")
     errors.addFilter(told)
     try:
-        app.run(host=host, port=port)
+        run(host=host, port=port)
     finally:
         errors.removeFilter(told)
 

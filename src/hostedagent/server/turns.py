@@ -118,10 +118,7 @@ class Turn:
                     self._context.flow.taken()
                     yield event
             return
-        with _request_errors(self.response_id):
-            await self._responses.start_in_background(self._context)
-            batches = await self._responses.engine.replay(self.request.caller, self.response_id)
-        async with aclosing(replayed(batches, self._transform)) as events:
+        async with aclosing(replayed(await self._started(), self._transform)) as events:
             async for event in events:
                 yield event
 
@@ -129,9 +126,7 @@ class Turn:
         """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
         self._use()
         if self.request.background:
-            with _request_errors(self.response_id):
-                await self._responses.start_in_background(self._context)
-                batches = await self._responses.engine.replay(self.request.caller, self.response_id)
+            batches = await self._started()
             frames = replayed_frames(batches) if self._transform is None else framed(replayed(batches, self._transform))
         else:
             frames = framed(self._events(), self._context)
@@ -149,6 +144,12 @@ class Turn:
         if self._is_used:
             raise RuntimeError("A turn is read once: use one of response(), events() and sse(), one time.")
         self._is_used = True
+
+    async def _started(self) -> AsyncIterator[list[LoggedEvent]]:
+        """Start the turn in the background, and return its stored events."""
+        with _request_errors(self.response_id):
+            await self._responses.start_in_background(self._context)
+            return await self._responses.engine.replay(self.request.caller, self.response_id)
 
     async def _events(self) -> AsyncGenerator[Event]:
         entered = enter_context(self._context)

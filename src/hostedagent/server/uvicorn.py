@@ -27,8 +27,6 @@ from hostedagent.server.serve import StartupFailed
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from hostedagent.server.serve import ServedApp
-
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 30
@@ -53,7 +51,7 @@ LAST_SECONDS: Final = 5.0
 
 
 def serve_with_uvicorn(
-    app: ServedApp,
+    app: ASGIApp,
     listener: socket.socket,
     *,
     grace: float,

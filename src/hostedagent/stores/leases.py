@@ -162,7 +162,7 @@ class Leases:
             else:
                 break
         self._pending.pop(place, None)
-        self._remember(place, held, etag)
+        self._known[place] = held, etag
         lease = Lease(caller, conversation_id, held, etag, owner, was_abandoned=head.owner is not None)
         self._held[place] = lease
         return lease
@@ -185,7 +185,7 @@ class Leases:
                 etag = await self._put(caller, conversation_id, held, etag)
                 break
         lease = Lease(caller, conversation_id, held, etag, owner)
-        self._remember(lease.place, held, etag)
+        self._known[lease.place] = held, etag
         self._held[lease.place] = lease
         return lease
 
@@ -302,7 +302,7 @@ class Leases:
         """The record was written under the lease."""
         lease.head, lease.etag = head, etag
         lease.attempts.clear()
-        self._remember(lease.place, head, etag)
+        self._known[lease.place] = head, etag
         if head.owner is None:
             self._pending.pop(lease.place, None)
 
@@ -336,9 +336,6 @@ class Leases:
     def _end(self, owner: str) -> None:
         """Remember that a turn of this process has ended, even if the record still names it."""
         self._over[owner] = None
-
-    def _remember(self, place: str, head: Head, etag: Etag) -> None:
-        self._known[place] = (head, etag)
 
 
 class _HeadChange(Struct):

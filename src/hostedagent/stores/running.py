@@ -21,7 +21,6 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Failed
 from hostedagent.stores.base import Etag, Key, Store, StoreConflict, StoreError, Value, Write
 from hostedagent.stores.batch import Part, Rows
-from hostedagent.stores.heads import Head
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.leases import CONVERSATION, LeaseState, read_head
 from hostedagent.stores.values import write_value
@@ -103,7 +102,8 @@ class Running:
 
     async def has(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Whether a live process runs the response, or any turn of its conversation."""
-        return await self._settings.is_held((await self._read(caller, _key(response_id, conversation_id)))[0])
+        head, _ = await read_head(self._store, caller, _key(response_id, conversation_id))
+        return await self._settings.is_held(head)
 
     async def process(self) -> str:
         """The name of this process; `""` while it has none."""
@@ -121,7 +121,7 @@ class Running:
     async def give_up(self, caller: Caller, response_id: str, conversation_id: str | None) -> bool:
         """Prevent the process of a response from storing an outcome; returns whether that succeeded."""
         key = _key(response_id, conversation_id)
-        head, etag = await self._read(caller, key)
+        head, etag = await read_head(self._store, caller, key)
         if head.owner is not None and head.owner.startswith(FENCE):
             return True
         if await self._settings.is_held(head):
@@ -143,7 +143,7 @@ class Running:
 
     async def check(self, response_id: str, mark: _Mark) -> None:
         """See how the mark is stored now; raises `Conflict` when somebody has given up the response."""
-        head, mark.etag = await self._read(mark.caller, Key(RUNNING, response_id))
+        head, mark.etag = await read_head(self._store, mark.caller, Key(RUNNING, response_id))
         if head.owner is not None and head.owner.startswith(FENCE):
             mark.state = "lost"
             raise Conflict(_GIVEN_UP)
@@ -152,9 +152,6 @@ class Running:
         if (renewal := self._renewals.pop(response_id, None)) is not None:
             renewal.cancel()
             await asyncio.wait((renewal,))
-
-    async def _read(self, caller: Caller, key: Key) -> tuple[Head, Etag]:
-        return await read_head(self._store, caller, key)
 
     async def _renew(self, response_id: str, mark: _Mark) -> None:
         while mark.state == "held":

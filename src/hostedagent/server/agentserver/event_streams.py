@@ -35,7 +35,29 @@ class SdkEvents:
         Args:
             caller: The owner of the turn; newer SDKs derive the name of the log from the user.
         """
-        return await _repaired(response_id, caller.platform_user)
+        for stream_id in (response_id, private_id(response_id, caller.platform_user)):
+            stream = await streams.get_or_create(stream_id)
+            events, is_closed = await _read(stream)
+            if events:
+                break
+            await streams.delete(stream_id)  # The lookup created it.
+        else:
+            return Sent()
+        sent = Sent(name=stream_id, has_ended=any(event["type"] in _LAST for event in events))
+        if sent.has_ended:
+            await stream.close()  # The SDK starts over regardless; nothing of that may be added.
+        else:
+            if is_closed:  # Closed by an orderly shutdown of the process, so nothing can be added.
+                stream = await _again(stream_id, events)
+            number = events[-1]["sequence_number"]
+            for closing in closing_events(events):
+                number += 1
+                events.append({**closing, "sequence_number": number})
+                await stream.emit(events[-1])
+        for event in events:
+            if event["type"] == "response.output_item.done":
+                sent.items[event["output_index"]] = event["item"]
+        return sent
 
     async def announce(self, sent: Sent, event: Event) -> None:
         """Send an event to the clients that resume the stream.
@@ -54,32 +76,6 @@ class SdkEvents:
         for stream_id in (response_id, private_id(response_id, caller.platform_user)):
             await streams.get_or_create(stream_id)
             await streams.delete(stream_id)
-
-
-async def _repaired(response_id: str, user: str | None) -> Sent:
-    for stream_id in (response_id, private_id(response_id, user)):
-        stream = await streams.get_or_create(stream_id)
-        events, is_closed = await _read(stream)
-        if events:
-            break
-        await streams.delete(stream_id)  # The lookup created it.
-    else:
-        return Sent()
-    sent = Sent(name=stream_id, has_ended=any(event["type"] in _LAST for event in events))
-    if sent.has_ended:
-        await stream.close()  # The SDK starts over regardless; nothing of that may be added.
-    else:
-        if is_closed:  # Closed by an orderly shutdown of the process, so nothing can be added.
-            stream = await _again(stream_id, events)
-        number = events[-1]["sequence_number"]
-        for closing in closing_events(events):
-            number += 1
-            events.append({**closing, "sequence_number": number})
-            await stream.emit(events[-1])
-    for event in events:
-        if event["type"] == "response.output_item.done":
-            sent.items[event["output_index"]] = event["item"]
-    return sent
 
 
 async def _read(stream: EventStream) -> tuple[list[Event], bool]:
