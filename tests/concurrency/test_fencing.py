@@ -128,3 +128,51 @@ async def test_a_background_turn_that_readers_were_told_has_failed_never_complet
         assert (await other.post("/responses", json=more)).json()["status"] == "completed"
 
     assert agent.prompts[-1] == told("next")
+
+
+class LooksLate:
+    """Responses whose reader stands still before it reads a conversation again."""
+
+    def __init__(self, inner: ResponseRepository, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+        self._reads = 0
+
+    async def history_ids(self, caller: Any, previous: str | None, conversation: str | None, limit: int) -> list[str]:
+        self._reads += conversation is not None
+        if self._reads == 2:
+            await self._gate.wait()
+        return await self._inner.history_ids(caller, previous, conversation, limit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_stopped_process_stores_while_another_turn_begins_is_not_in_its_prompt(
+    kind: StoreKind, driver: Driver
+) -> None:
+    slow, look, clock = Gate(), Gate(), Clock()
+    agent = Echo(slow=slow)
+
+    async with opened(kind) as (stores, identified), AsyncExitStack() as stack:
+        stack.push_async_callback(stores.aclose)
+        shared = replace(stores, leases=replace(stores.leases, clock=clock, sleep=clock.sleep), aclose=nothing)
+        late: Any = LooksLate(shared.responses, look)
+        stopped, other = [
+            await stack.enter_async_context(serve(identified(AgentHost(agent, stores=one, driver=driver).app)))
+            for one in (shared, replace(shared, responses=late))
+        ]
+        running = asyncio.create_task(say(stopped, "slow"))
+        await slow.reached()
+        clock.now += 61
+        quick = asyncio.create_task(say(other, "quick"))
+        await look.reached()
+        slow.open()
+        assert (await running)["status"] == "failed"
+        look.open()
+        assert (await quick)["status"] == "completed"
+        await say(other, "next")
+
+    assert agent.prompts[1:] == [told("quick"), told("quick", "next")]

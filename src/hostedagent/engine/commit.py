@@ -119,7 +119,8 @@ class TurnCommit(Struct, frozen=True):
             except Exception as error:  # noqa: BLE001 - the caller receives the turn's own failure
                 log_failure(logger, f"Rolling back the failed turn {request.response_id} did not work", error)
         if response is not None:
-            await self.store.commit(response)
+            is_lost = lease is not None and lease.state == "lost"  # Another turn may be reading the conversation now.
+            await self.store.commit({**response, "output": []} if is_lost else response)
 
     async def suspend(self) -> None:
         """Let go of the lease without releasing it: the turn continues in another process, or later in this one."""
