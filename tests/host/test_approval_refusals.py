@@ -10,6 +10,9 @@ import openai
 import pytest
 
 from hostedagent import HostOptions
+from hostedagent.identity import Caller, Scope
+from hostedagent.stores.approvals import ANSWERED, Approvals
+from hostedagent.stores.base import Key
 from hostedagent.stores.factory import Stores, memory_stores
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Reply
@@ -159,6 +162,23 @@ async def test_a_question_that_is_no_longer_kept(writes: Writes) -> None:
         asked = await desk.turn("Pay Ada.")
         now += 61
         await refused(desk, [answer(questions(asked)[0])], 404, writes, previous_response_id=asked["id"])
+
+
+async def test_a_question_that_is_asked_again_when_it_is_not_known_whether_it_was_answered(writes: Writes) -> None:
+    stores = memory_stores()
+    batch = [*PAY, *PAY_BOB]
+    async with asking(batch, "Done.", stores=stores) as desk:
+        asked = await desk.turn("Pay both.")
+        first, second = questions(asked)
+        local = Caller(Scope("local"))
+        kept = await Approvals(stores.state).find(local, second["id"], lambda _: True, param=PARAM)
+        await stores.state.delete(local, [Key(ANSWERED, kept.answer_key)])  # As where memory is short.
+        again = await desk.turn([answer(first)], previous_response_id=asked["id"])
+        (rest,) = questions(again)
+        for one in (rest, second):
+            await refused(desk, [answer(one)], 404, writes, previous_response_id=again["id"])
+
+    assert desk.ran == []
 
 
 @pytest.mark.parametrize("by", WAYS)

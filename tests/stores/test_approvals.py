@@ -137,6 +137,19 @@ async def test_a_question_is_gone_with_its_mark_so_that_no_call_runs_twice() -> 
     assert not await approvals.is_open(ADA, "mcpr_1")
 
 
+async def test_a_question_that_is_asked_again_is_not_open_if_its_mark_is_gone() -> None:
+    store = MemoryStore()
+    approvals = Approvals(store, ttl=60.0, clock=lambda: 1_000.0)
+    await approvals.record(ADA, question())
+    await approvals.consume(ADA, [answer(question())])
+    await store.delete(ADA, [Key(ANSWERED, "c1")])  # As where memory is short.
+    await approvals.record(ADA, question("mcpr_2"), is_repeated=True)
+
+    assert not await approvals.is_open(ADA, "mcpr_2")
+    with pytest.raises(NotFound):
+        await find(approvals, "mcpr_2")
+
+
 async def test_a_mark_lives_as_long_as_the_question_that_was_asked_last() -> None:
     now = 1_000.0
     store = MemoryStore(retention=60.0, clock=lambda: now)
@@ -144,7 +157,7 @@ async def test_a_mark_lives_as_long_as_the_question_that_was_asked_last() -> Non
     await approvals.record(ADA, question(expires_at=2_000.0))
     await approvals.consume(ADA, [answer(question())])
     now += 50
-    await approvals.record(ADA, question("mcpr_2", expires_at=2_000.0))
+    await approvals.record(ADA, question("mcpr_2", expires_at=2_000.0), is_repeated=True)
     now += 50
 
     again = await find(approvals, "mcpr_2")

@@ -37,7 +37,8 @@ class ApprovalTracker(Struct):
     async def ask(self, effect: SaveApproval) -> None:
         """Record an approval request before it is sent. A repeated request replaces the earlier one."""
         turn, item_id = self.request, effect.item_id
-        asked = replace(effect.request, asked_by=self._first_asked_by(effect.request.request_id))
+        asked_by, is_repeated = self._first_asked_by(effect.request.request_id)
+        asked = replace(effect.request, asked_by=asked_by)
         approval = Approval(
             **asdict(asked),
             item_id=item_id,
@@ -45,18 +46,23 @@ class ApprovalTracker(Struct):
             conversation_id=turn.conversation_id,
             expires_at=self.approvals.expires_at(),
         )
-        await self.approvals.record(turn.caller, approval)
+        await self.approvals.record(turn.caller, approval, is_repeated=is_repeated)
         self.asked.append(item_id)
         self.open[item_id] = asked
 
-    def _first_asked_by(self, request_id: str) -> str:
-        """The response that asked first. A request that the turn has answered counts as new if it is repeated."""
-        response_id = self.request.response_id
+    def _first_asked_by(self, request_id: str) -> tuple[str, bool]:
+        """The response that asked first, and whether it did: a deferred request is recorded when it is asked.
+
+        A request that the turn has answered counts as new if it is repeated.
+        """
+        response_id, is_repeated = self.request.response_id, False
         for item_id, earlier in list(self.open.items()):
             if earlier.request_id == request_id:
                 del self.open[item_id]
-                response_id = response_id if request_id in self.answered else earlier.asked_by
-        return response_id
+                if request_id not in self.answered:
+                    response_id = earlier.asked_by
+                    is_repeated = bool(earlier.asked_by) and item_id != request_id  # Version 0.1 kept no mark.
+        return response_id, is_repeated
 
     def defer(self, questions: Sequence[Content]) -> frozenset[str]:
         """Keep the requests that are left for later turns, so that their calls are shown once they have run.

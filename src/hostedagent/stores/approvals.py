@@ -95,18 +95,24 @@ class Approvals:
         """When a request recorded now expires."""
         return self._clock() + self._ttl
 
-    async def record(self, caller: Caller, approval: Approval) -> None:
-        """Record a request before it is sent."""
+    async def record(self, caller: Caller, approval: Approval, *, is_repeated: bool = False) -> None:
+        """Record a request before it is sent.
+
+        Args:
+            is_repeated: Whether it was recorded before under another id, with its mark. If that is lost, whether the
+                request was answered is unknown, so it cannot be.
+        """
         mark_key = _mark(approval)
         question = Write(Key(ASKED, approval.item_id), dump_value(ASKED, replace(approval, is_marked=True)))
-        value, expect = _OPEN, ABSENT
+        first = [] if is_repeated else [Write(mark_key, dump_value(ANSWERED, _OPEN), ABSENT)]
         while True:
+            if is_repeated and (mark := await read_value(self._store, caller, mark_key)) is not None:
+                first = [Write(mark_key, dump_value(ANSWERED, mark.value), mark.etag)]
             try:
                 # The mark first: without transactions, no request may exist without it.
-                await self._store.write(caller, [Write(mark_key, dump_value(ANSWERED, value), expect), question])
+                await self._store.write(caller, [*first, question])
             except StoreConflict:  # Asked before: the mark is kept and renewed.
-                mark = await read_value(self._store, caller, mark_key)
-                value, expect = (mark.value, mark.etag) if mark is not None else (_OPEN, ABSENT)
+                is_repeated = True
             else:
                 return
 
