@@ -281,26 +281,26 @@ class _Answer:
         if message["type"] == "http.response.start":
             self._start = message
             return
-        if self._start is not None:
-            await self._begin(self._start)
-        await self._pass(message)
+        start, messages = self._start, (message,)
+        if start is not None:
+            self._start, context = None, current_context()
+            unstored = context.unstored if isinstance(context, TurnContext) else None
+            if unstored is not None:
+                raise unstored
+            if start["status"] >= _REFUSED:
+                await self._prepare_refusal(start["status"], context)
+            self.status, messages = start["status"], (start, message)
+        for one in messages:
+            if self.flow is not None:
+                await self.flow.send(self._send(one), one.get("body", b"").count(b"\n\n"))
+            else:
+                await self._send(one)
 
-    async def _begin(self, start: Message) -> None:
-        self._start, context = None, current_context()
-        if isinstance(context, TurnContext) and context.unstored is not None:
-            raise context.unstored
-        if start["status"] == _ERROR and context is not None and context.store_failed:
+    async def _prepare_refusal(self, status: int, context: RequestContext | None) -> None:
+        if status == _ERROR and context is not None and context.store_failed:
             raise StoreUnavailable(AWAY)  # The SDK's status for any failure of a provider: a retry may succeed.
-        self.status = start["status"]
-        if start["status"] >= _REFUSED and self.release is not None:
+        if self.release is not None:
             await self.release()
-        await self._pass(start)
-
-    async def _pass(self, message: Message) -> None:
-        if self.flow is not None:
-            await self.flow.send(self._send(message), message.get("body", b"").count(b"\n\n"))
-        else:
-            await self._send(message)
 
     async def refuse(self, error: RequestError, scope: Scope) -> None:
         """Answer with an error, unless the response has started."""
