@@ -66,6 +66,26 @@ async def test_the_same_request_uses_the_approval_of_a_process_that_has_ended(fi
     assert [len(agent.calls) for agent in agents] == [1, 1]
 
 
+@pytest.mark.parametrize("fields", [{"background": True}, {}], ids=["background", "foreground"])
+async def test_the_next_request_uses_the_approval_of_a_process_that_has_begun_nothing(fields: dict[str, Any]) -> None:
+    store = Stopping()
+    cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["not here"]), ScriptedAgent(["Paid."], ["Again."])]
+    async with cluster.pair(agents) as (a, b):
+        body = {**await asked(a), **fields}
+        left = asyncio.create_task(a.post("/responses", json=body))
+        await store.reached.wait()
+        cluster.dead.add("a")
+        whole = await ended(b, (await b.post("/responses", json=body)).json()["id"])
+        store.goes_on.set()  # It was only paused.
+        late = await left
+        again = await b.post("/responses", json=body)
+
+    assert (whole["status"], text(whole)) == ("completed", ["Paid."])
+    assert late.status in (409, 503)
+    assert again.status == 409 and "answered before" in again.text
+    assert [len(agent.calls) for agent in agents] == [1, 1]
+
+
 async def test_another_request_does_not_use_the_approval_of_a_process_that_lives() -> None:
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]

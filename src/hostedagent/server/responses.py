@@ -181,13 +181,11 @@ class ResponsesDriver(Struct, frozen=True):
                     await confirm()
                 await self._enqueue(exchange, body, request, response_id, responses.waiting)
                 return
-            accepted = self.pending.in_front_of(request)
-            if response_id:
-                accepted = replace(accepted, response_id=response_id)
-            context = await engine.accept(accepted, exchange.receive)
+            # Named first: an approval that it uses tells then whether its turn has begun.
+            named = self._named(exchange, body, self.pending.in_front_of(request), response_id)
+            context = await engine.accept(named, exchange.receive)
             self.pending.taken(request)
             try:
-                context.request = self._named(exchange, body, context.request, response_id)
                 context.body = body.fields
                 enter_context(context)
                 context.is_kept = confirm is not None

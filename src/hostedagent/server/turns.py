@@ -220,12 +220,11 @@ class TurnRunner:
         if self._door.before_run is not None:
             request = await prepare(self._door.before_run, request)
         with _request_errors(request.previous_response_id or ""):
-            context = await engine.accept(
-                request, left or never
-            )  # The application cancels the task of a caller that leaves.
-        try:
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
-            context.request = context.request.named(response_id, session_id)
+            # Named first: an approval that it uses tells then whether its turn has begun. The application cancels the
+            # task of a caller that leaves.
+            context = await engine.accept(request.named(response_id, session_id), left or never)
+        try:
             context.body = fields or None
             yield Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
         finally:

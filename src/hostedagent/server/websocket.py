@@ -266,10 +266,11 @@ class Connection:
             request = replace(request, input=(*before.items, *own), previous_response_id=before.previous)
         if len(request.input) > engine.options.max_items:
             raise InvalidRequest(f"The chain has more than {engine.options.max_items:,} items.", param="input")
-        context = await engine.accept(request, self._gone.wait)
+        # Named first: an approval that it uses tells then whether its turn has begun.
+        named = request.named(sandbox_session_id=sandbox_session(create.fields))
+        named = replace(named, client_headers=self._client_headers, door="websocket")
+        context = await engine.accept(named, self._gone.wait)
         try:
-            named = context.request.named(sandbox_session_id=sandbox_session(create.fields))
-            context.request = replace(named, client_headers=self._client_headers, door="websocket")
             lane.context = context
             lane.turn = turn = await self._responses.start(context)
             async with aclosing(turn.events()) as events:
