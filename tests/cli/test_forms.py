@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
+from hostedagent.cli import main
 from hostedagent.cli.invoke.forms import filled
+from tests.samples.server import served
 
 EMPTY: Mapping[str, Any] = {}
 
@@ -154,3 +158,57 @@ def test_a_schema_that_says_little_is_asked_for_as_json(schema: Any) -> None:
     answer = filled(schema, ask=lambda prompt: '{"a": 1}', tell=lambda line: None, earlier={})
 
     assert json.loads(answer or "") == {"a": 1}
+
+
+ASKS_A_DATE = """
+from datetime import date
+from typing import Never
+
+from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
+from pydantic import BaseModel
+
+
+class Delivery(BaseModel):
+    to: str
+    day: date
+
+
+class Shop(Executor):
+    @handler
+    async def start(self, text: str, ctx: WorkflowContext[Never, str]) -> None:
+        await ctx.request_info("When shall it come?", Delivery)
+
+    @response_handler
+    async def order(self, asked: str, delivery: Delivery, ctx: WorkflowContext[Never, str]) -> None:
+        await ctx.yield_output(f"It comes on {delivery.day:%d.%m.%Y} to {delivery.to}.")
+
+
+def build() -> WorkflowBuilder:
+    shop = Shop(id="shop")
+    return WorkflowBuilder(name="shop", start_executor=shop, output_from=[shop])
+"""
+
+
+class Typist(io.StringIO):
+    """Somebody at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_form_that_the_agent_refuses_is_asked_again_with_what_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", Typist("Ada\ntomorrow\n\n2026-12-31\n"))
+    (tmp_path / "agent.py").write_text(ASKS_A_DATE)
+    with served(str(tmp_path / "agent.py")) as url:
+        code = main(["invoke", "A bicycle", "--url", url])
+
+    shown, said = capsys.readouterr()
+    assert (code, shown) == (0, "It comes on 31.12.2026 to Ada.\n")
+    assert "input[0].output.day" in said
+    assert said.count("When shall it come?\n") == 2
+    assert "To (text) [Ada]: " in said
+    assert "Day (date, such as 2026-12-31) [tomorrow]: " in said

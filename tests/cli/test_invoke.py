@@ -287,47 +287,6 @@ def test_a_question_of_a_workflow_is_asked_as_a_form_until_its_answer_fits(invok
     assert shown.splitlines()[-1] == "Printed: New bicycles? Take your time."
 
 
-ASKS_A_DATE = """
-from datetime import date
-from typing import Never
-
-from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
-from pydantic import BaseModel
-
-
-class Delivery(BaseModel):
-    to: str
-    day: date
-
-
-class Shop(Executor):
-    @handler
-    async def start(self, text: str, ctx: WorkflowContext[Never, str]) -> None:
-        await ctx.request_info("When shall it come?", Delivery)
-
-    @response_handler
-    async def order(self, asked: str, delivery: Delivery, ctx: WorkflowContext[Never, str]) -> None:
-        await ctx.yield_output(f"It comes on {delivery.day:%d.%m.%Y} to {delivery.to}.")
-
-
-def build() -> WorkflowBuilder:
-    shop = Shop(id="shop")
-    return WorkflowBuilder(name="shop", start_executor=shop, output_from=[shop])
-"""
-
-
-def test_a_form_that_the_agent_refuses_is_asked_again_with_what_was_typed(invoke: Invoke, tmp_path: Path) -> None:
-    (tmp_path / "agent.py").write_text(ASKS_A_DATE)
-    with served(str(tmp_path / "agent.py")) as url:
-        code, shown, said = invoke("A bicycle", "--url", url, typed="Ada\ntomorrow\n\n2026-12-31\n")
-
-    assert (code, shown) == (0, "It comes on 31.12.2026 to Ada.\n")
-    assert "input[0].output.day" in said
-    assert said.count("When shall it come?\n") == 2
-    assert "To (text) [Ada]: " in said
-    assert "Day (date, such as 2026-12-31) [tomorrow]: " in said
-
-
 def test_the_time_of_an_answer_is_without_that_of_the_prompt_before_it(
     approvals: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
