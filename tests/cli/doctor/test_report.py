@@ -11,6 +11,7 @@ import pytest
 
 from hostedagent.cli import main
 from hostedagent.cli.doctor import machine, unchecked
+from hostedagent.cli.doctor.environment import Place, Variable
 from hostedagent.cli.doctor.project import Project
 from hostedagent.cli.doctor.report import Report
 from hostedagent.cli.doctor.rules import Finding
@@ -141,6 +142,25 @@ def test_a_message_is_wrapped_to_the_terminal_beside_its_check_and_a_fix_is_not(
     assert len(first) <= 80 and last == fix and len(fix) > 80
     assert second == " " * whole.index("It is odd") + second.strip()
     assert f"{first} {second.strip()}" == whole
+
+
+def test_the_variables_fit_the_terminal_with_each_value_and_its_source_below_their_name() -> None:
+    deployed = Place("", "azure.yaml, AZURE_AI_MODEL_DEPLOYMENT_NAME from azd provision")
+    name = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    variables = [Variable(name, Place("true", ".env"), deployed), Variable("PORT", None, Place("8088", "platform"))]
+    report = Report(folder="shop", findings={"first": []}, packages=[], variables=variables)
+
+    lines = report.text(80).splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert lines[lines.index("  VARIABLE") + 1 : -2] == [
+        f"  {name}",
+        "    here      true [.env]",
+        "    deployed  (empty) [azure.yaml, AZURE_AI_MODEL_DEPLOYMENT_NAME from azd",
+        "              provision]",
+        "  PORT",
+        "    deployed  8088 [platform]",
+    ]
 
 
 def test_a_package_that_two_extras_require_is_one_row() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from hostedagent.cli.doctor.environment import Place, Variable
+from hostedagent.cli.doctor.environment import Variable
 from hostedagent.cli.doctor.machine import Package
 from hostedagent.cli.doctor.rules import Finding, Level
 
@@ -46,7 +46,9 @@ class Report:
         Args:
             width: Columns to which messages are wrapped; a fix is never wrapped, because it is copied.
         """
-        return "\n".join([*self._checks(width), "", *self._packages(), "", *self._environment(), "", self._summary()])
+        return "\n".join(
+            [*self._checks(width), "", *self._packages(), "", *self._environment(width), "", self._summary()]
+        )
 
     def json(self) -> str:
         """The report as JSON; secrets are masked here too."""
@@ -68,9 +70,14 @@ class Report:
         rows = [(row.requirement.name, row.installed or "-", row.tested or "any") for row in self.packages]
         return _columns(("PACKAGE", "INSTALLED", "TESTED"), rows)
 
-    def _environment(self) -> Iterator[str]:
-        rows = [(row.name, _shown(row.here), _shown(row.deployed)) for row in self.variables]
-        return _columns(("VARIABLE", "HERE", "DEPLOYED"), rows)
+    def _environment(self, columns: int | None) -> Iterator[str]:
+        """Each variable with its values below it: side by side they are wider than a terminal."""
+        yield "  VARIABLE"
+        for row in self.variables:
+            yield f"  {row.name}"
+            for place, value in (("here", row.here), ("deployed", row.deployed)):
+                if value is not None:
+                    yield _wrapped(f"    {place:<8}  ", f"{value.value or '(empty)'} [{value.source}]", columns)
 
     def _summary(self) -> str:
         counts = [(self.count("error"), "error"), (self.count("warning"), "warning")]
@@ -105,12 +112,6 @@ def _wrapped(head: str, message: str, columns: int | None) -> str:
         return head + message
     lines = textwrap.wrap(message, columns - len(head), break_long_words=False, break_on_hyphens=False)
     return head + f"\n{' ' * len(head)}".join(lines)
-
-
-def _shown(place: Place | None) -> str:
-    if place is None:
-        return "-"
-    return f"{place.value or '(empty)'}  [{place.source}]"
 
 
 def _columns(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
