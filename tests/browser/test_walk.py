@@ -68,7 +68,7 @@ async def test_the_walk(chat: Chat, tmp_path: Path) -> None:
 
         await page.get_by_role("button", name="New conversation", exact=True).click()
         await _begin_guide(chat)
-        server.kill()
+        server.crash()
         await page.get_by_text("The connection was lost.").first.wait_for()
         await chat.picture("restart")
         (tmp_path / "go").touch()
@@ -89,7 +89,7 @@ async def test_the_walk(chat: Chat, tmp_path: Path) -> None:
         await expect(page.locator("#conversations")).to_have_text("No conversations yet", use_inner_text=True)
         await chat.picture("user")
     finally:
-        server.kill()
+        server.end()
     with served("samples/workflow/agent.py") as url:
         await chat.open(url)
         await chat.ask("New bicycles")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -49,15 +50,40 @@ class Restarted:
         self._command = [sys.executable, "-m", "hostedagent", "run", str(target), "--port"]
         self._folder = folder
         self._process, self.url = _start([*self._command, "0"], READY, folder)
+        self._held: socket.socket | None = None
 
-    def kill(self) -> None:
-        """End it as a crash does."""
+    @property
+    def port(self) -> int:
+        """Its port, which no other process gets while it is away."""
+        return int(self.url.rpartition(":")[2])
+
+    def crash(self) -> None:
+        """End it as a crash does, to start it again."""
+        self._kill()
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(
+            ("127.0.0.1", self.port)
+        )  # Without listening: the server may bind it too, and nothing else does.
+
+    def start(self) -> None:
+        """Start it again after a crash."""
+        self._process, _ = _start([*self._command, str(self.port)], READY, self._folder)
+        self._release()
+
+    def end(self) -> None:
+        """End it for good."""
+        self._kill()
+        self._release()
+
+    def _kill(self) -> None:
         self._process.kill()
         self._process.wait(timeout=PATIENCE)
 
-    def start(self) -> None:
-        """Start it again."""
-        self._process, _ = _start([*self._command, self.url.rpartition(":")[2]], READY, self._folder)
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
 
 @contextmanager

@@ -215,11 +215,13 @@ async function readAll(conversation, turn, log, connect, signal) {
     } catch (error) {
       if (signal.aborted) return;
       if (!turn.responseId) return fail(turn, error);
-      if (isFinal(error) || attempt >= RETRIES) {
-        // Its events are gone, as after a restart: what became of it is in the response.
+      const isLast = attempt >= RETRIES;
+      if (isFinal(error) || isLast) {
+        // Its events are gone, as after a restart: what became of it is in the response, which may still run.
         const found = await api.retrieve(turn.responseId).catch(() => null);
         if (found) take(turn, found);
-        return isOver(turn) ? undefined : fail(turn, error);
+        if (isOver(turn)) return;
+        if (found === null || isLast) return fail(turn, error);
       }
     }
     lost(turn, true);
