@@ -122,6 +122,10 @@ class Chat:
         await self.page.goto(f"{url}/")
         await self.page.locator("#conversations li").first.wait_for(state="attached")
 
+    async def leave(self) -> None:
+        """Leaves the page, before its server ends: a request that is under way would fail."""
+        await self.page.goto("about:blank")
+
     async def ask(self, text: str) -> None:
         """Sends a message and waits until its turn has ended."""
         await self.page.fill("#message", text)

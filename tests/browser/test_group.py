@@ -40,3 +40,4 @@ async def test_the_user_chooses_an_agent_and_sees_its_conversations_only(chat: C
         await agents.select_option("critic")
         await chat.page.wait_for_url("**/agents/critic/")
         await expect(chat.last()).to_contain_text("I am critic.")
+        await chat.leave()

@@ -247,6 +247,7 @@ async def test_an_executor_that_runs_is_lit_while_it_runs(chat: Chat, tmp_path: 
         await expect(chat.page.locator(".graph .node.done[data-executor=first]")).to_have_count(1)
         (tmp_path / "go").touch()
         await chat.page.locator(".graph .node.done[data-executor=second]").wait_for()
+        await chat.leave()
 
 
 async def test_agents_that_write_at_the_same_time_stand_side_by_side(chat: Chat) -> None:
@@ -290,26 +291,7 @@ async def test_a_running_turn_goes_on_after_the_server_was_killed_and_started_ag
         await chat.ask("Thanks.")
         await expect(chat.last().locator(".message")).to_contain_text("Gladly.", use_inner_text=True)
         chat.problems.clear()  # The browser reports the refused connections.
-    finally:
-        server.end()
-
-
-async def test_a_turn_whose_events_cannot_be_followed_is_waited_for_while_it_runs(chat: Chat, tmp_path: Path) -> None:
-    server = Restarted(TRAVEL, tmp_path)
-    refusal = '{"error": {"code": "invalid_request", "message": "It has no events."}}'
-    try:
-        await chat.open(server.url)
-        await chat.page.fill("#message", "Write a guide.")
-        await chat.page.press("#message", "Enter")
-        await chat.last().locator("details.tool").wait_for()
-        await chat.page.route("**/responses/*?stream=true*", lambda route: route.fulfill(status=400, body=refusal))
-        async with chat.page.expect_response(lambda response: response.status == 200 and "/responses/" in response.url):
-            await chat.page.reload()
-        await expect(chat.last().locator(".problem")).to_have_count(0)
-        (tmp_path / "go").touch()
-        await chat.page.locator(".message", has_text="Your guide is ready: 12 pages").wait_for()
-        await chat.ended()
-        chat.problems.clear()  # The browser reports the refusals.
+        await chat.leave()
     finally:
         server.end()
 
@@ -325,6 +307,7 @@ async def test_an_approval_for_good_is_not_asked_again(chat: Chat, tmp_path: Pat
         await chat.ask("Book the tram for two.")
         await expect(chat.last().locator(".message")).to_contain_text("Booked: Tram 28 for 2", use_inner_text=True)
         await expect(chat.last().locator(".request")).to_have_count(0)
+        await chat.leave()
     finally:
         server.end()
 
@@ -345,6 +328,7 @@ async def test_a_running_turn_is_steered_and_goes_on_from_what_it_did(chat: Chat
         await chat.picture("steer")
         await chat.page.get_by_role("button", name="Previous branch").click()
         await chat.page.get_by_text("Stopped.").wait_for()
+        await chat.leave()
     finally:
         server.end()
 

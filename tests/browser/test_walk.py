@@ -88,6 +88,7 @@ async def test_the_walk(chat: Chat, tmp_path: Path) -> None:
         await page.locator("#empty").wait_for()
         await expect(page.locator("#conversations")).to_have_text("No conversations yet", use_inner_text=True)
         await chat.picture("user")
+        await chat.leave()
     finally:
         server.end()
     with served("samples/workflow/agent.py") as url:

@@ -51,7 +51,10 @@ _SAMPLES: Final = "tests/samples/conftest.py"
 _AZURE: Final = NotRun("needs an Azure subscription")
 _CONTAINERS: Final = NotRun("needs Docker; .ci/container builds and runs the same image within the same limits")
 _TELEGRAM: Final = NotRun("needs a bot of Telegram; tests/samples/test_chat_bot.py runs the sample against a fake")
-_INSTALL: Final = NotRun("installs the environment in which the tests run")
+_INSTALL: Final = Elsewhere(
+    "tests/deploy/test_install.py", "test_a_checkout_and_a_wheel_install_as_documented_with_their_extras"
+)
+_ENVIRONMENT: Final = NotRun("installs the environment in which the tests run")
 _MINUTES: Final = NotRun("measures for minutes; tests/benchmarks runs short cases by the same script")
 
 VERDICTS: Final[Mapping[str, Verdict]] = {
@@ -118,8 +121,12 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "python3 -m venv .venv": _INSTALL,
     ". .venv/bin/activate": _INSTALL,
     "pip install .": _INSTALL,
-    "pip install --find-links wheels -e . --group dev": _INSTALL,
-    "pip install -e . --group dev": _INSTALL,
+    "pip wheel . --no-deps --wheel-dir dist": _INSTALL,
+    "pip install dist/hostedagent-*.whl": _INSTALL,
+    "pip install '.[webhooks]'": _INSTALL,
+    'pip install "$(echo dist/hostedagent-*.whl)[webhooks]"': _INSTALL,
+    "pip install --find-links wheels -e . --group dev": _ENVIRONMENT,
+    "pip install -e . --group dev": _ENVIRONMENT,
     "hostedagent run --reload": Here("project-pip"),
     "pytest": Here("project-pip"),
     "pip install pytest pytest-asyncio": NotRun("is what `uv sync` has installed"),

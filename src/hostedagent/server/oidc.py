@@ -75,7 +75,7 @@ class OidcScopeResolver:
         try:
             import jwt
         except ImportError as error:
-            raise ConfigurationError("OpenID Connect needs more packages: pip install 'hostedagent[oidc]'.") from error
+            raise ConfigurationError("OpenID Connect needs more packages: pip install 'PyJWT[crypto]'") from error
         self._jwt = jwt
         self._issuer = issuer
         self._audience = [audience] if isinstance(audience, str) else list(audience)

