@@ -90,7 +90,8 @@ export class Inspector {
     if (this.#log !== log || this.#tab !== tab) return;
     if (spans === null) return this.body.replaceChildren(h("p", { class: "hint" }, "The server cannot be reached."));
     const view = tab === "Trace" ? waterfall(spans) : messagesView(spans);
-    this.body.replaceChildren(view ?? h("p", { class: "hint" }, "There are no spans of this turn. They are kept while the server runs."));
+    const none = spans.length > 0 ? "The turn called no model." : "There are no spans of this turn. They are kept while the server runs.";
+    this.body.replaceChildren(view ?? h("p", { class: "hint" }, none));
   }
 
   // While the turn runs, its spans are asked for again and again: an executor lights up when it begins.
