@@ -238,7 +238,7 @@ def _database(**settings: Any) -> Database:
         from hostedagent.stores.postgres.database import Database
         from hostedagent.stores.postgres.settings import PostgresSettings
     except ImportError as error:
-        raise ConfigurationError("PostgreSQL needs more packages: pip install 'psycopg[binary]' psycopg-pool") from error
+        raise ConfigurationError("PostgreSQL needs packages: pip install 'psycopg[binary]' psycopg-pool") from error
     return Database(PostgresSettings(**settings))
 
 

@@ -32,7 +32,9 @@ def invocation_host(documents: Mapping[str, Mapping[str, Json] | str | None]) ->
     try:
         from azure.ai.agentserver.invocations import InvocationAgentServerHost
     except ImportError as error:
-        raise ConfigurationError("Invocations() on the SDK's host needs one more package: pip install azure-ai-agentserver-invocations") from error
+        raise ConfigurationError(
+            "Invocations() on the SDK's host needs a package: pip install azure-ai-agentserver-invocations"
+        ) from error
 
     def document(name: str) -> Any:
         found = documents.get(name)
