@@ -14,6 +14,8 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
+from msgspec import Struct, field
+
 from hostedagent.agents.deduplication import Told
 from hostedagent.agents.model_calls import ModelCalls
 from hostedagent.agents.pump import close_stream
@@ -43,114 +45,15 @@ def works_in_background(agent: object) -> bool:
     return fields_of(getattr(agent, "default_options", None)).get("background") is True
 
 
-class BackgroundRun:
-    """The run of one turn.
-
-    Args:
-        tokens: Stores the token; `None` for a turn that stores nothing.
-        session: Holds the service's conversation id.
-        token: The token that an earlier process of this turn stored.
-        told: The items that the earlier process sent.
-    """
-
-    def __init__(
-        self,
-        attempt: Attempt,
-        tokens: ContinuationTokens | None,
-        caller: Caller,
-        response_id: str,
-        *,
-        session: AgentSession | None = None,
-        token: Token | None = None,
-        told: Told | None = None,
-        calls: ModelCalls | None = None,
-    ) -> None:
-        self._attempt = attempt
-        self._tokens = tokens
-        self._caller = caller
-        self._response_id = response_id
-        self._session = session
-        self._token = token
-        self._told = told or Told()
-        self._calls = calls or ModelCalls()
-        self._passed = _Passed()
-        if token is not None:
-            self._passed.begin()
-
-    async def start(self) -> AsyncGenerator[AgentResponseUpdate]:
-        """Yield each update exactly once, resuming the stream when it breaks.
-
-        Raises:
-            Exception: The error of the run, when the service has stopped or resuming it made no progress.
-        """
-        tries = 0
-        while True:
-            before, error = self._passed.count, None
-            try:
-                async for update in self._updates():
-                    yield update
-            except Exception as broke:  # noqa: BLE001 - any error may be resumed from: only the state of the service counts
-                error = broke
-            if error is None and not self._passed.is_pending:
-                return
-            tries = 1 if self._passed.count > before else tries + 1
-            if not self._passed.can_be_continued or tries >= TRIES:
-                raise error or ConnectionError("The model's service ended its stream before its work.")
-            if error is not None:
-                log_failure(logger, f"The stream of {self._response_id} broke and is picked up again", error)
-            await asyncio.sleep(PAUSE_SECONDS * (2 ** (tries - 1) - 1))
-
-    async def _updates(self) -> AsyncGenerator[AgentResponseUpdate]:
-        """Yield the updates of one attempt that are new."""
-        self._calls.restart()
-        stream = await self._attempt(self._token)
-        try:
-            async for update in stream:
-                self._calls.see(update)
-                if (token := update.continuation_token) is not None and token != self._token:
-                    self._token = cast("Token", dict(token))
-                    await self._keep(Place(self._token))
-                    self._passed.begin()
-                if (new := self._passed.only_new(update)) is None or (new := self._told.only_new(new)) is None:
-                    continue
-                if self._token is not None and new.role == "tool":
-                    await self._keep(self._answered(self._token, new))
-                yield new
-        finally:
-            await close_stream(stream)
-
-    async def _keep(self, place: Place) -> None:
-        if self._tokens is not None:
-            await self._tokens.save(self._caller, self._response_id, place)
-
-    def _answered(self, token: Token, update: AgentResponseUpdate) -> Place:
-        """Store the token again once the results of the tool calls are stored."""
-        calls = [content.call_id for content in update.contents if content.type == "function_result"]
-        service_id = self._session.service_session_id if self._session is not None else None
-        return Place(token, tuple(call_id for call_id in calls if call_id), service_id)
-
-    async def save(self) -> None:
-        """Store nothing: the session holds what later turns need."""
-
-    async def prune(self) -> None:
-        """Delete the token once the turn is saved. A failure only leaves a stale record."""
-        try:
-            if self._tokens is not None and self._token is not None:
-                await self._tokens.delete(self._caller, self._response_id)
-        except Exception as error:  # noqa: BLE001 - the turn is done
-            log_failure(logger, "Dropping a continuation token failed", error)
-
-
-class _Passed:
+class _Passed(Struct):
     """Tracks the updates of one service response that were passed on, so that none is passed on twice."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.is_pending = False
-        self._position = -1
-        self._is_numbered = True
-        self._call_ids: dict[int, list[str | None]] = {}
-        self._aliases: dict[str | None, str | None] = {}
+    count: int = 0
+    is_pending: bool = False
+    _position: int = -1
+    _is_numbered: bool = True
+    _call_ids: dict[int, list[str | None]] = {}
+    _aliases: dict[str | None, str | None] = {}
 
     def begin(self) -> None:
         """A new response begins, whose events are numbered from the start."""
@@ -193,6 +96,94 @@ class _Passed:
         named = copy.copy(content)
         named.id = self._aliases[content.id]
         return named
+
+
+class BackgroundRun(Struct):
+    """The run of one turn.
+
+    Args:
+        tokens: Stores the token; `None` for a turn that stores nothing.
+        session: Holds the service's conversation id.
+        token: The token that an earlier process of this turn stored.
+        told: The items that the earlier process sent.
+    """
+
+    attempt: Attempt
+    tokens: ContinuationTokens | None
+    caller: Caller
+    response_id: str
+    session: AgentSession | None = None
+    token: Token | None = None
+    told: Told = field(default_factory=Told)
+    calls: ModelCalls = field(default_factory=ModelCalls)
+    _passed: _Passed = field(default_factory=_Passed)
+
+    def __post_init__(self) -> None:
+        if self.token is not None:
+            self._passed.begin()
+
+    async def start(self) -> AsyncGenerator[AgentResponseUpdate]:
+        """Yield each update exactly once, resuming the stream when it breaks.
+
+        Raises:
+            Exception: The error of the run, when the service has stopped or resuming it made no progress.
+        """
+        tries = 0
+        while True:
+            before, error = self._passed.count, None
+            try:
+                async for update in self._updates():
+                    yield update
+            except Exception as broke:  # noqa: BLE001 - any error may be resumed from: only the state of the service counts
+                error = broke
+            if error is None and not self._passed.is_pending:
+                return
+            tries = 1 if self._passed.count > before else tries + 1
+            if not self._passed.can_be_continued or tries >= TRIES:
+                raise error or ConnectionError("The model's service ended its stream before its work.")
+            if error is not None:
+                log_failure(logger, f"The stream of {self.response_id} broke and is picked up again", error)
+            await asyncio.sleep(PAUSE_SECONDS * (2 ** (tries - 1) - 1))
+
+    async def _updates(self) -> AsyncGenerator[AgentResponseUpdate]:
+        """Yield the updates of one attempt that are new."""
+        self.calls.restart()
+        stream = await self.attempt(self.token)
+        try:
+            async for update in stream:
+                self.calls.see(update)
+                if (token := update.continuation_token) is not None and token != self.token:
+                    self.token = cast("Token", dict(token))
+                    await self._keep(Place(self.token))
+                    self._passed.begin()
+                if (new := self._passed.only_new(update)) is None or (new := self.told.only_new(new)) is None:
+                    continue
+                if self.token is not None and new.role == "tool":
+                    await self._keep(self._answered(self.token, new))
+                yield new
+        finally:
+            await close_stream(stream)
+
+    async def _keep(self, place: Place) -> None:
+        if self.tokens is not None:
+            await self.tokens.save(self.caller, self.response_id, place)
+
+    def _answered(self, token: Token, update: AgentResponseUpdate) -> Place:
+        """Store the token again once the results of the tool calls are stored."""
+        calls = [content.call_id for content in update.contents if content.type == "function_result"]
+        service_id = self.session.service_session_id if self.session is not None else None
+        return Place(token, tuple(call_id for call_id in calls if call_id), service_id)
+
+    async def save(self) -> None:
+        """Store nothing: the session holds what later turns need."""
+
+    async def prune(self) -> None:
+        """Delete the token once the turn is saved. A failure only leaves a stale record."""
+        try:
+            if self.tokens is not None and self.token is not None:
+                await self.tokens.delete(self.caller, self.response_id)
+        except Exception as error:  # noqa: BLE001 - the turn is done
+            log_failure(logger, "Dropping a continuation token failed", error)
 
 
 def _position(update: AgentResponseUpdate) -> int | None:

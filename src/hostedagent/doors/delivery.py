@@ -112,9 +112,8 @@ async def _push(
                 async with asyncio.timeout(SECONDS):
                     is_taken = await target.deliver(response, caller)
             return Delivery(name, "skipped" if is_taken is False else "delivered", attempt)
-        except (
-            ExitInTurn
-        ) as raised:  # Also a task that the target had cancelled: the other targets must get the answer.
+        except ExitInTurn as raised:
+            # Also a task that the target had cancelled: the other targets must get the answer.
             error = raised.__cause__ or raised
         except Exception as raised:  # noqa: BLE001 - reported
             error = raised

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from hostedagent.errors import InvalidRequest
+from hostedagent.protocol.checks import array, mapping
 from hostedagent.protocol.types import Item, Json
 
 ReadPart: TypeAlias = Callable[[Mapping[str, Json], str], dict[str, Json] | None]
@@ -36,20 +37,6 @@ def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Ite
             yield {"type": "message", "role": role, "content": content}
         else:
             raise InvalidRequest(f"{param}.role {role!r:.80} is not a role of a message.", param=f"{param}.role")
-
-
-def mapping(value: Json, param: str) -> Mapping[str, Json]:
-    """A value that must be an object."""
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{param} must be an object.", param=param)
-    return cast("dict[str, Json]", value)
-
-
-def array(value: Json, param: str) -> list[Json]:
-    """A value that must be an array."""
-    if not isinstance(value, list):
-        raise InvalidRequest(f"{param} must be an array.", param=param)
-    return cast("list[Json]", value)
 
 
 def _said(message: Mapping[str, Json], param: str, read_part: ReadPart) -> Iterator[Item]:

@@ -73,15 +73,15 @@ def as_name(value: object, param: str) -> str:
     return name
 
 
-def as_tags(value: object, param: str = "tags") -> dict[str, str]:
+def as_tags(value: object) -> dict[str, str]:
     """Take tags: absent is empty."""
     if value is None:
         return {}
-    tags = as_object(value, param)
+    tags = as_object(value, "tags")
     if len(tags) > MAX_TAGS:
-        raise bad_request(f"{param} must have at most {MAX_TAGS} entries, it has {len(tags)}.", param)
+        raise bad_request(f"tags must have at most {MAX_TAGS} entries, it has {len(tags)}.", "tags")
     if not all(isinstance(text, str) for text in tags.values()):
-        raise bad_request(f"{param} must map strings to strings.", param)
+        raise bad_request("tags must map strings to strings.", "tags")
     return cast("dict[str, str]", tags)
 
 

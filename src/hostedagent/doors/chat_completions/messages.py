@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hostedagent.doors.messages import array, mapping, message_items
+from hostedagent.doors.messages import message_items
 from hostedagent.errors import InvalidRequest, UnsupportedOption
+from hostedagent.protocol.checks import array, mapping
 from hostedagent.protocol.types import Json
 
 _SAME: Final = (

@@ -10,6 +10,7 @@ from hostedagent.doors.invocations.documents import FIELDS, OPTIONS, SENT
 from hostedagent.doors.questions import answer_item, failure_of, open_questions, shown_question, text_of
 from hostedagent.errors import InvalidRequest, RequestError
 from hostedagent.failures import TurnFailed
+from hostedagent.protocol.checks import mapping
 from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.types import Json
@@ -29,21 +30,15 @@ def default_body(fields: Mapping[str, Json]) -> Mapping[str, Any]:
     if unknown := [name for name in fields if name not in FIELDS]:
         message = f"{unknown[0]!r:.80} is not a field of an invocation: {', '.join(FIELDS)}."
         raise InvalidRequest(message, param=unknown[0])
-    options = {_RENAMED.get(name, name): value for name, value in _object(fields, "options").items()}
+    options = {_RENAMED.get(name, name): value for name, value in mapping(fields.get("options", {}), "options").items()}
     if refused := [name for name in options if name not in OPTIONS]:
         param = f"options.{refused[0]}"
         raise InvalidRequest(f"{param:.80} is not an option of an invocation: {', '.join(OPTIONS)}.", param=param)
     return {**options, **{name: fields[name] for name in SENT if name in fields}, "input": _input(fields)}
 
 
-def _object(fields: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    if not is_object(value := fields.get(name, {})):
-        raise InvalidRequest(f"{name} must be an object.", param=name)
-    return value
-
-
 def _input(fields: Mapping[str, Json]) -> Json:
-    answers = [answer_item(name, reply) for name, reply in _object(fields, "responses").items()]
+    answers = [answer_item(name, reply) for name, reply in mapping(fields.get("responses", {}), "responses").items()]
     given = fields.get("input", fields.get("message"))
     if given is None and not answers:
         message = "input is missing: send text, items, or the value that a workflow starts with."
