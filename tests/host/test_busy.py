@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -52,12 +53,12 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each request that begins to wait for a conversation."""
     seen: list[int] = []
 
-    class Counted(asyncio.Event):
-        def __init__(self) -> None:
-            super().__init__()
+    class Line(deque[asyncio.Event]):
+        def append(self, x: asyncio.Event, /) -> None:
+            super().append(x)
             seen.append(1)
 
-    monkeypatch.setattr(busy, "Place", Counted)
+    monkeypatch.setattr(busy, "deque", Line)
     return seen
 
 
