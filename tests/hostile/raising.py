@@ -40,6 +40,28 @@ class Unprintable(Exception):
         raise RuntimeError(SECRET)
 
 
+class Disguised(Exception):
+    """Would end the process if it was asked for its class."""
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise SystemExit(SECRET)
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
+class _Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__name__", "__qualname__", "__module__"):
+            raise KeyboardInterrupt(SECRET)
+        return super().__getattribute__(name)
+
+
+class Nameless(Exception, metaclass=_Nameless):
+    """Would end the process if its class was asked for its name."""
+
+
 def _cyclic() -> Exception:
     first, second = ValueError(SECRET), KeyError(SECRET)
     first.__cause__, second.__cause__ = second, first
@@ -58,6 +80,8 @@ KINDS: Final[dict[str, Callable[[], BaseException]]] = {
     "StopIteration": lambda: StopIteration(SECRET),
     "StopAsyncIteration": lambda: StopAsyncIteration(SECRET),
     "unprintable": Unprintable,
+    "disguised": Disguised,
+    "nameless": Nameless,
     "cyclic causes": _cyclic,
 }
 """What is raised."""

@@ -20,7 +20,7 @@ from hostedagent.engine.hooks import tell
 from hostedagent.engine.output import EndedEarly, TurnOutput
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.tracing import TurnSpan
-from hostedagent.errors import Conflict, RequestError
+from hostedagent.errors import Conflict, RequestError, foreign_attribute
 from hostedagent.failures import failed, failure
 from hostedagent.observability.logging import log_failure, never_raising
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
@@ -159,6 +159,9 @@ def outcome_of(error: Exception, response_id: str, *, may_be_left: bool) -> Outc
     Args:
         may_be_left: Whether a turn that lost its store or its conversation is left, to be resumed.
     """
+    if foreign_attribute(error, "__class__") is not type(error):  # A match would ask for it.
+        log_failure(logger, f"The run of {response_id} failed", error)
+        return failure(error)
     match error:
         case Stopped(cause="lost") if not may_be_left:
             return LOST

@@ -33,8 +33,8 @@ def consent_requests(error: BaseException, label: str = "") -> list[Content]:
         label: Name of the server, used if the error does not name the connection that needs consent.
     """
     for link in causes(error, _links_of):
-        if isinstance(link, UserInputRequiredException):
-            contents = [row for row in rows_of(link.contents) if isinstance(row, Content)]
+        if issubclass(type(link), UserInputRequiredException):
+            contents = [row for row in rows_of(foreign_attribute(link, "contents")) if isinstance(row, Content)]
             return contents if contents and all(row.type == "oauth_consent_request" for row in contents) else []
         if is_consent_error(link):
             return [consent_request(url, name or label) for url, name in dict.fromkeys(_links(link))]
@@ -64,7 +64,7 @@ def _links_of(error: BaseException) -> Sequence[object]:
 
 
 def _is_group(error: BaseException) -> bool:
-    return isinstance(error, BaseExceptionGroup)
+    return issubclass(type(error), BaseExceptionGroup)
 
 
 def _data(error: BaseException) -> object:

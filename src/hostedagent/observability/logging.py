@@ -212,7 +212,11 @@ def _log_failure(logger: logging.Logger, what: str, error: BaseException) -> Non
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
     # The message of a mistake in the developer's own set-up is written by this package.
-    text = str(error) if isinstance(error, ConfigurationError) else "the text of the error is logged at LOG_LEVEL=DEBUG"
+    text = (
+        str(error)
+        if issubclass(type(error), ConfigurationError)
+        else "the text of the error is logged at LOG_LEVEL=DEBUG"
+    )
     logger.error("%s: %s at %s (%s).", what, kinds_of(error), place, text)
 
 
@@ -229,6 +233,7 @@ def _cause(error: BaseException) -> Sequence[object]:
 
 def _class_name(kind: type) -> str:
     """The name of a class, if it is an identifier: code that builds classes may put any text there."""
-    name = kind.__qualname__.rpartition(">.")[2]
+    qualified = foreign_attribute(kind, "__qualname__")
+    name = qualified.rpartition(">.")[2] if type(qualified) is str else ""
     parts = name.split(".")
     return name if len(name) <= _MAX_NAME and all(part.isidentifier() for part in parts) else "an unnamed error"
