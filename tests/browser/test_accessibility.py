@@ -28,6 +28,7 @@ def axe() -> str:
         ("samples/approvals/agent.py", ["What is my balance?", "Send 5 euros to Ada."]),
         ("samples/workflow/agent.py", ["New bicycles"]),
         ("tests/browser/typed_agent.py", []),
+        ("tests/browser/order_workflow.py", ["A bicycle"]),
     ],
 )
 async def test_the_page_has_no_accessibility_violation(

@@ -38,6 +38,7 @@ async def test_what_is_optional_says_so_and_may_be_left_out(chat: Chat) -> None:
     with served(ORDER) as url:
         await chat.open(url)
         await chat.ask("A bicycle")
+        await expect(chat.page.locator(".request h3")).to_have_text("What shall it be?")
         optional = chat.page.locator(".request :is(label, legend)", has_text="(optional)")
         names = await optional.evaluate_all("all => [...new Set(all.map(one => one.textContent.trim()))]")
         assert names == [f"{name} (optional)" for name in ("Insured", "Day", "Tags", "next", "invoice")]

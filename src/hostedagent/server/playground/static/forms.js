@@ -76,7 +76,7 @@ function optionalGroup(label, schema, root, required) {
     holder.replaceChildren(inner.element);
     holder.hidden = !box.checked;
   });
-  const element = h("fieldset", {}, h("legend", {}, h("label", { class: "row" }, box, label, optional())), holder);
+  const element = h("fieldset", {}, h("legend", {}, h("label", {}, box, ` ${label}`, optional())), holder);
   return { element, value: () => (box.checked ? inner.value() : nothing(schema, required)) };
 }
 

@@ -66,7 +66,7 @@ function question(item, settle) {
     }
   };
   const element = h("form", { class: "card request", onsubmit: submit, novalidate: true },
-    h("h3", {}, item.name), typeof request === "string" ? h("p", {}, request) : block(request), form.element, problem,
+    typeof request === "string" ? h("h3", {}, request) : [h("h3", {}, item.name), block(request)], form.element, problem,
     h("button", { type: "submit", class: "primary" }, "Answer"));
   return element;
 }
