@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +40,34 @@ def test_another_tag_is_refused(arguments: tuple[str, ...]) -> None:
     assert done.stderr
 
 
+def test_on_an_index_every_link_of_the_readme_leads_to_the_tag_and_the_repository_is_named(tmp_path: Path) -> None:
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    repository = "https://example.com/owner/name"
+    command = [sys.executable, str(ROOT / ".ci/metadata"), repository, "v1.2.3"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+
+    readme = (tmp_path / "README.md").read_text()
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("https://")] == []
+    assert f"]({repository}/blob/v1.2.3/docs/page.md)" in readme
+    assert re.search(rf"!\[[^\]]+\]\({repository}/raw/v1\.2\.3/docs/images/page-\S+\.png\)", readme)
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Repository"] == repository
+    assert project["urls"]["Changelog"] == f"{repository}/blob/v1.2.3/CHANGELOG.md"
+    assert project["name"] == "hostedagent"
+
+
+def test_the_metadata_say_who_can_use_it_and_how() -> None:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["license"] == "MIT" and all((ROOT / name).is_file() for name in project["license-files"])
+    assert len(project["description"]) < 512 and (ROOT / project["readme"]).is_file()
+    least = int(project["requires-python"].removeprefix(">=3."))
+    minors = {int(found[1]) for row in project["classifiers"] if (found := re.search(r":: 3\.(\d+)$", row))}
+    assert minors and min(minors) == least
+    assert "Typing :: Typed" in project["classifiers"]
+
+
 def test_only_the_job_that_publishes_may_identify_itself() -> None:
     text = (ROOT / ".github/workflows/release.yml").read_text()
     workflow: dict[str, Any] = yaml.safe_load(text)
@@ -47,4 +77,5 @@ def test_only_the_job_that_publishes_may_identify_itself() -> None:
     assert workflow["jobs"]["publish"]["permissions"]["id-token"] == "write"
     assert workflow["jobs"]["publish"]["needs"] == "build"
     assert ".ci/run" in [step.get("run") for step in workflow["jobs"]["build"]["steps"]]
+    assert [step.get("run", "").split()[:1] for step in workflow["jobs"]["build"]["steps"]].count([".ci/metadata"]) == 1
     assert "secrets." not in text
