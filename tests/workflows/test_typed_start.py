@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 import pytest
-from agent_framework import Executor, Message, Workflow, WorkflowBuilder, WorkflowContext, handler, workflow
+from agent_framework import Executor, Message, RunContext, Workflow, WorkflowBuilder, WorkflowContext, handler, workflow
 from pydantic import BaseModel, Field
 
 from hostedagent import AgentHost, ConfigurationError
@@ -209,6 +209,53 @@ async def test_a_functional_workflow_takes_a_typed_dict() -> None:
 def test_a_graph_that_starts_with_a_typed_dict_is_refused_when_the_host_is_built() -> None:
     with pytest.raises(ConfigurationError, match="starts with Route: use a dataclass"):
         AgentHost(built(TakesRoute))
+
+
+async def takes_nothing() -> str:
+    return "nothing"
+
+
+async def takes_the_context(ctx: RunContext) -> str:
+    return "nothing"
+
+
+async def takes_anything(*values: str, **named: str) -> str:
+    return "nothing"
+
+
+def runs_at_once(message: str) -> str:
+    return message
+
+
+def returns_what_to_await(message: str) -> Awaitable[str]:
+    return again(message)
+
+
+async def again(message: str) -> str:
+    return message
+
+
+def workflow_of(function: Any) -> Any:
+    return workflow(function)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (takes_nothing, "takes no input"),
+        (takes_the_context, "takes no input"),
+        (takes_anything, "takes no input"),
+        (runs_at_once, "is not async"),
+    ],
+)
+def test_a_function_that_no_input_can_start_is_refused_with_what_to_write(function: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{function.__name__} {words}.*Write async def"):
+        AgentHost(workflow_of(function))
+
+
+async def test_a_function_that_returns_what_to_await_is_a_workflow() -> None:
+    async with hosting(workflow_of(returns_what_to_await)) as http:
+        assert text(await respond(http, "hi")) == "hi"
 
 
 def unnamed() -> Workflow:

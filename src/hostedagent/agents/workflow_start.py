@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from inspect import Parameter
 from types import UnionType
 from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -25,6 +26,7 @@ MESSAGES: Final = list[Message]
 
 _TRANSCRIPTS: Final = (MESSAGES, list[str | Message], Any, object)
 _UNIONS: Final = (Union, UnionType)
+_TAKES_A_VALUE: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def start_type(workflow: object) -> Any:
@@ -58,9 +60,24 @@ def _parameter(workflow: object) -> Sequence[Any]:
     except (NameError, TypeError):
         hints = {}
     names = [
-        name for name in inspect.signature(function).parameters if name != "ctx" and not _is_context(hints.get(name))
+        row.name
+        for row in inspect.signature(function).parameters.values()
+        if row.kind in _TAKES_A_VALUE and row.name != "ctx" and not _is_context(hints.get(row.name))
     ]
-    return [hints.get(names[0], str)] if names else ()
+    if not names or not _is_async(function, hints.get("return")):
+        name = getattr(function, "__name__", "run")
+        raise ConfigurationError(
+            f"The workflow function {name} {'is not async' if names else 'takes no input'}, so Agent Framework cannot "
+            f"run it. Write async def {name}(message: str), or give message the type of the input."
+        )
+    return [hints.get(names[0], str)]
+
+
+def _is_async(function: Any, returned: Any) -> bool:
+    calls = (inspect.unwrap(function), getattr(function, "__call__", None))  # noqa: B004 - an object with the method
+    return any(inspect.iscoroutinefunction(row) for row in calls) or hasattr(
+        get_origin(returned) or returned, "__await__"
+    )
 
 
 def _is_context(kind: object) -> bool:
