@@ -2,6 +2,7 @@
 
 from agent_framework import Annotation, Content
 
+from hostedagent import AgentHost, HostOptions
 from hostedagent.testing import ScriptedAgent
 
 SOURCE = Annotation(type="citation", title="The weather service", url="https://weather.example/oslo")
@@ -52,3 +53,4 @@ agent = ScriptedAgent(
     ],
     name="contents",
 )
+host = AgentHost(agent, options=HostOptions(consent="item"))

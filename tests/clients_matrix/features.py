@@ -48,6 +48,14 @@ _ASKED: Final = [
     'call weather {"city": "Paris"}',
     "result sunny in Paris",
 ]
+_AFTER_CONSENT: Final = [
+    _SYSTEM,
+    "user: My name is Ada.",
+    "assistant: [oauth_consent_request: the user was asked for consent to use mail]",
+    *_ASKED[1:],
+    "assistant: It is sunny in Paris.",
+    "user: Who am I?",
+]
 _THREE_TURNS: Final = [
     _SYSTEM,
     "user: My name is Ada.",
@@ -100,7 +108,9 @@ class Feature:
     keeps_rules: bool = False
     """Whether the agent has a `ToolApprovalMiddleware`, which remembers what was approved for good."""
     asks_for_consent: bool = False
-    """Whether the agent can be created only after its user was asked for consent, in a message."""
+    """Whether the agent can be created only after its user was asked for consent."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Options of the host, beside those that the client needs."""
     played_as: str | None = None
     """The feature whose steps the driver takes, if it has none of its own."""
 
@@ -207,17 +217,22 @@ FEATURES: Final[Mapping[str, Feature]] = {
     "consent": Feature(
         "Consent",
         "The same three turns, of which the first asks for the user's consent: the client shows the link and "
-        'continues. With `HostOptions(consent="message")`.',
+        "continues.",
         (_PARIS, _SUNNY, _YOU),
         [Contains(LINK), "It is sunny in Paris.", "You are Ada."],
-        [
-            _SYSTEM,
-            "user: My name is Ada.",
-            "assistant: [oauth_consent_request: the user was asked for consent to use mail]",
-            *_THREE_TURNS[3:],
-        ],
+        _AFTER_CONSENT,
         asks_for_consent=True,
         played_as="chain",
+    ),
+    "consent_item": Feature(
+        "Consent item",
+        'The same with `HostOptions(consent="item")`: the link is in an `oauth_consent_request`, and the response is '
+        "`incomplete`.",
+        (_PARIS, _SUNNY, _YOU),
+        [LINK, "It is sunny in Paris.", "You are Ada."],
+        _AFTER_CONSENT,
+        asks_for_consent=True,
+        options={"consent": "item"},
     ),
     "history": Feature(
         "History",

@@ -58,7 +58,7 @@ def _app(feature: Feature, observed: Observed, options: HostOptions) -> Any:
             raise UserInputRequiredException(contents=[request])
         return agent(observed)
 
-    options = replace(options, consent="message", consent_origins=frozenset({"https://login.example"}))
+    options = replace(options, consent_origins=frozenset({"https://login.example"}), **feature.options)
     return AgentHost(create, options=options).app
 
 

@@ -174,7 +174,7 @@ async def test_a_factory_that_needs_consent_asks_for_it() -> None:
         asked = [Content.from_oauth_consent_request("https://login.example/consent")]
         raise UserInputRequiredException(contents=asked)
 
-    options = HostOptions(consent_origins=frozenset({"https://login.example"}))
+    options = HostOptions(consent_origins=frozenset({"https://login.example"}), consent="item")
     async with hosting(factory, options=options) as client:
         log = await stream(client)
 

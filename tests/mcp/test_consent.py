@@ -169,7 +169,7 @@ async def test_an_agent_inside_a_workflow_asks_too_and_the_next_turn_tries_again
         agent = Agent(OfflineChatClient(script=says), name="inner", context_providers=[tools])
         return WorkflowBuilder(name="flow", start_executor=AgentExecutor(agent))
 
-    options = HostOptions(consent_origins=ORIGINS)
+    options = HostOptions(consent_origins=ORIGINS, consent="item")
     async with serve(AgentHost(build_workflow, options=options, stores=memory_stores()).app) as client:
         fields: dict[str, Any] = {"conversation": "conv_1"} if link == "conversation" else {}
         asked = (await client.post("/responses", json={"input": "the weather?", **fields})).json()
@@ -191,7 +191,7 @@ async def test_an_agent_inside_a_workflow_passes_on_what_the_models_service_asks
             name="flow", start_executor=AgentExecutor(Agent(client, name="inner", middleware=[consent_ids]))
         )
 
-    options = HostOptions(consent_origins=ORIGINS)
+    options = HostOptions(consent_origins=ORIGINS, consent="item")
     async with serve(AgentHost(build_workflow, options=options, stores=memory_stores()).app) as client:
         asked = (await client.post("/responses", json={"input": "hi"})).json()
 

@@ -136,7 +136,7 @@ async def test_as_a_message_it_is_read_by_clients_that_do_not_know_the_item(stre
         answer = (await client.post("/responses", json=body)).json()
 
     assert (asked["status"], [item["type"] for item in asked["output"]]) == ("completed", ["message"])
-    assert text(asked) == f"A tool needs your consent: {LINK}"
+    assert text(asked) == f'A tool needs your consent. Open this link, then send any message, such as "done": {LINK}'
     assert (answer["status"], text(answer)) == ("completed", "It rains.")
     said = [message.text for message in agent.calls[0].messages]
     assert len(said) == 3 and "consent" in said[1] and LINK not in "".join(said)

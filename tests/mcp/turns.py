@@ -48,7 +48,7 @@ async def world(
     """Serve one agent, which all turns share."""
     model = OfflineChatClient(script=list(script))
     agent = Agent(model, name="helper", tools=tools, context_providers=list(providers))
-    options = {"consent_origins": ORIGINS, **options}
+    options = {"consent_origins": ORIGINS, "consent": "item", **options}
     async with serve(AgentHost(agent, options=HostOptions(**options), stores=memory_stores()).app) as client:
         yield World(client, model)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from agent_framework import Content, FunctionTool, Message, tool
-from driver import PIXEL, QUESTION, TURNS, Case, absent, failing_async
+from driver import NOT_SHOWN, PIXEL, QUESTION, TURNS, Case, absent, failing_async, without_link
 from pydantic import BaseModel
 
 Build = Callable[..., Any]
@@ -51,6 +51,7 @@ class Features:
             "both_tools": lambda case: self.ask(case, "How is the weather in Paris?", tools=[clock]),
             "structured": self.structured,
             "chain": self.chain,
+            "consent_item": self.consent_item,
             "history": lambda case: self.conversation(case, TURNS),
             "dumped": lambda case: self.conversation(case, TURNS, self.through_json),
             "approve": lambda case: self.deciding(case, approve=True),
@@ -89,6 +90,15 @@ class Features:
         agent = self.build(case)
         session = agent.create_session()
         return [(await self.run(case, agent, question, session=session)).text for question in TURNS]
+
+    async def consent_item(self, case: Case) -> Any:
+        agent = self.build(case)
+        session = agent.create_session()
+        asked = await self.run(case, agent, TURNS[0], session=session)
+        links = [content.consent_link for message in asked.messages for content in message.contents]
+        if not links:
+            raise without_link(asked.to_dict(), NOT_SHOWN)
+        return [*links, *[(await self.run(case, agent, turn, session=session)).text for turn in TURNS[1:]]]
 
     async def conversation(
         self, case: Case, questions: Any, kept: Callable[[Any], Any] = lambda messages: messages, **fields: Any

@@ -4,7 +4,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { Output, generateText, isStepCount, jsonSchema, streamText, tool } from "ai";
 import { z } from "zod";
 
-import { PIXEL, QUESTION, TURNS, absent, failing, main } from "./driver.mjs";
+import { NOT_SHOWN, PIXEL, QUESTION, TURNS, absent, failing, main, withoutLink } from "./driver.mjs";
 
 const WEATHER = "How is the weather in Paris?";
 const clock = tool({
@@ -122,6 +122,15 @@ await main({
     return (await play(given, { prompt: WEATHER, output: Output.object({ schema }) })).output;
   },
   chain,
+  consent_item: async (given) => {
+    const ask = () => play(given, { prompt: TURNS[0] });
+    if (given.streamed) throw withoutLink(await ask(), NOT_SHOWN);
+    const raised = await ask().then(
+      () => undefined,
+      (error) => error,
+    );
+    throw withoutLink(raised.message, "it raises an error for the item");
+  },
   history: (given) => conversation(given, TURNS, whole),
   dumped: (given) => conversation(given, TURNS, (messages) => JSON.parse(JSON.stringify(messages))),
   approve: (given) => deciding(given, true),

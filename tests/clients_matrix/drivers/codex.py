@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from driver import PIXEL, SCHEMA, TURNS, AbsentError, Case, absent, main
+from driver import PIXEL, SCHEMA, TURNS, AbsentError, Case, absent, main, without_link
 
 BINARY = Path(__file__).parents[1] / "node_modules" / ".bin" / "codex"
 NO_TOOLS = "it sends only its built-in tools"
@@ -66,6 +66,13 @@ def history(case: Case) -> Any:
     return texts
 
 
+def consent_item(case: Case) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        events = execute(case, folder, TURNS[0])
+    assert any(event["type"] == "turn.failed" for event in events), events
+    raise without_link(events, "it ends with an error for an `incomplete` response")
+
+
 def reasoning(case: Case) -> Any:
     texts, thread = [], None
     with tempfile.TemporaryDirectory() as folder:
@@ -98,6 +105,7 @@ main(
         "both_tools": absent(NO_TOOLS),
         "structured": structured,
         "chain": absent("it always sends the history"),
+        "consent_item": consent_item,
         "history": history,
         "dumped": absent("it always saves the history in a file"),
         "approve": absent("it has no approvals of a provider's tools"),

@@ -26,6 +26,16 @@ export const QUESTION = {
 // The client has no such thing.
 export class AbsentError extends Error {}
 
+export const LINK = "https://login.example/consent";
+export const NOT_SHOWN = "it drops the item, and returns an empty answer";
+
+// The outcome of a client in whose result, or error, the link for consent is missing.
+export function withoutLink(seen, why) {
+  const shown = `${seen} ${JSON.stringify(seen)}`;
+  if (shown.includes(LINK)) throw new Error(`the client has the link: ${shown}`.slice(0, 600));
+  return new AbsentError(why);
+}
+
 export function absent(why) {
   return async () => {
     throw new AbsentError(why);

@@ -49,6 +49,17 @@ def absent(why: str) -> Callable[[Case], Any]:
     return refuse
 
 
+LINK = "https://login.example/consent"
+NOT_SHOWN = "it drops the item, and returns an empty answer"
+
+
+def without_link(seen: Any, why: str) -> AbsentError:
+    """The outcome of a client in whose result, or error, the link for consent is missing."""
+    if LINK in f"{seen!r} {seen}":
+        raise AssertionError(f"the client has the link: {seen!r}"[:600])
+    return AbsentError(why)
+
+
 def main(features: Mapping[str, Callable[[Case], Any]]) -> None:
     """Read the cases and try each with the function of its feature, sync or async."""
     run(features, [Case(**row) for row in json.load(sys.stdin)])

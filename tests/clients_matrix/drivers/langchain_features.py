@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from driver import NOTES, PIXEL, QUESTION, TURNS, Case, failing
+from driver import NOT_SHOWN, NOTES, PIXEL, QUESTION, TURNS, Case, failing, without_link
 from langchain_core.messages import ToolMessage, messages_from_dict, messages_to_dict
 from langchain_core.tools import StructuredTool, tool
 from langchain_openai import ChatOpenAI
@@ -62,6 +62,7 @@ class Features:
             "both_tools": lambda case: self.ask(case, "How is the weather in Paris?", tools=[clock]),
             "structured": self.structured,
             "chain": self.chain,
+            "consent_item": self.consent_item,
             "history": lambda case: self.conversation(case, TURNS),
             "dumped": lambda case: self.conversation(case, TURNS, kept=self.through_json),
             "approve": lambda case: self.deciding(case, approve=True),
@@ -132,6 +133,9 @@ class Features:
             texts.append(message.text)
             fields = self.following(message)
         return texts
+
+    def consent_item(self, case: Case) -> Any:
+        raise without_link(self.invoke(case, [{"role": "user", "content": TURNS[0]}]), NOT_SHOWN)
 
     def question(self, case: Case) -> Any:
         asked = model(case, streaming=case.streamed).bind_tools([refund]).invoke("Refund order 7.")

@@ -93,6 +93,14 @@ def chain(case: Case) -> Any:
     return texts
 
 
+def consent_item(case: Case) -> Any:
+    asked = respond(case, TURNS[0])
+    links = [item["consent_link"] for item in asked.output if item["type"] == "oauth_consent_request"]
+    answer = respond(case, TURNS[1], previous_response_id=asked.id)
+    last = respond(case, TURNS[2], previous_response_id=answer.id)
+    return [*links, text_of(answer), text_of(last)]
+
+
 def question(case: Case) -> Any:
     tools: Any = [{"type": "function", "name": "Refund", "parameters": QUESTION, "strict": False}]
     asked = respond(case, "Refund order 7.", tools=tools)
@@ -135,6 +143,7 @@ main(
         "both_tools": lambda case: with_clock(case, "How is the weather in Paris?"),
         "structured": structured,
         "chain": chain,
+        "consent_item": consent_item,
         "history": lambda case: conversation(case, TURNS),
         "dumped": lambda case: conversation(case, TURNS, lambda message: message.model_dump()),
         "approve": lambda case: deciding(case, approve=True),

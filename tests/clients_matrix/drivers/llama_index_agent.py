@@ -4,7 +4,19 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from driver import NOTES, PIXEL, QUESTION, TURNS, AbsentError, Case, absent, failing_async, main
+from driver import (
+    NOT_SHOWN,
+    NOTES,
+    PIXEL,
+    QUESTION,
+    TURNS,
+    AbsentError,
+    Case,
+    absent,
+    failing_async,
+    main,
+    without_link,
+)
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ToolCallBlock
 from llama_index.core.llms import ChatMessage, DocumentBlock, ImageBlock, TextBlock
@@ -76,6 +88,12 @@ async def conversation(
     return texts
 
 
+async def consent_item(case: Case) -> Any:
+    if case.streamed:
+        raise without_link(await ask(case, TURNS[0]), NOT_SHOWN)
+    raise without_link(await failing_async(ask(case, TURNS[0])), "it raises an error for the item")
+
+
 async def question(case: Case) -> Any:
     llm = model(case, track_previous_responses=True)
     tools = [{"type": "function", "name": "Refund", "parameters": QUESTION, "strict": False}]
@@ -106,6 +124,7 @@ main(
         "both_tools": lambda case: with_agent(case, "How is the weather in Paris?", tools=[clock]),
         "structured": structured,
         "chain": chain,
+        "consent_item": consent_item,
         "history": lambda case: conversation(case, TURNS),
         "dumped": lambda case: conversation(case, TURNS, through_json),
         "approve": absent("it has no approvals"),

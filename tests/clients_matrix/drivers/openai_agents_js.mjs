@@ -4,7 +4,7 @@ import { Agent, OpenAIResponsesModel, hostedMcpTool, run, setTracingDisabled, to
 import OpenAI from "openai";
 import { z } from "zod";
 
-import { NOTES, PIXEL, QUESTION, TURNS, absent, failing, main } from "./driver.mjs";
+import { NOTES, PIXEL, QUESTION, TURNS, absent, failing, main, withoutLink } from "./driver.mjs";
 
 setTracingDisabled(true);
 const WEATHER = "How is the weather in Paris?";
@@ -102,6 +102,9 @@ await main({
     return (await play(given, WEATHER, { fields: { outputType } })).finalOutput;
   },
   chain,
+  consent_item: async (given) => {
+    throw withoutLink(await failing(() => play(given, TURNS[0])), "it raises an error for an `incomplete` response");
+  },
   history: (given) => conversation(given, TURNS, whole),
   dumped: (given) => conversation(given, TURNS, (history) => JSON.parse(JSON.stringify(history))),
   approve: (given) => deciding(given, true),

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from driver import NOTES, PIXEL, QUESTION, TURNS, Case, absent, failing_async, main
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, absent, failing_async, main, without_link
 from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
@@ -81,6 +81,10 @@ async def chain(case: Case) -> Any:
         texts.append(result.final_output)
         previous = result.last_response_id
     return texts
+
+
+async def consent_item(case: Case) -> Any:
+    raise without_link(await failing_async(run(case, TURNS[0])), "it raises an error for an `incomplete` response")
 
 
 async def conversation(case: Case, questions: Any, *, is_dumped: bool = False, **fields: Any) -> Any:
@@ -165,6 +169,7 @@ main(
         "both_tools": both_tools,
         "structured": structured,
         "chain": chain,
+        "consent_item": consent_item,
         "history": lambda case: conversation(case, TURNS),
         "dumped": lambda case: conversation(case, TURNS, is_dumped=True),
         "approve": lambda case: deciding(case, approve=True),

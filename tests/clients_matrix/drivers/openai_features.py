@@ -48,6 +48,7 @@ class Features:
             "both_tools": self.both_tools,
             "structured": self.structured,
             "chain": self.chain,
+            "consent_item": self.consent_item,
             "history": self.history,
             "dumped": self.dumped,
             "approve": lambda case: self.deciding(case, approve=True),
@@ -67,7 +68,7 @@ class Features:
             return client.responses.create(model=model, input=given, **body)
         with client.responses.stream(model=model, input=given, **body) as stream:
             for event in stream:
-                if event.type == "response.failed":
+                if event.type in ("response.failed", "response.incomplete"):  # Without a final response.
                     return event.response
             return stream.get_final_response()
 
@@ -116,6 +117,14 @@ class Features:
             texts.append(response.output_text)
             previous = response.id
         return texts
+
+    def consent_item(self, case: Case) -> Any:
+        asked = self.create(case, TURNS[0])
+        assert (asked.status, asked.incomplete_details.reason) == ("incomplete", "consent_required"), asked
+        links = [item.consent_link for item in asked.output if item.type == "oauth_consent_request"]
+        answer = self.create(case, TURNS[1], previous_response_id=asked.id)
+        last = self.create(case, TURNS[2], previous_response_id=answer.id)
+        return [*links, answer.output_text, last.output_text]
 
     def history(self, case: Case) -> Any:
         given: list[Any] = []

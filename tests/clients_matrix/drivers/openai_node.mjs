@@ -47,6 +47,14 @@ async function chain(given) {
   return texts;
 }
 
+async function consentItem(given) {
+  const asked = await create(given, TURNS[0]);
+  const links = asked.output.filter((item) => item.type === "oauth_consent_request").map((item) => item.consent_link);
+  const answer = await create(given, TURNS[1], { previous_response_id: asked.id });
+  const last = await create(given, TURNS[2], { previous_response_id: answer.id });
+  return [...links, answer.output_text, last.output_text];
+}
+
 async function conversation(given, questions, body, kept) {
   const input = [];
   const texts = [];
@@ -107,6 +115,7 @@ await main({
   both_tools: (given) => withClock(given, WEATHER),
   structured,
   chain,
+  consent_item: consentItem,
   history: (given) => conversation(given, TURNS, {}, whole),
   dumped: (given) => conversation(given, TURNS, {}, (output) => JSON.parse(JSON.stringify(output))),
   approve: (given) => deciding(given, true),

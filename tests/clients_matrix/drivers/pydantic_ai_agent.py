@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from driver import NOTES, PIXEL, QUESTION, TURNS, Case, absent, failing_async, main
+from driver import NOTES, PIXEL, QUESTION, TURNS, Case, absent, failing_async, main, without_link
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, NativeOutput, Tool
 from pydantic_ai.messages import ModelMessagesTypeAdapter
@@ -58,6 +58,12 @@ async def conversation(case: Case, questions: Any, settings: Any = None, *, is_d
     return texts
 
 
+async def consent_item(case: Case) -> Any:
+    if case.streamed:
+        raise without_link(await ask(case, TURNS[0]), "it sends the question again, without showing the link")
+    raise without_link(await failing_async(ask(case, TURNS[0])), "it raises an error for the item")
+
+
 async def question(case: Case) -> Any:
     async def decide(request: Any, response_schema: Any = None) -> str:
         return "true" if request == {"order": 7} else "false"
@@ -94,6 +100,7 @@ main(
         "chain": lambda case: conversation(
             case, TURNS, OpenAIResponsesModelSettings(openai_previous_response_id="auto")
         ),
+        "consent_item": consent_item,
         "history": lambda case: conversation(case, TURNS),
         "dumped": lambda case: conversation(case, TURNS, is_dumped=True),
         "approve": absent("it ignores `mcp_approval_request` items"),

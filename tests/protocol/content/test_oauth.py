@@ -36,7 +36,7 @@ def labelled() -> Content:
 
 def emissions(content: Content, origins: frozenset[str] | None = None) -> list[Emission]:
     builder = ResponseBuilder(RESPONSE_ID)
-    return list(Projection(Output(builder, consent_origins=origins)).update(update(content)))
+    return list(Projection(Output(builder, consent_origins=origins, consent="item")).update(update(content)))
 
 
 def test_what_is_read_tells_the_model_of_the_question_and_not_the_link() -> None:
@@ -65,14 +65,16 @@ def test_a_malformed_item_is_refused_with_the_place() -> None:
     ],
 )
 def test_the_link_is_an_item(content: Content, label: str) -> None:
-    (stored,) = project([content]).items
+    (stored,) = project([content], consent="item").items
     assert bare(stored) == {**ASKED, "server_label": label}
 
 
 def test_the_model_reads_of_a_link_that_was_sent_as_a_message_only_that_it_was_asked() -> None:
     (said,) = project([labelled()], consent="message").items
     (content,) = read(said)
-    assert said["content"][0]["text"] == f"docs needs your consent: {LINK}"
+    assert said["content"][0]["text"] == (
+        f'docs needs your consent. Open this link, then send any message, such as "done": {LINK}'
+    )
     assert content.text == "[oauth_consent_request: the user was asked for consent to use docs]"
 
 
@@ -191,5 +193,5 @@ def test_no_text_breaks_the_check_and_no_unsafe_one_leaves(link: str) -> None:
 
 @given(st.text("abc/?=&%", max_size=30))
 def test_a_safe_link_leaves_as_it_is(path: str) -> None:
-    (stored,) = project([consent(f"https://login.example/{path}")]).items
+    (stored,) = project([consent(f"https://login.example/{path}")], consent="item").items
     assert stored["consent_link"] == f"https://login.example/{path}"

@@ -149,7 +149,7 @@ def test_a_call_without_arguments_has_an_empty_object_of_them(form: OwnTools) ->
 
 def test_a_call_that_waits_is_shown_before_consent_is_asked_for_it() -> None:
     consent = Content.from_oauth_consent_request("https://login.example/x")
-    projected = project([call(), consent], own_tools="mcp_call", end=INCOMPLETE, consent_origins=None)
+    projected = project([call(), consent], own_tools="mcp_call", end=INCOMPLETE, consent="item", consent_origins=None)
     assert [item["type"] for item in projected.items] == ["mcp_call", "oauth_consent_request"]
     assert projected.items[0]["status"] == "incomplete"
 

@@ -115,7 +115,8 @@ class OpenConsent(BaseItem):
 
     def _say(self, part: Part, link: str, label: str) -> Iterator[Emission]:
         """Send the link as a message that the model will not read."""
-        text = f"{label or 'A tool'} needs your consent: {link}"
+        who = label or "A tool"
+        text = f'{who} needs your consent. Open this link, then send any message, such as "done": {link}'
         said = part._replace(content=Content.from_text(text), replaces=False)
         message = OpenText(said, self.output)
         yield from message.append(said)
@@ -152,9 +153,9 @@ OAUTH = Codec(
     key=key,
     absent={"stream": "A link is usable only when it is complete."},
     limits=(
-        "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller continues "
-        "it after the user has agreed, and the agent calls the tool again. Clients that do not know the item need "
-        '`HostOptions(consent="message")`.',
+        "A request for consent is a message with a link, and the response is `completed`; the caller continues it "
+        "after the user has agreed, and the agent calls the tool again. Programs that must recognize the request need "
+        '`HostOptions(consent="item")`, with which the response ends `incomplete` with the reason `consent_required`.',
         "A link is sent only if it is https, or http to this machine, and its origin is one of "
         "`HostOptions.consent_origins`; any other link fails the turn.",
         "A turn asks for one consent at a time.",
