@@ -48,14 +48,6 @@ _ASKED: Final = [
     'call weather {"city": "Paris"}',
     "result sunny in Paris",
 ]
-_AFTER_CONSENT: Final = [
-    _SYSTEM,
-    "user: My name is Ada.",
-    "assistant: [oauth_consent_request: the user was asked for consent to use mail]",
-    *_ASKED[1:],
-    "assistant: It is sunny in Paris.",
-    "user: Who am I?",
-]
 _THREE_TURNS: Final = [
     _SYSTEM,
     "user: My name is Ada.",
@@ -64,6 +56,8 @@ _THREE_TURNS: Final = [
     "assistant: It is sunny in Paris.",
     "user: Who am I?",
 ]
+_CONSENT: Final = "assistant: [oauth_consent_request: the user was asked for consent to use mail]"
+_AFTER_CONSENT: Final = [*_THREE_TURNS[:2], _CONSENT, *_THREE_TURNS[3:]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,15 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 
+from hostedagent import Stores
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Write
+from hostedagent.stores.local import LocalEventLog, LocalSignals
+from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.world import own_routes
 
@@ -127,3 +133,33 @@ async def test_every_answer_names_the_session_of_the_container(monkeypatch: pyte
 
     assert [reply.status for reply in replies] == [200, 200, 200, 400, 200, 404]
     assert {reply.headers["x-agent-session-id"] for reply in replies} == {"sandbox-1"}
+
+
+class LateStore(MemoryStore):
+    """Holds back that a turn's end is stored, after it was stored."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self.gates = [gate]
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        etags = await super().write(caller, writes)
+        if self.gates and any(b'"completed"' in (write.value or b"") for write in writes):
+            await self.gates.pop().wait()
+        return etags
+
+
+async def test_who_reads_that_a_background_turn_is_completed_can_continue_it_at_once() -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["One."], ["Two."])
+    stores = Stores.over(LateStore(gate), signals=LocalSignals(is_exclusive=True), events=LocalEventLog())
+    async with own_routes(agent, stores=stores) as client:
+        begun = (await client.post("/responses", json={"input": "a", "background": True})).json()
+        await gate.reached()
+        read = (await client.get(f"/responses/{begun['id']}")).json()
+        reply = await client.post("/responses", json={"input": "b", "previous_response_id": read["id"]})
+        gate.open()
+
+    assert read["status"] == "completed"
+    assert reply.status == 200, reply.text
+    assert [message.text for message in agent.calls[1].messages] == ["a", "One.", "b"]

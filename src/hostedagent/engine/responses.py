@@ -297,10 +297,15 @@ class ResponseStore:
         """The status of a response, in whichever process it runs; `None` if the caller has no such response."""
         turn = self.active.get(response_id)
         if turn is not None and turn.created is not None and turn.caller.scope == caller.scope:
-            if turn.committed is not None or not turn.is_resumed:
-                return turn.committed or "in_progress"
+            if turn.committed is not None:
+                return turn.committed
+            if not turn.is_resumed:  # Readers may see its end in the store before this process knows that it is there.
+                return await self._stored_status(caller, response_id) or "in_progress"
         if self._owners.get(response_id) == caller.scope.key() and (ended := self._ended.get(response_id)):
             return ended
+        return await self._stored_status(caller, response_id)
+
+    async def _stored_status(self, caller: Caller, response_id: str) -> str | None:
         if self._together is not None:
             status = await self._together.status(caller, response_id)
             if status not in RUNNING:
