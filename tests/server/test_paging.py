@@ -54,7 +54,7 @@ async def test_a_place_that_the_list_does_not_have_is_refused(page: Page, param:
 def test_a_list_says_whether_more_follows(count: int, shown: int, more: bool) -> None:
     found = listing(Page(limit=2), [{"id": row_id} for row_id in IDS[:count]])
 
-    assert (len(found["data"]), found["has_more"]) == (shown, more)
+    assert (found["object"], len(found["data"]), found["has_more"]) == ("list", shown, more)
     assert (found["first_id"], found["last_id"]) == ((IDS[0], IDS[shown - 1]) if shown else (None, None))
 
 

@@ -53,3 +53,16 @@ async def test_a_response_that_was_given_up_stores_no_outcome(clock: Clock) -> N
     with pytest.raises(Conflict):
         await running.ensure_valid("r")
     await running.end(ADA, "r")
+
+
+async def test_only_another_process_that_lives_runs_a_response_elsewhere(clock: Clock) -> None:
+    class Processes:
+        async def name(self) -> str:
+            return "this"
+
+        async def is_dead(self, name: str) -> bool:
+            return name == "dead"
+
+    running = Running(MemoryStore(), LeaseSettings(clock=clock, liveness=Processes()))
+
+    assert [await running.is_elsewhere(name) for name in ("other", "this", "dead", "")] == [True, False, False, False]
