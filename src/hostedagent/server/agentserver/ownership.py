@@ -73,7 +73,7 @@ class EventBuffers:
                 continue  # Deleting a missing buffer would leave a marker behind.
             await streams.delete(stream_id)
 
-    def release_later(self, response_id: str, user: str | None, *, delay: float = REPLAY_SECONDS) -> None:
+    def release_later(self, response_id: str, user: str | None) -> None:
         """Delete the buffer of a background response after its replay window."""
 
         def due() -> None:
@@ -83,7 +83,7 @@ class EventBuffers:
             task.add_done_callback(self._tasks.discard)
 
         # The context of the request would keep its body that long.
-        timer = asyncio.get_running_loop().call_later(delay, due, context=Context())
+        timer = asyncio.get_running_loop().call_later(REPLAY_SECONDS, due, context=Context())
         self._timers[timer] = due
         while self._are_on_disk and len(self._timers) > MAX_OPEN_FILES:
             oldest, release_now = next(iter(self._timers.items()))
