@@ -275,7 +275,7 @@ async def test_a_process_that_comes_late_does_not_fail_a_turn_that_another_one_h
     gate, late, accept = Gate(), Gate(), Engine.accept
 
     async def accepting(engine: Engine, request: TurnRequest, *given: Any) -> Any:
-        if request.response_id and not late.is_reached:
+        if gate.is_reached and not late.is_reached:
             await late.wait()
             raise Conflict("The turn lost its hold on the conversation.")
         return await accept(engine, request, *given)
