@@ -41,6 +41,9 @@ def served(*target: str, folder: Path = ROOT, **variables: str) -> Generator[str
 class Restarted:
     """A server that is killed and started again at the same address, in a folder where its stores are.
 
+    The folder is also its home: the SDK lists background turns there, and any other server that starts with the same
+    home while this one is away takes them, finds no response of theirs, and drops them.
+
     Args:
         target: What it serves.
         folder: The folder in which it runs.
@@ -49,7 +52,8 @@ class Restarted:
     def __init__(self, target: Path, folder: Path) -> None:
         self._command = [sys.executable, "-m", "hostedagent", "run", str(target), "--port"]
         self._folder = folder
-        self._process, self.url = _start([*self._command, "0"], READY, folder)
+        self._home = {"HOME": str(folder), "USERPROFILE": str(folder)}
+        self._process, self.url = _start([*self._command, "0"], READY, folder, self._home)
         self._held: socket.socket | None = None
 
     @property
@@ -68,7 +72,7 @@ class Restarted:
 
     def start(self) -> None:
         """Start it again after a crash."""
-        self._process, _ = _start([*self._command, str(self.port)], READY, self._folder)
+        self._process, _ = _start([*self._command, str(self.port)], READY, self._folder, self._home)
         self._release()
 
     def end(self) -> None:
