@@ -11,14 +11,18 @@ from agent_framework import (
     ChatContext,
     ChatMiddleware,
     Content,
+    Message,
     RawAgent,
     WorkflowBuilder,
     WorkflowExecutor,
     tool,
+    workflow,
 )
+from agent_framework.orchestrations import MagenticBuilder
 
 from hostedagent import AgentHost
-from hostedagent.testing import serve
+from hostedagent.agents.sendable import SENDABLE
+from hostedagent.testing import OfflineChatClient, serve
 from tests.clients.upstream import Text, ToolCall, Upstream, anthropic_client, chat_completion_client, responses_client
 
 NOT_GIVEN = "cannot be given such a file"
@@ -97,3 +101,28 @@ async def test_a_client_that_several_turns_share_gets_one_middleware() -> None:
         await asked(lambda: alone(RawAgent(client=client, name="reader")), turns=2)
         assert [NOT_GIVEN in json.dumps(request) for request in upstream.requests] == [True, True]
     assert len(client.chat_middleware) == 1
+
+
+def inside_a_function(agent: Any) -> Any:
+    @workflow
+    async def reading(messages: list[Message]) -> str:
+        return (await agent.run(messages)).text
+
+    return reading
+
+
+def as_manager(agent: Any) -> Any:
+    person = Agent(client=OfflineChatClient(), name="person")
+    return lambda: MagenticBuilder(participants=[person], manager_agent=agent).build()
+
+
+@pytest.mark.parametrize("middleware", [[], [SENDABLE]], ids=["left out", "named"])
+@pytest.mark.parametrize("hide", [inside_a_function, as_manager])
+async def test_an_agent_that_a_workflow_hides_names_files_with_the_middleware(hide: Any, middleware: list[Any]) -> None:
+    async with Upstream(raises_at_exit=False) as upstream:
+        upstream.script(*[Text("A report.")] * 3)
+        agent = Agent(client=chat_completion_client(upstream), name="reader", middleware=middleware)
+        async with serve(AgentHost(hide(agent)).app) as client:
+            await client.post("/responses", json={"input": ASKED})
+
+        assert (NOT_GIVEN in json.dumps(upstream.requests[0])) == bool(middleware)

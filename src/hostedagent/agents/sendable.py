@@ -229,4 +229,5 @@ class Sendable(ChatMiddleware):
 
 
 SENDABLE: Final = Sendable()
-"""Shared by all runs: Agent Framework caches its preparation per middleware instance."""
+"""Shared by all runs: Agent Framework caches its preparation per middleware instance. Agents that a workflow hides from
+the host get it from their developer."""

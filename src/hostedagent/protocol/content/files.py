@@ -163,7 +163,8 @@ FILES = Codec(
         "that names it, which is counted as `placeholder`. Chat Completions accepts images, wav and mp3 audio, and "
         "documents as data, all of them only in messages; Anthropic's client accepts images; OpenAI's Responses client "
         "accepts only wav and mp3 audio. Other clients get every file unchanged, and so do agents that a workflow "
-        "hides: those that a functional workflow calls, and the manager of a Magentic orchestration.",
+        "hides: those that a functional workflow calls, and the manager of a Magentic orchestration. Give these "
+        "`Agent(..., middleware=[SENDABLE])` from `hostedagent.agents.sendable`.",
         "A vector store that an agent returns is not sent, because a caller has no use for it.",
     ),
 )
