@@ -159,6 +159,16 @@ class TakesMessages(Custom):
         return response()
 
 
+class RunsWithoutMessages(Custom):
+    async def run(self) -> AgentResponse:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return response()
+
+
+class NeedsMore(Custom):
+    async def run(self, messages: Any = None, *, user: str) -> AgentResponse:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return response()
+
+
 DOUBLES: dict[str, Callable[[], Any]] = {
     "a run of messages alone": lambda: TakesMessages(updates),
     "run bound on the instance": bound,
@@ -234,6 +244,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a chat client": (OfflineChatClient(), r"AgentHost\(Agent\(client"),
     "a real chat client": (OpenAIChatClient(model="m", api_key="k"), r"AgentHost\(Agent\(client"),
     "an object that only runs": (OnlyRuns(), "also needs id, name, description, create_session, get_session"),
+    "a run without messages": (RunsWithoutMessages(updates), "takes no messages. Write async def run"),
+    "a run that needs more": (NeedsMore(updates), "needs user, which no host gives. Write async def run"),
     "a tool": (tool(asked_for, name="look"), r"the tool 'look'.*tools=\["),
     "nothing": (None, "not a 'NoneType'"),
     "a text": ("agent.py", "agent.py"),

@@ -17,6 +17,8 @@ from agent_framework import BaseAgent, FunctionTool, SupportsAgentRun
 
 from hostedagent.errors import ConfigurationError
 
+_GIVEN: Final = frozenset({"stream", "session"})
+"""The keywords that every host gives."""
 _MEMBERS: Final = ("id", "name", "description", "run", "create_session", "get_session")
 
 
@@ -25,6 +27,26 @@ def is_agent(value: object) -> TypeGuard[SupportsAgentRun]:
     if inspect.isclass(value) or not callable(getattr(value, "run", None)):
         return False
     return isinstance(value, BaseAgent) or not _missing(value)
+
+
+def check_run(agent: SupportsAgentRun) -> None:
+    """Check that the `run` of an agent can be called with messages.
+
+    Raises:
+        ConfigurationError: It takes none, or needs a keyword that the host does not give.
+    """
+    run: Any = agent.run
+    try:
+        parameters = inspect.signature(run).parameters.values()
+    except (TypeError, ValueError):
+        return
+    takes_messages = any(row.kind not in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD) for row in parameters)
+    wanted = [row.name for row in _required(run) if row.kind is Parameter.KEYWORD_ONLY and row.name not in _GIVEN]
+    if not takes_messages or wanted:
+        why = f"needs {', '.join(wanted)}, which no host gives" if takes_messages else "takes no messages"
+        raise ConfigurationError(
+            f"The run of {_kind(agent)} {why}. Write async def run(self, messages=None, *, stream=False, session=None)."
+        )
 
 
 def _missing(value: object) -> list[str]:

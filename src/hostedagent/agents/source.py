@@ -15,7 +15,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
-from hostedagent.agents.candidates import builds_workflows, check_factory, is_agent, refuse_made, takes_request
+from hostedagent.agents.candidates import (
+    builds_workflows,
+    check_factory,
+    check_run,
+    is_agent,
+    refuse_made,
+    takes_request,
+)
 from hostedagent.agents.exits import exits_as_errors
 from hostedagent.agents.resources import TurnResources, begin_turn_resources
 from hostedagent.agents.run import name_left_out_files
@@ -69,6 +76,7 @@ class AgentSource:
                 "Pass a function that builds a fresh one: AgentHost(lambda: build_workflow())."
             )
         if is_agent(agent_or_factory):
+            check_run(agent_or_factory)
             self.instance = agent_or_factory
         elif check_factory(agent_or_factory):
             self._factory = agent_or_factory
