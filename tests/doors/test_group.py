@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostedagent import AgentGroup, ConfigurationError, HostOptions
+from hostedagent import AgentGroup, ConfigurationError, HostOptions, sqlite_stores
 from hostedagent.doors import Invocations
+from hostedagent.engine import waiting
 from hostedagent.testing import Gate, ScriptedAgent, serve
 from tests.host.sockets import connecting
+from tests.patience import PATIENCE
+from tests.replicas.test_two_hosts import ended
 
 
 def group(**given: Any) -> AgentGroup:
@@ -76,6 +80,27 @@ async def test_agents_share_the_limit_of_turns_and_have_doors() -> None:
         third = await http.post("/agents/other/invocations", json={"input": "hi"})
 
     assert (second.status, third.json()["response"]) == (429, "Hi.")
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+async def test_a_turn_that_waits_begins_as_soon_as_one_of_any_agent_has_ended(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 4 * PATIENCE)
+    gate = Gate()
+    agents = {"one": ScriptedAgent(["x", gate], ["Later."]), "two": ScriptedAgent(["Later."])}
+    options = HostOptions(max_turns=1, max_queued=4, resilient_background=True)
+    made = AgentGroup(agents, options=options, stores=lambda name: sqlite_stores(tmp_path / name))
+    async with serve(made.app) as client:
+        first = asyncio.create_task(client.post("/agents/one/responses", json={"input": "hi"}))
+        await gate.reached()
+        path = f"/agents/{name}/responses"
+        queued = (await client.post(path, json={"input": "hi", "background": True})).json()
+        gate.open()
+        await first
+        whole = await ended(client, queued["id"])
+
+    assert (queued["status"], whole["status"]) == ("queued", "completed")
 
 
 async def test_a_socket_reaches_the_agent_of_its_path_and_the_first_one_at_the_root() -> None:

@@ -62,8 +62,8 @@ class ConcurrencyLimiter:
         self._taken = 0
         self._usual = 1.0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.on_ended: Callable[[], None] | None = None
-        """Called when a turn has ended, for turns that wait elsewhere."""
+        self.on_ended: list[Callable[[], None]] = []
+        """Called when a turn has ended, for turns that wait elsewhere: one for each host that shares these slots."""
 
     @property
     def is_full(self) -> bool:
@@ -122,8 +122,9 @@ class ConcurrencyLimiter:
             self._waiting.popleft().set_result(None)
         else:
             self._taken -= 1
-        if seconds is not None and self.on_ended is not None:
-            self.on_ended()
+        if seconds is not None:
+            for wake in self.on_ended:
+                wake()
 
     def retry_after(self) -> int:
         """Estimated seconds until a slot is free for one more request, from the usual duration of turns."""

@@ -81,7 +81,8 @@ class WaitingTurns:
         self._queue = rules.queue
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
         self._holding, self._freeing = 0, asyncio.Lock()
-        self._engine.limiter.on_ended = self._engine.elsewhere.on_queued = self.wake
+        self._engine.limiter.on_ended.append(self.wake)
+        self._engine.elsewhere.on_queued = self.wake
 
     def open(self) -> None:
         """Start taking turns while there are free slots."""
