@@ -107,9 +107,9 @@ class HostOptions:
         accepts_protocol_1: Whether a hosted process accepts the isolation headers of container protocol 1.0.0.
         consent_origins: The origins that a tool's consent link may have, as `https://host` or `https://*.domain`; by
             default those of Foundry's connections; `None` for any. A link to any other origin fails the turn.
-        consent: How a consent link is sent. `message`: a message with the link, which every client shows, and the
-            response ends `completed`; `item`: an `oauth_consent_request`, and the response ends `incomplete` with the
-            reason `consent_required`, for clients that know the item.
+        consent: How a consent link is sent. `item`: an `oauth_consent_request`, and the response ends `incomplete` with
+            the reason `consent_required`, as on the platform; `message`: a message with the link, which every client
+            shows, and the response ends `completed`.
         show_intermediate: Whether a workflow's intermediate outputs are sent too.
         max_turns: The most concurrent turns, background turns included; `None` for no limit.
         max_waiting: The most requests that wait for a free turn; more get 429 with `Retry-After`.
@@ -153,7 +153,7 @@ class HostOptions:
     allow_snapshots: bool = False
     accepts_protocol_1: bool = False
     consent_origins: frozenset[str] | None = FOUNDRY_CONSENT_ORIGINS
-    consent: Consent = "message"
+    consent: Consent = "item"
     show_intermediate: bool = True
     max_turns: int | None = None
     max_waiting: int = 0

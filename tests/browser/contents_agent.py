@@ -2,7 +2,6 @@
 
 from agent_framework import Annotation, Content
 
-from hostedagent import AgentHost, HostOptions
 from hostedagent.testing import ScriptedAgent
 
 SOURCE = Annotation(type="citation", title="The weather service", url="https://weather.example/oslo")
@@ -53,4 +52,3 @@ agent = ScriptedAgent(
     ],
     name="contents",
 )
-host = AgentHost(agent, options=HostOptions(consent="item"))

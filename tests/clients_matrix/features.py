@@ -211,22 +211,21 @@ FEATURES: Final[Mapping[str, Feature]] = {
     "consent": Feature(
         "Consent",
         "The same three turns, of which the first asks for the user's consent: the client shows the link and "
-        "continues.",
+        'continues. With `HostOptions(consent="message")`.',
         (_PARIS, _SUNNY, _YOU),
         [Contains(LINK), "It is sunny in Paris.", "You are Ada."],
         _AFTER_CONSENT,
         asks_for_consent=True,
+        options={"consent": "message"},
         played_as="chain",
     ),
     "consent_item": Feature(
         "Consent item",
-        'The same with `HostOptions(consent="item")`: the link is in an `oauth_consent_request`, and the response is '
-        "`incomplete`.",
+        "The same without that option: the link is in an `oauth_consent_request`, and the response is `incomplete`.",
         (_PARIS, _SUNNY, _YOU),
         [LINK, "It is sunny in Paris.", "You are Ada."],
         _AFTER_CONSENT,
         asks_for_consent=True,
-        options={"consent": "item"},
     ),
     "history": Feature(
         "History",

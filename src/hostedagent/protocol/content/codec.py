@@ -241,7 +241,7 @@ class Output(Struct):
     tools: ToolRoles = field(default_factory=lambda: ToolRoles())
     own_tools: OwnTools = "mcp_call"
     consent_origins: frozenset[str] | None = None
-    consent: Consent = "message"
+    consent: Consent = "item"
     deferred_calls: Container[str] = frozenset[str]()
     earlier_call: Callable[[str], Content | None] = lambda call_id: None
     own_calls: list[OpenOwnCall] = field(default_factory=list["OpenOwnCall"])

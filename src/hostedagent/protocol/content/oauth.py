@@ -153,9 +153,9 @@ OAUTH = Codec(
     key=key,
     absent={"stream": "A link is usable only when it is complete."},
     limits=(
-        "A request for consent is a message with a link, and the response is `completed`; the caller continues it "
-        "after the user has agreed, and the agent calls the tool again. Programs that must recognize the request need "
-        '`HostOptions(consent="item")`, with which the response ends `incomplete` with the reason `consent_required`.',
+        "A response that asks for consent ends `incomplete` with the reason `consent_required`; the caller continues "
+        "it after the user has agreed, and the agent calls the tool again. Most clients do not know the item "
+        '([Clients](clients.md), "Consent item"); `HostOptions(consent="message")` sends the link as a message.',
         "A link is sent only if it is https, or http to this machine, and its origin is one of "
         "`HostOptions.consent_origins`; any other link fails the turn.",
         "A turn asks for one consent at a time.",
