@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hostedagent.stores.base import Etag, StoreUnavailable, Write
-from hostedagent.testing import InProcessClient, ScriptedAgent
+from hostedagent.testing import Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_late_writes import KEY, answered
 from tests.replicas.test_store_away import Failing, OnFailing, ask, ended, questions
@@ -84,6 +84,27 @@ async def test_the_next_request_uses_the_approval_of_a_process_that_has_begun_no
     assert late.status in (409, 503)
     assert again.status == 409 and "answered before" in again.text
     assert [len(agent.calls) for agent in agents] == [1, 1]
+
+
+@pytest.mark.parametrize("headers", [KEY, {}], ids=["with its key", "without a key"])
+async def test_a_process_that_ends_while_it_checks_a_turn_for_the_queue_keeps_no_approval(headers: Any) -> None:
+    store, gate = Stopping(), Gate()
+    agents = [ScriptedAgent([ask(1)], [gate, "Busy."], ["not here"]), ScriptedAgent(*[["Paid."]] * 3)]
+    cluster = OnFailing(store)
+    async with cluster.pair(agents, max_turns=1, max_queued=4) as (a, b):
+        body = {**await asked(a), "background": True}
+        await a.post("/responses", json={"input": "hi", "background": True, "conversation": "conv_2"})
+        await gate.reached()
+        left = asyncio.create_task(a.post("/responses", json=body, headers=headers))
+        await store.reached.wait()
+        cluster.dead.add("a")
+        reply = await answered(b, body, headers)
+        whole = await ended(b, reply.json()["id"])
+        store.goes_on.set()
+        gate.open()
+        await left
+
+    assert (whole["status"], text(whole)) == ("completed", ["Paid."])
 
 
 async def test_another_request_does_not_use_the_approval_of_a_process_that_lives() -> None:

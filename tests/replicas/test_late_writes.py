@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -76,10 +76,10 @@ def _is_response(write: Write) -> bool:
     return write.key.kind == "response" and write.value is not None and decode(write.value)["response"] is not None
 
 
-async def answered(client: InProcessClient, body: dict[str, Any]) -> Reply:
+async def answered(client: InProcessClient, body: dict[str, Any], headers: Mapping[str, str] = KEY) -> Reply:
     """The answer to a request that its client repeats as the openai library does."""
     async with asyncio.timeout(PATIENCE):
-        while (reply := await client.post("/responses", json=body, headers=KEY)).status in (409, 503):
+        while (reply := await client.post("/responses", json=body, headers=headers)).status in (409, 503):
             pass
     return reply
 

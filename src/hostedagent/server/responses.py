@@ -206,8 +206,9 @@ class ResponsesDriver(Struct, frozen=True):
         self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, waiting: WaitingTurns
     ) -> None:
         """Queue a turn for a replica with a free slot, and answer with its response or follow its stream."""
-        await self.responses.engine.inspect(request)
+        # Named first, as in `_accept`: the check uses the approvals for a moment.
         named = self._named(exchange, body, request, response_id)
+        await self.responses.engine.inspect(named)
         await waiting.add(named, body.fields)
         await self._follow(exchange, named)
 
