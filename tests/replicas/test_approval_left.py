@@ -107,6 +107,25 @@ async def test_a_process_that_ends_while_it_checks_a_turn_for_the_queue_keeps_no
     assert (whole["status"], text(whole)) == ("completed", ["Paid."])
 
 
+async def test_the_next_request_uses_the_approval_of_a_process_that_stands_still_for_longer_than_a_lease() -> None:
+    store = Stopping()
+    cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["not here"]), ScriptedAgent(["Paid."], ["Again."])]
+    async with cluster.pair(agents) as (a, b):
+        body = _by_reference(await asked(a))
+        left = asyncio.create_task(a.post("/responses", json=body))
+        await store.reached.wait()
+        early = await b.post("/responses", json=body)
+        cluster.passed = 61.0
+        whole = (await b.post("/responses", json=body)).json()
+        store.goes_on.set()
+        late = await left
+
+    assert (early.status, "Send it again" in early.text) == (409, True)
+    assert (whole["status"], text(whole)) == ("completed", ["Paid."])
+    assert late.status in (409, 503)
+    assert [len(agent.calls) for agent in agents] == [1, 1]
+
+
 async def test_another_request_does_not_use_the_approval_of_a_process_that_lives() -> None:
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]

@@ -6,6 +6,7 @@ answer is lost.
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal
@@ -128,10 +129,12 @@ class OnFailing(Cluster):
     def __init__(self, store: Failing) -> None:
         super().__init__()
         self._failing, self.events = store, LocalEventLog()
+        self.passed = 0.0
+        """Seconds that the clock of all processes is ahead."""
 
     def stores(self, name: str) -> Stores:
         process = self.processes[name] = Process(name, self)
-        leases = LeaseSettings(liveness=process)
+        leases = LeaseSettings(liveness=process, clock=lambda: time.time() + self.passed)
         return Stores.over(self._failing, signals=process, events=self.events, leases=leases)
 
 

@@ -151,14 +151,14 @@ class Continuations(Struct, frozen=True):
     async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision], caller: Caller) -> None:
         """Mark approvals as answered. If that fails, they are open again."""
         named = request.response_id if request.store else ""  # Nothing tells whether another one has run.
-        by = AnswerAttempt(secrets.token_hex(8), named, await self.sessions.process())
+        by = AnswerAttempt(secrets.token_hex(8), named, await self.sessions.process(), self.sessions.now())
 
         async def has_left(before: AnswerAttempt) -> bool:
             if before.response_id == request.response_id:
                 return True
             if (was_created := await self.store.was_created(caller, before.response_id)) is not None:
                 return not was_created
-            if not await self.sessions.is_dead(before.process):
+            if not await self.sessions.has_ended(before.process, since=before.begun_at):
                 raise Busy(
                     "Another request that answers the same approval is being accepted. Send it again in a moment."
                 )

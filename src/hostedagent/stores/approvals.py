@@ -73,11 +73,13 @@ class AnswerAttempt(Struct, frozen=True):
         token: Distinguishes the tries of one turn.
         response_id: The response of the turn, if it has been named; otherwise the answer is never taken from it.
         process: The process that begins it.
+        begun_at: When it did, in seconds since the epoch.
     """
 
     token: str = ""
     response_id: str = ""
     process: str = ""
+    begun_at: float = 0.0
 
 
 UNNAMED: Final = AnswerAttempt()
@@ -209,12 +211,13 @@ def _mark(approval: Approval) -> Key:
 
 
 def _stored(by: AnswerAttempt) -> Value:
-    return {"by": by.token, "response_id": by.response_id, "process": by.process}
+    return {"by": by.token, "response_id": by.response_id, "process": by.process, "begun_at": by.begun_at}
 
 
 def _attempt(mark: Versioned | None) -> AnswerAttempt:
     value: Value = mark.value if mark is not None else {}
-    return AnswerAttempt(value.get("by") or "", value.get("response_id") or "", value.get("process") or "")
+    names = (value.get("by") or "", value.get("response_id") or "", value.get("process") or "")
+    return AnswerAttempt(*names, value.get("begun_at") or 0.0)
 
 
 def _is_open(approval: Approval, mark: Versioned | None) -> bool:

@@ -60,8 +60,7 @@ class IdempotencyKeys:
 
     async def has_ended(self, use: KeyUse) -> bool:
         """Whether the process that received a request has ended, or does not renew its use."""
-        is_late = use.used_at + self._settings.seconds <= self._settings.clock()
-        return is_late or await self._settings.liveness.is_dead(use.process)
+        return await self._settings.has_ended(use.process, since=use.used_at)
 
     async def use(self, caller: Caller, key: str, digest: str, response_id: str) -> KeyUse:
         """Use a key for a request, unless it is already used; returns the use that counts."""

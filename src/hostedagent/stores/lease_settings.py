@@ -47,6 +47,10 @@ class LeaseSettings:
         """Whether a lease should be renewed before something is stored under it."""
         return expires_at - self.clock() < self.seconds / 2
 
+    async def has_ended(self, process: str, *, since: float) -> bool:
+        """Whether a process has ended, or was last heard of more than one lease ago."""
+        return since + self.seconds <= self.clock() or await self.liveness.is_dead(process)
+
     async def is_held(self, head: Head) -> bool:
         """Whether a record names a holder that lives, and whose time is not over."""
         if head.owner is None or head.expires_at <= self.clock():

@@ -122,6 +122,14 @@ class Leases:
         """Whether the process of that name has certainly ended."""
         return await self._settings.liveness.is_dead(process)
 
+    async def has_ended(self, process: str, *, since: float) -> bool:
+        """Whether what a process has begun at a time is over: it has ended, or was not heard of for one lease."""
+        return await self._settings.has_ended(process, since=since)
+
+    def now(self) -> float:
+        """The time of the leases, in seconds since the epoch."""
+        return self._settings.clock()
+
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The current record of the conversation, for a turn that changes nothing."""
         return (await self._read(caller, conversation_id))[0]
