@@ -230,6 +230,19 @@ async def test_a_response_that_was_forbidden_is_not_created(store: ResponseStore
     assert await store.forbid(BOB, "caresp_2")
 
 
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+async def test_a_response_that_completes_elsewhere_is_not_ended_in_another_way(status: str) -> None:
+    kept = MemoryStore()
+    owner, other = (ResponseStore(StoredResponses(kept), ActiveTurns()) for _ in range(2))
+    await begin(owner, "a", background=True)
+    read = await other.get(ADA, "a")
+    await owner.commit(done("a", background=True))
+    ended = await other.end(ADA, {**read, "status": status})
+
+    assert ended["status"] == (await other.get(ADA, "a"))["status"] == "completed"
+    assert await history(other, "a") == ["a-in", "a-out"]
+
+
 async def test_a_turn_that_ends_while_a_reader_looks_for_its_process_does_not_fail() -> None:
     state = MemoryStore()
     repository = StoredResponses(state)

@@ -43,7 +43,6 @@ from hostedagent.stores.base import (
     LoggedEvent,
     Page,
     Signals,
-    StoreConflict,
     StoreNotFound,
     StoreUnavailable,
 )
@@ -237,11 +236,7 @@ class Engine:
         """End a background response that no process runs, unless it has ended, and inform its readers."""
         response = await self.store.get(caller, response_id)
         if response.get("status") in RUNNING:
-            response = {**response, **fields}
-            try:
-                await self.store.update(caller, response)
-            except StoreConflict:  # It has ended in another way.
-                response = await self.store.get(caller, response_id)
+            response = await self.store.end(caller, {**response, **fields})
         with suppress(StoreNotFound):
             await end_stream(self.log, caller, response_id, public_response(response))
 

@@ -269,10 +269,20 @@ class ResponseStore:
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
         """Store a response as failed before a reader sees it, because a suspended process may still continue it."""
         try:
-            await self.repository.update(caller, failed)
+            if isinstance(self.repository, StoredResponses):
+                await self.repository.end(caller, failed)
+            else:
+                await self.repository.update(caller, failed)
         except StoreConflict:
             return await self.repository.get(caller, failed["id"])
         return failed
+
+    async def end(self, caller: Caller, response: dict[str, Json]) -> dict[str, Json]:
+        """Store the end of a response that no process runs, unless it has ended; returns the response as it is then."""
+        try:
+            return await self._give_up(caller, response)
+        finally:
+            await self._settle(response["id"])
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Delete the response."""

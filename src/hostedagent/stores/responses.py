@@ -163,16 +163,25 @@ class StoredResponses:
         with StoreCall("responses", "update"):
             await write_batch(self._store, caller, [_Replacement(self, caller, response), *with_parts])
 
+    async def end(self, caller: Caller, response: Mapping[str, Json]) -> None:
+        """Replace a response that no process runs; raises `StoreConflict` when it has ended, even as completed."""
+        with StoreCall("responses", "update"):
+            await write_batch(self._store, caller, [_Replacement(self, caller, response, is_foreign=True)])
+
     async def replacing(
-        self, caller: Caller, response: Mapping[str, Json], *, is_again: bool
+        self, caller: Caller, response: Mapping[str, Json], *, is_again: bool, is_foreign: bool
     ) -> tuple[dict[str, Any], list[Write]]:
-        """The new record of a response, and its write."""
+        """The new record of a response, and its write.
+
+        Args:
+            is_foreign: Whether another process than that of its turn replaces it.
+        """
         response_id = str(response["id"])
         known = self._running.pop(_place(caller, response_id), None)
         if known is None or is_again:
             stored, etag = await self._existing(caller, response_id)
             known = _Running(stored["response"].get("status"), stored["input_ids"], stored["output_ids"], etag)
-        _check_end(known.status, response)
+        _check_end(known.status, response, is_foreign=is_foreign)
         output = _output(response)
         record = _record(response, known.input_ids, output)
         dropped = set(known.output_ids).difference(record["output_ids"], record["input_ids"])
@@ -299,10 +308,13 @@ class _Replacement(Struct):
     responses: StoredResponses
     caller: Caller
     response: Mapping[str, Json]
+    is_foreign: bool = False
     record: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     async def writes(self, *, is_again: bool) -> Sequence[Write]:
-        self.record, writes = await self.responses.replacing(self.caller, self.response, is_again=is_again)
+        self.record, writes = await self.responses.replacing(
+            self.caller, self.response, is_again=is_again, is_foreign=self.is_foreign
+        )
         return writes
 
     def written(self, etags: Sequence[Etag]) -> None:
@@ -343,10 +355,10 @@ def _erasures(ids: Iterable[str]) -> list[Write]:
     return [Write(Key(ITEM, item_id), None) for item_id in dict.fromkeys(ids)]
 
 
-def _check_end(end: Json, response: Mapping[str, Json]) -> None:
-    """Check that an ended response is not changed; a completed one may still fail, if the rest cannot be stored."""
+def _check_end(end: Json, response: Mapping[str, Json], *, is_foreign: bool) -> None:
+    """Check that an ended response is not changed; its turn may still fail it, if the rest cannot be stored."""
     status = response.get("status")
-    if end not in ENDED or status == end or (end in COUNTED and status in ENDED):
+    if end not in ENDED or status == end or (end in COUNTED and status in ENDED and not is_foreign):
         return
     raise StoreConflict(f"Response '{response['id']}' has ended as {end}.")
 
