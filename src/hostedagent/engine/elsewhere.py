@@ -65,7 +65,7 @@ class Elsewhere(Struct):
             try:
                 async for signal in self.signals.receive():
                     self._take(signal)
-            except Exception as error:  # noqa: BLE001 - nobody else listens, and nobody awaits this
+            except Exception as error:  # noqa: BLE001 - otherwise this would end the listening for good
                 log_failure(logger, "Signals of other processes cannot be received now", error)
             await asyncio.sleep(RETRY_SECONDS)
 

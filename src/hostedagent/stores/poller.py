@@ -55,7 +55,7 @@ class Poller(Struct):
         try:
             await self.read()
             self._is_reported = False
-        except Exception as error:  # noqa: BLE001 - nobody else looks, and nobody awaits this
+        except Exception as error:  # noqa: BLE001 - otherwise this would end the search for good
             if not self._is_reported:
                 log_failure(logger, f"Looking for {self.wanted} failed", error)
             self._is_reported = True

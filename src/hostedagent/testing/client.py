@@ -383,6 +383,6 @@ class Lifespan:
 
 
 def _mark_read(task: asyncio.Task[None]) -> None:
-    """An app without a lifespan raises, and nobody may wait for the task any more."""
+    """The error of an app without a lifespan is read, even if its caller has been cancelled."""
     if not task.cancelled():
         task.exception()
