@@ -11,6 +11,7 @@ from hostedagent.engine import following, takeover, waiting
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Key, LoggedEvent, StoreUnavailable, Write
 from hostedagent.stores.local import LocalEventLog
+from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.turn_queue import StoredTurnQueue
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
@@ -197,3 +198,22 @@ async def test_a_response_that_is_stored_after_its_turn_was_released_is_withdraw
 
     assert refused.status == 503, refused.text
     assert (response["status"], text(response), len(agent.calls)) == ("completed", ["Hello."], 1)
+
+
+async def test_a_turn_whose_response_another_process_has_ended_ends_its_stream_in_that_way() -> None:
+    store, gate = Failing(), Gate()
+    cluster, agent = OnFailing(store), ScriptedAgent(["x", gate, "y"], ["Again."])
+    async with cluster.host("a", agent) as a, asyncio.timeout(PATIENCE):
+        response_id = await begin(a, gate)
+        repository = StoredResponses(store)
+        response = await repository.get(Caller(), response_id)
+        await repository.end(Caller(), {**response, "status": "cancelled"})
+        reading = asyncio.create_task(stream_of(a, "GET", f"/responses/{response_id}?stream=true"))
+        gate.open()
+        log = await reading
+        whole = await ended(a, response_id)
+        after = (await a.post("/responses", json={"input": "more"})).json()
+
+    assert log.events[-1]["response"]["status"] == whole["status"] == "cancelled"
+    assert [event["type"] in TERMINAL for event in log.events].count(True) == 1
+    assert text(after) == ["Again."]

@@ -25,7 +25,7 @@ from hostedagent.failures import failed, failure
 from hostedagent.observability.logging import log_failure, never_raising
 from hostedagent.outcomes import Cancelled, Completed, Failed, Incomplete, Outcome, StopCause
 from hostedagent.protocol.types import Event, Json
-from hostedagent.stores.base import StoreError, StoreUnavailable
+from hostedagent.stores.base import StoreConflict, StoreError, StoreUnavailable
 from hostedagent.stores.journals import Ended
 from hostedagent.stores.sessions import Snapshot
 
@@ -75,7 +75,7 @@ class Settlement(Struct, kw_only=True):
                 await asyncio.shield(self._save(outcome, terminal, ended))
         except Exception as error:  # noqa: BLE001 - becomes the outcome
             log_failure(logger, f"Saving the turn {request.response_id} failed", error)
-            if self.may_be_left and isinstance(error, StoreUnavailable | Conflict):
+            if self.may_be_left and isinstance(error, StoreUnavailable | StoreConflict | Conflict):
                 return await self._leave()
             if isinstance(outcome, Completed | Incomplete):
                 return await self.settle(LOST if isinstance(error, Conflict) else failed("server_error"))
