@@ -5,7 +5,6 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Generator
-from functools import partialmethod
 from itertools import count
 from typing import Any
 
@@ -14,7 +13,7 @@ from agent_framework import AgentResponseUpdate, Message
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
 
 from hostedagent.engine import responses
-from hostedagent.server.agentserver.ownership import EventBuffers
+from hostedagent.server.agentserver import ownership
 from hostedagent.stores import leases
 from hostedagent.stores import responses as stored_responses
 from hostedagent.stores.factory import Stores
@@ -85,7 +84,7 @@ class Moody(Echo):
 @pytest.mark.parametrize("kind", ["stream", "whole", "bad", "left", "background"])
 async def test_four_hundred_turns_leave_no_more_than_a_hundred(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The window in which a background response can be read again is over at once.
-    monkeypatch.setattr(EventBuffers, "release_later", partialmethod(EventBuffers.release_later, delay=0))
+    monkeypatch.setattr(ownership, "REPLAY_SECONDS", 0)
     numbers = count(1)
 
     async def served(turns: int) -> Counter[str]:
