@@ -154,7 +154,7 @@ async def test_what_a_stopped_process_stores_while_another_turn_begins_is_not_in
     kind: StoreKind, driver: Driver
 ) -> None:
     slow, look, clock = Gate(), Gate(), Clock()
-    agent = Echo(slow=slow)
+    agent: Any = Echo(slow=slow)
 
     async with opened(kind) as (stores, identified), AsyncExitStack() as stack:
         stack.push_async_callback(stores.aclose)
