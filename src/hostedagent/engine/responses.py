@@ -267,7 +267,7 @@ class ResponseStore:
         return self._journals is not None and await self._journals.find(caller, response_id) is not None
 
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
-        """Store a response as failed before a reader sees it, because a suspended process may still continue it."""
+        """Store an end before a reader sees it, because a suspended process may still continue the response."""
         try:
             if isinstance(self.repository, StoredResponses):
                 await self.repository.end(caller, failed)
