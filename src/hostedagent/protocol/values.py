@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from hostedagent.protocol.types import Json
+
+# Made once, because `dict | Mapping` is a new object at each use. Plain types first: checking an ABC takes longer.
+_MAPPINGS: Final = (dict, Mapping)
+_ROWS: Final = (list, tuple)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Json]]:
@@ -20,12 +24,12 @@ def is_array(value: object) -> TypeGuard[list[Json]]:
 
 def is_rows(value: object) -> TypeGuard[Sequence[Json]]:
     """Whether a value is an array: a list, or a tuple."""
-    return isinstance(value, list | tuple)
+    return isinstance(value, _ROWS)
 
 
 def is_mapping(value: object) -> TypeGuard[Mapping[str, Json]]:
     """Whether a value is an object: a dictionary, or any other mapping."""
-    return isinstance(value, dict | Mapping)  # A plain dictionary first: checking an ABC takes longer.
+    return isinstance(value, _MAPPINGS)
 
 
 def fields_of(value: object) -> Mapping[str, Json]:

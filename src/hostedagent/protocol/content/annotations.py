@@ -74,6 +74,8 @@ def _wire(annotation: Annotation, start: int, end: int) -> WireAnnotation:
 
 def read_annotations(annotations: object) -> list[Annotation] | None:
     """Read the annotations of an `output_text` part; unknown types are kept in `additional_properties`."""
+    if not annotations:
+        return None
     return [_read(wire) for wire in objects_of(annotations) if not _holds_a_file(wire)] or None
 
 

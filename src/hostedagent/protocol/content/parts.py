@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping
 
 from agent_framework import Content, detect_media_type_from_base64, with_namespaced_value
 from agent_framework.exceptions import ContentError
@@ -19,7 +18,7 @@ from hostedagent.protocol.checks import optional, text
 from hostedagent.protocol.content.annotations import read_annotations
 from hostedagent.protocol.content.filenames import filename, guess_media_type
 from hostedagent.protocol.types import Json
-from hostedagent.protocol.values import fields_of, is_mapping
+from hostedagent.protocol.values import fields_of, is_mapping, is_rows
 from hostedagent.protocol.wire import wire_text
 
 WirePart = Mapping[str, Json]
@@ -42,9 +41,9 @@ def read_parts(parts: object, param: str) -> list[Content]:
     """
     if isinstance(parts, str):
         return [Content.from_text(parts)]
-    if not isinstance(parts, list | Sequence):
+    if not is_rows(parts):
         raise InvalidRequest(f"{param} must be a string or an array of content parts.", param=param)
-    return [read_part(part, f"{param}[{n}]") for n, part in enumerate(cast("Sequence[object]", parts))]
+    return [read_part(part, f"{param}[{n}]") for n, part in enumerate(parts)]
 
 
 def read_part(part: object, param: str) -> Content:
