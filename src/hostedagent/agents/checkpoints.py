@@ -100,6 +100,8 @@ async def encode(checkpoint: WorkflowCheckpoint, kinds: Iterable[Any]) -> bytes:
         request_id: event if get_origin(event.response_type) is None else _asking_for(event, object)
         for request_id, event in checkpoint.pending_request_info_events.items()
     }
+    # Agent Framework's encoder is internal, and only its file storage is public. The folder can go when the encoder is
+    # public: https://github.com/microsoft/agent-framework/issues/4428
     with TemporaryDirectory(prefix="hostedagent-") as folder:
         await _storage(folder, kinds).save(named)
         document = json.loads(await asyncio.to_thread(_file(folder).read_bytes))
