@@ -100,6 +100,8 @@ class Engine:
         """Accept a request and acquire what its turn needs, or refuse it. Call `abandon` when the request is over.
 
         Args:
+            request: With its ids if the driver knows them already (`TurnRequest.named`): an approval that it uses then
+                tells whether its turn has begun.
             left: Returns when the caller has disconnected, which ends the wait for a permit.
             permit: The slot of the turn, if it already has one.
 

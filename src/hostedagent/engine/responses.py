@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeGuard
+from typing import Final
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns
 from hostedagent.engine.sent_events import SentEvents
@@ -54,8 +54,9 @@ class ResponseStore:
         logs: Sequence[SentEvents] = (),
     ) -> None:
         self.repository = repository
+        self._stored = repository if isinstance(repository, StoredResponses) else None
         self._running = running
-        self._together = repository if _is_one(repository, state) else None
+        self._together = self._stored if self._stored is not None and _is_one(self._stored, state) else None
         self.active = active
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
@@ -122,8 +123,8 @@ class ResponseStore:
         """Make sure that a response of an ended request is not created or begun any more; `False` if it exists."""
         if await self._owns(caller, response_id):
             return False
-        if isinstance(self.repository, StoredResponses):
-            return await self.repository.forbid(caller, response_id)
+        if self._stored is not None:
+            return await self._stored.forbid(caller, response_id)
         return True
 
     async def was_created(self, caller: Caller, response_id: str) -> bool | None:
@@ -131,8 +132,8 @@ class ResponseStore:
 
         Where the store cannot tell, it was.
         """
-        if isinstance(self.repository, StoredResponses):
-            return await self.repository.was_created(caller, response_id)
+        if self._stored is not None:
+            return await self._stored.was_created(caller, response_id)
         return True
 
     async def take_queued(self, caller: Caller, response_id: str) -> bool:
@@ -140,8 +141,8 @@ class ResponseStore:
 
         No other process begins it then, unless it takes it after this one.
         """
-        if isinstance(self.repository, StoredResponses):
-            return await self.repository.take_queued(caller, response_id)
+        if self._stored is not None:
+            return await self._stored.take_queued(caller, response_id)
         return False
 
     def claim(self, response_id: str) -> bool:
@@ -269,10 +270,7 @@ class ResponseStore:
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
         """Store an end before a reader sees it, because a suspended process may still continue the response."""
         try:
-            if isinstance(self.repository, StoredResponses):
-                await self.repository.end(caller, failed)
-            else:
-                await self.repository.update(caller, failed)
+            await (self._stored.end if self._stored is not None else self.repository.update)(caller, failed)
         except StoreConflict:
             return await self.repository.get(caller, failed["id"])
         return failed
@@ -352,11 +350,11 @@ class ResponseStore:
             await self._running.end(turn.caller, response_id)
 
 
-def _is_one(repository: ResponseRepository, state: Store | None) -> TypeGuard[StoredResponses]:
+def _is_one(responses: StoredResponses, state: Store | None) -> bool:
     """Whether responses and state are in one store with transactions."""
-    if not isinstance(repository, StoredResponses) or state is None or not is_transactional(state):
+    if state is None or not is_transactional(state):
         return False
-    return repository.store is (state.inner if isinstance(state, TimedStore) else state)
+    return responses.store is (state.inner if isinstance(state, TimedStore) else state)
 
 
 def _ids_of(items: Iterable[Item]) -> tuple[str, ...]:

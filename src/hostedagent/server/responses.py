@@ -181,7 +181,6 @@ class ResponsesDriver(Struct, frozen=True):
                     await confirm()
                 await self._enqueue(exchange, body, request, response_id, responses.waiting)
                 return
-            # Named first: an approval that it uses tells then whether its turn has begun.
             named = self._named(exchange, body, self.pending.in_front_of(request), response_id)
             context = await engine.accept(named, exchange.receive)
             self.pending.taken(request)
@@ -206,7 +205,6 @@ class ResponsesDriver(Struct, frozen=True):
         self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str, waiting: WaitingTurns
     ) -> None:
         """Queue a turn for a replica with a free slot, and answer with its response or follow its stream."""
-        # Named first, as in `_accept`: the check uses the approvals for a moment.
         named = self._named(exchange, body, request, response_id)
         await self.responses.engine.inspect(named)
         await waiting.add(named, body.fields)

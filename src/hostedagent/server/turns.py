@@ -221,8 +221,7 @@ class TurnRunner:
             request = await prepare(self._door.before_run, request)
         with _request_errors(request.previous_response_id or ""):
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
-            # Named first: an approval that it uses tells then whether its turn has begun. The application cancels the
-            # task of a caller that leaves.
+            # The application cancels the task of a caller that leaves.
             context = await engine.accept(request.named(response_id, session_id), left or never)
         try:
             context.body = fields or None

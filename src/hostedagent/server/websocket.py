@@ -266,7 +266,6 @@ class Connection:
             request = replace(request, input=(*before.items, *own), previous_response_id=before.previous)
         if len(request.input) > engine.options.max_items:
             raise InvalidRequest(f"The chain has more than {engine.options.max_items:,} items.", param="input")
-        # Named first: an approval that it uses tells then whether its turn has begun.
         named = request.named(sandbox_session_id=sandbox_session(create.fields))
         named = replace(named, client_headers=self._client_headers, door="websocket")
         context = await engine.accept(named, self._gone.wait)
