@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import Any
@@ -41,6 +42,7 @@ class Issuer:
     def __init__(self) -> None:
         self.name = ISSUER
         self.keys: dict[str, RSAPrivateKey] = {"one": KEY}
+        self.others: list[Any] = []
         self.is_away = False
 
     def fetch(self, url: str) -> bytes:
@@ -50,13 +52,15 @@ class Issuer:
             return json.dumps({"issuer": self.name, "jwks_uri": "https://issuer.example/keys"}).encode()
         assert url == "https://issuer.example/keys"
         rows = [{**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid} for kid, key in self.keys.items()]
-        return json.dumps({"keys": rows}).encode()
+        return json.dumps({"keys": [*rows, *self.others]}).encode()
 
-    def token(self, *, kid: str = "one", key: RSAPrivateKey | None = None, **claims: Any) -> str:
+    def token(
+        self, *, kid: str = "one", key: RSAPrivateKey | None = None, algorithm: str = "RS256", **claims: Any
+    ) -> str:
         now = int(time.time())
         content = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": now + 600, **claims}
         signed = {name: value for name, value in content.items() if value is not None}
-        return jwt.encode(signed, key or self.keys[kid], algorithm="RS256", headers={"kid": kid})
+        return jwt.encode(signed, key or self.keys[kid], algorithm=algorithm, headers={"kid": kid})
 
 
 @pytest.fixture
@@ -180,6 +184,42 @@ def test_an_issuer_that_is_away_later_leaves_the_known_keys(issuer: Issuer, reso
     issuer.is_away = True
     resolver.refresh()
     assert resolver(bearer(issuer.token()))[0].user == "ann"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kty": "OKP", "crv": "X25519", "x": "AAAA", "kid": "two"},
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA", "kid": "two"},
+        {**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "alg": "RSA-OAEP", "kid": "two"},
+        {**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "alg": "none", "kid": "two"},
+        {"kty": "RSA", "kid": "two"},
+        "two",
+    ],
+)
+def test_keys_that_cannot_be_used_leave_the_others_of_the_issuer(
+    issuer: Issuer, resolver: OidcScopeResolver, other: Any
+) -> None:
+    issuer.others = [other]
+    issuer.keys = {"new": KEY}
+    resolver.refresh()
+    for found in (resolver, OidcScopeResolver(issuer=ISSUER, audience=AUDIENCE, fetch=issuer.fetch)):
+        assert found(bearer(issuer.token(kid="new")))[0].user == "ann"
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "PS384"])
+def test_a_key_that_names_no_algorithm_is_good_for_each_of_its_kind(issuer: Issuer, algorithm: str) -> None:
+    resolver = OidcScopeResolver(issuer=ISSUER, audience=AUDIENCE, fetch=issuer.fetch)
+    assert resolver(bearer(issuer.token(algorithm=algorithm)))[0].user == "ann"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "HS256", "none"])
+def test_a_token_with_an_algorithm_of_another_kind_of_key_is_refused(issuer: Issuer, algorithm: str) -> None:
+    resolver = OidcScopeResolver(issuer=ISSUER, audience=AUDIENCE, fetch=issuer.fetch)
+    _, content, signature = issuer.token().split(".")
+    header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "one"}).encode()).decode().rstrip("=")
+    with pytest.raises(Unauthenticated):
+        resolver(bearer(f"{header}.{content}.{signature}"))
 
 
 def test_an_issuer_that_cannot_be_asked_or_names_another_is_refused_at_the_start(issuer: Issuer) -> None:

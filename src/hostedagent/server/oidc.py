@@ -10,21 +10,23 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from hostedagent.errors import ConfigurationError, Unauthenticated
 from hostedagent.identity import IsolationKeys, Scope
 from hostedagent.observability.logging import log_failure
-
-if TYPE_CHECKING:
-    from jwt import PyJWK
+from hostedagent.protocol.values import objects_of
 
 logger = logging.getLogger(__name__)
 
 Fetch = Callable[[str], bytes]
+
+_Key = tuple[Any, Sequence[str]]
+"""A key of PyJWT, and the algorithms that it is good for."""
 
 KEYS_SECONDS: Final = 300.0
 """Seconds between fetches of the signing keys."""
@@ -34,6 +36,8 @@ RETRY_SECONDS: Final = 10.0
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Accepted signature algorithms: those with asymmetric keys."""
+
+_RSA: Final = ALGORITHMS[:6]
 
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _TIMEOUT: Final = 5.0
@@ -119,11 +123,11 @@ class OidcScopeResolver:
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         try:
-            key = self._key(self._jwt.get_unverified_header(token))
+            key, algorithms = self._key(self._jwt.get_unverified_header(token))
             return self._jwt.decode(
                 token,
                 key,
-                algorithms=list(ALGORITHMS),
+                algorithms=algorithms,
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=self._leeway,
@@ -134,7 +138,7 @@ class OidcScopeResolver:
         except self._jwt.PyJWTError as error:
             raise Unauthenticated("The token is not valid here.") from error
 
-    def _key(self, header: Mapping[str, Any]) -> PyJWK:
+    def _key(self, header: Mapping[str, Any]) -> _Key:
         known, key_id = self._keys, header.get("kid")
         key = known.get(key_id) if isinstance(key_id, str) else None
         if key is None and key_id is None and len(known) == 1:
@@ -154,16 +158,24 @@ class OidcScopeResolver:
             self._tried_at = time.monotonic()
         threading.Thread(target=self.refresh, name="hostedagent-oidc", daemon=True).start()
 
-    def _fetch_keys(self) -> Mapping[str, PyJWK]:
+    def _fetch_keys(self) -> Mapping[str, _Key]:
         document = _object(self._fetch(self._issuer.rstrip("/") + _DISCOVERY))
         if document.get("issuer") != self._issuer:
             raise ValueError(f"its configuration names the issuer {document.get('issuer')!r:.200}")
-        keys = _object(self._fetch(str(document["jwks_uri"])))["keys"]
-        usable = [row for row in keys if row.get("use", "sig") == "sig" and row.get("kty") in ("RSA", "EC", "OKP")]
-        found = {str(row.get("kid", "")): self._jwt.PyJWK(row) for row in usable}
+        found: dict[str, _Key] = {}
+        for row in objects_of(_object(self._fetch(str(document["jwks_uri"])))["keys"]):
+            if row.get("use", "sig") == "sig" and row.get("kty") in ("RSA", "EC", "OKP"):
+                # Keys of other kinds and for other uses are ignored (RFC 7517, section 5).
+                with suppress(self._jwt.PyJWTError, NotImplementedError, TypeError, ValueError):
+                    found[str(row.get("kid") or "")] = self._read(row)
         if not found:
             raise ValueError("it has no signing keys")
         return found
+
+    def _read(self, row: Mapping[str, Any]) -> _Key:
+        key = self._jwt.PyJWK(dict(row))
+        # PyJWT takes RS256 for an RSA key that names no algorithm, but such a key is good for all of them.
+        return (key.key, _RSA) if row["kty"] == "RSA" and "alg" not in row else (key, ALGORITHMS)
 
 
 def _object(data: bytes) -> dict[str, Any]:
