@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hostedagent.doors.door import Door, Entry
     from hostedagent.doors.invocations.door import Invocations
     from hostedagent.server.exchange import Exchange
-    from hostedagent.server.turns import TransformEvent, Turn
+    from hostedagent.server.turn import TransformEvent, Turn
 
 _HOME = {
     "AgUi": "hostedagent.doors.ag_ui.door",

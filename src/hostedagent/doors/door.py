@@ -32,7 +32,8 @@ from hostedagent.server.handshake import admitted
 from hostedagent.server.idempotency import earlier_response
 from hostedagent.server.messages import AnswerMessage, Messages
 from hostedagent.server.responses import send_frames, until_over
-from hostedagent.server.turns import DoorHooks, TransformEvent, Turn, TurnRunner
+from hostedagent.server.turn import TransformEvent, Turn
+from hostedagent.server.turns import DoorHooks, TurnRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

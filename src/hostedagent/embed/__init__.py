@@ -25,7 +25,7 @@ from hostedagent.embed.state import (
 from hostedagent.embed.turns import Turns
 from hostedagent.errors import RequestError
 from hostedagent.identity import Caller
-from hostedagent.server.turns import Turn
+from hostedagent.server.turn import Turn
 
 __all__ = [
     "AgentRunArgs",

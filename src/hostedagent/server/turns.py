@@ -6,31 +6,25 @@ approvals, history, isolation by caller, hooks, storage.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from hostedagent.conversation.managed import check_history, leave_out
 from hostedagent.conversation.transcript import history_ids, read_items
 from hostedagent.engine.concurrency import never
-from hostedagent.engine.context import TurnContext
 from hostedagent.engine.hooks import BeforeRun, prepare
 from hostedagent.engine.recorded import RecordedResponses
-from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.errors import Unauthenticated
-from hostedagent.identity import Caller, IsolationKeys, enter_context, leave_context, scope_of
-from hostedagent.protocol.json import decode, encode
+from hostedagent.identity import Caller, IsolationKeys, scope_of
+from hostedagent.protocol.json import encode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import parse_request, sandbox_session
-from hostedagent.server.exchange import check_response_id, refusal_of
 from hostedagent.server.paging import page_asked
-from hostedagent.server.responses import framed, input_items_page, replayed_frames, with_comments
-from hostedagent.stores.base import LoggedEvent, StoreError
-
-TransformEvent: TypeAlias = Callable[[Event], Iterable[Event]]
-"""The events that stand for an event of a turn where it leaves: none, one or several. What is stored stays as it is."""
+from hostedagent.server.responses import input_items_page
+from hostedagent.server.turn import TransformEvent, Turn, replayed, request_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,125 +40,6 @@ class DoorHooks:
     name: str = "responses"
     before_run: BeforeRun | None = None
     transform_event: TransformEvent | None = None
-
-
-class Turn:
-    """One accepted turn. Use exactly one of `response`, `events` and `sse`.
-
-    Args:
-        keep_alive: Seconds between comments on a quiet stream; 0 for none.
-    """
-
-    def __init__(
-        self,
-        responses: RecordedResponses,
-        context: TurnContext,
-        keep_alive: float,
-        transform: TransformEvent | None = None,
-    ) -> None:
-        self._responses = responses
-        self._context = context
-        self._keep_alive = keep_alive
-        self._transform = transform
-        self._recorded: RecordedTurn | None = None
-        self._is_used = False
-        self._is_stopped = False
-
-    @property
-    def request(self) -> TurnRequest:
-        """The request, parsed; `request.stream` says whether the caller wants a stream."""
-        return self._context.request
-
-    @property
-    def body(self) -> Mapping[str, Json]:
-        """The fields of the create-response body; empty if the request was passed parsed."""
-        return self._context.body or {}
-
-    @property
-    def response_id(self) -> str:
-        """The id of the response."""
-        return self.request.response_id
-
-    async def response(self) -> dict[str, Any]:
-        """Run the turn to its end and return its response; that of a background turn is returned once it has started.
-
-        Cancellation: stops the turn, unless it runs in the background.
-
-        Raises:
-            RequestError: It could not be stored; nothing was run.
-        """
-        self._use()
-        if self.request.background:
-            with _request_errors(self.response_id):
-                return await self._responses.start_in_background(self._context)
-        last: dict[str, Json] = {}
-        async with aclosing(self._events()) as events:
-            async for event in events:
-                last = event.get("response", last)
-        return last
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """The events of the turn, as dictionaries. A background turn continues without a reader.
-
-        Cancellation: closing the iterator stops the turn, unless it runs in the background.
-
-        Raises:
-            RequestError: The turn could not be stored; nothing was run.
-        """
-        self._use()
-        if not self.request.background:
-            async with aclosing(self._events()) as events:
-                async for event in events:
-                    self._context.flow.taken()
-                    yield event
-            return
-        async with aclosing(replayed(await self._started(), self._transform)) as events:
-            async for event in events:
-                yield event
-
-    async def sse(self) -> AsyncGenerator[bytes]:
-        """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
-        self._use()
-        if self.request.background:
-            batches = await self._started()
-            frames = replayed_frames(batches) if self._transform is None else framed(replayed(batches, self._transform))
-        else:
-            frames = framed(self._events(), self._context)
-        async with aclosing(with_comments(frames, self._keep_alive)) as sent:
-            async for frame in sent:
-                yield frame
-
-    def stop(self) -> None:
-        """End the turn as if its client had disconnected. Its events end once that is stored."""
-        self._is_stopped = True
-        if self._recorded is not None:
-            self._recorded.disconnect()
-
-    def _use(self) -> None:
-        if self._is_used:
-            raise RuntimeError("A turn is read once: use one of response(), events() and sse(), one time.")
-        self._is_used = True
-
-    async def _started(self) -> AsyncIterator[list[LoggedEvent]]:
-        """Start the turn in the background, and return its stored events."""
-        with _request_errors(self.response_id):
-            await self._responses.start_in_background(self._context)
-            return await self._responses.engine.replay(self.request.caller, self.response_id)
-
-    async def _events(self) -> AsyncGenerator[Event]:
-        entered = enter_context(self._context)
-        try:
-            with _request_errors(self.response_id):
-                self._recorded = await self._responses.start(self._context)
-                if self._is_stopped:
-                    self._recorded.disconnect()
-                async with aclosing(self._recorded.events()) as events:
-                    async for event in events:
-                        for one in transformed(event, self._transform):
-                            yield one
-        finally:
-            with suppress(ValueError):  # Closed by another task than the one that started it.
-                leave_context(entered)
 
 
 class TurnRunner:
@@ -219,7 +94,7 @@ class TurnRunner:
         request = replace(request, caller=caller_of(caller), door=self._door.name, **said)
         if self._door.before_run is not None:
             request = await prepare(self._door.before_run, request)
-        with _request_errors(request.previous_response_id or ""):
+        with request_errors(request.previous_response_id or ""):
             session_id = session_id or request.sandbox_session_id or sandbox_session(fields)
             # The application cancels the task of a caller that leaves.
             context = await engine.accept(request.named(response_id, session_id), left or never)
@@ -244,7 +119,7 @@ class TurnRunner:
             RequestError: The stores are not available.
         """
         services, caller = self._responses.engine.services, caller_of(caller)
-        with _request_errors(""):
+        with request_errors(""):
             head = await services.sessions.head(caller, conversation_id)
             of = TurnRequest(input=(), conversation_id=conversation_id)
             return await read_items(
@@ -259,7 +134,7 @@ class TurnRunner:
         """
         check_history(self._options.history)
         services = self._responses.engine.services
-        with _request_errors(""):
+        with request_errors(""):
             await leave_out(services.sessions, services.responses, caller_of(caller), conversation_id, item_ids)
 
     async def retrieve(self, response_id: str, caller: Caller | str) -> dict[str, Any]:
@@ -268,7 +143,7 @@ class TurnRunner:
         Raises:
             RequestError: It does not exist, or belongs to another caller.
         """
-        with _request_errors(response_id, checks=True):
+        with request_errors(response_id, checks=True):
             return await self._responses.engine.retrieve(caller_of(caller), response_id)
 
     async def replay(self, response_id: str, caller: Caller | str, *, after: int = -1) -> AsyncGenerator[Event]:
@@ -278,7 +153,7 @@ class TurnRunner:
             RequestError: The response does not exist, belongs to another caller, or its events are not stored. Raised
                 at once, before anything is iterated.
         """
-        with _request_errors(response_id, checks=True):
+        with request_errors(response_id, checks=True):
             batches = await self._responses.engine.replay(caller_of(caller), response_id, after=after)
         return replayed(batches, self._door.transform_event)
 
@@ -291,7 +166,7 @@ class TurnRunner:
         Raises:
             RequestError: It does not exist, belongs to another caller, ran in the foreground, or has ended.
         """
-        with _request_errors(response_id, checks=True):
+        with request_errors(response_id, checks=True):
             return await self._responses.cancel(caller_of(caller), response_id, of_any_kind=of_any_kind)
 
     async def delete(self, response_id: str, caller: Caller | str) -> None:
@@ -300,7 +175,7 @@ class TurnRunner:
         Raises:
             RequestError: It does not exist, belongs to another caller, or is still running.
         """
-        with _request_errors(response_id, checks=True):
+        with request_errors(response_id, checks=True):
             await self._responses.engine.delete(caller_of(caller), response_id)
 
     async def input_items(
@@ -320,23 +195,8 @@ class TurnRunner:
         """
         asked = {"limit": str(limit), "order": order, "after": after, "before": before}
         page = page_asked({name: value for name, value in asked.items() if value is not None})
-        with _request_errors(response_id, checks=True):
+        with request_errors(response_id, checks=True):
             return await input_items_page(self._responses.engine, caller_of(caller), response_id, page)
-
-
-def transformed(event: Event, transform: TransformEvent | None) -> Iterable[Event]:
-    """The events that stand for an event where it leaves."""
-    return (event,) if transform is None else transform(event)
-
-
-async def replayed(
-    batches: AsyncIterator[list[LoggedEvent]], transform: TransformEvent | None
-) -> AsyncGenerator[Event]:
-    """The stored events of a stream, as they leave."""
-    async for batch in batches:
-        for event in batch:
-            for one in transformed(decode(event.data), transform):
-                yield one
 
 
 def caller_of(caller: Caller | str) -> Caller:
@@ -361,18 +221,3 @@ def _bytes_of(body: Mapping[str, Any] | bytes | str) -> bytes:
             return body.encode("utf-8", "surrogatepass")
         case _:
             return encode(body)
-
-
-@contextmanager
-def _request_errors(response_id: str, *, checks: bool = False) -> Generator[None]:
-    """Raise errors of stores as request errors.
-
-    Args:
-        checks: Whether the id comes from the caller and may be malformed.
-    """
-    try:
-        if checks:
-            check_response_id(response_id)
-        yield
-    except StoreError as error:
-        raise refusal_of(error, response_id) from error

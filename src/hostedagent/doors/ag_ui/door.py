@@ -21,7 +21,7 @@ from hostedagent.protocol.json import encode
 from hostedagent.protocol.types import Event
 from hostedagent.protocol.values import is_object
 from hostedagent.server.exchange import Exchange
-from hostedagent.server.turns import TransformEvent
+from hostedagent.server.turn import TransformEvent
 
 
 class AgUi(Door):

@@ -19,7 +19,7 @@ from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of
 from hostedagent.server.exchange import Exchange
-from hostedagent.server.turns import TransformEvent, Turn
+from hostedagent.server.turn import TransformEvent, Turn
 
 PATH: Final = "/chat/completions"
 

@@ -39,7 +39,7 @@ from hostedagent.protocol.types import Json
 from hostedagent.server.admission import client_headers, container_session, headers_of
 from hostedagent.server.exchange import Exchange
 from hostedagent.server.messages import AnswerMessage
-from hostedagent.server.turns import TransformEvent, Turn
+from hostedagent.server.turn import TransformEvent, Turn
 
 ParseInvocation: TypeAlias = Callable[[Mapping[str, Json]], Mapping[str, Any]]
 """Converts an application's own JSON to the body of a create-response request. Invalid JSON raises a `RequestError`."""

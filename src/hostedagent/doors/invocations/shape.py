@@ -15,7 +15,7 @@ from hostedagent.protocol.json import encode
 from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.types import Json
 from hostedagent.protocol.values import fields_of, is_array, is_object
-from hostedagent.server.turns import Turn
+from hostedagent.server.turn import Turn
 
 _RENAMED: Final = {"max_tokens": "max_output_tokens", "allow_multiple_tool_calls": "parallel_tool_calls"}
 """Agent Framework's names of options, which are accepted too."""
