@@ -28,8 +28,8 @@ _HOME = {
     "Entry": "hostedagent.doors.door",
     "Exchange": "hostedagent.server.exchange",
     "Invocations": "hostedagent.doors.invocations.door",
-    "TransformEvent": "hostedagent.server.turns",
-    "Turn": "hostedagent.server.turns",
+    "TransformEvent": "hostedagent.server.turn",
+    "Turn": "hostedagent.server.turn",
     "deliver": "hostedagent.doors.delivery",
 }
 """Public name to its module: a process imports the doors that it uses."""
