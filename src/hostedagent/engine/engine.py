@@ -24,7 +24,7 @@ from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.elsewhere import Elsewhere
-from hostedagent.engine.flow_control import FlowControl
+from hostedagent.engine.flow_control import FlowControl, flow_of
 from hostedagent.engine.following import following
 from hostedagent.engine.partial_output import output_of
 from hostedagent.engine.recovery import Recovery
@@ -128,8 +128,7 @@ class Engine:
         except BaseException:
             permit.abandon()
             raise
-        is_bounded = request.stream and request.store and not request.background
-        flow = FlowControl(is_bounded=is_bounded, is_read=request.stream or request.background)
+        flow = flow_of(request)
         return TurnContext(caller=caller, request=request, continuation=continuation, permit=permit, flow=flow)
 
     async def inspect(self, request: TurnRequest) -> None:

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
+from hostedagent.protocol.request.turn_request import TurnRequest
+
 YIELD_EVERY: Final = 16
 """Events after which the loop gets a turn: an agent that never waits must not starve the other requests."""
 
@@ -76,3 +78,9 @@ class FlowControl:
         """Stop waiting, because the reader has gone or the turn must end."""
         self._is_over = True
         self._room.set()
+
+
+def flow_of(request: TurnRequest) -> FlowControl:
+    """The flow control of a turn."""
+    is_bounded = request.stream and request.store and not request.background
+    return FlowControl(is_bounded=is_bounded, is_read=request.stream or request.background)

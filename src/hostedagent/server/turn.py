@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from hostedagent.engine.context import TurnContext
+from hostedagent.engine.flow_control import flow_of
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.identity import enter_context, leave_context
@@ -22,7 +24,7 @@ TransformEvent: TypeAlias = Callable[[Event], Iterable[Event]]
 
 
 class Turn:
-    """One accepted turn. Use exactly one of `response`, `events` and `sse`.
+    """One accepted turn. Use exactly one of `response`, `events` and `sse`, inside the block of `begin`.
 
     Args:
         keep_alive: Seconds between comments on a quiet stream; 0 for none.
@@ -40,8 +42,11 @@ class Turn:
         self._keep_alive = keep_alive
         self._transform = transform
         self._recorded: RecordedTurn | None = None
+        self._reading: AsyncGenerator[object] | None = None
         self._is_used = False
+        self._is_begun = False
         self._is_stopped = False
+        self._is_over = False
 
     @property
     def request(self) -> TurnRequest:
@@ -67,6 +72,7 @@ class Turn:
             RequestError: It could not be stored; nothing was run.
         """
         self._use()
+        self._begin()
         if self.request.background:
             with request_errors(self.response_id):
                 return await self._responses.start_in_background(self._context)
@@ -76,8 +82,10 @@ class Turn:
                 last = event.get("response", last)
         return last
 
-    async def events(self) -> AsyncGenerator[Event]:
-        """The events of the turn, as dictionaries. A background turn continues without a reader.
+    def events(self) -> AsyncGenerator[Event]:
+        """The events of the turn, as dictionaries, whether or not the caller asked for a stream.
+
+        A background turn continues without a reader.
 
         Cancellation: closing the iterator stops the turn, unless it runs in the background.
 
@@ -85,6 +93,17 @@ class Turn:
             RequestError: The turn could not be stored; nothing was run.
         """
         self._use()
+        self._reading = reading = self._read_events()
+        return reading
+
+    def sse(self) -> AsyncGenerator[bytes]:
+        """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
+        self._use()
+        self._reading = reading = self._read_frames()
+        return reading
+
+    async def _read_events(self) -> AsyncGenerator[Event]:
+        self._begin(streams=True)
         if not self.request.background:
             async with aclosing(self._events()) as events:
                 async for event in events:
@@ -95,9 +114,8 @@ class Turn:
             async for event in events:
                 yield event
 
-    async def sse(self) -> AsyncGenerator[bytes]:
-        """The events of the turn, as the frames of `text/event-stream`. Otherwise as `events`."""
-        self._use()
+    async def _read_frames(self) -> AsyncGenerator[bytes]:
+        self._begin(streams=True)
         if self.request.background:
             batches = await self._started()
             frames = replayed_frames(batches) if self._transform is None else framed(replayed(batches, self._transform))
@@ -113,10 +131,28 @@ class Turn:
         if self._recorded is not None:
             self._recorded.disconnect()
 
+    async def leave(self) -> None:
+        """End the turn, unless it runs in the background: the block of `begin` is left."""
+        self._is_over = True
+        if not self._is_begun or self.request.background:
+            return
+        if self._reading is not None:
+            with suppress(RuntimeError):  # Another task reads it, and sees how it ends.
+                await self._reading.aclose()
+        self.stop()
+
     def _use(self) -> None:
         if self._is_used:
             raise RuntimeError("A turn is read once: use one of response(), events() and sse(), one time.")
         self._is_used = True
+
+    def _begin(self, *, streams: bool = False) -> None:
+        if self._is_over:
+            raise RuntimeError("The turn is over: read it inside the block of begin().")
+        self._is_begun = True
+        if streams and not self.request.stream:
+            self._context.request = replace(self.request, stream=True)
+            self._context.flow = flow_of(self.request)
 
     async def _started(self) -> AsyncIterator[list[LoggedEvent]]:
         """Start the turn in the background, and return its stored events."""

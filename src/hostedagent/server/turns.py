@@ -100,7 +100,11 @@ class TurnRunner:
             context = await engine.accept(request.named(response_id, session_id), left or never)
         try:
             context.body = fields or None
-            yield Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
+            turn = Turn(self._responses, context, self._options.keep_alive, self._door.transform_event)
+            try:
+                yield turn
+            finally:
+                await turn.leave()
         finally:
             await engine.abandon(context)
 
