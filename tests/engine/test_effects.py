@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from agent_framework import Agent, tool
@@ -11,7 +12,7 @@ from agent_framework import Agent, tool
 from hostedagent import AgentHost, EffectUncertain, current_turn, memory_stores
 from hostedagent.identity import Caller, Scope
 from hostedagent.protocol.types import Json
-from hostedagent.stores.base import Key, Store, StoreUnavailable, Write
+from hostedagent.stores.base import Key, Record, Store, StoreUnavailable, Write
 from hostedagent.stores.effects import EFFECTS, Effects
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, OfflineChatClient, serve
@@ -55,6 +56,27 @@ async def test_calls_at_the_same_time_run_an_effect_once(store: Store, charges: 
     effects = Effects(store)
     results = await asyncio.gather(*(effects.once(ADA, R, "charge", charges.charge) for _ in range(20)))
     assert (results, charges.many) == ([{"receipt": 1}] * 20, 1)
+
+
+async def test_many_effects_of_one_turn_at_the_same_time_do_not_keep_each_other_from_running(charges: Charges) -> None:
+    class Distant(MemoryStore):
+        async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+            found = await super().read(caller, keys)
+            await asyncio.sleep(0)  # The others read meanwhile.
+            return found
+
+    store = Distant()
+    effects = Effects(store)
+    await asyncio.gather(*(effects.once(ADA, R, f"charge {number}", charges.charge) for number in range(80)))
+    again = [await Effects(store).once(ADA, R, f"charge {number}", charges.charge) for number in range(80)]
+    assert (len(again), charges.many) == (80, 80)
+
+
+@pytest.mark.parametrize("key", [7, None, b"charge", ("charge", 7)])
+async def test_a_key_is_a_text(store: Store, charges: Charges, key: Any) -> None:
+    with pytest.raises(TypeError, match="key of an effect"):
+        await Effects(store).once(ADA, R, key, charges.charge)
+    assert charges.many == 0
 
 
 async def test_other_keys_turns_and_callers_are_other_effects(store: Store, charges: Charges) -> None:

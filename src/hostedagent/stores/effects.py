@@ -46,16 +46,24 @@ class Effects:
         """Run an effect unless the turn has run it, and return its result.
 
         Raises:
-            EffectUncertain: The effect started in a process that ended, and must not be repeated.
+            EffectUncertain: The effect started earlier, its result is not stored, and it must not be repeated.
             StoreError: Its start could not be stored; the effect has not run.
-            TypeError: The result is not JSON; the effect has run.
+            TypeError: The key is no text; or the result is not JSON, and the effect has run.
         """
-        place = caller.scope.key(EFFECTS, response_id, key)
-        lock = self._locks.setdefault(place, asyncio.Lock())
-        async with lock:
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - an application's
+            raise TypeError(f"The key of an effect is a text, not {key!r:.80}: pass str(...) of it.")
+        async with self._lock(caller.scope.key(EFFECTS, response_id, key)):
             if (done := await self._begin(caller, response_id, key, repeats=repeats)) is not None:
                 return done["result"]
             return await self._perform(caller, response_id, key, perform)
+
+    def _lock(self, place: str) -> asyncio.Lock:
+        return self._locks.setdefault(place, asyncio.Lock())
+
+    async def _change(self, caller: Caller, response_id: str, change: Callable[[Value | None], Value | None]) -> None:
+        """Change the record of a response: one call at a time, for all effects of a turn share it."""
+        async with self._lock(caller.scope.key(EFFECTS, response_id)):
+            await change_value(self._store, caller, Key(EFFECTS, response_id), change)
 
     async def delete(self, caller: Caller, response_id: str) -> None:
         """Erase the record of a response."""
@@ -74,12 +82,12 @@ class Effects:
                 return None
             if entry is not None and not repeats:
                 raise EffectUncertain(
-                    f"The effect {key!r} of this turn began in a process that ended, and nobody knows whether it "
-                    "happened: look it up, or pass repeats=True where running it twice does no harm."
+                    f"The effect {key!r} of this turn began, and its result was never stored: nobody knows whether "
+                    "it happened. Look it up, or pass repeats=True where running it twice does no harm."
                 )
             return {**entries, key: {}}
 
-        await change_value(self._store, caller, Key(EFFECTS, response_id), begun)
+        await self._change(caller, response_id, begun)
         return done
 
     async def _perform(
@@ -104,7 +112,7 @@ class Effects:
             return {**rest, key: entry} if entry is not None else rest
 
         try:
-            await change_value(self._store, caller, Key(EFFECTS, response_id), noted)
+            await self._change(caller, response_id, noted)
         except StoreError as error:
             log_failure(logger, f"Storing the result of an effect of {response_id} failed", error)
 

@@ -188,7 +188,8 @@ class TurnRequest:
             The result, of this call or of the one that ran it.
 
         Raises:
-            EffectUncertain: A process ended while it ran, so that it may or may not have happened.
+            EffectUncertain: It began before and its result was never stored, because it was cancelled or its process
+                ended, so that it may or may not have happened.
             LookupError: Called outside a turn.
         """
         context = current_context()
