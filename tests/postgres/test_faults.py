@@ -277,3 +277,28 @@ async def test_what_has_expired_is_erased(schema: str) -> None:
             ]
     await database.aclose()
     assert left == [(5,), (0,), (0,)]
+
+
+async def test_ended_streams_are_erased_a_few_at_a_time_however_many_they_are(schema: str) -> None:
+    database = Database(PostgresSettings(dsn=postgres_dsn(), schema=schema))
+    await insist(database.open)
+    with psycopg.connect(postgres_dsn(), autocommit=True) as connection:
+        for statement in (
+            "INSERT INTO {schema}.event_logs SELECT sha256(n::text::bytea), true, now() - interval '1 s' "
+            "FROM generate_series(1, 35) n",
+            "INSERT INTO {schema}.events SELECT key, n, 'x' FROM {schema}.event_logs, generate_series(1, 15) n",
+            "INSERT INTO {schema}.event_logs SELECT sha256(n::text::bytea), true, now() - interval '1 s' "
+            "FROM generate_series(36, 70) n",
+            "CREATE FUNCTION {schema}.few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF (SELECT count(*) FROM gone) > 300 THEN RAISE 'too many at once'; END IF; RETURN NULL; END $$",
+            "CREATE TRIGGER few AFTER DELETE ON {schema}.events REFERENCING OLD TABLE AS gone "
+            "FOR EACH STATEMENT EXECUTE FUNCTION {schema}.few()",
+        ):
+            connection.execute(statement.replace("{schema}", schema).encode())
+        await database.sweep()
+        left = [
+            connection.execute(f"SELECT count(*) FROM {schema}.{table}".encode()).fetchone()
+            for table in ("event_logs", "events")
+        ]
+    await database.aclose()
+    assert left == [(0,), (0,)]

@@ -35,6 +35,8 @@ SWEEP_SECONDS: Final = 60.0
 """Seconds between erasures of expired records."""
 
 _SWEEP_ROWS: Final = 1_000
+_SWEEP_LOGS: Final = 20
+"""Fewer, because a log is erased with its events, of which it may have thousands."""
 _TRIES: Final = 4
 _RECONNECT_SECONDS: Final = 2.0
 """Seconds that the pool tries to replace a lost connection before it waits for the next call."""
@@ -48,9 +50,10 @@ DELETE FROM {schema}.records WHERE key IN (
     """
 WITH ended AS (
     DELETE FROM {schema}.event_logs WHERE key IN (
-        SELECT key FROM {schema}.event_logs WHERE expires_at < now() LIMIT %(rows)s FOR UPDATE SKIP LOCKED)
-    RETURNING key)
-DELETE FROM {schema}.events USING ended WHERE events.key = ended.key
+        SELECT key FROM {schema}.event_logs WHERE expires_at < now() LIMIT %(logs)s FOR UPDATE SKIP LOCKED)
+    RETURNING key),
+erased AS (DELETE FROM {schema}.events USING ended WHERE events.key = ended.key)
+SELECT FROM ended
 """,
     "DELETE FROM {schema}.signals WHERE sent_at < now() - interval '5 minutes'",
     # Deliveries that were given up.
@@ -123,7 +126,8 @@ class Database:
     async def sweep(self) -> None:
         """Erase expired records, unless another process is doing it. Runs every minute."""
         for text in _EXPIRED:
-            while await self._sweep_some(text) >= _SWEEP_ROWS:
+            most = _SWEEP_LOGS if "%(logs)s" in text else _SWEEP_ROWS
+            while await self._sweep_some(text) >= most:
                 pass
 
     async def migrate(self) -> list[str]:
@@ -205,7 +209,7 @@ class Database:
             lock = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (number,))
             if (await lock.fetchone()) != (True,):
                 return 0
-            return (await connection.execute(self.statement(text), {"rows": _SWEEP_ROWS})).rowcount
+            return (await connection.execute(self.statement(text), {"rows": _SWEEP_ROWS, "logs": _SWEEP_LOGS})).rowcount
 
     async def _sweep_regularly(self) -> None:
         while True:
