@@ -50,12 +50,16 @@ class Webhook:
     _signers: Sequence[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port, (parts.hostname or "").encode("idna")
+        except ValueError:  # Without its text, which repeats part of the URL.
+            raise ConfigurationError("Webhook(url) has an invalid host or port.") from None
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise ConfigurationError("Webhook(url) must be an https URL, or http on this machine.")
         if not parts.hostname:
             raise ConfigurationError("Webhook(url) names no host.")
-        if self.timeout <= 0 or any(seconds < 0 for seconds in self.retry_after):
+        if not (self.timeout > 0 and all(seconds >= 0 for seconds in self.retry_after)):
             raise ConfigurationError("Webhook(timeout=..., retry_after=...) takes seconds: write positive numbers.")
         object.__setattr__(self, "_signers", _signers(self.secret))
 
