@@ -117,7 +117,7 @@ async def run(
             Talk(made.url, number, findings, random.Random(seed + number), PATIENCE + conversations)
             for number in range(conversations)
         ]
-        breaking = asyncio.create_task(_break(made, report, chance, only or WAYS, once=seconds is None))
+        breaking = asyncio.create_task(break_all(made, report, chance, only or WAYS, once=seconds is None))
 
         def goes_on() -> bool:
             return not breaking.done() and (seconds is None or time.monotonic() < began + seconds)
@@ -140,8 +140,12 @@ async def run(
     return report
 
 
-async def _break(made: Fleet, report: Report, chance: random.Random, only: Sequence[str], *, once: bool) -> None:
-    """Break one thing after the other, each time another replica; all of them once, or until it is cancelled."""
+async def break_all(made: Fleet, report: Report, chance: random.Random, only: Sequence[str], *, once: bool) -> None:
+    """Break one thing after the other, each time another replica; all of them once, or until it is cancelled.
+
+    What has begun is finished first: a process whose start is cancelled halfway is never seen to end, and one that is
+    just ending would be taken for one that runs.
+    """
 
     async def killed(replica: Replica) -> None:
         await replica.end(signal.SIGKILL)
@@ -175,7 +179,11 @@ async def _break(made: Fleet, report: Report, chance: random.Random, only: Seque
         for way in ways:
             await asyncio.sleep(chance.uniform(0.5, 2))
             report.broken[way.__name__] += 1
-            await way(chance.choice(made.replicas))
+            work = asyncio.ensure_future(way(chance.choice(made.replicas)))
+            try:
+                await asyncio.shield(work)
+            finally:
+                await work
         if once:
             return
 
