@@ -36,7 +36,7 @@ DOORS: Final[dict[str, dict[str, str]]] = {
         "tools": "the caller's; calls of the agent's own are not shown",
         "approvals": "no: the protocol cannot express them; in a `conversation`, answer through another door",
         "questions": "no, for the same reason",
-        "files": "images, files",
+        "files": "images, files, audio",
         "resume": "no",
         "cancel": "by closing the connection",
         "identity": _HEADERS,

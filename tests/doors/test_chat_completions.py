@@ -20,6 +20,8 @@ WEATHER: Any = {
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
 
+REFUSAL = Content.from_text("I cannot.", additional_properties={"model_output_kind": "refusal"})
+
 
 @asynccontextmanager
 async def hosting(agent: Any, **given: Any) -> AsyncGenerator[tuple[InProcessClient, openai.AsyncOpenAI]]:
@@ -158,6 +160,60 @@ async def test_options_reach_the_model() -> None:
     options = model.calls[0].options
     assert (options["temperature"], options["max_tokens"]) == (0.5, 9)
     assert options["response_format"]["json_schema"]["name"] == "answer"
+
+
+async def test_a_choice_of_allowed_tools_reaches_the_model() -> None:
+    model = OfflineChatClient(script=[["Sunny."]])
+    other: Any = {"type": "function", "function": {"name": "other", "parameters": {"type": "object", "properties": {}}}}
+    only: Any = {"type": "function", "function": {"name": "weather"}}
+    choice: Any = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [only]}}
+    async with hosting(Agent(model)) as (_, api):
+        await api.chat.completions.create(model="m", messages=HI, tools=[WEATHER, other], tool_choice=choice)
+
+    assert model.calls[0].options["tool_choice"] == {"mode": "required", "allowed_tools": ["weather"]}
+
+
+async def test_a_refusal_of_an_earlier_answer_is_read() -> None:
+    refused = AgentResponseUpdate(contents=[REFUSAL], role="assistant")
+    agent = ScriptedAgent([refused], ["Because."])
+    async with hosting(agent) as (_, api):
+        made = await api.chat.completions.create(model="m", messages=HI)
+        said = made.choices[0].message.model_dump()
+        await api.chat.completions.create(model="m", messages=[*HI, said, *HI])
+
+    assert made.choices[0].message.refusal == "I cannot."
+    assert [(message.role, message.text) for message in agent.calls[1].messages] == [
+        ("user", "hi"),
+        ("assistant", "I cannot."),
+        ("user", "hi"),
+    ]
+
+
+async def test_audio_of_a_message_reaches_the_agent() -> None:
+    agent = ScriptedAgent(["I hear."])
+    part: Any = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    async with hosting(agent) as (_, api):
+        await api.chat.completions.create(model="m", messages=[{"role": "user", "content": [part]}])
+
+    assert agent.calls[0].messages[-1].contents[-1].uri == "data:audio/wav;base64,UklGRg=="
+
+
+async def test_thoughts_are_paragraphs_in_a_stream_as_in_a_whole_answer() -> None:
+    @tool
+    def look() -> str:
+        """Look outside."""
+        return "sunny"
+
+    steps = [[Content.from_text_reasoning(text="First."), call("c1", "look")]]
+    steps.append([Content.from_text_reasoning(text="Then."), Content.from_text("Sunny.")])
+    agent = Agent(OfflineChatClient(script=[*steps, *steps]), tools=[look])
+    async with hosting(agent) as (_, api):
+        made: Any = await api.chat.completions.create(model="m", messages=HI)
+        stream = await api.chat.completions.create(model="m", messages=HI, stream=True)
+        deltas: list[Any] = [chunk.choices[0].delta async for chunk in stream]
+
+    streamed = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert streamed == made.choices[0].message.reasoning_content == "First.\n\nThen."
 
 
 async def test_an_answer_that_was_cut_says_so() -> None:

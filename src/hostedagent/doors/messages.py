@@ -40,9 +40,12 @@ def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Ite
 
 
 def _said(message: Mapping[str, Json], param: str, read_part: ReadPart) -> Iterator[Item]:
-    if content := message.get("content"):
-        given: Json = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        parts = _content(given, "output_text", f"{param}.content", read_part)
+    given: Json = message.get("content") or []
+    parts = [{"type": "text", "text": given}] if isinstance(given, str) else [*array(given, f"{param}.content")]
+    if refusal := message.get("refusal"):
+        parts.append({"type": "refusal", "refusal": refusal})
+    if parts:
+        parts = _content(parts, "output_text", f"{param}.content", read_part)
         yield {"type": "message", "role": "assistant", "content": parts}
     for n, row in enumerate(array(message.get("tool_calls") or [], f"{param}.tool_calls")):
         call = mapping(row, f"{param}.tool_calls[{n}]")

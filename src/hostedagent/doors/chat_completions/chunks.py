@@ -93,6 +93,7 @@ class Deltas(Struct):
     response: Mapping[str, Json] = field(default_factory=dict[str, Json])
     _tools: Collection[str] = ()
     _has_text: bool = False
+    _has_thoughts: bool = False
     _calls: dict[str, int] = field(default_factory=dict[str, int])
 
     def take(self, event: Event) -> dict[str, Json] | None:
@@ -120,11 +121,14 @@ class Deltas(Struct):
 
     def thought(self, event: Event) -> dict[str, Json]:
         """A delta of the reasoning, with the name that chat front ends read."""
+        self._has_thoughts = True
         return {"reasoning_content": event["delta"]}
 
     def began(self, event: Event) -> dict[str, Json] | None:
-        """The start of a call of one of the caller's tools; a further message starts a paragraph."""
+        """The start of a call of one of the caller's tools; a further message or thought starts a paragraph."""
         item: Item = event["item"]
+        if item["type"] == "reasoning" and self._has_thoughts:
+            return {"reasoning_content": _PARAGRAPH}
         if item["type"] == "message" and self._has_text:
             return {"content": _PARAGRAPH}
         if item["type"] != "function_call" or item["name"] not in self._tools:

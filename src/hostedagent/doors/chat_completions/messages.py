@@ -64,7 +64,7 @@ def create_body(body: Mapping[str, Json]) -> dict[str, Json]:
     if tools := body.get("tools"):
         fields["tools"] = [_flat(row, f"tools[{n}]") for n, row in enumerate(array(tools, "tools"))]
     if (choice := body.get("tool_choice")) is not None:
-        fields["tool_choice"] = choice if isinstance(choice, str) else _flat(choice, "tool_choice")
+        fields["tool_choice"] = choice if isinstance(choice, str) else _choice(choice, "tool_choice")
     if text := _text(body):
         fields["text"] = text
     return fields
@@ -88,6 +88,17 @@ def _flat(value: Json, param: str) -> dict[str, Json]:
     return {"type": "function", **mapping(function, f"{param}.function")} if function is not None else dict(row)
 
 
+def _choice(value: Json, param: str) -> dict[str, Json]:
+    """A choice of one tool or of several, as the Responses protocol has it."""
+    row = _flat(value, param)
+    if (allowed := row.get("allowed_tools")) is None:
+        return row
+    place = f"{param}.allowed_tools"
+    given = mapping(allowed, place)
+    tools = enumerate(array(given.get("tools"), f"{place}.tools"))
+    return {"type": row.get("type"), **given, "tools": [_flat(tool, f"{place}.tools[{n}]") for n, tool in tools]}
+
+
 def _part(part: Mapping[str, Json], param: str) -> dict[str, Json] | None:
     match part.get("type"):
         case "refusal":
@@ -95,6 +106,8 @@ def _part(part: Mapping[str, Json], param: str) -> dict[str, Json] | None:
         case "image_url":
             image = mapping(part.get("image_url"), f"{param}.image_url")
             return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
+        case "input_audio":
+            return dict(part)
         case "file":
             return {"type": "input_file", **mapping(part.get("file"), f"{param}.file")}
         case _:
