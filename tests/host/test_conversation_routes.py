@@ -241,6 +241,34 @@ async def test_conversations_of_others_do_not_exist(stores: Any) -> None:
 
 
 @on_host
+@pytest.mark.parametrize("conversation_id", ["team/7", "a/items-of-b", "it/ems/x"])
+async def test_an_id_with_slashes_is_read_and_deleted_as_any_other(conversation_id: str) -> None:
+    async with own_routes(ScriptedAgent(["x"])) as client, client.openai() as api:
+        await api.responses.create(input="hi", conversation=conversation_id)
+        found = await api.conversations.retrieve(conversation_id)
+        items = (await api.conversations.items.list(conversation_id)).data
+        item = await api.conversations.items.retrieve(items[0].id or "", conversation_id=conversation_id)
+        deleted = await api.conversations.delete(conversation_id)
+        wrong = await client.request("DELETE", f"/conversations/{conversation_id}/items")
+
+    assert (found.id, deleted.id, item.id) == (conversation_id, conversation_id, items[0].id)
+    assert len(items) == 2 and wrong.status == 405
+
+
+@on_host
+async def test_metadata_that_a_body_does_not_name_is_kept() -> None:
+    async with own_routes(ScriptedAgent()) as client, client.openai() as api:
+        created = await api.conversations.create(metadata={"topic": "a"})
+        refused = [await client.post(f"/conversations/{created.id}", json=body) for body in ({}, {"topic": "b"})]
+        empty = await client.post(f"/conversations/{created.id}")
+        kept = await api.conversations.retrieve(created.id)
+        cleared = await api.conversations.update(created.id, metadata=None)
+
+    assert {(reply.status, reply.json()["error"]["param"]) for reply in [*refused, empty]} == {(400, "metadata")}
+    assert (kept.metadata, cleared.metadata) == ({"topic": "a"}, {})
+
+
+@on_host
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [

@@ -102,6 +102,24 @@ async def test_a_turn_goes_on_for_a_client_that_asks_again() -> None:
     assert (log.text, log.status) == ("Hello.", "completed") and len(agent.calls) == 1
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("background", [False, True])
+async def test_the_key_of_a_deleted_response_says_so(background: bool, streams: bool) -> None:
+    body = {**HI, "background": background, "stream": streams}
+    agent = ScriptedAgent(["Hello."])
+    async with own_routes(agent) as client:
+        first = await client.post("/responses", json=body, headers=KEY)
+        response_id = first.log().response["id"] if streams else first.json()["id"]
+        status = 400
+        while status == 400:  # It still runs.
+            await asyncio.sleep(0)
+            status = (await client.request("DELETE", f"/responses/{response_id}")).status
+        again = await client.post("/responses", json=body, headers=KEY)
+
+    assert again.status == 404 and "was deleted" in again.json()["error"]["message"]
+    assert len(agent.calls) == 1
+
+
 async def test_another_body_under_a_key_is_refused() -> None:
     async with own_routes(ScriptedAgent(["Hello."])) as client:
         await client.post("/responses", json=HI, headers=KEY)

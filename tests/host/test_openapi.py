@@ -49,7 +49,9 @@ async def test_every_route_of_the_host_is_in_the_document(driver: Driver) -> Non
     for route in app.routes:
         if isinstance(route, Route) and not route.path.startswith(inner):
             for method in (route.methods or set()) - {"HEAD"}:
-                assert method.lower() in paths.get(route.path, {}), f"add a row for {method} {route.path} to OPERATIONS"
+                assert method.lower() in paths.get(route.path_format, {}), (
+                    f"add a row for {method} {route.path} to OPERATIONS"
+                )
 
 
 async def test_a_row_describes_a_route_of_a_driver() -> None:

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from hostedagent import AgentHost, CallerPolicy, HostOptions
+from hostedagent.doors import ChatCompletions
 from hostedagent.host import Driver
 from hostedagent.testing import ScriptedAgent, serve
 from hostedagent.testing.openai import openai_client
@@ -152,6 +153,43 @@ async def test_a_route_that_the_application_adds_later_comes_first(driver: Drive
 
     async with serve(app) as client:
         assert (await client.get(path)).text == "own"
+
+
+@pytest.mark.parametrize("base", ["", "/v1", "/agents/writer/endpoint/protocols/openai"])
+@pytest.mark.parametrize("prefix", ["", "/team"])
+async def test_every_route_may_end_with_a_slash(driver: Driver, prefix: str, base: str) -> None:
+    hello = {"input": "hi", "messages": [{"role": "user", "content": "hi"}]}
+    agent = ScriptedAgent(["one"], ["two"])
+    app = AgentHost(agent, driver=driver, prefix=prefix, doors=[ChatCompletions()]).app
+
+    async with serve(app) as client:
+        posted = [
+            await client.post(f"{prefix}{base}{path}", json=hello) for path in ("/responses/", "/chat/completions/")
+        ]
+        got = [
+            await client.get(f"{prefix}{base}{path}") for path in ("/models/", "/models/scripted/", "/openapi.json/")
+        ]
+        conversations = await client.get(f"{prefix}{base}/conversations/")
+
+    assert [reply.status for reply in (*posted, *got)] == [200] * 5
+    assert conversations.status == (200 if driver == "starlette" else 404)
+
+
+async def test_a_route_of_the_application_that_ends_with_a_slash_is_its_own(driver: Driver) -> None:
+    app = AgentHost(ScriptedAgent(["x"]), driver=driver).app
+    app.router.routes.append(Route("/models/", own))
+
+    async with serve(app) as client:
+        assert (await client.get("/models/")).text == "own"
+        assert (await client.get("/models")).text != "own"
+
+
+async def test_a_wrong_method_of_a_route_names_the_right_ones() -> None:
+    async with serve(AgentHost(ScriptedAgent(["x"]), driver="starlette").app) as client:
+        for path, methods in (("/chat/completions", "POST"), ("/conversations/c1", "GET"), ("/responses", "POST")):
+            reply = await client.request("PUT", path)
+            message = reply.json()["error"]["message"]
+            assert reply.status == 405 and methods in message and "driver" not in message and "doors" not in message
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])

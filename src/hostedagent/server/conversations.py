@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final, cast
 
 from msgspec import Struct
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import Route
 
 from hostedagent.conversation.managed import ManagedConversations, check_history
@@ -21,12 +22,21 @@ from hostedagent.options import HostOptions
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.turn_request import parse_items, parse_metadata
 from hostedagent.protocol.types import Item, Json
-from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.admission import Trust, read_fields, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
 from hostedagent.server.paging import listing, page_asked, page_of
 from hostedagent.stores.base import Page, StoreNotFound
 from hostedagent.stores.conversations import Description
 from hostedagent.stores.responses import StoredResponses
+
+
+class _ConversationId(PathConvertor):
+    """An id in a path. Callers choose ids, so they may contain slashes."""
+
+    regex = r"[^/](?:(?!/items(?:/|$)).)*(?<!/)"
+
+
+register_url_convertor("conversation", _ConversationId())
 
 _PARTS: Final[Mapping[str, str]] = {"assistant": "output_text"}
 _DEFAULT_PART: Final = "input_text"
@@ -56,7 +66,7 @@ class ConversationRoutes(Struct, frozen=True):
 
     def routes(self, prefix: str) -> Sequence[Route]:
         """The routes below a path."""
-        root, one = f"{prefix}/conversations", f"{prefix}/conversations/{{conversation_id}}"
+        root, one = f"{prefix}/conversations", f"{prefix}/conversations/{{conversation_id:conversation}}"
         rows = (
             ("POST", root, self._create),
             ("GET", root, self._list),
@@ -100,8 +110,11 @@ class ConversationRoutes(Struct, frozen=True):
         await exchange.json(_shown(await self.conversations.describe(exchange.caller, _conversation_id(exchange))))
 
     async def _update(self, exchange: Exchange) -> None:
-        fields = await self._fields(exchange)
-        metadata = parse_metadata(fields.get("metadata"))
+        refuse_media(exchange.headers)
+        fields = await read_object(exchange.receive, self.options)
+        if "metadata" not in fields:
+            raise InvalidRequest("metadata is missing: it is what can be changed.", param="metadata")
+        metadata = parse_metadata(fields["metadata"])
         changed = await self.conversations.update(exchange.caller, _conversation_id(exchange), metadata)
         await exchange.json(_shown(changed))
 

@@ -101,21 +101,22 @@ def _host_of(address: str, *, is_origin: bool = False) -> str | None:
     return found["host"] if found is not None else None
 
 
+_ROUTE: Final = r"/(?:responses|conversations|models|chat/completions|openapi\.json)(?:/.*)?"
+_SLASHED: Final = re.compile(rf"{_ROUTE}(?<=/)")
 _ALIAS: Final = re.compile(
     r"(?:/v1|/openai/v1|(?:(?:/api/projects/[^/]+)?/agents/[^/]+)?/endpoint/protocols/openai(?:/v1)?)"
-    r"(?P<route>/(?:responses|conversations|models|chat/completions|openapi\.json)(?:/.*)?)"
+    rf"(?P<route>{_ROUTE})"
 )
 """Aliases of the routes: below `/v1`, as at OpenAI, and below an agent of a Foundry project."""
 
 
 class EdgeMiddleware:
-    """Checks heads, and serves aliases: `/v1/responses` as `/responses`, and `/responses/` too."""
+    """Checks heads, and serves aliases: `/v1/responses` as `/responses`, and each route with a slash at its end too."""
 
     def __init__(self, app: ASGIApp, *, allowed_hosts: AllowedHosts, prefix: str) -> None:
         self._app = app
         self._allowed_hosts = allowed_hosts
         self._prefix = prefix
-        self._root = f"{prefix}/responses/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
@@ -133,7 +134,7 @@ class EdgeMiddleware:
         if (route := self._aliased(scope, path)) is not None:
             path = route
             scope = {**scope, "path": path, "raw_path": path.encode()}
-        if path.endswith("/") and path.startswith(f"{scope.get('root_path', '')}{self._root}"):
+        if path.endswith("/") and self._found(scope, _SLASHED, path) is not None:
             # A redirect would contain the host and the scheme behind the proxy.
             raw: bytes = scope.get("raw_path") or path.encode()
             scope = {**scope, "path": path.rstrip("/"), "raw_path": raw.rstrip(b"/")}
@@ -141,10 +142,14 @@ class EdgeMiddleware:
 
     def _aliased(self, scope: Scope, path: str) -> str | None:
         """The route of an alias; `None` if the path is not an alias, or the application serves it itself."""
+        found = self._found(scope, _ALIAS, path)
+        return f"{path[: found.start()]}{found['route']}" if found is not None else None
+
+    def _found(self, scope: Scope, pattern: re.Pattern[str], path: str) -> re.Match[str] | None:
+        """The match of a path below the host's prefix, unless the application serves the path itself."""
         root = f"{scope.get('root_path', '')}{self._prefix}"
-        if not path.startswith(root) or (found := _ALIAS.fullmatch(path, len(root))) is None:
-            return None
-        return None if _is_served(scope) else f"{root}{found['route']}"
+        found = pattern.fullmatch(path, len(root)) if path.startswith(root) else None
+        return found if found is not None and not _is_served(scope) else None
 
 
 def _is_served(scope: Scope) -> bool:

@@ -47,14 +47,16 @@ _VERSIONS: Final = ("openai/v1/", "v1/")
 async def unknown_route(request: Request, error: Exception) -> JSONResponse:
     """The error for an unknown route, or for a method that the route does not have."""
     assert isinstance(error, HTTPException)
-    message = _message(request) if error.detail in _BY_DEFAULT else error.detail
+    message = _message(request, error) if error.detail in _BY_DEFAULT else error.detail
     refusal = NotFound(message) if error.status_code == 404 else MethodNotAllowed(message)
     return JSONResponse(refusal.body(), error.status_code, error.headers)
 
 
-def _message(request: Request) -> str:
+def _message(request: Request, error: HTTPException) -> str:
     path = request.url.path.strip("/")
     called = f"{request.method} {request.url.path}"
+    if allowed := (error.headers or {}).get("Allow"):
+        return f"{called} is not served by this host. The methods of this path are {allowed}."
     version = next((version for version in _VERSIONS if f"{path}/".startswith(version)), "")
     route = path[len(version) :]
     for name, instead in _NOT_SERVED.items():

@@ -26,7 +26,7 @@ from hostedagent.engine.context import TurnContext
 from hostedagent.engine.engine import STOPPING, Engine
 from hostedagent.engine.recorded import RecordedResponses
 from hostedagent.engine.sent_events import events_again
-from hostedagent.errors import Busy, InvalidRequest, Unavailable
+from hostedagent.errors import Busy, InvalidRequest, NotFound, Unavailable
 from hostedagent.identity import Caller, enter_context
 from hostedagent.platform import RESPONSE_ID_HEADER
 from hostedagent.protocol.envelope import public_item
@@ -46,7 +46,7 @@ from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.paging import listing, number, page_asked
 from hostedagent.server.serve import Signalled
 from hostedagent.server.successors import PendingInputs, SteerRoutes
-from hostedagent.stores.base import LoggedEvent, Page
+from hostedagent.stores.base import LoggedEvent, Page, StoreNotFound
 
 if TYPE_CHECKING:
     from hostedagent.engine.waiting import WaitingTurns
@@ -152,7 +152,10 @@ class ResponsesDriver(Struct, frozen=True):
         exists, forbid = partial(store.owns, caller), partial(store.forbid, caller)
         earlier = await earlier_response(keys, caller, key, digest, response_id, exists, forbid)
         if earlier is not None:
-            await self._follow(exchange, replace(request, response_id=earlier))
+            try:
+                await self._follow(exchange, replace(request, response_id=earlier))
+            except StoreNotFound:
+                raise NotFound("The response of this Idempotency-Key was deleted. Use a new key.") from None
             return
         # If it is refused, the caller may correct the request, or retry.
         async with keys.accepting(caller, key, response_id, exists, forbid) as confirm:
