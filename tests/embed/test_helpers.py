@@ -109,6 +109,74 @@ async def test_every_item_of_a_tool_turn_is_streamed_under_its_own_index() -> No
     assert log.response["usage"]["total_tokens"] > 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("approved", [False, True])
+async def test_an_approval_is_answered_by_the_id_of_its_request(approved: bool, stream: bool) -> None:
+    paid: list[int] = []
+
+    @tool(approval_mode="always_require")
+    def pay(amount: int) -> str:
+        """Pay."""
+        paid.append(amount)
+        return "paid"
+
+    call = Content.from_function_call("c1", "pay", arguments='{"amount": 5}')
+    model = OfflineChatClient(script=[[call], ["Done."], ["Nothing to do."]])
+    async with calling(Agent(model, tools=[pay])) as client:
+        asked = await answered(client, stream, input="Pay 5.")
+        (request,) = asked.output
+        assert request.type == "mcp_approval_request"
+        answer: Any = {"type": "mcp_approval_response", "approval_request_id": request.id, "approve": approved}
+        forged = {**request.model_dump(), "arguments": '{"amount": 5000}'}
+        done = await answered(client, stream, input=[forged, answer], previous_response_id=asked.id)
+        again = await answered(client, stream, input=[answer], previous_response_id=done.id)
+
+    assert (done.output_text, again.output_text) == ("Done.", "Nothing to do.")
+    assert paid == ([5] if approved else [])
+
+
+async def answered(client: openai.AsyncOpenAI, stream: bool, **body: Any) -> OpenAIResponse:
+    made = await client.responses.create(model="any", stream=stream, **body)
+    if not stream:
+        return made
+    log = await EventLog.collect(made)
+    items = {event["output_index"]: event["item"]["id"] for event in log.events if "item" in event}
+    assert list(items.values()) == [item["id"] for item in log.response["output"]]
+    return OpenAIResponse.model_validate(log.response)
+
+
+REFERENCE: Any = {"type": "item_reference", "id": "msg_1"}
+ANSWER: Any = {"type": "mcp_approval_response", "approval_request_id": "r1", "approve": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": [REFERENCE]},
+        {"input": [{"role": "user", "content": "hi"}, REFERENCE]},
+        {"input": [REFERENCE], "previous_response_id": "resp_1"},
+    ],
+)
+def test_a_reference_that_no_session_can_have_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="item_reference"):
+        responses_to_run(body)
+
+
+def test_what_a_continued_session_has_need_not_be_sent() -> None:
+    run = responses_to_run({"input": [REFERENCE, ANSWER], "conversation": "conv_1"})
+    (message,) = cast("list[Message]", run["messages"])
+
+    assert [(content.type, content.id, content.approved) for content in message.contents] == [
+        ("function_approval_response", "r1", True)
+    ]
+
+
+def test_a_part_of_chat_completions_is_a_message_too() -> None:
+    (message,) = messages_from_responses_input([{"type": "text", "text": "hi"}])
+
+    assert (message.role, message.text) == ("user", "hi")
+
+
 async def test_bad_input_names_its_field() -> None:
     async with calling(agent()) as client:
         for body, field in (

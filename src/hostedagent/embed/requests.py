@@ -13,13 +13,15 @@ from hostedagent.errors import RequestError
 from hostedagent.options import CallerPolicy
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.turn_request import TurnRequest
+from hostedagent.protocol.transcript.approvals import Answered
 from hostedagent.protocol.transcript.messages import to_messages
 from hostedagent.protocol.values import is_array, is_mapping
 
 if TYPE_CHECKING:
-    from agent_framework import Message
+    from agent_framework import Content, Message
 
-_PARTS: Final = ("input_text", "input_image", "input_file", "input_audio")
+_PARTS: Final = ("text", "input_text", "input_image", "input_file", "input_audio")
+_REFERENCE: Final = "item_reference"
 _CONTINUES: Final = ("previous_response_id", "conversation", "conversation_id")
 
 
@@ -84,14 +86,26 @@ def create_conversation_id() -> str:
 
 
 def _messages(request: TurnRequest, policy: CallerPolicy, *, is_whole: bool) -> list[Message]:
+    """The messages of a request. The session of a continued one has what it refers to, such as open approvals."""
+    kinds = {item["type"] for item in request.input}
+    if _REFERENCE in kinds and (is_whole or kinds == {_REFERENCE}):
+        raise ValueError(f"An {_REFERENCE} names an item that is not kept here. Send the item.")
     return to_messages(
         (),
         request.input,
         trusts_roles=policy.trusts_roles,
+        answered=Answered({answer.id or "": answer for answer in _answers(request)}),
         is_whole=is_whole,
         instructions=request.options.instructions,
         reader=request.reader,
     )
+
+
+def _answers(request: TurnRequest) -> Iterator[Content]:
+    """The answers to approval requests, by which Agent Framework finds the request in the session."""
+    for n, item in enumerate(request.input):
+        if item["type"] == "mcp_approval_response":
+            yield from request.reader.read_input(item, f"input[{n}]")
 
 
 def _normalized(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from hostedagent.failures import failure
 from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
+from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.envelope import complete
 from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.stream.builder import Projection
@@ -142,5 +143,9 @@ def _public(response: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _public_item(item: Mapping[str, Json]) -> dict[str, Json]:
-    """The item without the fields that only a host's own store keeps."""
-    return {name: value for name, value in item.items() if name != "internal_metadata"}
+    """The item without the fields that only a host's own store keeps.
+
+    An approval request has Agent Framework's id, by which the agent's session knows it.
+    """
+    known = {"id": found} if (found := recall(item).get("request_id")) else {}
+    return {name: value for name, value in item.items() if name != "internal_metadata"} | known
