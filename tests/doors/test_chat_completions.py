@@ -178,7 +178,7 @@ async def test_a_refusal_of_an_earlier_answer_is_read() -> None:
     agent = ScriptedAgent([refused], ["Because."])
     async with hosting(agent) as (_, api):
         made = await api.chat.completions.create(model="m", messages=HI)
-        said = made.choices[0].message.model_dump()
+        said: Any = made.choices[0].message.model_dump()
         await api.chat.completions.create(model="m", messages=[*HI, said, *HI])
 
     assert made.choices[0].message.refusal == "I cannot."

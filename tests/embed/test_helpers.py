@@ -136,7 +136,7 @@ async def test_an_approval_is_answered_by_the_id_of_its_request(approved: bool, 
 
 
 async def answered(client: openai.AsyncOpenAI, stream: bool, **body: Any) -> OpenAIResponse:
-    made = await client.responses.create(model="any", stream=stream, **body)
+    made: Any = await client.responses.create(model="any", stream=stream, **body)
     if not stream:
         return made
     log = await EventLog.collect(made)
