@@ -18,7 +18,6 @@ from hostedagent.engine.event_writer import EventWriter
 from hostedagent.engine.recorded_turn import RecordedTurn
 from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.sent_events import Sent
-from hostedagent.engine.takeover import Takeover
 from hostedagent.failures import failed
 from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
@@ -26,12 +25,13 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
 from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.types import Json
-from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import LoggedEvent, StoreError
 from hostedagent.stores.local import LocalEventLog
 
 if TYPE_CHECKING:
+    from hostedagent.engine.takeover import Takeover
     from hostedagent.engine.waiting import WaitingRules, WaitingTurns
+    from hostedagent.stores.background import BackgroundTurns
 
 REPLAY_SECONDS: Final = 600.0
 """Seconds that the events of an ended background stream can be replayed."""
@@ -61,7 +61,7 @@ class RecordedResponses:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self.waiting = _waiting(self, rules) if rules is not None else None
-        self._takeover = Takeover(self, turns) if turns is not None else None
+        self._takeover = _takeover(self, turns) if turns is not None else None
 
     async def open(self) -> None:
         """Start listening to other processes, and take over the background turns of those that have ended."""
@@ -208,6 +208,12 @@ class RecordedResponses:
     def _spawn(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _takeover(responses: RecordedResponses, turns: BackgroundTurns) -> Takeover:
+    from hostedagent.engine.takeover import Takeover  # Few hosts resume background turns.
+
+    return Takeover(responses, turns)
 
 
 def _waiting(responses: RecordedResponses, rules: WaitingRules) -> WaitingTurns:

@@ -30,22 +30,22 @@ from hostedagent.observability import logging as telemetry
 from hostedagent.observability.logging import log_failure
 from hostedagent.options import HostOptions
 from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import StoreUnavailable
+from hostedagent.stores.base import EventLog, Store, StoreUnavailable
 from hostedagent.stores.effects import Effects
 from hostedagent.stores.factory import Stores, default_stores
 from hostedagent.stores.instrumentation import TimedStore
 from hostedagent.stores.journals import Journals
+from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.running import Running
 from hostedagent.stores.sessions import Sessions
-from hostedagent.stores.stored_events import StoredEventLog
 
 if TYPE_CHECKING:
     from agent_framework import FunctionalWorkflowDefinition, SupportsAgentRun
 
     from hostedagent.engine.waiting import WaitingRules
+    from hostedagent.stores.background import BackgroundTurns
     from hostedagent.webhooks.deliveries import Deliveries
 
 logger = logging.getLogger(__name__)
@@ -161,11 +161,11 @@ def wire(
     chosen = stores or default_stores(options.retention)
     chosen = replace(chosen, state=TimedStore(chosen.state))
     state, leases = chosen.state, chosen.leases
-    events = chosen.events or (StoredEventLog(state, poll=0.5) if options.resilient_background else LocalEventLog())
+    events = chosen.events or (_stored_events(state) if options.resilient_background else LocalEventLog())
     is_own = sent_events is None and options.resilient_background
     _check_background(options, chosen, is_own=is_own)
     is_resumed = options.resilient_background and (is_own or not chosen.needs_request)  # There is no request then.
-    turns = BackgroundTurns(state, leases, service=service) if is_resumed else None
+    turns = _background(state, leases, service) if is_resumed else None
     journals = turns if is_own and turns is not None else Journals(state)
     running, active = Running(state, leases), ActiveTurns()
     logged = LoggedSentEvents(events)
@@ -193,6 +193,18 @@ def wire(
     rules = _waiting_rules(chosen, options, service) if is_own else None
     responses = RecordedResponses(engine, own, turns, rules)
     return Wired(engine, recoveries, responses, chosen, journals, running, deliveries)
+
+
+def _stored_events(state: Store) -> EventLog:
+    from hostedagent.stores.stored_events import StoredEventLog
+
+    return StoredEventLog(state, poll=0.5)
+
+
+def _background(state: Store, leases: LeaseSettings, service: str) -> BackgroundTurns:
+    from hostedagent.stores.background import BackgroundTurns
+
+    return BackgroundTurns(state, leases, service=service)
 
 
 def _with_webhook(hooks: Hooks, stores: Stores, store: ResponseStore, service: str) -> tuple[Hooks, Deliveries | None]:

@@ -27,7 +27,6 @@ from hostedagent.server.fallback import OnDemand, add_fallbacks, landing
 from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.models import model_id, model_routes
 from hostedagent.server.readiness import Readiness, ReadinessMiddleware
-from hostedagent.server.responses import ResponsesApp, ResponsesDriver
 from hostedagent.server.serve import Server, serve
 from hostedagent.stores.factory import Stores
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from hostedagent.doors.door import Door
     from hostedagent.engine.concurrency import ConcurrencyLimiter
     from hostedagent.server.agentserver.app import App
+    from hostedagent.server.responses import ResponsesApp
 
 Driver: TypeAlias = Literal["agentserver", "starlette"]
 
@@ -77,6 +77,12 @@ def _sdk_app(wired: Wired, trust: Trust, prefix: str, doors: Sequence[Door]) -> 
     return app
 
 
+def _own_app(wired: Wired, trust: Trust, prefix: str) -> ResponsesApp:
+    from hostedagent.server.responses import ResponsesDriver
+
+    return ResponsesDriver(wired.responses, trust).app(prefix, wired.aclose)
+
+
 def _chat_completions(responses: RecordedResponses, trust: Trust, prefix: str) -> Route:
     """The door that every host on our own routes has, unless one of the application's has its path."""
 
@@ -113,8 +119,8 @@ def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -
     app.router.lifespan_context = lifespan
 
 
-def _allow_snapshots(app: App | ResponsesApp, snapshots: Snapshots) -> None:
-    if isinstance(app, ResponsesApp):
+def _allow_snapshots(app: Any, driver: Driver, snapshots: Snapshots) -> None:
+    if driver == "starlette":
         from hostedagent.server.snapshots import SnapshotRoutes
 
         app.router.routes.extend(SnapshotRoutes(snapshots).routes())
@@ -201,30 +207,27 @@ class AgentHost:
         self._stores = wired.stores
         trust = Trust.of(options, resolve_scope, is_hosted=is_hosted())
         responses = wired.responses
-        self._app = (
-            _sdk_app(wired, trust, prefix, doors)
-            if driver == "agentserver"
-            else ResponsesDriver(responses, trust).app(prefix, wired.aclose)
-        )
+        is_sdk = driver == "agentserver"
+        self._app = _sdk_app(wired, trust, prefix, doors) if is_sdk else _own_app(wired, trust, prefix)
         if doors:
             from hostedagent.doors.door import add_doors, entry_of
 
             add_doors(
                 self._app,
                 [(door, entry_of(door, responses, trust, prefix=self._prefix)) for door in doors],
-                responses=responses if driver == "agentserver" else None,
+                responses=responses if is_sdk else None,
             )
         model = model_id(self.agent, allow_model=options.caller.allow_model)
         fallbacks = [landing(self._prefix), *model_routes(model, trust, self._prefix)]
-        if driver == "starlette":
+        if not is_sdk:
             fallbacks.append(_chat_completions(responses, trust, self._prefix))
         add_fallbacks(self._app, [*fallbacks, _openapi(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)
         hooks = hooks or Hooks()
-        self._suspension = Suspension(wired, responses if driver == "starlette" or doors else None)
+        self._suspension = Suspension(wired, responses if not is_sdk or doors else None)
         if options.allow_snapshots:
-            _allow_snapshots(self._app, Snapshots(hooks, [self._suspension]))
+            _allow_snapshots(self._app, driver, Snapshots(hooks, [self._suspension]))
         elif hooks.before_snapshot is not None or hooks.after_restore is not None:
             raise ConfigurationError("The hooks of memory snapshots need HostOptions(allow_snapshots=True).")
         self._allowed_hosts = AllowedHosts(options.allowed_hosts, origins=options.cors)
