@@ -160,6 +160,22 @@ async def test_an_interrupted_turn_is_cancelled_and_leaves_nothing_to_the_next()
     assert [message.text for message in agent.calls[1].messages] == ["b"]
 
 
+@pytest.mark.parametrize("path", ["/responses", "/chat/completions"])
+async def test_a_whole_answer_that_is_interrupted_still_comes(path: str) -> None:
+    gate = Gate()
+    agent = ScriptedAgent(["one", gate, "never"], ["two"])
+    hi = {"input": "a", "messages": [{"role": "user", "content": "a"}], "conversation": "c1"}
+    async with hosting(agent, "interrupt") as client:
+        first = asyncio.create_task(client.post(path, json=hi))
+        await gate.reached()
+        second = await turn(client, "b")
+        interrupted = await first
+
+    assert interrupted.status == 200 and second.text == "two"
+    answer = interrupted.json()
+    assert answer.get("status") == "cancelled" or answer["choices"][0]["message"]["content"] is None
+
+
 async def test_a_steered_turn_ends_behind_the_results_of_its_step_and_the_next_continues_it() -> None:
     agent = ScriptedAgent(["Looking.", CALL, until_steered, RESULT, "never"], ["Then not."])
     async with hosting(agent, "steer", own_tools="function_call") as client:

@@ -273,8 +273,10 @@ class Door:
         async with entry.turn(exchange, body, response_id=response_id, session_id=session_id) as turn:
             if turn.request.stream:
                 await entry.stream(exchange, self.render(turn), goes_on=turn.request.background)
-            elif (response := await turn.response()).get("status") != "cancelled":
-                await exchange.json(self.answer(response))
+            else:
+                response = await turn.response()
+                if not exchange.has_left:
+                    await exchange.json(self.answer(response))
 
     def lifespan(self, entry: Entry) -> AbstractAsyncContextManager[None]:
         """Opened while the host serves; closed before the host waits for its running turns."""

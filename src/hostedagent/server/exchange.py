@@ -117,6 +117,7 @@ class Exchange:
         self.caller = _NOBODY
         self.session_id = container_session()
         self.is_started = False
+        self.has_left = False
         self._added: list[tuple[bytes, bytes]] = []
         self._send = send
         self._request_id = self.headers.get("x-request-id") or os.urandom(16).hex()
@@ -137,7 +138,12 @@ class Exchange:
 
     def watched(self, leave: Callable[[], None]) -> ClientWatch:
         """A block in which `leave` is called when the client disconnects."""
-        return ClientWatch(self.receive, leave)
+
+        def left() -> None:
+            self.has_left = True
+            leave()
+
+        return ClientWatch(self.receive, left)
 
     async def json(self, value: Mapping[str, Json]) -> None:
         """Answer with JSON."""

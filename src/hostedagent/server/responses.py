@@ -257,8 +257,10 @@ class ResponsesDriver(Struct, frozen=True):
         with exchange.watched(turn.disconnect):
             if request.stream:
                 await send_frames(exchange, framed(turn.events(), context), self.responses.engine.options.keep_alive)
-            elif (response := await turn.result())["status"] != "cancelled":
-                await exchange.json(response)
+            else:
+                response = await turn.result()
+                if not exchange.has_left:
+                    await exchange.json(response)
 
     async def _replayed(self, request: TurnRequest, after: int) -> AsyncGenerator[bytes]:
         return replayed_frames(await self.responses.engine.replay(request.caller, request.response_id, after=after))
