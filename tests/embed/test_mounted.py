@@ -52,6 +52,16 @@ async def test_several_agents_are_served_below_their_paths_and_keep_to_themselve
     assert statuses == [200, 404, 404, 401]
 
 
+async def test_a_front_end_finds_the_model_and_the_routes_below_a_mount() -> None:
+    async with serve(application(Turns(ScriptedAgent()), Turns(ScriptedAgent()))) as client:
+        models = (await client.get("/agents/writer/v1/models", headers={"x-user": "ada"})).json()
+        described = (await client.get("/agents/writer/openapi.json")).json()
+
+    assert [model["id"] for model in models["data"]] == ["scripted"]
+    assert described["servers"] == [{"url": "/agents/writer"}]
+    assert {"/responses", "/conversations", "/chat/completions", "/models", "/openapi.json"} <= set(described["paths"])
+
+
 async def test_an_unknown_route_below_a_mount_is_refused_in_json() -> None:
     async with serve(application(Turns(ScriptedAgent()), Turns(ScriptedAgent()))) as client:
         reply = await client.get("/agents/writer/nothing", headers={"x-user": "ada"})

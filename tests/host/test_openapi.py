@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.routing import Route
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 from hostedagent import AgentHost
 from hostedagent.host import Driver
@@ -63,6 +64,16 @@ async def test_a_row_describes_a_route_of_a_driver() -> None:
     }
 
     assert served == set(OPERATIONS)
+
+
+async def test_the_document_of_a_mounted_host_names_its_mount(driver: Driver) -> None:
+    inner = AgentHost(ScriptedAgent(["x"]), driver=driver).app
+    outer = Starlette(routes=[Mount("/apps/one", app=inner)], lifespan=inner.router.lifespan_context)
+    async with serve(outer) as client:
+        found = (await client.get("/apps/one/openapi.json")).json()
+
+    assert found["servers"] == [{"url": "/apps/one"}] and "/responses" in found["paths"]
+    assert (await fetched(driver))["servers"] == [{"url": "/"}]
 
 
 async def test_the_document_is_consistent(driver: Driver) -> None:

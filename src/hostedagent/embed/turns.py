@@ -22,6 +22,8 @@ from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware, ExitMiddleware
 from hostedagent.server.errors import STATUSES, unknown_route
+from hostedagent.server.fallback import add_fallbacks, openapi_route
+from hostedagent.server.models import model_id, model_routes
 from hostedagent.server.responses import ResponsesDriver
 from hostedagent.server.turns import TurnRunner
 from hostedagent.stores.factory import Stores
@@ -85,7 +87,7 @@ class Turns(TurnRunner):
         routes = ResponsesDriver(self._responses, trust).routes()
         for door in (*self._doors, ChatCompletions()):  # The last one: the application may have one with hooks.
             routes.extend(door.routes(self._entry(door, trust)))
-        return Starlette(
+        app = Starlette(
             routes=routes,
             middleware=[
                 Middleware(ExitMiddleware),
@@ -93,6 +95,10 @@ class Turns(TurnRunner):
             ],
             exception_handlers=dict.fromkeys(STATUSES, unknown_route),
         )
+        agent, allow_model = self._wired.engine.services.source.instance, self._options.caller.allow_model
+        models = model_routes(model_id(agent, allow_model=allow_model), trust, "")
+        add_fallbacks(app, [*models, openapi_route(app, "", models)])
+        return app
 
     @property
     def lifespan(self) -> Callable[[object], AbstractAsyncContextManager[None]]:

@@ -23,7 +23,7 @@ from hostedagent.options import HostOptions
 from hostedagent.platform import is_hosted
 from hostedagent.server.admission import Trust
 from hostedagent.server.edge import AllowedHosts, EdgeMiddleware, ExitMiddleware, add_cors
-from hostedagent.server.fallback import OnDemand, add_fallbacks, landing
+from hostedagent.server.fallback import OnDemand, add_fallbacks, landing, openapi_route
 from hostedagent.server.input_routes import InputRoutes
 from hostedagent.server.models import model_id, model_routes
 from hostedagent.server.readiness import Readiness, ReadinessMiddleware
@@ -94,16 +94,6 @@ def _chat_completions(responses: RecordedResponses, trust: Trust, prefix: str) -
         return Router(door.routes(entry_of(door, responses, trust, prefix=prefix)))
 
     return Route(f"{prefix}/chat/completions", OnDemand(build), methods=["POST"])
-
-
-def _openapi(app: App | ResponsesApp, prefix: str, fallbacks: Sequence[Route]) -> Route:
-    def build() -> ASGIApp:
-        from hostedagent.server.openapi import openapi
-
-        return openapi(app, prefix, [*fallbacks, route])
-
-    route = Route(f"{prefix}/openapi.json", OnDemand(build), methods=["GET"])
-    return route
 
 
 def _open_first(app: App | ResponsesApp, aopen: Callable[[], Awaitable[None]]) -> None:
@@ -221,7 +211,7 @@ class AgentHost:
         fallbacks = [landing(self._prefix), *model_routes(model, trust, self._prefix)]
         if not is_sdk:
             fallbacks.append(_chat_completions(responses, trust, self._prefix))
-        add_fallbacks(self._app, [*fallbacks, _openapi(self._app, self._prefix, fallbacks)])
+        add_fallbacks(self._app, [*fallbacks, openapi_route(self._app, self._prefix, fallbacks)])
         add_cors(self._app, options.cors)
         _open_first(self._app, wired.aopen)
         hooks = hooks or Hooks()

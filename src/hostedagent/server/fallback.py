@@ -34,6 +34,22 @@ def add_fallbacks(app: Starlette, routes: Sequence[BaseRoute]) -> None:
     app.router.default = Router(routes, redirect_slashes=False, default=app.router.default)
 
 
+def openapi_route(app: Starlette, prefix: str, fallbacks: Sequence[Route]) -> Route:
+    """The route of the OpenAPI document.
+
+    Args:
+        fallbacks: The other routes that are served where the application has none.
+    """
+
+    def build() -> ASGIApp:
+        from hostedagent.server.openapi import openapi
+
+        return openapi(app, prefix, [*fallbacks, route])
+
+    route = Route(f"{prefix}/openapi.json", OnDemand(build), methods=["GET"])
+    return route
+
+
 def landing(prefix: str) -> Route:
     """The text at the root of a host without a page."""
     text = (

@@ -130,7 +130,9 @@ def openapi(app: Starlette, prefix: str, more: Sequence[BaseRoute]) -> ASGIApp:
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await JSONResponse(document([*app.routes, *more], prefix))(scope, receive, send)
+        base = scope.get("root_path") or "/"
+        shown = {**document([*app.routes, *more], prefix), "servers": [{"url": base}]}
+        await JSONResponse(shown)(scope, receive, send)
 
     return answer
 
