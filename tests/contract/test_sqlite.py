@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -128,6 +129,16 @@ async def test_a_second_process_is_refused_with_what_to_do(path: Path, store: Sq
     assert code != 0
     assert f"ConfigurationError: The database {path} is open in another process." in errors
     assert await put(store, b"1")
+
+
+async def test_a_file_that_is_open_is_refused_without_waiting(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with pytest.raises(ConfigurationError, match="is open in another process"):
+        SqliteStore(path)
+    assert slept == []
 
 
 async def test_the_lock_is_free_when_its_holder_was_killed(path: Path) -> None:

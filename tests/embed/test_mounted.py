@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from opentelemetry import trace
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -14,6 +15,8 @@ from hostedagent.testing import ScriptedAgent, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from starlette.types import Receive, Scope, Send
 
 WHO = HeaderScopeResolver(header="x-user")
 
@@ -68,3 +71,19 @@ async def test_an_unknown_route_below_a_mount_is_refused_in_json() -> None:
 
     assert reply.status == 404
     assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_the_trace_of_a_caller_ends_with_its_request_for_the_application_around_it() -> None:
+    app = application(Turns(ScriptedAgent(["one"])), Turns(ScriptedAgent()))
+    seen: list[bool] = []
+
+    async def around(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        if scope["type"] == "http":
+            seen.append(trace.get_current_span().get_span_context().is_valid)
+
+    headers = {"x-user": "ada", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    async with serve(around) as client:
+        reply = await client.post("/agents/writer/responses", json={"input": "hi"}, headers=headers)
+
+    assert (reply.status, seen) == (200, [False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
 import socket
 from typing import Any, cast
 
@@ -45,7 +46,9 @@ def test_an_address_that_is_taken_is_an_error() -> None:
     assert error.value.errno == errno.EADDRINUSE
 
 
-def test_an_application_that_does_not_start_is_not_reported_as_listening() -> None:
+def test_an_application_that_does_not_start_is_not_reported_as_listening_and_leaves_the_handler_of_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no"})
@@ -62,3 +65,4 @@ def test_an_application_that_does_not_start_is_not_reported_as_listening() -> No
             on_signal=lambda: None,
         )
     assert reported == []
+    assert signal.getsignal(signal.SIGINT) is before

@@ -153,6 +153,20 @@ async def test_a_follower_waits_for_a_database_that_was_away_and_misses_nothing(
         assert seen == events
 
 
+async def test_waiting_in_vain_for_a_database_leaves_no_task_behind(schema: str) -> None:
+    async with relay() as network, opened(network.dsn, schema, seconds=0.2) as stores:
+        network.is_silent = True
+        with pytest.raises(StoreUnavailable):
+            await stores.signals.name()
+        before = asyncio.all_tasks()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await stores.signals.name()
+        await asyncio.sleep(0)
+        left = [task for task in asyncio.all_tasks() - before if "Event.wait" in repr(task.get_coro())]
+        assert left == []
+
+
 # --- liveness
 
 
