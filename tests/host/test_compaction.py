@@ -231,6 +231,28 @@ async def test_an_agent_without_a_chat_client_keeps_its_words() -> None:
     assert made["usage"]["total_tokens"] == 0
 
 
+async def test_an_agent_without_a_chat_client_gets_the_calls_before_its_turn_as_text_and_those_of_it_as_calls() -> None:
+    agent = ScriptedAgent(["Fine."])
+    rows = [{"role": "user", "content": "One."}, *_called("c1", "1"), {"role": "user", "content": "Two."}]
+    async with hosting(agent) as http:
+        await stream(http, input=[*rows, *_called("c2", "2")], context_management=AT_ONCE)
+
+    shown = [
+        (message.role, content.text or content.result or content.name)
+        for message in agent.calls[0].messages
+        for content in message.contents
+    ]
+    before = [("user", "One."), ("assistant", "[Tool results: ask_user: 1]")]
+    assert shown == [*before, ("user", "Two."), ("assistant", "ask_user"), ("tool", "2")]
+
+
+def _called(call_id: str, output: str) -> list[Any]:
+    return [
+        {"type": "function_call", "call_id": call_id, "name": "ask_user", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": call_id, "output": output},
+    ]
+
+
 async def test_a_summary_that_fails_fails_the_request_and_not_the_turn() -> None:
     agent, client = model("One.", RuntimeError("secret"), RuntimeError("secret"), "Two.")
     async with hosting(agent) as http:

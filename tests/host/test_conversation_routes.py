@@ -279,10 +279,15 @@ async def test_metadata_that_a_body_does_not_name_is_kept() -> None:
         ("/conversations/chat/items", {"items": "hi"}, "items"),
         ("/conversations/chat/items", {"items": [{"type": "item_reference", "id": "x"}]}, "items"),
         ("/conversations/chat/items", {"items": [SAID] * 4}, "items"),
+        (
+            "/conversations",
+            {"items": [{"role": "user", "content": [{"type": "input_text", "text": "a"}] * 9}]},
+            "items",
+        ),
     ],
 )
 async def test_a_bad_request_names_its_field(path: str, body: Any, param: str) -> None:
-    async with own_routes(ScriptedAgent(["x"]), options=HostOptions(max_items=3)) as client:
+    async with own_routes(ScriptedAgent(["x"]), options=HostOptions(max_items=3, max_parts=8)) as client:
         await client.post("/responses", json={"input": "hi", "conversation": "chat"})
         reply = await client.post(path, json=body)
 

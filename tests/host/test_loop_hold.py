@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from agent_framework import AgentResponse, AgentResponseUpdate, Content, ResponseStream
+from agent_framework import Agent, AgentResponse, AgentResponseUpdate, Content, ResponseStream
 
 from hostedagent import AgentHost, CallerPolicy, HostOptions, TurnRequest, memory_stores
 from hostedagent.off_loop import FEW, off_loop
 from hostedagent.protocol.request.body import parse_body
-from hostedagent.testing import ScriptedAgent, serve
+from hostedagent.testing import OfflineChatClient, ScriptedAgent, serve
 from tests.host.world import drivers, hosting
 
 MANY = 4_000
@@ -111,6 +111,28 @@ async def test_a_request_of_many_items_never_holds_the_loop_for_half_the_time_of
             watching.cancel()
         assert holds.longest < usual / 2, f"{holds.longest:.3f} s with the history, and parsing takes {usual:.3f} s"
     assert agent.received[1] == agent.received[0] + 2
+
+
+@pytest.mark.parametrize(
+    "agent", [Brief, lambda: Agent(OfflineChatClient(script=["Summary."]))], ids=["plain", "model"]
+)
+@pytest.mark.parametrize("items", [messages, calls])
+@pytest.mark.parametrize("path", ["/responses/input_tokens", "/responses/compact", "/conversations"])
+async def test_work_on_many_items_without_a_turn_never_holds_the_loop_for_half_the_time_of_parsing_them(
+    path: str, items: Callable[[int], list[dict[str, Any]]], agent: Callable[[], Any]
+) -> None:
+    given = items(MANY)
+    data = json.dumps({"input": given, "items": given}).encode()
+    host = AgentHost(agent(), stores=memory_stores(), driver="starlette")
+    async with serve(host.app, patience=120) as client:
+        await client.post("/responses/compact", json={"input": "hi"})  # Which imports what it needs.
+        with unhindered():
+            usual, holds = parsing(data), Holds()
+            watching = asyncio.create_task(holds.watch())
+            reply = await client.post(path, content=data)
+            watching.cancel()
+    assert reply.status == 200, reply.body
+    assert holds.longest < usual / 2, f"{holds.longest:.3f} s, and parsing takes {usual:.3f} s"
 
 
 @pytest.mark.parametrize("driver", ["agentserver", "starlette"], indirect=True)

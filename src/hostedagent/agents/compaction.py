@@ -5,8 +5,9 @@ For an agent without a chat client, a strategy without a model call turns tool c
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_framework import (
@@ -16,11 +17,12 @@ from agent_framework import (
     UsageDetails,
     add_usage_details,
     apply_compaction,
+    included_messages,
 )
 from msgspec import Struct
 
 from hostedagent.agents.run import default_option
-from hostedagent.agents.tokens import copies, tokenizer_of
+from hostedagent.agents.tokens import annotated, tokenizer_of
 from hostedagent.protocol.types import Json
 
 if TYPE_CHECKING:
@@ -47,12 +49,17 @@ async def compact(
     Raises:
         Exception: The error of the chat client, when the summary failed.
     """
-    before, after = copies(messages), copies(kept)
-    summarizer = _Summarizer(agent)
-    strategy = chosen or getattr(agent, "compaction_strategy", None) or _strategy_for(summarizer, len(after))
-    found = await apply_compaction([*before, *after], strategy=strategy, tokenizer=tokenizer_of(agent))
-    if summarizer.error is not None:
-        raise summarizer.error
+    tokenizer, summarizer = tokenizer_of(agent), _Summarizer(agent)
+    whole = await asyncio.to_thread(annotated, [*messages, *kept], tokenizer)
+    before, after = whole[: len(messages)], whole[len(messages) :]
+    strategy = chosen or getattr(agent, "compaction_strategy", None)
+    if strategy is None and not summarizer.can_summarize:
+        found = await _without_calls(before)
+    elif strategy is None:
+        work = apply_compaction(whole, strategy=_summary(summarizer, len(after)), tokenizer=tokenizer)
+        found = await summarizer.drive(work)
+    else:
+        found = await apply_compaction(whole, strategy=strategy, tokenizer=tokenizer)
     originals = dict(zip(map(id, before), messages, strict=True))
     later = set(map(id, after))
     left = [originals.get(id(row)) or _plain(row) for row in found if id(row) not in later]
@@ -65,12 +72,37 @@ def _plain(row: Message) -> Message:
     return Message(row.role, row.contents, author_name=row.author_name)
 
 
-def _strategy_for(summarizer: _Summarizer, kept: int) -> CompactionStrategy:
-    if not summarizer.can_summarize:
-        return ToolResultCompactionStrategy(keep_last_tool_call_groups=0)
+async def _without_calls(messages: list[Message]) -> list[Message]:
+    """Turn tool calls into text, group by group: the time that the strategy needs grows with the square of them."""
+    strategy = ToolResultCompactionStrategy(keep_last_tool_call_groups=0)
+    groups: list[list[Message]] = []
+    for row in messages:
+        if not groups or (row.role != "tool" and not _is_reasoning(groups[-1][-1])):
+            groups.append([])
+        groups[-1].append(row)
+    for group in groups:
+        await strategy(group)
+        await asyncio.sleep(0)  # Other requests are served meanwhile.
+    return [row for group in groups for row in included_messages(group)]
+
+
+def _is_reasoning(row: Message) -> bool:
+    return all(content.type == "text_reasoning" for content in row.contents)
+
+
+def _summary(summarizer: _Summarizer, kept: int) -> CompactionStrategy:
     return SummarizationStrategy(
         client=cast("Any", summarizer), target_count=max(kept, 1), threshold=0, max_summary_input_tokens=None
     )
+
+
+class _Question(Struct, frozen=True):
+    """What a strategy asks the model; awaited, it is the answer."""
+
+    messages: list[Message]
+
+    def __await__(self) -> Generator[_Question, ChatResponse, ChatResponse]:
+        return (yield self)
 
 
 class _Summarizer:
@@ -84,7 +116,6 @@ class _Summarizer:
         if getattr(self._client, "STORES_BY_DEFAULT", False):
             self._options["store"] = False
         self.usage: UsageDetails | None = None
-        self.error: Exception | None = None
 
     @property
     def can_summarize(self) -> bool:
@@ -92,13 +123,30 @@ class _Summarizer:
         return callable(getattr(self._client, "get_response", None))
 
     async def get_response(self, messages: Sequence[Message], **_: object) -> ChatResponse:
-        """As on Agent Framework's clients. The strategy swallows errors, so the error is kept."""
-        try:
-            options: Mapping[str, Json] = copy.copy(self._options)
-            response: ChatResponse = await self._client.get_response(list(messages), stream=False, options=options)
-        except Exception as error:
-            self.error = error
-            raise
+        """As on Agent Framework's clients."""
+        return await _Question(list(messages))
+
+    async def drive(self, work: Coroutine[Any, Any, list[Message]]) -> list[Message]:
+        """Run a strategy in threads, because its work grows with the messages, but its call of the model here.
+
+        The strategy does not see an error of the model, which it would swallow.
+        """
+        step = await asyncio.to_thread(_advance, work, None)
+        while isinstance(step, _Question):
+            step = await asyncio.to_thread(_advance, work, await self._ask(step.messages))
+        return step
+
+    async def _ask(self, messages: list[Message]) -> ChatResponse:
+        options: Mapping[str, Json] = copy.copy(self._options)
+        response: ChatResponse = await self._client.get_response(messages, stream=False, options=options)
         if response.usage_details:
             self.usage = add_usage_details(self.usage, response.usage_details)
         return response
+
+
+def _advance(work: Coroutine[Any, Any, list[Message]], answer: ChatResponse | None) -> _Question | list[Message]:
+    """Run a strategy up to its next question, or to its end."""
+    try:
+        return work.send(answer)
+    except StopIteration as ended:
+        return ended.value

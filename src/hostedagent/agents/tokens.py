@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from agent_framework import CharacterEstimatorTokenizer, Message, TokenizerProtocol, apply_compaction
+from agent_framework import CharacterEstimatorTokenizer, Message, TokenizerProtocol, annotate_message_groups
 from agent_framework import included_token_count as count_annotated
 
 from hostedagent.agents.run import default_option, own_tools
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 async def count_tokens(agent: object, messages: Sequence[Message], options: RunOptions) -> int:
     """Count the tokens that the model would get: messages, instructions and tools of the agent and the caller."""
-    tokenizer, counted = tokenizer_of(agent), copies(messages)
-    await apply_compaction(counted, strategy=_keep_all, tokenizer=tokenizer)
+    return await asyncio.to_thread(_count, agent, messages, options)
+
+
+def _count(agent: object, messages: Sequence[Message], options: RunOptions) -> int:
+    tokenizer = tokenizer_of(agent)
+    counted = annotated(messages, tokenizer)
     texts = [default_option(agent, "instructions"), options.chat.get("instructions")]
     tools = [*own_tools(agent), *options.tools.functions.values()]
     texts += [_declaration(cast("FunctionTool", tool)) for tool in tools if hasattr(tool, "to_json_schema_spec")]
@@ -36,17 +41,14 @@ def tokenizer_of(agent: object) -> TokenizerProtocol:
     return CharacterEstimatorTokenizer()
 
 
-def copies(messages: Sequence[Message]) -> list[Message]:
-    """Shallow copies, because Agent Framework annotates the messages that it counts and compacts."""
-    return [
+def annotated(messages: Sequence[Message], tokenizer: TokenizerProtocol) -> list[Message]:
+    """Shallow copies, annotated as Agent Framework needs them to count and compact; slow for many or long messages."""
+    copies = [
         Message(row.role, list(row.contents), author_name=row.author_name, message_id=row.message_id)
         for row in messages
     ]
-
-
-async def _keep_all(messages: list[Message]) -> bool:
-    """A compaction strategy without effect, which still makes Agent Framework count the messages."""
-    return False
+    annotate_message_groups(copies, tokenizer=tokenizer)
+    return copies
 
 
 def _declaration(tool: FunctionTool) -> str:

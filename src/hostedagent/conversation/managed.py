@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from hostedagent.conversation.transcript import WHOLE, inherit, read_items
 from hostedagent.errors import InvalidRequest, NotFound
 from hostedagent.identity import Caller
+from hostedagent.off_loop import off_loop
 from hostedagent.protocol.ids import new_item_id
-from hostedagent.protocol.transcript.storing import with_own_id
+from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import ResponseRepository
 from hostedagent.stores.conversations import Description
@@ -151,7 +152,7 @@ class ManagedConversations(Struct, frozen=True):
 
     async def _store(self, caller: Caller, conversation_id: str, items: Sequence[Item]) -> list[Item]:
         added = new_item_id(ADDED, conversation_id)
-        stored = [with_own_id(item, conversation_id) for item in items]
+        stored = await off_loop(len(items), stored_input, items, conversation_id)
         member: dict[str, Json] = {
             "id": added,
             "status": "completed",

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from agent_framework import Message
+
 from hostedagent.agents.compaction import compact
 from hostedagent.agents.tokens import count_tokens
 from hostedagent.agents.usage import NONE_USED, UsageCount
@@ -37,13 +39,7 @@ async def count_input_tokens(engine: Engine, request: TurnRequest) -> int:
         InvalidRequest: An input item answers a call that does not exist.
     """
     request, ids = await _opened(engine, request)
-    messages = to_messages(
-        await _history(engine, request, ids),
-        request.input,
-        trusts_roles=engine.options.caller.trusts_roles,
-        instructions=request.options.instructions,
-        reader=request.reader,
-    )
+    messages = await _messages(engine, request, await _history(engine, request, ids), request.input)
     return await count_tokens(engine.services.source.instance, messages, request.options)
 
 
@@ -73,7 +69,7 @@ async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str
         "id": new_item_id("resp", ""),
         "object": "response.compaction",
         "created_at": int(time.time()),
-        "output": [*(_shown(row) for row in done if is_from_user(row)), item, *map(_shown, waiting)],
+        "output": await off_loop(len(done) + len(waiting), _output, done, item, waiting),
         "usage": usage,
     }
 
@@ -99,18 +95,24 @@ async def _history(engine: Engine, request: TurnRequest, ids: Sequence[str]) -> 
     return items
 
 
-async def _sealed(engine: Engine, request: TurnRequest, items: Sequence[Item]) -> tuple[str, Json]:
-    """The compacted items, sealed, and the tokens that compacting used."""
-    enter_context(RequestContext(request.caller, request))
-    messages = await off_loop(
-        len(items),
+async def _messages(
+    engine: Engine, request: TurnRequest, history: Sequence[Item], new: Sequence[Item]
+) -> Sequence[Message]:
+    return await off_loop(
+        len(history) + len(new),
         to_messages,
-        items,
-        (),
+        history,
+        new,
         trusts_roles=engine.options.caller.trusts_roles,
         instructions=request.options.instructions,
         reader=request.reader,
     )
+
+
+async def _sealed(engine: Engine, request: TurnRequest, items: Sequence[Item]) -> tuple[str, Json]:
+    """The compacted items, sealed, and the tokens that compacting used."""
+    enter_context(RequestContext(request.caller, request))
+    messages = await _messages(engine, request, items, ())
     async with AsyncExitStack() as opened:
         agent = await engine.services.source.open(request, opened)
         found = await compact(agent, messages, (), engine.options.compaction)
@@ -118,6 +120,10 @@ async def _sealed(engine: Engine, request: TurnRequest, items: Sequence[Item]) -
     if found.usage is not None:
         count.add(found.usage)
     return await seal_messages(engine.services.sessions.seals, request.caller, found.messages), count.wire()
+
+
+def _output(done: Sequence[Item], item: Item, waiting: Sequence[Item]) -> list[Item]:
+    return [*(_shown(row) for row in done if is_from_user(row)), item, *map(_shown, waiting)]
 
 
 def _shown(item: Item) -> Item:

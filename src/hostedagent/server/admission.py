@@ -120,8 +120,20 @@ async def read_fields(receive: Receive, options: HostOptions) -> Mapping[str, Js
     Raises:
         RequestError: It is too large, incomplete, or not a JSON object.
     """
-    data = await _read(receive, options)
-    return (await parsing(data, parse_body, options)).fields if data.strip() else {}
+    return await read_as(lambda fields: fields, receive, options)
+
+
+async def read_as(parse: Callable[[Mapping[str, Json]], T], receive: Receive, options: HostOptions) -> T:
+    """Read and bound a body, and parse its fields, off the event loop if it is large.
+
+    Raises:
+        RequestError: It is too large, incomplete, not a JSON object, or refused by `parse`.
+    """
+    return await parsing(await _read(receive, options), _fields_as, parse, options)
+
+
+def _fields_as(data: bytes, parse: Callable[[Mapping[str, Json]], T], options: HostOptions) -> T:
+    return parse(parse_body(data, options).fields if data.strip() else {})
 
 
 async def read_object(receive: Receive, options: HostOptions) -> Mapping[str, Json]:

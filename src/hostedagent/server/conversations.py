@@ -18,11 +18,12 @@ from hostedagent.conversation.managed import ManagedConversations, check_history
 from hostedagent.engine.engine import Engine
 from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
+from hostedagent.off_loop import off_loop
 from hostedagent.options import HostOptions
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.turn_request import parse_items, parse_metadata
 from hostedagent.protocol.types import Item, Json
-from hostedagent.server.admission import Trust, read_fields, read_object, refuse_media
+from hostedagent.server.admission import Trust, read_as, read_fields, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
 from hostedagent.server.paging import listing, page_asked, page_of
 from hostedagent.stores.base import Page, StoreNotFound
@@ -81,8 +82,7 @@ class ConversationRoutes(Struct, frozen=True):
         return [Route(path, Endpoint(self.trust, handler), methods=[method]) for method, path, handler in rows]
 
     async def _create(self, exchange: Exchange) -> None:
-        fields = await self._fields(exchange)
-        items = self._parsed(fields.get("items") or [])
+        fields, items = await self._fields_and_items(exchange)
         if (fork := fields.get("fork_from")) is not None:
             items = (*await self._forked(exchange, fork), *items)
         if items:
@@ -124,13 +124,13 @@ class ConversationRoutes(Struct, frozen=True):
         await exchange.json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
     async def _add(self, exchange: Exchange) -> None:
-        fields = await self._fields(exchange)
         check_history(self.options.history)
-        items = self._parsed(fields.get("items"))
+        _, items = await self._fields_and_items(exchange)
         if not items:
             raise InvalidRequest("items must be a non-empty array of items.", param="items")
         stored = await self.conversations.add(exchange.caller, _conversation_id(exchange), items)
-        await exchange.json(listing(Page(limit=len(stored)), [shown_item(item) for item in stored]))
+        shown = await off_loop(len(stored), lambda: [shown_item(item) for item in stored])
+        await exchange.json(listing(Page(limit=len(stored)), shown))
 
     async def _items(self, exchange: Exchange) -> None:
         page, caller = page_asked(exchange.request.query_params), exchange.caller
@@ -153,14 +153,15 @@ class ConversationRoutes(Struct, frozen=True):
         refuse_media(exchange.headers)
         return await read_fields(exchange.receive, self.options)
 
-    def _parsed(self, value: Json) -> tuple[Item, ...]:
-        items = parse_items(value, "items")
-        if len(items) > self.options.max_items:
-            most = self.options.max_items
-            raise InvalidRequest(f"items has {len(items):,} items; this host accepts at most {most:,}.", param="items")
+    async def _fields_and_items(self, exchange: Exchange) -> tuple[Mapping[str, Json], tuple[Item, ...]]:
+        refuse_media(exchange.headers)
+        return await read_as(self._parsed, exchange.receive, self.options)
+
+    def _parsed(self, fields: Mapping[str, Json]) -> tuple[Mapping[str, Json], tuple[Item, ...]]:
+        items = parse_items(fields.get("items") or [], "items")
         if any(item.get("type") == "item_reference" for item in items):
             raise InvalidRequest("items are added whole; an item_reference is not.", param="items")
-        return items
+        return fields, items
 
 
 def shown_item(item: Item) -> dict[str, Json]:

@@ -8,7 +8,7 @@ compaction would be a fifth of the time in which this package starts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +18,7 @@ from starlette.routing import Route
 from hostedagent.engine.engine import Engine
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
-from hostedagent.server.admission import Trust, read_fields, refuse_media
+from hostedagent.server.admission import Trust, read_as, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
 
 _NOTHING: Final[Json] = "-"
@@ -69,7 +69,9 @@ class InputRoutes(Struct, frozen=True):
     async def _read(self, exchange: Exchange) -> TurnRequest:
         """The body, which is that of a create request with optional input."""
         refuse_media(exchange.headers)
-        fields = await read_fields(exchange.receive, self.engine.options)
+        return replace(await read_as(self._parsed, exchange.receive, self.engine.options), caller=exchange.caller)
+
+    def _parsed(self, fields: Mapping[str, Json]) -> TurnRequest:
         has_input = fields.get("input") not in (None, "", [])
         request = TurnRequest.parse(fields if has_input else {**fields, "input": _NOTHING}, self.engine.options.caller)
-        return replace(request, caller=exchange.caller, input=request.input if has_input else ())
+        return request if has_input else replace(request, input=())

@@ -106,13 +106,15 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
     Raises:
         InvalidRequest: One is longer, or one schema is deeper, than this host accepts; `param` names it.
     """
-    items, tools = rows_of(payload.get("input")), rows_of(payload.get("tools"))
-    counts = (
-        ("input", "items", len(items), options.max_items),
-        ("input", "content parts", _count_parts(items), options.max_parts),
+    tools = rows_of(payload.get("tools"))
+    counts = [
         ("tools", "tools", len(tools), options.max_tools),
         ("include", "entries", len(rows_of(payload.get("include"))), options.max_include),
-    )
+    ]
+    for name in _ITEMS:
+        items = rows_of(payload.get(name))
+        counts.append((name, "items", len(items), options.max_items))
+        counts.append((name, "content parts", _count_parts(items), options.max_parts))
     for param, noun, count, most in counts:
         if count > most:
             raise InvalidRequest(f"{param} has {count:,} {noun}; this host accepts at most {most:,}.", param=param)
@@ -130,6 +132,9 @@ def depth_exceeds(value: Json, limit: int) -> bool:
             return False
     return True
 
+
+_ITEMS: Final = ("input", "items")
+"""The fields with items, of a response and of a conversation."""
 
 _OBJECT: Final = frozenset({dict})
 _ARRAY: Final = frozenset({list})
