@@ -109,7 +109,7 @@ class Chat(Door):
     def routes(self, entry: Entry) -> Sequence[BaseRoute]:
         def connect(socket: WebSocket, caller: Caller) -> Callable[[bytes], AsyncGenerator[Mapping[str, Any]]]:
             async def answer(data: bytes) -> AsyncGenerator[Mapping[str, Any]]:
-                body = {"input": entry.message(data)["text"], "stream": True}
+                body = {"input": (await entry.message(data))["text"], "stream": True}
                 async with entry.turns.begin(body, caller) as turn, aclosing(turn.events()) as events:
                     async for event in events:
                         if event["type"] == "response.output_text.delta":

@@ -15,9 +15,11 @@ import pytest
 from agent_framework import Agent, AgentResponse, AgentResponseUpdate, Content, ResponseStream
 
 from hostedagent import AgentHost, CallerPolicy, HostOptions, TurnRequest, memory_stores
+from hostedagent.doors import Invocations
 from hostedagent.off_loop import FEW, off_loop
 from hostedagent.protocol.request.body import parse_body
 from hostedagent.testing import OfflineChatClient, ScriptedAgent, serve
+from tests.host.sockets import Socket
 from tests.host.world import drivers, hosting
 
 MANY = 4_000
@@ -132,6 +134,23 @@ async def test_work_on_many_items_without_a_turn_never_holds_the_loop_for_half_t
             reply = await client.post(path, content=data)
             watching.cancel()
     assert reply.status == 200, reply.body
+    assert holds.longest < usual / 2, f"{holds.longest:.3f} s, and parsing takes {usual:.3f} s"
+
+
+async def test_a_large_message_of_a_door_never_holds_the_loop_for_half_the_time_of_parsing_it() -> None:
+    data = json.dumps({"input": "hi", "unknown": [{}] * 200_000})
+    host = AgentHost(Brief(), stores=memory_stores(), driver="starlette", doors=[Invocations()])
+    async with serve(host.app, patience=120):
+        socket = Socket(host.app, {}, "/invocations_ws")
+        await socket.open()
+        with unhindered():
+            usual, holds = parsing(data.encode()), Holds()
+            watching = asyncio.create_task(holds.watch())
+            socket.send(data)
+            ended = await socket.until("done", "error")
+            watching.cancel()
+        await socket.leave()
+    assert ended["status"] == 400, "a field that there is not"
     assert holds.longest < usual / 2, f"{holds.longest:.3f} s, and parsing takes {usual:.3f} s"
 
 

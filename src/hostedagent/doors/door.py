@@ -26,7 +26,7 @@ from hostedagent.options import HostOptions
 from hostedagent.protocol.request.body import parse_object
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
-from hostedagent.server.admission import Trust, client_headers, read_object, refuse_media, too_large
+from hostedagent.server.admission import Trust, client_headers, parsing, read_object, refuse_media, too_large
 from hostedagent.server.exchange import Endpoint, Exchange, Handler
 from hostedagent.server.handshake import admitted
 from hostedagent.server.idempotency import earlier_response
@@ -87,7 +87,7 @@ class Entry:
 
         return serve
 
-    def message(self, data: bytes) -> Mapping[str, Json]:
+    async def message(self, data: bytes) -> Mapping[str, Json]:
         """The fields of a message of a WebSocket.
 
         Raises:
@@ -95,7 +95,7 @@ class Entry:
         """
         if len(data) > self.options.max_body_bytes:
             raise too_large(self.options)
-        return parse_object(data, self.options)
+        return await parsing(data, parse_object, self.options)
 
     async def fields(self, exchange: Exchange) -> Mapping[str, Json]:
         """The fields of a request's JSON body; empty without a body.

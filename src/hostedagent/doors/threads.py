@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from hostedagent.doors.door import Entry
 from hostedagent.identity import Caller
+from hostedagent.off_loop import off_loop
 from hostedagent.protocol.types import Item
 
 _SHOWN: Final = ("reasoning", "function_call", "mcp_call")
@@ -88,7 +89,8 @@ async def open_thread(
     Raises:
         RequestError: Turns were removed, but a turn is running in the conversation, or the host does not keep it.
     """
-    thread = Thread(messages, read, await entry.turns.conversation_items(caller, conversation_id))
+    kept = await entry.turns.conversation_items(caller, conversation_id)
+    thread = await off_loop(len(messages) + len(kept), Thread, messages, read, kept)
     taken_back: list[str] = []
     for response_id, items in thread.hidden.items():
         if response_id and mark in ((await entry.turns.retrieve(response_id, caller)).get("metadata") or {}):

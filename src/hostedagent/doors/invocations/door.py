@@ -147,7 +147,7 @@ class Invocations(Door):
         session_id, named = self.session_of(socket.scope), client_headers(headers_of(socket.scope))
 
         async def answer(data: bytes) -> AsyncGenerator[Mapping[str, Json]]:
-            body = {**self.body(entry.message(data), session_id), "stream": True}
+            body = {**self.body(await entry.message(data), session_id), "stream": True}
             begun = entry.turns.begin(body, caller, session_id=session_id, client_headers=named)
             async with begun as turn, aclosing(default_events(turn)) as events:
                 async for event in events:
