@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from hostedagent.stores.postgres.limits import ended_after
+from hostedagent.stores.postgres.settings import PostgresSettings
 from tests.virtual_time import virtual_time
 
 
@@ -34,3 +35,12 @@ async def test_a_statement_that_does_not_end_in_time_loses_its_connection() -> N
         await asyncio.sleep(11.0)
 
     assert connection.was_ended
+
+
+async def test_a_host_that_answers_nothing_is_given_up_after_seconds_unless_the_dsn_says_otherwise() -> None:
+    given = await PostgresSettings(dsn="postgresql://db.example/db?keepalives_idle=60", schema="s").parameters(
+        is_direct=True
+    )
+
+    limits = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+    assert [given[name] for name in limits] == [5, "60", 2, 3, 10_000]

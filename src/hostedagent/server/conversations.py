@@ -23,7 +23,7 @@ from hostedagent.options import HostOptions
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.turn_request import parse_items, parse_metadata
 from hostedagent.protocol.types import Item, Json
-from hostedagent.server.admission import Trust, read_as, read_fields, read_object, refuse_media
+from hostedagent.server.admission import Trust, read_as, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
 from hostedagent.server.paging import listing, page_asked, page_of
 from hostedagent.stores.base import Page, StoreNotFound
@@ -148,10 +148,6 @@ class ConversationRoutes(Struct, frozen=True):
         item_id = exchange.request.path_params["item_id"]
         left = await self.conversations.remove(exchange.caller, _conversation_id(exchange), item_id)
         await exchange.json(_shown(left))
-
-    async def _fields(self, exchange: Exchange) -> Mapping[str, Json]:
-        refuse_media(exchange.headers)
-        return await read_fields(exchange.receive, self.options)
 
     async def _fields_and_items(self, exchange: Exchange) -> tuple[Mapping[str, Json], tuple[Item, ...]]:
         refuse_media(exchange.headers)
