@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from hostedagent.cli import main
 from hostedagent.errors import ConfigurationError
 from hostedagent.identity import Caller
-from hostedagent.stores.base import Key, Write
+from hostedagent.stores.base import Key, LoggedEvent, Write
 from hostedagent.stores.factory import postgres_stores
 from hostedagent.stores.postgres.migrations import MIGRATIONS, VERSION
 from tests.postgres.server import postgres_dsn, schema
@@ -45,6 +45,25 @@ def test_the_command_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.delenv("HOSTEDAGENT_DSN", raising=False)
     assert main(["migrate"]) == 2
     assert "--dsn" in capsys.readouterr().err
+
+
+async def test_a_schema_may_have_the_name_of_a_word_of_sql() -> None:
+    stores = postgres_stores(postgres_dsn(), schema="order")
+    try:
+        await stores.aopen()
+        await stores.state.write(Caller(), [Write(KEY, b"1")])
+        assert stores.events is not None and stores.signals is not None
+        await stores.events.append(Caller(), "r", [LoggedEvent(0, b"x")])
+        assert await stores.events.read(Caller(), "r") == [LoggedEvent(0, b"x")]
+    finally:
+        await stores.aclose()
+        with psycopg.connect(postgres_dsn(), autocommit=True) as connection:
+            connection.execute('DROP SCHEMA IF EXISTS "order" CASCADE')
+
+
+def test_the_name_of_a_schema_that_belongs_to_the_database_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="pg_"):
+        postgres_stores(postgres_dsn(), schema="pg_agents")
 
 
 async def test_replicas_that_start_at_once_create_the_tables_once(schema: str) -> None:

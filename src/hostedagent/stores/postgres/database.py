@@ -74,7 +74,7 @@ class Database:
     def statement(self, text: str) -> bytes:
         """A statement on the tables of this database, from its text with `{schema}`."""
         if (statement := self._statements.get(text)) is None:
-            statement = self._statements[text] = text.replace("{schema}", self.settings.schema).encode()
+            statement = self._statements[text] = text.replace("{schema}", f'"{self.settings.schema}"').encode()
         return statement
 
     async def open(self) -> None:

@@ -21,7 +21,7 @@ class Migration(Struct, frozen=True):
     """One step of the schema.
 
     Args:
-        statements: SQL in which `{schema}` is the schema.
+        statements: SQL in which `{schema}` is the quoted name of the schema.
     """
 
     version: int
@@ -285,7 +285,7 @@ async def migrate(connection: AsyncConnection[TupleRow], schema: str) -> list[Mi
             version = await current_version(connection, schema)
             for migration in MIGRATIONS:
                 if migration.version > version:
-                    await connection.execute(migration.statements.replace("{schema}", schema).encode())
+                    await connection.execute(migration.statements.replace("{schema}", f'"{schema}"').encode())
                     await connection.execute(
                         sql.SQL("INSERT INTO {}.migrations (version, purpose) VALUES (%s, %s)").format(name),
                         (migration.version, migration.purpose),

@@ -23,7 +23,7 @@ TOKEN_SCOPE: Final = "https://ossrdbms-aad.database.windows.net/.default"
 
 MINIMUM_VERSION: Final = 150000
 
-_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_SCHEMA: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}")
 _NETWORK: Final[Mapping[str, str | int]] = {
     "application_name": "hostedagent",
     "connect_timeout": 5,
@@ -72,7 +72,8 @@ class PostgresSettings:
                 _parsed(name, dsn)
         if not _SCHEMA.fullmatch(self.schema):
             raise ConfigurationError(
-                f"The schema {self.schema!r} is refused: use at most 40 lower-case letters, digits and underscores."
+                f"The schema {self.schema!r} is refused: use at most 40 lower-case letters, digits and underscores, "
+                "not a digit or pg_ first."
             )
         if self.timeout <= 0 or self.pool_size < 1:
             raise ConfigurationError("postgres_stores(timeout=..., pool_size=...) must be positive.")
