@@ -111,8 +111,8 @@ def check_counts(payload: Mapping[str, Json], options: HostOptions) -> None:
         ("tools", "tools", len(tools), options.max_tools),
         ("include", "entries", len(rows_of(payload.get("include"))), options.max_include),
     ]
-    for name in _ITEMS:
-        items = rows_of(payload.get(name))
+    for name in payload.keys() & _ITEMS:
+        items = rows_of(payload[name])
         counts.append((name, "items", len(items), options.max_items))
         counts.append((name, "content parts", _count_parts(items), options.max_parts))
     for param, noun, count, most in counts:
@@ -133,7 +133,7 @@ def depth_exceeds(value: Json, limit: int) -> bool:
     return True
 
 
-_ITEMS: Final = ("input", "items")
+_ITEMS: Final = frozenset({"input", "items"})
 """The fields with items, of a response and of a conversation."""
 
 _OBJECT: Final = frozenset({dict})
