@@ -97,7 +97,7 @@ def _summary(summarizer: _Summarizer, kept: int) -> CompactionStrategy:
 
 
 class _Question(Struct, frozen=True):
-    """What a strategy asks the model; awaited, it is the answer."""
+    """A question of a strategy to the model; awaited, it is the answer."""
 
     messages: list[Message]
 
