@@ -189,6 +189,15 @@ async def test_orphans_are_what_stands_behind_the_head_of_a_conversation(store: 
     assert await orphans(store, ADA, "conv_1", None) == ("a-in", "a-out", "b-in", "b-out")
 
 
+async def test_nothing_is_an_orphan_because_the_head_of_its_conversation_was_deleted(store: ResponseStore) -> None:
+    for name in ("a", "b"):
+        await begin(store, name, **CONVERSATION)
+        await store.update(ADA, done(name, **CONVERSATION))
+    await store.delete(ADA, "b")
+
+    assert await orphans(store, ADA, "conv_1", "b") == ()
+
+
 async def test_a_response_in_the_background_is_stored_only_when_its_mark_is() -> None:
     may_mark = asyncio.Event()
 

@@ -52,10 +52,15 @@ async def read_items(repository: ResponseRepository, caller: Caller, ids: Sequen
 async def orphans(
     repository: ResponseRepository, caller: Caller, conversation_id: str, head: str | None
 ) -> tuple[str, ...]:
-    """The items after the head of a conversation, which a turn stored whose process died."""
+    """The items after the head of a conversation, which a turn stored whose process died.
+
+    There are none if the head has no items any more, because its response was deleted: nothing tells what came later.
+    """
     ids = await repository.history_ids(caller, None, conversation_id, WHOLE)
-    own = frozenset(await repository.history_ids(caller, head, None, WHOLE) if head is not None else ())
-    last = max((n for n, item_id in enumerate(ids) if item_id in own), default=-1)
+    if head is None:
+        return tuple(ids)
+    own = frozenset(await repository.history_ids(caller, head, None, WHOLE))
+    last = max((n for n, item_id in enumerate(ids) if item_id in own), default=len(ids))
     return tuple(ids[last + 1 :])
 
 
