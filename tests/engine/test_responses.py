@@ -37,8 +37,8 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     update = StoredResponses.update
 
-    async def watched(self: StoredResponses, caller: Caller, response: Any) -> None:
-        await update(self, caller, response)
+    async def watched(self: StoredResponses, caller: Caller, response: Any, *parts: Any, **more: Any) -> None:
+        await update(self, caller, response, *parts, **more)
         seen.append(response["status"])
 
     monkeypatch.setattr(StoredResponses, "update", watched)
@@ -250,6 +250,23 @@ async def test_a_response_that_completes_elsewhere_is_not_ended_in_another_way(s
 
     assert ended["status"] == (await other.get(ADA, "a"))["status"] == "completed"
     assert await history(other, "a") == ["a-in", "a-out"]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+@pytest.mark.parametrize("write", ["commit", "update"])
+async def test_a_process_that_goes_on_does_not_change_the_end_of_a_turn_that_another_one_completed(
+    write: str, status: str
+) -> None:
+    kept = MemoryStore()
+    before = ResponseStore(StoredResponses(kept), ActiveTurns())
+    await begin(before, "a", background=True)
+    await StoredResponses(kept).update(ADA, done("a", background=True))
+    ended = {**done("a", status, background=True), "output": []}
+    with pytest.raises(StoreConflict):
+        await (before.commit(ended) if write == "commit" else before.update(ADA, ended))
+
+    assert (await before.repository.get(ADA, "a"))["status"] == "completed"
+    assert await history(before, "a") == ["a-in", "a-out"]
 
 
 async def test_a_turn_that_ends_while_a_reader_looks_for_its_process_does_not_fail() -> None:

@@ -52,6 +52,7 @@ class ActiveTurn(Struct):
         resuming: The state of a turn that is about to be resumed.
         ended: Set when the entry is dropped.
         committed: The final status that was stored before the caller received it.
+        may_have_completed: Whether this process tried to store it as completed, and does not know that this failed.
     """
 
     caller: Caller = field(default_factory=Caller)
@@ -68,6 +69,7 @@ class ActiveTurn(Struct):
     resuming: Resuming | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     committed: str | None = None
+    may_have_completed: bool = False
 
     @property
     def is_over(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 
 from hostedagent.engine.active import ActiveTurn, ActiveTurns
 from hostedagent.engine.sent_events import SentEvents
+from hostedagent.errors import Conflict
 from hostedagent.failures import error_object
 from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
@@ -88,13 +89,26 @@ class ResponseStore:
             return  # Not a stored response, or its first write failed, which the SDK reports.
         if self._running is not None and response["status"] in COUNTED:
             await self._running.ensure_valid(response["id"])
-        whole = _whole(turn, response)
-        if self._together is None:
-            await self.repository.update(turn.caller, whole)
-        else:
-            mark = [await self._running.ending(response["id"])] if self._running is not None else []
-            await self._together.update(turn.caller, whole, [*parts, *mark])
+        mark = [await self._running.ending(response["id"])] if self._running is not None and self._together else []
+        await self._replace(turn, turn.caller, _whole(turn, response), [*parts, *mark] if self._together else ())
         turn.committed = self._ended[response["id"]] = str(response["status"])
+
+    async def _replace(
+        self, turn: ActiveTurn | None, caller: Caller, response: Mapping[str, Json], parts: Sequence[Part] = ()
+    ) -> None:
+        """Replace a response. Only the process that completed it can still fail it; another one changes no end."""
+        if self._stored is None:
+            await self.repository.update(caller, response)
+            return
+        is_own = turn is not None and turn.may_have_completed
+        if turn is not None:
+            turn.may_have_completed = is_own or response["status"] in COUNTED
+        try:
+            await self._stored.update(caller, response, parts, is_own=is_own)
+        except (Conflict, StoreConflict):  # Nothing was stored.
+            if turn is not None:
+                turn.may_have_completed = is_own
+            raise
 
     async def checkpoint(self, response: Mapping[str, Json]) -> None:
         """Store the progress of a response."""
@@ -169,6 +183,7 @@ class ResponseStore:
         items = list(input_items)
         turn = self.active.open(response_id)
         turn.caller, turn.created, turn.item_ids, turn.committed = caller, dict(response), _ids_of(items), None
+        turn.may_have_completed = False
         if turn.stored_before is not None:
             await self._continue(response_id, turn)
         marking = self._marking(turn, response_id)
@@ -209,7 +224,7 @@ class ResponseStore:
             turn = None
         try:
             if turn is None or turn.committed != response.get("status"):
-                await self.repository.update(turn.caller if turn is not None else caller, response)
+                await self._replace(turn, turn.caller if turn is not None else caller, response)
             if response.get("status") in ENDED:
                 self._ended[str(response["id"])] = response["status"]
         finally:
@@ -270,7 +285,7 @@ class ResponseStore:
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
         """Store an end before a reader sees it, because a suspended process may still continue the response."""
         try:
-            await (self._stored.end if self._stored is not None else self.repository.update)(caller, failed)
+            await self._replace(None, caller, failed)
         except StoreConflict:
             return await self.repository.get(caller, failed["id"])
         return failed

@@ -154,34 +154,37 @@ class StoredResponses:
                 return True
         raise StoreUnavailable("The response is changed by too many others at once.")
 
-    async def update(self, caller: Caller, response: Mapping[str, Json], with_parts: Sequence[Part] = ()) -> None:
+    async def update(
+        self,
+        caller: Caller,
+        response: Mapping[str, Json],
+        with_parts: Sequence[Part] = (),
+        *,
+        is_own: bool = True,
+    ) -> None:
         """Replace a stored response; raises `StoreNotFound`, and `StoreConflict` when it has ended otherwise.
 
         Args:
             with_parts: Further records to store in the same write.
+            is_own: Whether the response is of this process, which may fail what it has completed.
         """
         with StoreCall("responses", "update"):
-            await write_batch(self._store, caller, [_Replacement(self, caller, response), *with_parts])
-
-    async def end(self, caller: Caller, response: Mapping[str, Json]) -> None:
-        """Replace a response that no process runs; raises `StoreConflict` when it has ended, even as completed."""
-        with StoreCall("responses", "update"):
-            await write_batch(self._store, caller, [_Replacement(self, caller, response, is_foreign=True)])
+            await write_batch(self._store, caller, [_Replacement(self, caller, response, is_own), *with_parts])
 
     async def replacing(
-        self, caller: Caller, response: Mapping[str, Json], *, is_again: bool, is_foreign: bool
+        self, caller: Caller, response: Mapping[str, Json], *, is_again: bool, is_own: bool
     ) -> tuple[dict[str, Any], list[Write]]:
         """The new record of a response, and its write.
 
         Args:
-            is_foreign: Whether another process than that of its turn replaces it.
+            is_own: Whether the process of its turn replaces it.
         """
         response_id = str(response["id"])
         known = self._running.pop(_place(caller, response_id), None)
         if known is None or is_again:
             stored, etag = await self._existing(caller, response_id)
             known = _Running(stored["response"].get("status"), stored["input_ids"], stored["output_ids"], etag)
-        _check_end(known.status, response, is_foreign=is_foreign)
+        _check_end(known.status, response, is_own=is_own)
         output = _output(response)
         record = _record(response, known.input_ids, output)
         dropped = set(known.output_ids).difference(record["output_ids"], record["input_ids"])
@@ -308,12 +311,12 @@ class _Replacement(Struct):
     responses: StoredResponses
     caller: Caller
     response: Mapping[str, Json]
-    is_foreign: bool = False
+    is_own: bool
     record: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     async def writes(self, *, is_again: bool) -> Sequence[Write]:
         self.record, writes = await self.responses.replacing(
-            self.caller, self.response, is_again=is_again, is_foreign=self.is_foreign
+            self.caller, self.response, is_again=is_again, is_own=self.is_own
         )
         return writes
 
@@ -355,10 +358,10 @@ def _erasures(ids: Iterable[str]) -> list[Write]:
     return [Write(Key(ITEM, item_id), None) for item_id in dict.fromkeys(ids)]
 
 
-def _check_end(end: Json, response: Mapping[str, Json], *, is_foreign: bool) -> None:
+def _check_end(end: Json, response: Mapping[str, Json], *, is_own: bool) -> None:
     """Check that an ended response is not changed; its turn may still fail it, if the rest cannot be stored."""
     status = response.get("status")
-    if end not in ENDED or status == end or (end in COUNTED and status in ENDED and not is_foreign):
+    if end not in ENDED or status == end or (end in COUNTED and status in ENDED and is_own):
         return
     raise StoreConflict(f"Response '{response['id']}' has ended as {end}.")
 
