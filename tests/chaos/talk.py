@@ -179,7 +179,7 @@ class Talk:
                     raise
 
         await self._insist(cancel)
-        self._take(token, await self._wait(response["id"]))
+        self._take(token, await self._wait(response["id"]), may_be_cancelled=True)
 
     def _body(self, said: Any) -> dict[str, Any]:
         return {"input": said, "model": "m", "conversation": self._conversation}
@@ -238,7 +238,7 @@ class Talk:
             ends = [event["sequence_number"] for event in events if event["type"] in TERMINAL]
             self._wrong(f"the stream of {token} has several ends: {ends}, {_end(events[-1]['response'])}")
 
-    def _take(self, token: str, response: dict[str, Any]) -> None:
+    def _take(self, token: str, response: dict[str, Any], *, may_be_cancelled: bool = False) -> None:
         """What a turn ended with."""
         self._tell(response)
         if response["status"] in ("completed", "incomplete"):
@@ -248,6 +248,8 @@ class Talk:
             self._wrong(f"{token} ended as {response['status']}")
         elif response["status"] == "failed" and response.get("background"):
             self._wrong(f"{token} failed in the background: {_end(response)}")
+        elif response["status"] == "cancelled" and not may_be_cancelled:
+            self._wrong(f"{token} was cancelled by nobody: {_end(response)}")
 
     def _tell(self, response: dict[str, Any]) -> None:
         self._findings.ended[response["status"] + (" in background" if response.get("background") else "")] += 1
