@@ -12,9 +12,12 @@ from agent_framework import AgentResponseUpdate, Content
 from hostedagent import AgentHost, HostOptions
 from hostedagent.engine import takeover
 from hostedagent.engine.commit import TurnCommit
+from hostedagent.identity import Caller
 from hostedagent.options import CallerPolicy
+from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import Signal, StoreUnavailable
 from hostedagent.stores.factory import Stores, memory_stores
+from hostedagent.stores.journals import Journal
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.local import LocalSignals
 from hostedagent.testing import EventLog, Gate, InProcessClient, ScriptedAgent, serve
@@ -264,6 +267,34 @@ async def test_a_replica_that_ends_hands_its_turns_on(cluster: Cluster) -> None:
         whole = await ended(b, response_id)
 
     assert (whole["status"], text(whole)[-1]) == ("completed", "Hello.")
+
+
+async def test_a_turn_that_another_replica_has_begun_since_it_was_taken_is_left_to_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, gate, has_looked = cluster.stores("c"), Gate(), asyncio.Event()
+    other, take, clear = BackgroundTurns(stores.state, stores.leases), BackgroundTurns.take, BackgroundTurns.clear
+
+    async def is_too_late(self: BackgroundTurns, response_id: str) -> tuple[Journal, bytes] | None:
+        if (taken := await take(self, response_id)) is not None:
+            await other.begin(Caller(), response_id, *taken)
+        return taken
+
+    async def cleared(self: BackgroundTurns) -> None:
+        await clear(self)
+        has_looked.set()
+
+    rescuer = ScriptedAgent(["never"])
+    async with cluster.host("a", ScriptedAgent(["Hel", gate, "never"])) as a, cluster.host("b", rescuer):
+        await other.join()
+        await begin(a, gate)
+        monkeypatch.setattr(BackgroundTurns, "take", is_too_late)
+        monkeypatch.setattr(BackgroundTurns, "clear", cleared)
+        cluster.dead.add("a")
+        async with asyncio.timeout(PATIENCE):
+            await has_looked.wait()
+
+        assert rescuer.calls == []
 
 
 async def test_an_answer_stays_given_where_the_process_dies_while_its_failed_turn_is_rolled_back(

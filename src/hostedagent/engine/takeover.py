@@ -132,10 +132,12 @@ class Takeover:
                 raise RuntimeError(f"The store failed {MOST_TRIES} times while the turn ran.")
             enter_context(RequestContext(caller))
             turn = restore(kept, caller, response_id, engine.options.caller)
-            if (found := await self._begun(caller, response_id)) is None:
-                if await self._turns.holds(caller, response_id):  # Otherwise another process has begun it.
-                    await self._turns.end(response_id)  # First: another process may begin it once it is free.
-                    await recoveries.release(turn, journal)
+            found = await self._begun(caller, response_id)
+            if not await self._turns.holds(caller, response_id):
+                return  # Another process has begun it from the queue.
+            if found is None:
+                await self._turns.end(response_id)  # First: another process may begin it once it is free.
+                await recoveries.release(turn, journal)
                 return
             active = engine.active.open(response_id)
             sent = (active.resuming or Resuming()).sent
