@@ -325,6 +325,23 @@ async def test_an_answer_stays_given_where_the_process_dies_while_its_failed_tur
     assert again.status == 409 and "answered before" in again.json()["error"]["message"]
 
 
+async def test_a_turn_that_is_interrupted_while_its_end_is_saved_is_not_taken_for_cancelled(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = TurnCommit.commit
+
+    async def interrupted(self: TurnCommit, *args: Any, **fields: Any) -> None:
+        monkeypatch.setattr(TurnCommit, "commit", commit)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(TurnCommit, "commit", interrupted)
+    body = {**BACKGROUND, "conversation": "conv_1"}
+    async with cluster.host("a", ScriptedAgent(["one"], ["two"])) as a:
+        whole = await ended(a, (await a.post("/responses", json=body)).json()["id"])
+
+    assert (whole["status"], text(whole)) == ("completed", ["two"])
+
+
 async def test_a_turn_that_the_store_never_lets_end_is_resumed_20_times(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

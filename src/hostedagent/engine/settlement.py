@@ -43,6 +43,7 @@ class Settlement(Struct, kw_only=True):
     Args:
         outcome: How it ended; `None` until then.
         is_suspended: Whether it was left for the next process.
+        is_settled: Whether its outcome was saved, or the failure to save it was handled.
     """
 
     services: HostServices
@@ -54,6 +55,7 @@ class Settlement(Struct, kw_only=True):
     recovery: Recovery | None
     outcome: Outcome | None = None
     is_suspended: bool = False
+    is_settled: bool = False
 
     @property
     def may_be_left(self) -> bool:
@@ -80,6 +82,7 @@ class Settlement(Struct, kw_only=True):
             if isinstance(outcome, Completed | Incomplete):
                 return await self.settle(LOST if isinstance(error, Conflict) else failed("server_error"))
         self._end_span(outcome)
+        self.is_settled = True
         return terminal
 
     async def _is_left(self, recovery: Recovery, outcome: Outcome) -> bool:
@@ -128,10 +131,13 @@ class Settlement(Struct, kw_only=True):
     async def finish(self) -> None:
         """Tell the application and the journal how the turn ended.
 
-        A turn that its driver has closed or cancelled is settled first: otherwise its conversation would stay taken.
+        A turn that its driver has closed or cancelled is settled first: otherwise its conversation would stay taken. If
+        it was interrupted while it was settled, nothing tells how it ended here: it is left, if it can be resumed.
         """
         if self.outcome is None:
             await self.settle(Cancelled(self._cause_of_abandonment()))
+        elif not self.is_settled and not self.is_suspended and self.may_be_left:
+            await self._leave()
         assert self.outcome is not None
         self._end_span(self.outcome)
         if self.is_suspended:
