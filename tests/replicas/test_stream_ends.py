@@ -207,7 +207,7 @@ async def test_a_turn_whose_response_another_process_has_ended_ends_its_stream_i
         response_id = await begin(a, gate)
         repository = StoredResponses(store)
         response = await repository.get(Caller(), response_id)
-        await repository.end(Caller(), {**response, "status": "cancelled"})
+        await repository.update(Caller(), {**response, "status": "cancelled"}, is_own=False)
         reading = asyncio.create_task(stream_of(a, "GET", f"/responses/{response_id}?stream=true"))
         gate.open()
         log = await reading
