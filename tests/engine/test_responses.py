@@ -261,7 +261,7 @@ async def test_a_process_that_goes_on_does_not_change_the_end_of_a_turn_that_ano
     before = ResponseStore(StoredResponses(kept), ActiveTurns())
     await begin(before, "a", background=True)
     await StoredResponses(kept).update(ADA, done("a", background=True))
-    ended = {**done("a", status, background=True), "output": []}
+    ended: dict[str, Any] = {**done("a", status, background=True), "output": []}
     with pytest.raises(StoreConflict):
         await (before.commit(ended) if write == "commit" else before.update(ADA, ended))
 
