@@ -44,7 +44,9 @@ class Full(StoredResponses):
     def __init__(self) -> None:
         super().__init__(MemoryStore())
 
-    async def update(self, caller: Caller, response: Mapping[str, Any], with_parts: Sequence[Part] = ()) -> None:
+    async def update(
+        self, caller: Caller, response: Mapping[str, Any], with_parts: Sequence[Part] = (), *, is_own: bool = True
+    ) -> None:
         raise OSError("No space left on device")
 
 
