@@ -18,6 +18,7 @@ FULL = Journal(
     IsolationKeys("ada", "chat"),
     is_streamed=True,
     lease="process:turn",
+    version=("resp_0", "msg_0"),
     answers=(ApprovalDecision(ASKED, True, "go on", "input[0]"),),
     checkpoint=WorkflowState(Checkpoint("resp_1:0", text="abc"), {"c1": OpenRequest("c1", "ask")}),
     said=("msg_1",),

@@ -31,6 +31,7 @@ from hostedagent.stores.base import ResponseRepository, StoreUnavailable
 from hostedagent.stores.checkpoints import WorkflowState
 from hostedagent.stores.heads import Head
 from hostedagent.stores.idempotency import ACCEPTING_SECONDS
+from hostedagent.stores.journals import Journal
 from hostedagent.stores.leases import Lease
 from hostedagent.stores.sessions import Sessions, Snapshot
 from hostedagent.stores.tokens import Place
@@ -175,20 +176,14 @@ class Continuations(Struct, frozen=True):
             raise
 
     async def reopen(
-        self,
-        request: TurnRequest,
-        caller: Caller,
-        *,
-        lease: str | None,
-        answers: tuple[ApprovalDecision, ...],
-        made: tuple[Item, ...],
+        self, request: TurnRequest, caller: Caller, journal: Journal | None, *, made: tuple[Item, ...] = ()
     ) -> Continuation:
         """Reopen the continuation of a turn that an earlier process started.
 
         Args:
-            lease: The former holder of the conversation.
-            answers: The approvals that the turn answers, already marked as answered.
+            journal: What that process recorded; its approvals are already marked as answered.
         """
+        answers = journal.answers if journal is not None else ()
         await open_input(request, self.sessions.seals)
         continuation = Continuation(made=made, answers=answers, named=request.response_id)
         if request.previous_response_id is not None:
@@ -196,7 +191,10 @@ class Continuations(Struct, frozen=True):
             continuation.excluded = frozenset(continuation.snapshot.excluded)
         elif request.conversation_id is not None:
             conversation = request.conversation_id
-            continuation.lease = held = await self.sessions.take_over(caller, conversation, lease) if lease else None
+            held = None
+            if journal is not None and journal.lease is not None:
+                held = await self.sessions.take_over(caller, conversation, journal.lease, journal.version)
+            continuation.lease = held
             head = held.head if held is not None else await self.sessions.head(caller, conversation)
             seen = await self._see(caller, head)
             left = await orphans(self.store, caller, conversation, head.response_id)

@@ -28,6 +28,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, ENDED
 from hostedagent.protocol.stream.interrupted import cut_off
 from hostedagent.protocol.types import Item, Json
+from hostedagent.stores.heads import NEW
 from hostedagent.stores.journals import Journal, Journals
 from hostedagent.stores.tokens import Place
 
@@ -50,11 +51,13 @@ class Recoveries(Struct, frozen=True):
         request, continuation, body = context.request, context.continuation, context.body
         if not (self.is_on and request.store and request.background):
             return None
+        lease = continuation.lease
         journal = Journal(
             request.scope,
             request.isolation,
             is_streamed=request.stream,
-            lease=continuation.lease.owner if continuation.lease is not None else None,
+            lease=lease.owner if lease is not None else None,
+            version=lease.head.version if lease is not None else NEW,
             answers=continuation.answers,
         )
         await self.journals.begin(request.caller, request.response_id, journal, keep(request, body) if body else b"")
@@ -84,9 +87,7 @@ class Recoveries(Struct, frozen=True):
     async def release(self, request: TurnRequest, journal: Journal) -> None:
         """Release what a turn acquired whose response was never stored, so that no client knows it."""
         caller = request.caller
-        continuation = await self.continuations.reopen(
-            request, caller, lease=journal.lease, answers=journal.answers, made=()
-        )
+        continuation = await self.continuations.reopen(request, caller, journal)
         await self.continuations.abandon(continuation, caller)
 
     async def resume(
@@ -104,10 +105,7 @@ class Recoveries(Struct, frozen=True):
             items, made, told = divided_items(items, journal, place)
         recovery = self._recovery(request, journal)
         recovery.resume({**found, "id": request.response_id, "output": items}, sent)
-        answers = journal.answers if journal is not None else ()
-        continuation = await self.continuations.reopen(
-            request, caller, lease=journal.lease if journal is not None else None, answers=answers, made=made
-        )
+        continuation = await self.continuations.reopen(request, caller, journal, made=made)
         continuation.is_lost |= journal is None
         if found.get("status") in COUNTED:
             continuation.is_lost = False  # Its conversation may have gone on since, and its client may know that.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 MAX_EXCLUDED: Final = 2_000
 """Maximum of excluded items in a record."""
+
+Version: TypeAlias = tuple[str | None, str | None]
+"""The last response of a conversation that counts, and its last excluded item: each turn that ends changes one."""
+
+NEW: Final[Version] = (None, None)
 
 
 class Head(Struct, frozen=True, rename={"response_id": "head"}):
@@ -26,6 +31,11 @@ class Head(Struct, frozen=True, rename={"response_id": "head"}):
     has_snapshot: bool = False
     owner: str | None = None
     expires_at: float = 0.0
+
+    @property
+    def version(self) -> Version:
+        """The version of the conversation."""
+        return self.response_id, self.excluded[-1] if self.excluded else None
 
 
 class PendingRelease(Struct, frozen=True):

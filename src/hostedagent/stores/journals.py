@@ -22,6 +22,7 @@ from hostedagent.protocol.types import Event, Json
 from hostedagent.stores.approvals import ApprovalDecision
 from hostedagent.stores.base import Key, Store, StoreTooLarge
 from hostedagent.stores.checkpoints import WorkflowState
+from hostedagent.stores.heads import NEW, Version
 from hostedagent.stores.sessions import Snapshot
 from hostedagent.stores.values import read_value, write_value
 
@@ -54,6 +55,7 @@ class Journal(Struct, frozen=True):
     Args:
         is_streamed: Whether its events can be replayed.
         lease: The holder of its conversation: the turn itself, in the process that started it.
+        version: The version of its conversation when it began.
         answers: The approvals that its input answers, already marked as answered.
         said: The ids of the output items at that checkpoint.
         is_over: Whether the turn has ended and only the SDK may not know it.
@@ -72,6 +74,7 @@ class Journal(Struct, frozen=True):
     is_over: bool = False
     owner: str = ""
     request_parts: int = 0
+    version: Version = NEW
 
 
 def _journals_of(caller: Caller) -> Caller:

@@ -22,7 +22,7 @@ from hostedagent.identity import Caller
 from hostedagent.observability.logging import log_failure
 from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, Write
 from hostedagent.stores.batch import Part, write_batch
-from hostedagent.stores.heads import Head, PendingRelease, joined
+from hostedagent.stores.heads import Head, PendingRelease, Version, joined
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.recent import Recent
 from hostedagent.stores.retry import Retries
@@ -175,8 +175,13 @@ class Leases:
         self._held[place] = lease
         return lease
 
-    async def take_over(self, caller: Caller, conversation_id: str, owner: str) -> Lease | None:
+    async def take_over(self, caller: Caller, conversation_id: str, owner: str, version: Version) -> Lease | None:
         """Take over the lease that the same turn held in an earlier process.
+
+        Args:
+            owner: The holder of the lease in the earlier process.
+            version: The version of the record when the turn began: a lease that was released since, because it had
+                expired, is acquired again as long as no turn has ended in the conversation.
 
         Returns:
             The lease; `None` if another turn has had the conversation since.
@@ -186,7 +191,8 @@ class Leases:
         owner = f"{await self._settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
         while True:
             head, etag = await self._read(caller, conversation_id)
-            if head.owner is None or _turn(head.owner) != turn:
+            is_ours = head.version == version if head.owner is None else _turn(head.owner) == turn
+            if etag == ABSENT or not is_ours:
                 return None
             held = replace(head, owner=owner, expires_at=self._settings.expiry())
             with suppress(StoreConflict):  # The earlier process may live, and renew it at the same time.
