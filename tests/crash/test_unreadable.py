@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 
 from hostedagent.conversation.continuation import Continuations
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.recoveries import Recoveries
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, IsolationKeys, Scope
@@ -52,8 +51,7 @@ async def left_by_a_process(state: Away) -> tuple[ResponseStore, Recoveries]:
     begun = response("resp_1", status="in_progress", background=True)
     await repository.create(ADA, begun, [message("msg_1")])
     await journals.write(ADA, "resp_1", Journal(ADA.scope, IsolationKeys("ada")))
-    active = ActiveTurns()
-    store = ResponseStore(repository, active, running=Running(state, leases), journals=journals)
+    store = ResponseStore(repository, running=Running(state, leases), journals=journals)
     continuations = Continuations(Sessions(state, leases), Approvals(state), store)
     return store, Recoveries(journals, continuations, store, SdkEvents(), is_on=True)
 

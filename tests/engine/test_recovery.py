@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from hostedagent.agents.usage import UsageCount
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.recovery import Recovery, open_response
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.sent_events import LoggedSentEvents, Sent
@@ -73,7 +72,7 @@ def store() -> Store:
 
 def recovery(store: Store, **fields: Any) -> Recovery:
     journals = fields.pop("journals", None) or Journals(store)
-    responses = ResponseStore(StoredResponses(store), ActiveTurns())
+    responses = ResponseStore(StoredResponses(store))
     journal = Journal(ADA.scope, IsolationKeys("ada"))
     given: dict[str, Any] = {"journal": journal, **fields}
     return Recovery(journals, responses, Sessions(store), LoggedSentEvents(LocalEventLog()), ADA, R, **given)

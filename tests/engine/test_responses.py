@@ -9,7 +9,6 @@ import pytest
 
 from hostedagent.conversation.transcript import history_ids, orphans
 from hostedagent.engine import responses
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.errors import NotFound
 from hostedagent.identity import Caller, Scope
@@ -28,7 +27,7 @@ CONVERSATION: dict[str, Any] = {"conversation": {"id": "conv_1"}}
 
 @pytest.fixture
 def store() -> ResponseStore:
-    return ResponseStore(StoredResponses(MemoryStore()), ActiveTurns())
+    return ResponseStore(StoredResponses(MemoryStore()))
 
 
 @pytest.fixture
@@ -206,7 +205,7 @@ async def test_a_response_in_the_background_is_stored_only_when_its_mark_is() ->
             await may_mark.wait()
 
     state = MemoryStore()
-    store = ResponseStore(StoredResponses(state), ActiveTurns(), running=Slow(state, LeaseSettings()))
+    store = ResponseStore(StoredResponses(state), running=Slow(state, LeaseSettings()))
     creating = asyncio.create_task(begin(store, "a", status="in_progress", background=True))
     for _ in range(100):
         await asyncio.sleep(0)
@@ -242,7 +241,7 @@ async def test_a_response_that_was_forbidden_is_not_created(store: ResponseStore
 @pytest.mark.parametrize("status", ["cancelled", "failed"])
 async def test_a_response_that_completes_elsewhere_is_not_ended_in_another_way(status: str) -> None:
     kept = MemoryStore()
-    owner, other = (ResponseStore(StoredResponses(kept), ActiveTurns()) for _ in range(2))
+    owner, other = (ResponseStore(StoredResponses(kept)) for _ in range(2))
     await begin(owner, "a", background=True)
     read = await other.get(ADA, "a")
     await owner.commit(done("a", background=True))
@@ -258,7 +257,7 @@ async def test_a_process_that_goes_on_does_not_change_the_end_of_a_turn_that_ano
     write: str, status: str
 ) -> None:
     kept = MemoryStore()
-    before = ResponseStore(StoredResponses(kept), ActiveTurns())
+    before = ResponseStore(StoredResponses(kept))
     await begin(before, "a", background=True)
     await StoredResponses(kept).update(ADA, done("a", background=True))
     ended: dict[str, Any] = {**done("a", status, background=True), "output": []}
@@ -281,7 +280,7 @@ async def test_a_turn_that_ends_while_a_reader_looks_for_its_process_does_not_fa
             return None
 
     running = Running(state, LeaseSettings())
-    reader = ResponseStore(repository, ActiveTurns(), running=running, state=state, journals=Ending(state))
+    reader = ResponseStore(repository, running=running, state=state, journals=Ending(state))
     await repository.create(ADA, response("caresp_1", status="in_progress", background=True), [])
 
     assert (await reader.get(ADA, "caresp_1"))["status"] == "completed"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from azure.ai.agentserver.core.streaming import EventStreamNotFoundError, streams
 
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, Scope
 from hostedagent.server.agentserver.ownership import EventBuffers, private_id
@@ -70,7 +69,7 @@ async def known(*names: str) -> list[str]:
 
 
 async def stored(status: str, name: str) -> ResponseStore:
-    store = ResponseStore(StoredResponses(MemoryStore()), ActiveTurns())
+    store = ResponseStore(StoredResponses(MemoryStore()))
     await store.create(ADA, response(name, status=status), ())
     return store
 

@@ -8,15 +8,12 @@ from collections.abc import Coroutine, Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hostedagent.conversation.continuation import Continuation
 from hostedagent.conversation.history.base import StatefulRun
+from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.recovery import Recovery
-from hostedagent.engine.responses import ResponseStore
 from hostedagent.observability.logging import log_failure
-from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
-from hostedagent.stores.approvals import Approvals
-from hostedagent.stores.sessions import Sessions, Snapshot, saving
+from hostedagent.stores.sessions import Snapshot, saving
 
 logger = logging.getLogger(__name__)
 
@@ -24,23 +21,20 @@ logger = logging.getLogger(__name__)
 class TurnCommit(Struct, frozen=True):
     """Saves how one turn ended."""
 
-    sessions: Sessions
-    approvals: Approvals
-    store: ResponseStore
-    continuation: Continuation
+    services: HostServices
+    context: TurnContext
 
     def unchanged(self) -> Snapshot:
         """The snapshot of a turn whose agent never ran: the state of the turn before it."""
-        before = self.continuation.snapshot
+        before = self.context.continuation.snapshot
         workflow = before.workflow.named() if before.workflow is not None else None
         return Snapshot(before.session, open=before.open, workflow=workflow)
 
     async def commit(
         self,
-        request: TurnRequest,
         response: Mapping[str, Json],
         snapshot: Snapshot,
-        run: StatefulRun | None,
+        run: StatefulRun | None = None,
         recovery: Recovery | None = None,
     ) -> None:
         """Save a turn: its response, its snapshot, and its place as the head of its conversation.
@@ -48,9 +42,10 @@ class TurnCommit(Struct, frozen=True):
         Raises:
             Exception: Saving failed, so the turn has failed.
         """
-        lease = self.continuation.lease
+        request, lease = self.context.request, self.context.continuation.lease
+        sessions, store = self.services.sessions, self.services.responses
         if lease is not None:
-            await self.sessions.ensure_valid(lease)  # Nothing may be stored after another turn has taken over.
+            await sessions.ensure_valid(lease)  # Nothing may be stored after another turn has taken over.
         is_kept = request.store or bool(snapshot.approvals)
         if run is not None and is_kept:
             snapshot = replace(snapshot, workflow=await run.save())
@@ -58,36 +53,33 @@ class TurnCommit(Struct, frozen=True):
         if recovery is not None:
             await recovery.run_ended(response, snapshot)
         kept = snapshot if is_kept else Snapshot()
-        if not self.store.is_stored(request.response_id) or not self.store.has_transactions:
-            await self._commit_in_order(request, response, kept)
+        if not store.is_stored(request.response_id) or not store.has_transactions:
+            await self._commit_in_order(response, kept)
         elif lease is None:
-            await self.store.commit(response, [saving(request.response_id, kept)])
+            await store.commit(response, [saving(request.response_id, kept)])
         else:
-            change = await self.sessions.freeing(lease, response_id=request.response_id, has_snapshot=bool(kept))
-            await self.store.commit(response, [saving(request.response_id, kept), change])
-            self.sessions.let_go(lease)
+            change = await sessions.freeing(lease, response_id=request.response_id, has_snapshot=bool(kept))
+            await store.commit(response, [saving(request.response_id, kept), change])
+            sessions.let_go(lease)
         if run is not None and is_kept:
             await run.prune()
 
-    async def _commit_in_order(self, request: TurnRequest, response: Mapping[str, Json], snapshot: Snapshot) -> None:
+    async def _commit_in_order(self, response: Mapping[str, Json], snapshot: Snapshot) -> None:
         """Save a turn in a store without transactions.
 
         The snapshot has no effect until the response is completed. The response then counts as the head of its
         conversation, even if the process dies before it is recorded as such: `inherit` finds it.
         """
-        sessions, lease, is_stored = self.sessions, self.continuation.lease, self.store.is_stored(request.response_id)
-        await sessions.save(request.caller, request.response_id, replace(snapshot, is_early=is_stored))
-        await self.store.commit(response)
+        request, lease = self.context.request, self.context.continuation.lease
+        sessions, store = self.services.sessions, self.services.responses
+        is_early = store.is_stored(request.response_id)
+        await sessions.save(request.caller, request.response_id, replace(snapshot, is_early=is_early))
+        await store.commit(response)
         if lease is not None:
             await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
 
     async def roll_back(
-        self,
-        request: TurnRequest,
-        response: Mapping[str, Json] | None,
-        *,
-        items: Iterable[Mapping[str, str] | None],
-        has_run: bool,
+        self, response: Mapping[str, Json] | None, *, items: Iterable[Mapping[str, str] | None], has_run: bool
     ) -> None:
         """Roll back a failed turn: release what it took, and keep its items out of later prompts.
 
@@ -99,16 +91,17 @@ class TurnCommit(Struct, frozen=True):
         Args:
             response: The final response; `None` if the driver stores it.
         """
-        sessions, lease = self.sessions, self.continuation.lease
+        request, continuation = self.context.request, self.context.continuation
+        sessions, store, lease = self.services.sessions, self.services.responses, continuation.lease
         # A turn that continues a failed one continues the turn before it.
-        before = self.continuation.snapshot
-        own = (*self.store.active.input_ids(request.response_id), *(item["id"] for item in items if item is not None))
+        before = continuation.snapshot
+        own = (*store.active.input_ids(request.response_id), *(item["id"] for item in items if item is not None))
         snapshot = Snapshot(before.session, open=before.open, excluded=own)
         if lease is None and before.workflow is not None:  # A conversation is continued from its head, which has it.
             snapshot = replace(snapshot, workflow=before.workflow.named())
         steps: list[Coroutine[None, None, None]] = []
         if not has_run:  # First: the next turn of the conversation may give the answer again.
-            steps.append(self.approvals.restore(request.caller, self.continuation.answers, request.response_id))
+            steps.append(self.services.approvals.restore(request.caller, continuation.answers, request.response_id))
         if lease is not None:
             steps.append(sessions.release(lease, excluded=own))
         if request.store:
@@ -120,10 +113,10 @@ class TurnCommit(Struct, frozen=True):
                 log_failure(logger, f"Rolling back the failed turn {request.response_id} did not work", error)
         if response is not None:
             is_lost = lease is not None and lease.state == "lost"  # Another turn may be reading the conversation now.
-            await self.store.commit({**response, "output": []} if is_lost else response)
+            await store.commit({**response, "output": []} if is_lost else response)
 
     async def suspend(self) -> None:
         """Let go of the lease without releasing it: the turn continues in another process, or later in this one."""
-        if self.continuation.lease is not None:
-            await self.sessions.detach(self.continuation.lease)
-            self.sessions.let_go(self.continuation.lease)
+        if (lease := self.context.continuation.lease) is not None:
+            await self.services.sessions.detach(lease)
+            self.services.sessions.let_go(lease)

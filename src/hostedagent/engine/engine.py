@@ -17,10 +17,8 @@ from hostedagent.agents.run import known_tools, tool_names
 from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.conversation.history.replay import ReplayHistory
 from hostedagent.conversation.references import resolve_named
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.busy import BusyConversations
 from hostedagent.engine.cancellation import StopSignals
-from hostedagent.engine.commit import TurnCommit
 from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
 from hostedagent.engine.elsewhere import Elsewhere
@@ -60,7 +58,6 @@ class Engine:
     def __init__(
         self,
         services: HostServices,
-        active: ActiveTurns,
         continuations: Continuations,
         limiter: ConcurrencyLimiter,
         log: EventLog,
@@ -69,12 +66,12 @@ class Engine:
         self.services = services
         self.options = services.options
         self.store = services.responses
-        self.active = active
+        self.active = services.responses.active
         self.log = log
-        self.elsewhere = Elsewhere(signals, active)
+        self.elsewhere = Elsewhere(signals, self.active)
         self._continuations = continuations
         self.limiter = limiter
-        self._busy = BusyConversations(self.options.when_busy, continuations, active, self.check_accepts)
+        self._busy = BusyConversations(self.options.when_busy, continuations, self.active, self.check_accepts)
         agent = services.source.instance
         self._reserved_tools = tool_names(agent)  # The caller's tools must not have these names.
         self._known_tools = known_tools(agent) if agent is not None else None  # Otherwise known only during a run.
@@ -180,8 +177,7 @@ class Engine:
         services, continuation = self.services, context.continuation
         stop = StopSignals(services.shutdown, continuation.lease)
         context.effect = partial(_effect, services.effects, stop, recovery)
-        commit = TurnCommit(services.sessions, services.approvals, self.store, continuation)
-        return Turn(services, context, stop, commit, self.active, recovery)
+        return Turn(services, context, stop, recovery)
 
     async def check_owner(self, caller: Caller, response_id: str) -> None:
         """Check that a response exists and belongs to the caller.

@@ -47,7 +47,6 @@ class ResponseStore:
     def __init__(
         self,
         repository: ResponseRepository,
-        active: ActiveTurns,
         *,
         running: Running | None = None,
         state: Store | None = None,
@@ -58,7 +57,7 @@ class ResponseStore:
         self._stored = repository if isinstance(repository, StoredResponses) else None
         self._running = running
         self._together = self._stored if self._stored is not None and _is_one(self._stored, state) else None
-        self.active = active
+        self.active = ActiveTurns()
         self._owners: Recent[str, str] = Recent(MAX_OWNERS)
         self._ended: Recent[str, str] = Recent(MAX_OWNERS)
         self._journals = journals

@@ -105,17 +105,17 @@ class Settlement(Struct, kw_only=True):
         Args:
             ended: The end of the run in an earlier process, which is only saved now.
         """
-        request, feed = self.context.request, self.agent.feed
+        feed = self.agent.feed
         if ended is not None and self.recovery is not None and self.recovery.is_over:
             return
         if not isinstance(outcome, Completed | Incomplete) or terminal is None:
             await self._roll_back(terminal, ended)
         elif ended is not None:
-            await self.commit.commit(request, ended.response, ended.snapshot, None)
+            await self.commit.commit(ended.response, ended.snapshot)
         elif feed is not None:
-            await self.commit.commit(request, terminal["response"], self.agent.snapshot(feed), feed.run, self.recovery)
+            await self.commit.commit(terminal["response"], self.agent.snapshot(feed), feed.run, self.recovery)
         elif not self.context.continuation.answers:  # Consent was asked for before a run.
-            await self.commit.commit(request, terminal["response"], self.commit.unchanged(), None)
+            await self.commit.commit(terminal["response"], self.commit.unchanged())
         else:
             await self._roll_back(terminal, ended)
 
@@ -126,7 +126,7 @@ class Settlement(Struct, kw_only=True):
             cancelled: Mapping[str, Json] = {**self.output.response, "status": "cancelled", "output": []}
             await self.recovery.run_ended(response or cancelled, Snapshot())
         items, has_run = self.output.response["output"], self.agent.feed is not None or ended is not None
-        await self.commit.roll_back(self.context.request, response, items=items, has_run=has_run)
+        await self.commit.roll_back(response, items=items, has_run=has_run)
 
     async def finish(self) -> None:
         """Tell the application and the journal how the turn ended.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from hostedagent.agents.pump import Pump
 from hostedagent.agents.standing_rules import deferred_questions
 from hostedagent.conversation.approvals import ApprovalTracker
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.agent_run import AgentRun
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.commit import TurnCommit
@@ -40,7 +39,6 @@ class Turn:
     Cancellation: when `events` is closed or cancelled, the run is stopped before that completes.
 
     Args:
-        active: The registry that contains the turn while its events are read.
         recovery: Journals the turn, or continues it from an earlier process; `None` for one that ends with its process.
 
     Attributes:
@@ -48,19 +46,12 @@ class Turn:
     """
 
     def __init__(
-        self,
-        services: HostServices,
-        context: TurnContext,
-        stop: StopSignals,
-        commit: TurnCommit,
-        active: ActiveTurns,
-        recovery: Recovery | None = None,
+        self, services: HostServices, context: TurnContext, stop: StopSignals, recovery: Recovery | None
     ) -> None:
         request = context.request
         self._services = services
         self._context = context
         self._stop = stop
-        self._active = active
         self.recovery = recovery
         self._output = output = TurnOutput(
             open_response(request, recovery),
@@ -79,7 +70,7 @@ class Turn:
         self._end = Settlement(
             services=services,
             context=context,
-            commit=commit,
+            commit=TurnCommit(services, context),
             agent=agent,
             output=output,
             span=span,
@@ -151,12 +142,12 @@ class Turn:
                 await self._end.finish()
             finally:
                 self._context.permit.release()
-                self._active.leave(response_id)
+                self._services.responses.active.leave(response_id)
 
     def _begin(self) -> None:
         context, output = self._context, self._output
         request, continuation = context.request, context.continuation
-        active = self._active.open(request.response_id)
+        active = self._services.responses.active.open(request.response_id)
         active.caller, active.context, active.stop = context.caller, context, self._stop
         active.output, active.refuse, active.recovery = self._partial, self.close, self.recovery
         context.permit.begin()

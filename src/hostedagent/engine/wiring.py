@@ -15,7 +15,6 @@ from hostedagent.agents.workflow_start import start_type
 from hostedagent.conversation.continuation import Continuations
 from hostedagent.conversation.history.base import HistoryPolicy
 from hostedagent.conversation.history.replay import ReplayHistory
-from hostedagent.engine.active import ActiveTurns
 from hostedagent.engine.concurrency import ConcurrencyLimiter
 from hostedagent.engine.context import HostServices
 from hostedagent.engine.engine import Engine
@@ -167,11 +166,10 @@ def wire(
     is_resumed = options.resilient_background and (is_own or not chosen.needs_request)  # There is no request then.
     turns = _background(state, leases, service) if is_resumed else None
     journals = turns if is_own and turns is not None else Journals(state)
-    running, active = Running(state, leases), ActiveTurns()
+    running = Running(state, leases)
     logged = LoggedSentEvents(events)
     store = ResponseStore(
         chosen.responses,
-        active,
         running=running,
         state=state,
         journals=journals if options.resilient_background else None,
@@ -189,7 +187,7 @@ def wire(
     services = _services(source, continuations, store, options, hooks, Effects(state))
     if limiter is None:
         limiter = ConcurrencyLimiter(options.max_turns, options.max_waiting)
-    engine = Engine(services, active, continuations, limiter, events, chosen.signals)
+    engine = Engine(services, continuations, limiter, events, chosen.signals)
     rules = _waiting_rules(chosen, options, service) if is_own else None
     responses = RecordedResponses(engine, own, turns, rules)
     return Wired(engine, recoveries, responses, chosen, journals, running, deliveries)
