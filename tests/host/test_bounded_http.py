@@ -92,6 +92,28 @@ async def test_a_head_that_does_not_end_is_refused(pieces: Sequence[bytes]) -> N
     assert b"at most 65536 bytes" in answered
 
 
+WHOLE: dict[str, bytes] = {
+    "headers": LINE + b"x: %s\r\n" % (b"a" * PIECE) * 66 + b"\r\n",
+    "one header": LINE + b"x: %s\r\n\r\n" % (b"a" * (MAX_HEAD_BYTES + 1)),
+    "tiny headers": LINE + b"a:\r\n" * 14_000 + b"\r\n",
+    "a name": LINE + b"a" * (MAX_HEAD_BYTES + 1) + b": x\r\n\r\n",
+    "the address": b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * (MAX_HEAD_BYTES + 1)),
+    "an offer": b"%sconnection: upgrade\r\nupgrade: h2c\r\nx: %s\r\n\r\n" % (LINE, b"a" * (MAX_HEAD_BYTES + 1)),
+}
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"], ids=["", "second"]
+)
+@pytest.mark.parametrize("head", WHOLE.values(), ids=WHOLE)
+async def test_a_long_head_that_arrives_in_one_piece_is_refused_too(head: bytes, before: bytes) -> None:
+    heads: list[list[bytes]] = []
+    _, answered = await exchange([before, head] if before else [head], heads=heads)
+
+    assert len(heads) == bool(before)
+    assert b"HTTP/1.1 400 " in answered and b"at most 65536 bytes" in answered
+
+
 @pytest.mark.parametrize(
     ("pieces", "size"),
     [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, ClassVar, Final, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Final, Literal, NoReturn, TypeAlias, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -23,6 +23,8 @@ Awaited: TypeAlias = Literal["head", "body"]
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Maximum bytes of the request line and headers of one request, as in h11."""
+
+TOO_LONG: Final = f"The head of a request has at most {MAX_HEAD_BYTES} bytes."
 
 BAD_REQUEST: Final = "400 Bad Request"
 TIMED_OUT: Final = "408 Request Timeout"
@@ -92,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(BAD_REQUEST, self._refusal or "Invalid HTTP request received.")
             return
         if self._unused > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(BAD_REQUEST, f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
+            self._refuse(BAD_REQUEST, TOO_LONG)
         # Only now: most requests arrive whole, and need no deadline. Empty lines may precede a head.
         self._watch(self._awaited or ("head" if self._unused else None))
 
@@ -112,15 +114,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End the head."""
         self._unused = 0
+        # Also of a head that arrived in one piece, or in the same one as the request before it.
+        if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > MAX_HEAD_BYTES:
+            self._reject(TOO_LONG)
         if self.parser.should_upgrade() and not self.takes_offer():  # It is parsed again, without the offer.
             return
         version = self.parser.get_http_version()
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
-            self._refusal = f"A request has exactly one Host header, and this one has {self._hosts}."
-            raise ValueError(self._refusal)  # The parser raises it as one of its own errors.
+            self._reject(f"A request has exactly one Host header, and this one has {self._hosts}.")
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             self._awaited = "body"
+
+    def _reject(self, reason: str) -> NoReturn:
+        self._refusal = reason
+        raise ValueError(reason)  # The parser raises it as one of its own errors.
 
     def on_body(self, body: bytes) -> None:
         """Add a chunk of the body."""
