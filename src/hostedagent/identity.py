@@ -222,6 +222,7 @@ class RequestContext(Struct):
         resources: The `TurnResources` of its agent, while that is open.
         hosted_history: The `HostedTurn` of `history="session"`.
         effect: Runs a side effect once (`Effects.once`), once a turn runs.
+        within: The storage key of the effect that is being performed around the current code.
         log_ids: Ids added to the log records of this package.
         is_request: Whether there is a request; there is none in the app's lifespan and the tasks that it starts.
         store_failed: Whether the response store was not available for this request.
@@ -232,6 +233,7 @@ class RequestContext(Struct):
     resources: object = None
     hosted_history: object = None
     effect: Callable[..., Awaitable[Any]] | None = None
+    within: str | None = None
     log_ids: Mapping[str, str] | None = None
     is_request: bool = True
     store_failed: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from hostedagent.stores.base import Key, Record, Store, StoreUnavailable, Write
 from hostedagent.stores.effects import EFFECTS, Effects
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.testing import Gate, OfflineChatClient, serve
+from tests.patience import PATIENCE
 
 ADA, BOB = Caller(Scope("user:ada")), Caller(Scope("user:bob"))
 R = "caresp_1"
@@ -184,6 +185,61 @@ async def test_an_effect_that_cannot_be_noted_does_not_run(charges: Charges) -> 
 async def test_a_result_that_cannot_be_stored_is_named(store: Store) -> None:
     with pytest.raises(TypeError, match="'charge' has run"):
         await Effects(store).once(ADA, R, "charge", object)
+
+
+async def test_an_effect_inside_itself_is_an_error_at_once(store: Store, charges: Charges) -> None:
+    effects = Effects(store)
+
+    async def again() -> Json:
+        return await effects.once(ADA, R, "charge", charges.charge)
+
+    async def in_tasks() -> Json:
+        return list(await asyncio.gather(effects.once(ADA, R, "between", again), charges.charge()))
+
+    for perform in (again, in_tasks):
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(RuntimeError, match="'charge' would wait for itself"):
+                await effects.once(ADA, R, "charge", perform)
+    assert await again() == {"receipt": 2}  # The attempts have not happened.
+
+
+async def test_of_effects_that_wait_for_each_other_one_is_refused(store: Store, charges: Charges) -> None:
+    effects, both = Effects(store), asyncio.Barrier(2)
+
+    async def waits_for(key: str) -> Json:
+        await both.wait()
+        return await effects.once(ADA, R, key, charges.charge)
+
+    async with asyncio.timeout(PATIENCE):
+        results = await asyncio.gather(
+            effects.once(ADA, R, "a", lambda: waits_for("b")),
+            effects.once(ADA, R, "b", lambda: waits_for("a")),
+            return_exceptions=True,
+        )
+    assert [type(result) for result in results if result != {"receipt": 1}] == [RuntimeError]
+
+
+async def test_effects_inside_another_one_run_once(store: Store, charges: Charges) -> None:
+    effects, over, later = Effects(store), asyncio.Event(), list[asyncio.Task[Json]]()
+
+    async def afterwards() -> Json:
+        await over.wait()
+        return await call("outer")
+
+    def call(key: str, perform: Callable[[], Any] = charges.charge) -> Any:
+        return effects.once(ADA, R, key, perform)
+
+    async def order() -> Json:
+        later.append(asyncio.create_task(afterwards()))
+        await effects.once(BOB, R, "outer", charges.charge)
+        return await asyncio.gather(*(call(key) for key in ("inner", "other", "inner")))
+
+    results = await call("outer", order)
+    assert results[0] == results[2] != results[1]
+    assert charges.many == 3
+    over.set()
+    assert [await task for task in later] == [results]
+    assert await call("inner") == results[0]
 
 
 async def test_outside_a_turn_there_are_no_effects() -> None:

@@ -10,12 +10,15 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
+from msgspec import structs
+
 from hostedagent.errors import EffectUncertain
-from hostedagent.identity import Caller
+from hostedagent.identity import Caller, RequestContext, current_context, enter_context, leave_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import Key, Store, StoreError, Value
@@ -33,6 +36,8 @@ class Effects:
         self._store = store
         # Held by the calls that use or await them: a call that joins them must find the same lock.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._inside: dict[str, list[str]] = {}
+        """For each effect that is being performed, those that are called inside it."""
 
     async def once(
         self,
@@ -49,13 +54,49 @@ class Effects:
             EffectUncertain: The effect started earlier, its result is not stored, and it must not be repeated.
             StoreError: Its start could not be stored; the effect has not run.
             TypeError: The key is no text; or the result is not JSON, and the effect has run.
+            RuntimeError: It is called inside itself, or inside an effect for which it waits.
         """
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - an application's
             raise TypeError(f"The key of an effect is a text, not {key!r:.80}: pass str(...) of it.")
-        async with self._lock(caller.scope.key(EFFECTS, response_id, key)):
-            if (done := await self._begin(caller, response_id, key, repeats=repeats)) is not None:
-                return done["result"]
-            return await self._perform(caller, response_id, key, perform)
+        place = caller.scope.key(EFFECTS, response_id, key)
+        with self._nested(key, place):
+            async with self._lock(place):
+                if (done := await self._begin(caller, response_id, key, repeats=repeats)) is not None:
+                    return done["result"]
+                with self._performing(place):
+                    return await self._perform(caller, response_id, key, perform)
+
+    @contextmanager
+    def _nested(self, key: str, place: str) -> Generator[None]:
+        """Record that the effect around this call waits for another one, and refuse what would wait for ever."""
+        outer = (current_context() or RequestContext()).within
+        around = self._inside.get(outer) if outer is not None else None
+        if around is None:
+            yield
+            return
+        if self._waits(place, outer):
+            raise RuntimeError(
+                f"The effect {key!r} would wait for itself: it is called inside itself, or inside an effect that it "
+                "waits for. Give it a key of its own, or call it outside."
+            )
+        around.append(place)
+        try:
+            yield
+        finally:
+            around.remove(place)
+
+    def _waits(self, place: str, other: str | None) -> bool:
+        return place == other or any(self._waits(inner, other) for inner in self._inside.get(place, ()))
+
+    @contextmanager
+    def _performing(self, place: str) -> Generator[None]:
+        self._inside[place] = []
+        token = enter_context(structs.replace(current_context() or RequestContext(), within=place))
+        try:
+            yield
+        finally:
+            del self._inside[place]
+            leave_context(token)
 
     def _lock(self, place: str) -> asyncio.Lock:
         return self._locks.setdefault(place, asyncio.Lock())

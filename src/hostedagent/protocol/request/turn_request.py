@@ -191,6 +191,7 @@ class TurnRequest:
             EffectUncertain: It began before and its result was never stored, because it was cancelled or its process
                 ended, so that it may or may not have happened.
             LookupError: Called outside a turn.
+            RuntimeError: Called inside itself, so that it would wait for itself.
         """
         context = current_context()
         if context is None or context.effect is None:
