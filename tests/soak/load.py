@@ -33,9 +33,9 @@ MOST_TYPES: Final = 20
 
 EXPECTED: Final = re.compile(
     r"The run of caresp_\w+ failed: RuntimeError at .*scripted\.py|"
-    r"WARNING azure\.ai\.agentserver Inbound [A-Z]+ \S+ completed with status 4\d\d "
+    r"WARNING (?:azure\.ai\.agentserver|hostedagent\.server\.exchange) Inbound [A-Z]+ \S+ completed with status 4\d\d "
 )
-"""The only log lines of a soak: agents that fail, and the SDK's line about a refusal."""
+"""The only log lines of a soak: agents that fail, and the line of each driver about a refusal."""
 
 BAD_BODIES: Final[tuple[bytes, ...]] = (
     b"",

@@ -363,7 +363,8 @@ def _watch(app: Starlette, options: RunOptions) -> None:
     failures.show_tool_failures()
     if not options.quiet:
         app.add_middleware(RequestLines, show=options.say)
-        logging.getLogger("azure.ai.agentserver").addFilter(lambda record: not str(record.msg).startswith("Inbound "))
+        for name in ("azure.ai.agentserver", "hostedagent.server.exchange"):
+            logging.getLogger(name).addFilter(lambda record: not str(record.msg).startswith("Inbound "))
 
 
 def _served(host: AgentHost, options: RunOptions, target: Target) -> str:

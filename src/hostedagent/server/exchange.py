@@ -32,6 +32,9 @@ WATCHED_AFTER_SECONDS: Final = 0.02
 
 _NOBODY: Final = Caller()
 AWAY: Final = "The host's storage is not available. Try again later."
+_REFUSED: Final = "Inbound %s %s completed with status %d (%s), x-request-id: %s"
+"""Begins as the line of the SDK's host does."""
+
 _ID_LENGTHS: Final = (48, 50)
 _JSON: Final = (b"content-type", b"application/json")
 _STREAM: Final = (
@@ -158,8 +161,10 @@ class Exchange:
         await self._whole(text.encode(), (b"content-type", media_type.encode()))
 
     async def refuse(self, error: RequestError) -> None:
-        """Answer with an error, unless the response has started."""
+        """Answer with an error, unless the response has started, and log it without its text."""
         if not self.is_started:
+            called = self.scope["method"], self.scope["path"]
+            logger.warning(_REFUSED, *called, error.status, error.code, self._request_id)
             body, headers = refusal(error, self._request_id)
             await self._start(error.status, headers)
             await self._send({"type": "http.response.body", "body": body})
