@@ -103,7 +103,7 @@ class Continuations(Struct, frozen=True):
     start: Any = None
     """The type that the host's workflow starts with, where that is known before a turn."""
 
-    async def open(self, request: TurnRequest, caller: Caller) -> Continuation:
+    async def open(self, request: TurnRequest) -> Continuation:
         """Open the continuation of a turn and acquire its resources.
 
         Raises:
@@ -114,29 +114,27 @@ class Continuations(Struct, frozen=True):
         """
         kinds = _kinds(request)
         if kinds & NAMING:  # First, because the input may refer to the request that it answers.
-            request = await resolve_references(request, self.store, caller)
+            request = await resolve_references(request, self.store)
             kinds = _kinds(request)
         if SEALED in kinds:
             await open_input(request, self.sessions.seals)
-        continuation = await self._resume(request, caller)
+        continuation = await self._resume(request)
         continuation.input, continuation.named = request.input, request.response_id
         try:
-            await self._take_answers(continuation, request, kinds, caller)
+            await self._take_answers(continuation, request, kinds)
         except BaseException:
             if continuation.lease is not None:
                 await self.sessions.release(continuation.lease)
             raise
         return continuation
 
-    async def _take_answers(
-        self, continuation: Continuation, request: TurnRequest, kinds: frozenset[Json], caller: Caller
-    ) -> None:
+    async def _take_answers(self, continuation: Continuation, request: TurnRequest, kinds: frozenset[Json]) -> None:
         """Check the answers in the input, and mark their requests as answered. Messages alone contain no answers."""
-        keeps_transcript = _keeps_transcript(request)
+        caller, keeps_transcript = request.caller, _keeps_transcript(request)
         if not keeps_transcript:
             continuation.history_ids = await history_ids(self.store, caller, request, continuation.excluded)
         if "mcp_approval_response" in kinds:
-            continuation.answers = await self._answers(request, continuation.snapshot, caller)
+            continuation.answers = await self._answers(request, continuation.snapshot)
             if continuation.answers and keeps_transcript:
                 continuation.snapshot = await self._asking(continuation.answers, caller)
         if (workflow := continuation.snapshot.workflow) is not None:
@@ -147,10 +145,11 @@ class Continuations(Struct, frozen=True):
         if self.start is not None and not continuation.responses and not continuation.answers:
             read_start(self.start, request.input, first_new_item(request))
         if continuation.answers:
-            await self._consume(request, continuation.answers, caller)
+            await self._consume(request, continuation.answers)
 
-    async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision], caller: Caller) -> None:
+    async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision]) -> None:
         """Mark approvals as answered. If that fails, they are open again."""
+        caller = request.caller
         named = request.response_id if request.store else ""  # Nothing tells whether another one has run.
         by = AnswerAttempt(secrets.token_hex(8), named, await self.sessions.process(), self.sessions.now())
 
@@ -176,14 +175,14 @@ class Continuations(Struct, frozen=True):
             raise
 
     async def reopen(
-        self, request: TurnRequest, caller: Caller, journal: Journal | None, *, made: tuple[Item, ...] = ()
+        self, request: TurnRequest, journal: Journal | None, *, made: tuple[Item, ...] = ()
     ) -> Continuation:
         """Reopen the continuation of a turn that an earlier process started.
 
         Args:
             journal: What that process recorded; its approvals are already marked as answered.
         """
-        answers = journal.answers if journal is not None else ()
+        caller, answers = request.caller, journal.answers if journal is not None else ()
         await open_input(request, self.sessions.seals)
         continuation = Continuation(made=made, answers=answers, named=request.response_id)
         if request.previous_response_id is not None:
@@ -222,7 +221,8 @@ class Continuations(Struct, frozen=True):
             if continuation.lease is not None:
                 await self.sessions.release(continuation.lease)
 
-    async def _resume(self, request: TurnRequest, caller: Caller) -> Continuation:
+    async def _resume(self, request: TurnRequest) -> Continuation:
+        caller = request.caller
         if request.previous_response_id is not None:
             snapshot = await self._left_by(caller, request.previous_response_id)
             return Continuation(snapshot, frozenset(snapshot.excluded))
@@ -260,9 +260,9 @@ class Continuations(Struct, frozen=True):
             snapshot = await self.sessions.resume(caller, head.response_id)
         return Continuation(snapshot, frozenset(head.excluded))
 
-    async def _answers(self, request: TurnRequest, snapshot: Snapshot, caller: Caller) -> tuple[ApprovalDecision, ...]:
+    async def _answers(self, request: TurnRequest, snapshot: Snapshot) -> tuple[ApprovalDecision, ...]:
         answers: dict[str, ApprovalDecision] = {}
-        first = first_new_item(request)
+        caller, first = request.caller, first_new_item(request)
         for n, item in enumerate(request.input):
             if item.get("type") != "mcp_approval_response":
                 continue

@@ -13,7 +13,6 @@ from typing import Final, cast
 from hostedagent.conversation.compaction import open_history
 from hostedagent.conversation.transcript import read_items
 from hostedagent.errors import InvalidRequest, NotFound
-from hostedagent.identity import Caller
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.content import BY_ITEM
 from hostedagent.protocol.content.own_calls import is_own_call, is_partial
@@ -30,7 +29,7 @@ _ANSWERS: Final = frozenset(kind for kind, codec in BY_ITEM.items() if codec.ite
 
 
 async def resolve_named(
-    request: TurnRequest, repository: ResponseRepository, caller: Caller, history_ids: Sequence[str], seals: Seals
+    request: TurnRequest, repository: ResponseRepository, history_ids: Sequence[str], seals: Seals
 ) -> TurnRequest:
     """Check the tool outputs of the input, and replace references by the stored items.
 
@@ -44,8 +43,8 @@ async def resolve_named(
     if history_ids:
         check_duplicates(request.input, history_ids)
     if any(item.get("type") in _ANSWERS for item in request.input):
-        history = await read_items(repository, caller, history_ids)
-        await open_history(history, caller, seals, request.reader)
+        history = await read_items(repository, request.caller, history_ids)
+        await open_history(history, request.caller, seals, request.reader)
         checked = await off_loop(
             len(history) + len(request.input), check_answers, history, request.input, request.reader
         )
@@ -71,7 +70,7 @@ def check_duplicates(items: Sequence[Item], history_ids: Sequence[str]) -> None:
             )
 
 
-async def resolve_references(request: TurnRequest, repository: ResponseRepository, caller: Caller) -> TurnRequest:
+async def resolve_references(request: TurnRequest, repository: ResponseRepository) -> TurnRequest:
     """The request with references replaced by the stored items.
 
     Some clients send an `mcp_call` back without its result or arguments, because the service has them: such a call is
@@ -85,7 +84,7 @@ async def resolve_references(request: TurnRequest, repository: ResponseRepositor
     if not places:
         return request
     ids = [cast("str", items[n]["id"]) for n in places]
-    found = await repository.items(caller, ids)
+    found = await repository.items(request.caller, ids)
     resolved = list(items)
     for n, item_id, item in zip(places, ids, found, strict=True):
         if is_partial(items[n]):

@@ -13,7 +13,6 @@ from hostedagent.conversation.continuation import Continuation, Continuations
 from hostedagent.engine.active import ActiveTurn, ActiveTurns
 from hostedagent.engine.concurrency import never
 from hostedagent.errors import Busy, InvalidRequest, TooManyTurns
-from hostedagent.identity import Caller
 from hostedagent.options import WhenBusy
 from hostedagent.protocol.request.turn_request import TurnRequest
 
@@ -39,7 +38,7 @@ class BusyConversations(Struct, frozen=True):
     check: Callable[[], None]
     _lines: dict[str, deque[asyncio.Event]] = field(default_factory=dict[str, deque[asyncio.Event]])
 
-    async def open(self, request: TurnRequest, caller: Caller, left: Callable[[], Awaitable[object]]) -> Continuation:
+    async def open(self, request: TurnRequest, left: Callable[[], Awaitable[object]]) -> Continuation:
         """Open the continuation of a turn, after waiting for its conversation if necessary.
 
         Args:
@@ -52,11 +51,11 @@ class BusyConversations(Struct, frozen=True):
         """
         conversation = request.previous_response_id or (request.conversation_id if request.store else None)
         if self.when_busy == "reject" or conversation is None:
-            return await self.continuations.open(request, caller)
-        place = caller.scope.key("busy", conversation)
+            return await self.continuations.open(request)
+        place = request.scope.key("busy", conversation)
         if place not in self._lines:
             try:
-                return await self.continuations.open(request, caller)
+                return await self.continuations.open(request)
             except Busy:
                 pass
         line = self._lines.setdefault(place, deque())
@@ -67,7 +66,7 @@ class BusyConversations(Struct, frozen=True):
         try:
             if line[0] is not own:
                 await self._first_of(own.wait(), gone, None)
-            return await self._when_free(request, caller, gone)
+            return await self._when_free(request, gone)
         finally:
             gone.cancel()
             line.remove(own)
@@ -76,22 +75,22 @@ class BusyConversations(Struct, frozen=True):
             else:
                 del self._lines[place]
 
-    async def _when_free(self, request: TurnRequest, caller: Caller, gone: asyncio.Future[object]) -> Continuation:
+    async def _when_free(self, request: TurnRequest, gone: asyncio.Future[object]) -> Continuation:
         while True:
             self.check()
             try:
-                return await self.continuations.open(request, caller)
+                return await self.continuations.open(request)
             except Busy:
-                await self._first_of(self._until_over(request, caller), gone, LOOK_SECONDS)
+                await self._first_of(self._until_over(request), gone, LOOK_SECONDS)
 
-    def _until_over(self, request: TurnRequest, caller: Caller) -> Awaitable[object]:
+    def _until_over(self, request: TurnRequest) -> Awaitable[object]:
         """Interrupt or steer the running turn if the options say so, and wait for its end if it runs here."""
         previous = self.active.get(request.previous_response_id)
-        if previous is not None and previous.caller.scope == caller.scope:
+        if previous is not None and previous.caller.scope == request.scope:
             self._disturb(previous)
             return previous.ended.wait()
         conversation = request.conversation_id
-        holder = self.continuations.sessions.holder(caller, conversation) if conversation is not None else None
+        holder = self.continuations.sessions.holder(request.caller, conversation) if conversation is not None else None
         if holder is None:
             return never()
         if (turn := self.active.holding(holder)) is not None:

@@ -107,26 +107,24 @@ class Engine:
             StoreError: A store is not available.
         """
         self._check(request)
-        caller = request.caller
         permit = permit or await self.limiter.acquire(left)
         try:
             self.check_accepts()
-            continuation = await self._busy.open(request, caller, left)
+            continuation = await self._busy.open(request, left)
             try:
                 resolved = request
                 if continuation.input is not request.input:
                     resolved = replace(request, input=continuation.input)
-                request = await resolve_named(
-                    resolved, self.store, caller, continuation.history_ids, self.services.sessions.seals
-                )
+                seals = self.services.sessions.seals
+                request = await resolve_named(resolved, self.store, continuation.history_ids, seals)
             except BaseException:
-                await self._continuations.abandon(continuation, caller)
+                await self._continuations.abandon(continuation, request.caller)
                 raise
         except BaseException:
             permit.abandon()
             raise
         flow = flow_of(request)
-        return TurnContext(caller=caller, request=request, continuation=continuation, permit=permit, flow=flow)
+        return TurnContext(caller=request.caller, request=request, continuation=continuation, permit=permit, flow=flow)
 
     async def inspect(self, request: TurnRequest) -> None:
         """Check a request that will be queued, and refuse it if its turn would be refused. Nothing is acquired.
@@ -137,7 +135,7 @@ class Engine:
         """
         self._check(request)
         try:
-            continuation = await self._continuations.open(request, request.caller)
+            continuation = await self._continuations.open(request)
         except Busy:
             if self.options.when_busy == "reject":
                 raise

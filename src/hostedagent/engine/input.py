@@ -51,7 +51,7 @@ async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str
         StoreError: A store is not available.
     """
     request, ids = await _opened(engine, request)
-    request = await resolve_named(request, engine.store, request.caller, ids, engine.services.sessions.seals)
+    request = await resolve_named(request, engine.store, ids, engine.services.sessions.seals)
     done, waiting = split_open([*await _history(engine, request, ids), *request.input])
     if not done:
         raise InvalidRequest("There is nothing to compact: send items, or previous_response_id.", param="input")
@@ -77,7 +77,7 @@ async def compact_conversation(engine: Engine, request: TurnRequest) -> dict[str
 async def _opened(engine: Engine, request: TurnRequest) -> tuple[TurnRequest, Sequence[str]]:
     """The request with its references resolved and its compaction item opened, and the ids of the items before it."""
     sessions, caller, excluded = engine.services.sessions, request.caller, ()
-    request = await resolve_references(request, engine.store, caller)
+    request = await resolve_references(request, engine.store)
     await open_input(request, sessions.seals)
     if request.previous_response_id is not None:
         excluded = (await sessions.resume(caller, request.previous_response_id)).excluded

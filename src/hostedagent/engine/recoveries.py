@@ -86,9 +86,7 @@ class Recoveries(Struct, frozen=True):
 
     async def release(self, request: TurnRequest, journal: Journal) -> None:
         """Release what a turn acquired whose response was never stored, so that no client knows it."""
-        caller = request.caller
-        continuation = await self.continuations.reopen(request, caller, journal)
-        await self.continuations.abandon(continuation, caller)
+        await self.continuations.abandon(await self.continuations.reopen(request, journal), request.caller)
 
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json]
@@ -98,14 +96,14 @@ class Recoveries(Struct, frozen=True):
         turn = self.store.active.open(request.response_id)
         resuming = turn.resuming or Resuming()
         journal, sent = resuming.journal, resuming.sent
-        request = await resolve_references(request, self.store, caller)
+        request = await resolve_references(request, self.store)
         items, made, told, place = joined_items(sent.items, found.get("output") or ()), (), (), None
         if found.get("status") not in ENDED:
             place = await self.continuations.sessions.tokens.load(caller, request.response_id)
             items, made, told = divided_items(items, journal, place)
         recovery = self._recovery(request, journal)
         recovery.resume({**found, "id": request.response_id, "output": items}, sent)
-        continuation = await self.continuations.reopen(request, caller, journal, made=made)
+        continuation = await self.continuations.reopen(request, journal, made=made)
         continuation.is_lost |= journal is None
         if found.get("status") in COUNTED:
             continuation.is_lost = False  # Its conversation may have gone on since, and its client may know that.
