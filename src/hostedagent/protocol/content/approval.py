@@ -16,7 +16,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.failures import failed
 from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import BaseItem, Codec, End, Key, OpenItem, Output, Part, recall, whole
+from hostedagent.protocol.content.codec import BaseItem, Codec, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import ApprovalRequest, Emission, EndTurn, Item, Json, MutableItem, SaveApproval
@@ -102,10 +102,6 @@ class OpenQuestion(BaseItem):
         }
         yield item.added(dict(wire))
         yield item.done(wire)
-
-    def close(self, end: End) -> Sequence[Emission]:
-        """Nothing is left to do."""
-        return ()
 
 
 def _arguments(call: Content) -> str:

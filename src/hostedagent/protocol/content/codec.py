@@ -128,6 +128,10 @@ class BaseItem:
         """Does nothing, which suits most items that outlast a model call."""
         return ()
 
+    def close(self, end: End) -> Iterable[Emission]:
+        """Does nothing, which suits items that their first part contains whole."""
+        return ()
+
 
 class GrowingPart(Generic[PartKind]):
     """One text part of an item while it grows. Deltas are collected, not concatenated."""
@@ -184,17 +188,19 @@ class WholeItem(BaseItem):
         """Emit the item."""
         item = self._write(part)
         opened = self.output.item(self._prefix, part)
+        if item.get("id"):
+            opened.remember(provider_id=item["id"])
         yield opened.added(dict(item, status="in_progress") if "status" in item else dict(item))
         yield opened.done(item)
         self.is_closed = True
 
-    def close(self, end: End) -> Iterable[Emission]:
-        """Nothing is left to do."""
-        return ()
-
 
 def whole(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, Output], OpenItem]:
-    """An `open` for a family whose items arrive whole: `write` builds the finished item, without its id."""
+    """An `open` for a family whose items arrive whole.
+
+    Args:
+        write: Builds the finished item. Its `id`, if there is one, is the provider's, which is stored and not sent.
+    """
 
     def open_whole(part: Part, output: Output) -> OpenItem:
         return WholeItem(prefix, write, part, output)

@@ -13,9 +13,9 @@ from agent_framework import Content, get_namespaced_value, with_namespaced_value
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.checks import array, mapping, required_text
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, whole
 from hostedagent.protocol.content.parts import read_image
-from hostedagent.protocol.content.provider_items import call_status, provider_id, whole_from_provider
+from hostedagent.protocol.content.provider_items import call_status, provider_id
 from hostedagent.protocol.types import Item, Json, MutableItem
 
 
@@ -129,8 +129,8 @@ def _write_screenshot(screenshot: Content | None) -> dict[str, Json]:
     return wire
 
 
-_open_call = whole_from_provider("cu", _write_call)
-_open_output = whole_from_provider("cuo", _write_output)
+_open_call = whole("cu", _write_call)
+_open_output = whole("cuo", _write_output)
 
 
 def open_computer(part: Part, output: Output) -> OpenItem:

@@ -18,7 +18,7 @@ from agent_framework import Annotation, Content
 
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content.calls import raw_text
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, OpenItem, Output, Part
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, Key, OpenItem, Output, Part
 from hostedagent.protocol.content.filenames import filename, media_type_of
 from hostedagent.protocol.content.image import OpenImage
 from hostedagent.protocol.content.text import OpenText
@@ -60,10 +60,6 @@ class OpenFile(BaseItem):
         yield from message.append(message.first)
         yield from message.close(COMPLETED)
 
-    def close(self, end: End) -> Iterable[Emission]:
-        """Nothing is left to do."""
-        return ()
-
 
 class _NoItem(BaseItem):
     is_closed = True
@@ -71,9 +67,6 @@ class _NoItem(BaseItem):
     def append(self, part: Part) -> Iterable[Emission]:
         logger.debug("A vector store was named; no item tells of it.")
         count_left_out("dropped", part.content.type)
-        return ()
-
-    def close(self, end: End) -> Iterable[Emission]:
         return ()
 
 

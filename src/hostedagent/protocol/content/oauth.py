@@ -17,7 +17,7 @@ from hostedagent.failures import failed
 from hostedagent.outcomes import Completed, Incomplete
 from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.calls import raw_text
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, End, Key, Output, Part
+from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, Key, Output, Part
 from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission, EndTurn, Item, MutableItem
 
@@ -124,10 +124,6 @@ class OpenConsent(BaseItem):
         message.item.remember(stands_for=asked_for(label))
         yield from message.close(COMPLETED)
         yield EndTurn(Completed())
-
-    def close(self, end: End) -> Sequence[Emission]:
-        """Nothing is left to do."""
-        return ()
 
 
 def _shown_origin(link: str) -> str:

@@ -9,7 +9,7 @@ for the inverse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from agent_framework import Content, get_namespaced_value
@@ -212,10 +212,6 @@ class _Answer(BaseItem):
             call = OpenOwnCall(opening, output)
             yield from call.append(opening)
         yield from call.answer(result)
-
-    def close(self, end: End) -> Sequence[Emission]:
-        """Nothing is left to do."""
-        return ()
 
 
 def open_call(part: Part, output: Output) -> OpenItem:

@@ -1,15 +1,15 @@
-"""Items that a provider sends whole and must get back unchanged, with its own id."""
+"""A provider's own item and id behind a content: it must get both back unchanged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from agent_framework import Content
 from pydantic import BaseModel
 
-from hostedagent.protocol.content.codec import OpenItem, Output, Part, WholeItem, recall
-from hostedagent.protocol.types import Emission, Item, Json, MutableItem
+from hostedagent.protocol.content.codec import recall
+from hostedagent.protocol.types import Item, Json
 
 _UNKNOWN: Mapping[str, Json] = {}
 
@@ -32,27 +32,6 @@ def _dumped(raw: BaseModel) -> object:
         return raw.model_dump(mode="json", exclude_none=True)
     except Exception:  # noqa: BLE001 - the content is complete without it
         return None
-
-
-class _ProviderItem(WholeItem):
-    def append(self, part: Part) -> Iterator[Emission]:
-        """Emit the item, and keep the provider's id with it."""
-        item = self._write(part)
-        opened = self.output.item(self._prefix, part)
-        if item.get("id"):
-            opened.remember(provider_id=item["id"])
-        yield opened.added(dict(item, status="in_progress"))
-        yield opened.done(item)
-        self.is_closed = True
-
-
-def whole_from_provider(prefix: str, write: Callable[[Part], MutableItem]) -> Callable[[Part, Output], OpenItem]:
-    """Like `whole`, but the `id` that `write` sets is the provider's id, which is stored and not sent."""
-
-    def open_item(part: Part, output: Output) -> OpenItem:
-        return _ProviderItem(prefix, write, part, output)
-
-    return open_item
 
 
 def provider_id(item: Item) -> str | None:

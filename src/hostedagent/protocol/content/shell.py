@@ -17,10 +17,10 @@ from agent_framework import Content
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.checks import array, mapping, optional_number, required_text, required_texts
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
-from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item, whole_from_provider
+from hostedagent.protocol.content.provider_items import call_status, provider_id, provider_item
 from hostedagent.protocol.json import decode_text
 from hostedagent.protocol.types import Item, Json, MutableItem
 from hostedagent.protocol.values import fields_of
@@ -227,8 +227,8 @@ def _new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-_open_call = whole_from_provider("lsh", _write_call)
-_open_result = whole_from_provider("lsho", _write_result)
+_open_call = whole("lsh", _write_call)
+_open_result = whole("lsho", _write_result)
 
 
 def open_shell(part: Part, output: Output) -> OpenItem:

@@ -82,10 +82,6 @@ class OpenInput(BaseItem):
             self.output.response.hide(self.output.new_id("msg"), None, item)
         return ()
 
-    def close(self, end: End) -> Iterable[Emission]:
-        """Nothing is left to do."""
-        return ()
-
 
 def open_text(part: Part, output: Output) -> OpenItem:
     """Open a message, or what an agent says to itself in the user's name."""
