@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hostedagent.protocol.content import BY_CONTENT, CODECS, Codec, Output, Part
 from hostedagent.protocol.content.calls import CallItem
-from hostedagent.protocol.content.codec import BaseItem, whole
+from hostedagent.protocol.content.codec import OpenItem, whole
 from hostedagent.protocol.content.function_call import OpenCall
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
@@ -226,7 +226,7 @@ def test_calls_that_run_at_the_same_time_do_not_ask_each_other_whether_they_end(
 ) -> None:
     asked: list[object] = []
 
-    for kind in (BaseItem, CallItem, OpenCall):
+    for kind in (OpenItem, CallItem, OpenCall):
         ends_before = kind.ends_before
 
         def counted(self: Any, part: Part, ends_before: Any = ends_before) -> bool:

@@ -16,7 +16,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.failures import failed
 from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.calls import read_text
-from hostedagent.protocol.content.codec import BaseItem, Codec, Key, OpenItem, Output, Part, recall, whole
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import ApprovalRequest, Emission, EndTurn, Item, Json, MutableItem, SaveApproval
@@ -74,7 +74,7 @@ def key(part: Part) -> Key:
     return ("approval", part.content.type, part.content.id or "")
 
 
-class OpenQuestion(BaseItem):
+class OpenQuestion(OpenItem):
     """An approval request, which arrives whole."""
 
     def append(self, part: Part) -> Iterator[Emission]:

@@ -6,21 +6,21 @@ a call creates the whole item; a call without a result is closed with the respon
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, cast
 
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest, foreign_attribute
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, End, Output, OutputItem, Part, recall
+from hostedagent.protocol.content.codec import COMPLETED, End, OpenItem, Output, OutputItem, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 from hostedagent.protocol.values import is_rows
 
 CallStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
-class CallItem(BaseItem, ABC):
+class CallItem(OpenItem):
     """Base of the items of service tools: when they end, and the progress events that they send.
 
     A family defines the fields of the item (`wire`), how a part changes it (`take`, which sets `has_result` when the

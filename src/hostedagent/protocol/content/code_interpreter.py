@@ -22,7 +22,7 @@ from hostedagent.protocol.content.calls import (
     read_status,
     read_text,
 )
-from hostedagent.protocol.content.codec import BaseItem, Codec, Key, Output, Part
+from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, MutableItem
@@ -91,11 +91,11 @@ class OpenCode(CallItem):
 
     def ends_before(self, part: Part) -> bool:
         """Complete code may never get a result, so the author's next part ends it, unless it is another run."""
-        return self._is_sealed and part.content.type not in _CONTENTS and BaseItem.ends_before(self, part)
+        return self._is_sealed and part.content.type not in _CONTENTS and OpenItem.ends_before(self, part)
 
     def ends_at_finish(self, message_id: str | None) -> bool:
         """A call whose code is incomplete may continue in the next message."""
-        return self._is_sealed and BaseItem.ends_at_finish(self, message_id)
+        return self._is_sealed and OpenItem.ends_at_finish(self, message_id)
 
     def take(self, part: Part) -> Iterator[Event]:
         """Take code or results."""

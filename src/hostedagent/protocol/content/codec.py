@@ -8,8 +8,9 @@ Everything here is synchronous and does no I/O: effects are yielded and performe
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
@@ -65,50 +66,22 @@ COMPLETED = End()
 INCOMPLETE = End(status="incomplete")
 
 
-class OpenItem(Protocol):
-    """An output item that has started and not ended."""
+class OpenItem(ABC):
+    """An output item that has started and not ended.
 
-    def ends_before(self, part: Part) -> bool:
-        """Whether the item must be closed before `part`, which belongs to another item, is sent."""
-        ...
-
-    def append(self, part: Part) -> Iterable[Emission]:
-        """Take a part that has the item's key; honours `part.replaces`."""
-        ...
-
-    def ends_at_finish(self, message_id: str | None) -> bool:
-        """Whether the item must be closed when the model call of `message_id` has finished."""
-        ...
-
-    def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
-        """Record that the model call has finished, in an item that this does not close."""
-        ...
-
-    def close(self, end: End) -> Iterable[Emission]:
-        """End the item; called once, as the last method."""
-        ...
-
-    @property
-    def outlasts(self) -> frozenset[str] | None:
-        """Content types for which `ends_before` is always false and need not be called; `None` for all of them."""
-        ...
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the item has ended by itself with its last part; it is then forgotten, not closed."""
-        ...
-
-
-class BaseItem:
-    """The default behaviour of open items: they end at the next part of another item and when the model call finishes.
+    By default, it ends at the next part of another item and when the model call finishes.
 
     Args:
         part: The first part; `append` gets it too.
         output: Starts the item once it has content.
+
+    Attributes:
+        outlasts: Content types for which `ends_before` is always false and need not be called; `None` for all of them.
+        is_closed: Whether the item has ended by itself with its last part; it is then forgotten, not closed.
     """
 
-    is_closed = False
     outlasts: frozenset[str] | None = frozenset()
+    is_closed = False
 
     def __init__(self, part: Part, output: Output) -> None:
         self.first = part
@@ -116,20 +89,30 @@ class BaseItem:
         self.item: OutputItem | None = None
 
     def ends_before(self, part: Part) -> bool:
-        """Whether `part` has the same author and, if known, the same message."""
+        """Whether the item must be closed before `part`, which belongs to another item, is sent.
+
+        By default, if `part` has the same author and, if known, the same message.
+        """
         same_message = part.message_id is None or part.message_id == self.first.message_id
         return same_message and part.author == self.first.author
 
+    @abstractmethod
+    def append(self, part: Part) -> Iterable[Emission]:
+        """Take a part that has the item's key; honours `part.replaces`."""
+
     def ends_at_finish(self, message_id: str | None) -> bool:
-        """Whether the finished model call is the one of this item, as far as is known."""
+        """Whether the item must be closed when the model call of `message_id` has finished.
+
+        By default, if that is the model call of this item, as far as is known.
+        """
         return message_id is None or self.first.message_id in (None, message_id)
 
     def finish_model_call(self, message_id: str | None, end: End) -> Iterable[Emission]:
-        """Does nothing, which suits most items that outlast a model call."""
+        """Record that the model call has finished, in an item that this does not close."""
         return ()
 
     def close(self, end: End) -> Iterable[Emission]:
-        """Does nothing, which suits items that their first part contains whole."""
+        """End the item; called once, as the last method. Nothing is left to do for one that arrived whole."""
         return ()
 
 
@@ -176,7 +159,7 @@ def missing_text(part: Part, kind: PartKind, current: GrowingPart[PartKind] | No
     return snapshot if current.is_sealed else ""
 
 
-class WholeItem(BaseItem):
+class WholeItem(OpenItem):
     """An item that one part contains whole: it opens and closes at once."""
 
     def __init__(self, prefix: str, write: Callable[[Part], MutableItem], part: Part, output: Output) -> None:

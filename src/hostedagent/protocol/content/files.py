@@ -18,7 +18,7 @@ from agent_framework import Annotation, Content
 
 from hostedagent.observability.metrics import count_left_out
 from hostedagent.protocol.content.calls import raw_text
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, Key, OpenItem, Output, Part
+from hostedagent.protocol.content.codec import COMPLETED, Codec, Key, OpenItem, Output, Part
 from hostedagent.protocol.content.filenames import filename, media_type_of
 from hostedagent.protocol.content.image import OpenImage
 from hostedagent.protocol.content.text import OpenText
@@ -44,7 +44,7 @@ def key(part: Part) -> Key:
     return ("files", content.type, part.author or "", content.name or "", digest)
 
 
-class OpenFile(BaseItem):
+class OpenFile(OpenItem):
     """A file, which arrives whole."""
 
     def append(self, part: Part) -> Iterator[Emission]:
@@ -61,7 +61,7 @@ class OpenFile(BaseItem):
         yield from message.close(COMPLETED)
 
 
-class _NoItem(BaseItem):
+class _NoItem(OpenItem):
     is_closed = True
 
     def append(self, part: Part) -> Iterable[Emission]:

@@ -14,7 +14,7 @@ from typing import Final, Literal, cast
 from agent_framework import Content, get_namespaced_value
 
 from hostedagent.protocol.content.calls import raw_text, raw_value
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Batch, End, Output, Part, whole
+from hostedagent.protocol.content.codec import COMPLETED, Batch, End, OpenItem, Output, Part, whole
 from hostedagent.protocol.content.outputs import contents_of, is_binary
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
@@ -99,7 +99,7 @@ class Arguments:
         return text
 
 
-class OpenCall(BaseItem):
+class OpenCall(OpenItem):
     """A call while its arguments arrive.
 
     Args:

@@ -17,7 +17,7 @@ from hostedagent.failures import failed
 from hostedagent.outcomes import Completed, Incomplete
 from hostedagent.protocol.checks import required_text
 from hostedagent.protocol.content.calls import raw_text
-from hostedagent.protocol.content.codec import COMPLETED, BaseItem, Codec, Key, Output, Part
+from hostedagent.protocol.content.codec import COMPLETED, Codec, Key, OpenItem, Output, Part
 from hostedagent.protocol.content.text import OpenText
 from hostedagent.protocol.types import Emission, EndTurn, Item, MutableItem
 
@@ -82,7 +82,7 @@ def _origin(parts: SplitResult) -> _Origin:
     return (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
 
 
-class OpenConsent(BaseItem):
+class OpenConsent(OpenItem):
     """A consent request, which arrives whole."""
 
     def __init__(self, part: Part, output: Output) -> None:

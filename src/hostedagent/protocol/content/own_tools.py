@@ -14,7 +14,7 @@ from typing import Final
 
 from agent_framework import Content, get_namespaced_value
 
-from hostedagent.protocol.content.codec import BaseItem, Batch, End, OpenItem, Output, Part
+from hostedagent.protocol.content.codec import Batch, End, OpenItem, Output, Part
 from hostedagent.protocol.content.function_call import (
     Arguments,
     OpenCall,
@@ -37,7 +37,7 @@ _DELTA: Final = "response.mcp_call_arguments.delta"
 _DONE: Final = "response.mcp_call_arguments.done"
 
 
-class OpenOwnCall(BaseItem):
+class OpenOwnCall(OpenItem):
     """A call that the agent probably runs: it stays open until its result arrives."""
 
     outlasts = frozenset({"function_call", "text", "text_reasoning"})
@@ -194,7 +194,7 @@ class OpenOwnCall(BaseItem):
         }
 
 
-class _Answer(BaseItem):
+class _Answer(OpenItem):
     """A result: of an open call, of a call from an earlier turn, or already taken with its call."""
 
     def append(self, part: Part) -> Iterator[Emission]:

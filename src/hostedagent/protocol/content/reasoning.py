@@ -17,11 +17,11 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.calls import read_list, read_text
 from hostedagent.protocol.content.codec import (
     COMPLETED,
-    BaseItem,
     Codec,
     End,
     GrowingPart,
     Key,
+    OpenItem,
     Output,
     Part,
     missing_text,
@@ -118,7 +118,7 @@ def _wire(part: GrowingPart[_PartKind]) -> MutableItem:
     return {"type": part.kind, "text": part.text()}
 
 
-class OpenReasoning(BaseItem):
+class OpenReasoning(OpenItem):
     """A reasoning item in progress."""
 
     def __init__(self, part: Part, output: Output) -> None:

@@ -15,7 +15,6 @@ from agent_framework import Annotation, Content, get_namespaced_value
 from hostedagent.errors import foreign_attribute
 from hostedagent.protocol.content.annotations import WireAnnotation, wire_annotations
 from hostedagent.protocol.content.codec import (
-    BaseItem,
     Codec,
     End,
     GrowingPart,
@@ -67,7 +66,7 @@ def _item_id(content: Content) -> str:
     return ident if isinstance(ident, str) else ""
 
 
-class OpenInput(BaseItem):
+class OpenInput(OpenItem):
     """A text that the agent gives its model as the user's, such as the nudge of a loop: later turns read it there.
 
     It comes whole, and is kept with the next item, where no client sees it.
@@ -108,7 +107,7 @@ class _TextPart(GrowingPart[_PartKind]):
         }
 
 
-class OpenText(BaseItem):
+class OpenText(OpenItem):
     """A message item in progress."""
 
     def __init__(self, part: Part, output: Output) -> None:
