@@ -104,15 +104,7 @@ SAME_ON_ALL_STORES: Final[Mapping[str, Sequence[str]]] = {
 
 REPEATED: Final[Mapping[str, Repeated]] = {
     "stores": Repeated(["host", "clients"], SAME_ON_ALL_STORES),
-    "replicas": Repeated(
-        ["host", "clients"],
-        {
-            **SAME_ON_ALL_STORES,
-            "Not tried on replicas yet.": [
-                "host/test_fuzz",
-            ],
-        },
-    ),
+    "replicas": Repeated(["host", "clients"], SAME_ON_ALL_STORES),
     "prerelease": Repeated(
         ["host", "isolation"],
         {
