@@ -8,7 +8,7 @@ from typing import Any, Final
 from agent_framework import AgentResponse, AgentResponseUpdate, Content, ResponseStream
 
 from hostedagent.testing import ScriptedAgent
-from tests.hostile.raising import SECRET
+from tests.hostile.raising import SECRET, Odd
 
 
 class Streams(ScriptedAgent):
@@ -48,6 +48,30 @@ class Raises:
         if name in ("__class__", "__dict__"):
             return object.__getattribute__(self, name)
         raise RuntimeError(SECRET)
+
+
+class Exits:
+    """An object that exits when it is looked at."""
+
+    def __init__(self, error: type[BaseException] = SystemExit) -> None:
+        self._error = error
+
+    def __bool__(self) -> bool:
+        raise self._error(SECRET)
+
+    def __eq__(self, other: object) -> bool:
+        raise self._error(SECRET)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+class ExitingUpdate(AgentResponseUpdate):
+    """An update that exits when it is read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "finish_reason":
+            raise KeyboardInterrupt(SECRET)
+        return super().__getattribute__(name)
 
 
 def content(kind: str, **fields: Any) -> Content:
@@ -139,6 +163,15 @@ SHAPES: Final[dict[str, Callable[[], Any]]] = {
     "yields a str": yields("words"),
     "yields an exception": yields(lambda: ValueError(SECRET)),
     "yields what raises when looked at": yields(Raises),
+    "yields what exits when read": yields(lambda: ExitingUpdate(contents=[Content.from_text("x")])),
+    "yields a finish reason that exits": yields(lambda: update(content("text", text="x"), finish_reason=Exits())),
+    "yields a role that exits": yields(lambda: update(content("text", text="x"), role=Exits(KeyboardInterrupt))),
+    "yields arguments that exit": yields(
+        lambda: update(content("function_call", call_id="c", name="f", arguments=Exits()))
+    ),
+    "yields arguments that raise a BaseException": yields(
+        lambda: update(content("function_call", call_id="c", name="f", arguments=Exits(Odd)))
+    ),
     "contents are None": yields(lambda: update(contents=None)),
     "contents hold None": yields(lambda: update(None)),
     "contents hold what raises": yields(lambda: update(Raises())),

@@ -36,6 +36,9 @@ EXITS: Final = (SystemExit, KeyboardInterrupt)
 _NOT_AWAITABLE: Final = (*EXITS, GeneratorExit)
 """Exceptions that a guarded task must not end with: awaiting a `GeneratorExit` closes the awaiting coroutine."""
 
+STOPS: Final = (asyncio.CancelledError, GeneratorExit)
+"""Exceptions that stop a turn from outside, so that none of its code handles them."""
+
 
 class ExitInTurn(RuntimeError):
     """Raised in place of an exception that would have ended the process."""

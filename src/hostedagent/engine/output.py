@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, assert_never
 
+from hostedagent.agents.exits import STOPS
 from hostedagent.agents.result import Ending
 from hostedagent.agents.run import model_name
 from hostedagent.agents.usage import UsageCount
@@ -116,7 +117,9 @@ class TurnOutput:
                 for emission in self._merge.merged(last):
                     if isinstance(emission, dict):
                         yield emission
-            except Exception as error:  # noqa: BLE001 - the terminal event must still come
+            except STOPS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the terminal event must still come
                 log_failure(logger, f"Closing the items of {self.builder.id} failed", error)
                 if not self.is_broken:  # What cannot be closed as planned is closed with what was sent of it.
                     parts.append(self._projection.close(INCOMPLETE))

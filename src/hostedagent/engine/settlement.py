@@ -159,7 +159,7 @@ class Settlement(Struct, kw_only=True):
         self.span.end(outcome, model=self.output.ending.model, usage=self.output.usage)
 
 
-def outcome_of(error: Exception, response_id: str, *, may_be_left: bool) -> Outcome:
+def outcome_of(error: BaseException, response_id: str, *, may_be_left: bool) -> Outcome:
     """The outcome of a turn whose run raised an error.
 
     Args:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
+from hostedagent.agents.exits import STOPS
 from hostedagent.agents.pump import Pump
 from hostedagent.agents.standing_rules import deferred_questions
 from hostedagent.conversation.approvals import ApprovalTracker
@@ -121,7 +122,9 @@ class Turn:
                     async for event in self._run(pump):
                         yield event
                     outcome = self._output.ending.outcome()
-                except Exception as error:  # noqa: BLE001 - the only place where errors of a run become outcomes
+                except STOPS:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - the only place where errors of a run become outcomes
                     outcome = outcome_of(error, response_id, may_be_left=self._end.may_be_left)
                 finally:
                     self._stop.close()
@@ -133,10 +136,8 @@ class Turn:
                         yield event
                     closing.clear()
             terminal = await self._end.settle(outcome)
-            for event in self._last(closing):
+            for event in self._last(closing, terminal):
                 yield event
-            if terminal is not None:
-                yield terminal
         finally:
             try:
                 await self._end.finish()
@@ -194,7 +195,9 @@ class Turn:
             *(self._output.closing(Completed()) if self._agent.is_checkpointed else ()),
         ]
 
-    def _last(self, closing: Sequence[Event]) -> Iterator[Event]:
+    def _last(self, closing: Sequence[Event], terminal: Event | None) -> Iterator[Event]:
         """The events that waited for the outcome to be saved: the driver may abandon a stopped turn at any event."""
         if not (self.is_suspended and self._questions.are_held):  # Otherwise the resumed turn asks.
             yield from (*self._questions.release(), *closing)
+        if terminal is not None:
+            yield terminal
