@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Final, Literal
 
 from aiohttp import web
@@ -16,7 +18,7 @@ from hostedagent import Webhook
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER: Final = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
-Answer = int | Literal["hang", "cut", "redirect"]
+Answer = int | Literal["hang", "cut", "redirect", "later"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Receiver:
             answer = 204
         if answer == "redirect":
             return web.Response(status=307, headers={"location": f"{self.url}/elsewhere"})
+        if answer == "later":
+            at = format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
+            return web.Response(status=503, headers={"retry-after": at})
         return web.Response(status=int(answer))
 
     async def elsewhere(self, _: web.Request) -> web.Response:

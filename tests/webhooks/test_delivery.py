@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,7 +13,9 @@ import pytest
 
 from hostedagent import AgentHost, Hooks, Stores, TurnRequest, sqlite_stores
 from hostedagent.host import Driver
+from hostedagent.stores.outbox import Delivery, StoredOutbox
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
+from tests.patience import PATIENCE
 from tests.stores import KINDS, StoreKind, opened
 from tests.webhooks.receiver import Receiver, receiving
 
@@ -115,6 +118,21 @@ async def test_a_slow_receiver_keeps_neither_turns_nor_other_messages_waiting() 
         others = [await ask(client) for _ in range(3)]
         await receiver.count(4)
         assert receiver.told == [("response.completed", response_id) for response_id in [slow, *others]]
+
+
+async def test_a_receiver_may_name_the_date_of_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses, paused = list[float](), asyncio.Event()
+
+    async def retry(self: StoredOutbox, delivery: Delivery, *, delay: float) -> None:
+        pauses.append(delay)
+        paused.set()
+
+    monkeypatch.setattr(StoredOutbox, "retry", retry)
+    async with receiving("later") as receiver, hosted(receiver) as client:
+        await ask(client)
+        async with asyncio.timeout(PATIENCE):
+            await paused.wait()
+    assert 600 - PATIENCE < pauses[0] <= 600
 
 
 async def test_the_application_can_look_at_a_request_beside_a_webhook() -> None:

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from hostedagent import Cancelled, Completed, ConfigurationError, Failed, Hooks, Incomplete, Webhook
 from hostedagent.outcomes import Outcome
-from hostedagent.webhooks.deliveries import event_of
+from hostedagent.webhooks.deliveries import event_of, seconds_of
 from tests.webhooks.receiver import OTHER, SECRET
 
 URL = "https://receiver.example/hook?token=secret-4711"
@@ -79,3 +79,28 @@ def test_neither_address_nor_secret_is_printed() -> None:
 )
 def test_each_outcome_is_told_as_the_status_that_is_stored(outcome: Outcome, event: str) -> None:
     assert event_of(outcome) == event
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("", 0.0),
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("9" * 5_000, 3_600.0),
+        ("-5", 0.0),
+        ("1.5", 0.0),
+        ("\u0663", 0.0),
+        ("soon", 0.0),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", 60.0),
+        ("Sun Nov  6 08:50:37 1994", 60.0),
+        ("Sun, 06 Nov 1994 09:50:37 +0100", 60.0),
+        ("Sun, 06 Nov 1994 08:49:00 GMT", 0.0),
+        ("Sun, 06 Nov 2094 08:50:37 GMT", 3_600.0),
+        ("Sun, 06 Nov 99999999999999999999 08:50:37 GMT", 0.0),
+        ("Sun, 06 Nov 1994 08:50:37 +9999", 0.0),
+    ],
+)
+def test_a_receiver_asks_for_at_most_an_hour_in_seconds_or_with_a_date(retry_after: str, seconds: float) -> None:
+    assert seconds_of(retry_after, datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)) == seconds

@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec.structs import replace
@@ -203,7 +204,7 @@ class Deliveries:
             ) as reply:
                 if 200 <= reply.status < 300:
                     return None, 0.0
-                return reply.status, _seconds(reply.headers.get("retry-after"))
+                return reply.status, seconds_of(reply.headers.get("retry-after", ""), datetime.now(UTC))
         except (ClientError, TimeoutError, OSError) as error:
             return kinds_of(error), 0.0
 
@@ -223,9 +224,18 @@ def event_of(outcome: Outcome) -> str:
             assert_never(outcome)
 
 
-def _seconds(retry_after: str | None) -> float:
-    text = (retry_after or "").strip()
-    return min(float(text), _MOST_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
+def seconds_of(retry_after: str, now: datetime) -> float:
+    """The seconds that a `Retry-After` asks for, also with a date: an hour at most, and none if it is invalid."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _MOST_RETRY_AFTER)
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0.0
+    if until.tzinfo is None:  # One of the three formats of HTTP names no zone.
+        until = until.replace(tzinfo=UTC)
+    return min(max((until - now).total_seconds(), 0.0), _MOST_RETRY_AFTER)
 
 
 def noting(
