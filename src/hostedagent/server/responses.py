@@ -123,7 +123,7 @@ class ResponsesDriver(Struct, frozen=True):
     def _sockets(self, steers: SteerRoutes) -> ASGIApp:
         from hostedagent.server.websocket import ResponsesSockets
 
-        return ResponsesSockets(self.responses, self.trust, steers.events)
+        return ResponsesSockets(self.responses, self.trust, steers.events, self.pending)
 
     def _endpoint(self, handler: Handler) -> ASGIApp:
         return Endpoint(self.trust, handler)
@@ -176,6 +176,7 @@ class ResponsesDriver(Struct, frozen=True):
             confirm: Confirms its idempotency key before the response is created; `None` if it has none.
         """
         engine, responses = self.responses.engine, self.responses
+        request, body = self.pending.in_front_of(request, body)
         if response_id and not engine.store.claim(response_id):
             raise conflict(response_id)
         try:
@@ -184,9 +185,8 @@ class ResponsesDriver(Struct, frozen=True):
                     await confirm()
                 await self._enqueue(exchange, body, request, response_id, responses.waiting)
                 return
-            named = self._named(exchange, body, self.pending.in_front_of(request), response_id)
-            context = await engine.accept(named, exchange.receive)
-            self.pending.taken(request)
+            context = await engine.accept(self._named(exchange, body, request, response_id), exchange.receive)
+            self.pending.take(request.caller, request.previous_response_id)
             try:
                 context.body = body.fields
                 enter_context(context)
@@ -211,6 +211,7 @@ class ResponsesDriver(Struct, frozen=True):
         named = self._named(exchange, body, request, response_id)
         await self.responses.engine.inspect(named)
         await waiting.add(named, body.fields)
+        self.pending.take(request.caller, request.previous_response_id)
         await self._follow(exchange, named)
 
     def _named(self, exchange: Exchange, body: RequestBody, request: TurnRequest, response_id: str) -> TurnRequest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -25,11 +25,12 @@ from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.checks import flag, optional
 from hostedagent.protocol.ids import new_item_id
+from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data, rewrite_frame, write_frame
 from hostedagent.protocol.statuses import COUNTED, RUNNING
 from hostedagent.protocol.transcript.reading import ItemReader
-from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.protocol.types import Event, Json
 from hostedagent.server.admission import Trust, read_fields, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange, check_response_id, refusal_in
 from hostedagent.server.forwarded_steers import ForwardedSteers
@@ -69,25 +70,33 @@ _UNREACHED: Final = "The response does not run yet, or its process does not answ
 class PendingInputs:
     """Accepted inputs of responses that wait for results or approvals of the client.
 
-    The next request that continues the response takes them over, in front of its own input.
+    The next request that continues the response takes them over, in front of its own input, over HTTP or on a socket.
     """
 
     def __init__(self) -> None:
-        self._inputs: Recent[str, tuple[Item, ...]] = Recent(MAX_PENDING)
+        self._steers: Recent[str, tuple[Accepted, ...]] = Recent(MAX_PENDING)
 
-    def keep(self, caller: Caller, response_id: str, items: tuple[Item, ...]) -> None:
-        """Keep the inputs of a response."""
-        self._inputs[caller.scope.key("steer", response_id)] = items
+    def keep(self, caller: Caller, response_id: str, steers: Sequence[Accepted]) -> None:
+        """Keep inputs of a response, after those that it already has."""
+        place = _place(caller, response_id)
+        self._steers[place] = (*self._steers.get(place, ()), *steers)
 
-    def in_front_of(self, request: TurnRequest) -> TurnRequest:
-        """The request, with the inputs that wait for it."""
-        items = self._inputs and self._inputs.get(request.caller.scope.key("steer", request.previous_response_id or ""))
-        return replace(request, input=(*items, *request.input)) if items else request
+    def take(self, caller: Caller, response_id: str | None) -> Sequence[Accepted]:
+        """The inputs of a response, for the request that takes them over."""
+        return self._steers.pop(_place(caller, response_id), ()) if self._steers and response_id else ()
 
-    def taken(self, request: TurnRequest) -> None:
-        """Forget the inputs that an accepted request took over."""
-        if self._inputs:
-            self._inputs.pop(request.caller.scope.key("steer", request.previous_response_id or ""), None)
+    def in_front_of(self, request: TurnRequest, body: RequestBody) -> tuple[TurnRequest, RequestBody]:
+        """A request and its body, with the inputs that wait for it."""
+        if not self._steers:
+            return request, body
+        if not (steers := self._steers.get(_place(request.caller, request.previous_response_id))):
+            return request, body
+        items = (*input_of(steers), *request.input)
+        return replace(request, input=items), RequestBody({**body.fields, "input": list(items)})
+
+
+def _place(caller: Caller, response_id: str | None) -> str:
+    return caller.scope.key("steer", response_id or "")
 
 
 class _Waiting(Struct):
@@ -226,7 +235,7 @@ class SteerRoutes:
         if response.get("status") not in COUNTED:
             return _all_failed(waiting, "response_not_active")
         if required := required_input([item for item in response["output"] if item is not None]):
-            self._pending.keep(caller, response_id, input_of(waiting.steers))
+            self._pending.keep(caller, response_id, waiting.steers)
             more: dict[str, Json] = {"reason": "waiting_for_required_input", "required_input": required}
             return {one.id: one.event("pending", 1, **more) for one in waiting.steers}
         await self._begin(waiting, response_id)

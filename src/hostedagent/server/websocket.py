@@ -34,6 +34,7 @@ from hostedagent.server.frames import Create, FrameError, Steer, error_event, in
 from hostedagent.server.handshake import admitted, data_of
 from hostedagent.server.steering import Accepted, SteerError, input_of, required_input, steer_refusal
 from hostedagent.server.steering import failed as failed_steer
+from hostedagent.server.successors import PendingInputs
 
 MAX_SECONDS: Final = 3600.0
 """Seconds that a connection is served; then its turns end, and it is closed."""
@@ -59,11 +60,13 @@ class ResponsesSockets(Struct, frozen=True):
 
     Args:
         steers: The events of an input for a response that runs elsewhere.
+        pending: Inputs that wait for the next request of a chain.
     """
 
     responses: RecordedResponses
     trust: Trust
     steers: SteerElsewhere
+    pending: PendingInputs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -128,7 +131,7 @@ class Connection:
         self._steering: set[asyncio.Task[None]] = set()
         self._lanes: dict[str | None, _Lane] = {}
         self._ended: deque[str] = deque(maxlen=MAX_LANES)
-        self._pending: dict[str, list[Accepted]] = {}
+        self._pending = served.pending
         self._sending = asyncio.Lock()
         self._gone = asyncio.Event()
 
@@ -215,7 +218,7 @@ class Connection:
             await self._give_back(steers, "response_not_active", create.stream_id, lane.number)
             return None
         if required := required_input(response["output"]):
-            self._pending[response["id"]] = steers
+            self._pending.keep(self._caller, response["id"], steers)
             for one in steers:
                 pending = one.event(
                     "pending", lane.number, reason="waiting_for_required_input", required_input=required
@@ -227,8 +230,7 @@ class Connection:
 
     def _with_pending(self, create: Create) -> Create:
         """A message preceded by the inputs that waited for it."""
-        steers = self._pending.pop(create.request.previous_response_id or "", None)
-        if steers is None:
+        if not (steers := self._pending.take(self._caller, create.request.previous_response_id)):
             return create
         given = (*input_of(steers), *create.request.input)
         return structs.replace(create, request=replace(create.request, input=given), steers=steers)
@@ -312,6 +314,9 @@ class Connection:
                 lane.turn.disconnect()
         if works := [lane.work for lane in self._lanes.values() if lane.work is not None]:
             await asyncio.wait(works)
+        for lane in self._lanes.values():
+            if lane.unstored is not None:  # No other connection can continue it.
+                self._pending.take(self._caller, lane.unstored.response_id)
 
 
 def _shown(event: Event, create: Create) -> Event:
