@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
 
 from msgspec import Struct
 
@@ -28,6 +27,7 @@ from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.statuses import COUNTED, ENDED
 from hostedagent.protocol.stream.interrupted import cut_off
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import rows_of
 from hostedagent.stores.heads import NEW
 from hostedagent.stores.journals import Journal, Journals
 from hostedagent.stores.tokens import Place
@@ -136,7 +136,7 @@ def divided_items(
     What a model's service says again, once it is found by its token, is the same: what was finished of it counts.
     """
     if journal is not None and journal.ended is not None:
-        return list(cast("Sequence[Item]", journal.ended.response["output"])), (), ()
+        return list(rows_of(journal.ended.response["output"])), (), ()
     if journal is not None and journal.checkpoint is not None:
         return [item if item["id"] in journal.said else cut_off(item) for item in items], (), ()
     comes_again = place is not None and not place.is_answered(function_items(items))

@@ -42,6 +42,11 @@ def rows_of(value: object) -> Sequence[Json]:
     return value if is_rows(value) else ()
 
 
+def each_of(value: object) -> Sequence[Json]:
+    """The rows of an array, or any other value alone; nothing for `None`."""
+    return value if is_rows(value) else () if value is None else (value,)
+
+
 def joined_texts(value: object, separator: str = "") -> str | None:
     """The joined `text` fields of the objects in an array; `None` if there are none, or one is not a string."""
     texts = [row.get("text") for row in objects_of(value)]

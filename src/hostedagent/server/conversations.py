@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final
 
 from msgspec import Struct
 from starlette.convertors import PathConvertor, register_url_convertor
@@ -23,6 +23,7 @@ from hostedagent.options import HostOptions
 from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.request.turn_request import parse_items, parse_metadata
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import fields_of
 from hostedagent.server.admission import Trust, read_as, read_object, refuse_media
 from hostedagent.server.exchange import Endpoint, Exchange
 from hostedagent.server.paging import listing, page_asked, page_of
@@ -91,7 +92,7 @@ class ConversationRoutes(Struct, frozen=True):
         await exchange.json(_shown(await self.conversations.create(exchange.caller, metadata, items)))
 
     async def _forked(self, exchange: Exchange, fork: Json) -> tuple[Item, ...]:
-        given = cast("dict[str, Json]", fork) if isinstance(fork, dict) else {}
+        given = fields_of(fork)
         conversation_id, item_id = given.get("conversation_id"), given.get("item_id")
         if not isinstance(conversation_id, str) or not isinstance(item_id, str | None):
             raise InvalidRequest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from hostedagent.protocol.checks import flag, optional
 from hostedagent.protocol.request.body import parse_body
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Json
+from hostedagent.protocol.values import is_mapping, rows_of
 from hostedagent.server.admission import parsing, too_large
 
 if TYPE_CHECKING:
@@ -128,10 +129,10 @@ def _check_steering_input(given: Json) -> None:
             raise InvalidRequest(f"{place} has text, images and files only.", param=place)
 
 
-def _objects(value: Json, param: str) -> list[Mapping[str, Json]]:
+def _objects(value: Json, param: str) -> Sequence[Mapping[str, Json]]:
     """The objects of a list; empty if it is not a list."""
-    rows = cast("list[Json]", value) if isinstance(value, list) else []
-    if not all(isinstance(row, Mapping) for row in rows):
+    rows = rows_of(value)
+    if not all(map(is_mapping, rows)):
         raise InvalidRequest(f"{param} must have objects only.", param=param)
     return rows
 

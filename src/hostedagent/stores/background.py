@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Final, cast
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -207,7 +207,7 @@ class BackgroundTurns(Journals):
     async def orphans(self) -> list[str]:
         """The turns of ended replicas, which this one may take over. Those replicas can no longer write."""
         found = await read_value(self._store, _ALL, self._every)
-        others = [name for name in cast("list[str]", found.value["names"]) if name != self._name] if found else []
+        others = [name for name in found.value["names"] if name != self._name] if found else []
         turns: list[str] = []
         for name, row in zip(others, await self._read(others), strict=True):
             if row is not None and await self._is_fenced(name, row):

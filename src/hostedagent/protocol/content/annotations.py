@@ -11,7 +11,7 @@ from typing import cast
 from agent_framework import Annotation, TextSpanRegion
 
 from hostedagent.protocol.types import Json
-from hostedagent.protocol.values import objects_of
+from hostedagent.protocol.values import fields_of, is_mapping, objects_of
 
 WireAnnotation = dict[str, Json]
 
@@ -43,11 +43,9 @@ def _position(value: object, default: int) -> int:
 
 
 def _wire(annotation: Annotation, start: int, end: int) -> WireAnnotation:
-    known_extra = cast("object", annotation.get("additional_properties"))
-    extra = cast("dict[str, Json]", known_extra) if isinstance(known_extra, dict) else {}
-    unknown: object = extra.get("wire")
-    if isinstance(unknown, Mapping):
-        return dict(cast("Mapping[str, Json]", unknown))
+    extra = fields_of(annotation.get("additional_properties"))
+    if is_mapping(unknown := extra.get("wire")):
+        return dict(unknown)
     file_id, name, title = annotation.get("file_id"), annotation.get("url"), annotation.get("title")
     if file_id and (container := extra.get("container_id")):
         return {

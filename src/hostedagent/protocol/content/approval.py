@@ -20,6 +20,7 @@ from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Par
 from hostedagent.protocol.content.own_calls import LOCAL_SERVER
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import ApprovalRequest, Emission, EndTurn, Item, Json, MutableItem, SaveApproval
+from hostedagent.protocol.values import fields_of
 from hostedagent.protocol.wire import wire_json, wire_text
 
 STANDING_RULES: Final = ("tool", "tool_with_arguments")
@@ -118,8 +119,7 @@ def _write_answer(part: Part) -> MutableItem:
         "approval_request_id": content.id or "",
         "approve": content.approved is True,
     }
-    kept: object = content.additional_properties.get("hostedagent")
-    reason: Json = kept.get("reason") if isinstance(kept, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    reason = fields_of(content.additional_properties.get("hostedagent")).get("reason")
     return {**item, "reason": reason} if isinstance(reason, str) else item
 
 

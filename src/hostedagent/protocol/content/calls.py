@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest, foreign_attribute
 from hostedagent.protocol.content.codec import COMPLETED, End, OpenItem, Output, OutputItem, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
-from hostedagent.protocol.values import is_rows
+from hostedagent.protocol.values import is_array, is_object, is_rows
 
 CallStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -105,11 +105,9 @@ class CallItem(OpenItem):
 def raw_value(content: Content, name: str) -> object:
     """A field of the provider's object behind a content; `None` if there is none."""
     raw: object = content.raw_representation
-    if isinstance(raw, list) and raw:
-        raw = cast("list[object]", raw)[-1]
-    if isinstance(raw, dict):
-        return cast("dict[str, object]", raw).get(name)
-    return foreign_attribute(cast("object", raw), name)
+    if is_array(raw) and raw:
+        raw = raw[-1]
+    return raw.get(name) if is_object(raw) else foreign_attribute(raw, name)
 
 
 def raw_text(content: Content, name: str) -> str:

@@ -6,8 +6,8 @@ has content; otherwise the author's next part ends a call whose code is complete
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Final, cast
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final
 
 from agent_framework import Content, get_namespaced_value
 
@@ -26,6 +26,7 @@ from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Par
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.types import Event, Item, MutableItem
+from hostedagent.protocol.values import is_mapping
 from hostedagent.protocol.wire import Characters, wire_text
 
 _CONTENTS: Final = ("code_interpreter_tool_call", "code_interpreter_tool_result")
@@ -52,10 +53,9 @@ def read(item: Item) -> Sequence[Content]:
 
 
 def _read_output(output: object, param: str) -> Content:
-    if not isinstance(output, Mapping):
+    if not is_mapping(output):
         raise InvalidRequest(f"{param} must be an object with a type.", param=param)
-    fields = cast("Mapping[str, object]", output)
-    match fields.get("type"), fields.get("logs"), fields.get("url"):
+    match output.get("type"), output.get("logs"), output.get("url"):
         case "logs", str(logs), _:
             return Content.from_text(logs)
         case "image", _, str(url) if url:
@@ -153,8 +153,8 @@ class OpenCode(CallItem):
 def _code(content: Content) -> str:
     """The code of a call. Anthropic's client gives the tool's input as a Python literal that contains the code."""
     tool_input = raw_value(content, "input")
-    if isinstance(tool_input, Mapping):
-        code = cast("Mapping[str, object]", tool_input).get("code")
+    if is_mapping(tool_input):
+        code = tool_input.get("code")
         return code if isinstance(code, str) else ""
     return "".join(text.text or "" for text in contents_of(content.inputs) if text.type == "text")
 

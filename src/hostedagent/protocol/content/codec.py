@@ -18,6 +18,7 @@ from hostedagent.options import Consent, OwnTools
 from hostedagent.protocol.ids import new_batch, new_item_id
 from hostedagent.protocol.stream.response import OutputItem, ResponseBuilder
 from hostedagent.protocol.types import Effect, Emission, Event, Item, Json, MutableItem
+from hostedagent.protocol.values import fields_of
 from hostedagent.protocol.wire import Characters, wire_text
 
 if TYPE_CHECKING:
@@ -302,7 +303,4 @@ class Codec(Struct, frozen=True):
 def recall(item: Item) -> Mapping[str, Json]:
     """The values that `OutputItem.remember` kept with a stored item; empty for items from a caller."""
     metadata = item.get("internal_metadata")
-    if metadata is None:
-        return {}
-    values = metadata.get("hostedagent") if isinstance(metadata, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
+    return fields_of(fields_of(metadata).get("hostedagent")) if metadata is not None else {}

@@ -8,8 +8,8 @@ dropped. A call of a tool that needs approval is held back: the caller gets an a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, cast
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
 
 from agent_framework import Content, get_namespaced_value
 
@@ -19,7 +19,7 @@ from hostedagent.protocol.content.outputs import contents_of, is_binary
 from hostedagent.protocol.content.parts import write_part
 from hostedagent.protocol.json import is_whole
 from hostedagent.protocol.types import Emission, Event, Json, MutableItem
-from hostedagent.protocol.values import is_array, is_object
+from hostedagent.protocol.values import each_of, is_array, is_object
 from hostedagent.protocol.wire import Characters, wire_json, wire_text
 
 CallKind = Literal["function_call", "custom_tool_call"]
@@ -201,8 +201,7 @@ def write_output(content: Content) -> str | list[MutableItem]:
 
 
 def _holds_contents(result: object) -> bool:
-    rows = cast("Sequence[object]", result) if isinstance(result, list | tuple) else (result,)
-    return any(isinstance(row, Content) or is_binary(row) for row in rows)
+    return any(isinstance(row, Content) or is_binary(row) for row in each_of(result))
 
 
 # Anthropic's client gives these results as Python literals; the raw representation has the service's own values.

@@ -6,7 +6,7 @@ Every preview repeats its call, and the final image may arrive without any previ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 from agent_framework import Content, detect_media_type_from_base64
 from agent_framework.exceptions import ContentError
@@ -16,7 +16,7 @@ from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_text, r
 from hostedagent.protocol.content.codec import Codec, Key, Output, Part
 from hostedagent.protocol.content.outputs import contents_of
 from hostedagent.protocol.types import Event, Item, MutableItem
-from hostedagent.protocol.values import fields_of
+from hostedagent.protocol.values import each_of, fields_of
 
 _FORMATS: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg", "image/gif": "gif"}
 
@@ -114,14 +114,8 @@ class OpenImage(CallItem):
 
 def _images(content: Content) -> Sequence[Content]:
     """The images of a result. A string counts too: it is base64 or a URL."""
-    outputs = [{"result": row} if isinstance(row, str) else row for row in _rows(content.outputs)]
+    outputs = [{"result": row} if isinstance(row, str) else row for row in each_of(content.outputs)]
     return [one for one in contents_of(outputs) if one.type in ("data", "uri")]
-
-
-def _rows(outputs: object) -> Sequence[object]:
-    if outputs is None:
-        return ()
-    return cast("Sequence[object]", outputs) if isinstance(outputs, list | tuple) else (outputs,)
 
 
 def _encoded(image: Content) -> str | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from typing import TypeGuard, cast
+from collections.abc import Mapping
+from typing import TypeGuard
 
 from agent_framework import Content, detect_media_type_from_base64
 from agent_framework.exceptions import ContentError
@@ -17,6 +17,7 @@ from agent_framework.exceptions import ContentError
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.content.parts import is_part_type, read_part
 from hostedagent.protocol.types import Json
+from hostedagent.protocol.values import each_of, is_mapping
 
 _PLACES = ("uri", "url", "image_url", "b64_json", "data", "result", "source")
 """Fields of a mapping that contain data, a data URL, a URL, or a mapping with one of them."""
@@ -27,8 +28,7 @@ _IMAGES = ("image", "image_url", "image_generation_call")
 
 def contents_of(values: object) -> list[Content]:
     """The contents of an output: one or several, each a content, a mapping, bytes or a string."""
-    rows = cast("Sequence[object]", values) if isinstance(values, list | tuple) else () if values is None else (values,)
-    return [content for row in rows if (content := _content(row)) is not None]
+    return [content for row in each_of(values) if (content := _content(row)) is not None]
 
 
 def is_binary(value: object) -> TypeGuard[bytes]:
@@ -42,8 +42,8 @@ def _content(value: object) -> Content | None:
     try:
         if is_binary(value):
             return _data(bytes(value), None)
-        if isinstance(value, Mapping):
-            return _from_mapping(cast("Mapping[str, Json]", value))
+        if is_mapping(value):
+            return _from_mapping(value)
     except (InvalidRequest, ContentError, ValueError, TypeError, KeyError):  # Not a content after all.
         return None
     return Content.from_text(value) if isinstance(value, str) and value else None
@@ -56,8 +56,8 @@ def _from_mapping(fields: Mapping[str, Json]) -> Content | None:
     if kind is not None and kind not in _IMAGES and not (kind == "data" and "uri" not in fields):
         return Content.from_dict(fields)
     value = next((fields[name] for name in _PLACES if fields.get(name)), None)
-    if isinstance(value, Mapping):
-        return _from_mapping({**cast("Mapping[str, Json]", value), "type": None})
+    if is_mapping(value):
+        return _from_mapping({**value, "type": None})
     if is_binary(value):
         return _data(bytes(value), media_type)
     if not isinstance(value, str):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from agent_framework import Content
 from pydantic import BaseModel
 
 from hostedagent.protocol.content.codec import recall
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import is_object
 
 _UNKNOWN: Mapping[str, Json] = {}
 
@@ -19,9 +19,7 @@ def provider_item(content: Content, *types: str) -> Mapping[str, Json]:
     raw: object = content.raw_representation
     if isinstance(raw, BaseModel):
         raw = _dumped(raw)
-    if not isinstance(raw, dict):
-        return _UNKNOWN
-    item = cast("dict[str, Json]", raw)
+    item = raw if is_object(raw) else _UNKNOWN
     kind: object = item.get("type")
     return item if isinstance(kind, str) and kind in types else _UNKNOWN
 

@@ -17,7 +17,7 @@ from hostedagent.protocol.content.calls import CallItem, CallStatus, raw_value, 
 from hostedagent.protocol.content.codec import Codec, Key, OpenItem, Output, Part, recall, whole
 from hostedagent.protocol.json import decode_text
 from hostedagent.protocol.types import Event, Item, Json, MutableItem
-from hostedagent.protocol.values import is_mapping, is_object, is_rows, rows_of
+from hostedagent.protocol.values import each_of, is_mapping, is_object, is_rows, rows_of
 from hostedagent.protocol.wire import wire_json, wire_text
 
 _TOOLS: Final = "tool_search"
@@ -164,14 +164,8 @@ def _found(content: Content) -> dict[str, Json]:
             result = [result] if result else []
     if is_mapping(result) and ("action" in result or "results" in result):
         return {**result, "results": _rows(result["results"]) if result.get("results") is not None else None}
-    entries: list[Json] = [*_entries(result), *(_entry(item) for item in content.items or ())]
+    entries: list[Json] = [*each_of(result), *(_entry(item) for item in content.items or ())]
     return {"results": _rows(entries)} if entries else {}
-
-
-def _entries(result: Json) -> Sequence[Json]:
-    if result is None:
-        return ()
-    return result if is_rows(result) else (result,)
 
 
 def _entry(item: Content) -> MutableItem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hostedagent.errors import refusal
 from hostedagent.protocol.envelope import complete, complete_error
@@ -104,8 +104,7 @@ def _complete_body(body: bytes, output_so_far: OutputSoFar) -> bytes:
 def _whole(response: Item) -> dict[str, Json]:
     """The complete response, without the agent name that the SDK makes up."""
     full = complete(response)
-    reference: Json = full.get("agent_reference")
-    if isinstance(reference, dict) and cast("Item", reference).get("name") == _NO_AGENT:
+    if fields_of(full.get("agent_reference")).get("name") == _NO_AGENT:
         full["agent_reference"] = None
     return full
 
