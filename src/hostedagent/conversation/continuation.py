@@ -151,14 +151,15 @@ class Continuations(Struct, frozen=True):
         """Mark approvals as answered. If that fails, they are open again."""
         caller = request.caller
         named = request.response_id if request.store else ""  # Nothing tells whether another one has run.
-        by = AnswerAttempt(secrets.token_hex(8), named, await self.sessions.process(), self.sessions.now())
+        settings = self.sessions.settings
+        by = AnswerAttempt(secrets.token_hex(8), named, await settings.liveness.name(), settings.clock())
 
         async def has_left(before: AnswerAttempt) -> bool:
             if before.response_id == request.response_id:
                 return True
             if (was_created := await self.store.was_created(caller, before.response_id)) is not None:
                 return not was_created
-            if not await self.sessions.has_ended(before.process, since=before.begun_at):
+            if not await settings.has_ended(before.process, since=before.begun_at):
                 raise Busy(
                     "Another request that answers the same approval is being accepted. Send it again in a moment."
                 )

@@ -76,7 +76,7 @@ class WaitingTurns:
     def __init__(self, responses: RecordedResponses, rules: WaitingRules) -> None:
         self._responses = responses
         self._engine = responses.engine
-        self._sessions = responses.engine.services.sessions
+        self._liveness = responses.engine.services.sessions.settings.liveness
         self._rules = rules
         self._queue = rules.queue
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
@@ -122,7 +122,7 @@ class WaitingTurns:
             QueuedTurn(request.response_id, kept),
             user=scope.key(),
             conversation=scope.key("queue", conversation) if conversation is not None else None,
-            process=await self._sessions.process(),
+            process=await self._liveness.name(),
             limits=self._rules.limits,
         )
         if not is_added:
@@ -170,7 +170,7 @@ class WaitingTurns:
     async def cancel(self, caller: Caller, response_id: str) -> bool:
         """Cancel a queued turn; `False` if it has started."""
         async with self._held():
-            if await self._queue.take(await self._sessions.process(), response_id) is None:
+            if await self._queue.take(await self._liveness.name(), response_id) is None:
                 return False
             await self._engine.end(caller, response_id, CANCELLED)
             await self._queue.drop(response_id)
@@ -189,7 +189,7 @@ class WaitingTurns:
     async def _free(self, taker: str, process: str) -> bool:
         """Free the turns that a process has taken which has ended, or this one by a statement that failed."""
         if taker != process:
-            is_free = await self._sessions.is_dead(taker)
+            is_free = await self._liveness.is_dead(taker)
             if is_free:
                 await self._queue.free(taker)
             return is_free
@@ -200,7 +200,7 @@ class WaitingTurns:
         return is_free
 
     async def _look(self) -> None:
-        engine, process = self._engine, await self._sessions.process()
+        engine, process = self._engine, await self._liveness.name()
         state = await self._queue.state()
         measure_queue(state.waiting, state.oldest)
         waiting = state.waiting
@@ -232,7 +232,7 @@ class WaitingTurns:
             log_failure(logger, f"The background turn {turn.response_id} cannot begin", error)
             is_over = await self._give_up(turn)
         finally:
-            if await self._sessions.process() != process:
+            if await self._liveness.name() != process:
                 pass  # It was found dead meanwhile, and another process may have taken the turn.
             elif is_over:
                 await self._queue.drop(turn.response_id)

@@ -107,28 +107,12 @@ class Leases:
 
     def __init__(self, store: Store, settings: LeaseSettings) -> None:
         self._store = store
-        self._settings = settings
+        self.settings = settings
         self._known: Recent[str, tuple[Head, Etag]] = Recent(_CACHED)
         self._held: dict[str, Lease] = {}
         self._over: Recent[str, None] = Recent(_CACHED)
         self._pending: Recent[str, PendingRelease] = Recent(_CACHED)
         self.retries = Retries()
-
-    async def process(self) -> str:
-        """The name of this process; `""` if the store cannot track processes."""
-        return await self._settings.liveness.name()
-
-    async def is_dead(self, process: str) -> bool:
-        """Whether the process of that name has certainly ended."""
-        return await self._settings.liveness.is_dead(process)
-
-    async def has_ended(self, process: str, *, since: float) -> bool:
-        """Whether what a process has begun at a time is over: it has ended, or was not heard of for one lease."""
-        return await self._settings.has_ended(process, since=since)
-
-    def now(self) -> float:
-        """The time of the leases, in seconds since the epoch."""
-        return self._settings.clock()
 
     async def head(self, caller: Caller, conversation_id: str) -> Head:
         """The current record of the conversation, for a turn that changes nothing."""
@@ -142,7 +126,7 @@ class Leases:
         """
         place = caller.scope.key(CONVERSATION, conversation_id)
         await self._wait_for_ending(place)
-        owner = f"{await self._settings.liveness.name()}:{secrets.token_hex(8)}"
+        owner = f"{await self.settings.liveness.name()}:{secrets.token_hex(8)}"
         is_fresh = place not in self._known
         head, etag = self._known.get(place, (Head(), ABSENT))
         while True:
@@ -157,7 +141,7 @@ class Leases:
                 continue
             pending = self._pending.get(place)
             current = pending.applied(head) if pending is not None else head
-            held = replace(current, owner=owner, expires_at=self._settings.expiry())
+            held = replace(current, owner=owner, expires_at=self.settings.expiry())
             try:
                 etag = await self._put(caller, conversation_id, held, etag)
             except StoreConflict:
@@ -188,13 +172,13 @@ class Leases:
         """
         turn = _turn(owner)
         # A new owner name, so that a holder in the earlier process finds its lease lost.
-        owner = f"{await self._settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
+        owner = f"{await self.settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
         while True:
             head, etag = await self._read(caller, conversation_id)
             is_ours = head.version == version if head.owner is None else _turn(head.owner) == turn
             if etag == ABSENT or not is_ours:
                 return None
-            held = replace(head, owner=owner, expires_at=self._settings.expiry())
+            held = replace(head, owner=owner, expires_at=self.settings.expiry())
             with suppress(StoreConflict):  # The earlier process may live, and renew it at the same time.
                 etag = await self._put(caller, conversation_id, held, etag)
                 break
@@ -221,7 +205,7 @@ class Leases:
         """
         if lease.state == "lost":
             raise _lost()
-        if self._settings.is_due(lease.head.expires_at):
+        if self.settings.is_due(lease.head.expires_at):
             await self._extend(lease)
 
     async def freeing(
@@ -280,19 +264,19 @@ class Leases:
 
     async def _renew(self, lease: Lease) -> None:
         while True:
-            await self._settings.sleep(self._settings.renew_every)
+            await self.settings.sleep(self.settings.renew_every)
             try:
                 await self._extend(lease)
             except Conflict:
                 return
             except Exception as error:  # noqa: BLE001 - tried again while the lease is valid
                 log_failure(logger, "Renewing the hold on a conversation failed", error)
-                if lease.head.expires_at <= self._settings.clock():
+                if lease.head.expires_at <= self.settings.clock():
                     lease.enter("lost")
                     return
 
     async def _extend(self, lease: Lease) -> None:
-        await self._write(lease, replace(lease.head, expires_at=self._settings.expiry()))
+        await self._write(lease, replace(lease.head, expires_at=self.settings.expiry()))
 
     async def _write(self, lease: Lease, head: Head) -> None:
         """Write the record if the lease is still held, even if the answer to an earlier write of ours was lost."""
@@ -328,7 +312,7 @@ class Leases:
         return await read_head(self._store, caller, Key(CONVERSATION, conversation_id))
 
     async def _is_held(self, head: Head) -> bool:
-        return head.owner not in self._over and await self._settings.is_held(head)
+        return head.owner not in self._over and await self.settings.is_held(head)
 
     async def _wait_for_ending(self, place: str) -> None:
         lease = self._held.get(place)
@@ -345,7 +329,7 @@ class Leases:
             if head.owner == owner:  # It stays the owner, so that the next turn settles what was left.
                 await self._put(caller, conversation_id, replace(head, expires_at=0.0), etag)
 
-        self.retries.start(free, seconds=self._settings.seconds)
+        self.retries.start(free, seconds=self.settings.seconds)
 
     def _end(self, owner: str) -> None:
         """Remember that a turn of this process has ended, even if the record still names it."""

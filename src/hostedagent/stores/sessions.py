@@ -79,7 +79,7 @@ class Sessions(Leases):
         self.checkpoints = Checkpoints(store)
         self.tokens = ContinuationTokens(store)
         self.conversations = Conversations(store)
-        self.keys = IdempotencyKeys(store, self._settings, self.retries)
+        self.keys = IdempotencyKeys(store, self.settings, self.retries)
         self.seals = Seals(store)
 
     def holder(self, caller: Caller, conversation_id: str) -> Lease | None:
