@@ -13,7 +13,7 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.outcomes import Completed, Failed, Incomplete
 from hostedagent.protocol.content import COMPLETED, INCOMPLETE, Output
 from hostedagent.protocol.content.codec import recall
-from hostedagent.protocol.envelope import complete
+from hostedagent.protocol.envelope import complete, public_item
 from hostedagent.protocol.sse import event_data, write_frame
 from hostedagent.protocol.stream.builder import Projection
 from hostedagent.protocol.stream.response import ResponseBuilder
@@ -148,4 +148,4 @@ def _public_item(item: Mapping[str, Json]) -> dict[str, Json]:
     An approval request has Agent Framework's id, by which the agent's session knows it.
     """
     known = {"id": found} if (found := recall(item).get("request_id")) else {}
-    return {name: value for name, value in item.items() if name != "internal_metadata"} | known
+    return {**public_item(item), **known}

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from typing import Final
 
+from hostedagent.protocol.envelope import public_item
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.protocol.values import rows_of
-
-_PRIVATE: Final = "internal_metadata"
-"""Fields of an item for the host only; the SDK removes them from events that it sends."""
 
 
 class PartialOutput:
@@ -37,7 +34,7 @@ class PartialOutput:
         done = rows_of(self._response["output"])
         items = {index: item for index, item in enumerate(done) if item is not None}
         items |= {index: self._with_text(index) for index in self._open}
-        return [{key: value for key, value in items[index].items() if key != _PRIVATE} for index in sorted(items)]
+        return [public_item(items[index]) for index in sorted(items)]
 
     def see(self, event: Event) -> None:
         """Record an event."""

@@ -76,13 +76,13 @@ def complete_error(event: Mapping[str, Json]) -> dict[str, Json]:
     return {**event, "error": {"type": "server_error", **error}}
 
 
-_PRIVATE: Final = "internal_metadata"
-"""The field of an item that the host stores and clients never see."""
+PRIVATE: Final = "internal_metadata"
+"""The field of an item for what only the host may set and read: it is stored, and clients never see it."""
 
 
 def public_item(item: Item) -> Item:
     """An item without the fields that only the host may read."""
-    return item if _PRIVATE not in item else {name: value for name, value in item.items() if name != _PRIVATE}
+    return item if PRIVATE not in item else {name: value for name, value in item.items() if name != PRIVATE}
 
 
 def public_response(response: Mapping[str, Json]) -> dict[str, Json]:
@@ -95,6 +95,6 @@ def public_event(event: Event) -> Event:
     """An event as clients see it."""
     if (response := event.get("response")) is not None:
         return {**event, "response": public_response(response)}
-    if (item := event.get("item")) is not None and _PRIVATE in item:
+    if (item := event.get("item")) is not None and PRIVATE in item:
         return {**event, "item": public_item(item)}
     return event

@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from hostedagent.protocol.content.reasoning import unseal
+from hostedagent.protocol.envelope import PRIVATE, public_item
 from hostedagent.protocol.ids import derived_item_id
 from hostedagent.protocol.types import Json, MutableItem
 from hostedagent.protocol.values import is_array, is_object
@@ -46,9 +47,6 @@ EMPTY_IS_ABSENT: Final[Mapping[str, Json]] = {
     "context_management": [],
 }
 """Options of a request and the empty value that clients send for "not set"."""
-
-HOST_MEMORY: Final = "internal_metadata"
-"""The field of an item that only the host may set: it holds what the host knows of an item that it stored."""
 
 
 class _Id(Struct, frozen=True):
@@ -139,8 +137,8 @@ def normalize_item(value: Json, counts: Counter[str]) -> Json:
     if not is_object(value):
         return value
     item = value
-    if HOST_MEMORY in item:
-        item = {name: row for name, row in item.items() if name != HOST_MEMORY}
+    if PRIVATE in item:
+        item = dict(public_item(item))
     if "type" not in item and (typed := _type_of(item)) is not None:
         item = {**item, "type": typed}
     kind = item.get("type")
