@@ -21,7 +21,7 @@ from hostedagent.failures import TurnFailed, failed, failure
 from hostedagent.identity import RequestContext, enter_context
 from hostedagent.off_loop import off_loop
 from hostedagent.protocol.content.compaction import ITEM
-from hostedagent.protocol.envelope import public_item
+from hostedagent.protocol.envelope import listed_item
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.compaction import is_from_user, split_open
@@ -128,5 +128,4 @@ def _output(done: Sequence[Item], item: Item, waiting: Sequence[Item]) -> list[I
 
 def _shown(item: Item) -> Item:
     """An item as clients see it, with an id."""
-    shown = public_item(item if item.get("id") else with_own_id(item, ""))
-    return {**shown, "status": shown.get("status") or "completed"} if is_from_user(shown) else shown
+    return listed_item(item if item.get("id") else with_own_id(item, ""))

@@ -10,6 +10,7 @@ from typing import Final
 
 from hostedagent.failures import ERROR_TYPES
 from hostedagent.protocol.types import Event, Item, Json
+from hostedagent.protocol.values import is_mapping, is_rows
 
 DEFAULTS: Final[Mapping[str, Json]] = {
     "completed_at": None,
@@ -83,6 +84,44 @@ PRIVATE: Final = "internal_metadata"
 def public_item(item: Item) -> Item:
     """An item without the fields that only the host may read."""
     return item if PRIVATE not in item else {name: value for name, value in item.items() if name != PRIVATE}
+
+
+_DONE: Final[Mapping[str, Json]] = {"status": "completed"}
+
+ITEM_FIELDS: Final[Mapping[str, Mapping[str, Json]]] = {
+    "message": _DONE,
+    "function_call": _DONE,
+    "function_call_output": _DONE,
+    "custom_tool_call": _DONE,
+    "custom_tool_call_output": _DONE,
+    "computer_call_output": _DONE,
+    "shell_call": {"environment": None, **_DONE},
+    "shell_call_output": {"max_output_length": None, **_DONE},
+    "tool_search_call": {"call_id": None, "execution": "server", **_DONE},
+    "tool_search_output": {"call_id": None, "execution": "server", **_DONE},
+}
+"""Item type to the fields that a listed item must have, and that callers need not send."""
+
+_PART_FIELDS: Final[Mapping[str, Mapping[str, Json]]] = {
+    "input_image": {"detail": "auto"},
+    "output_text": {"annotations": []},
+}
+
+
+def listed_item(item: Item) -> dict[str, Json]:
+    """An item in a list of items, as clients see it: complete, and the content of a message as parts."""
+    shown = dict(public_item(item))
+    if shown.get("type") == "message" and isinstance(text := shown.get("content"), str):
+        kind = "output_text" if shown.get("role") == "assistant" else "input_text"
+        shown["content"] = [{"type": kind, "text": text}]
+    for name in ("content", "output"):
+        if is_rows(parts := shown.get(name)):
+            shown[name] = [_complete_part(part) for part in parts]
+    return {**shown, **ITEM_FIELDS.get(str(shown.get("type")), {}), **shown}
+
+
+def _complete_part(part: Json) -> Json:
+    return {**part, **_PART_FIELDS.get(str(part.get("type")), {}), **part} if is_mapping(part) else part
 
 
 def public_response(response: Mapping[str, Json]) -> dict[str, Json]:

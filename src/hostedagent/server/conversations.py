@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
 
 from msgspec import Struct
 from starlette.convertors import PathConvertor, register_url_convertor
@@ -20,7 +19,7 @@ from hostedagent.errors import InvalidRequest
 from hostedagent.identity import Caller
 from hostedagent.off_loop import off_loop
 from hostedagent.options import HostOptions
-from hostedagent.protocol.envelope import public_item
+from hostedagent.protocol.envelope import listed_item
 from hostedagent.protocol.request.turn_request import parse_items, parse_metadata
 from hostedagent.protocol.types import Item, Json
 from hostedagent.protocol.values import fields_of
@@ -39,9 +38,6 @@ class _ConversationId(PathConvertor):
 
 
 register_url_convertor("conversation", _ConversationId())
-
-_PARTS: Final[Mapping[str, str]] = {"assistant": "output_text"}
-_DEFAULT_PART: Final = "input_text"
 
 
 def conversation_routes(engine: Engine, trust: Trust, prefix: str) -> Sequence[Route]:
@@ -130,19 +126,19 @@ class ConversationRoutes(Struct, frozen=True):
         if not items:
             raise InvalidRequest("items must be a non-empty array of items.", param="items")
         stored = await self.conversations.add(exchange.caller, _conversation_id(exchange), items)
-        shown = await off_loop(len(stored), lambda: [shown_item(item) for item in stored])
+        shown = await off_loop(len(stored), lambda: [listed_item(item) for item in stored])
         await exchange.json(listing(Page(limit=len(stored)), shown))
 
     async def _items(self, exchange: Exchange) -> None:
         page, caller = page_asked(exchange.request.query_params), exchange.caller
         ids = await self.conversations.item_ids(caller, _conversation_id(exchange))
         found = await page_of(ids, page, lambda some: self.conversations.responses.items(caller, some))
-        await exchange.json(listing(page, [shown_item(item) for item in found]))
+        await exchange.json(listing(page, [listed_item(item) for item in found]))
 
     async def _item(self, exchange: Exchange) -> None:
         item_id = exchange.request.path_params["item_id"]
         found = await self.conversations.item(exchange.caller, _conversation_id(exchange), item_id)
-        await exchange.json(shown_item(found))
+        await exchange.json(listed_item(found))
 
     async def _remove(self, exchange: Exchange) -> None:
         check_history(self.options.history)
@@ -159,17 +155,6 @@ class ConversationRoutes(Struct, frozen=True):
         if any(item.get("type") == "item_reference" for item in items):
             raise InvalidRequest("items are added whole; an item_reference is not.", param="items")
         return fields, items
-
-
-def shown_item(item: Item) -> dict[str, Json]:
-    """An item of a conversation as clients see it: a message has a status, and its content is a list of parts."""
-    shown = dict(public_item(item))
-    if shown.get("type") == "message":
-        shown.setdefault("status", "completed")
-        if isinstance(text := shown.get("content"), str):
-            kind = _PARTS.get(str(shown.get("role")), _DEFAULT_PART)
-            shown["content"] = [{"type": kind, "text": text} | ({"annotations": []} if kind == "output_text" else {})]
-    return shown
 
 
 def _shown(described: Description) -> dict[str, Json]:

@@ -29,7 +29,7 @@ from hostedagent.engine.sent_events import events_again
 from hostedagent.errors import Busy, InvalidRequest, NotFound, Unavailable
 from hostedagent.identity import Caller, enter_context
 from hostedagent.platform import RESPONSE_ID_HEADER
-from hostedagent.protocol.envelope import public_item
+from hostedagent.protocol.envelope import listed_item
 from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import KEEP_ALIVE, event_data, rewrite_frame, write_frame
@@ -301,7 +301,7 @@ async def input_items_page(engine: Engine, caller: Caller, response_id: str, pag
         NotFound: The response does not exist, or belongs to another scope.
     """
     found = await engine.input_items(caller, response_id, structs.replace(page, limit=page.limit + 1))
-    return listing(page, [public_item(item) for item in found])
+    return listing(page, [listed_item(item) for item in found])
 
 
 async def framed(events: AsyncGenerator[Event], context: TurnContext | None = None) -> AsyncGenerator[bytes]:

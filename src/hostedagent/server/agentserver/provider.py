@@ -13,6 +13,7 @@ from hostedagent.engine.context import TurnContext
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.identity import Caller, RequestContext, current_context, enter_context, has_request
 from hostedagent.off_loop import off_loop
+from hostedagent.protocol.envelope import listed_item
 from hostedagent.protocol.transcript.storing import stored_input
 from hostedagent.stores.base import Page, StoreConflict, StoreError, StoreNotFound, StoreRejected
 
@@ -95,7 +96,7 @@ class Provider:
         """A page of the input items of a response."""
         async with _translated():
             page = Page(limit=limit, ascending=ascending, after=after, before=before)
-            return await self._store.input_items(_caller(context), response_id, page)
+            return [listed_item(item) for item in await self._store.input_items(_caller(context), response_id, page)]
 
     async def get_items(self, item_ids: Iterable[str], *, context: PlatformContext | None = None) -> Any:
         """Items by id, `None` for each that does not exist."""
