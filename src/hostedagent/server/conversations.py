@@ -151,7 +151,7 @@ class ConversationRoutes(Struct, frozen=True):
         return await read_as(self._parsed, exchange.receive, self.options)
 
     def _parsed(self, fields: Mapping[str, Json]) -> tuple[Mapping[str, Json], tuple[Item, ...]]:
-        items = parse_items(fields.get("items") or [], "items")
+        items = parse_items(fields.get("items") or [])
         if any(item.get("type") == "item_reference" for item in items):
             raise InvalidRequest("items are added whole; an item_reference is not.", param="items")
         return fields, items

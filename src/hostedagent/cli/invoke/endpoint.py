@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -63,16 +63,14 @@ def default_credential() -> AsyncTokenCredential:
 
 
 @asynccontextmanager
-async def authorization(
-    endpoint: Endpoint, credential: Callable[[], AsyncTokenCredential] | None = None
-) -> AsyncGenerator[Mapping[str, str]]:
+async def authorization(endpoint: Endpoint) -> AsyncGenerator[Mapping[str, str]]:
     """The authorization headers; empty for an agent on this machine."""
     if not endpoint.is_deployed:
         yield {}
         return
     from azure.core.exceptions import ClientAuthenticationError
 
-    async with (credential or default_credential)() as signed_in:
+    async with default_credential() as signed_in:
         try:
             token = await signed_in.get_token(DATA_SCOPE)
         except ClientAuthenticationError as error:

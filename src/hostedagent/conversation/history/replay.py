@@ -17,7 +17,7 @@ from hostedagent.agents.session_use import history_providers, history_source, ne
 from hostedagent.conversation.compaction import seal_messages
 from hostedagent.conversation.continuation import Continuation, first_new_item
 from hostedagent.conversation.history.base import Compaction, Feed, ReadHistory
-from hostedagent.conversation.history.session import answered, kept_state, open_session, unasked_questions
+from hostedagent.conversation.history.session import answered, open_session, unasked_questions
 from hostedagent.errors import ConfigurationError
 from hostedagent.observability.logging import log_failure
 from hostedagent.off_loop import off_loop
@@ -141,9 +141,13 @@ class ReplayHistory:
 
     def after(self, feed: Feed) -> Mapping[str, Json] | None:
         """The session without the transcript, if it contains anything else."""
-        if feed.session is not None and feed.history_source is not None:
+        if feed.session is None:
+            return None
+        if feed.history_source is not None:
             _state(feed.session, feed.history_source).pop(_MESSAGES, None)
-        return kept_state(feed.session, keeps_service_id=False)
+        stored = feed.session.to_dict()
+        state = {key: value for key, value in stored["state"].items() if value}
+        return {**stored, "service_session_id": None, "state": state} if state else None
 
 
 def _may_compact(request: TurnRequest, continuation: Continuation, items: Sequence[Item]) -> bool:

@@ -113,19 +113,6 @@ def approval_response(decision: ApprovalDecision) -> Content:
     )
 
 
-def kept_state(session: AgentSession | None, *, keeps_service_id: bool) -> Mapping[str, Json] | None:
-    """A session's stored form; `None` if it contains nothing that a later turn needs."""
-    if session is None:
-        return None
-    stored = dict(session.to_dict())
-    state = {key: value for key, value in stored["state"].items() if value}
-    if not keeps_service_id:
-        stored["service_session_id"] = None
-    if not state and stored["service_session_id"] is None:
-        return None
-    return {**stored, "state": state}
-
-
 class SessionHistory:
     """`session`: the agent's own history provider keeps the conversation; only new messages are sent.
 

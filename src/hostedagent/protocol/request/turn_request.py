@@ -290,20 +290,20 @@ def _input(body: Mapping[str, Json]) -> tuple[Item, ...]:
     return tuple([_item(item, "input", n) for n, item in enumerate(value)])
 
 
-def parse_items(value: Json, name: str) -> tuple[Item, ...]:
+def parse_items(value: Json) -> tuple[Item, ...]:
     """The items that a caller brings outside of a turn, complete.
 
     Raises:
         InvalidRequest: It is no array of items, or one cannot be read; `param` is its path.
     """
     if not is_array(value):
-        raise InvalidRequest(f"{name} must be an array of items.", param=name)
+        raise InvalidRequest("items must be an array of items.", param="items")
     rows = rows_of(normalize_body({"input": value}, has_nulls=True)["input"])
-    items = tuple([_item(row, name, n) for n, row in enumerate(rows)])
+    items = tuple([_item(row, "items", n) for n, row in enumerate(rows)])
     reader = ItemReader()
     for n, item in enumerate(items):
-        reader.read_input(item, f"{name}[{n}]")
-        _check_parts(item, f"{name}[{n}].content")
+        reader.read_input(item, f"items[{n}]")
+        _check_parts(item, f"items[{n}].content")
     return items
 
 
