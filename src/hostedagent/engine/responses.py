@@ -136,27 +136,21 @@ class ResponseStore:
         """Make sure that a response of an ended request is not created or begun any more; `False` if it exists."""
         if await self._owns(caller, response_id):
             return False
-        if self._stored is not None:
-            return await self._stored.forbid(caller, response_id)
-        return True
+        return self._stored is None or await self._stored.forbid(caller, response_id)
 
     async def was_created(self, caller: Caller, response_id: str) -> bool | None:
         """Whether a response was created, even if it was deleted since; `None` if it may still be created.
 
         Where the store cannot tell, it was.
         """
-        if self._stored is not None:
-            return await self._stored.was_created(caller, response_id)
-        return True
+        return self._stored is None or await self._stored.was_created(caller, response_id)
 
     async def take_queued(self, caller: Caller, response_id: str) -> bool:
         """Take a response that waits in the queue; `False` if it does not, or is not stored and never will be.
 
         No other process begins it then, unless it takes it after this one.
         """
-        if self._stored is not None:
-            return await self._stored.take_queued(caller, response_id)
-        return False
+        return self._stored is not None and await self._stored.take_queued(caller, response_id)
 
     def claim(self, response_id: str) -> bool:
         """Reserve an id that the platform chose until `release_claim`; `False` if it is or was in use."""
