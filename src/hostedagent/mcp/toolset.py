@@ -22,6 +22,7 @@ from hostedagent.agents.run import tool_names
 from hostedagent.errors import ConfigurationError, InvalidRequest
 from hostedagent.mcp.session import HeaderFunction, ServerInTurn, TurnHeaders, Unreachable, warn
 from hostedagent.protocol.request.turn_request import TurnRequest, current_turn
+from hostedagent.stores.recent import Recent
 
 if TYPE_CHECKING:
     from mcp import StdioServerParameters
@@ -103,7 +104,7 @@ class McpTools(ContextProvider):
         self._timeout = timeout
         self._list_seconds = list_seconds
         self._retry_seconds = retry_seconds
-        self._listings: dict[str, _Listing] = {}
+        self._listings: Recent[str, _Listing] = Recent(MAX_LISTINGS)
         self._down_until = 0.0
         self._asking: set[str] = set()
 
@@ -165,10 +166,7 @@ class McpTools(ContextProvider):
                     self._down_until = time.monotonic() + self._retry_seconds
                 raise error
             self._down_until = 0.0
-            self._listings.pop(identity, None)
             self._listings[identity] = _Listing(tools, time.monotonic() + self._list_seconds)
-            while len(self._listings) > MAX_LISTINGS:
-                del self._listings[next(iter(self._listings))]
             return tools
 
     def _functions(
