@@ -60,8 +60,16 @@ class RecordedResponses:
         self.running: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        self.waiting = _waiting(self, rules) if rules is not None else None
-        self._takeover = _takeover(self, turns) if turns is not None else None
+        self.waiting: WaitingTurns | None = None
+        self._takeover: Takeover | None = None
+        if rules is not None:
+            from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
+
+            self.waiting = WaitingTurns(self, rules)
+        if turns is not None:
+            from hostedagent.engine.takeover import Takeover  # Few hosts resume background turns.
+
+            self._takeover = Takeover(self, turns)
 
     async def open(self) -> None:
         """Start listening to other processes, and take over the background turns of those that have ended."""
@@ -208,15 +216,3 @@ class RecordedResponses:
     def _spawn(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _takeover(responses: RecordedResponses, turns: BackgroundTurns) -> Takeover:
-    from hostedagent.engine.takeover import Takeover  # Few hosts resume background turns.
-
-    return Takeover(responses, turns)
-
-
-def _waiting(responses: RecordedResponses, rules: WaitingRules) -> WaitingTurns:
-    from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
-
-    return WaitingTurns(responses, rules)
