@@ -189,6 +189,23 @@ async def test_a_refusal_of_an_earlier_answer_is_read() -> None:
     ]
 
 
+async def test_custom_tool_calls_of_earlier_answers_are_read() -> None:
+    agent = ScriptedAgent(["Fine."])
+    called: Any = {"id": "c1", "type": "custom", "custom": {"name": "query", "input": "select 1"}}
+    messages: list[Any] = [
+        *HI,
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "c1", "content": "1"},
+        *HI,
+    ]
+    async with hosting(agent) as (_, api):
+        await api.chat.completions.create(model="m", messages=messages)
+
+    contents = [content for message in agent.calls[0].messages for content in message.contents]
+    assert [content.type for content in contents] == ["text", "function_call", "function_result", "text"]
+    assert (contents[1].name, contents[1].arguments, contents[2].result) == ("query", '{"input": "select 1"}', "1")
+
+
 async def test_audio_of_a_message_reaches_the_agent() -> None:
     agent = ScriptedAgent(["I hear."])
     part: Any = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
@@ -258,6 +275,10 @@ BAD: list[tuple[Any, str | None]] = [
     ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"role": "user", "content": [{"type": "x"}]}]}, "messages[0].content[0].type"),
     ({"messages": [{"role": "tool", "tool_call_id": "c9", "content": "x"}]}, None),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom"}]}]},
+        "messages[0].tool_calls[0].custom",
+    ),
     ({"messages": HI, "n": 2}, "n"),
     ({"messages": HI, "functions": [{}]}, "functions"),
     ({"messages": HI, "temperature": 9}, "temperature"),

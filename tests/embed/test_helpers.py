@@ -258,6 +258,13 @@ def test_a_body_that_names_no_clear_place_is_refused(body: dict[str, Any]) -> No
         responses_session_id(body)
 
 
+@pytest.mark.parametrize("body", [[], None, "hi", 1])
+def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
+    for read in (responses_to_run, responses_session_id):
+        with pytest.raises(ValueError, match="The request body must be an object"):
+            read(body)
+
+
 def test_a_whole_result_has_its_images_citations_and_reasoning() -> None:
     pixel = "data:image/png;base64,iVBORw0KGgo="
     result = AgentResponse(

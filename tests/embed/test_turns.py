@@ -265,6 +265,18 @@ async def test_an_id_that_is_none_is_refused(response_id: str) -> None:
             assert refused.value.status == 400
 
 
+@pytest.mark.parametrize("response_id", ["resp_1", "caresp_1", "a/b"])
+async def test_an_id_under_which_no_response_could_be_read_is_refused_before_the_turn(response_id: str) -> None:
+    agent = ScriptedAgent(["one"])
+    async with Turns(agent) as turns:
+        with pytest.raises(RequestError, match="malformed") as refused:
+            async with turns.begin({"input": "hi"}, ADA, response_id=response_id):
+                pass
+        assert (refused.value.status, refused.value.param) == (400, "response_id")
+
+    assert not agent.calls
+
+
 async def test_after_the_lifespan_new_turns_are_refused() -> None:
     turns = Turns(ScriptedAgent(["one"]))
     async with turns.lifespan(None):

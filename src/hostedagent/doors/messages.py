@@ -8,6 +8,7 @@ from typing import TypeAlias
 from hostedagent.errors import InvalidRequest
 from hostedagent.protocol.checks import array, mapping
 from hostedagent.protocol.types import Item, Json
+from hostedagent.protocol.values import is_rows
 
 ReadPart: TypeAlias = Callable[[Mapping[str, Json], str], dict[str, Json] | None]
 """Reads a part of a message that is not text, at a path; returns `None` for an unknown type."""
@@ -23,15 +24,20 @@ def message_items(messages: Json, read_part: ReadPart, *, first: int = 0) -> Ite
     Raises:
         InvalidRequest: A value is malformed; `param` names it.
     """
+    custom = set[Json]()
     for n, row in enumerate(array(messages, "messages"), first):
         param = f"messages[{n}]"
         message = mapping(row, param)
         role = message.get("role")
         if role == "tool":
             output = _content(message.get("content", ""), "input_text", f"{param}.content", read_part)
-            yield {"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output}
+            call_id = message.get("tool_call_id")
+            kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
+            yield {"type": kind, "call_id": call_id, "output": output}
         elif role == "assistant":
-            yield from _said(message, param, read_part)
+            said = list(_said(message, param, read_part))
+            custom.update(item["call_id"] for item in said if item["type"] == "custom_tool_call")
+            yield from said
         elif role in ("user", "system", "developer"):
             content = _content(message.get("content"), "input_text", f"{param}.content", read_part)
             yield {"type": "message", "role": role, "content": content}
@@ -48,17 +54,26 @@ def _said(message: Mapping[str, Json], param: str, read_part: ReadPart) -> Itera
         parts = _content(parts, "output_text", f"{param}.content", read_part)
         yield {"type": "message", "role": "assistant", "content": parts}
     for n, row in enumerate(array(message.get("tool_calls") or [], f"{param}.tool_calls")):
-        call = mapping(row, f"{param}.tool_calls[{n}]")
-        function = mapping(call.get("function"), f"{param}.tool_calls[{n}].function")
-        named = {"name": function.get("name"), "arguments": function.get("arguments") or "{}"}
-        yield {"type": "function_call", "call_id": call.get("id"), **named}
+        yield _call(mapping(row, f"{param}.tool_calls[{n}]"), f"{param}.tool_calls[{n}]")
+
+
+def _call(call: Mapping[str, Json], param: str) -> Item:
+    call_id = call.get("id")
+    if call.get("type") == "custom":
+        tool = mapping(call.get("custom"), f"{param}.custom")
+        return {"type": "custom_tool_call", "call_id": call_id, "name": tool.get("name"), "input": tool.get("input")}
+    function = mapping(call.get("function"), f"{param}.function")
+    named = {"name": function.get("name"), "arguments": function.get("arguments") or "{}"}
+    return {"type": "function_call", "call_id": call_id, **named}
 
 
 def _content(value: Json, text_type: str, param: str, read_part: ReadPart) -> Json:
     if isinstance(value, str):
         return value
+    if not is_rows(value):
+        raise InvalidRequest(f"{param} must be a string, or an array of parts.", param=param)
     parts: list[Json] = []
-    for n, row in enumerate(array(value, param)):
+    for n, row in enumerate(value):
         part = mapping(row, f"{param}[{n}]")
         kind = part.get("type")
         read = {"type": text_type, "text": part.get("text")} if kind == "text" else read_part(part, f"{param}[{n}]")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hostedagent.embed.state import AgentRunArgs
 from hostedagent.errors import RequestError
 from hostedagent.options import CallerPolicy
+from hostedagent.protocol.checks import mapping
 from hostedagent.protocol.request.normalization import normalize_body
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.transcript.approvals import Answered
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agent_framework import Content, Message
 
 _PARTS: Final = ("text", "input_text", "input_image", "input_file", "input_audio")
+_BODY: Final = "The request body"
 _REFERENCE: Final = "item_reference"
 _CONTINUES: Final = ("previous_response_id", "conversation", "conversation_id")
 
@@ -34,10 +36,11 @@ def responses_to_run(body: Mapping[str, Any], *, policy: CallerPolicy | None = N
             and a field that the policy does not allow is refused.
 
     Raises:
-        ValueError: A field is malformed or not allowed; the message names it.
+        ValueError: The body is no object, or a field is malformed or not allowed; the message names it.
     """
     policy = policy or CallerPolicy()
     with _as_value_errors():
+        body = mapping(body, _BODY)
         request = TurnRequest.parse(_normalized(body), policy)
         messages = _messages(request, policy, is_whole=not any(body.get(name) for name in _CONTINUES))
     options = dict(request.options.chat)
@@ -61,8 +64,10 @@ def responses_session_id(body: Mapping[str, Any]) -> tuple[str, bool] | tuple[No
     """The id that a body continues, and whether it is a conversation's; `(None, None)` for a new conversation.
 
     Raises:
-        ValueError: It names both a conversation and a response, or an id is not a string.
+        ValueError: It is no object, it names both a conversation and a response, or an id is not a string.
     """
+    with _as_value_errors():
+        body = mapping(body, _BODY)
     found = {name: value for name in _CONTINUES if (value := body.get(name)) not in (None, "")}
     if len(found) > 1:
         raise ValueError(f"{' and '.join(found)} exclude each other: send one of them.")

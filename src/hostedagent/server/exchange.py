@@ -107,7 +107,7 @@ def refusal_in(error: Exception, what: str, *, response_id: str = "") -> Request
 def check_response_id(response_id: str) -> None:
     """Refuse a malformed id; raises `InvalidRequest`."""
     if not response_id.startswith("caresp_") or len(response_id) - len("caresp_") not in _ID_LENGTHS:
-        raise InvalidRequest("The response id in the path is malformed.", param="response_id")
+        raise InvalidRequest("The response id is malformed.", param="response_id")
 
 
 class Exchange:

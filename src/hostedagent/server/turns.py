@@ -22,6 +22,7 @@ from hostedagent.protocol.json import encode
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Event, Item, Json
 from hostedagent.server.admission import parse_request, sandbox_session
+from hostedagent.server.exchange import check_response_id
 from hostedagent.server.paging import page_asked
 from hostedagent.server.responses import input_items_page
 from hostedagent.server.turn import TransformEvent, Turn, replayed, request_errors
@@ -79,7 +80,7 @@ class TurnRunner:
             body: The body of a create-response request, as bytes or parsed; or the request itself.
             caller: The user's id, or a `Caller`. Callers can access only their own data.
             left: Returns when the caller has disconnected, which ends the wait for a slot.
-            response_id: The id of the response; by default a new one.
+            response_id: The id of the response, in the form that the host gives; by default a new one.
             session_id: The platform's sandbox session; by default the one that the body or the container names.
             client_headers: The client's `x-client-*` headers.
             state: State that the client shares with the agent, as `current_turn().state`.
@@ -89,6 +90,8 @@ class TurnRunner:
         """
         engine = self._responses.engine
         engine.check_accepts()
+        if response_id:
+            check_response_id(response_id)
         fields, request = await self._parsed(body)
         said = {"client_headers": client_headers or {}, "state": state}
         request = replace(request, caller=caller_of(caller), door=self._door.name, **said)
