@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
+from hostedagent.errors import Conflict
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import Etag, StoreUnavailable, Write
+from hostedagent.stores.base import Etag, Key, Record, StoreUnavailable, Write
 from hostedagent.stores.journals import Journal
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
@@ -59,3 +61,65 @@ async def test_a_turn_ends_though_the_answer_to_the_last_write_of_its_journal_wa
 
     await turns.end("resp_1")
     assert await turns.find(ADA, "resp_1") is None
+
+
+class Renamed:
+    """The liveness of a process that was found dead, and got a new name when it reconnected."""
+
+    own = "a"
+    dead = ""
+
+    async def name(self) -> str:
+        return self.own
+
+    async def is_dead(self, name: str) -> bool:
+        return name in self.dead
+
+
+class Breaking(MemoryStore):
+    """A store that answers one read late, and then fails one write."""
+
+    reads: asyncio.Event | None = None
+    fails: asyncio.Event | None = None
+
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        if (late := self.reads) is not None:
+            self.reads = None
+            await late.wait()
+        return await super().read(caller, keys)
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        if (late := self.fails) is not None:
+            self.fails = None
+            await late.wait()
+            raise StoreUnavailable("The database is restarted.")
+        return await super().write(caller, writes)
+
+
+async def test_a_turn_that_begins_while_its_replica_joins_under_a_new_name_is_never_lost() -> None:
+    store, liveness = Breaking(), Renamed()
+    settings = LeaseSettings(liveness=liveness)
+    turns = BackgroundTurns(store, settings)
+    await turns.join()
+    await turns.begin(ADA, "resp_0", JOURNAL, b"")
+    liveness.own, liveness.dead = "b", "a"
+    checked, failed = asyncio.Event(), asyncio.Event()
+    store.reads, store.fails = checked, failed
+
+    check = asyncio.create_task(turns.check())
+    await asyncio.sleep(0)
+    end = asyncio.create_task(turns.end("resp_0"))
+    begin = asyncio.create_task(turns.begin(ADA, "resp_1", JOURNAL, b""))
+    await asyncio.sleep(0)
+    checked.set()
+    await asyncio.wait([check])
+    join = asyncio.create_task(turns.join())
+    await asyncio.sleep(0)
+    failed.set()
+    await asyncio.wait([end, begin, join])
+    assert isinstance(check.exception(), Conflict) and isinstance(end.exception(), StoreUnavailable)
+    assert join.exception() is None
+
+    liveness.dead = "ab"
+    is_known = "resp_1" in await BackgroundTurns(store, settings).orphans()
+    assert is_known or isinstance(begin.exception(), StoreUnavailable)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from hostedagent.errors import Conflict
@@ -47,51 +47,73 @@ class _Replica(Struct, frozen=True):
     has_ended: bool = False
 
 
+class _Membership(Struct):
+    """The role of this process as a replica, from joining until it leaves or is declared dead.
+
+    Args:
+        process: The name of the process at that time.
+        name: The name of the replica; each membership has its own.
+        is_on: Whether it may run turns.
+        etag: The etag of its list.
+        held: The etags of the journals of its turns.
+        parts: The number of records that contain the request of each turn.
+        ended: What is still to be deleted of ended turns.
+    """
+
+    process: str = ""
+    name: str = ""
+    is_on: bool = False
+    etag: Etag = ABSENT
+    held: dict[str, Etag] = field(default_factory=dict[str, Etag])
+    parts: dict[str, int] = field(default_factory=dict[str, int])
+    ended: dict[str, list[Write]] = field(default_factory=dict[str, list[Write]])
+
+    @property
+    def key(self) -> Key:
+        """The key of its list."""
+        return Key(TURNS, self.name)
+
+
 class BackgroundTurns(Journals):
     """The journals of background turns with their owners.
 
     Args:
         settings: How long a replica counts as alive, and which processes have ended.
         service: Distinguishes the hosts of several agents that share a store: only equal ones share turns.
-
-    Attributes:
-        has_joined: Whether this is a replica that may run turns.
     """
 
     def __init__(self, store: Store, settings: LeaseSettings, *, service: str = "") -> None:
         super().__init__(store)
         self._every = Key(REPLICAS, service)
         self._settings = settings
-        self._process = ""
-        self._name = ""
-        self._etag: Etag = ABSENT
-        self._held: dict[str, Etag] = {}
-        self._parts: dict[str, int] = {}
-        self._ended: dict[str, list[Write]] = {}
+        self._own = _Membership()
         self._listing = asyncio.Lock()
         self._listings: set[asyncio.Task[list[Etag]]] = set()
         self._confirmed_at = 0.0
-        self.has_joined = False
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether this is a replica that may run turns."""
+        return self._own.is_on
 
     async def join(self) -> None:
         """Join as a replica. One that was declared dead joins again under another name."""
-        self._process = await self._settings.liveness.name()
-        self._name, self._etag = f"{self._process}:{secrets.token_hex(8)}", ABSENT
-        self._held.clear()
-        self._ended.clear()
-        await self._list()
+        process = await self._settings.liveness.name()
+        own = _Membership(process, f"{process}:{secrets.token_hex(8)}")
+        await self._list(own)
 
         def joined(value: Value | None) -> Value:
-            return {"names": [*(value["names"] if value is not None else ()), self._name]}
+            return {"names": [*(value["names"] if value is not None else ()), own.name]}
 
         await change_value(self._store, _ALL, self._every, joined)
-        self._confirmed_at, self.has_joined = time.monotonic(), True
+        own.is_on = True
+        self._own, self._confirmed_at = own, time.monotonic()
 
     async def leave(self) -> None:
         """Leave as a replica: the turns that are still listed can be taken over at once."""
-        if self.has_joined:
-            self.has_joined = False
-            await self._list(has_ended=True)
+        if self._own.is_on:
+            self._own.is_on = False
+            await self._list(self._own, has_ended=True)
 
     async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
         """Record the start of a turn with its request.
@@ -99,77 +121,82 @@ class BackgroundTurns(Journals):
         Raises:
             StoreUnavailable: This process has not joined as a replica at the moment.
         """
-        if not self.has_joined:
+        own = self._own
+        if not own.is_on:
             raise StoreUnavailable(_FENCED)
         parts = [request[start : start + _PART_BYTES] for start in range(0, len(request), _PART_BYTES)]
-        journal = replace(journal, owner=self._name, request_parts=len(parts))
+        journal = replace(journal, owner=own.name, request_parts=len(parts))
         keys = [Key(REQUEST, f"{response_id}:{n}") for n in range(len(parts))]
         rows = [Write(key, part) for key, part in zip(keys, parts, strict=True)]
         try:
             try:
-                await self._own(response_id, journal, ABSENT, rows)
+                await self._hold(own, response_id, journal, ABSENT, rows)
             except StoreConflict:  # A try to begin that failed may have left its journal.
                 if (found := await read_value(self._store, _ALL, Key(JOURNAL, response_id))) is None:
                     raise
-                await self._own(response_id, journal, found.etag, rows)
+                await self._hold(own, response_id, journal, found.etag, rows)
         except StoreConflict:
             raise StoreUnavailable(_FENCED) from None
 
     async def take(self, response_id: str) -> tuple[Journal, bytes] | None:
         """Take over a turn of a replica that has ended; `None` if there is none."""
+        own = self._own
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
-        if found is None or response_id in self._ended:
+        if found is None or response_id in own.ended:
             return None
         journal = found.load(Journal)
-        if response_id in self._held:
+        if response_id in own.held:
             if not await self.holds(_ALL, response_id):
                 return None
         else:
             # It is ours if the answer was lost when it was taken.
-            if journal.owner != self._name and await self._is_alive(journal.owner):
+            if journal.owner != own.name and await self._is_alive(journal.owner):
                 return None
             try:
-                journal = replace(journal, owner=self._name)
-                await self._own(response_id, journal, found.etag)
+                journal = replace(journal, owner=own.name)
+                await self._hold(own, response_id, journal, found.etag)
             except StoreConflict:
                 return None
-        self._parts[response_id] = journal.request_parts
+        own.parts[response_id] = journal.request_parts
         keys = [Key(REQUEST, f"{response_id}:{n}") for n in range(journal.request_parts)]
         parts = await self._store.read(_ALL, keys) if keys else []
         return journal, b"".join(part.value for part in parts if part is not None)
 
     async def end(self, response_id: str) -> None:
         """Delete the records of a turn, once its outcome was reported. If that fails, `check` repeats it."""
-        if response_id not in self._held:
+        own = self._own
+        if response_id not in own.held:
             return
-        journal = Write(Key(JOURNAL, response_id), None, self._held.pop(response_id))
-        parts = range(self._parts.pop(response_id, 0))
-        self._ended[response_id] = [journal, *(Write(Key(REQUEST, f"{response_id}:{n}"), None) for n in parts)]
-        await self._list()
+        journal = Write(Key(JOURNAL, response_id), None, own.held.pop(response_id))
+        parts = range(own.parts.pop(response_id, 0))
+        own.ended[response_id] = [journal, *(Write(Key(REQUEST, f"{response_id}:{n}"), None) for n in parts)]
+        await self._list(own)
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Store the progress of the turn; raises `StoreConflict` when another replica has taken it."""
-        if (etag := self._held.get(response_id)) is None:
+        own = self._own
+        if (etag := own.held.get(response_id)) is None:
             raise StoreConflict(f"The turn of {response_id} is not held here.")
-        journal = replace(journal, owner=self._name, request_parts=self._parts[response_id])
+        journal = replace(journal, owner=own.name, request_parts=own.parts[response_id])
         key, value = Key(JOURNAL, response_id), dump_value(JOURNAL, journal)
         try:
             (written,) = await self._store.write(_ALL, [Write(key, value, etag)])
         except StoreConflict:
             if not await self.holds(caller, response_id):
                 raise
-            (written,) = await self._store.write(_ALL, [Write(key, value, self._held[response_id])])
-        self._held[response_id] = written
+            (written,) = await self._store.write(_ALL, [Write(key, value, own.held[response_id])])
+        own.held[response_id] = written
 
     async def holds(self, caller: Caller, response_id: str) -> bool:
         """Whether the turn still belongs to this replica."""
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
-        if response_id not in self._held:
+        own = self._own
+        if response_id not in own.held:
             return False
-        if found is None or found.load(Journal).owner != self._name:
-            del self._held[response_id]
+        if found is None or found.load(Journal).owner != own.name:
+            del own.held[response_id]
             return False
-        self._held[response_id] = found.etag
+        own.held[response_id] = found.etag
         return True
 
     def forget_later(self, caller: Caller, response_id: str) -> None:
@@ -182,7 +209,7 @@ class BackgroundTurns(Journals):
             Conflict: It was declared dead.
             StoreError: The store is not available.
         """
-        if not self.has_joined or await self._settings.liveness.name() != self._process:
+        if not self._own.is_on or await self._settings.liveness.name() != self._own.process:
             raise Conflict(_FENCED)
         if time.monotonic() - self._confirmed_at > self._settings.seconds / 2:
             await self.check()
@@ -194,20 +221,20 @@ class BackgroundTurns(Journals):
             Conflict: It was declared dead.
             StoreError: The store is not available.
         """
-        began = time.monotonic()
+        began, own = time.monotonic(), self._own
         async with self._listing:
-            replica = await self._reread()
-            if replica is None or await self._settings.liveness.name() != self._process:
-                self.has_joined = False
+            replica = await self._reread(own)
+            if replica is None or await self._settings.liveness.name() != own.process:
+                own.is_on = False
                 raise Conflict(_FENCED)
-        if self._ended or self._settings.is_due(replica.expires_at):
-            await self._list()
+        if own.ended or self._settings.is_due(replica.expires_at):
+            await self._list(own)
         self._confirmed_at = began
 
     async def orphans(self) -> list[str]:
         """The turns of ended replicas, which this one may take over. Those replicas can no longer write."""
         found = await read_value(self._store, _ALL, self._every)
-        others = [name for name in found.value["names"] if name != self._name] if found else []
+        others = [name for name in found.value["names"] if name != self._own.name] if found else []
         turns: list[str] = []
         for name, row in zip(others, await self._read(others), strict=True):
             if row is not None and await self._is_fenced(name, row):
@@ -223,7 +250,7 @@ class BackgroundTurns(Journals):
         gone: list[str] = []
         for name, row in zip(names, await self._read(names), strict=True):
             replica = row.load(_Replica) if row is not None else _Replica(has_ended=True)
-            if name != self._name and replica.has_ended and not await self._owned(name, replica.turns):
+            if name != self._own.name and replica.has_ended and not await self._owned(name, replica.turns):
                 gone.append(name)
         if gone and await self._put_names([name for name in names if name not in gone], found.etag):
             await self._store.delete(_ALL, [Key(TURNS, name) for name in gone])
@@ -233,64 +260,62 @@ class BackgroundTurns(Journals):
         found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in turns]) if turns else []
         return any(row is not None and row.load(Journal).owner == name for row in found)
 
-    async def _own(self, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()) -> None:
+    async def _hold(
+        self, own: _Membership, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()
+    ) -> None:
         """List a turn and journal it, in one transaction if possible: an unlisted turn would be lost."""
-        self._held[response_id] = ABSENT
-        self._ended.pop(response_id, None)
-        self._parts[response_id] = journal.request_parts
+        own.held[response_id] = ABSENT
+        own.ended.pop(response_id, None)
+        own.parts[response_id] = journal.request_parts
         row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal), expect)
         try:
-            self._held[response_id] = (await self._list(*rows, row))[-1]
+            own.held[response_id] = (await self._list(own, *rows, row))[-1]
         except BaseException:
-            self._held.pop(response_id, None)
+            own.held.pop(response_id, None)
             raise
 
-    async def _list(self, *rows: Write, has_ended: bool = False) -> list[Etag]:
+    async def _list(self, own: _Membership, *rows: Write, has_ended: bool = False) -> list[Etag]:
         """Write the list of turns together with other writes. Continues when it is cancelled."""
-        task = asyncio.create_task(self._listed(rows, has_ended), name="hostedagent-turns")
+        task = asyncio.create_task(self._listed(own, rows, has_ended), name="hostedagent-turns")
         self._listings.add(task)
         task.add_done_callback(self._listings.discard)
         return await asyncio.shield(task)
 
-    async def _listed(self, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
+    async def _listed(self, own: _Membership, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
         async with self._listing:
-            replica, ended = _Replica(tuple(self._held), self._settings.expiry(), has_ended), dict(self._ended)
+            if rows and not own.is_on:
+                raise StoreConflict(_FENCED)
+            replica, ended = _Replica(tuple(own.held), self._settings.expiry(), has_ended), dict(own.ended)
             value = dump_value(TURNS, replica)
             try:
-                etags = await self._store.write(
-                    _ALL, [Write(self._own_key, value, self._etag), *rows, *chain(*ended.values())]
-                )
+                etags = await self._store.write(_ALL, [Write(own.key, value, own.etag), *rows, *chain(*ended.values())])
             except StoreConflict:
-                if await self._reread() is None:
+                if await self._reread(own) is None:
                     raise
-                kept = await self._still_own(ended)
-                etags = await self._store.write(_ALL, [Write(self._own_key, value, self._etag), *rows, *kept])
-            self._etag = etags[0]
+                kept = await self._still_own(own, ended)
+                etags = await self._store.write(_ALL, [Write(own.key, value, own.etag), *rows, *kept])
+            own.etag = etags[0]
             for response_id in ended:
-                self._ended.pop(response_id, None)
+                own.ended.pop(response_id, None)
             return list(etags[1 : len(rows) + 1])
 
-    async def _still_own(self, ended: Mapping[str, Sequence[Write]]) -> list[Write]:
+    async def _still_own(self, own: _Membership, ended: Mapping[str, Sequence[Write]]) -> list[Write]:
         """The erasures of the ended turns that no other replica has begun or taken over."""
         found = await read_values(self._store, _ALL, [Key(JOURNAL, turn) for turn in ended]) if ended else []
         erased: list[Write] = []
         for (journal, *parts), row in zip(ended.values(), found, strict=True):
-            if row is not None and row.load(Journal).owner == self._name:
+            if row is not None and row.load(Journal).owner == own.name:
                 erased += [replace(journal, expect=row.etag), *parts]
         return erased
 
-    async def _reread(self) -> _Replica | None:
-        """The own record as it is stored, which the next write replaces; `None` if this replica was declared dead."""
-        found = await read_value(self._store, _ALL, self._own_key)
+    async def _reread(self, own: _Membership) -> _Replica | None:
+        """Its record as it is stored, which the next write replaces; `None` if it was declared dead."""
+        found = await read_value(self._store, _ALL, own.key)
         replica = found.load(_Replica) if found is not None else None
         if found is None or replica is None or replica.has_ended:
             return None
-        self._etag = found.etag
+        own.etag = found.etag
         return replica
-
-    @property
-    def _own_key(self) -> Key:
-        return Key(TURNS, self._name)
 
     async def _put_names(self, names: Sequence[str], expect: Etag) -> bool:
         try:
