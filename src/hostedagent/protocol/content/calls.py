@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from agent_framework import Content
 
 from hostedagent.errors import InvalidRequest, foreign_attribute
-from hostedagent.protocol.content.codec import COMPLETED, End, OpenItem, Output, OutputItem, Part, recall
+from hostedagent.protocol.content.codec import COMPLETED, End, OpenItem, Output, Part, recall
 from hostedagent.protocol.types import Emission, Event, Item, Json, MutableItem
 from hostedagent.protocol.values import is_array, is_object, is_rows
 
@@ -74,12 +74,6 @@ class CallItem(OpenItem):
         if status == "completed":
             yield self.step(status)
         yield self.opened.done(self.wire(status))
-
-    @property
-    def opened(self) -> OutputItem:
-        """The item on the wire; only after `begin`."""
-        assert self.item is not None
-        return self.item
 
     def step(self, name: str) -> Event:
         """The event that reports progress, `response.<item type>.<name>`."""

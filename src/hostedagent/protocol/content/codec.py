@@ -89,6 +89,12 @@ class OpenItem(ABC):
         self.output = output
         self.item: OutputItem | None = None
 
+    @property
+    def opened(self) -> OutputItem:
+        """The item on the wire; only after it was started there."""
+        assert self.item is not None
+        return self.item
+
     def ends_before(self, part: Part) -> bool:
         """Whether the item must be closed before `part`, which belongs to another item, is sent.
 

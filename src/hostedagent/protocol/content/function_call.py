@@ -180,11 +180,10 @@ class OpenCall(OpenItem):
         if rest := self._arguments.rest(empty="{}" if is_function and end.status == "completed" else ""):
             yield from self._delta(rest)
         yield from self._begin()
-        assert self.item is not None
         arguments = self._arguments.text
         status = "incomplete" if is_function and not is_whole(arguments) else end.status
-        yield self.item.event(f"{_EVENT[self._kind]}.done", name=self._name, **{FIELD[self._kind]: arguments})
-        yield self.item.done(self._wire(arguments, status))
+        yield self.opened.event(f"{_EVENT[self._kind]}.done", name=self._name, **{FIELD[self._kind]: arguments})
+        yield self.opened.done(self._wire(arguments, status))
 
 
 def write_output(content: Content) -> str | list[MutableItem]:

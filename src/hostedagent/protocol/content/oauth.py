@@ -120,8 +120,7 @@ class OpenConsent(OpenItem):
         said = part._replace(content=Content.from_text(text), replaces=False)
         message = OpenText(said, self.output)
         yield from message.append(said)
-        assert message.item is not None
-        message.item.remember(stands_for=asked_for(label))
+        message.opened.remember(stands_for=asked_for(label))
         yield from message.close(COMPLETED)
         yield EndTurn(Completed())
 

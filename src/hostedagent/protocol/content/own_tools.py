@@ -87,7 +87,7 @@ class OpenOwnCall(OpenItem):
             if self.item is None:
                 yield from self._begin()
             elif text:
-                yield self._event(_DELTA, delta=text)
+                yield self.opened.event(_DELTA, delta=text)
             if part.replaces:
                 yield from self._end_arguments()
 
@@ -102,16 +102,16 @@ class OpenOwnCall(OpenItem):
         self.item = self.output.item("mcp", self.first, self._batch)
         self.item.remember(own=True, call_id=self._call_id)
         yield self.item.added(self._wire("", "in_progress"))
-        yield self._event("response.mcp_call.in_progress")
+        yield self.opened.event("response.mcp_call.in_progress")
         if self._arguments:
-            yield self._event(_DELTA, delta=self._arguments.text)
+            yield self.opened.event(_DELTA, delta=self._arguments.text)
 
     def _end_arguments(self) -> Iterator[Event]:
         if not self._has_all_arguments:
             self._has_all_arguments = True
             if rest := self._arguments.rest():
-                yield self._event(_DELTA, delta=rest)
-            yield self._event(_DONE, arguments=self._arguments.text)
+                yield self.opened.event(_DELTA, delta=rest)
+            yield self.opened.event(_DONE, arguments=self._arguments.text)
 
     def answer(self, result: Content) -> Iterator[Emission]:
         """End the call with its result."""
@@ -128,9 +128,8 @@ class OpenOwnCall(OpenItem):
         yield from self._begin()
         yield from self._end_arguments()
         item = self._item(result, output)
-        yield self._event(f"response.mcp_call.{item['status']}")
-        assert self.item is not None
-        yield self.item.done(item)
+        yield self.opened.event(f"response.mcp_call.{item['status']}")
+        yield self.opened.done(item)
 
     def close(self, end: End) -> Iterator[Emission]:
         """End the call: with its result, as an approval request, as the caller's, or unanswered."""
@@ -151,9 +150,8 @@ class OpenOwnCall(OpenItem):
             if end.status == "completed":
                 yield from self._end_arguments()
             elif not self._has_all_arguments:
-                yield self._event(_DONE, arguments=self._arguments.text)
-            assert self.item is not None
-            yield self.item.done(self._wire(self._arguments.text, "incomplete"))
+                yield self.opened.event(_DONE, arguments=self._arguments.text)
+            yield self.opened.done(self._wire(self._arguments.text, "incomplete"))
 
     def _forget(self) -> None:
         self.is_closed = True
@@ -169,10 +167,6 @@ class OpenOwnCall(OpenItem):
         item = _callers_call(part, self.output, self._batch)
         yield from item.append(part)
         yield from item.close(end)
-
-    def _event(self, kind: str, **fields: Json) -> Event:
-        assert self.item is not None
-        return self.item.event(kind, **fields)
 
     def _item(self, result: Content, output: str) -> MutableItem:
         """The item with its result. The text of a tool's exception goes to the log, not to the caller."""

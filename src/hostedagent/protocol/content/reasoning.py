@@ -169,8 +169,8 @@ class OpenReasoning(OpenItem):
         return self._event(f"{_TEXT_EVENT[self._part.kind]}.delta", delta=text)
 
     def _event(self, event_type: str, **fields: Json) -> Event:
-        assert self.item is not None and self._part is not None
-        return self.item.event(event_type, **{_INDEX[self._part.kind]: self._part.index}, **fields)
+        assert self._part is not None
+        return self.opened.event(event_type, **{_INDEX[self._part.kind]: self._part.index}, **fields)
 
     def _end_part(self) -> Iterator[Event]:
         part = self._part
