@@ -245,13 +245,10 @@ class SteerRoutes:
         engine, before = self._responses.engine, waiting.context.request
         given = input_of(waiting.steers)
         changed: dict[str, Json] = {"previous_response_id": response_id, "background": True, "stream": True}
-        request = replace(before, **changed, input=given, history=None, generates=True, reader=ItemReader())
+        own = {"response_id": waiting.successor_id, "history": None, "generates": True, "reader": ItemReader()}
+        request = replace(before, **changed, **own, input=given)
         context = await engine.accept(request, never)
         try:
-            context.request = replace(
-                context.request.named(waiting.successor_id),
-                sandbox_session_id=before.sandbox_session_id,
-            )
             context.body = {**(waiting.context.body or {}), **changed, "input": list(given)}
             enter_context(context)
             await self._responses.start_in_background(context)
