@@ -61,6 +61,16 @@ def test_workers_share_conversations_and_one_that_dies_is_started_again(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("ends", "says"), [("os.kill(os.getpid(), 9)", "signal 9"), ("os._exit(0)", "code 0")], ids=["signal", "exit"]
+)
+def test_a_worker_that_ends_without_a_word_while_it_starts_is_reported(tmp_path: Path, ends: str, says: str) -> None:
+    (tmp_path / "agent.py").write_text(f"import os\n{ends}\n")
+    with running(tmp_path, "--workers", "2", env={"HOSTEDAGENT_DSN": "postgresql://127.0.0.1/none"}) as server:
+        server.until(f"A worker has ended with {says} while it started.")
+        assert server.process.wait(timeout=PATIENCE) == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--store", "memory"), "one process owns a store of the kind memory"),

@@ -99,7 +99,9 @@ class _Workers:
             if self._stopping.is_set():
                 return
             if not was_ready and not self._is_reported:
-                self._code = code or 1  # It cannot start, and has said why.
+                if code <= 0:  # With any other code it has said why.
+                    click.echo(f"A worker has ended with {_shown(code)} while it started.", err=True)
+                self._code = max(code, 1)
                 self._stopping.set()
                 return
             click.echo(f"A worker has ended with {_shown(code)}. Starting another.", err=True)
