@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from hostedagent.protocol.json import decode
+from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import Etag, Write
 from hostedagent.stores.factory import Stores
 from hostedagent.stores.responses import StoredResponses
@@ -121,6 +122,81 @@ async def test_a_turn_that_a_stopped_process_begins_late_goes_back_to_the_queue(
 
     assert (whole["status"], text(whole)) == ("completed", ["Hello."])
     assert sum(len(agent.calls) for agent in agents) == 3
+
+
+class Twice(Slow):
+    """A store in which the second process begins the turn while it also looks who has left it.
+
+    Args:
+        cluster: The processes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_left = self.is_forgotten = False
+        self.accepting, self.begins, self.creating, self.creates = (asyncio.Event() for _ in range(4))
+        self.looks = self.touches = 0
+
+    async def write(self, caller: Any, writes: Sequence[Write]) -> list[Etag]:
+        if self.is_left:
+            await self._wait(writes)
+        return await super().write(caller, writes)
+
+    async def _wait(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            if write.key.kind == "conversation" and not self.accepting.is_set():
+                self.accepting.set()
+                await self.begins.wait()
+            elif self._begins(write):
+                self.creating.set()
+                await self.creates.wait()
+            elif write.key == ("response", self.queued):
+                self.touches += 1
+                if self.touches == 2:  # By the takeover: the turn is begun from the queue before it goes on.
+                    self.begins.set()
+                    await self.creating.wait()
+            elif write.key == ("recovery", self.queued) and write.value is None:
+                self.is_forgotten |= not self.creates.is_set()
+                self.creates.set()
+
+    def look(self) -> None:
+        """The process has looked for turns that others have left; what it found first is decided then."""
+        self.looks += 1
+        if self.looks > 3:
+            self.begins.set()
+            self.creates.set()
+
+
+async def test_a_turn_that_a_process_begins_from_the_queue_is_not_taken_over_by_the_same_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, gates = Twice(), (Gate(), Gate())
+    cluster, orphans = OnFailing(store), BackgroundTurns.orphans
+
+    async def late(turns: BackgroundTurns) -> list[str]:
+        if store.is_left:
+            await store.accepting.wait()
+            store.look()
+        return await orphans(turns)
+
+    monkeypatch.setattr(BackgroundTurns, "orphans", late)
+    agents = [ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4) for gate in gates]
+    async with cluster.pair(agents, **FULL) as (a, b):
+        await begin(a, gates[0])
+        second = await begin(b, gates[1])
+        store.queued = await queue(a, {"input": "hi", "background": True, "conversation": "conv_1"})
+        gates[0].open()
+        await store.reached.wait()
+        gates[1].open()
+        await ended(b, second)
+        store.is_left = True
+        cluster.dead.add("a")
+        whole = await ended(b, store.queued)
+        store.goes_on.set()
+
+    assert not store.is_forgotten
+    assert (whole["status"], text(whole)) == ("completed", ["Hello."])
+    assert [len(agent.calls) for agent in agents] == [1, 2]
 
 
 class Touching(Slow):

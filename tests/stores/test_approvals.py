@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
 from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller, Scope
-from hostedagent.stores.approvals import ANSWERED, ASKED, Approval, ApprovalDecision, Approvals
-from hostedagent.stores.base import Key, Write
+from hostedagent.stores.approvals import ANSWERED, ASKED, AnswerAttempt, Approval, ApprovalDecision, Approvals
+from hostedagent.stores.base import Etag, Key, Write
 from hostedagent.stores.memory import MemoryStore
 from hostedagent.stores.values import write_value
 
@@ -95,6 +97,32 @@ async def test_of_many_that_use_an_answer_up_at_once_one_does(approvals: Approva
 
     assert sum(end is None for end in ends) == 1
     assert sum(isinstance(end, Conflict) for end in ends) == 9
+
+
+async def test_an_answer_that_is_given_back_at_the_same_moment_is_not_one_before() -> None:
+    class Late(MemoryStore):
+        """A store in which the earlier try gives the question back just before the later one writes."""
+
+        undo: Callable[[], Awaitable[None]] | None = None
+
+        async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+            undo, self.undo = self.undo, None
+            if undo is not None:
+                await undo()
+            return await super().write(caller, writes)
+
+    store = Late()
+    approvals, first = Approvals(store), AnswerAttempt("one", "resp_2")
+    await approvals.record(ADA, asked := question(expires_at=1e12))
+    await approvals.consume(ADA, [answer(asked)], first)
+    store.undo = partial(approvals.undo, ADA, [answer(asked)], first)
+
+    async def has_left(before: AnswerAttempt) -> bool:
+        return before == first
+
+    await approvals.consume(ADA, [answer(asked)], AnswerAttempt("two", "resp_3"), has_left)
+    with pytest.raises(Conflict, match="answered before"):
+        await approvals.consume(ADA, [answer(asked)], first)
 
 
 async def test_a_question_under_a_new_id_is_the_same_question(approvals: Approvals) -> None:

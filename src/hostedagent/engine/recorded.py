@@ -48,6 +48,7 @@ class RecordedResponses:
 
     Attributes:
         running: The responses of the background turns that run.
+        beginning: Those of the turns that are being begun from the queue.
         waiting: The background turns in the queue, if there is one.
     """
 
@@ -58,6 +59,7 @@ class RecordedResponses:
         self.recoveries = recoveries
         self._turns = turns
         self.running: set[str] = set()
+        self.beginning: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self.waiting: WaitingTurns | None = None

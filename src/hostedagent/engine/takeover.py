@@ -106,17 +106,22 @@ class Takeover:
         if self._responses.engine.services.shutdown.has_begun:
             return
         # A dead replica lists its turns until all of them are taken: those that were taken here may run.
-        orphans, running = await self._turns.orphans(), self._responses.running
-        found = [turn for turn in (*self._pending, *orphans) if turn not in running]
+        orphans = await self._turns.orphans()
+        found = [turn for turn in (*self._pending, *orphans) if not self._is_here(turn)]
         if not found:
             return
         random.shuffle(found)  # Several replicas find the same turns and share them.
         for response_id in dict.fromkeys(found):
-            if (taken := await self._turns.take(response_id)) is not None:
+            taken = await self._turns.take(response_id)
+            if taken is not None and not self._is_here(response_id):
                 self._pending[response_id] = None
                 await self._resume(response_id, *taken)
             self._pending.pop(response_id, None)
         await self._turns.clear()
+
+    def _is_here(self, response_id: str) -> bool:
+        """Whether a turn runs in this process, or is being begun from the queue, where its former process put it."""
+        return response_id in self._responses.running or response_id in self._responses.beginning
 
     async def _resume(self, response_id: str, journal: Journal, request: bytes) -> None:
         """Resume one turn; raises `StoreError` when a store is not available; resuming is tried again."""

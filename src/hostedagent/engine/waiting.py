@@ -219,7 +219,8 @@ class WaitingTurns:
 
     async def _begin(self, turn: QueuedTurn, permit: Permit, process: str) -> None:
         """Start a turn that this process has taken, or return it to the queue."""
-        is_over = False
+        is_over, beginning = False, self._responses.beginning
+        beginning.add(turn.response_id)
         try:
             is_over = await self._run(turn, permit)
         except (Busy, TooManyTurns, Unavailable):  # Its conversation is busy, or this process is shutting down.
@@ -232,6 +233,7 @@ class WaitingTurns:
             log_failure(logger, f"The background turn {turn.response_id} cannot begin", error)
             is_over = await self._give_up(turn)
         finally:
+            beginning.discard(turn.response_id)
             if await self._liveness.name() != process:
                 pass  # It was found dead meanwhile, and another process may have taken the turn.
             elif is_over:

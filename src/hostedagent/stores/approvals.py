@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from hostedagent.errors import Busy, Conflict, InvalidRequest, NotFound
+from hostedagent.errors import Conflict, InvalidRequest, NotFound
 from hostedagent.identity import Caller
 from hostedagent.protocol.types import ApprovalRequest
 from hostedagent.stores.base import ABSENT, DEFAULT_TTL, Key, Store, StoreConflict, Value, Write
@@ -157,24 +157,35 @@ class Approvals:
         done: list[ApprovalDecision] = []
         marks = await read_values(self._store, caller, [_mark(answer.approval) for answer in answers])
         for answer, mark in zip(answers, marks, strict=True):
-            value: Value = {"approved": answer.approved, "reason": answer.reason, **_stored(by)}
             try:
-                if not _is_open(answer.approval, mark):
-                    before = _attempt(mark)
-                    if has_left is None or not before.response_id or not await has_left(before):
-                        raise StoreConflict("The question was answered.")
-                expect = mark.etag if mark is not None else ABSENT
-                await write_value(self._store, caller, _mark(answer.approval), value, expect=expect)
-            except Busy:
+                await self._answer(caller, answer, mark, by, has_left)
+            except Conflict:
                 await self.restore(caller, done, by.response_id)
                 raise
-            except StoreConflict:
-                await self.restore(caller, done, by.response_id)
-                raise Conflict(
-                    f"{answer.param}: the approval request {answer.approval.item_id!r} was answered before.",
-                    param=answer.param,
-                ) from None
             done.append(answer)
+
+    async def _answer(
+        self,
+        caller: Caller,
+        answer: ApprovalDecision,
+        mark: Versioned | None,
+        by: AnswerAttempt,
+        has_left: Callable[[AnswerAttempt], Awaitable[bool]] | None,
+    ) -> None:
+        """Mark one request as answered; raises `Conflict` when it was answered before."""
+        key, value = _mark(answer.approval), {"approved": answer.approved, "reason": answer.reason, **_stored(by)}
+        while True:
+            if not _is_open(answer.approval, mark):
+                before = _attempt(mark)
+                if has_left is None or not before.response_id or not await has_left(before):
+                    says = f"{answer.param}: the approval request {answer.approval.item_id!r} was answered before."
+                    raise Conflict(says, param=answer.param)
+            try:
+                await write_value(self._store, caller, key, value, expect=mark.etag if mark is not None else ABSENT)
+            except StoreConflict:  # Another try has just answered it, or given it back.
+                mark = await read_value(self._store, caller, key)
+            else:
+                return
 
     async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision], response_id: str = "") -> None:
         """Undo `consume` for a turn that never ran, unless another turn has answered since."""
