@@ -18,10 +18,13 @@ from hostedagent import AgentHost
 from hostedagent.errors import Busy, Conflict, InvalidRequest, RequestError, Unavailable
 from hostedagent.identity import Caller, current_context
 from hostedagent.identity import Scope as Owner
+from hostedagent.protocol.request.body import RequestBody
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.server.admission import refusal
 from hostedagent.server.agentserver.app import App
 from hostedagent.server.agentserver.middleware import AdmissionMiddleware
+from hostedagent.server.frames import Steer
+from hostedagent.server.steering import Accepted
 from hostedagent.server.successors import PendingInputs
 from hostedagent.testing import ScriptedAgent, serve
 from tests.replicas.test_store_away import ask
@@ -100,31 +103,39 @@ def continuing(response_id: str, caller: Caller = ADA) -> TurnRequest:
     return TurnRequest(input=({"id": "new"},), previous_response_id=response_id, caller=caller)
 
 
-def ids(request: TurnRequest) -> list[Any]:
-    return [item["id"] for item in request.input]
+def ids(pending: PendingInputs, request: TurnRequest) -> list[Any]:
+    """The ids of the input of a request, with the inputs that wait for it; its body has the same."""
+    taken, body = pending.in_front_of(request, RequestBody({"input": list(request.input)}))
+    assert body.fields["input"] == list(taken.input)
+    return [item["id"] for item in taken.input]
+
+
+def accepted(name: str) -> Accepted:
+    return Accepted("steer_1", Steer("", name, TurnRequest(input=({"id": name},))))
 
 
 def test_inputs_that_wait_for_a_request_are_read_in_front_of_it_and_once() -> None:
     pending = PendingInputs()
-    assert ids(pending.in_front_of(continuing("r1"))) == ["new"]
-    pending.taken(continuing("r1"))
-    pending.keep(ADA, "r1", ({"id": "a"}, {"id": "b"}))
-    pending.keep(ADA, "r2", ({"id": "c"},))
+    assert ids(pending, continuing("r1")) == ["new"]
+    assert pending.take(ADA, "r1") == ()
+    pending.keep(ADA, "r1", [accepted("a")])
+    pending.keep(ADA, "r2", [accepted("c")])
+    pending.keep(ADA, "r1", [accepted("b")])
 
-    assert ids(pending.in_front_of(continuing("r1", BOB))) == ["new"]
-    assert ids(pending.in_front_of(TurnRequest(input=(), caller=ADA))) == []
+    assert ids(pending, continuing("r1", BOB)) == ["new"]
+    assert ids(pending, TurnRequest(input=(), caller=ADA)) == []
     for _ in range(2):  # A request that is refused has not taken them.
-        assert ids(pending.in_front_of(continuing("r1"))) == ["a", "b", "new"]
-    pending.taken(continuing("r1", BOB))
-    assert ids(pending.in_front_of(continuing("r1"))) == ["a", "b", "new"]
-    pending.taken(continuing("r1"))
-    assert ids(pending.in_front_of(continuing("r1"))) == ["new"]
-    assert ids(pending.in_front_of(continuing("r2"))) == ["c", "new"]
+        assert ids(pending, continuing("r1")) == ["a", "b", "new"]
+    assert pending.take(BOB, "r1") == ()
+    assert ids(pending, continuing("r1")) == ["a", "b", "new"]
+    assert len(pending.take(ADA, "r1")) == 2
+    assert ids(pending, continuing("r1")) == ["new"]
+    assert ids(pending, continuing("r2")) == ["c", "new"]
 
 
 def test_inputs_wait_for_a_thousand_responses_at_most() -> None:
     pending = PendingInputs()
     for n in range(1_001):
-        pending.keep(ADA, f"r{n}", ({"id": "a"},))
-    kept = [n for n in range(1_001) if len(pending.in_front_of(continuing(f"r{n}")).input) == 2]
+        pending.keep(ADA, f"r{n}", [accepted("a")])
+    kept = [n for n in range(1_001) if len(ids(pending, continuing(f"r{n}"))) == 2]
     assert kept == list(range(1, 1_001))
