@@ -9,12 +9,16 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace as changed
 
+from hostedagent.identity import Caller
 from hostedagent.protocol.json import decode
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import Etag, Write
+from hostedagent.stores.base import Etag, Key, StoreUnavailable, Write
 from hostedagent.stores.factory import Stores
+from hostedagent.stores.leases import CONVERSATION, read_head
 from hostedagent.stores.responses import StoredResponses
+from hostedagent.stores.values import write_value
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent
 from tests.patience import PATIENCE
 from tests.replicas.test_late_writes import FULL
@@ -211,6 +215,32 @@ class Touching(Slow):
 
 async def test_a_turn_whose_record_has_changed_meanwhile_stays_in_the_queue() -> None:
     store, gate = Touching(), Gate()
+    agent = ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4)
+    async with OnFailing(store).host("a", agent, **FULL) as a, asyncio.timeout(PATIENCE):
+        await begin(a, gate)
+        store.queued = await queue(a, {"input": "hi", "background": True, "conversation": "conv_1"})
+        gate.open()
+        whole = await ended(a, store.queued)
+
+    assert store.reached.is_set()
+    assert (whole["status"], text(whole)) == ("completed", ["Hello."])
+
+
+class Stealing(Slow):
+    """A store that is away when a turn of the queue begins, until another process has taken its conversation."""
+
+    async def write(self, caller: Any, writes: Sequence[Write]) -> list[Etag]:
+        if not self.reached.is_set() and any(write.key == ("recovery", self.queued) for write in writes):
+            self.reached.set()
+            key = Key(CONVERSATION, "conv_1")
+            head, etag = await read_head(self, Caller(), key)
+            await write_value(self, Caller(), key, changed(head, owner="c:other", expires_at=0.0), expect=etag)
+            raise StoreUnavailable("away")
+        return await super().write(caller, writes)
+
+
+async def test_a_turn_that_loses_its_conversation_before_it_begins_stays_in_the_queue() -> None:
+    store, gate = Stealing(), Gate()
     agent = ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4)
     async with OnFailing(store).host("a", agent, **FULL) as a, asyncio.timeout(PATIENCE):
         await begin(a, gate)

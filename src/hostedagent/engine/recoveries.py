@@ -7,6 +7,7 @@ The SDK resumes its turns by itself and reads their response first; the scope of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from hostedagent.engine.kept_request import keep
 from hostedagent.engine.recovery import Recovery
 from hostedagent.engine.responses import ResponseStore
 from hostedagent.engine.sent_events import SentEvents
+from hostedagent.errors import Busy
 from hostedagent.identity import Caller
 from hostedagent.protocol.content.own_calls import OwnCalls, function_items
 from hostedagent.protocol.request.turn_request import TurnRequest
@@ -86,7 +88,9 @@ class Recoveries(Struct, frozen=True):
 
     async def release(self, request: TurnRequest, journal: Journal) -> None:
         """Release what a turn acquired whose response was never stored, so that no client knows it."""
-        await self.continuations.abandon(await self.continuations.reopen(request, journal), request.caller)
+        continuation = await self.continuations.reopen(request, journal)
+        with suppress(Busy):  # Another turn has the conversation already.
+            await self.continuations.abandon(continuation, request.caller)
 
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json]

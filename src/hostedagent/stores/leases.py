@@ -201,7 +201,7 @@ class Leases:
         """Check that the lease is valid long enough to store the outcome of the turn.
 
         Raises:
-            Conflict: Another turn has the conversation.
+            Busy: Another turn has the conversation.
         """
         if lease.state == "lost":
             raise _lost()
@@ -237,7 +237,7 @@ class Leases:
         """Release the lease; with `response_id`, that response becomes the head.
 
         Raises:
-            Conflict: The lease had expired and another turn took the conversation.
+            Busy: The lease had expired and another turn took the conversation.
         """
         try:
             change = await self.freeing(lease, response_id=response_id, excluded=excluded, has_snapshot=has_snapshot)
@@ -286,7 +286,7 @@ class Leases:
         """The record as it stands now, of which the next write of the lease may be the successor.
 
         Raises:
-            Conflict: Another turn has the conversation.
+            Busy: Another turn has the conversation.
         """
         current, etag = await self._read(lease.caller, lease.conversation_id)
         if current.owner != lease.owner and etag != ABSENT and current not in lease.attempts:
@@ -360,7 +360,5 @@ def _turn(owner: str) -> str:
     return owner.split(":")[1]
 
 
-def _lost() -> Conflict:
-    error = Conflict("The turn lost its hold on the conversation.", param="conversation")
-    error.retry_after = Busy.retry_after
-    return error
+def _lost() -> Busy:
+    return Busy("The turn lost its hold on the conversation.", param="conversation")
