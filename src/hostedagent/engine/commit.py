@@ -115,6 +115,11 @@ class TurnCommit(Struct, frozen=True):
             is_lost = lease is not None and lease.state == "lost"  # Another turn may be reading the conversation now.
             await store.commit({**response, "output": []} if is_lost else response)
 
+    async def release(self) -> None:
+        """Release the lease of a turn that was saved before."""
+        if (lease := self.context.continuation.lease) is not None:
+            await self.services.sessions.release(lease)
+
     async def suspend(self) -> None:
         """Let go of the lease without releasing it: the turn continues in another process, or later in this one."""
         if (lease := self.context.continuation.lease) is not None:

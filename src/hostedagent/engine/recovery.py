@@ -81,6 +81,11 @@ class Recovery(Struct):
         return self.journal is not None and self.journal.is_over
 
     @property
+    def is_saved(self) -> bool:
+        """Whether another try has saved the turn with all that it leaves, which this one does not know."""
+        return self.journal is not None and self.journal.ended is None and self.store.has_transactions
+
+    @property
     def ended(self) -> Ended | None:
         """The outcome of the run in the earlier process, if it ended there."""
         if self.journal is None or self.response is None:

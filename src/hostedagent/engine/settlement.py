@@ -110,6 +110,8 @@ class Settlement(Struct, kw_only=True):
             return
         if not isinstance(outcome, Completed | Incomplete) or terminal is None:
             await self._roll_back(terminal, ended)
+        elif ended is not None and self.recovery is not None and self.recovery.is_saved:
+            await self.commit.release()
         elif ended is not None:
             await self.commit.commit(ended.response, ended.snapshot)
         elif feed is not None:
