@@ -213,19 +213,6 @@ class Touching(Slow):
         return await super().write(caller, writes)
 
 
-async def test_a_turn_whose_record_has_changed_meanwhile_stays_in_the_queue() -> None:
-    store, gate = Touching(), Gate()
-    agent = ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4)
-    async with OnFailing(store).host("a", agent, **FULL) as a, asyncio.timeout(PATIENCE):
-        await begin(a, gate)
-        store.queued = await queue(a, {"input": "hi", "background": True, "conversation": "conv_1"})
-        gate.open()
-        whole = await ended(a, store.queued)
-
-    assert store.reached.is_set()
-    assert (whole["status"], text(whole)) == ("completed", ["Hello."])
-
-
 class Stealing(Slow):
     """A store that is away when a turn of the queue begins, until another process has taken its conversation."""
 
@@ -239,8 +226,9 @@ class Stealing(Slow):
         return await super().write(caller, writes)
 
 
-async def test_a_turn_that_loses_its_conversation_before_it_begins_stays_in_the_queue() -> None:
-    store, gate = Stealing(), Gate()
+@pytest.mark.parametrize("kind", [Touching, Stealing], ids=["its record", "its conversation"])
+async def test_a_turn_whose_record_or_conversation_has_changed_meanwhile_stays_in_the_queue(kind: type[Slow]) -> None:
+    store, gate = kind(), Gate()
     agent = ScriptedAgent(["x", gate], *[["Hel", "lo."]] * 4)
     async with OnFailing(store).host("a", agent, **FULL) as a, asyncio.timeout(PATIENCE):
         await begin(a, gate)
