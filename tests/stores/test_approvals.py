@@ -115,7 +115,7 @@ async def test_an_answer_that_is_given_back_at_the_same_moment_is_not_one_before
     approvals, first = Approvals(store), AnswerAttempt("one", "resp_2")
     await approvals.record(ADA, asked := question(expires_at=1e12))
     await approvals.consume(ADA, [answer(asked)], first)
-    store.undo = partial(approvals.undo, ADA, [answer(asked)], first)
+    store.undo = partial(approvals.restore, ADA, [answer(asked)], first.token)
 
     async def has_left(before: AnswerAttempt) -> bool:
         return before == first
@@ -221,6 +221,22 @@ async def test_what_was_given_back_may_be_used_again(approvals: Approvals) -> No
     await approvals.consume(ADA, [answer(question())])
     await approvals.restore(ADA, [answer(question())])
     await approvals.consume(ADA, [answer(question())])
+
+
+async def test_a_try_gives_back_only_what_it_used_itself(approvals: Approvals) -> None:
+    first, second = AnswerAttempt("one", "resp_2"), AnswerAttempt("two", "resp_2")
+    given = [answer(question())]
+
+    async def is_same(before: AnswerAttempt) -> bool:
+        return before.response_id == "resp_2"
+
+    await approvals.consume(ADA, given, first, is_same)
+    await approvals.consume(ADA, given, second, is_same)  # The turn is begun again, in another process.
+    await approvals.restore(ADA, given, first.token)
+    with pytest.raises(Conflict, match="answered before"):
+        await approvals.consume(ADA, given)
+    await approvals.restore(ADA, given, second.token)
+    await approvals.consume(ADA, given)
 
 
 async def test_what_is_forgotten_cannot_be_answered_and_what_was_answered_stays_used(approvals: Approvals) -> None:

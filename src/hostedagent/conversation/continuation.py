@@ -52,7 +52,7 @@ class Continuation(Struct):
         place: The progress of the turn in the background work of its model's service.
         told: The finished items of that work that an earlier process sent.
         is_lost: Whether another turn has had the conversation since.
-        named: The id of its response, if that was known when its resources were acquired.
+        attempt: The token of the try that marked the answered approvals.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -70,7 +70,7 @@ class Continuation(Struct):
     is_lost: bool = False
     history_ids: tuple[str, ...] = ()
     input: tuple[Item, ...] = ()
-    named: str = ""
+    attempt: str = ""
 
     def exclude(self, ids: Sequence[str]) -> None:
         """Exclude further items from the prompt."""
@@ -119,7 +119,7 @@ class Continuations(Struct, frozen=True):
         if SEALED in kinds:
             await open_input(request, self.sessions.seals)
         continuation = await self._resume(request)
-        continuation.input, continuation.named = request.input, request.response_id
+        continuation.input = request.input
         try:
             await self._take_answers(continuation, request, kinds)
         except BaseException:
@@ -145,14 +145,15 @@ class Continuations(Struct, frozen=True):
         if self.start is not None and not continuation.responses and not continuation.answers:
             read_start(self.start, request.input, first_new_item(request))
         if continuation.answers:
-            await self._consume(request, continuation.answers)
+            await self._consume(continuation, request)
 
-    async def _consume(self, request: TurnRequest, answers: Sequence[ApprovalDecision]) -> None:
+    async def _consume(self, continuation: Continuation, request: TurnRequest) -> None:
         """Mark approvals as answered. If that fails, they are open again."""
-        caller = request.caller
+        caller, answers = request.caller, continuation.answers
         named = request.response_id if request.store else ""  # Nothing tells whether another one has run.
         settings = self.sessions.settings
-        by = AnswerAttempt(secrets.token_hex(8), named, await settings.liveness.name(), settings.clock())
+        token = continuation.attempt = secrets.token_hex(8)
+        by = AnswerAttempt(token, named, await settings.liveness.name(), settings.clock())
 
         async def has_left(before: AnswerAttempt) -> bool:
             if before.response_id == request.response_id:
@@ -168,11 +169,11 @@ class Continuations(Struct, frozen=True):
         try:
             await self.approvals.consume(caller, answers, by, has_left)
         except StoreUnavailable:
-            undo = partial(self.approvals.undo, caller, answers, by)
+            restore = partial(self.approvals.restore, caller, answers, token)
             try:
-                await undo()  # Before the caller learns of it and asks again.
+                await restore()  # Before the caller learns of it and asks again.
             except StoreUnavailable:
-                self.sessions.retries.start(undo, seconds=ACCEPTING_SECONDS)
+                self.sessions.retries.start(restore, seconds=ACCEPTING_SECONDS)
             raise
 
     async def reopen(
@@ -185,7 +186,7 @@ class Continuations(Struct, frozen=True):
         """
         caller, answers = request.caller, journal.answers if journal is not None else ()
         await open_input(request, self.sessions.seals)
-        continuation = Continuation(made=made, answers=answers, named=request.response_id)
+        continuation = Continuation(made=made, answers=answers, attempt=journal.attempt if journal is not None else "")
         if request.previous_response_id is not None:
             continuation.snapshot = await self._left_by(caller, request.previous_response_id)
             continuation.excluded = frozenset(continuation.snapshot.excluded)
@@ -212,7 +213,7 @@ class Continuations(Struct, frozen=True):
         if continuation.has_begun or continuation.is_over:
             return
         continuation.is_over = True
-        restore = partial(self.approvals.restore, caller, continuation.answers, continuation.named)
+        restore = partial(self.approvals.restore, caller, continuation.answers, continuation.attempt)
         try:
             await restore()
         except StoreUnavailable:

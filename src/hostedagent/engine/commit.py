@@ -101,7 +101,7 @@ class TurnCommit(Struct, frozen=True):
             snapshot = replace(snapshot, workflow=before.workflow.named())
         steps: list[Coroutine[None, None, None]] = []
         if not has_run:  # First: the next turn of the conversation may give the answer again.
-            steps.append(self.services.approvals.restore(request.caller, continuation.answers, request.response_id))
+            steps.append(self.services.approvals.restore(request.caller, continuation.answers, continuation.attempt))
         if lease is not None:
             steps.append(sessions.release(lease, excluded=own))
         if request.store:

@@ -61,6 +61,7 @@ class Recoveries(Struct, frozen=True):
             lease=lease.owner if lease is not None else None,
             version=lease.head.version if lease is not None else NEW,
             answers=continuation.answers,
+            attempt=continuation.attempt,
         )
         await self.journals.begin(request.caller, request.response_id, journal, keep(request, body) if body else b"")
         return self._recovery(request, journal)

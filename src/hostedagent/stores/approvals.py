@@ -160,7 +160,7 @@ class Approvals:
             try:
                 await self._answer(caller, answer, mark, by, has_left)
             except Conflict:
-                await self.restore(caller, done, by.response_id)
+                await self.restore(caller, done, by.token)
                 raise
             done.append(answer)
 
@@ -187,20 +187,15 @@ class Approvals:
             else:
                 return
 
-    async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision], response_id: str = "") -> None:
-        """Undo `consume` for a turn that never ran, unless another turn has answered since."""
-        await self._reopen(caller, answers, lambda by: by.response_id in ("", response_id))
+    async def restore(self, caller: Caller, answers: Sequence[ApprovalDecision], token: str = "") -> None:
+        """Undo a `consume` that may have happened, unless another try has answered since.
 
-    async def undo(self, caller: Caller, answers: Sequence[ApprovalDecision], by: AnswerAttempt) -> None:
-        """Undo a `consume` that may have happened, unless another try has answered since."""
-        await self._reopen(caller, answers, lambda before: before.token == by.token)
-
-    async def _reopen(
-        self, caller: Caller, answers: Sequence[ApprovalDecision], is_own: Callable[[AnswerAttempt], bool]
-    ) -> None:
+        Args:
+            token: The try that answered, for a turn that never ran.
+        """
         keys = [_mark(answer.approval) for answer in answers]
         for key, mark in zip(keys, await read_values(self._store, caller, keys) if keys else (), strict=True):
-            if mark is not None and is_own(_attempt(mark)):
+            if mark is not None and _attempt(mark).token == token:
                 with suppress(StoreConflict):  # Another turn has answered meanwhile.
                     await write_value(self._store, caller, key, _OPEN, expect=mark.etag)
 

@@ -57,6 +57,7 @@ class Journal(Struct, frozen=True):
         lease: The holder of its conversation: the turn itself, in the process that started it.
         version: The version of its conversation when it began.
         answers: The approvals that its input answers, already marked as answered.
+        attempt: The token of the try that marked them.
         said: The ids of the output items at that checkpoint.
         is_over: Whether the turn has ended and only the SDK may not know it.
         owner: The replica that runs the turn, if replicas take over turns.
@@ -75,6 +76,7 @@ class Journal(Struct, frozen=True):
     owner: str = ""
     request_parts: int = 0
     version: Version = NEW
+    attempt: str = ""
 
 
 def _journals_of(caller: Caller) -> Caller:
