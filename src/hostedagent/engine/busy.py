@@ -75,27 +75,40 @@ class BusyConversations(Struct, frozen=True):
             else:
                 del self._lines[place]
 
+    async def open_now(self, request: TurnRequest) -> Continuation:
+        """Open the continuation of a turn that is tried again later, after telling the running turn that it waits.
+
+        Raises:
+            Busy: The conversation has a running turn.
+            RequestError: The request is refused.
+        """
+        try:
+            return await self.continuations.open(request)
+        except Busy:
+            self._end_of_running(request)
+            raise
+
     async def _when_free(self, request: TurnRequest, gone: asyncio.Future[object]) -> Continuation:
         while True:
             self.check()
             try:
                 return await self.continuations.open(request)
             except Busy:
-                await self._first_of(self._until_over(request), gone, LOOK_SECONDS)
+                await self._first_of(self._end_of_running(request)(), gone, LOOK_SECONDS)
 
-    def _until_over(self, request: TurnRequest) -> Awaitable[object]:
-        """Interrupt or steer the running turn if the options say so, and wait for its end if it runs here."""
+    def _end_of_running(self, request: TurnRequest) -> Callable[[], Awaitable[object]]:
+        """Interrupt or steer the running turn if the options say so; returns how to wait for its end here."""
         previous = self.active.get(request.previous_response_id)
         if previous is not None and previous.caller.scope == request.scope:
             self._disturb(previous)
-            return previous.ended.wait()
+            return previous.ended.wait
         conversation = request.conversation_id
         holder = self.continuations.sessions.holder(request.caller, conversation) if conversation is not None else None
         if holder is None:
-            return never()
+            return never
         if (turn := self.active.holding(holder)) is not None:
             self._disturb(turn)
-        return holder.until_over()
+        return holder.until_over
 
     def _disturb(self, turn: ActiveTurn) -> None:
         if self.when_busy == "interrupt" and turn.stop is not None:

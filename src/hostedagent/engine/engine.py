@@ -33,7 +33,7 @@ from hostedagent.identity import Caller
 from hostedagent.protocol.envelope import public_response
 from hostedagent.protocol.json import decode
 from hostedagent.protocol.request.turn_request import TurnRequest
-from hostedagent.protocol.statuses import RUNNING
+from hostedagent.protocol.statuses import QUEUED, RUNNING
 from hostedagent.protocol.types import Item, Json
 from hostedagent.stores.base import (
     FIRST_PAGE,
@@ -69,6 +69,8 @@ class Engine:
         self.active = services.responses.active
         self.log = log
         self.elsewhere = Elsewhere(signals, self.active)
+        self.cancel_queued: Callable[[Caller, str], Awaitable[bool]] | None = None
+        """Cancels a turn in the queue; `False` if it has started. `None` if the host has no queue."""
         self._continuations = continuations
         self.limiter = limiter
         self._busy = BusyConversations(self.options.when_busy, continuations, self.active, self.check_accepts)
@@ -100,17 +102,18 @@ class Engine:
             request: With its ids if the driver knows them already (`TurnRequest.named`): an approval that it uses then
                 tells whether its turn has begun.
             left: Returns when the caller has disconnected, which ends the wait for a permit.
-            permit: The slot of the turn, if it already has one.
+            permit: The slot of a turn of the queue, which is tried again later if its conversation is busy.
 
         Raises:
             RequestError: The request is refused; nothing was stored or run.
             StoreError: A store is not available.
         """
         self._check(request)
+        is_queued = permit is not None
         permit = permit or await self.limiter.acquire(left)
         try:
             self.check_accepts()
-            continuation = await self._busy.open(request, left)
+            continuation = await (self._busy.open_now(request) if is_queued else self._busy.open(request, left))
             try:
                 resolved = request
                 if continuation.input is not request.input:
@@ -236,7 +239,11 @@ class Engine:
             await end_stream(self.log, caller, response_id, public_response(response))
 
     async def _has_ended(self, caller: Caller, response_id: str) -> bool:
-        return (await self.store.get(caller, response_id)).get("status") not in RUNNING
+        """Whether a turn that is cancelled has ended; one in the queue may be taken, just now, by a process."""
+        status = (await self.store.get(caller, response_id)).get("status")
+        if status == QUEUED and self.cancel_queued is not None:
+            return await self.cancel_queued(caller, response_id)
+        return status not in RUNNING
 
     async def cancel(self, caller: Caller, response_id: str, *, of_any_kind: bool = False) -> dict[str, Json]:
         """Cancel a turn, and return its response once the turn has ended.

@@ -23,7 +23,6 @@ from hostedagent.identity import Caller, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.sse import event_data
-from hostedagent.protocol.statuses import QUEUED
 from hostedagent.protocol.types import Json
 from hostedagent.stores.base import LoggedEvent, StoreError
 from hostedagent.stores.local import LocalEventLog
@@ -95,16 +94,6 @@ class RecordedResponses:
         context = self.engine.reopen(request, continuation)
         turn = RecordedTurn(self.engine, context, self.engine.start(context, recovery), sent)
         await self._start(turn, context)
-
-    async def cancel(self, caller: Caller, response_id: str, *, of_any_kind: bool = False) -> dict[str, Json]:
-        """Cancel a turn as `Engine.cancel` does, also one that waits in the queue."""
-        if (
-            self.waiting is not None
-            and await self.engine.store.status(caller, response_id) == QUEUED
-            and await self.waiting.cancel(caller, response_id)
-        ):
-            return await self.engine.retrieve(caller, response_id)
-        return await self.engine.cancel(caller, response_id, of_any_kind=of_any_kind)
 
     async def aclose(self) -> None:
         """Wait for the background turns, which the shutdown of the process stops in time."""

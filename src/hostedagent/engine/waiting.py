@@ -83,6 +83,7 @@ class WaitingTurns:
         self._holding, self._freeing = 0, asyncio.Lock()
         self._engine.limiter.on_ended.append(self.wake)
         self._engine.elsewhere.on_queued = self.wake
+        self._engine.cancel_queued = self.cancel
 
     def open(self) -> None:
         """Start taking turns while there are free slots."""

@@ -287,7 +287,7 @@ class ResponsesDriver(Struct, frozen=True):
         await exchange.json({"id": exchange.response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, exchange: Exchange) -> None:
-        await exchange.json(await self.responses.cancel(exchange.caller, exchange.response_id))
+        await exchange.json(await self.responses.engine.cancel(exchange.caller, exchange.response_id))
 
     async def _input_items(self, exchange: Exchange) -> None:
         page = page_asked(exchange.request.query_params)

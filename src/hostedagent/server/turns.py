@@ -174,7 +174,7 @@ class TurnRunner:
             RequestError: It does not exist, belongs to another caller, ran in the foreground, or has ended.
         """
         with request_errors(response_id, checks=True):
-            return await self._responses.cancel(caller_of(caller), response_id, of_any_kind=of_any_kind)
+            return await self._responses.engine.cancel(caller_of(caller), response_id, of_any_kind=of_any_kind)
 
     async def delete(self, response_id: str, caller: Caller | str) -> None:
         """Delete a response and everything that belongs to it.
