@@ -10,17 +10,30 @@ import pytest
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller, IsolationKeys, Scope
 from hostedagent.stores.background import BackgroundTurns
-from hostedagent.stores.base import Etag, Key, Record, StoreUnavailable, Write
-from hostedagent.stores.journals import Journal
+from hostedagent.stores.base import Etag, Key, Liveness, Record, StoreUnavailable, Write
+from hostedagent.stores.journals import JOURNALS, Journal
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.memory import MemoryStore
+from hostedagent.stores.values import read_value
 
 ADA = Caller(Scope("user:ada"))
 JOURNAL = Journal(Scope("user:ada"), IsolationKeys("ada"))
 
 
-async def replica(store: MemoryStore) -> BackgroundTurns:
-    turns = BackgroundTurns(store, LeaseSettings())
+class Deaf(MemoryStore):
+    """A store whose answers are lost for some time."""
+
+    is_deaf = False
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        written = await super().write(caller, writes)
+        if self.is_deaf:
+            raise StoreUnavailable("No answer came.")
+        return written
+
+
+async def replica(store: MemoryStore, liveness: Liveness | None = None) -> BackgroundTurns:
+    turns = BackgroundTurns(store, LeaseSettings(liveness=liveness) if liveness is not None else LeaseSettings())
     await turns.join()
     return turns
 
@@ -42,15 +55,6 @@ async def test_a_replica_that_ends_a_turn_leaves_the_journal_of_the_one_that_has
 
 
 async def test_a_turn_ends_though_the_answer_to_the_last_write_of_its_journal_was_lost() -> None:
-    class Deaf(MemoryStore):
-        is_deaf = False
-
-        async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
-            written = await super().write(caller, writes)
-            if self.is_deaf:
-                raise StoreUnavailable("No answer came.")
-            return written
-
     store = Deaf()
     turns = await replica(store)
     await turns.begin(ADA, "resp_1", JOURNAL, b"one")
@@ -123,3 +127,87 @@ async def test_a_turn_that_begins_while_its_replica_joins_under_a_new_name_is_ne
     liveness.dead = "ab"
     is_known = "resp_1" in await BackgroundTurns(store, settings).orphans()
     assert is_known or isinstance(begin.exception(), StoreUnavailable)
+
+
+async def test_a_turn_is_found_by_others_though_the_answer_was_lost_when_a_replica_took_it() -> None:
+    store = Deaf()
+    first, second, third = [await replica(store) for _ in range(3)]
+    await first.begin(ADA, "resp_1", JOURNAL, b"one")
+    await first.leave()
+    store.is_deaf = True
+    with pytest.raises(StoreUnavailable):
+        await second.take("resp_1")
+    store.is_deaf = False
+    await third.clear()
+    await second.leave()
+
+    assert await third.orphans() == ["resp_1"]
+    taken = await third.take("resp_1")
+    assert taken is not None and taken[1] == b"one"
+
+
+async def test_a_turn_whose_beginning_may_not_have_been_stored_leaves_nothing() -> None:
+    store = Deaf()
+    turns = await replica(store)
+    store.is_deaf = True
+    with pytest.raises(StoreUnavailable):
+        await turns.begin(ADA, "resp_1", JOURNAL, b"one")
+    store.is_deaf = False
+    assert await turns.find(ADA, "resp_1") is not None
+    await turns.check()
+
+    assert await turns.find(ADA, "resp_1") is None
+    assert await store.read(Caller(JOURNALS), [Key("request", "resp_1:0")]) == [None]
+
+
+async def test_a_replica_that_has_left_stays_so_when_one_of_its_turns_ends_late() -> None:
+    store = MemoryStore()
+    first, second = await replica(store), await replica(store)
+    await first.begin(ADA, "resp_1", JOURNAL, b"one")
+    await first.begin(ADA, "resp_2", JOURNAL, b"two")
+    await first.leave()
+    await first.end("resp_1")
+
+    assert await second.orphans() == ["resp_2"]
+
+
+async def test_replicas_that_run_for_longer_than_the_retention_find_each_others_turns() -> None:
+    now = [0.0]
+    store, settings = MemoryStore(retention=1_000.0, clock=lambda: now[0]), LeaseSettings(clock=lambda: now[0])
+    replicas = [BackgroundTurns(store, settings) for _ in range(2)]
+    for turns in replicas:
+        await turns.join()
+    for now[0] in range(50, 1_100, 50):
+        for turns in replicas:
+            await turns.check()
+    first, second = replicas
+    await first.begin(ADA, "resp_1", JOURNAL, b"one")
+    await first.leave()
+
+    assert await second.orphans() == ["resp_1"]
+
+
+async def test_a_replica_that_joins_removes_those_that_have_left() -> None:
+    store = MemoryStore()
+    for _ in range(3):
+        await (await replica(store)).leave()
+    await replica(store)
+
+    names = await read_value(store, Caller(JOURNALS), Key("replicas", ""))
+    assert names is not None and len(names.value["names"]) == 1
+
+
+async def test_a_turn_does_not_begin_in_a_replica_that_is_being_found_dead() -> None:
+    store, liveness = Breaking(), Renamed()
+    turns = await replica(store, liveness)
+    store.reads = checked = asyncio.Event()
+    check = asyncio.create_task(turns.check())
+    await asyncio.sleep(0)
+    begin = asyncio.create_task(turns.begin(ADA, "resp_1", JOURNAL, b""))
+    await asyncio.sleep(0)
+    liveness.own = "b"
+    checked.set()
+    await asyncio.wait([check, begin])
+
+    assert isinstance(check.exception(), Conflict) and isinstance(begin.exception(), StoreUnavailable)
+    assert await turns.find(ADA, "resp_1") is None

@@ -112,9 +112,9 @@ class Takeover:
             return
         random.shuffle(found)  # Several replicas find the same turns and share them.
         for response_id in dict.fromkeys(found):
+            self._pending[response_id] = None  # First: it may be taken here although the store does not answer.
             taken = await self._turns.take(response_id)
             if taken is not None and not self._is_here(response_id):
-                self._pending[response_id] = None
                 await self._resume(response_id, *taken)
             self._pending.pop(response_id, None)
         await self._turns.clear()

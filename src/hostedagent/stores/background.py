@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from hostedagent.errors import Conflict
 from hostedagent.identity import Caller
-from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreUnavailable, Value, Write
+from hostedagent.stores.base import ABSENT, Etag, Key, Store, StoreConflict, StoreError, StoreUnavailable, Value, Write
 from hostedagent.stores.journals import JOURNAL, JOURNALS, Journal, Journals
 from hostedagent.stores.lease_settings import LeaseSettings
 from hostedagent.stores.values import Versioned, change_value, dump_value, read_value, read_values
@@ -54,6 +54,7 @@ class _Membership(Struct):
         process: The name of the process at that time.
         name: The name of the replica; each membership has its own.
         is_on: Whether it may run turns.
+        has_left: Whether it has left: its turns are for others.
         etag: The etag of its list.
         held: The etags of the journals of its turns.
         parts: The number of records that contain the request of each turn.
@@ -63,6 +64,7 @@ class _Membership(Struct):
     process: str = ""
     name: str = ""
     is_on: bool = False
+    has_left: bool = False
     etag: Etag = ABSENT
     held: dict[str, Etag] = field(default_factory=dict[str, Etag])
     parts: dict[str, int] = field(default_factory=dict[str, int])
@@ -101,19 +103,16 @@ class BackgroundTurns(Journals):
         process = await self._settings.liveness.name()
         own = _Membership(process, f"{process}:{secrets.token_hex(8)}")
         await self._list(own)
-
-        def joined(value: Value | None) -> Value:
-            return {"names": [*(value["names"] if value is not None else ()), own.name]}
-
-        await change_value(self._store, _ALL, self._every, joined)
+        await self._enlist(own)
         own.is_on = True
         self._own, self._confirmed_at = own, time.monotonic()
+        await self.clear()
 
     async def leave(self) -> None:
         """Leave as a replica: the turns that are still listed can be taken over at once."""
         if self._own.is_on:
-            self._own.is_on = False
-            await self._list(self._own, has_ended=True)
+            self._own.is_on, self._own.has_left = False, True
+            await self._list(self._own)
 
     async def begin(self, caller: Caller, response_id: str, journal: Journal, request: bytes) -> None:
         """Record the start of a turn with its request.
@@ -137,6 +136,9 @@ class BackgroundTurns(Journals):
                 await self._hold(own, response_id, journal, found.etag, rows)
         except StoreConflict:
             raise StoreUnavailable(_FENCED) from None
+        except StoreUnavailable:  # It may be journaled, and nobody learns of it.
+            self._end(own, response_id)
+            raise
 
     async def take(self, response_id: str) -> tuple[Journal, bytes] | None:
         """Take over a turn of a replica that has ended; `None` if there is none."""
@@ -165,12 +167,14 @@ class BackgroundTurns(Journals):
     async def end(self, response_id: str) -> None:
         """Delete the records of a turn, once its outcome was reported. If that fails, `check` repeats it."""
         own = self._own
-        if response_id not in own.held:
-            return
-        journal = Write(Key(JOURNAL, response_id), None, own.held.pop(response_id))
+        if response_id in own.held:
+            self._end(own, response_id)
+            await self._list(own)
+
+    def _end(self, own: _Membership, response_id: str) -> None:
+        journal = Write(Key(JOURNAL, response_id), None, own.held.pop(response_id, ABSENT))
         parts = range(own.parts.pop(response_id, 0))
         own.ended[response_id] = [journal, *(Write(Key(REQUEST, f"{response_id}:{n}"), None) for n in parts)]
-        await self._list(own)
 
     async def write(self, caller: Caller, response_id: str, journal: Journal) -> None:
         """Store the progress of the turn; raises `StoreConflict` when another replica has taken it."""
@@ -227,7 +231,10 @@ class BackgroundTurns(Journals):
             if replica is None or await self._settings.liveness.name() != own.process:
                 own.is_on = False
                 raise Conflict(_FENCED)
-        if own.ended or self._settings.is_due(replica.expires_at):
+        if self._settings.is_due(replica.expires_at):
+            await self._enlist(own)  # The list of all replicas would expire if none joined or left for long.
+            await self._list(own)
+        elif own.ended:
             await self._list(own)
         self._confirmed_at = began
 
@@ -263,29 +270,39 @@ class BackgroundTurns(Journals):
     async def _hold(
         self, own: _Membership, response_id: str, journal: Journal, expect: Etag, rows: Sequence[Write] = ()
     ) -> None:
-        """List a turn and journal it, in one transaction if possible: an unlisted turn would be lost."""
+        """List a turn and journal it, in one transaction if possible: an unlisted turn would be lost.
+
+        It stays listed if it is unknown whether it was journaled.
+        """
         own.held[response_id] = ABSENT
         own.ended.pop(response_id, None)
         own.parts[response_id] = journal.request_parts
         row = Write(Key(JOURNAL, response_id), dump_value(JOURNAL, journal), expect)
         try:
             own.held[response_id] = (await self._list(own, *rows, row))[-1]
-        except BaseException:
-            own.held.pop(response_id, None)
+        except StoreError as error:
+            if not isinstance(error, StoreUnavailable):
+                own.held.pop(response_id, None)
             raise
 
-    async def _list(self, own: _Membership, *rows: Write, has_ended: bool = False) -> list[Etag]:
+    async def _enlist(self, own: _Membership) -> None:
+        def enlisted(value: Value | None) -> Value:
+            return {"names": list(dict.fromkeys([*(value["names"] if value is not None else ()), own.name]))}
+
+        await change_value(self._store, _ALL, self._every, enlisted)
+
+    async def _list(self, own: _Membership, *rows: Write) -> list[Etag]:
         """Write the list of turns together with other writes. Continues when it is cancelled."""
-        task = asyncio.create_task(self._listed(own, rows, has_ended), name="hostedagent-turns")
+        task = asyncio.create_task(self._listed(own, rows), name="hostedagent-turns")
         self._listings.add(task)
         task.add_done_callback(self._listings.discard)
         return await asyncio.shield(task)
 
-    async def _listed(self, own: _Membership, rows: Sequence[Write], has_ended: bool) -> list[Etag]:
+    async def _listed(self, own: _Membership, rows: Sequence[Write]) -> list[Etag]:
         async with self._listing:
             if rows and not own.is_on:
                 raise StoreConflict(_FENCED)
-            replica, ended = _Replica(tuple(own.held), self._settings.expiry(), has_ended), dict(own.ended)
+            replica, ended = _Replica(tuple(own.held), self._settings.expiry(), own.has_left), dict(own.ended)
             value = dump_value(TURNS, replica)
             try:
                 etags = await self._store.write(_ALL, [Write(own.key, value, own.etag), *rows, *chain(*ended.values())])
