@@ -111,7 +111,7 @@ async def test_the_next_request_uses_the_approval_of_a_process_that_stands_still
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["not here"]), ScriptedAgent(["Paid."], ["Again."])]
     async with cluster.pair(agents) as (a, b):
-        body = _by_reference(await asked(a))
+        body = by_reference(await asked(a))
         left = asyncio.create_task(a.post("/responses", json=body))
         await store.reached.wait()
         early = await b.post("/responses", json=body)
@@ -174,7 +174,7 @@ async def test_an_approval_whose_turn_could_not_begin_is_open_when_the_store_ans
     assert (whole["status"], text(whole)) == ("completed", ["Paid."])
 
 
-def _by_reference(body: dict[str, Any]) -> dict[str, Any]:
+def by_reference(body: dict[str, Any]) -> dict[str, Any]:
     """The same answer outside the conversation, whose lease does not keep others away."""
     (answer,) = body["input"]
     return {"input": [{"type": "item_reference", "id": answer["approval_request_id"]}, answer]}
@@ -183,7 +183,7 @@ def _by_reference(body: dict[str, Any]) -> dict[str, Any]:
 async def test_a_response_that_was_deleted_has_used_its_approval() -> None:
     cluster, agents = OnFailing(Failing()), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["Again."])]
     async with cluster.pair(agents) as (a, b):
-        body = _by_reference(await asked(a))
+        body = by_reference(await asked(a))
         paid = (await a.post("/responses", json=body, headers=KEY)).json()
         assert text(paid) == ["Paid."]
         assert (await a.delete(f"/responses/{paid['id']}")).status == 200
@@ -197,7 +197,7 @@ async def test_an_answer_whose_turn_may_still_begin_is_asked_for_again() -> None
     store = Stopping()
     cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["not here"])]
     async with cluster.pair(agents) as (a, b):
-        body = _by_reference(await asked(a))
+        body = by_reference(await asked(a))
         begun = asyncio.create_task(a.post("/responses", json=body, headers=KEY))
         await store.reached.wait()
         refused = await b.post("/responses", json=body, headers={"idempotency-key": "k2"})

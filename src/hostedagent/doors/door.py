@@ -170,7 +170,7 @@ class Entry:
         """
         engine = self.responses.engine
         keys = engine.services.sessions.keys
-        owns, forbid = partial(engine.store.owns, caller), partial(engine.store.forbid, caller)
+        owns, forbid = partial(engine.store.existed, caller), partial(engine.store.forbid, caller)
         earlier = await earlier_response(keys, caller, key, key, response_id, owns, forbid)
         if earlier is not None:
             yield earlier

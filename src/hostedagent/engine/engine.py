@@ -21,7 +21,7 @@ from hostedagent.engine.busy import BusyConversations
 from hostedagent.engine.cancellation import StopSignals
 from hostedagent.engine.concurrency import ConcurrencyLimiter, Permit
 from hostedagent.engine.context import HostServices, TurnContext
-from hostedagent.engine.elsewhere import Elsewhere
+from hostedagent.engine.elsewhere import LOOK_SECONDS, Elsewhere
 from hostedagent.engine.flow_control import FlowControl, flow_of
 from hostedagent.engine.following import following
 from hostedagent.engine.partial_output import output_of
@@ -48,6 +48,9 @@ from hostedagent.stores.effects import Effects
 
 CANCEL_SECONDS: Final = 10.0
 """Seconds that a cancel waits for the turn to end."""
+
+SETTLING_LOOKS: Final = 200
+"""Looks at a response that has ended and is to be deleted, until its process has nothing more to store of it."""
 
 STOPPING: Final = "The server is being stopped. Send the request again."
 
@@ -280,8 +283,15 @@ class Engine:
         """Delete the snapshot, the checkpoint and the open approvals of a response.
 
         Raises:
+            Busy: A process is still ending its turn.
             StoreError: A store is not available; deleting again is safe.
         """
+        for _ in range(SETTLING_LOOKS):
+            if not await self.store.is_left(caller, response_id):
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            raise Busy("The turn of this response is still being ended. Try again in a moment.", param="response_id")
         snapshot = await self._continuations.sessions.forget(caller, response_id)
         await self._continuations.approvals.forget(caller, snapshot.approvals)
         await self.services.effects.delete(caller, response_id)

@@ -93,6 +93,16 @@ class Recoveries(Struct, frozen=True):
         with suppress(Busy):  # Another turn has the conversation already.
             await self.continuations.abandon(continuation, request.caller)
 
+    async def give_back(self, request: TurnRequest, journal: Journal) -> None:
+        """Release the conversation of a turn that has ended because it cannot be resumed. Its approvals stay used."""
+        sessions, conversation = self.continuations.sessions, request.conversation_id
+        if conversation is None or journal.lease is None:
+            return
+        lease = await sessions.take_over(request.caller, conversation, journal.lease, journal.version)
+        if lease is not None:
+            with suppress(Busy):
+                await sessions.release(lease)
+
     async def resume(
         self, request: TurnRequest, found: Mapping[str, Json]
     ) -> tuple[TurnRequest, Continuation, Recovery]:

@@ -138,6 +138,12 @@ class ResponseStore:
             return False
         return self._stored is None or await self._stored.forbid(caller, response_id)
 
+    async def existed(self, caller: Caller, response_id: str) -> bool:
+        """Whether a response exists, or existed until it was deleted, as far as the store can tell."""
+        if await self.owns(caller, response_id):
+            return True
+        return self._stored is not None and await self._stored.was_created(caller, response_id) is True
+
     async def was_created(self, caller: Caller, response_id: str) -> bool | None:
         """Whether a response was created, even if it was deleted since; `None` if it may still be created.
 
@@ -274,6 +280,11 @@ class ResponseStore:
     async def is_resumed(self, caller: Caller, response_id: str) -> bool:
         """Whether a turn will still end, or send its end, although no process may be running it."""
         return self._journals is not None and await self._journals.find(caller, response_id) is not None
+
+    async def is_left(self, caller: Caller, response_id: str) -> bool:
+        """Whether a replica still has something to store of a turn, even if its response has ended."""
+        journal = await self._journals.find(caller, response_id) if self._journals is not None else None
+        return journal is not None and bool(journal.owner)
 
     async def _give_up(self, caller: Caller, failed: dict[str, Json]) -> dict[str, Json]:
         """Store an end before a reader sees it, because a suspended process may still continue the response."""

@@ -18,6 +18,7 @@ from hostedagent.failures import error_object
 from hostedagent.identity import Caller, RequestContext, enter_context
 from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.json import decode
+from hostedagent.protocol.request.turn_request import TurnRequest
 from hostedagent.protocol.types import Json
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import StoreError, StoreNotFound
@@ -128,6 +129,7 @@ class Takeover:
         engine, recoveries = self._responses.engine, self._responses.recoveries
         kept: dict[str, Json] = decode(request) if request else {}
         caller = await recoveries.recall(Caller(platform_user=kept.get("platform_user")), response_id)
+        turn: TurnRequest | None = None
         try:
             if caller is None or not kept:
                 await self._turns.end(response_id)
@@ -153,6 +155,8 @@ class Takeover:
             log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
             if caller is not None:
                 await engine.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
+            if turn is not None:
+                await recoveries.give_back(turn, journal)
             await self._turns.end(response_id)
         finally:
             engine.active.resumed(response_id)

@@ -149,12 +149,12 @@ class ResponsesDriver(Struct, frozen=True):
         caller, store = request.caller, self.responses.engine.store
         keys = self.responses.engine.services.sessions.keys
         response_id = response_id or request.named().response_id
-        exists, forbid = partial(store.owns, caller), partial(store.forbid, caller)
+        exists, forbid = partial(store.existed, caller), partial(store.forbid, caller)
         earlier = await earlier_response(keys, caller, key, digest, response_id, exists, forbid)
         if earlier is not None:
             try:
                 await self._follow(exchange, replace(request, response_id=earlier))
-            except StoreNotFound:
+            except (StoreNotFound, NotFound):
                 raise NotFound("The response of this Idempotency-Key was deleted. Use a new key.") from None
             return
         # If it is refused, the caller may correct the request, or retry.

@@ -1,0 +1,101 @@
+"""Responses that are deleted while something of their turns is still under way in another process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hostedagent.engine.recoveries import Recoveries
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, Key, Write
+from hostedagent.stores.journals import JOURNALS
+from hostedagent.testing import Gate, ScriptedAgent
+from tests.replicas.test_approval_left import asked, by_reference
+from tests.replicas.test_late_writes import KEY
+from tests.replicas.test_store_away import Failing, OnFailing, ask, ended
+from tests.replicas.test_two_hosts import Cluster, begin, text
+
+pytestmark = pytest.mark.usefixtures("at_once")
+
+
+async def test_a_request_whose_response_was_deleted_is_run_again_by_no_process() -> None:
+    cluster, agents = OnFailing(Failing()), [ScriptedAgent(["Hello."]), ScriptedAgent(["never"])]
+    async with cluster.pair(agents) as (a, b):
+        first = (await a.post("/responses", json={"input": "hi"}, headers=KEY)).json()
+        await a.delete(f"/responses/{first['id']}")
+        replies = [await client.post("/responses", json={"input": "hi"}, headers=KEY) for client in (a, b)]
+        cluster.passed = 61.0
+        replies.append(await b.post("/responses", json={"input": "hi"}, headers=KEY))
+
+    assert [reply.status for reply in replies] == [404] * 3, [reply.text for reply in replies]
+    assert agents[1].calls == []
+
+
+class Ending(Failing):
+    """A store in which a process stops when it deletes the journal of a turn that it has saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_armed, self.reached, self.goes_on = False, asyncio.Event(), asyncio.Event()
+
+    async def write(self, caller: Any, writes: Sequence[Write]) -> list[Etag]:
+        is_end = any(write.key.kind == "recovery" and write.value is None for write in writes)
+        if self.is_armed and is_end and not self.reached.is_set():
+            self.reached.set()
+            await self.goes_on.wait()
+        return await super().write(caller, writes)
+
+
+async def test_a_response_is_deleted_when_the_turn_of_its_dead_process_has_been_tidied_up() -> None:
+    store = Ending()
+    cluster, agents = OnFailing(store), [ScriptedAgent([ask(1)], ["Paid."]), ScriptedAgent(["Paid again."])]
+    async with cluster.pair(agents) as (a, b):
+        body = {**by_reference(await asked(a)), "background": True, "stream": True}
+        store.is_armed = True
+        running = asyncio.create_task(a.post("/responses", json=body))
+        await store.reached.wait()
+        response_id = _only(name for kind, name in _keys(store) if kind == "recovery")
+        deleting = asyncio.create_task(b.delete(f"/responses/{response_id}"))
+        cluster.dead.add("a")
+        deleted = await deleting
+        kept = [key for key in _keys(store) if response_id in key[1] and key[0] != "response"]
+        again = await b.post("/responses", json=body)
+        store.goes_on.set()
+        await running
+
+    assert deleted.status == 200 and kept == []
+    assert again.status == 409 and "answered before" in again.text and agents[1].calls == []
+
+
+def _keys(store: Failing) -> list[tuple[str, str]]:
+    return [(place[2], place[3]) for place in store._entries]  # pyright: ignore[reportPrivateUsage]
+
+
+def _only(names: Any) -> str:
+    (name,) = names
+    return name
+
+
+async def test_a_turn_that_cannot_be_resumed_frees_its_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, gate, resume = Cluster(), Gate(), Recoveries.resume
+
+    async def fails(self: Recoveries, *given: Any) -> Any:
+        await resume(self, *given)
+        raise ValueError("Only a later version can read it.")
+
+    monkeypatch.setattr(Recoveries, "resume", fails)
+    agents = [ScriptedAgent(["Hel", gate, "never"]), ScriptedAgent(["Well."])]
+    async with cluster.pair(agents) as (a, b):
+        response_id = await begin(a, gate, conversation="conv_1")
+        cluster.dead.add("a")
+        whole = await ended(b, response_id)
+        state = cluster.stores("c").state
+        while await state.read(Caller(JOURNALS), [Key("recovery", response_id)]) != [None]:
+            await b.get(f"/responses/{response_id}")
+        reply = await b.post("/responses", json={"input": "more", "conversation": "conv_1"})
+
+    assert (whole["status"], reply.status) == ("failed", 200), reply.text
+    assert [message.text for message in agents[1].calls[0].messages] == ["more"] and text(reply.json()) == ["Well."]
