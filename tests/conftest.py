@@ -24,7 +24,10 @@ MEMORY: Final = Path("/dev/shm")
 MUCH: Final = 2 << 30
 """Bytes: more than the files of all tests."""
 
+BYTECODE: Final = Path(__file__).parents[1] / "build" / "bytecode"
+
 WHOLE_SUITE: Final = "about 8 minutes on two cores"
+APART: Final = "Left out: what installs packages (-m installs), loads servers (-m load) or takes long (-m slow)."
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     keep_files_in_memory()
+    keep_bytecode()
     CHOSEN.kind = cast("StoreKind", config.getoption("--stores"))
     CHOSEN.replicas = cast("int", config.getoption("--replicas"))
     if CHOSEN.replicas > 1 and CHOSEN.kind != "postgres":
@@ -66,6 +70,14 @@ def keep_files_in_memory() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
+def keep_bytecode() -> None:
+    """Compile each module once, where Python may write nothing beside it: tests start hundreds of processes."""
+    if sys.dont_write_bytecode and sys.pycache_prefix is None:
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(BYTECODE)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector the thousands of tests and modules that stay: it takes a tenth of the processor's time."""
     gc.collect()
@@ -89,11 +101,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         many = session.config.getoption("numprocesses", None)
         how = f"in {many} processes" if many else "in one process, because pytest-xdist is not installed or not wanted"
         writer.line(f"The whole suite, {how}. It takes {WHOLE_SUITE} in parallel; name files or folders to run less.")
+        writer.line(APART)
 
 
 def is_whole(config: pytest.Config) -> bool:
     """Whether nothing was selected: no file, no folder, no expression."""
     is_selected = any(config.getoption(name, None) for name in ("usepdb", "collectonly", "lf", "keyword"))
+    is_selected = is_selected or config.getoption("markexpr") not in config.getini("addopts")
     return config.args_source is not pytest.Config.ArgsSource.ARGS and not is_selected
 
 

@@ -26,6 +26,7 @@ def rows(printed: str) -> dict[str, list[str]]:
     return {label: values for label, *values in cells}
 
 
+@pytest.mark.load
 def test_a_case_prints_what_ours_takes_for_each_unit_that_the_bare_sdk_takes() -> None:
     printed = run("--quick", "--runs", "2", "--systems", "ours,sdk", "short-1")
 
@@ -40,6 +41,7 @@ def test_a_case_prints_what_ours_takes_for_each_unit_that_the_bare_sdk_takes() -
     assert 0 < smallest <= median <= largest
 
 
+@pytest.mark.load
 def test_a_profile_says_whose_code_took_which_share_of_the_cpu() -> None:
     printed = run("--profile", "--runs", "1", "--systems", "ours", "stream-1000")
 

@@ -25,6 +25,7 @@ def complete() -> None:
 
 
 @pytest.mark.usefixtures("complete")
+@pytest.mark.load
 @pytest.mark.timeout(400)
 async def test_nothing_is_lost_or_doubled_while_each_thing_breaks_once() -> None:
     report = await run(conversations=6, lease=2.0)

@@ -23,6 +23,8 @@ import pytest
 from hostedagent.templates import LOCK
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.installs
+
 ROOT = Path(__file__).parents[2]
 INHERITED = re.compile(r"HOME|PATH|TMPDIR|SSL_CERT_\w+|(?i:\w+_PROXY)|UV_(?!PROJECT|NO_|FROZEN|LOCKED|RUN_)\w+")
 """How uv reaches an index, and nothing of the environment in which these tests run."""

@@ -13,6 +13,8 @@ import pytest
 from tests.deploy.shared_data import ROOT
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.installs
+
 NEEDED = ("pyproject.toml", "README.md", "LICENSE", "src", "infra", "samples/hello")
 """What a build reads, and an agent."""
 

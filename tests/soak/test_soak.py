@@ -25,6 +25,7 @@ def judge(outcome: Outcome) -> None:
     assert outcome.code == 0
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("subject", SUBJECTS, ids=str)
 def test_a_short_load_leaves_nothing(subject: Subject, tmp_path: Path) -> None:
     judge(run(subject, tmp_path, seed=7, turns=MAX_TURNS, actions=SHORT))
