@@ -267,3 +267,33 @@ async def test_a_tool_runs_its_effect_once_and_deleting_the_response_erases_the_
     assert charges.many == 1
     assert before[0] is not None and b"receipt" in before[0].value
     assert after == [None]
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+async def test_an_effect_that_outlives_its_deleted_response_leaves_no_record(begins: str) -> None:
+    stores, gate, tasks = memory_stores(), Gate(), list[asyncio.Task[Any]]()
+
+    @tool
+    async def get_weather(city: str) -> str:
+        """Get the weather in a city."""
+
+        async def charge_later() -> Any:
+            if begins == "after":
+                await gate.wait()
+            return await current_turn().effect(f"charge {city}", gate.wait)
+
+        tasks.append(asyncio.create_task(charge_later()))
+        await gate.reached()
+        return "The weather costs money."
+
+    agent = Agent(OfflineChatClient(), name="offline", tools=[get_weather])
+    async with serve(AgentHost(agent, stores=stores, driver="starlette").app) as client:
+        reply = await client.post("/responses", json={"input": "What is the weather in Oslo?"})
+        key = Key(EFFECTS, reply.json()["id"])
+        await client.delete(f"/responses/{key.name}")
+        gate.open()
+        await asyncio.wait(tasks)
+        after = await stores.state.read(Caller(), [key])
+
+    assert after == [None]
+    assert isinstance(tasks[0].exception(), RuntimeError) is (begins == "after")

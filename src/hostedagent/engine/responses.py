@@ -140,9 +140,11 @@ class ResponseStore:
 
     async def existed(self, caller: Caller, response_id: str) -> bool:
         """Whether a response exists, or existed until it was deleted, as far as the store can tell."""
-        if await self.owns(caller, response_id):
-            return True
-        return self._stored is not None and await self._stored.was_created(caller, response_id) is True
+        return await self.owns(caller, response_id) or await self.was_deleted(caller, response_id)
+
+    async def was_deleted(self, caller: Caller, response_id: str) -> bool:
+        """Whether a response was deleted, as far as the store can tell."""
+        return self._stored is not None and await self._stored.was_deleted(caller, response_id)
 
     async def was_created(self, caller: Caller, response_id: str) -> bool | None:
         """Whether a response was created, even if it was deleted since; `None` if it may still be created.

@@ -184,7 +184,7 @@ def wire(
         is_on = options.resilient_background
         recoveries = Recoveries(journals, continuations, store, sent_events, is_on=is_on)
     hooks, deliveries = _with_webhook(hooks or Hooks(), chosen, store, service)
-    services = _services(source, continuations, store, options, hooks, Effects(state))
+    services = _services(source, continuations, store, options, hooks, Effects(state, store.was_deleted))
     if limiter is None:
         limiter = ConcurrencyLimiter(options.max_turns, options.max_waiting)
     engine = Engine(services, continuations, limiter, events, chosen.signals)

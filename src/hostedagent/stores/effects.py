@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -30,10 +30,15 @@ logger = logging.getLogger(__name__)
 
 
 class Effects:
-    """The effects of the turns of one host."""
+    """The effects of the turns of one host.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        was_deleted: Whether a response was deleted, with the record of its effects.
+    """
+
+    def __init__(self, store: Store, was_deleted: Callable[[Caller, str], Awaitable[bool]] | None = None) -> None:
         self._store = store
+        self._was_deleted = was_deleted
         # Held by the calls that use or await them: a call that joins them must find the same lock.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._inside: dict[str, list[str]] = {}
@@ -54,7 +59,7 @@ class Effects:
             EffectUncertain: The effect started earlier, its result is not stored, and it must not be repeated.
             StoreError: Its start could not be stored; the effect has not run.
             TypeError: The key is no text; or the result is not JSON, and the effect has run.
-            RuntimeError: It is called inside itself, or inside an effect for which it waits.
+            RuntimeError: It is called inside itself or an effect for which it waits, or the response was deleted.
         """
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - an application's
             raise TypeError(f"The key of an effect is a text, not {key!r:.80}: pass str(...) of it.")
@@ -113,10 +118,11 @@ class Effects:
     async def _begin(self, caller: Caller, response_id: str, key: str, *, repeats: bool) -> dict[str, Json] | None:
         """Record the start of an effect, or return its entry if it has run."""
         done: dict[str, Json] | None = None
+        is_first = False
 
         def begun(value: Value | None) -> Value | None:
-            nonlocal done
-            entries = value or {}
+            nonlocal done, is_first
+            is_first, entries = value is None, value or {}
             entry = entries.get(key)
             done = entry if entry is not None and "result" in entry else None
             if done is not None:
@@ -129,7 +135,19 @@ class Effects:
             return {**entries, key: {}}
 
         await self._change(caller, response_id, begun)
+        if is_first:
+            await self._check_kept(caller, response_id)
         return done
+
+    async def _check_kept(self, caller: Caller, response_id: str) -> None:
+        """Erase a new record if its response was deleted: the process stood still, or a task has outlived its turn."""
+        is_gone = False
+        if self._was_deleted is not None:
+            with suppress(StoreError):  # Then it is taken for kept: its beginning is stored.
+                is_gone = await self._was_deleted(caller, response_id)
+        if is_gone:
+            await self.delete(caller, response_id)
+            raise RuntimeError("The response of this turn was deleted, so its effects do not run any more.")
 
     async def _perform(
         self, caller: Caller, response_id: str, key: str, perform: Callable[[], Awaitable[Json] | Json]
@@ -149,7 +167,9 @@ class Effects:
         """Record the result of an effect. If that fails, the effect is uncertain for later processes only."""
 
         def noted(value: Value | None) -> Value | None:
-            rest = {name: row for name, row in (value or {}).items() if name != key}
+            if value is None:
+                return None  # The response was deleted.
+            rest = {name: row for name, row in value.items() if name != key}
             return {**rest, key: entry} if entry is not None else rest
 
         try:

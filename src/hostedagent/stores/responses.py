@@ -136,6 +136,11 @@ class StoredResponses:
         record, _ = await self._read(caller, response_id)
         return "forbidden" not in record if record is not None else None
 
+    async def was_deleted(self, caller: Caller, response_id: str) -> bool:
+        """Whether a response was created and deleted since."""
+        record, _ = await self._read(caller, response_id)
+        return record is not None and record["response"] is None and "forbidden" not in record
+
     async def take_queued(self, caller: Caller, response_id: str) -> bool:
         """Take a response that waits in the queue; `False` if it does not.
 
