@@ -8,15 +8,11 @@ from typing import Any
 
 import pytest
 
-from hostedagent.engine.recoveries import Recoveries
-from hostedagent.identity import Caller
-from hostedagent.stores.base import Etag, Key, Write
-from hostedagent.stores.journals import JOURNALS
-from hostedagent.testing import Gate, ScriptedAgent
+from hostedagent.stores.base import Etag, Write
+from hostedagent.testing import ScriptedAgent
 from tests.replicas.test_approval_left import asked, by_reference
 from tests.replicas.test_late_writes import KEY
-from tests.replicas.test_store_away import Failing, OnFailing, ask, ended
-from tests.replicas.test_two_hosts import Cluster, begin, text
+from tests.replicas.test_store_away import Failing, OnFailing, ask
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -77,25 +73,3 @@ def _keys(store: Failing) -> list[tuple[str, str]]:
 def _only(names: Any) -> str:
     (name,) = names
     return name
-
-
-async def test_a_turn_that_cannot_be_resumed_frees_its_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster, gate, resume = Cluster(), Gate(), Recoveries.resume
-
-    async def fails(self: Recoveries, *given: Any) -> Any:
-        await resume(self, *given)
-        raise ValueError("Only a later version can read it.")
-
-    monkeypatch.setattr(Recoveries, "resume", fails)
-    agents = [ScriptedAgent(["Hel", gate, "never"]), ScriptedAgent(["Well."])]
-    async with cluster.pair(agents) as (a, b):
-        response_id = await begin(a, gate, conversation="conv_1")
-        cluster.dead.add("a")
-        whole = await ended(b, response_id)
-        state = cluster.stores("c").state
-        while await state.read(Caller(JOURNALS), [Key("recovery", response_id)]) != [None]:
-            await b.get(f"/responses/{response_id}")
-        reply = await b.post("/responses", json={"input": "more", "conversation": "conv_1"})
-
-    assert (whole["status"], reply.status) == ("failed", 200), reply.text
-    assert [message.text for message in agents[1].calls[0].messages] == ["more"] and text(reply.json()) == ["Well."]

@@ -16,7 +16,7 @@ from hostedagent.protocol.json import decode
 from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.base import Etag, Key, StoreUnavailable, Write
 from hostedagent.stores.factory import Stores
-from hostedagent.stores.leases import CONVERSATION, read_head
+from hostedagent.stores.leases import CONVERSATION, Lease, Leases, read_head
 from hostedagent.stores.responses import StoredResponses
 from hostedagent.stores.values import write_value
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent
@@ -237,4 +237,34 @@ async def test_a_turn_whose_record_or_conversation_has_changed_meanwhile_stays_i
         whole = await ended(a, store.queued)
 
     assert store.reached.is_set()
+    assert (whole["status"], text(whole)) == ("completed", ["Hello."])
+
+
+async def test_a_turn_is_given_back_to_the_queue_although_its_conversation_is_lost_just_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, gates, take_over = Slow(), (Gate(), Gate()), Leases.take_over
+
+    async def stolen(leases: Leases, caller: Caller, conversation_id: str, *given: Any) -> Lease | None:
+        lease, key = await take_over(leases, caller, conversation_id, *given), Key(CONVERSATION, conversation_id)
+        if lease is not None:
+            await write_value(store, caller, key, changed(lease.head, owner="c:other", expires_at=0.0))
+        return lease
+
+    monkeypatch.setattr(Leases, "take_over", stolen)
+    agents = [ScriptedAgent(["x", gates[0]], ["never"]), ScriptedAgent(["x", gates[1]], *[["Hel", "lo."]] * 2)]
+    cluster = OnFailing(store)
+    async with cluster.pair(agents, **FULL) as (a, b):
+        await begin(a, gates[0])
+        second = await begin(b, gates[1])
+        store.queued = await queue(a, {"input": "hi", "background": True, "conversation": "conv_1"})
+        gates[0].open()
+        await store.reached.wait()
+        cluster.dead.add("a")
+        await store.is_taken.wait()
+        store.goes_on.set()
+        gates[1].open()
+        await ended(b, second)
+        whole = await ended(b, store.queued)
+
     assert (whole["status"], text(whole)) == ("completed", ["Hello."])

@@ -9,6 +9,7 @@ import pytest
 
 from hostedagent.engine import following, takeover, waiting
 from hostedagent.identity import Caller
+from hostedagent.options import CallerPolicy
 from hostedagent.stores.base import Etag, Key, LoggedEvent, StoreUnavailable, Write
 from hostedagent.stores.local import LocalEventLog
 from hostedagent.stores.responses import StoredResponses
@@ -217,3 +218,23 @@ async def test_a_turn_whose_response_another_process_has_ended_ends_its_stream_i
     assert log.events[-1]["response"]["status"] == whole["status"] == "cancelled"
     assert [event["type"] in TERMINAL for event in log.events].count(True) == 1
     assert text(after) == ["Again."]
+
+
+async def test_a_turn_that_has_no_response_and_cannot_be_read_is_given_up() -> None:
+    store = Late()
+    tool: dict[str, Any] = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
+    body, cluster = {"input": "hi", "background": True, "tools": [tool]}, OnFailing(store)
+    refuses = CallerPolicy(allow_function_tools=False)
+    async with (
+        cluster.host("a", ScriptedAgent()) as a,
+        cluster.host("b", ScriptedAgent(), caller=refuses),
+        asyncio.timeout(PATIENCE),
+    ):
+        first = asyncio.create_task(a.post("/responses", json=body))
+        await store.reached.wait()
+        cluster.dead.add("a")
+        await store.is_released.wait()
+        store.goes_on.set()
+        refused = await first
+
+    assert refused.status == 503, refused.text

@@ -134,11 +134,11 @@ class Takeover:
             if caller is None or not kept:
                 await self._turns.end(response_id)
                 return
+            enter_context(RequestContext(caller))
+            turn = restore(kept, caller, response_id, engine.options.caller)
             tries = self._tries[response_id] = self._tries.get(response_id, 0) + 1
             if tries > MOST_TRIES:
                 raise RuntimeError(f"The store failed {MOST_TRIES} times while the turn ran.")
-            enter_context(RequestContext(caller))
-            turn = restore(kept, caller, response_id, engine.options.caller)
             found = await self._begun(caller, response_id)
             if not await self._turns.holds(caller, response_id):
                 return  # Another process has begun it from the queue.
@@ -153,7 +153,7 @@ class Takeover:
             raise
         except Exception as error:  # noqa: BLE001 - one turn that cannot be resumed must not block the others
             log_failure(logger, f"The background turn {response_id} cannot be resumed", error)
-            if caller is not None:
+            if caller is not None and not await engine.store.forbid(caller, response_id):
                 await engine.end(caller, response_id, {"status": "failed", "error": error_object(DIED)})
             if turn is not None:
                 await recoveries.give_back(turn, journal)
