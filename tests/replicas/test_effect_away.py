@@ -1,7 +1,8 @@
-"""A tool whose effect cannot be stored while the store is away: its turn is resumed and runs it, once."""
+"""Effects of turns that go on elsewhere or later, because the store was away or another process has taken the turn."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from agent_framework import Agent, Content, tool
 from hostedagent import EffectUncertain, current_turn
 from hostedagent.engine import takeover
 from hostedagent.stores.base import Key
-from hostedagent.testing import OfflineChatClient
+from hostedagent.testing import Gate, OfflineChatClient, ScriptedAgent
+from tests.patience import PATIENCE
 from tests.replicas.test_store_away import Failing, Loses, OnFailing, ended
 
 
@@ -65,3 +67,33 @@ async def test_a_tool_whose_effect_the_store_refused_runs_it_when_the_turn_is_re
         assert said[-1] in ('Done: ["None"]', 'Done: ["paid"]'), (at, said)
         at += 1
     assert at > 3
+
+
+async def test_a_process_that_has_lost_a_turn_performs_no_effect_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, paid, has_ended = Gate(), list[str](), asyncio.Event()
+
+    @tool
+    async def pay() -> str:
+        """Pay."""
+        await gate.wait()
+        try:
+            return str(await current_turn().effect("pay", lambda: paid.append("twice")))
+        finally:
+            has_ended.set()
+
+    call = Content.from_function_call("call_1", "pay", arguments="{}")
+    slow: Any = Agent(OfflineChatClient(script=[[call], ["Paid."]]), tools=[pay])
+    cluster = OnFailing(Failing())
+    monkeypatch.setattr(takeover, "WATCH_SECONDS", 1_000.0)  # It notices nothing by itself.
+    async with cluster.host("a", slow) as a:
+        monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.001)
+        async with cluster.host("b", ScriptedAgent(["Paid."])) as b, asyncio.timeout(PATIENCE):
+            response_id = (await a.post("/responses", json={"input": "Pay.", "background": True})).json()["id"]
+            await gate.reached()
+            cluster.dead.add("a")
+            whole = await ended(b, response_id)
+            cluster.dead.discard("a")  # It was only paused.
+            gate.open()
+            await has_ended.wait()
+
+    assert (whole["status"], paid) == ("completed", [])

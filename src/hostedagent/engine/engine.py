@@ -330,11 +330,13 @@ class Engine:
 
 
 async def _effect(effects: Effects, stop: StopSignals, recovery: Recovery | None, *given: Any, **more: Any) -> Any:
-    """Run a side effect once (`Effects.once`).
+    """Run a side effect once (`Effects.once`), unless another process has the turn.
 
     A turn that can be resumed is left if the store fails: the model would get the error as the result of its tool.
     """
     try:
+        if recovery is not None and not recovery.is_over and await recovery.is_elsewhere():
+            raise StoreUnavailable("Another process has taken this turn.")
         return await effects.once(*given, **more)
     except StoreUnavailable:
         if recovery is not None and recovery.may_be_left:
