@@ -62,16 +62,21 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def all_projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("init")
+
+
+@pytest.fixture(scope="module")
+def projects(all_projects: Path) -> dict[str, Path]:
     """A project for each choice of features, in one folder."""
-    folder = tmp_path_factory.mktemp("projects")
+    folder = all_projects / "projects"
     return {name: write(folder / name, Choices(name="my-shop", features=chosen)) for name, chosen in CHOICES}
 
 
 @pytest.fixture(scope="module")
-def provided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def provided(all_projects: Path) -> dict[str, Path]:
     """A project for each provider of models, with and without a tool, in one folder."""
-    folder = tmp_path_factory.mktemp("provided")
+    folder = all_projects / "provided"
     return {
         f"{provider}-{name}": write(folder / f"{provider}-{name}", Choices(name="shop", provider=provider, features=of))
         for provider in PROVIDERS
@@ -81,9 +86,9 @@ def provided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def spoken(all_projects: Path) -> dict[str, Path]:
     """A project that serves every protocol, for some features, in one folder."""
-    folder = tmp_path_factory.mktemp("spoken")
+    folder = all_projects / "spoken"
     return {
         name: write(folder / name, Choices(name="my-shop", features=of, protocols=frozenset(PROTOCOLS)))
         for name, of in CHOICES
@@ -136,18 +141,18 @@ def test_the_python_is_formatted_whatever_the_project_is_called(tmp_path: Path) 
     assert done.returncode == 0, done.stdout
 
 
-@KINDS
-def test_the_python_is_typed(kind: str, request: pytest.FixtureRequest) -> None:
-    projects: dict[str, Path] = request.getfixturevalue(kind)
-    parent = next(iter(projects.values())).parent
-    roots = [{"root": name} for name in projects]
-    (parent / "pyrightconfig.json").write_text(json.dumps({**PYRIGHT, "executionEnvironments": roots}))
+def test_the_python_is_typed(
+    projects: dict[str, Path], provided: dict[str, Path], spoken: dict[str, Path], all_projects: Path
+) -> None:
+    folders = [*projects.values(), *provided.values(), *spoken.values()]
+    roots = [{"root": folder.relative_to(all_projects).as_posix()} for folder in folders]
+    (all_projects / "pyrightconfig.json").write_text(json.dumps({**PYRIGHT, "executionEnvironments": roots}))
 
-    done = run(parent, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson")
+    done = run(all_projects, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson")
 
     said: dict[str, Any] = json.loads(done.stdout)
     assert said["generalDiagnostics"] == []
-    assert said["summary"]["filesAnalyzed"] >= 2 * len(projects)
+    assert said["summary"]["filesAnalyzed"] >= 2 * len(folders)
 
 
 @pytest.mark.parametrize("name", ["approvals-mcp-tools", "approvals-mcp-tools-workflow", "mcp"])

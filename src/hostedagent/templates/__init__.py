@@ -113,8 +113,9 @@ def render(choices: Choices) -> dict[str, str]:
     Raises:
         FileNotFoundError: The installation has no `infra` folder.
     """
+    release = version("hostedagent")
     return {
-        name: _rendered(path.read_text(encoding="utf-8"), choices)
+        name: _rendered(path.read_text(encoding="utf-8"), choices, release)
         for name, path in sorted(_sources())
         if _FILES.get(name, choices.deployment) == choices.deployment
     }
@@ -132,7 +133,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
                 yield prefix + inner.as_posix(), path
 
 
-def _rendered(text: str, choices: Choices) -> str:
+def _rendered(text: str, choices: Choices, release: str) -> str:
     wheel = {"wheel"} if choices.brings_wheel else frozenset[str]()
     marks = choices.features | choices.protocols | {choices.provider, choices.deployment} | wheel
     chosen = "".join(f"{line}\n" for line in _chosen(text.splitlines(), marks))
@@ -144,7 +145,7 @@ def _rendered(text: str, choices: Choices) -> str:
         (_NAME, choices.name),
         (DEFAULT_MODEL, choices.model),
         ("LOCK_COMMAND", " ".join(LOCK_COMMAND)),
-        ("HOSTEDAGENT_VERSION", version("hostedagent")),
+        ("HOSTEDAGENT_VERSION", release),
     ):
         chosen = chosen.replace(placeholder, value)
     return chosen
