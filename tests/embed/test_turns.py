@@ -338,3 +338,11 @@ def test_it_loads_no_web_framework_but_starlette_and_nothing_of_the_sdk() -> Non
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+async def test_turns_that_were_closed_say_that_they_cannot_be_opened_again() -> None:
+    turns = Turns(ScriptedAgent(["Hello."]))
+    async with turns:
+        assert (await ask(turns, "hi"))["status"] == "completed"
+    with pytest.raises(RuntimeError, match=r"was closed.* Create a new one\."):
+        await turns.__aenter__()

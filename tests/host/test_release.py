@@ -134,3 +134,13 @@ async def test_a_busy_conversation_is_refused_with_the_time_to_wait(driver: Driv
         gate.open()
 
     assert (busy.status, busy.headers["retry-after"]) == (409, "1")
+
+
+@pytest.mark.parametrize("driver", ["agentserver", "starlette"])
+async def test_a_host_that_was_closed_says_that_it_cannot_be_opened_again(driver: Driver) -> None:
+    host = AgentHost(ScriptedAgent(["Hello."]), driver=driver)
+    async with serve(host.app) as client:
+        assert (await client.post("/responses", json=TALK)).status == 200
+    with pytest.raises(RuntimeError, match=r"was closed.* Create a new one\."):
+        async with serve(host.app):
+            pass

@@ -53,6 +53,11 @@ class GracefulShutdown:
         """Remove a function."""
         self._called.discard(call)
 
+    @property
+    def has_closed(self) -> bool:
+        """Whether everything was closed; nothing opens it again."""
+        return self._closing.is_set()
+
     def close(self) -> None:
         """Record that the last connection has closed and the SDK shuts down."""
         self.begin()

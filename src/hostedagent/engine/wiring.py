@@ -93,7 +93,12 @@ class Wired(Struct, frozen=True):
 
         Raises:
             ConfigurationError: Their configuration is invalid.
+            RuntimeError: They were closed before.
         """
+        if self.engine.services.shutdown.has_closed:
+            raise RuntimeError(
+                "This AgentHost or Turns was closed, with its agent, and cannot be opened again. Create a new one."
+            )
         try:
             await self.stores.aopen()
         except StoreUnavailable as error:
