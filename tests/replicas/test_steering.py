@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
+
 import pytest
 
 from hostedagent.engine import takeover
@@ -10,6 +13,7 @@ from hostedagent.server import forwarded_steers
 from hostedagent.stores.base import StoreNotFound
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.host.sockets import Socket
+from tests.patience import PATIENCE
 from tests.replicas.test_two_hosts import Cluster, begin, ended, text
 
 
@@ -83,6 +87,28 @@ async def test_an_input_that_no_successor_takes_over_comes_back(cluster: Cluster
             last = [event async for event in told][-1]
 
     assert (last["type"], last["error"]["code"]) == ("response.steer.failed", "response_not_active")
+
+
+async def test_an_input_comes_back_whose_replica_has_died(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarded_steers, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(takeover, "WATCH_SECONDS", 1_000.0)  # The first one notices nothing itself.
+    gate = Gate()
+    async with (
+        cluster.host("a", ScriptedAgent(["one", gate])) as a,
+        AsyncExitStack() as stack,
+        asyncio.timeout(PATIENCE),
+    ):
+        monkeypatch.setattr(takeover, "WATCH_SECONDS", 0.01)
+        b = await stack.enter_async_context(cluster.host("b", ScriptedAgent(["again"])))
+        first = await begin(a, gate)
+        async with b.stream("POST", f"/responses/{first}/steer", json={"input": "more", "stream": True}) as told:
+            await told.until("response.steer.accepted")
+            cluster.dead.add("a")
+            last = [event async for event in told][-1]
+        whole = await ended(b, first)
+
+    assert (last["type"], last["error"]["code"]) == ("response.steer.failed", "successor_creation_failed")
+    assert (last["steer"]["input"], whole["status"]) == ("more", "completed")
 
 
 async def test_a_forwarded_input_is_kept_until_its_sender_has_the_answer(

@@ -19,13 +19,20 @@ from hostedagent.observability.logging import log_failure
 from hostedagent.protocol.ids import new_item_id
 from hostedagent.protocol.json import decode, encode
 from hostedagent.protocol.types import Event, Json
-from hostedagent.stores.base import EventLog, LoggedEvent, Signal, StoreNotFound
+from hostedagent.server.frames import parse_steer
+from hostedagent.server.steering import SteerError, failed
+from hostedagent.stores.base import EventLog, Liveness, LoggedEvent, Signal, StoreError, StoreNotFound
 from hostedagent.stores.recent import Recent
+
+_LOST: Final[SteerError] = "successor_creation_failed"
 
 AGAIN_SECONDS: Final = 0.5
 """After how long the signal is sent again: the turn may have changed hands meanwhile."""
 
 ANSWER_SECONDS: Final = 10.0
+
+LOOK_SECONDS: Final = 3.0
+"""Seconds between checks whether the replica that has accepted an input lives."""
 
 _REMEMBERED: Final = 1_000
 
@@ -79,7 +86,9 @@ class ForwardedSteers:
             await asyncio.wait({answering})
         answer = answering.result() if not answering.cancelled() else None
         if answer is not None and "refused" not in answer:
-            return answer, told
+            process, event = answer.get("process", ""), {key: answer[key] for key in answer if key != "process"}
+            steer = parse_steer(fields, self._responses.engine.options)
+            return event, self._later(told, process, failed(steer, _LOST, 1, steer_id=event["steer"]["id"]))
         await told.aclose()
         if answer is None:
             return None
@@ -96,6 +105,31 @@ class ForwardedSteers:
                     yield decode(row.data)
         finally:
             await self._log.delete(caller, letter)
+
+    async def _later(self, told: AsyncGenerator[Event], process: str, lost: Event) -> AsyncGenerator[Event]:
+        """Why no response takes over an accepted input; one of the reasons is that its replica has died."""
+        coming = asyncio.ensure_future(anext(told, None))
+        try:
+            while True:
+                await asyncio.wait({coming}, timeout=LOOK_SECONDS)
+                if not coming.done():
+                    with suppress(StoreError):
+                        if await self._liveness.is_dead(process):
+                            yield lost
+                            return
+                    continue
+                if (event := coming.result()) is None:
+                    return
+                yield event
+                coming = asyncio.ensure_future(anext(told, None))
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})
+            await told.aclose()
+
+    @property
+    def _liveness(self) -> Liveness:
+        return self._responses.engine.services.sessions.settings.liveness
 
     async def _runs(self, caller: Caller, response_id: str) -> bool:
         return await self._responses.engine.store.status(caller, response_id) == "in_progress"
@@ -116,7 +150,7 @@ class ForwardedSteers:
             except RequestError as error:
                 await self._tell(caller, letter, 1, {"refused": _dumped(error)})
             else:
-                await self._tell(caller, letter, 1, accepted)
+                await self._tell(caller, letter, 1, {**accepted, "process": await self._liveness.name()})
                 async for failure in later:
                     await self._tell(caller, letter, 2, failure)
             await self._log.finish(caller, letter)
