@@ -54,12 +54,13 @@ asyncio.run(main())
 """
 
 
+INHERITED = ("PATH", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "SYSTEMROOT", "VIRTUAL_ENV")
+
+
 def run(code: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run code in an interpreter with an environment of its own."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ
-    }
-    env = {**kept, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    env = {**kept, "HOME": str(home), **variables}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=home, check=False)
     assert done.returncode == 0, done.stderr
     return done

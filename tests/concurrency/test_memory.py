@@ -81,6 +81,7 @@ class Moody(Echo):
             self.stopped.clear()
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("kind", ["stream", "whole", "bad", "left", "background"])
 async def test_four_hundred_turns_leave_no_more_than_a_hundred(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The window in which a background response can be read again is over at once.
