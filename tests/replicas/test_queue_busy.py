@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from hostedagent.engine import waiting
+from hostedagent.stores.background import BackgroundTurns
 from hostedagent.stores.turn_queue import QueuedTurn, QueueState, StoredTurnQueue
 from hostedagent.testing import Gate, ScriptedAgent
 from tests.patience import PATIENCE
@@ -79,3 +80,23 @@ async def test_a_turn_that_a_process_tries_to_begin_just_now_is_cancelled(monkey
         gate.open()
 
     assert cancelled["status"] == "cancelled" and await queue.state() == QueueState()
+
+
+async def test_a_turn_whose_taker_stands_still_for_longer_than_a_lease_is_begun_by_another_process() -> None:
+    cluster, gate = Cluster(), Gate()
+    stores, queue = cluster.stores("c"), waiting_queue(cluster)
+    stopped = BackgroundTurns(stores.state, stores.leases)
+    await stopped.join()
+    agent = ScriptedAgent(["one", gate], *[["two"]] * 2)
+    async with cluster.host("a", agent, max_turns=1, max_queued=10) as client, asyncio.timeout(PATIENCE):
+        first = await begin(client, gate)
+        second = await enqueue(client)
+        await queue.take("c")
+        gate.open()
+        await ended(client, first)
+        third = await ended(client, await enqueue(client))  # It has looked, and left the turn of a live process alone.
+        before = (await client.get(f"/responses/{second}")).json()["status"]
+        await stopped.leave()  # Others find it dead in the same way.
+        whole = await ended(client, second)
+
+    assert (third["status"], before, text(whole)) == ("completed", "queued", ["two"])

@@ -43,7 +43,7 @@ class RecordedResponses:
 
     Args:
         turns: Records which process runs which background turn, if they outlive their process.
-        rules: The queue for background turns beyond those that may run, if there is one.
+        rules: The queue for background turns beyond those that may run, if there is one; it needs `turns`.
 
     Attributes:
         running: The responses of the background turns that run.
@@ -63,10 +63,10 @@ class RecordedResponses:
         self._timers: set[asyncio.TimerHandle] = set()
         self.waiting: WaitingTurns | None = None
         self._takeover: Takeover | None = None
-        if rules is not None:
+        if rules is not None and turns is not None:
             from hostedagent.engine.waiting import WaitingTurns  # Few hosts have a queue.
 
-            self.waiting = WaitingTurns(self, rules)
+            self.waiting = WaitingTurns(self, turns, rules)
         if turns is not None:
             from hostedagent.engine.takeover import Takeover  # Few hosts resume background turns.
 

@@ -46,6 +46,7 @@ from hostedagent.stores.turn_queue import QueuedTurn, QueueLimits, TurnQueue
 
 if TYPE_CHECKING:
     from hostedagent.engine.recorded import RecordedResponses
+    from hostedagent.stores.background import BackgroundTurns
 
 LOOK_SECONDS: Final = 0.5
 """Seconds between a replica's own checks of the queue."""
@@ -73,10 +74,11 @@ class WaitingRules(Struct, frozen=True):
 class WaitingTurns:
     """The queued background turns."""
 
-    def __init__(self, responses: RecordedResponses, rules: WaitingRules) -> None:
+    def __init__(self, responses: RecordedResponses, turns: BackgroundTurns, rules: WaitingRules) -> None:
         self._responses = responses
         self._engine = responses.engine
         self._liveness = responses.engine.services.sessions.settings.liveness
+        self._turns = turns
         self._rules = rules
         self._queue = rules.queue
         self._poller = Poller(self._look, seconds=LOOK_SECONDS, wanted="background turns that wait")
@@ -190,7 +192,8 @@ class WaitingTurns:
     async def _free(self, taker: str, process: str) -> bool:
         """Free the turns that a process has taken which has ended, or this one by a statement that failed."""
         if taker != process:
-            is_free = await self._liveness.is_dead(taker)
+            # One that stands still for long is alive, but nothing that it writes later begins the turn.
+            is_free = await self._liveness.is_dead(taker) or not await self._turns.lives(taker)
             if is_free:
                 await self._queue.free(taker)
             return is_free

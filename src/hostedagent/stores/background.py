@@ -238,6 +238,12 @@ class BackgroundTurns(Journals):
             await self._list(own)
         self._confirmed_at = began
 
+    async def lives(self, process: str) -> bool:
+        """Whether a process has a replica that has neither ended nor been found dead."""
+        found = await read_value(self._store, _ALL, self._every)
+        names = [name for name in (found.value["names"] if found is not None else ()) if _process(name) == process]
+        return any(row is not None and not row.load(_Replica).has_ended for row in await self._read(names))
+
     async def orphans(self) -> list[str]:
         """The turns of ended replicas, which this one may take over. Those replicas can no longer write."""
         found = await read_value(self._store, _ALL, self._every)
@@ -356,7 +362,7 @@ class BackgroundTurns(Journals):
         if replica.has_ended:
             return True
         is_late = replica.expires_at <= self._settings.clock()
-        if not is_late and not await self._settings.liveness.is_dead(name.partition(":")[0]):
+        if not is_late and not await self._settings.liveness.is_dead(_process(name)):
             return False
         ended = dump_value(TURNS, replace(replica, has_ended=True))
         try:
@@ -364,3 +370,8 @@ class BackgroundTurns(Journals):
         except StoreConflict:
             return False
         return True
+
+
+def _process(name: str) -> str:
+    """The process of a replica."""
+    return name.partition(":")[0]
