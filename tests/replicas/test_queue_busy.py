@@ -82,7 +82,7 @@ async def test_a_turn_that_a_process_tries_to_begin_just_now_is_cancelled(monkey
     assert cancelled["status"] == "cancelled" and await queue.state() == QueueState()
 
 
-async def test_a_turn_whose_taker_stands_still_for_longer_than_a_lease_is_begun_by_another_process() -> None:
+async def test_a_turn_whose_taker_is_suspended_for_longer_than_a_lease_is_begun_by_another_process() -> None:
     cluster, gate = Cluster(), Gate()
     stores, queue = cluster.stores("c"), waiting_queue(cluster)
     stopped = BackgroundTurns(stores.state, stores.leases)

@@ -192,7 +192,7 @@ class WaitingTurns:
     async def _free(self, taker: str, process: str) -> bool:
         """Free the turns that a process has taken which has ended, or this one by a statement that failed."""
         if taker != process:
-            # One that stands still for long is alive, but nothing that it writes later begins the turn.
+            # One that is suspended for long is alive, but nothing that it writes later begins the turn.
             is_free = await self._liveness.is_dead(taker) or not await self._turns.lives(taker)
             if is_free:
                 await self._queue.free(taker)

@@ -180,8 +180,9 @@ class Connection:
 
     async def _steer(self, steer: Steer) -> None:
         lane = next((one for one in self._lanes.values() if one.response_id == steer.response_id), None)
-        if lane is None and steer.request is not None and steer.response_id not in self._ended:
-            task = asyncio.create_task(self._steer_elsewhere(steer), name="hostedagent-steer")
+        by_route = lane is not None and lane.context is not None and lane.context.steered_by == "route"
+        if by_route or (lane is None and steer.request is not None and steer.response_id not in self._ended):
+            task = asyncio.create_task(self._steer_elsewhere(steer, self._name_of(lane)), name="hostedagent-steer")
             self._steering.add(task)
             task.add_done_callback(self._steering.discard)
             return
@@ -191,15 +192,15 @@ class Connection:
         else:
             accepted = Accepted(new_item_id("steer", steer.response_id), steer)
             lane.steers.append(accepted)
-            lane.context.is_steered = True
+            lane.context.is_steered, lane.context.steered_by = True, "socket"
             event = accepted.event("accepted", lane.number)
         await self.send(in_lane(event, self._name_of(lane)))
 
-    async def _steer_elsewhere(self, steer: Steer) -> None:
-        """Pass an input on to where its response runs: over HTTP, on another connection, in another replica."""
+    async def _steer_elsewhere(self, steer: Steer, stream_id: str | None) -> None:
+        """Pass an input on to where its successor begins: over HTTP, on another connection, in another replica."""
         async with aclosing(self._steers(self._caller, steer)) as events:
             async for event in events:
-                await self.send(event)
+                await self.send(in_lane(event, stream_id))
 
     def _refusal_of(self, steer: Steer, lane: _Lane | None) -> SteerError | None:
         if steer.request is not None and (lane is None or lane.context is None):
