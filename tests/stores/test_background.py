@@ -211,3 +211,21 @@ async def test_a_turn_does_not_begin_in_a_replica_that_is_being_found_dead() -> 
 
     assert isinstance(check.exception(), Conflict) and isinstance(begin.exception(), StoreUnavailable)
     assert await turns.find(ADA, "resp_1") is None
+
+
+async def test_a_turn_that_could_not_be_taken_and_has_ended_elsewhere_is_listed_no_more() -> None:
+    store = Breaking()
+    first, second, third = [await replica(store) for _ in range(3)]
+    await first.begin(ADA, "resp_1", JOURNAL, b"one")
+    await first.leave()
+    store.fails = failed = asyncio.Event()
+    failed.set()
+    with pytest.raises(StoreUnavailable):
+        await second.take("resp_1")
+    await third.take("resp_1")
+    await third.end("resp_1")
+    assert await second.take("resp_1") is None
+    await third.clear()
+    await second.leave()
+
+    assert await third.orphans() == []

@@ -144,7 +144,10 @@ class BackgroundTurns(Journals):
         """Take over a turn of a replica that has ended; `None` if there is none."""
         own = self._own
         found = await read_value(self._store, _ALL, Key(JOURNAL, response_id))
-        if found is None or response_id in own.ended:
+        if found is None:
+            own.held.pop(response_id, None)
+            return None
+        if response_id in own.ended:
             return None
         journal = found.load(Journal)
         if response_id in own.held:
