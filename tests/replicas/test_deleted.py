@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from hostedagent.stores.base import Etag, Write
-from hostedagent.testing import ScriptedAgent
+from hostedagent import AgentHost, HostOptions
+from hostedagent.identity import Caller
+from hostedagent.stores.base import Etag, StoreNotFound, Write
+from hostedagent.testing import ScriptedAgent, serve
+from tests.patience import PATIENCE
 from tests.replicas.test_approval_left import asked, by_reference
 from tests.replicas.test_late_writes import KEY
 from tests.replicas.test_store_away import Failing, OnFailing, ask
+from tests.replicas.test_stream_ends import Dying
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -73,3 +77,20 @@ def _keys(store: Failing) -> list[tuple[str, str]]:
 def _only(names: Any) -> str:
     (name,) = names
     return name
+
+
+async def test_the_last_events_of_a_response_are_not_stored_once_it_was_deleted() -> None:
+    cluster = OnFailing(Failing())
+    cluster.events = log = Dying("the terminal event")
+    agent, body = ScriptedAgent(["Hel", "lo."]), {"input": "hi", "background": True, "stream": True}
+    app = AgentHost(agent, driver="starlette", stores=cluster.stores("a"), options=HostOptions()).app
+    async with serve(app) as client, asyncio.timeout(PATIENCE):
+        async with client.stream("POST", "/responses", json=body) as events:
+            response_id = (await events.until("response.created"))["response"]["id"]
+        await log.reached.wait()
+        deleted = await client.delete(f"/responses/{response_id}")
+        log.goes_on.set()
+    # The host has ended, and the turn with it.
+    with pytest.raises(StoreNotFound):
+        await log.read(Caller(), response_id)
+    assert deleted.status == 200

@@ -188,6 +188,9 @@ class RecordedResponses:
             return False
         try:
             await self.engine.log.finish(request.caller, request.response_id)
+            # With a journal, a response is not deleted before this.
+            if self._turns is None and await self.engine.store.was_deleted(request.caller, request.response_id):
+                await self.engine.log.delete(request.caller, request.response_id)
         except StoreError as error:
             log_failure(logger, f"The stream of {request.response_id} could not be ended", error)
             return False
