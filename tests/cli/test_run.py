@@ -222,7 +222,7 @@ def test_a_hosted_process_that_cannot_serve_says_which_step_failed(tmp_path: Pat
 
 @pytest.mark.parametrize("driver", ["agentserver", "starlette"])
 def test_a_wrong_configuration_that_the_startup_finds_is_one_line(tmp_path: Path, driver: str) -> None:
-    error = "ConfigurationError('The database refused the login.')"
+    error = "ConfigurationError('The database refuses the connection.')"
     (tmp_path / "agent.py").write_text(NEVER_STARTS.format(error=error, driver=driver))
 
     with running(tmp_path) as server:
@@ -230,7 +230,7 @@ def test_a_wrong_configuration_that_the_startup_finds_is_one_line(tmp_path: Path
 
     assert said.splitlines() == [
         "Loading agent.py ...",
-        "hostedagent: agent.py cannot be served: The database refused the login.",
+        "hostedagent: agent.py cannot be served: The database refuses the connection.",
     ]
     assert server.process.returncode == 2
 

@@ -37,7 +37,7 @@ WITH log AS (
     ON CONFLICT DO NOTHING),
 added AS (
     INSERT INTO {schema}.events (key, number, data)
-    SELECT %(key)s, e.number, e.data FROM unnest(%(numbers)s::bigint[], %(data)s::bytea[]) AS e (number, data)
+    SELECT %(key)s, e.number, e.data FROM unnest(%(numbers)s::bigint[], %(data)b::bytea[]) AS e (number, data)
     ON CONFLICT DO NOTHING RETURNING number)
 SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(payload)s)
 """
@@ -45,7 +45,7 @@ _EXTEND: Final = f"""{_APPEND.rstrip()},
     -- If another event has one of the numbers, this fails the statement, which then adds nothing.
     1 / (CASE WHEN cardinality(%(numbers)s::bigint[]) = (SELECT count(*) FROM added) + (
         SELECT count(*) FROM {{schema}}.events
-        JOIN unnest(%(numbers)s::bigint[], %(data)s::bytea[]) AS own (number, data) USING (number, data)
+        JOIN unnest(%(numbers)s::bigint[], %(data)b::bytea[]) AS own (number, data) USING (number, data)
         WHERE events.key = %(key)s) THEN 1 ELSE 0 END)
 """
 _READ: Final = """

@@ -20,11 +20,12 @@ from typing import Final
 from psycopg import Error, Notify
 
 from hostedagent.errors import ConfigurationError
-from hostedagent.observability.logging import log_failure
+from hostedagent.observability.logging import FAILURE_OBSERVERS, log_failure
 from hostedagent.stores.base import StoreUnavailable
 from hostedagent.stores.postgres.database import Connection, Database, spawn, stop
 from hostedagent.stores.postgres.limits import ended_after
 from hostedagent.stores.postgres.migrations import lock_id
+from hostedagent.stores.postgres.settings import unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Listener:
                 log_failure(logger, "Connecting to the database failed", error)
             except (Error, OSError, TimeoutError, StoreUnavailable) as error:
                 if not is_reported:
-                    log_failure(logger, "The connection to the database was lost; it is tried again", error)
+                    _report(error)
                 is_reported = True
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, _MAX_PAUSE)
@@ -247,3 +248,12 @@ class Listener:
         self._wake_all()
         with suppress(Exception):
             await connection.close()
+
+
+def _report(error: BaseException) -> None:
+    """Log why there is no connection: texts of libpq and of this package, which contain no prompt."""
+    reason = error if isinstance(error, StoreUnavailable) else unavailable(error)
+    if FAILURE_OBSERVERS:
+        log_failure(logger, "There is no connection to the database; it is tried again", reason)
+    else:
+        logger.error("There is no connection to the database; it is tried again. %s", reason)

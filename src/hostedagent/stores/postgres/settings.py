@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.rows import TupleRow
 
 from hostedagent.errors import ConfigurationError, HostError
@@ -25,7 +27,7 @@ MINIMUM_VERSION: Final = 150000
 
 _SCHEMA: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}")
 _NETWORK: Final[Mapping[str, str | int]] = {
-    "application_name": "hostedagent",
+    "fallback_application_name": "hostedagent",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -41,8 +43,14 @@ _REFUSALS: Final = (
     "is not permitted to log in",
     "does not exist",
     "permission denied for database",
+    "bad value for connect_timeout",
+    "definition of service",
+    "service file",
+    "invalid integer value",
+    "invalid port number",
+    ' value: "',  # invalid sslmode value: "x"
 )
-"""In messages of logins that will be refused again; libpq gives no SQLSTATE for them."""
+"""In messages of connections that will be refused again, also by libpq itself, which gives no SQLSTATE for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +76,7 @@ class PostgresSettings:
     def __post_init__(self) -> None:
         """Check what can be checked without a connection."""
         for name, dsn in (("dsn", self.dsn), ("direct_dsn", self.direct_dsn)):
-            if dsn is not None:
+            if dsn is not None or name == "dsn":
                 _parsed(name, dsn)
         if not _SCHEMA.fullmatch(self.schema):
             raise ConfigurationError(
@@ -83,8 +91,10 @@ class PostgresSettings:
         given = _parsed("dsn", self.direct_dsn if is_direct and self.direct_dsn is not None else self.dsn)
         if self.credential is not None:
             given["password"] = (await self.credential.get_token(TOKEN_SCOPE)).token
-            given.setdefault("sslmode", "require")
-        return {**_NETWORK, **given, "autocommit": True}
+            if "PGSSLMODE" not in os.environ:
+                given.setdefault("sslmode", "require")
+        # In other encodings psycopg returns texts as bytes, or cannot send all of them.
+        return {**_NETWORK, **given, "client_encoding": "UTF8", "autocommit": True}
 
     async def connect(self) -> AsyncConnection[TupleRow]:
         """Open a direct connection, which `LISTEN` and session locks need.
@@ -136,25 +146,38 @@ async def is_pooled(connection: AsyncConnection[TupleRow]) -> bool:
     return row is None or row[0] != connection.info.backend_pid
 
 
-def _parsed(name: str, dsn: str) -> dict[str, Any]:
+def _parsed(name: str, dsn: str | None) -> dict[str, Any]:
     try:
-        return dict(conninfo_to_dict(dsn))
-    except Error:
+        given = dict(conninfo_to_dict(dsn.strip())) if dsn is not None else None
+    except (Error, UnicodeError):
+        given = None
+    if given is None or not _has_plain_hosts(given):
         # Without the text of the error, which repeats part of the DSN.
         raise ConfigurationError(
             f"postgres_stores({name}=...) is not a DSN: write postgresql://user@host:5432/database, "
             "with special characters of the password percent-encoded."
         ) from None
+    return given
+
+
+def _has_plain_hosts(given: Mapping[str, Any]) -> bool:
+    """Whether no host and no port can be a part of the password, as where a character of it is not encoded."""
+    hosts, ports = str(given.get("host", "")).split(","), str(given.get("port", "")).split(",")
+    return not any("@" in host[1:] for host in hosts) and all(not port or port.strip().isdigit() for port in ports)
 
 
 def _connect_failure(error: Error | OSError) -> HostError:
     text = str(error)  # It contains host, user and database, never the password.
     if any(refusal in text for refusal in _REFUSALS):
-        return ConfigurationError(f"The database refused the login: {text.strip()}")
+        return ConfigurationError(f"The database refuses the connection: {text.strip()}")
     return StoreUnavailable(f"The database cannot be reached: {text.strip()}")
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """The error for a failed statement or connection, without the server's text, which may contain content."""
+    if isinstance(error, ReadOnlySqlTransaction):
+        return StoreUnavailable(
+            "The database is read-only: name the primary, or all hosts with target_session_attrs=read-write."
+        )
     state = f", SQLSTATE {error.sqlstate}" if isinstance(error, Error) and error.sqlstate else ""
     return StoreUnavailable(f"The database did not do what was asked ({type(error).__name__}{state}).")

@@ -11,8 +11,9 @@ from hostedagent.identity import Caller
 from hostedagent.stores.base import ABSENT, Etag, Key, Record, StoreConflict, StoreUnavailable, Write
 from hostedagent.stores.postgres.database import Database
 
-_READ: Final = "SELECT key, etag, value FROM {schema}.records WHERE key = ANY (%s) AND expires_at > now()"
-_WRITE: Final = "SELECT {schema}.write_records(%s::bytea[], %s::bytea[], %s::bigint[], %s::float8[])"
+# Bytes in binary form (%b): half as long as texts, and the same under every setting of the database.
+_READ: Final = "SELECT key, etag, value FROM {schema}.records WHERE key = ANY (%b) AND expires_at > now()"
+_WRITE: Final = "SELECT {schema}.write_records(%b::bytea[], %b::bytea[], %s::bigint[], %s::float8[])"
 
 _NEVER: Final = -1
 """An etag that no record has."""
