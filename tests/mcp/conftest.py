@@ -1,0 +1,3 @@
+from tests.authorities import few_authorities
+
+__all__ = ["few_authorities"]
