@@ -60,6 +60,32 @@ def test_workers_share_conversations_and_one_that_dies_is_started_again(tmp_path
             os.kill(pid, 0)
 
 
+DEAF = """
+import os, signal
+
+def interrupt(*_):
+    os.write(1, b"interrupted\\n")
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told to end\\n"))
+signal.signal(signal.SIGINT, interrupt)
+os.write(1, b"deaf\\n")
+while True:
+    signal.pause()
+"""
+
+
+def test_another_interrupt_is_passed_on_to_the_workers(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(DEAF)
+    with running(tmp_path, "--workers", "2", env={"HOSTEDAGENT_DSN": "postgresql://127.0.0.1/none"}) as server:
+        for said in ("deaf", "told to end", "interrupted"):
+            server.until(said)
+            server.until(said)
+            if said != "interrupted":
+                server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(PATIENCE) == 0
+
+
 @pytest.mark.parametrize(
     ("ends", "says"), [("os.kill(os.getpid(), 9)", "signal 9"), ("os._exit(0)", "code 0")], ids=["signal", "exit"]
 )

@@ -180,7 +180,7 @@ def test_compose_runs_three_replicas_behind_a_proxy_that_repeats_no_request() ->
     assert services["migrate"]["environment"]["HOSTEDAGENT_DSN"].endswith("@database:5432/agent")
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
     proxy = (ROOT / "samples/self_hosted/nginx.conf").read_text()
-    assert "proxy_next_upstream off;" in proxy and "proxy_buffering off;" in proxy and "agent:8088" in proxy
+    assert "proxy_next_upstream error;" in proxy and "proxy_buffering off;" in proxy and "agent:8088" in proxy
 
 
 async def test_two_replicas_of_compose_continue_each_other() -> None:

@@ -80,16 +80,25 @@ class _Workers:
         self._ready: set[int] = set()
         self._is_reported = False
         self._stopping = asyncio.Event()
+        self._processes: set[asyncio.subprocess.Process] = set()
         self._code = 0
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         async with asyncio.TaskGroup() as group:
             for number in range(self._count):
                 group.create_task(self._keep(number))
         return self._code
+
+    def _interrupt(self) -> None:
+        """End the workers, which after another Ctrl+C wait for nothing."""
+        if self._stopping.is_set():
+            for process in self._processes:
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
+        self._stopping.set()
 
     async def _keep(self, number: int) -> None:
         """Start a worker, and start it again when it dies."""
@@ -126,6 +135,7 @@ class _Workers:
                 process_group=0,  # Ctrl+C comes from here, once.
             )
             other.close()
+            self._processes.add(process)
             reading = asyncio.create_task(self._see(control, number))
             ended = asyncio.create_task(process.wait())
             stopping = asyncio.create_task(self._stopping.wait())
@@ -135,6 +145,7 @@ class _Workers:
             for task in (reading, stopping):
                 task.cancel()
             await asyncio.wait((reading,))
+            self._processes.discard(process)
         was_ready = number in self._ready
         self._ready.discard(number)
         return await ended, was_ready
