@@ -199,7 +199,7 @@ async def test_a_field_that_steering_does_not_have_is_refused() -> None:
     assert failed["error"]["code"] == "invalid_input" and "stream_id" in failed["error"]["message"]
 
 
-async def test_inputs_on_the_socket_and_over_http_are_taken_over_by_one_response() -> None:
+async def test_an_input_on_the_socket_joins_those_over_http() -> None:
     gate = Gate()
     agent = ScriptedAgent(["Looking.", gate], ["Then not."], ["never"])
     app = AgentHost(agent, driver="starlette").app
@@ -219,20 +219,3 @@ async def test_inputs_on_the_socket_and_over_http_are_taken_over_by_one_response
     assert on_socket["successor"]["id"] == successor
     assert [message.text for message in agent.calls[1].messages[-2:]] == ["Over HTTP.", "On the socket."]
     assert len(agent.calls) == 2
-
-
-async def test_an_input_over_http_is_refused_while_inputs_of_its_socket_wait() -> None:
-    gate = Gate()
-    agent = ScriptedAgent(["Looking.", gate], ["Then not."], ["never"])
-    app = AgentHost(agent, driver="starlette").app
-    async with serve(app) as client, connecting(app) as socket:
-        first = await begun(socket)
-        steer(socket, first, "On the socket.")
-        await socket.until("response.steer.accepted")
-        refused = await client.post(f"/responses/{first}/steer", json={"input": "Over HTTP."})
-        gate.open()
-        for _ in range(2):
-            await socket.until("response.completed")
-
-    assert (refused.status, refused.headers["retry-after"]) == (409, "1")
-    assert [message.text for message in agent.calls[1].messages[-1:]] == ["On the socket."] and len(agent.calls) == 2

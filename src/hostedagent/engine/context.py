@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -55,7 +55,7 @@ class TurnContext(RequestContext, kw_only=True):
         request: The request; ids are added when the turn starts, and `before_run` may change it.
         kept_input: The input items to store, if they were not passed to the SDK.
         is_steered: Whether newer input waits, so that the turn ends once the calls of a step have their results.
-        steered_by: Where the first steering input was accepted; from there begins the response that takes over all.
+        is_steered_by_route: Whether the response that takes over the inputs is begun by the route for steering.
         is_kept: Whether a foreground turn continues without its client, which will ask for it again.
         on_over: Called when the driver has finished with the request; a foreground turn must end then.
         queued_at: When the response was created, in seconds since the epoch, if its turn was queued.
@@ -69,7 +69,7 @@ class TurnContext(RequestContext, kw_only=True):
     flow: FlowControl
     kept_input: Sequence[Item] | None = None
     is_steered: bool = False
-    steered_by: Literal["socket", "route"] | None = None
+    is_steered_by_route: bool = False
     is_kept: bool = False
     on_over: Callable[[], None] | None = None
     queued_at: int | None = None

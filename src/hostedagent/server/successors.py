@@ -66,8 +66,6 @@ _KINDS: Final[Mapping[SteerError, type[RequestError]]] = {
 _CODES: Final[Mapping[str, SteerError]] = {code: code for code in MESSAGES}
 _UNREACHED: Final = "The response does not run yet, or its process does not answer: send the input when it has ended."
 
-_ON_SOCKET: Final = "Inputs of the connection of this response wait for its end: send the input when it has ended."
-
 
 class PendingInputs:
     """Accepted inputs of responses that wait for results or approvals of the client.
@@ -203,8 +201,6 @@ class SteerRoutes:
         code = steer_refusal(steer, context.request, len(waiting.steers) if waiting is not None else 0)
         if code is not None or not context.request.store:
             raise _refused(code or "steering_not_supported", steer.error if code == "invalid_input" else "")
-        if context.steered_by == "socket":
-            raise Busy(_ON_SOCKET)
         if waiting is None:
             over: asyncio.Future[Mapping[str, Event] | None] = asyncio.get_running_loop().create_future()
             waiting = self._waiting[response_id] = _Waiting(context, new_item_id("caresp", response_id), over)
@@ -213,7 +209,7 @@ class SteerRoutes:
             task.add_done_callback(self._tasks.discard)
         accepted = Accepted(new_item_id("steer", response_id), steer)
         waiting.steers.append(accepted)
-        context.is_steered, context.steered_by = True, "route"
+        context.is_steered = context.is_steered_by_route = True
         return accepted.event("accepted", 0, successor={"id": waiting.successor_id}), _later(waiting, accepted)
 
     async def _ended(self, caller: Caller, response_id: str) -> RequestError:

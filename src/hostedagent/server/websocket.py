@@ -180,7 +180,7 @@ class Connection:
 
     async def _steer(self, steer: Steer) -> None:
         lane = next((one for one in self._lanes.values() if one.response_id == steer.response_id), None)
-        by_route = lane is not None and lane.context is not None and lane.context.steered_by == "route"
+        by_route = lane is not None and lane.context is not None and lane.context.is_steered_by_route
         if by_route or (lane is None and steer.request is not None and steer.response_id not in self._ended):
             task = asyncio.create_task(self._steer_elsewhere(steer, self._name_of(lane)), name="hostedagent-steer")
             self._steering.add(task)
@@ -192,7 +192,7 @@ class Connection:
         else:
             accepted = Accepted(new_item_id("steer", steer.response_id), steer)
             lane.steers.append(accepted)
-            lane.context.is_steered, lane.context.steered_by = True, "socket"
+            lane.context.is_steered = True
             event = accepted.event("accepted", lane.number)
         await self.send(in_lane(event, self._name_of(lane)))
 
