@@ -37,7 +37,8 @@ ended = asyncio.Event()
 
 def tell(**line: Any) -> None:
     """Print a line."""
-    print(json.dumps(line), flush=True)
+    sys.stdout.write(f"{json.dumps(line)}\n")  # In one piece: threads print too.
+    sys.stdout.flush()
 
 
 def whose(user: str) -> dict[str, str]:

@@ -46,7 +46,8 @@ ended: dict[str, asyncio.Event] = {}
 
 
 def tell(**line: Any) -> None:
-    print(json.dumps(line), flush=True)
+    sys.stdout.write(f"{json.dumps(line)}\n")  # In one piece: threads print too.
+    sys.stdout.flush()
 
 
 async def at(place: str, metadata: Mapping[str, str] | None = None) -> None:

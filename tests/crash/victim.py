@@ -29,7 +29,8 @@ is_last = False
 
 
 def tell(**line: Any) -> None:
-    print(json.dumps(line), flush=True)
+    sys.stdout.write(f"{json.dumps(line)}\n")  # In one piece: threads print too.
+    sys.stdout.flush()
 
 
 async def at(place: str) -> None:

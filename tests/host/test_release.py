@@ -1,8 +1,9 @@
 """A refusal gives back what the request took before it is sent: the next request of the conversation is accepted."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hostedagent import AgentHost
 from hostedagent.host import Driver
 from hostedagent.identity import Caller
 from hostedagent.stores.base import Etag, Key, Record, Store, StoreUnavailable, Write
+from hostedagent.stores.leases import CONVERSATION
 from hostedagent.testing import Gate, InProcessClient, ScriptedAgent, serve
 from tests.stores import KINDS, StoreKind, opened
 
@@ -144,3 +146,39 @@ async def test_a_host_that_was_closed_says_that_it_cannot_be_opened_again(driver
     with pytest.raises(RuntimeError, match=r"was closed.* Create a new one\."):
         async with serve(host.app):
             pass
+
+
+@dataclass(slots=True)
+class Releasing:
+    """A store that is slow to release a conversation."""
+
+    inner: Store
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def read(self, caller: Caller, keys: Sequence[Key]) -> list[Record | None]:
+        return await self.inner.read(caller, keys)
+
+    async def write(self, caller: Caller, writes: Sequence[Write]) -> list[Etag]:
+        if any(write.key.kind == CONVERSATION and b'"owner":null' in (write.value or b"") for write in writes):
+            await self.goes_on.wait()
+        return await self.inner.write(caller, writes)
+
+    async def delete(self, caller: Caller, keys: Sequence[Key], *, expect: Etag | None = None) -> None:
+        await self.inner.delete(caller, keys, expect=expect)
+
+
+async def test_a_turn_that_is_read_as_completed_is_continued_while_its_conversation_is_released() -> None:
+    async with opened("foundry") as (stores, identified):
+        slow = Releasing(stores.state)
+        host = AgentHost(ScriptedAgent(["One."], ["Two."]), stores=replace(stores, state=slow), driver="starlette")
+        async with serve(identified(host.app)) as client:
+            begun = (await client.post("/responses", json={**TALK, "background": True})).json()
+            while (read := (await client.get(f"/responses/{begun['id']}")).json())["status"] != "completed":
+                pass
+            following = asyncio.create_task(client.post("/responses", json=TALK))
+            for _ in range(5):
+                await client.get(f"/responses/{read['id']}")
+            slow.goes_on.set()
+            reply = await following
+
+    assert reply.status == 200, reply.text

@@ -74,6 +74,8 @@ class TurnCommit(Struct, frozen=True):
         sessions, store = self.services.sessions, self.services.responses
         is_early = store.is_stored(request.response_id)
         await sessions.save(request.caller, request.response_id, replace(snapshot, is_early=is_early))
+        if lease is not None:
+            lease.enter("ending")  # Who reads the response as completed may continue at once.
         await store.commit(response)
         if lease is not None:
             await sessions.release(lease, response_id=request.response_id, has_snapshot=bool(snapshot))
