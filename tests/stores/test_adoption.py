@@ -105,3 +105,18 @@ async def test_a_process_that_renews_its_lease_meanwhile_does_not_keep_the_turn_
     await sessions.release(adopted, response_id="resp_1")
     with pytest.raises(Conflict):
         await before.release(lease, response_id="resp_2")
+
+
+async def test_the_turn_takes_its_conversation_from_another_process_that_tries_to_begin_it() -> None:
+    state = MemoryStore()
+    first, second = Sessions(state), Sessions(state)
+    lease = await first.acquire(ADA, "conv_1", "resp_1")
+    await first.release(lease)  # It had expired, because the process stood still.
+    late = await second.acquire(ADA, "conv_1", "resp_1")
+    assert await Sessions(state).take_over(ADA, "conv_1", lease.owner, lease.head.version) is not None
+
+    with pytest.raises(Conflict):
+        await second.ensure_valid(late)
+        await second.release(late)
+    other = await Sessions(MemoryStore()).acquire(ADA, "conv_1", "resp_2")
+    assert await Sessions(state).take_over(ADA, "conv_1", other.owner, NEW) is None

@@ -232,7 +232,7 @@ class Continuations(Struct, frozen=True):
             return Continuation()
         if not request.store:
             return await self._see(caller, await self.sessions.head(caller, request.conversation_id))
-        lease = await self.sessions.acquire(caller, request.conversation_id)
+        lease = await self.sessions.acquire(caller, request.conversation_id, request.response_id)
         try:
             await inherit(self.store, caller, lease)
             return replace(await self._see(caller, lease.head), lease=lease)

@@ -118,15 +118,18 @@ class Leases:
         """The current record of the conversation, for a turn that changes nothing."""
         return (await self._read(caller, conversation_id))[0]
 
-    async def acquire(self, caller: Caller, conversation_id: str) -> Lease:
+    async def acquire(self, caller: Caller, conversation_id: str, response_id: str = "") -> Lease:
         """Acquire the lease of a conversation, before the turn costs anything.
+
+        Args:
+            response_id: The response of the turn, if it has been named: two processes may try to begin the same one.
 
         Raises:
             Busy: Another turn holds it.
         """
         place = caller.scope.key(CONVERSATION, conversation_id)
         await self._wait_for_ending(place)
-        owner = f"{await self.settings.liveness.name()}:{secrets.token_hex(8)}"
+        owner = _owner(await self.settings.liveness.name(), response_id)
         is_fresh = place not in self._known
         head, etag = self._known.get(place, (Head(), ABSENT))
         while True:
@@ -172,7 +175,7 @@ class Leases:
         """
         turn = _turn(owner)
         # A new owner name, so that a holder in the earlier process finds its lease lost.
-        owner = f"{await self.settings.liveness.name()}:{turn}:{secrets.token_hex(4)}"
+        owner = _owner(await self.settings.liveness.name(), turn)
         while True:
             head, etag = await self._read(caller, conversation_id)
             is_ours = head.version == version if head.owner is None else _turn(head.owner) == turn
@@ -353,6 +356,10 @@ class _HeadChange(Struct):
 
     def written(self, etags: Sequence[Etag]) -> None:
         self.leases.note(self.lease, self.head, etags[0])
+
+
+def _owner(process: str, turn: str) -> str:
+    return f"{process}:{turn or secrets.token_hex(8)}:{secrets.token_hex(4)}"
 
 
 def _turn(owner: str) -> str:
