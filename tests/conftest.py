@@ -26,7 +26,7 @@ MUCH: Final = 2 << 30
 
 BYTECODE: Final = Path(__file__).parents[1] / "build" / "bytecode"
 
-WHOLE_SUITE: Final = "8 to 15 minutes on two cores"
+WHOLE_SUITE: Final = "about a quarter of an hour on two cores"
 APART: Final = "Left out: what installs packages (-m installs), loads servers (-m load) or takes long (-m slow)."
 
 

@@ -170,12 +170,12 @@ class Entry:
         """
         engine = self.responses.engine
         keys = engine.services.sessions.keys
-        owns, forbid = partial(engine.store.existed, caller), partial(engine.store.forbid, caller)
-        earlier = await earlier_response(keys, caller, key, key, response_id, owns, forbid)
+        existed, forbid = partial(engine.store.existed, caller), partial(engine.store.forbid, caller)
+        earlier = await earlier_response(keys, caller, key, key, response_id, existed, forbid)
         if earlier is not None:
             yield earlier
             return
-        async with keys.accepting(caller, key, response_id, owns, forbid) as confirm:
+        async with keys.accepting(caller, key, response_id, existed, forbid) as confirm:
             await confirm()
             yield None
 

@@ -136,7 +136,7 @@ class BackgroundTurns(Journals):
                 await self._hold(own, response_id, journal, found.etag, rows)
         except StoreConflict:
             raise StoreUnavailable(_FENCED) from None
-        except StoreUnavailable:  # It may be journaled, and nobody learns of it.
+        except StoreUnavailable:  # The journal may have been written, but no caller hears of this turn.
             self._end(own, response_id)
             raise
 
